@@ -1,0 +1,301 @@
+//! The architectures that can be shipped, one row each: everything that differs between them stands here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use object::elf;
+
+use crate::suggest;
+
+/// One architecture. A column is named after whoever reads it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Arch {
+    /// The word on the command line: Go's GOARCH.
+    pub name: &'static str,
+    /// Other words people use for it: Rust's, Debian's, the kernel's.
+    pub aliases: &'static [&'static str],
+    /// The Rust target.
+    pub triple: &'static str,
+    /// Byte order, of the binary and of the BPF objects in it.
+    pub endian: Endian,
+    /// Bits in a word: the ELF class.
+    pub bits: u8,
+    /// `e_machine` of the ELF header.
+    pub elf_machine: u16,
+    /// The largest page, in bytes, that a kernel of this architecture may be built with; segments must be aligned to it.
+    pub max_page_size: u64,
+    /// Where its standard library comes from unless `--std` says otherwise.
+    pub std: Std,
+    /// Whether Rust's release team builds a standard library for it, which rustup can fetch.
+    pub in_rustup: bool,
+    /// What zig calls it, for the C runtime below a standard library built from source.
+    pub zig_target: &'static str,
+    /// The processor that rustc's target promises, where zig's default is a newer one.
+    pub zig_cpu: Option<&'static str>,
+    /// The first kernel that has this architecture and all that a Rust binary for it needs.
+    pub min_kernel: &'static str,
+    /// QEMU's word for it (`qemu-WORD`).
+    pub qemu: &'static str,
+    /// `-cpu` for QEMU: the oldest processor that the binary must start on.
+    pub oldest_cpu: &'static str,
+    /// Machines that people know it by.
+    pub machines: &'static str,
+}
+
+/// Byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endian {
+    Little,
+    Big,
+}
+
+impl Endian {
+    pub const ALL: [Endian; 2] = [Endian::Little, Endian::Big];
+
+    /// The word for it in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Endian::Little => "little",
+            Endian::Big => "big",
+        }
+    }
+
+    /// clang's target for BPF objects of this byte order, and the suffix of their names.
+    pub fn bpf_target(self) -> &'static str {
+        match self {
+            Endian::Little => "bpfel",
+            Endian::Big => "bpfeb",
+        }
+    }
+
+    /// Whose kernel headers (`asm/…`) such objects are compiled with: any architecture of this byte order serves, since
+    /// an object is for all of them.
+    pub fn uapi_headers(self) -> &'static str {
+        match self {
+            Endian::Little => "x86-linux-any",
+            Endian::Big => "s390x-linux-any",
+        }
+    }
+}
+
+/// Where a standard library comes from. The two give different bytes, so it is part of a binary's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Std {
+    /// Rust's own build of it, by rustup, with its own C runtime.
+    Prebuilt,
+    /// Built from rust-src once, kept in the cache, above a C runtime from zig.
+    Source,
+}
+
+impl Std {
+    pub fn name(self) -> &'static str {
+        match self {
+            Std::Prebuilt => "prebuilt",
+            Std::Source => "source",
+        }
+    }
+}
+
+const KIB: u64 = 1024;
+
+/// Every architecture, in the order in which they are shown and built.
+pub static ARCHES: [Arch; 6] = [
+    Arch {
+        name: "amd64",
+        aliases: &["x86_64", "x64"],
+        triple: "x86_64-unknown-linux-musl",
+        endian: Endian::Little,
+        bits: 64,
+        elf_machine: elf::EM_X86_64,
+        max_page_size: 4 * KIB,
+        std: Std::Prebuilt,
+        in_rustup: true,
+        zig_target: "x86_64-linux-musl",
+        zig_cpu: None,
+        min_kernel: "3.2",
+        qemu: "x86_64",
+        oldest_cpu: "qemu64",
+        machines: "PCs, servers",
+    },
+    Arch {
+        name: "arm64",
+        aliases: &["aarch64"],
+        triple: "aarch64-unknown-linux-musl",
+        endian: Endian::Little,
+        bits: 64,
+        elf_machine: elf::EM_AARCH64,
+        max_page_size: 64 * KIB,
+        std: Std::Prebuilt,
+        in_rustup: true,
+        zig_target: "aarch64-linux-musl",
+        zig_cpu: None,
+        min_kernel: "4.1",
+        qemu: "aarch64",
+        oldest_cpu: "cortex-a53",
+        machines: "Raspberry Pi 3 and later (64-bit), Graviton",
+    },
+    Arch {
+        name: "riscv64",
+        aliases: &["riscv64gc"],
+        triple: "riscv64gc-unknown-linux-musl",
+        endian: Endian::Little,
+        bits: 64,
+        elf_machine: elf::EM_RISCV,
+        max_page_size: 4 * KIB,
+        std: Std::Source,
+        in_rustup: true,
+        zig_target: "riscv64-linux-musl",
+        zig_cpu: None,
+        min_kernel: "4.20",
+        qemu: "riscv64",
+        oldest_cpu: "sifive-u54",
+        machines: "VisionFive 2, SiFive boards",
+    },
+    Arch {
+        name: "loong64",
+        aliases: &["loongarch64"],
+        triple: "loongarch64-unknown-linux-musl",
+        endian: Endian::Little,
+        bits: 64,
+        elf_machine: elf::EM_LOONGARCH,
+        max_page_size: 64 * KIB,
+        std: Std::Source,
+        in_rustup: true,
+        zig_target: "loongarch64-linux-musl",
+        zig_cpu: None,
+        min_kernel: "5.19",
+        qemu: "loongarch64",
+        oldest_cpu: "la464",
+        machines: "Loongson 3A5000 and later",
+    },
+    Arch {
+        name: "s390x",
+        aliases: &["systemz"],
+        triple: "s390x-unknown-linux-musl",
+        endian: Endian::Big,
+        bits: 64,
+        elf_machine: elf::EM_S390,
+        max_page_size: 4 * KIB,
+        std: Std::Source,
+        in_rustup: false,
+        zig_target: "s390x-linux-musl",
+        zig_cpu: Some("z10"),
+        min_kernel: "3.2",
+        qemu: "s390x",
+        oldest_cpu: "max,vx=off",
+        machines: "IBM Z and LinuxONE mainframes",
+    },
+    Arch {
+        name: "mips",
+        aliases: &["mips32"],
+        triple: "mips-unknown-linux-musl",
+        endian: Endian::Big,
+        bits: 32,
+        elf_machine: elf::EM_MIPS,
+        max_page_size: 64 * KIB,
+        std: Std::Source,
+        in_rustup: false,
+        zig_target: "mips-linux-musleabi",
+        zig_cpu: None,
+        min_kernel: "4.4",
+        qemu: "mips",
+        oldest_cpu: "24Kc",
+        machines: "big-endian 32-bit routers (soft float)",
+    },
+];
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Looks an architecture up by its name, one of its aliases or its Rust target.
+impl FromStr for &'static Arch {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        ARCHES
+            .iter()
+            .find(|arch| arch.words().any(|known| known == word))
+            .ok_or_else(|| {
+                let guess = match suggest::nearest(word, ARCHES.iter().flat_map(Arch::words)) {
+                    Some(near) => format!("did you mean `{near}`? "),
+                    None => String::new(),
+                };
+                let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
+                format!(
+                    "unknown architecture `{word}`: {guess}known are {}",
+                    names.join(", ")
+                )
+            })
+    }
+}
+
+impl Arch {
+    fn words(&self) -> impl Iterator<Item = &'static str> {
+        [self.name, self.triple]
+            .into_iter()
+            .chain(self.aliases.iter().copied())
+    }
+}
+
+/// The table of architectures in the README.
+pub fn markdown_table() -> String {
+    let mut table = String::from(
+        "| `--arch` | Rust target | byte order | bits | std | oldest processor checked | runs on |\n|---|---|---|---|---|---|---|\n",
+    );
+    for arch in &ARCHES {
+        table += &format!(
+            "| `{}` | `{}` | {} | {} | {} | `{}` | {} |\n",
+            arch.name,
+            arch.triple,
+            arch.endian.name(),
+            arch.bits,
+            arch.std.name(),
+            arch.oldest_cpu,
+            arch.machines
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_names_one_architecture() {
+        let mut words: Vec<_> = ARCHES.iter().flat_map(Arch::words).collect();
+        let all = words.len();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), all);
+    }
+
+    #[test]
+    fn an_alias_and_a_triple_are_as_good_as_the_name() {
+        for word in ["arm64", "aarch64", "aarch64-unknown-linux-musl"] {
+            assert_eq!(<&Arch>::from_str(word).unwrap().name, "arm64");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_architecture_suggests_the_right_one() {
+        let error = <&Arch>::from_str("arm46").unwrap_err();
+        assert_eq!(
+            error,
+            "unknown architecture `arm46`: did you mean `arm64`? known are amd64, arm64, riscv64, loong64, s390x, mips"
+        );
+    }
+
+    #[test]
+    fn a_word_like_nothing_known_gets_no_guess() {
+        let error = <&Arch>::from_str("sparc").unwrap_err();
+        assert!(
+            error.starts_with("unknown architecture `sparc`: known are"),
+            "{error}"
+        );
+    }
+}

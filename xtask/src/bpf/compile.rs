@@ -1,0 +1,124 @@
+//! Compiles BPF objects as planned, checks them, and puts them in their place.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::bpf::lock::Lock;
+use crate::bpf::object::Object;
+use crate::bpf::{self, Job, Plan};
+use crate::cache;
+use crate::facts::Facts;
+use crate::files;
+use crate::hash;
+use crate::run::{self, Runner};
+use crate::toolchain::Needs;
+
+/// Runs the verb `bpf`.
+pub fn verb(runner: Runner, facts: &Facts) -> Result<()> {
+    let needs = Needs { zig: true, ..Needs::default() };
+    needs.missing(&facts.installed)?.get(runner, facts)?;
+    let _lock = facts.lock(runner)?;
+    let plan = bpf::plan(&facts.bpf, &facts.config.bpf, &facts.root, &facts.work, &facts.cache)?;
+    for (name, object) in run(runner, &plan)? {
+        let programs = object.programs.join(", ");
+        runner.say(format!("{}/objects/{name}  {} bytes: {programs}", facts.config.bpf.folder, object.bytes.len()));
+    }
+    Ok(())
+}
+
+/// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
+pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
+    stage(plan)?;
+    let results = Mutex::new(BTreeMap::new());
+    let next = AtomicUsize::new(0);
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(plan.jobs.len());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(job) = plan.jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = compile(runner, job);
+                    results.lock().unwrap().insert(job.object.clone(), result);
+                }
+            });
+        }
+    });
+    runner.check_interrupted()?;
+
+    let mut objects = BTreeMap::new();
+    let mut failures = Vec::new();
+    for (name, result) in results.into_inner().unwrap() {
+        match result {
+            Ok(object) => {
+                objects.insert(name, object);
+            }
+            Err(error) => failures.push(format!("{name}: {error:#}")),
+        }
+    }
+    if !failures.is_empty() {
+        // Both byte orders fail with the same messages, as a rule: say them once.
+        failures.dedup_by(|a, b| after_name(a) == after_name(b));
+        return Err(anyhow!("{}", failures.join("\n")).context("cannot compile the BPF objects; the previous ones are untouched"));
+    }
+    write(plan, &objects)?;
+    Ok(objects)
+}
+
+fn after_name(failure: &str) -> &str {
+    failure.split_once(": ").map_or(failure, |(_, rest)| rest)
+}
+
+/// Gives the compiler a folder with the sources and libbpf's headers, and nothing else.
+fn stage(plan: &Plan) -> Result<()> {
+    cache::remove(&plan.stage)?;
+    for (from, name) in &plan.copies {
+        let to = plan.stage.join(name);
+        let parent = to.parent().context("a file without a folder")?;
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    }
+    Ok(())
+}
+
+fn compile(runner: Runner, job: &Job) -> Result<Object> {
+    let output = runner.output(&job.command)?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    let messages = messages.trim_end();
+    if !output.status.success() {
+        bail!("clang {}\n{messages}", run::ended(output.status));
+    }
+    if !messages.is_empty() {
+        runner.say(format!("clang on {} for {}:\n{messages}", job.source, job.endian.bpf_target()));
+    }
+    Object::new(&output.stdout, job.endian)
+        .with_context(|| format!("clang compiled {}, but no kernel would take the result", job.source))
+}
+
+/// Writes objects and lock file beside their places, then renames them; the objects of sources that are gone go too.
+fn write(plan: &Plan, objects: &BTreeMap<String, Object>) -> Result<()> {
+    let folder = plan.folder.join("objects");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut lock = Lock { inputs: plan.inputs.clone(), objects: BTreeMap::new() };
+    for (name, object) in objects {
+        files::replace(&folder.join(name), &object.bytes)?;
+        lock.objects.insert(name.clone(), hash::bytes(&object.bytes));
+    }
+    files::replace(&plan.folder.join("bpf.lock"), lock.to_string().as_bytes())?;
+    remove_orphans(&folder, &lock)
+}
+
+fn remove_orphans(folder: &Path, lock: &Lock) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".o") && !lock.objects.contains_key(&*name) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The BPF objects: which there are, what they are made from, and whether they are up to date.
+
+pub mod compile;
+pub mod lock;
+pub mod object;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cargo_metadata::Metadata;
+
+use crate::arch::Endian;
+use crate::bad_request;
+use crate::cache::Cache;
+use crate::command::Command;
+use crate::config::Bpf;
+use crate::hash;
+use crate::toolchain;
+use lock::Lock;
+
+/// The headers that libbpf has for BPF programs.
+const LIBBPF_HEADERS: [&str; 6] = [
+    "bpf_core_read.h",
+    "bpf_endian.h",
+    "bpf_helper_defs.h",
+    "bpf_helpers.h",
+    "bpf_tracing.h",
+    "usdt.bpf.h",
+];
+
+/// What the workspace has of BPF, with hashes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Every `.c` and `.h` below the BPF folder, by its path in there.
+    pub sources: BTreeMap<String, String>,
+    /// libbpf's headers, by name, and the folder they are in; none if the workspace does not have libbpf-sys.
+    pub libbpf: BTreeMap<String, String>,
+    pub libbpf_folder: Option<PathBuf>,
+    /// The checked-in objects, by name.
+    pub objects: BTreeMap<String, String>,
+    pub lock: Option<Lock>,
+}
+
+impl Inputs {
+    pub fn read(metadata: &Metadata, bpf: &Bpf) -> Result<Inputs> {
+        let folder = metadata.workspace_root.as_std_path().join(&bpf.folder);
+        let mut inputs = Inputs::default();
+        read_sources(&folder, "", &mut inputs.sources)?;
+        if !inputs.sources.keys().any(|name| is_program(name)) {
+            bad_request!("there is no *.bpf.c in {}", folder.display());
+        }
+
+        if let Some(package) = metadata.packages.iter().find(|package| *package.name == "libbpf-sys") {
+            let headers = package.manifest_path.parent().context("a manifest in no folder")?.join("libbpf/src");
+            for name in LIBBPF_HEADERS {
+                let hash = hash::file(headers.join(name).as_std_path())
+                    .context("the libbpf-sys in Cargo.lock does not have libbpf's headers where they are expected")?;
+                inputs.libbpf.insert(name.into(), hash);
+            }
+            inputs.libbpf_folder = Some(headers.into());
+        }
+
+        for name in list(&folder.join("objects"))?.into_iter().filter(|name| name.ends_with(".o")) {
+            let hash = hash::file(&folder.join("objects").join(&name))?;
+            inputs.objects.insert(name, hash);
+        }
+        inputs.lock = match fs::read_to_string(folder.join("bpf.lock")) {
+            Ok(text) => Some(Lock::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}/bpf.lock", folder.display())),
+        };
+        Ok(inputs)
+    }
+
+    /// What an up-to-date lock file says of the inputs.
+    fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
+        let compiler = format!("compiler {}", toolchain::zig_identity());
+        let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian).join(" ")));
+        let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
+            hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
+        };
+        std::iter::once(compiler)
+            .chain(flags)
+            .chain(hashes("libbpf", &self.libbpf))
+            .chain(hashes("source", &self.sources))
+            .collect()
+    }
+
+    /// Why the objects must be compiled again, or `None` if they are up to date.
+    pub fn stale(&self, bpf: &Bpf) -> Option<String> {
+        let Some(lock) = &self.lock else {
+            return Some(format!("there is no {}/bpf.lock", bpf.folder));
+        };
+        let wanted: Vec<String> = self.jobs().into_iter().map(|(_, _, object)| object).collect();
+        for object in &wanted {
+            match (lock.objects.get(object), self.objects.get(object)) {
+                (Some(locked), Some(found)) if locked == found => {}
+                (Some(_), Some(_)) => return Some(format!("{}/objects/{object} was altered", bpf.folder)),
+                _ => return Some(format!("{}/objects/{object} was never compiled", bpf.folder)),
+            }
+        }
+        if let Some(orphan) = self.objects.keys().chain(lock.objects.keys()).find(|name| !wanted.contains(name)) {
+            return Some(format!("{}/objects/{orphan} has no source any more", bpf.folder));
+        }
+        let lines = self.lines(bpf);
+        let differing = lines.symmetric_difference(&lock.inputs).next()?;
+        Some(match differing.split(' ').collect::<Vec<_>>().as_slice() {
+            ["source", _, name] => format!("{}/{name} changed", bpf.folder),
+            ["libbpf", _, name] => format!("libbpf's {name} changed"),
+            ["flags", ..] => "the compiler's flags changed".into(),
+            _ => "the compiler changed".into(),
+        })
+    }
+
+    /// Source, byte order and object name of everything to compile.
+    fn jobs(&self) -> Vec<(String, Endian, String)> {
+        let programs = self.sources.keys().filter(|name| is_program(name));
+        programs
+            .flat_map(|source| Endian::ALL.map(|endian| (source.clone(), endian, object_name(source, endian))))
+            .collect()
+    }
+}
+
+/// What will be compiled, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The BPF folder.
+    pub folder: PathBuf,
+    /// A folder that holds nothing but what the compiler may see; commands run in it.
+    pub stage: PathBuf,
+    /// What is copied there: from, and to which name.
+    pub copies: Vec<(PathBuf, String)>,
+    pub jobs: Vec<Job>,
+    /// The lines of the lock file that tell the inputs.
+    pub inputs: BTreeSet<String>,
+}
+
+/// One object to compile. The command prints it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The source, as the user knows it: relative to the workspace.
+    pub source: String,
+    pub endian: Endian,
+    pub object: String,
+    pub command: Command,
+}
+
+/// Plans to compile everything.
+pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache) -> Result<Plan> {
+    let folder = root.join(&bpf.folder);
+    let stage = work.join("bpf");
+    let mut copies: Vec<(PathBuf, String)> = inputs
+        .sources
+        .keys()
+        .map(|name| (folder.join(name), format!("{}/{name}", bpf.folder)))
+        .collect();
+    if let Some(headers) = &inputs.libbpf_folder {
+        copies.extend(inputs.libbpf.keys().map(|name| (headers.join(name), format!("libbpf/bpf/{name}"))));
+    }
+    let zig = cache.path(&toolchain::zig_name()?);
+    let jobs = inputs
+        .jobs()
+        .into_iter()
+        .map(|(source, endian, object)| {
+            let source = format!("{}/{source}", bpf.folder);
+            let args = flags(bpf, endian).into_iter().map(|flag| flag.replace(ZIG_FOLDER, &zig.to_string_lossy()));
+            let command = Command::new(zig.join("zig"), &stage)
+                .only(BTreeMap::new())
+                // It needs a place to look for things that it has no need of.
+                .env("ZIG_LOCAL_CACHE_DIR", work.join("zig-cache").to_string_lossy())
+                .env("ZIG_GLOBAL_CACHE_DIR", work.join("zig-cache").to_string_lossy())
+                .arg("clang")
+                .args(args)
+                .args(["-c", &source, "-o", "-"]);
+            Job { source, endian, object, command }
+        })
+        .collect();
+    Ok(Plan { folder, stage, copies, jobs, inputs: inputs.lines(bpf) })
+}
+
+/// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not tell a path.
+const ZIG_FOLDER: &str = "{compiler}";
+
+/// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
+fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
+    let mut flags: Vec<String> = [
+        "-target",
+        endian.bpf_target(),
+        &format!("-mcpu={}", bpf.cpu),
+        "-O2",
+        "-g",
+        "-std=gnu11",
+        "-Wall",
+        "-fno-ident",
+        // A table for linkers that tells symbols by their numbers, which change when debug information is dropped.
+        "-fno-addrsig",
+        "-fdebug-compilation-dir=.",
+        "-nostdinc",
+        &format!("-I{}/include", bpf.folder),
+        "-isystem",
+        "libbpf",
+        "-isystem",
+        &format!("{ZIG_FOLDER}/lib/include"),
+        "-isystem",
+        &format!("{ZIG_FOLDER}/lib/libc/include/{}", endian.uapi_headers()),
+        "-isystem",
+        &format!("{ZIG_FOLDER}/lib/libc/include/any-linux-any"),
+    ]
+    .map(String::from)
+    .to_vec();
+    flags.extend(bpf.cflags.iter().cloned());
+    flags
+}
+
+fn is_program(name: &str) -> bool {
+    name.ends_with(".bpf.c") && !name.contains('/')
+}
+
+/// `exectrace.bpf.c` becomes `exectrace_bpfel.o` and `exectrace_bpfeb.o`.
+fn object_name(source: &str, endian: Endian) -> String {
+    let stem = source.strip_suffix(".bpf.c").unwrap_or(source);
+    format!("{stem}_{}.o", endian.bpf_target())
+}
+
+fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) -> Result<()> {
+    for name in list(folder)? {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            if !name.starts_with('.') && name != "target" {
+                read_sources(&path, &format!("{prefix}{name}/"), sources)?;
+            }
+        } else if name.ends_with(".c") || name.ends_with(".h") {
+            sources.insert(format!("{prefix}{name}"), hash::file(&path)?);
+        }
+    }
+    Ok(())
+}
+
+/// The names in a folder, sorted; none if there is no such folder.
+fn list(folder: &Path) -> Result<Vec<String>> {
+    let cannot = || format!("cannot read {}", folder.display());
+    let listing = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.with_context(cannot)?,
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        let name = entry.with_context(cannot)?.file_name();
+        match name.into_string() {
+            Ok(name) if !name.contains(char::is_whitespace) => names.push(name),
+            name => bad_request!("{} holds {name:?}; names there must be UTF-8 without white space", folder.display()),
+        }
+    }
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,129 @@
+//! The cache: things that are costly to get, each kept under a name that says all that went into it.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::Runner;
+
+/// A folder of finished entries. An entry is there whole or not at all: it is made beside its place and renamed.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    pub folder: PathBuf,
+}
+
+impl Cache {
+    /// `$XTASK_CACHE`, else `xtask` in the user's cache folder.
+    pub fn find() -> Result<Cache> {
+        let folder = if let Some(folder) = env::var_os("XTASK_CACHE").filter(|dir| !dir.is_empty()) {
+            PathBuf::from(folder)
+        } else if let Some(folder) = env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
+            Path::new(&folder).join("xtask")
+        } else if let Some(home) = env::home_dir() {
+            let caches = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+            home.join(caches).join("xtask")
+        } else {
+            bail!("there is no home folder to keep a cache in: set XTASK_CACHE to a folder");
+        };
+        let folder = std::path::absolute(&folder)
+            .with_context(|| format!("cannot find the cache folder {}", folder.display()))?;
+        if folder.to_str().is_none() {
+            bail!("the cache folder {} is not UTF-8: set XTASK_CACHE to one that is", folder.display());
+        }
+        Ok(Cache { folder })
+    }
+
+    /// The names of what is there.
+    pub fn entries(&self) -> Result<BTreeSet<String>> {
+        let listing = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            listing => listing,
+        };
+        listing
+            .and_then(|listing| {
+                listing
+                    .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                    .collect()
+            })
+            .with_context(|| format!("cannot read the cache {}", self.folder.display()))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Makes the entry `name` with `fill`, which is given an empty folder to fill, unless it is there. Of two runs at
+    /// once, one makes it and the other waits.
+    pub fn get(
+        &self,
+        runner: Runner,
+        name: &str,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let entry = self.path(name);
+        if entry.exists() {
+            return Ok(entry);
+        }
+        let _lock = self.lock(runner, name)?;
+        if entry.exists() {
+            return Ok(entry);
+        }
+        let partial = self.path(&format!("{name}.partial"));
+        let made = (|| {
+            // Left behind by a run that was killed: nobody else can be at it, we hold the lock.
+            remove(&partial)?;
+            fs::create_dir(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+            fill(&partial)?;
+            fs::rename(&partial, &entry).with_context(|| format!("cannot create {}", entry.display()))
+        })();
+        if made.is_err() {
+            let _ = remove(&partial);
+        }
+        made.map(|()| entry)
+    }
+
+    /// Holds off other runs that want the same lock until the file returned is dropped.
+    pub fn lock(&self, runner: Runner, name: &str) -> Result<File> {
+        let folder = self.folder.join("locks");
+        fs::create_dir_all(&folder).with_context(|| {
+            format!("cannot create {}: set XTASK_CACHE to a folder that can be written", folder.display())
+        })?;
+        lock_file(runner, &folder.join(name))
+    }
+}
+
+/// Locks a file, waiting for whoever holds it.
+pub fn lock_file(runner: Runner, path: &Path) -> Result<File> {
+    let cannot = || format!("cannot lock {}", path.display());
+    let file = File::options().create(true).truncate(false).write(true).open(path).with_context(cannot)?;
+    let mut said = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::Error(error)) => return Err(error).with_context(cannot),
+            Err(fs::TryLockError::WouldBlock) => {
+                if !said {
+                    runner.say(format!("waiting for another run that holds {}", path.display()));
+                    said = true;
+                }
+                // Not `File::lock`, which Ctrl-C would not end.
+                thread::sleep(Duration::from_millis(200));
+                runner.check_interrupted()?;
+            }
+        }
+    }
+}
+
+/// Removes a folder and all in it, if it is there.
+pub fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.with_context(|| format!("cannot remove {}", folder.display())),
+    }
+}

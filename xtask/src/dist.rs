@@ -1,0 +1,334 @@
+//! `cargo xtask dist`: from sources to checked, checksummed archives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use cargo_metadata::{Message, PackageId, TargetKind};
+
+use crate::arch::{Arch, Endian, Std};
+use crate::bpf;
+use crate::cache;
+use crate::cargo_home;
+use crate::config;
+use crate::facts::{Facts, Source};
+use crate::flags;
+use crate::hash;
+use crate::licenses;
+use crate::manifest::{self, Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+use crate::pack::{self, Entry};
+use crate::plan::{self, Plan, Product};
+use crate::run::Runner;
+use crate::toolchain::{self, Sysroot};
+use crate::verify;
+
+const MANIFEST: &str = "dist-manifest.json";
+const CHECKSUMS: &str = "SHA256SUMS";
+
+/// Runs the verb.
+pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
+    let source = Source::read(runner, &facts.root)?;
+    let plan = plan::dist(facts, source, request)?;
+
+    let _lock = facts.lock(runner)?;
+    let staging = Staging::new(&plan.dist)?;
+
+    plan.missing.get(runner, facts)?;
+    if let Some((reason, objects)) = &plan.stale {
+        runner.say(format!("compiling the BPF objects again: {reason}"));
+        bpf::compile::run(runner, objects)?;
+    }
+    let built = build(runner, facts, &plan)?;
+    let objects = Objects::read(facts)?;
+
+    let mut failures = Vec::new();
+    let mut artifacts = Vec::new();
+    for product in &plan.products {
+        runner.check_interrupted()?;
+        match finish(facts, &plan, product, &built, &objects, &staging) {
+            Ok(artifact) => artifacts.push(artifact),
+            Err(error) => failures.push(format!("{}: {error:#}", product.arch)),
+        }
+    }
+    if !failures.is_empty() {
+        bail!("nothing was written to dist/, because this failed:\n  {}", failures.join("\n  "));
+    }
+
+    let manifest = describe(facts, &plan, &objects, artifacts)?;
+    runner.check_interrupted()?;
+    staging.publish(&plan, &manifest)?;
+    report(runner, &plan, &manifest);
+    Ok(())
+}
+
+/// What came out of cargo.
+#[derive(Debug, Default)]
+struct Built {
+    /// The binary for each target.
+    binaries: BTreeMap<String, PathBuf>,
+    /// The packages linked into it.
+    linked: BTreeMap<String, BTreeSet<PackageId>>,
+}
+
+/// Builds all binaries at once. A target whose binary cannot be built has none in the result.
+fn build(runner: Runner, facts: &Facts, plan: &Plan) -> Result<Built> {
+    let build = &plan.build;
+    cargo_home::create(&build.home, &facts.cargo_home, &build.config)?;
+    let mut built = Built::default();
+    let mut finished = false;
+    let result = runner.lines(&build.command, |line| {
+        match serde_json::from_str(line).with_context(|| format!("not a message of cargo's: {line}"))? {
+            Message::CompilerArtifact(artifact) => {
+                // For a target, not for this machine: cargo keeps those in a folder of the target's name.
+                let folder = artifact.filenames.first().and_then(|file| file.strip_prefix(&build.target).ok());
+                let triple = folder.and_then(|path| path.components().next()).map(|name| name.to_string());
+                let Some(triple) = triple.filter(|name| plan.products.iter().any(|product| product.arch.triple == *name)) else {
+                    return Ok(());
+                };
+                let is_ours = artifact.target.name == facts.config.bin && artifact.target.kind.contains(&TargetKind::Bin);
+                if let (true, Some(binary)) = (is_ours, artifact.executable) {
+                    built.binaries.insert(triple.clone(), binary.into());
+                }
+                built.linked.entry(triple).or_default().insert(artifact.package_id);
+            }
+            Message::BuildFinished(_) => finished = true,
+            _ => {}
+        }
+        Ok(())
+    });
+    // A build that came to its end failed for some targets perhaps, and each of those is reported as such.
+    match result {
+        Err(error) if !finished || built.binaries.len() == plan.products.len() => Err(error.context("cannot build")),
+        _ => Ok(built),
+    }
+}
+
+/// The checked-in BPF objects.
+struct Objects {
+    /// By file name.
+    files: BTreeMap<String, Vec<u8>>,
+    lock: String,
+}
+
+impl Objects {
+    fn read(facts: &Facts) -> Result<Objects> {
+        let folder = facts.root.join(&facts.config.bpf.folder);
+        let lock = read(&folder.join("bpf.lock"))?;
+        let mut files = BTreeMap::new();
+        for name in bpf::lock::Lock::parse(&String::from_utf8_lossy(&lock)).objects.into_keys() {
+            let bytes = read(&folder.join("objects").join(&name))?;
+            files.insert(name, bytes);
+        }
+        Ok(Objects { files, lock: hash::bytes(&lock) })
+    }
+
+    /// Those of one byte order, by their names without it.
+    fn of(&self, endian: Endian) -> BTreeMap<String, Vec<u8>> {
+        let suffix = format!("_{}.o", endian.bpf_target());
+        let named = |(name, bytes): (&String, &Vec<u8>)| Some((name.strip_suffix(&suffix)?.to_owned(), bytes.clone()));
+        self.files.iter().filter_map(named).collect()
+    }
+}
+
+/// Checks a binary and packs it.
+fn finish(
+    facts: &Facts,
+    plan: &Plan,
+    product: &Product,
+    built: &Built,
+    objects: &Objects,
+    staging: &Staging,
+) -> Result<Artifact> {
+    let arch = product.arch;
+    let Some(path) = built.binaries.get(arch.triple) else {
+        bail!("cargo could not build it, for the reason above");
+    };
+    let binary = read(path)?;
+    let faults = verify::binary(&binary, arch, &objects.of(arch.endian), &facts.private)?;
+    if !faults.is_empty() {
+        bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
+    }
+
+    let mut files = documents(facts)?;
+    let linked = built.linked.get(arch.triple).context("cargo did not say what it linked")?;
+    let runtime_license = (product.std == Std::Source)
+        .then(|| facts.cache.path(&Sysroot::new(arch, &facts.rust).name).join(toolchain::RUNTIME_LICENSE));
+    let licenses = licenses::compose(&facts.metadata, linked, &facts.rust, runtime_license.as_deref())?;
+    let std_license = read(&licenses::std_docs(&facts.rust).join(licenses::STD_FILE))?;
+    files.insert(licenses::FILE.into(), Entry { bytes: licenses.into_bytes(), executable: false });
+    files.insert(licenses::STD_FILE.into(), Entry { bytes: std_license, executable: false });
+    let described = Binary { file: facts.config.bin.clone(), size: binary.len(), sha256: hash::bytes(&binary) };
+    files.insert(facts.config.bin.clone(), Entry { bytes: binary, executable: true });
+
+    let archive = pack::archive(&product.stem, &files, plan.source.date)?;
+    let file = format!("{}.tar.gz", product.stem);
+    let sha256 = hash::bytes(&archive);
+    staging.write(&file, &archive)?;
+    staging.write(&format!("{file}.sha256"), manifest::checksum_line(&sha256, &file).as_bytes())?;
+    Ok(Artifact {
+        file,
+        size: archive.len(),
+        sha256,
+        arch: arch.name.into(),
+        triple: arch.triple.into(),
+        endianness: arch.endian.name().into(),
+        std: product.std.name().into(),
+        minimum_kernel: minimum_kernel(arch, facts.config.minimum_kernel.as_deref()),
+        binary: described,
+    })
+}
+
+/// The later of what the architecture and the application need.
+fn minimum_kernel(arch: &Arch, of_application: Option<&str>) -> String {
+    [Some(arch.min_kernel), of_application]
+        .into_iter()
+        .flatten()
+        .max_by_key(|version| config::kernel_version(version))
+        .unwrap_or(arch.min_kernel)
+        .into()
+}
+
+/// README, CHANGELOG and licences of the workspace, and whatever the configuration includes.
+fn documents(facts: &Facts) -> Result<BTreeMap<String, Entry>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(&facts.root).with_context(|| format!("cannot read {}", facts.root.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let upper = name.to_uppercase();
+        let is_document = upper.starts_with("README") || upper.starts_with("CHANGELOG") || licenses::is_license(&upper);
+        if is_document && entry.path().is_file() {
+            include(&facts.root, &name, &mut files)?;
+        }
+    }
+    for path in &facts.config.include {
+        include(&facts.root, path, &mut files)?;
+    }
+    Ok(files)
+}
+
+fn include(root: &Path, path: &str, files: &mut BTreeMap<String, Entry>) -> Result<()> {
+    let from = root.join(path);
+    if from.is_dir() {
+        for entry in fs::read_dir(&from).with_context(|| format!("cannot read {}", from.display()))? {
+            let name = entry?.file_name();
+            let name = name.to_str().with_context(|| format!("{} holds a name that is not UTF-8", from.display()))?;
+            include(root, &format!("{path}/{name}"), files)?;
+        }
+        return Ok(());
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let executable = from.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
+    files.insert(path.into(), Entry { bytes: read(&from)?, executable });
+    Ok(())
+}
+
+fn describe(facts: &Facts, plan: &Plan, objects: &Objects, artifacts: Vec<Artifact>) -> Result<Manifest> {
+    let mut manifest = Manifest {
+        schema: 1,
+        origin: Origin {
+            name: facts.config.package.clone(),
+            version: facts.config.version.clone(),
+            commit: plan.source.commit.clone(),
+            dirty: plan.source.dirty,
+            source_date_epoch: plan.source.date,
+            cargo_lock: hash::file(&facts.root.join("Cargo.lock"))?,
+            bpf_lock: objects.lock.clone(),
+            rustc: Rustc {
+                version: facts.rust.version.clone(),
+                commit: facts.rust.commit.clone(),
+                llvm: facts.rust.llvm.clone(),
+            },
+            c_compiler: toolchain::zig_identity(),
+        },
+        bpf_objects: objects
+            .files
+            .iter()
+            .map(|(file, bytes)| BpfObject { file: file.clone(), size: bytes.len(), sha256: hash::bytes(bytes) })
+            .collect(),
+        artifacts,
+    };
+    // One of another version of this tool, or no manifest at all, is replaced.
+    let earlier = fs::read_to_string(plan.dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok());
+    manifest.artifacts.sort_by(|a, b| a.file.cmp(&b.file));
+    if let Some(earlier) = earlier {
+        manifest.adopt(earlier, |artifact| {
+            hash::file(&plan.dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
+        });
+    }
+    Ok(manifest)
+}
+
+/// A folder in dist/ where everything is written before any of it is moved to its place. Goes away with this value.
+struct Staging {
+    folder: PathBuf,
+    dist: PathBuf,
+}
+
+impl Staging {
+    fn new(dist: &Path) -> Result<Staging> {
+        let folder = dist.join(".partial");
+        cache::remove(&folder)?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", dist.display()))?;
+        Ok(Staging { folder, dist: dist.into() })
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.folder.join(name);
+        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Moves everything to its place, with checksums of all archives of this version that will then be there.
+    fn publish(&self, plan: &Plan, manifest: &Manifest) -> Result<()> {
+        let prefix = format!("{}-{}-", manifest.origin.name, manifest.origin.version);
+        let mut checksums = BTreeMap::new();
+        for folder in [&self.dist, &self.folder] {
+            for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                if name.starts_with(&prefix) && name.ends_with(".tar.gz") {
+                    checksums.insert(name.clone(), hash::file(&folder.join(&name))?);
+                }
+            }
+        }
+        let lines: String = checksums.iter().map(|(name, sha256)| manifest::checksum_line(sha256, name)).collect();
+        self.write(CHECKSUMS, lines.as_bytes())?;
+        self.write(MANIFEST, manifest.to_json()?.as_bytes())?;
+
+        let mut names: Vec<String> = Vec::new();
+        for product in &plan.products {
+            names.extend([format!("{}.tar.gz", product.stem), format!("{}.tar.gz.sha256", product.stem)]);
+        }
+        names.extend([CHECKSUMS.into(), MANIFEST.into()]);
+        for name in names {
+            fs::rename(self.folder.join(&name), self.dist.join(&name))
+                .with_context(|| format!("cannot write {}", self.dist.join(&name).display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let _ = cache::remove(&self.folder);
+    }
+}
+
+fn report(runner: Runner, plan: &Plan, manifest: &Manifest) {
+    for artifact in &manifest.artifacts {
+        if plan.products.iter().any(|product| product.arch.triple == artifact.triple) {
+            runner.say(format!(
+                "{:8} {}  {} kB, sha256 {}",
+                artifact.arch,
+                plan.dist.join(&artifact.file).display(),
+                artifact.size.div_ceil(1000),
+                &artifact.sha256[..12]
+            ));
+        }
+    }
+    let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };
+    runner.say(format!("{CHECKSUMS} and {MANIFEST} are in {}{dirty}", plan.dist.display()));
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| anyhow!(error)).with_context(|| format!("cannot read {}", path.display()))
+}

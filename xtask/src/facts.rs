@@ -1,0 +1,260 @@
+//! What is true of this machine and workspace, read once.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::{Metadata, MetadataCommand};
+use toml::Table;
+
+use crate::bpf;
+use crate::cache::{self, Cache};
+use crate::cargo_home;
+use crate::command::Command;
+use crate::config::Config;
+use crate::flags::Common;
+use crate::run::Runner;
+use crate::toolchain::Installed;
+use crate::{bad_request, files};
+
+/// The variables of the user's environment that a build may see: none of them changes a byte.
+const PASSED_ON: [&str; 7] = [
+    "PATH",
+    "TMPDIR",
+    "CARGO_BUILD_JOBS",
+    "CARGO_TERM_COLOR",
+    "CARGO_TERM_PROGRESS_WHEN",
+    "NO_COLOR",
+    "TERM",
+];
+
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub config: Config,
+    pub metadata: Metadata,
+    /// The workspace.
+    pub root: PathBuf,
+    /// Where everything between sources and artifacts lies: a folder in cargo's target folder.
+    pub work: PathBuf,
+    pub rust: Rust,
+    pub cache: Cache,
+    pub installed: Installed,
+    pub bpf: bpf::Inputs,
+    /// The user's CARGO_HOME, where downloaded crates are.
+    pub cargo_home: PathBuf,
+    /// What cargo's configuration says of where crates come from.
+    pub network_config: Table,
+    /// Folders of this machine, whose names must not be found in a binary.
+    pub private: Vec<String>,
+    /// What a build sees of the user's environment.
+    pub passed_on: BTreeMap<String, String>,
+    pub offline: bool,
+}
+
+/// The Rust toolchain that the workspace pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rust {
+    pub sysroot: PathBuf,
+    /// As `rustc -vV` says.
+    pub version: String,
+    pub commit: String,
+    pub llvm: String,
+}
+
+/// The commit that is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// None outside git.
+    pub commit: Option<String>,
+    /// Whether the work tree differs from the commit.
+    pub dirty: bool,
+    /// The date of everything in the archives: seconds since 1970.
+    pub date: u64,
+}
+
+impl Facts {
+    pub fn read(runner: Runner, common: &Common) -> Result<Facts> {
+        let manifest = find_manifest(common.manifest_path.as_deref())?;
+        let folder = manifest.parent().context("a manifest in no folder")?;
+        let rust = Rust::read(runner, folder)?;
+        let metadata = metadata(runner, &rust, &manifest, common.offline)?;
+        let config = Config::parse(&metadata)?;
+        let root = metadata.workspace_root.clone().into_std_path_buf();
+        rust.check_pin(&root)?;
+        let cache = Cache::find()?;
+        let cargo_home = match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+            Some(home) => std::path::absolute(home)?,
+            None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
+        };
+        let work: PathBuf = metadata.target_directory.join("dist").into();
+        let folders = [&root, &work, &cargo_home, &cache.folder, &rust.sysroot];
+        let private = folders
+            .into_iter()
+            .chain(&env::home_dir())
+            // Not one that any file may name, like `/` for the home of a user that has none.
+            .filter(|folder| folder.parent().is_some())
+            .map(|folder| folder.to_string_lossy().into_owned())
+            .collect();
+        Ok(Facts {
+            private,
+            work,
+            installed: Installed::find(&rust, &cache)?,
+            bpf: bpf::Inputs::read(&metadata, &config.bpf)?,
+            network_config: cargo_home::network_config(&root, &cargo_home)?,
+            passed_on: PASSED_ON
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
+                .collect(),
+            offline: common.offline,
+            config,
+            metadata,
+            root,
+            rust,
+            cache,
+            cargo_home,
+        })
+    }
+
+    /// Holds off other runs in this workspace until the file returned is dropped.
+    pub fn lock(&self, runner: Runner) -> Result<File> {
+        fs::create_dir_all(&self.work).with_context(|| format!("cannot create {}", self.work.display()))?;
+        cache::lock_file(runner, &self.work.join("lock"))
+    }
+
+    /// The whole environment of a build with this CARGO_HOME.
+    pub fn build_environment(&self, cargo_home: &Path) -> BTreeMap<String, String> {
+        let mut environment = self.passed_on.clone();
+        environment.insert("CARGO_HOME".into(), cargo_home.to_string_lossy().into_owned());
+        environment.insert("RUSTC".into(), self.rust.rustc().to_string_lossy().into_owned());
+        environment.insert("LC_ALL".into(), "C".into());
+        environment
+    }
+}
+
+impl Rust {
+    fn read(runner: Runner, folder: &Path) -> Result<Rust> {
+        let sysroot = runner
+            .read(&Command::new("rustc", folder).args(["--print", "sysroot"]))
+            .context("cannot ask rustc where it is: install Rust with rustup")?;
+        let sysroot = PathBuf::from(sysroot.trim_end());
+        // From here on past rustup's proxy, which would look for a toolchain anew each time.
+        let verbose = runner.read(&Command::new(sysroot.join("bin/rustc"), folder).arg("-vV"))?;
+        let field = |name: &str| {
+            verbose
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .map(String::from)
+                .with_context(|| format!("`rustc -vV` does not tell its {name}"))
+        };
+        Ok(Rust {
+            version: field("release")?,
+            commit: field("commit-hash")?,
+            llvm: field("LLVM version")?,
+            sysroot,
+        })
+    }
+
+    /// The bytes depend on the compiler, so it must be the one that the workspace pins.
+    fn check_pin(&self, root: &Path) -> Result<()> {
+        let file = root.join("rust-toolchain.toml");
+        let Some(text) = files::read_if_there(&file)? else {
+            return Ok(());
+        };
+        let pin: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+        let channel = pin.get("toolchain").and_then(|table| table.get("channel")).and_then(toml::Value::as_str);
+        match channel {
+            // Only a full version is a pin: `stable` is whatever is installed.
+            Some(pinned) if pinned.split('.').count() == 3 && pinned != self.version => bail!(
+                "this is Rust {} in {}, but {} pins {pinned}: install it (rustup toolchain install {pinned})",
+                self.version,
+                self.sysroot.display(),
+                file.display()
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn rustc(&self) -> PathBuf {
+        self.sysroot.join("bin/rustc")
+    }
+
+    pub fn cargo(&self) -> PathBuf {
+        self.sysroot.join("bin/cargo")
+    }
+}
+
+impl Source {
+    pub fn read(runner: Runner, root: &Path) -> Result<Source> {
+        let epoch = match env::var("SOURCE_DATE_EPOCH") {
+            Ok(text) => match text.parse() {
+                Ok(seconds) => Some(seconds),
+                Err(_) => bad_request!("SOURCE_DATE_EPOCH is `{text}`; seconds since 1970 are wanted"),
+            },
+            Err(_) => None,
+        };
+        let in_git = root.ancestors().any(|folder| folder.join(".git").exists());
+        if !in_git {
+            return match epoch {
+                Some(date) => Ok(Source { commit: None, dirty: false, date }),
+                None => bad_request!(
+                    "{} is not in a git repository, so the files in the archives have no date: \
+                     set SOURCE_DATE_EPOCH to seconds since 1970",
+                    root.display()
+                ),
+            };
+        }
+        let git = |args: &[&str]| {
+            runner
+                .read(&Command::new("git", root).args(args.iter().copied()))
+                .context("cannot ask git about the commit")
+        };
+        let head = git(&["log", "-1", "--no-show-signature", "--format=%H %ct"])?;
+        let (commit, date) = head.trim_end().split_once(' ').context("git did not tell the commit")?;
+        Ok(Source {
+            commit: Some(commit.into()),
+            dirty: !git(&["status", "--porcelain"])?.is_empty(),
+            date: match epoch {
+                Some(date) => date,
+                None => date.parse().context("git did not tell the date of the commit")?,
+            },
+        })
+    }
+
+    /// The commit as `--version` of the binary tells it.
+    pub fn describe(&self) -> Option<String> {
+        let commit = self.commit.as_ref()?;
+        Some(if self.dirty { format!("{commit}-dirty") } else { commit.clone() })
+    }
+}
+
+fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        if !path.is_file() {
+            bad_request!("--manifest-path names {}, which is not there", path.display());
+        }
+        return Ok(std::path::absolute(path)?);
+    }
+    let here = env::current_dir().context("cannot read the current folder")?;
+    match here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|file| file.is_file()) {
+        Some(manifest) => Ok(manifest),
+        None => bad_request!("there is no Cargo.toml in {} or above it", here.display()),
+    }
+}
+
+/// Cargo's own view of the workspace. This also downloads every crate of Cargo.lock that is not there yet, through the
+/// user's own proxy and mirror; nothing after it needs the network for crates.
+fn metadata(runner: Runner, rust: &Rust, manifest: &Path, offline: bool) -> Result<Metadata> {
+    let folder = manifest.parent().context("a manifest in no folder")?;
+    let command = Command::new(rust.cargo(), folder)
+        .env("RUSTC", rust.rustc().to_string_lossy())
+        .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
+        .arg(manifest.to_string_lossy())
+        .args(offline.then_some("--offline"));
+    let json = runner.read(&command).with_context(|| {
+        let hint = if offline { " (with --offline, every crate must have been downloaded before)" } else { "" };
+        format!("cargo cannot read the workspace of {}{hint}", manifest.display())
+    })?;
+    MetadataCommand::parse(json).context("cannot understand what cargo says of the workspace")
+}

@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::arch::{Arch, Std};
+
+/// Ships a Rust eBPF application as one static binary for each architecture.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
+pub struct Flags {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The Cargo.toml of the workspace to ship [default: found from the current folder upwards]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub manifest_path: Option<PathBuf>,
+    /// Never touch the network; say what is missing instead
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Show each command as it is started
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Bpf(Bpf),
+    Dist(Dist),
+}
+
+/// Compile the BPF objects
+///
+/// Compiles every `*.bpf.c` in the BPF folder with the pinned clang, once for little-endian machines (bpfel) and once
+/// for big-endian ones (bpfeb), strips what only a debugger reads, checks the result, and writes it to `objects/` in
+/// that folder. `bpf.lock` beside it records what the objects were made from. Both belong into source control: with
+/// them, a plain `cargo build` needs no clang.
+#[derive(Debug, Args)]
+pub struct Bpf {}
+
+/// Build, check and pack the binaries
+///
+/// Brings the BPF objects up to date, cross-compiles a static binary for each architecture, checks each one, and
+/// writes to `dist/`: a tarball for each, its checksum, SHA256SUMS and dist-manifest.json. What is missing (a
+/// standard library, the pinned clang) is fetched once and kept in $XTASK_CACHE [default: `xtask` in your cache
+/// folder].
+///
+/// Set SOURCE_DATE_EPOCH (seconds since 1970) to give the files in the tarballs that date instead of the commit's.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask dist                              every configured architecture
+  cargo xtask dist --arch arm64                 for a 64-bit Raspberry Pi
+  cargo xtask dist --arch amd64 --arch s390x    two of them, in one build")]
+pub struct Dist {
+    /// The architecture to build for, by Go's or Rust's name for it; may be repeated [default: all configured]
+    #[arg(long = "arch", value_name = "ARCH", value_parser = str::parse::<&'static Arch>)]
+    pub arches: Vec<&'static Arch>,
+    /// Refuse BPF objects that do not match their sources, instead of compiling them again
+    #[arg(long)]
+    pub locked: bool,
+    /// Take the standard library from rustup, or build it from source, for all architectures [default: as the
+    /// architecture's row in the README says]
+    #[arg(long, value_name = "FROM")]
+    pub std: Option<Std>,
+}

@@ -1,0 +1,53 @@
+//! Ships a Rust eBPF application as one static binary for each architecture. The way through is
+//! flags → facts → plan → run → artifacts → manifest; docs/architecture.md tells more.
+
+pub mod arch;
+pub mod bpf;
+pub mod cache;
+pub mod cargo_home;
+pub mod command;
+pub mod config;
+pub mod dist;
+pub mod error;
+pub mod facts;
+pub mod files;
+pub mod flags;
+pub mod hash;
+pub mod licenses;
+pub mod manifest;
+pub mod pack;
+pub mod plan;
+pub mod run;
+pub mod suggest;
+pub mod toolchain;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use facts::Facts;
+use flags::{Flags, Verb};
+use run::Runner;
+
+/// Runs the command line, and tells what went wrong with it.
+pub fn main() -> ExitCode {
+    match run(&Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(error::exit_code(&error))
+        }
+    }
+}
+
+fn run(flags: &Flags) -> Result<()> {
+    run::catch_signals()?;
+    let runner = Runner { verbose: flags.common.verbose };
+    let facts = Facts::read(runner, &flags.common)?;
+    match &flags.verb {
+        Verb::Bpf(_) => bpf::compile::verb(runner, &facts),
+        Verb::Dist(request) => dist::run(runner, &facts, request),
+    }
+}

@@ -1,0 +1,7 @@
+//! `cargo xtask`: see lib.rs.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::main()
+}
