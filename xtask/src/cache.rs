@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::files;
 use crate::run::Runner;
 
 /// A folder of finished entries. An entry is there whole or not at all: it is made beside its place and renamed.
@@ -41,17 +41,7 @@ impl Cache {
 
     /// The names of what is there.
     pub fn entries(&self) -> Result<BTreeSet<String>> {
-        let listing = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            listing => listing,
-        };
-        listing
-            .and_then(|listing| {
-                listing
-                    .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-                    .collect()
-            })
-            .with_context(|| format!("cannot read the cache {}", self.folder.display()))
+        Ok(files::list(&self.folder)?.into_iter().collect())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -77,13 +67,13 @@ impl Cache {
         let partial = self.path(&format!("{name}.partial"));
         let made = (|| {
             // Left behind by a run that was killed: nobody else can be at it, we hold the lock.
-            remove(&partial)?;
-            fs::create_dir(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+            files::remove_folder(&partial)?;
+            files::create_folder(&partial)?;
             fill(&partial)?;
             fs::rename(&partial, &entry).with_context(|| format!("cannot create {}", entry.display()))
         })();
         if made.is_err() {
-            let _ = remove(&partial);
+            let _ = files::remove_folder(&partial);
         }
         made.map(|()| entry)
     }
@@ -117,13 +107,5 @@ pub fn lock_file(runner: Runner, path: &Path) -> Result<File> {
                 runner.check_interrupted()?;
             }
         }
-    }
-}
-
-/// Removes a folder and all in it, if it is there.
-pub fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.with_context(|| format!("cannot remove {}", folder.display())),
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
-use crate::cache;
+use crate::files;
 
 /// The tables of cargo's configuration that say where crates come from.
 const KEPT: [&str; 3] = ["source", "registries", "registry"];
@@ -58,7 +58,7 @@ pub fn create(folder: &Path, cargo_home: &Path, config: &str) -> Result<()> {
             cargo_home.display()
         );
     }
-    cache::remove(folder)?;
+    files::remove_folder(folder)?;
     (|| {
         fs::create_dir_all(folder)?;
         for shared in ["registry", "git"] {

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use cargo_metadata::{Message, PackageId, TargetKind};
 
 use crate::arch::{Arch, Endian, Std};
 use crate::bpf;
-use crate::cache;
 use crate::cargo_home;
 use crate::config;
 use crate::facts::{Facts, Source};
+use crate::files;
 use crate::flags;
 use crate::hash;
 use crate::licenses;
@@ -114,10 +114,10 @@ struct Objects {
 impl Objects {
     fn read(facts: &Facts) -> Result<Objects> {
         let folder = facts.root.join(&facts.config.bpf.folder);
-        let lock = read(&folder.join("bpf.lock"))?;
+        let lock = files::read(&folder.join("bpf.lock"))?;
         let mut files = BTreeMap::new();
         for name in bpf::lock::Lock::parse(&String::from_utf8_lossy(&lock)).objects.into_keys() {
-            let bytes = read(&folder.join("objects").join(&name))?;
+            let bytes = files::read(&folder.join("objects").join(&name))?;
             files.insert(name, bytes);
         }
         Ok(Objects { files, lock: hash::bytes(&lock) })
@@ -144,24 +144,24 @@ fn finish(
     let Some(path) = built.binaries.get(arch.triple) else {
         bail!("cargo could not build it, for the reason above");
     };
-    let binary = read(path)?;
+    let binary = files::read(path)?;
     let faults = verify::binary(&binary, arch, &objects.of(arch.endian), &facts.private)?;
     if !faults.is_empty() {
         bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
     }
 
-    let mut files = documents(facts)?;
+    let mut packed = documents(facts)?;
     let linked = built.linked.get(arch.triple).context("cargo did not say what it linked")?;
     let runtime_license = (product.std == Std::Source)
         .then(|| facts.cache.path(&Sysroot::new(arch, &facts.rust).name).join(toolchain::RUNTIME_LICENSE));
     let licenses = licenses::compose(&facts.metadata, linked, &facts.rust, runtime_license.as_deref())?;
-    let std_license = read(&licenses::std_docs(&facts.rust).join(licenses::STD_FILE))?;
-    files.insert(licenses::FILE.into(), Entry { bytes: licenses.into_bytes(), executable: false });
-    files.insert(licenses::STD_FILE.into(), Entry { bytes: std_license, executable: false });
+    let std_license = files::read(&licenses::std_docs(&facts.rust).join(licenses::STD_FILE))?;
+    packed.insert(licenses::FILE.into(), Entry { bytes: licenses.into_bytes(), executable: false });
+    packed.insert(licenses::STD_FILE.into(), Entry { bytes: std_license, executable: false });
     let described = Binary { file: facts.config.bin.clone(), size: binary.len(), sha256: hash::bytes(&binary) };
-    files.insert(facts.config.bin.clone(), Entry { bytes: binary, executable: true });
+    packed.insert(facts.config.bin.clone(), Entry { bytes: binary, executable: true });
 
-    let archive = pack::archive(&product.stem, &files, plan.source.date)?;
+    let archive = pack::archive(&product.stem, &packed, plan.source.date)?;
     let file = format!("{}.tar.gz", product.stem);
     let sha256 = hash::bytes(&archive);
     staging.write(&file, &archive)?;
@@ -191,35 +191,31 @@ fn minimum_kernel(arch: &Arch, of_application: Option<&str>) -> String {
 
 /// README, CHANGELOG and licences of the workspace, and whatever the configuration includes.
 fn documents(facts: &Facts) -> Result<BTreeMap<String, Entry>> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(&facts.root).with_context(|| format!("cannot read {}", facts.root.display()))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    let mut packed = BTreeMap::new();
+    for name in files::list(&facts.root)? {
         let upper = name.to_uppercase();
         let is_document = upper.starts_with("README") || upper.starts_with("CHANGELOG") || licenses::is_license(&upper);
-        if is_document && entry.path().is_file() {
-            include(&facts.root, &name, &mut files)?;
+        if is_document && facts.root.join(&name).is_file() {
+            include(&facts.root, &name, &mut packed)?;
         }
     }
     for path in &facts.config.include {
-        include(&facts.root, path, &mut files)?;
+        include(&facts.root, path, &mut packed)?;
     }
-    Ok(files)
+    Ok(packed)
 }
 
-fn include(root: &Path, path: &str, files: &mut BTreeMap<String, Entry>) -> Result<()> {
+fn include(root: &Path, path: &str, packed: &mut BTreeMap<String, Entry>) -> Result<()> {
     let from = root.join(path);
     if from.is_dir() {
-        for entry in fs::read_dir(&from).with_context(|| format!("cannot read {}", from.display()))? {
-            let name = entry?.file_name();
-            let name = name.to_str().with_context(|| format!("{} holds a name that is not UTF-8", from.display()))?;
-            include(root, &format!("{path}/{name}"), files)?;
+        for name in files::list(&from)? {
+            include(root, &format!("{path}/{name}"), packed)?;
         }
         return Ok(());
     }
     use std::os::unix::fs::PermissionsExt;
     let executable = from.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
-    files.insert(path.into(), Entry { bytes: read(&from)?, executable });
+    packed.insert(path.into(), Entry { bytes: files::read(&from)?, executable });
     Ok(())
 }
 
@@ -268,14 +264,13 @@ struct Staging {
 impl Staging {
     fn new(dist: &Path) -> Result<Staging> {
         let folder = dist.join(".partial");
-        cache::remove(&folder)?;
+        files::remove_folder(&folder)?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", dist.display()))?;
         Ok(Staging { folder, dist: dist.into() })
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.folder.join(name);
-        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+        files::write(&self.folder.join(name), bytes)
     }
 
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
@@ -283,8 +278,7 @@ impl Staging {
         let prefix = format!("{}-{}-", manifest.origin.name, manifest.origin.version);
         let mut checksums = BTreeMap::new();
         for folder in [&self.dist, &self.folder] {
-            for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-                let name = entry?.file_name().to_string_lossy().into_owned();
+            for name in files::list(folder)? {
                 if name.starts_with(&prefix) && name.ends_with(".tar.gz") {
                     checksums.insert(name.clone(), hash::file(&folder.join(&name))?);
                 }
@@ -309,7 +303,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = cache::remove(&self.folder);
+        let _ = files::remove_folder(&self.folder);
     }
 }
 
@@ -327,8 +321,4 @@ fn report(runner: Runner, plan: &Plan, manifest: &Manifest) {
     }
     let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };
     runner.say(format!("{CHECKSUMS} and {MANIFEST} are in {}{dirty}", plan.dist.display()));
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| anyhow!(error)).with_context(|| format!("cannot read {}", path.display()))
 }

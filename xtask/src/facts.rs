@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -119,7 +119,7 @@ impl Facts {
 
     /// Holds off other runs in this workspace until the file returned is dropped.
     pub fn lock(&self, runner: Runner) -> Result<File> {
-        fs::create_dir_all(&self.work).with_context(|| format!("cannot create {}", self.work.display()))?;
+        files::create_folder(&self.work)?;
         cache::lock_file(runner, &self.work.join("lock"))
     }
 

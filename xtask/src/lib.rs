@@ -8,6 +8,7 @@ pub mod cargo_home;
 pub mod command;
 pub mod config;
 pub mod dist;
+pub mod elf;
 pub mod error;
 pub mod facts;
 pub mod files;

@@ -1,13 +1,13 @@
 //! The licences of everything that is linked into a binary, in one text.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{Metadata, PackageId};
 
 use crate::facts::Rust;
+use crate::files;
 
 /// The name of the text in the archive.
 pub const FILE: &str = "THIRD-PARTY-LICENSES.txt";
@@ -41,8 +41,11 @@ pub fn compose(
         let from = package.repository.as_deref().map(|url| format!(" ({url})")).unwrap_or_default();
         names.insert(format!("{name}: {license}{from}"));
         let folder = package.manifest_path.parent().context("a manifest in no folder")?;
-        for file in license_files(folder.as_std_path())? {
-            add(&mut texts, &file, &name)?;
+        let folder = folder.as_std_path();
+        for file in files::list(folder)? {
+            if is_license(&file.to_uppercase()) && folder.join(&file).is_file() {
+                add(&mut texts, &folder.join(&file), &name)?;
+            }
         }
     }
 
@@ -75,7 +78,7 @@ pub fn std_docs(rust: &Rust) -> PathBuf {
 }
 
 fn add(texts: &mut Texts, file: &Path, owner: &str) -> Result<()> {
-    let text = fs::read(file).with_context(|| format!("cannot read the licence {}", file.display()))?;
+    let text = files::read(file)?;
     texts.entry(normalise(&String::from_utf8_lossy(&text))).or_default().insert(owner.into());
     Ok(())
 }
@@ -83,19 +86,6 @@ fn add(texts: &mut Texts, file: &Path, owner: &str) -> Result<()> {
 fn normalise(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(str::trim_end).collect();
     lines.join("\n").trim_matches('\n').to_owned()
-}
-
-fn license_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
-        if path.is_file() && is_license(&name) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Whether a file of this name, in capitals, holds a licence.

@@ -14,6 +14,7 @@ use crate::cache::Cache;
 use crate::cargo_home;
 use crate::command::Command;
 use crate::facts::{Facts, Rust};
+use crate::files;
 use crate::hash;
 use crate::run::Runner;
 
@@ -78,15 +79,10 @@ impl Installed {
     pub fn find(rust: &Rust, cache: &Cache) -> Result<Installed> {
         let rustlib = rust.sysroot.join("lib/rustlib");
         let mut std = BTreeSet::new();
-        for entry in fs::read_dir(&rustlib)
-            .with_context(|| format!("cannot read {}", rustlib.display()))?
-        {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let crates = fs::read_dir(rustlib.join(&name).join("lib"));
-            let has_std = |entry: io::Result<fs::DirEntry>| {
-                entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
-            };
-            if crates.is_ok_and(|mut crates| crates.any(has_std)) {
+        for name in files::list(&rustlib)? {
+            // Manifests and the like lie there, too.
+            let crates = files::list(&rustlib.join(&name).join("lib")).unwrap_or_default();
+            if crates.iter().any(|file| file.starts_with("libstd-")) {
                 std.insert(name);
             }
         }
@@ -267,8 +263,7 @@ fn get_zig(runner: Runner, facts: &Facts) -> Result<()> {
         runner.say(format!("fetching {ZIG} (100 MB) with pip, into {}", facts.cache.path(&name).display()));
         let requirements = folder.join("requirements.txt");
         let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
-        fs::write(&requirements, format!("{ZIG}{hashes}\n"))
-            .with_context(|| format!("cannot write {}", requirements.display()))?;
+        files::write(&requirements, format!("{ZIG}{hashes}\n"))?;
         let download = folder.join("download");
         let pip = Command::new("python3", &facts.root)
             .args(["-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:"])
@@ -280,11 +275,8 @@ fn get_zig(runner: Runner, facts: &Facts) -> Result<()> {
             "cannot get the compiler with pip: see its message above; are python3, pip (Debian: apt install python3-pip) \
              and the network there?",
         )?;
-        let wheel = fs::read_dir(&download)
-            .ok()
-            .and_then(|mut listing| listing.find_map(Result::ok))
-            .map(|entry| entry.path())
-            .context("pip downloaded nothing, yet reported success")?;
+        let wheel = files::list(&download)?.pop().context("pip downloaded nothing, yet reported success")?;
+        let wheel = download.join(wheel);
         let actual = hash::file(&wheel)?;
         if actual != expected {
             bail!(
@@ -294,8 +286,7 @@ fn get_zig(runner: Runner, facts: &Facts) -> Result<()> {
         }
         unpack(runner, &wheel, folder)?;
         fs::remove_file(&requirements)?;
-        fs::remove_dir_all(&download)?;
-        Ok(())
+        files::remove_folder(&download)
     })?;
     Ok(())
 }
@@ -328,8 +319,7 @@ fn unpack(runner: Runner, wheel: &Path, folder: &Path) -> Result<()> {
             bail!("{} holds a file that would land outside: {name}", wheel.display());
         }
         let to = folder.join(&name);
-        let parent = to.parent().context("a file without a folder")?;
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        files::create_folder(to.parent().context("a file without a folder")?)?;
         (|| {
             let mut out = File::create(&to)?;
             io::copy(&mut file, &mut out)?;
@@ -352,24 +342,20 @@ fn get_sysroot(runner: Runner, facts: &Facts, sysroot: &Sysroot) -> Result<()> {
             facts.cache.path(&sysroot.name).display()
         ));
         let lib = sysroot.lib(folder);
-        fs::create_dir_all(lib.join("self-contained"))
-            .with_context(|| format!("cannot create {}", lib.display()))?;
         let work = folder.join("work");
-        fs::create_dir(&work).with_context(|| format!("cannot create {}", work.display()))?;
         c_runtime(runner, facts, arch, &work, &lib.join("self-contained"))
             .with_context(|| format!("cannot build the C runtime for {arch}"))?;
         standard_library(runner, facts, arch, &work, &lib)
             .with_context(|| format!("cannot build the standard library for {arch}"))?;
-        fs::copy(facts.cache.path(&zig_name()?).join("LICENSE"), folder.join(RUNTIME_LICENSE))?;
-        fs::remove_dir_all(&work)?;
-        Ok(())
+        files::copy(&facts.cache.path(&zig_name()?).join("LICENSE"), &folder.join(RUNTIME_LICENSE))?;
+        files::remove_folder(&work)
     })?;
     Ok(())
 }
 
 /// Has zig link an empty program, and keeps what it linked it with.
 fn c_runtime(runner: Runner, facts: &Facts, arch: &Arch, work: &Path, to: &Path) -> Result<()> {
-    fs::write(work.join("empty.c"), "int main(void) { return 0; }\n")?;
+    files::write(&work.join("empty.c"), "int main(void) { return 0; }\n")?;
     let cache = |name: &str| work.join(name).to_string_lossy().into_owned();
     let zig = Command::new(facts.cache.path(&zig_name()?).join("zig"), work)
         .only(BTreeMap::new())
@@ -389,22 +375,20 @@ fn c_runtime(runner: Runner, facts: &Facts, arch: &Arch, work: &Path, to: &Path)
             .split_whitespace()
             .find(|word| Path::new(word).file_name().is_some_and(|file| file == name))
             .with_context(|| format!("zig links without {name}"))?;
-        fs::copy(work.join(from), to.join(name)).with_context(|| format!("cannot keep {name}"))?;
+        files::copy(&work.join(from), &to.join(name))?;
     }
     // std asks for an unwinder, and panic=abort never calls it: an archive without members will do.
-    fs::write(to.join("libunwind.a"), "!<arch>\n")?;
-    Ok(())
+    files::write(&to.join("libunwind.a"), "!<arch>\n")
 }
 
 /// Builds an empty crate with cargo's build-std, and keeps the crates of the standard library.
 fn standard_library(runner: Runner, facts: &Facts, arch: &Arch, work: &Path, to: &Path) -> Result<()> {
-    let krate = work.join("empty");
-    fs::create_dir_all(krate.join("src"))?;
-    fs::write(
-        krate.join("Cargo.toml"),
+    let krate = work.join("crate");
+    files::write(
+        &krate.join("Cargo.toml"),
         "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n",
     )?;
-    fs::write(krate.join("src/lib.rs"), "#![no_std]\n")?;
+    files::write(&krate.join("src/lib.rs"), "#![no_std]\n")?;
     let manifest = krate.join("Cargo.toml").to_string_lossy().into_owned();
 
     if !facts.offline {
@@ -437,11 +421,9 @@ fn standard_library(runner: Runner, facts: &Facts, arch: &Arch, work: &Path, to:
 
     let built = target.join(arch.triple).join("release/deps");
     let mut kept = 0;
-    for entry in fs::read_dir(&built).with_context(|| format!("cannot read {}", built.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default();
-        if path.extension().is_some_and(|extension| extension == "rlib") && !name.to_string_lossy().starts_with("libempty-") {
-            fs::copy(&path, to.join(name))?;
+    for name in files::list(&built)? {
+        if name.ends_with(".rlib") && !name.starts_with("libempty-") {
+            files::copy(&built.join(&name), &to.join(&name))?;
             kept += 1;
         }
     }

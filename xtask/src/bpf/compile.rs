@@ -12,7 +12,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::bpf::lock::Lock;
 use crate::bpf::object::Object;
 use crate::bpf::{self, Job, Plan};
-use crate::cache;
 use crate::facts::Facts;
 use crate::files;
 use crate::hash;
@@ -75,12 +74,9 @@ fn after_name(failure: &str) -> &str {
 
 /// Gives the compiler a folder with the sources and libbpf's headers, and nothing else.
 fn stage(plan: &Plan) -> Result<()> {
-    cache::remove(&plan.stage)?;
+    files::remove_folder(&plan.stage)?;
     for (from, name) in &plan.copies {
-        let to = plan.stage.join(name);
-        let parent = to.parent().context("a file without a folder")?;
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-        fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+        files::copy(from, &plan.stage.join(name))?;
     }
     Ok(())
 }
@@ -102,7 +98,7 @@ fn compile(runner: Runner, job: &Job) -> Result<Object> {
 /// Writes objects and lock file beside their places, then renames them; the objects of sources that are gone go too.
 fn write(plan: &Plan, objects: &BTreeMap<String, Object>) -> Result<()> {
     let folder = plan.folder.join("objects");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    files::create_folder(&folder)?;
     let mut lock = Lock { inputs: plan.inputs.clone(), objects: BTreeMap::new() };
     for (name, object) in objects {
         files::replace(&folder.join(name), &object.bytes)?;
@@ -113,10 +109,9 @@ fn write(plan: &Plan, objects: &BTreeMap<String, Object>) -> Result<()> {
 }
 
 fn remove_orphans(folder: &Path, lock: &Lock) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.ends_with(".o") && !lock.objects.contains_key(&*name) {
+    for name in files::list(folder)? {
+        if name.ends_with(".o") && !lock.objects.contains_key(&name) {
+            let path = folder.join(name);
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }

@@ -5,8 +5,6 @@ pub mod lock;
 pub mod object;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -17,6 +15,7 @@ use crate::bad_request;
 use crate::cache::Cache;
 use crate::command::Command;
 use crate::config::Bpf;
+use crate::files;
 use crate::hash;
 use crate::toolchain;
 use lock::Lock;
@@ -63,15 +62,11 @@ impl Inputs {
             inputs.libbpf_folder = Some(headers.into());
         }
 
-        for name in list(&folder.join("objects"))?.into_iter().filter(|name| name.ends_with(".o")) {
+        for name in files::list(&folder.join("objects"))?.into_iter().filter(|name| name.ends_with(".o")) {
             let hash = hash::file(&folder.join("objects").join(&name))?;
             inputs.objects.insert(name, hash);
         }
-        inputs.lock = match fs::read_to_string(folder.join("bpf.lock")) {
-            Ok(text) => Some(Lock::parse(&text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}/bpf.lock", folder.display())),
-        };
+        inputs.lock = files::read_if_there(&folder.join("bpf.lock"))?.map(|text| Lock::parse(&text));
         Ok(inputs)
     }
 
@@ -226,8 +221,11 @@ fn object_name(source: &str, endian: Endian) -> String {
 }
 
 fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) -> Result<()> {
-    for name in list(folder)? {
+    for name in files::list(folder)? {
         let path = folder.join(&name);
+        if name.contains(char::is_whitespace) {
+            bad_request!("{} has white space in its name, which is not possible in this folder", path.display());
+        }
         if path.is_dir() {
             if !name.starts_with('.') && name != "target" {
                 read_sources(&path, &format!("{prefix}{name}/"), sources)?;
@@ -237,23 +235,4 @@ fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Stri
         }
     }
     Ok(())
-}
-
-/// The names in a folder, sorted; none if there is no such folder.
-fn list(folder: &Path) -> Result<Vec<String>> {
-    let cannot = || format!("cannot read {}", folder.display());
-    let listing = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        listing => listing.with_context(cannot)?,
-    };
-    let mut names = Vec::new();
-    for entry in listing {
-        let name = entry.with_context(cannot)?.file_name();
-        match name.into_string() {
-            Ok(name) if !name.contains(char::is_whitespace) => names.push(name),
-            name => bad_request!("{} holds {name:?}; names there must be UTF-8 without white space", folder.display()),
-        }
-    }
-    names.sort();
-    Ok(names)
 }

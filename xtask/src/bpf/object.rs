@@ -6,6 +6,7 @@ use object::build::elf::{Builder, SectionData};
 use object::elf;
 
 use crate::arch::Endian;
+use crate::elf::{Elf, Section};
 
 /// A checked object: its bytes, and the names of its programs' sections.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,38 +49,28 @@ fn strip(compiled: &[u8]) -> Result<Vec<u8>> {
 
 /// Refuses what no kernel would load. Gives the names of the sections that hold programs.
 pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
-    let elf = Builder::read(bytes).context("not an ELF file")?;
-    if elf.header.e_machine != elf::EM_BPF {
-        bail!("its machine is {} where {} (BPF) is wanted", elf.header.e_machine, elf::EM_BPF);
+    let file = Elf::parse(bytes)?;
+    if file.machine != elf::EM_BPF {
+        bail!("its machine is {} where {} (BPF) is wanted", file.machine, elf::EM_BPF);
     }
-    if !elf.is_64 {
-        bail!("it is a 32-bit ELF file where BPF has 64 bits");
+    if file.bits != 64 {
+        bail!("it is a {}-bit ELF file where BPF has 64 bits", file.bits);
     }
-    let little = elf.endian == object::Endianness::Little;
-    if little != (endian == Endian::Little) {
-        bail!("its byte order is not {}-endian", endian.name());
+    if file.endian != endian {
+        bail!("it is {}-endian where {}-endian is wanted", file.endian.name(), endian.name());
     }
-    let mut programs = Vec::new();
-    let (mut btf, mut license) = (false, false);
-    for section in elf.sections.iter() {
-        let SectionData::Data(data) = &section.data else {
-            continue;
-        };
-        let name = section.name.to_string();
-        btf |= name == ".BTF" && !data.is_empty();
-        license |= name == "license" && !data.is_empty();
-        if section.sh_flags & u64::from(elf::SHF_EXECINSTR) != 0 && !data.is_empty() && name != ".text" {
-            programs.push(name);
-        }
-    }
-    if programs.is_empty() {
-        bail!("it holds no program: a function with SEC(\"…\") is wanted");
-    }
-    if !btf {
+    let has = |wanted: &str| file.sections.iter().any(|section| section.name == wanted && !section.data.is_empty());
+    if !has(".BTF") {
         bail!("it has no BTF");
     }
-    if !license {
+    if !has("license") {
         bail!("it states no licence: char LICENSE[] SEC(\"license\") = \"…\"; is wanted");
+    }
+    // Functions that programs call are in `.text`.
+    let is_program = |section: &&Section| section.executable && !section.data.is_empty() && section.name != ".text";
+    let programs: Vec<_> = file.sections.iter().filter(is_program).map(|section| section.name.clone()).collect();
+    if programs.is_empty() {
+        bail!("it holds no program: a function with SEC(\"…\") is wanted");
     }
     Ok(programs)
 }

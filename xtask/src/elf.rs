@@ -1,0 +1,82 @@
+//! What an ELF file says of itself, whatever its class and byte order.
+
+use anyhow::{Context, Result, bail};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::{Endianness, FileKind, elf};
+
+use crate::arch::Endian;
+
+/// The facts of an ELF file that decide whether it may be shipped.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Elf<'data> {
+    /// 32 or 64: its class.
+    pub bits: u8,
+    pub endian: Endian,
+    /// `e_type`.
+    pub kind: u16,
+    /// `e_machine`.
+    pub machine: u16,
+    pub segments: Vec<Segment>,
+    pub sections: Vec<Section<'data>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Section<'data> {
+    pub name: String,
+    /// Whether it holds instructions.
+    pub executable: bool,
+    /// Empty where the file has none, as with `.bss`.
+    pub data: &'data [u8],
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// `p_type`.
+    pub kind: u32,
+    /// `p_flags`.
+    pub flags: u32,
+    /// Bytes.
+    pub align: u64,
+}
+
+impl<'data> Elf<'data> {
+    pub fn parse(bytes: &'data [u8]) -> Result<Elf<'data>> {
+        match FileKind::parse(bytes).context("not an ELF file")? {
+            FileKind::Elf32 => parse::<elf::FileHeader32<Endianness>>(bytes, 32),
+            FileKind::Elf64 => parse::<elf::FileHeader64<Endianness>>(bytes, 64),
+            kind => bail!("not an ELF file, but {kind:?}"),
+        }
+    }
+}
+
+fn parse<Header: FileHeader<Endian = Endianness>>(bytes: &[u8], bits: u8) -> Result<Elf<'_>> {
+    let header = Header::parse(bytes)?;
+    let endian = header.endian()?;
+    let segments = header
+        .program_headers(endian, bytes)?
+        .iter()
+        .map(|segment| Segment {
+            kind: segment.p_type(endian),
+            flags: segment.p_flags(endian),
+            align: segment.p_align(endian).into(),
+        })
+        .collect();
+    let table = header.sections(endian, bytes)?;
+    let mut sections = Vec::new();
+    for section in table.iter() {
+        let name = String::from_utf8_lossy(table.section_name(endian, section)?).into_owned();
+        let executable = section.sh_flags(endian).into() & u64::from(elf::SHF_EXECINSTR) != 0;
+        sections.push(Section { name, executable, data: section.data(endian, bytes)? });
+    }
+    Ok(Elf {
+        bits,
+        endian: match endian {
+            Endianness::Little => Endian::Little,
+            Endianness::Big => Endian::Big,
+        },
+        kind: header.e_type(endian),
+        machine: header.e_machine(endian),
+        segments,
+        sections,
+    })
+}

@@ -1,0 +1,141 @@
+//! A wrong request fails before any work, with exit code 2 and a sentence that names the thing and the remedy.
+
+use super::support::Workspace;
+
+fn with_config(name: &str, config: &str) -> Workspace {
+    Workspace::new(name, config)
+}
+
+#[test]
+fn a_misspelt_architecture_suggests_the_right_one() {
+    Workspace::usual("arch")
+        .xtask("dist --arch arm46")
+        .ends_with(2)
+        .says("unknown architecture `arm46`: did you mean `arm64`?");
+}
+
+#[test]
+fn an_unknown_flag_is_refused() {
+    Workspace::usual("flag").xtask("dist --achr arm64").ends_with(2).says("--achr");
+}
+
+#[test]
+fn a_misspelt_key_suggests_the_right_one() {
+    with_config("key", "package = \"tool\"\ninclud = []\n")
+        .xtask("dist")
+        .ends_with(2)
+        .says("unknown key `includ` in [workspace.metadata.dist] of Cargo.toml; did you mean `include`?")
+        .in_one_line();
+}
+
+#[test]
+fn a_misspelt_key_of_the_bpf_table_is_refused_too() {
+    with_config("bpf-key", "package = \"tool\"\nbpf.cflag = []\n")
+        .xtask("bpf")
+        .ends_with(2)
+        .says("unknown key `cflag` in [workspace.metadata.dist.bpf] of Cargo.toml; did you mean `cflags`?");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused() {
+    with_config("type", "package = \"tool\"\narches = \"arm64\"\n")
+        .xtask("dist")
+        .ends_with(2)
+        .says("`arches` in [workspace.metadata.dist] of Cargo.toml must be a list of strings");
+}
+
+#[test]
+fn a_misspelt_architecture_in_the_configuration_is_refused() {
+    with_config("config-arch", "package = \"tool\"\narches = [\"amd46\"]\n").xtask("dist").ends_with(2).says(
+        "`arches` in [workspace.metadata.dist] of Cargo.toml: unknown architecture `amd46`: did you mean `amd64`?",
+    );
+}
+
+#[test]
+fn an_unknown_package_suggests_the_right_one() {
+    with_config("package", "package = \"tol\"\n")
+        .xtask("dist")
+        .ends_with(2)
+        .says("no package `tol` in this workspace; did you mean `tool`?");
+}
+
+#[test]
+fn an_unknown_binary_suggests_the_right_one() {
+    with_config("bin", "package = \"tool\"\nbin = \"prob\"\n")
+        .xtask("dist")
+        .ends_with(2)
+        .says("package `tool` has no binary `prob`; did you mean `probe`?");
+}
+
+#[test]
+fn a_missing_file_to_include_is_found_before_anything_is_built() {
+    let workspace = with_config("include", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"man/probe.1\"]\n");
+    workspace
+        .xtask("dist")
+        .ends_with(2)
+        .says("`include` in [workspace.metadata.dist] of Cargo.toml names `man/probe.1`, which is not there")
+        .in_one_line();
+    assert!(!workspace.path("target").exists() && !workspace.path("dist").exists());
+}
+
+#[test]
+fn a_file_outside_the_workspace_cannot_be_included() {
+    with_config("outside", "package = \"tool\"\ninclude = [\"../secret\"]\n")
+        .xtask("dist")
+        .ends_with(2)
+        .says("names `../secret`; a relative path inside the workspace is wanted");
+}
+
+#[test]
+fn a_missing_bpf_folder_is_refused() {
+    with_config("folder", "package = \"tool\"\n").xtask("bpf").ends_with(2).says("names `bpf`, which is not there");
+}
+
+#[test]
+fn a_bpf_folder_without_a_program_is_refused() {
+    with_config("no-program", "package = \"tool\"\nbpf.folder = \"tool\"\n")
+        .xtask("bpf")
+        .ends_with(2)
+        .says("there is no *.bpf.c in");
+}
+
+#[test]
+fn a_standard_library_that_rust_does_not_provide_is_refused() {
+    Workspace::usual("std").xtask("dist --arch s390x --std prebuilt").ends_with(2).says("leave --std out").in_one_line();
+}
+
+#[test]
+fn outside_git_a_date_is_asked_for() {
+    Workspace::usual("date")
+        .without_env("SOURCE_DATE_EPOCH")
+        .xtask("dist")
+        .ends_with(2)
+        .says("set SOURCE_DATE_EPOCH to seconds since 1970")
+        .in_one_line();
+}
+
+#[test]
+fn a_date_that_is_no_number_is_refused() {
+    Workspace::usual("no-date")
+        .env("SOURCE_DATE_EPOCH", "today")
+        .xtask("dist")
+        .ends_with(2)
+        .says("SOURCE_DATE_EPOCH is `today`");
+}
+
+#[test]
+fn a_manifest_that_is_not_there_is_refused() {
+    Workspace::usual("manifest").xtask("dist --manifest-path nowhere/Cargo.toml").ends_with(2).says("which is not there");
+}
+
+#[test]
+fn another_rust_than_the_pinned_one_is_refused() {
+    let workspace = Workspace::usual("rust");
+    let sysroot = workspace.root.join("programs");
+    // A toolchain that says it is another version, and is the real one in all else.
+    let workspace = workspace
+        .program("rustc", &format!("#!/bin/sh\necho {}\n", sysroot.display()))
+        .program("bin/rustc", "#!/bin/sh\necho 'release: 1.2.3'\necho 'commit-hash: c'\necho 'LLVM version: 1'\n")
+        .program("bin/cargo", "#!/bin/sh\nexec cargo \"$@\"\n");
+    workspace.xtask("dist").ends_with(1).says("this is Rust 1.2.3").says("rustup toolchain install");
+}

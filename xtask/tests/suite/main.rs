@@ -1,0 +1,10 @@
+//! The tool as a user drives it.
+
+mod bad_requests;
+mod bpf;
+mod dist;
+mod exectrace;
+mod fetching;
+mod guard;
+mod support;
+mod tidy;

@@ -1,0 +1,253 @@
+//! A small workspace to ship, and sentences to say about what happens to it.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// An eBPF application of another name and layout than exectrace: a package `tool` whose binary `probe` holds the BPF
+/// object `tick`. It depends on nothing, so it builds in seconds.
+pub struct Workspace {
+    pub root: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+const MANIFEST: &str = "[workspace]\nmembers = [\"tool\"]\nresolver = \"3\"\n\n[workspace.metadata.dist]\n";
+
+const TOOL_MANIFEST: &str = "[package]\nname = \"tool\"\nversion = \"0.3.0\"\nedition = \"2024\"\nlicense = \"MIT\"\n
+[[bin]]\nname = \"probe\"\npath = \"main.rs\"\n";
+
+const LOCK: &str = "version = 4\n\n[[package]]\nname = \"tool\"\nversion = \"0.3.0\"\n";
+
+const MAIN: &str = r#"
+#[cfg(target_endian = "little")]
+const BYTES: &[u8] = include_bytes!("../kernel/objects/tick_bpfel.o");
+#[cfg(target_endian = "big")]
+const BYTES: &[u8] = include_bytes!("../kernel/objects/tick_bpfeb.o");
+
+#[used]
+#[unsafe(link_section = ".bpf.tick")]
+static OBJECT: [u8; BYTES.len()] = {
+    let mut object = [0; BYTES.len()];
+    object.copy_from_slice(BYTES);
+    object
+};
+
+fn main() {
+    println!("probe of {} bytes, commit {:?}", OBJECT.len(), option_env!("DIST_COMMIT"));
+}
+"#;
+
+const PROGRAM: &str = r#"#define SEC(name) __attribute__((section(name), used))
+#include "answer.h"
+SEC("raw_tp/sys_enter") int tick(void *context) { return context ? ANSWER : 0; }
+SEC("license") char LICENSE[] = "GPL";
+"#;
+
+impl Workspace {
+    /// A workspace in a folder of its own, outside of git. `config` goes into `[workspace.metadata.dist]`.
+    pub fn new(name: &str, config: &str) -> Workspace {
+        let root = env::temp_dir().join(format!("xtask-test-{}", std::process::id())).join(name);
+        let workspace = Workspace { root, environment: BTreeMap::new() };
+        let pin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rust-toolchain.toml");
+        workspace
+            .write("Cargo.toml", &format!("{MANIFEST}{config}"))
+            .write("Cargo.lock", LOCK)
+            .write("rust-toolchain.toml", &fs::read_to_string(pin).unwrap())
+            .write("README.md", "A tool.\n")
+            .write("tool/Cargo.toml", TOOL_MANIFEST)
+            .write("tool/main.rs", MAIN)
+            .write("kernel/tick.bpf.c", PROGRAM)
+            .write("kernel/include/answer.h", "#define ANSWER 42\n")
+            .env("SOURCE_DATE_EPOCH", "1700000000")
+    }
+
+    /// The usual configuration.
+    pub fn usual(name: &str) -> Workspace {
+        Workspace::new(name, "package = \"tool\"\nbpf.folder = \"kernel\"\n")
+    }
+
+    /// A copy of the workspace that this test belongs to, outside of git. Files that are the same already are left
+    /// alone, so that cargo need not build them again.
+    pub fn copy_of_our_own(root: &Path) -> Workspace {
+        for path in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "README.md", "CHANGELOG.md", "app", "bpf", "xtask"] {
+            copy_changed(&own_root().join(path), &root.join(path));
+        }
+        for name in list(&own_root()).iter().filter(|name| name.starts_with("LICENSE")) {
+            copy_changed(&own_root().join(name), &root.join(name));
+        }
+        Workspace { root: root.into(), environment: BTreeMap::new() }.env("SOURCE_DATE_EPOCH", "1700000000")
+    }
+
+    pub fn write(self, path: &str, text: &str) -> Workspace {
+        let path = self.root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    /// Writes a program that stands in for another one on PATH.
+    pub fn program(self, name: &str, script: &str) -> Workspace {
+        let folder = self.root.join("programs");
+        let path = format!("{}:{}", folder.display(), env::var("PATH").unwrap());
+        let workspace = self.write(&format!("programs/{name}"), script).env("PATH", &path);
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        workspace
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Workspace {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    pub fn without_env(mut self, name: &str) -> Workspace {
+        self.environment.remove(name);
+        self
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    #[track_caller]
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The names in a folder of the workspace.
+    #[track_caller]
+    pub fn list(&self, path: &str) -> Vec<String> {
+        list(&self.path(path))
+    }
+
+    /// A command line, split at spaces, ready to be started.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        self.prepare(&mut command);
+        command.args(line.split(' '));
+        command
+    }
+
+    /// A shell script in which `$XTASK` is the tool.
+    pub fn shell(&self, script: &str) -> Run {
+        let mut command = Command::new("unshare");
+        self.prepare(&mut command);
+        command.args(["--mount", "sh", "-c", script]).env("XTASK", env!("CARGO_BIN_EXE_xtask"));
+        Run::of(&mut command)
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        command.current_dir(&self.root).env_remove("SOURCE_DATE_EPOCH").envs(&self.environment).stdin(Stdio::null());
+    }
+
+    pub fn xtask(&self, line: &str) -> Run {
+        Run::of(&mut self.command(line))
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// What came of a command.
+pub struct Run {
+    output: Output,
+}
+
+impl Run {
+    pub fn of(command: &mut Command) -> Run {
+        Run { output: command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")) }
+    }
+
+    pub fn from_output(output: Output) -> Run {
+        Run { output }
+    }
+
+    /// What it said: standard output, then standard error.
+    pub fn text(&self) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        text(&self.output.stdout) + &text(&self.output.stderr)
+    }
+
+    #[track_caller]
+    pub fn succeeds(self) -> Run {
+        self.ends_with(0)
+    }
+
+    /// Exits with this code, and panics in no case.
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Run {
+        assert_eq!(self.output.status.code(), Some(code), "{}", self.text());
+        assert!(!self.text().contains("panicked at"), "{}", self.text());
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, words: &str) -> Run {
+        assert!(self.text().contains(words), "it does not say {words:?}, but:\n{}", self.text());
+        self
+    }
+
+    #[track_caller]
+    pub fn says_nothing_of(self, words: &str) -> Run {
+        assert!(!self.text().contains(words), "it says {words:?}:\n{}", self.text());
+        self
+    }
+
+    /// Its error is one line.
+    #[track_caller]
+    pub fn in_one_line(self) -> Run {
+        let text = self.text();
+        assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+        self
+    }
+}
+
+fn copy_changed(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        let names = list(from);
+        for stray in list(to).iter().filter(|name| !names.contains(name)) {
+            fs::remove_file(to.join(stray)).unwrap();
+        }
+        for name in names {
+            copy_changed(&from.join(&name), &to.join(&name));
+        }
+    } else if fs::read(from).ok() != fs::read(to).ok() {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+/// The names in a folder, sorted.
+#[track_caller]
+pub fn list(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Whether what a test needs is here. If not, says so, or fails where everything is required (XTASK_REQUIRE=all).
+#[track_caller]
+pub fn has(what: &str, how_to_get_it: &str, found: bool) -> bool {
+    if !found {
+        assert!(env::var_os("XTASK_REQUIRE").is_none_or(|value| value != "all"), "needs {what} ({how_to_get_it})");
+        println!("not run: needs {what} ({how_to_get_it})");
+    }
+    found
+}
+
+/// Whether we are root and can mount file systems in a namespace of our own.
+pub fn can_mount() -> bool {
+    let mounted = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    has("mount namespaces", "run as root", mounted.is_ok_and(|output| output.status.success()))
+}
+
+/// The workspace that this test belongs to.
+pub fn own_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into()
+}

@@ -1,0 +1,72 @@
+//! Habits of this codebase that no compiler checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::support::{list, own_root};
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for name in list(folder) {
+        let path = folder.join(&name);
+        if path.is_dir() && name != "target" {
+            rust_files(&path, files);
+        } else if name.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn all_rust_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for part in ["app", "bpf", "xtask"] {
+        rust_files(&own_root().join(part), &mut files);
+    }
+    files
+}
+
+#[test]
+fn every_file_says_at_its_top_what_it_is() {
+    for file in all_rust_files() {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//! "), "{} does not begin with //!", file.display());
+    }
+}
+
+/// The plan is decided from facts alone: nothing in it may read or write anything.
+#[test]
+fn the_plan_does_nothing() {
+    let own = own_root().join("xtask/src");
+    for file in ["plan.rs", "command.rs", "arch.rs", "manifest.rs", "pack.rs", "verify.rs", "bpf/lock.rs", "bpf/object.rs"] {
+        let text = fs::read_to_string(own.join(file)).unwrap();
+        for word in ["std::fs", "std::env", "std::process", "files::", "Runner", "println!"] {
+            assert!(!text.contains(word), "{file} uses {word}");
+        }
+    }
+}
+
+#[test]
+fn processes_are_started_in_one_place() {
+    for file in all_rust_files().iter().filter(|file| file.starts_with(own_root().join("xtask/src"))) {
+        if !file.ends_with("run.rs") {
+            let text = fs::read_to_string(file).unwrap();
+            assert!(!text.contains("process::Command") && !text.contains("xshell::"), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_table_in_the_readme_is_the_one_in_the_code() {
+    let readme = fs::read_to_string(own_root().join("README.md")).unwrap();
+    let table = xtask::arch::markdown_table();
+    assert!(readme.contains(&table), "README.md wants this table:\n{table}");
+}
+
+#[test]
+fn a_command_of_the_readme_is_one_that_exists() {
+    let readme = fs::read_to_string(own_root().join("README.md")).unwrap();
+    for line in readme.lines().filter_map(|line| line.trim().strip_prefix("$ cargo xtask ")) {
+        let words = line.split('#').next().unwrap().split_whitespace();
+        let parsed = <xtask::flags::Flags as clap::Parser>::try_parse_from(std::iter::once("cargo xtask").chain(words));
+        assert!(parsed.is_ok(), "cargo xtask {line}: {}", parsed.unwrap_err());
+    }
+}
