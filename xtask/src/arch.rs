@@ -216,28 +216,20 @@ impl FromStr for &'static Arch {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        ARCHES
-            .iter()
-            .find(|arch| arch.words().any(|known| known == word))
-            .ok_or_else(|| {
-                let guess = match suggest::nearest(word, ARCHES.iter().flat_map(Arch::words)) {
-                    Some(near) => format!("did you mean `{near}`? "),
-                    None => String::new(),
-                };
-                let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
-                format!(
-                    "unknown architecture `{word}`: {guess}known are {}",
-                    names.join(", ")
-                )
-            })
+        ARCHES.iter().find(|arch| arch.words().any(|known| known == word)).ok_or_else(|| {
+            let guess = match suggest::nearest(word, ARCHES.iter().flat_map(Arch::words)) {
+                Some(near) => format!("did you mean `{near}`? "),
+                None => String::new(),
+            };
+            let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
+            format!("unknown architecture `{word}`: {guess}known are {}", names.join(", "))
+        })
     }
 }
 
 impl Arch {
     fn words(&self) -> impl Iterator<Item = &'static str> {
-        [self.name, self.triple]
-            .into_iter()
-            .chain(self.aliases.iter().copied())
+        [self.name, self.triple].into_iter().chain(self.aliases.iter().copied())
     }
 }
 
@@ -293,9 +285,6 @@ mod tests {
     #[test]
     fn a_word_like_nothing_known_gets_no_guess() {
         let error = <&Arch>::from_str("sparc").unwrap_err();
-        assert!(
-            error.starts_with("unknown architecture `sparc`: known are"),
-            "{error}"
-        );
+        assert!(error.starts_with("unknown architecture `sparc`: known are"), "{error}");
     }
 }

@@ -50,12 +50,7 @@ impl Cache {
 
     /// Makes the entry `name` with `fill`, which is given an empty folder to fill, unless it is there. Of two runs at
     /// once, one makes it and the other waits.
-    pub fn get(
-        &self,
-        runner: Runner,
-        name: &str,
-        fill: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<PathBuf> {
+    pub fn get(&self, runner: Runner, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let entry = self.path(name);
         if entry.exists() {
             return Ok(entry);

@@ -21,8 +21,7 @@ pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
     let mut merged = Table::new();
     for file in files {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let mut config: Table =
-            text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+        let mut config: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
         config.retain(|key, _| KEPT.contains(&key));
         // A path in a configuration is relative to the folder that holds `.cargo`.
         let base = file.parent().and_then(Path::parent).unwrap_or(root);
@@ -33,10 +32,7 @@ pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
 }
 
 /// A configuration that sets the linker and the flags of each target, and nothing else of its own.
-pub fn with_rustflags<'a>(
-    network: &Table,
-    flags: impl IntoIterator<Item = (&'a str, Vec<String>)>,
-) -> String {
+pub fn with_rustflags<'a>(network: &Table, flags: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> String {
     let mut config = network.clone();
     let mut targets = Table::new();
     for (triple, flags) in flags {
@@ -112,8 +108,13 @@ mod tests {
         fs::create_dir_all(root.join(".cargo")).unwrap();
         fs::create_dir_all(folder.join("a/.cargo")).unwrap();
         fs::create_dir_all(&home).unwrap();
-        fs::write(root.join(".cargo/config.toml"), "[source.v]\ndirectory = 'vendor'\n[build]\nrustflags = ['-x']").unwrap();
-        fs::write(folder.join("a/.cargo/config"), "[source.crates-io]\nreplace-with = 'v'\n[profile.release]\nlto = false").unwrap();
+        fs::write(root.join(".cargo/config.toml"), "[source.v]\ndirectory = 'vendor'\n[build]\nrustflags = ['-x']")
+            .unwrap();
+        fs::write(
+            folder.join("a/.cargo/config"),
+            "[source.crates-io]\nreplace-with = 'v'\n[profile.release]\nlto = false",
+        )
+        .unwrap();
         fs::write(home.join("config.toml"), "[source.crates-io]\nreplace-with = 'w'\n[env]\nA = 'b'").unwrap();
 
         let config = with_rustflags(&network_config(&root, &home).unwrap(), [("t", vec!["-f".into()])]);

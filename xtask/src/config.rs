@@ -38,14 +38,7 @@ pub struct Bpf {
     pub cflags: Vec<String>,
 }
 
-const KEYS: [&str; 6] = [
-    "package",
-    "bin",
-    "arches",
-    "include",
-    "minimum-kernel",
-    "bpf",
-];
+const KEYS: [&str; 6] = ["package", "bin", "arches", "include", "minimum-kernel", "bpf"];
 const BPF_KEYS: [&str; 3] = ["folder", "cpu", "cflags"];
 const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
@@ -61,8 +54,7 @@ impl Config {
             None => Table::empty("workspace.metadata.dist.bpf"),
         };
         let root = metadata.workspace_root.as_std_path();
-        let (package, version, bin) =
-            package_and_bin(metadata, table.string("package")?, table.string("bin")?)?;
+        let (package, version, bin) = package_and_bin(metadata, table.string("package")?, table.string("bin")?)?;
 
         let mut arches = Vec::new();
         for word in table.strings("arches")?.unwrap_or_default() {
@@ -85,37 +77,18 @@ impl Config {
         if let Some(version) = &minimum_kernel
             && kernel_version(version).is_none()
         {
-            bad_request!(
-                "{} is `{version}`; a kernel version like \"5.10\" is wanted",
-                table.key("minimum-kernel")
-            );
+            bad_request!("{} is `{version}`; a kernel version like \"5.10\" is wanted", table.key("minimum-kernel"));
         }
 
         let folder = bpf.string("folder")?.unwrap_or_else(|| "bpf".into());
         check_path(root, &folder, &bpf.key("folder"))?;
         let cpu = bpf.string("cpu")?.unwrap_or_else(|| "v1".into());
         if !BPF_CPUS.contains(&cpu.as_str()) {
-            bad_request!(
-                "{} is `{cpu}`; known are {}",
-                bpf.key("cpu"),
-                BPF_CPUS.join(", ")
-            );
+            bad_request!("{} is `{cpu}`; known are {}", bpf.key("cpu"), BPF_CPUS.join(", "));
         }
         let cflags = bpf.strings("cflags")?.unwrap_or_default();
 
-        Ok(Config {
-            package,
-            version,
-            bin,
-            arches,
-            include,
-            minimum_kernel,
-            bpf: Bpf {
-                folder,
-                cpu,
-                cflags,
-            },
-        })
+        Ok(Config { package, version, bin, arches, include, minimum_kernel, bpf: Bpf { folder, cpu, cflags } })
     }
 }
 
@@ -141,15 +114,9 @@ impl<'a> Table<'a> {
             bad_request!("[{name}] in Cargo.toml must be a table");
         };
         if let Some(key) = object.keys().find(|key| !known.contains(&key.as_str())) {
-            bad_request!(
-                "unknown key `{key}` in [{name}] of Cargo.toml{}",
-                suggest::hint(key, known.iter().copied())
-            );
+            bad_request!("unknown key `{key}` in [{name}] of Cargo.toml{}", suggest::hint(key, known.iter().copied()));
         }
-        Ok(Table {
-            name,
-            value: Some(value),
-        })
+        Ok(Table { name, value: Some(value) })
     }
 
     fn key(&self, key: &str) -> String {
@@ -172,13 +139,8 @@ impl<'a> Table<'a> {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
-        let strings: Option<Vec<String>> = value
-            .as_array()
-            .and_then(|list| {
-                list.iter()
-                    .map(|item| item.as_str().map(String::from))
-                    .collect()
-            });
+        let strings: Option<Vec<String>> =
+            value.as_array().and_then(|list| list.iter().map(|item| item.as_str().map(String::from)).collect());
         match strings {
             Some(strings) => Ok(Some(strings)),
             None => bad_request!("{} must be a list of strings", self.key(key)),
@@ -201,9 +163,7 @@ fn package_and_bin(
                 suggest::hint(&name, members.iter().map(|member| member.name.as_str()))
             ),
         },
-        None => bad_request!(
-            "nothing says what to ship: set `package` in [workspace.metadata.dist] of Cargo.toml"
-        ),
+        None => bad_request!("nothing says what to ship: set `package` in [workspace.metadata.dist] of Cargo.toml"),
     };
     let bins: Vec<&str> = package
         .targets
@@ -231,10 +191,7 @@ fn package_and_bin(
 
 /// A path of the configuration must be of this workspace and be there.
 fn check_path(root: &Path, path: &str, key: &str) -> Result<()> {
-    let inside = !path.is_empty()
-        && Path::new(path)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
+    let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside {
         bad_request!("{key} names `{path}`; a relative path inside the workspace is wanted");
     }

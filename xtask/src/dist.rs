@@ -42,11 +42,22 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let built = build(runner, facts, &plan)?;
     let objects = Objects::read(facts)?;
 
+    // A manifest of another version of this tool, or none at all, is replaced.
+    let earlier = fs::read_to_string(plan.dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok());
+    let mut packer = Packer {
+        facts,
+        plan: &plan,
+        built: &built,
+        objects: &objects,
+        staging: &staging,
+        earlier: earlier.as_ref(),
+        licenses: BTreeMap::new(),
+    };
     let mut failures = Vec::new();
     let mut artifacts = Vec::new();
     for product in &plan.products {
         runner.check_interrupted()?;
-        match finish(facts, &plan, product, &built, &objects, &staging) {
+        match packer.finish(product) {
             Ok(artifact) => artifacts.push(artifact),
             Err(error) => failures.push(format!("{}: {error:#}", product.arch)),
         }
@@ -55,7 +66,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
         bail!("nothing was written to dist/, because this failed:\n  {}", failures.join("\n  "));
     }
 
-    let manifest = describe(facts, &plan, &objects, artifacts)?;
+    let manifest = describe(facts, &plan, &objects, artifacts, earlier)?;
     runner.check_interrupted()?;
     staging.publish(&plan, &manifest)?;
     report(runner, &plan, &manifest);
@@ -83,10 +94,13 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan) -> Result<Built> {
                 // For a target, not for this machine: cargo keeps those in a folder of the target's name.
                 let folder = artifact.filenames.first().and_then(|file| file.strip_prefix(&build.target).ok());
                 let triple = folder.and_then(|path| path.components().next()).map(|name| name.to_string());
-                let Some(triple) = triple.filter(|name| plan.products.iter().any(|product| product.arch.triple == *name)) else {
+                let Some(triple) =
+                    triple.filter(|name| plan.products.iter().any(|product| product.arch.triple == *name))
+                else {
                     return Ok(());
                 };
-                let is_ours = artifact.target.name == facts.config.bin && artifact.target.kind.contains(&TargetKind::Bin);
+                let is_ours =
+                    artifact.target.name == facts.config.bin && artifact.target.kind.contains(&TargetKind::Bin);
                 if let (true, Some(binary)) = (is_ours, artifact.executable) {
                     built.binaries.insert(triple.clone(), binary.into());
                 }
@@ -131,52 +145,82 @@ impl Objects {
     }
 }
 
-/// Checks a binary and packs it.
-fn finish(
-    facts: &Facts,
-    plan: &Plan,
-    product: &Product,
-    built: &Built,
-    objects: &Objects,
-    staging: &Staging,
-) -> Result<Artifact> {
-    let arch = product.arch;
-    let Some(path) = built.binaries.get(arch.triple) else {
-        bail!("cargo could not build it, for the reason above");
-    };
-    let binary = files::read(path)?;
-    let faults = verify::binary(&binary, arch, &objects.of(arch.endian), &facts.private)?;
-    if !faults.is_empty() {
-        bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
+/// Checks binaries and packs them.
+struct Packer<'a> {
+    facts: &'a Facts,
+    plan: &'a Plan,
+    built: &'a Built,
+    objects: &'a Objects,
+    staging: &'a Staging,
+    earlier: Option<&'a Manifest>,
+    /// Licence texts that were composed already: most architectures have the same.
+    licenses: BTreeMap<(&'a BTreeSet<PackageId>, bool), Vec<u8>>,
+}
+
+impl Packer<'_> {
+    fn finish(&mut self, product: &Product) -> Result<Artifact> {
+        let arch = product.arch;
+        let Some(path) = self.built.binaries.get(arch.triple) else {
+            bail!("cargo could not build it, for the reason above");
+        };
+        let binary = files::read(path)?;
+        let faults = verify::binary(&binary, arch, &self.objects.of(arch.endian), &self.facts.private)?;
+        if !faults.is_empty() {
+            bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
+        }
+        let config = &self.facts.config;
+        let described = Binary { file: config.bin.clone(), size: binary.len(), sha256: hash::bytes(&binary) };
+
+        let mut packed = documents(self.facts)?;
+        let mut add = |name: &str, bytes, executable| packed.insert(name.into(), Entry { bytes, executable });
+        add(licenses::FILE, self.licenses(product)?, false);
+        add(licenses::STD_FILE, files::read(&licenses::std_docs(&self.facts.rust).join(licenses::STD_FILE))?, false);
+        add(&config.bin, binary, true);
+
+        let tar = pack::tar(&product.stem, &packed, self.plan.source.date)?;
+        let file = format!("{}.tar.gz", product.stem);
+        let archive = match self.present(&file, &tar) {
+            Some(archive) => archive,
+            None => pack::gzip(&tar)?,
+        };
+        let sha256 = hash::bytes(&archive);
+        self.staging.write(&file, &archive)?;
+        self.staging.write(&format!("{file}.sha256"), manifest::checksum_line(&sha256, &file).as_bytes())?;
+        Ok(Artifact {
+            file,
+            size: archive.len(),
+            sha256,
+            arch: arch.name.into(),
+            triple: arch.triple.into(),
+            endianness: arch.endian.name().into(),
+            std: product.std.name().into(),
+            minimum_kernel: minimum_kernel(arch, config.minimum_kernel.as_deref()),
+            binary: described,
+        })
     }
 
-    let mut packed = documents(facts)?;
-    let linked = built.linked.get(arch.triple).context("cargo did not say what it linked")?;
-    let runtime_license = (product.std == Std::Source)
-        .then(|| facts.cache.path(&Sysroot::new(arch, &facts.rust).name).join(toolchain::RUNTIME_LICENSE));
-    let licenses = licenses::compose(&facts.metadata, linked, &facts.rust, runtime_license.as_deref())?;
-    let std_license = files::read(&licenses::std_docs(&facts.rust).join(licenses::STD_FILE))?;
-    packed.insert(licenses::FILE.into(), Entry { bytes: licenses.into_bytes(), executable: false });
-    packed.insert(licenses::STD_FILE.into(), Entry { bytes: std_license, executable: false });
-    let described = Binary { file: facts.config.bin.clone(), size: binary.len(), sha256: hash::bytes(&binary) };
-    packed.insert(facts.config.bin.clone(), Entry { bytes: binary, executable: true });
+    /// The archive that an earlier run made of the same files: compressing is most of the work of a run that changes
+    /// nothing.
+    fn present(&self, file: &str, tar: &[u8]) -> Option<Vec<u8>> {
+        let earlier = self.earlier.filter(|earlier| earlier.origin.compressor == pack::COMPRESSOR)?;
+        let artifact = earlier.artifacts.iter().find(|artifact| artifact.file == file)?;
+        let archive = fs::read(self.plan.dist.join(file)).ok()?;
+        (hash::bytes(&archive) == artifact.sha256 && pack::unpacks_to(&archive, tar)).then_some(archive)
+    }
 
-    let archive = pack::archive(&product.stem, &packed, plan.source.date)?;
-    let file = format!("{}.tar.gz", product.stem);
-    let sha256 = hash::bytes(&archive);
-    staging.write(&file, &archive)?;
-    staging.write(&format!("{file}.sha256"), manifest::checksum_line(&sha256, &file).as_bytes())?;
-    Ok(Artifact {
-        file,
-        size: archive.len(),
-        sha256,
-        arch: arch.name.into(),
-        triple: arch.triple.into(),
-        endianness: arch.endian.name().into(),
-        std: product.std.name().into(),
-        minimum_kernel: minimum_kernel(arch, facts.config.minimum_kernel.as_deref()),
-        binary: described,
-    })
+    fn licenses(&mut self, product: &Product) -> Result<Vec<u8>> {
+        let linked = self.built.linked.get(product.arch.triple).context("cargo did not say what it linked")?;
+        let key = (linked, product.std == Std::Source);
+        if let Some(text) = self.licenses.get(&key) {
+            return Ok(text.clone());
+        }
+        let sysroot = Sysroot::new(product.arch, &self.facts.rust).name;
+        let runtime = self.facts.cache.path(&sysroot).join(toolchain::RUNTIME_LICENSE);
+        let runtime = (product.std == Std::Source).then_some(runtime.as_path());
+        let text = licenses::compose(&self.facts.packages, linked, &self.facts.rust, runtime)?.into_bytes();
+        self.licenses.insert(key, text.clone());
+        Ok(text)
+    }
 }
 
 /// The later of what the architecture and the application need.
@@ -219,7 +263,13 @@ fn include(root: &Path, path: &str, packed: &mut BTreeMap<String, Entry>) -> Res
     Ok(())
 }
 
-fn describe(facts: &Facts, plan: &Plan, objects: &Objects, artifacts: Vec<Artifact>) -> Result<Manifest> {
+fn describe(
+    facts: &Facts,
+    plan: &Plan,
+    objects: &Objects,
+    artifacts: Vec<Artifact>,
+    earlier: Option<Manifest>,
+) -> Result<Manifest> {
     let mut manifest = Manifest {
         schema: 1,
         origin: Origin {
@@ -236,6 +286,7 @@ fn describe(facts: &Facts, plan: &Plan, objects: &Objects, artifacts: Vec<Artifa
                 llvm: facts.rust.llvm.clone(),
             },
             c_compiler: toolchain::zig_identity(),
+            compressor: pack::COMPRESSOR.into(),
         },
         bpf_objects: objects
             .files
@@ -244,8 +295,6 @@ fn describe(facts: &Facts, plan: &Plan, objects: &Objects, artifacts: Vec<Artifa
             .collect(),
         artifacts,
     };
-    // One of another version of this tool, or no manifest at all, is replaced.
-    let earlier = fs::read_to_string(plan.dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok());
     manifest.artifacts.sort_by(|a, b| a.file.cmp(&b.file));
     if let Some(earlier) = earlier {
         manifest.adopt(earlier, |artifact| {
@@ -276,12 +325,11 @@ impl Staging {
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
     fn publish(&self, plan: &Plan, manifest: &Manifest) -> Result<()> {
         let prefix = format!("{}-{}-", manifest.origin.name, manifest.origin.version);
-        let mut checksums = BTreeMap::new();
-        for folder in [&self.dist, &self.folder] {
-            for name in files::list(folder)? {
-                if name.starts_with(&prefix) && name.ends_with(".tar.gz") {
-                    checksums.insert(name.clone(), hash::file(&folder.join(&name))?);
-                }
+        let mut checksums: BTreeMap<String, String> =
+            manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
+        for name in files::list(&self.dist)? {
+            if name.starts_with(&prefix) && name.ends_with(".tar.gz") && !checksums.contains_key(&name) {
+                checksums.insert(name.clone(), hash::file(&self.dist.join(&name))?);
             }
         }
         let lines: String = checksums.iter().map(|(name, sha256)| manifest::checksum_line(sha256, name)).collect();

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::{Metadata, MetadataCommand};
 use toml::Table;
 
 use crate::bpf;
@@ -15,25 +14,20 @@ use crate::cargo_home;
 use crate::command::Command;
 use crate::config::Config;
 use crate::flags::Common;
+use crate::packages::{self, Package};
 use crate::run::Runner;
 use crate::toolchain::Installed;
 use crate::{bad_request, files};
 
 /// The variables of the user's environment that a build may see: none of them changes a byte.
-const PASSED_ON: [&str; 7] = [
-    "PATH",
-    "TMPDIR",
-    "CARGO_BUILD_JOBS",
-    "CARGO_TERM_COLOR",
-    "CARGO_TERM_PROGRESS_WHEN",
-    "NO_COLOR",
-    "TERM",
-];
+const PASSED_ON: [&str; 7] =
+    ["PATH", "TMPDIR", "CARGO_BUILD_JOBS", "CARGO_TERM_COLOR", "CARGO_TERM_PROGRESS_WHEN", "NO_COLOR", "TERM"];
 
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub config: Config,
-    pub metadata: Metadata,
+    /// The crates of Cargo.lock.
+    pub packages: Vec<Package>,
     /// The workspace.
     pub root: PathBuf,
     /// Where everything between sources and artifacts lies: a folder in cargo's target folder.
@@ -79,16 +73,16 @@ impl Facts {
         let manifest = find_manifest(common.manifest_path.as_deref())?;
         let folder = manifest.parent().context("a manifest in no folder")?;
         let rust = Rust::read(runner, folder)?;
-        let metadata = metadata(runner, &rust, &manifest, common.offline)?;
-        let config = Config::parse(&metadata)?;
-        let root = metadata.workspace_root.clone().into_std_path_buf();
+        let workspace = packages::workspace(runner, &rust, &manifest)?;
+        let config = Config::parse(&workspace)?;
+        let root = workspace.workspace_root.clone().into_std_path_buf();
         rust.check_pin(&root)?;
         let cache = Cache::find()?;
         let cargo_home = match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
             Some(home) => std::path::absolute(home)?,
             None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
         };
-        let work: PathBuf = metadata.target_directory.join("dist").into();
+        let work: PathBuf = workspace.target_directory.join("dist").into();
         let folders = [&root, &work, &cargo_home, &cache.folder, &rust.sysroot];
         let private = folders
             .into_iter()
@@ -97,19 +91,19 @@ impl Facts {
             .filter(|folder| folder.parent().is_some())
             .map(|folder| folder.to_string_lossy().into_owned())
             .collect();
+        let network_config = cargo_home::network_config(&root, &cargo_home)?;
+        let record = work.join("packages.json");
+        let packages = packages::all(runner, &rust, &workspace, common.offline, &network_config.to_string(), &record)?;
         Ok(Facts {
             private,
             work,
             installed: Installed::find(&rust, &cache)?,
-            bpf: bpf::Inputs::read(&metadata, &config.bpf)?,
-            network_config: cargo_home::network_config(&root, &cargo_home)?,
-            passed_on: PASSED_ON
-                .iter()
-                .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
-                .collect(),
+            bpf: bpf::Inputs::read(&root, &packages, &config.bpf)?,
+            network_config,
+            passed_on: PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect(),
             offline: common.offline,
             config,
-            metadata,
+            packages,
             root,
             rust,
             cache,
@@ -148,12 +142,7 @@ impl Rust {
                 .map(String::from)
                 .with_context(|| format!("`rustc -vV` does not tell its {name}"))
         };
-        Ok(Rust {
-            version: field("release")?,
-            commit: field("commit-hash")?,
-            llvm: field("LLVM version")?,
-            sysroot,
-        })
+        Ok(Rust { version: field("release")?, commit: field("commit-hash")?, llvm: field("LLVM version")?, sysroot })
     }
 
     /// The bytes depend on the compiler, so it must be the one that the workspace pins.
@@ -241,20 +230,4 @@ fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
         Some(manifest) => Ok(manifest),
         None => bad_request!("there is no Cargo.toml in {} or above it", here.display()),
     }
-}
-
-/// Cargo's own view of the workspace. This also downloads every crate of Cargo.lock that is not there yet, through the
-/// user's own proxy and mirror; nothing after it needs the network for crates.
-fn metadata(runner: Runner, rust: &Rust, manifest: &Path, offline: bool) -> Result<Metadata> {
-    let folder = manifest.parent().context("a manifest in no folder")?;
-    let command = Command::new(rust.cargo(), folder)
-        .env("RUSTC", rust.rustc().to_string_lossy())
-        .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
-        .arg(manifest.to_string_lossy())
-        .args(offline.then_some("--offline"));
-    let json = runner.read(&command).with_context(|| {
-        let hint = if offline { " (with --offline, every crate must have been downloaded before)" } else { "" };
-        format!("cargo cannot read the workspace of {}{hint}", manifest.display())
-    })?;
-    MetadataCommand::parse(json).context("cannot understand what cargo says of the workspace")
 }

@@ -17,6 +17,7 @@ pub mod hash;
 pub mod licenses;
 pub mod manifest;
 pub mod pack;
+pub mod packages;
 pub mod plan;
 pub mod run;
 pub mod suggest;

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use cargo_metadata::{Metadata, PackageId};
+use anyhow::Result;
+use cargo_metadata::PackageId;
 
 use crate::facts::Rust;
 use crate::files;
+use crate::packages::Package;
 
 /// The name of the text in the archive.
 pub const FILE: &str = "THIRD-PARTY-LICENSES.txt";
@@ -25,26 +26,22 @@ type Texts = BTreeMap<String, BTreeSet<String>>;
 /// `linked` are the packages cargo compiled for the target, as it told itself, and `runtime_license` the licence of a C
 /// runtime that came from zig.
 pub fn compose(
-    metadata: &Metadata,
+    packages: &[Package],
     linked: &BTreeSet<PackageId>,
     rust: &Rust,
     runtime_license: Option<&Path>,
 ) -> Result<String> {
     let mut names = BTreeSet::new();
     let mut texts = Texts::new();
-    for package in metadata.packages.iter().filter(|package| linked.contains(&package.id)) {
-        if metadata.workspace_members.contains(&package.id) {
-            continue;
-        }
+    for package in packages.iter().filter(|package| linked.contains(&package.id)) {
         let name = format!("{} {}", package.name, package.version);
         let license = package.license.as_deref().unwrap_or("see its text below");
         let from = package.repository.as_deref().map(|url| format!(" ({url})")).unwrap_or_default();
         names.insert(format!("{name}: {license}{from}"));
-        let folder = package.manifest_path.parent().context("a manifest in no folder")?;
-        let folder = folder.as_std_path();
-        for file in files::list(folder)? {
-            if is_license(&file.to_uppercase()) && folder.join(&file).is_file() {
-                add(&mut texts, &folder.join(&file), &name)?;
+        for file in files::list(&package.folder)? {
+            let path = package.folder.join(&file);
+            if is_license(&file.to_uppercase()) && path.is_file() {
+                add(&mut texts, &path, &name)?;
             }
         }
     }

@@ -34,6 +34,8 @@ pub struct Origin {
     pub rustc: Rustc,
     /// What the BPF objects, and C runtimes of standard libraries from source, are compiled with.
     pub c_compiler: String,
+    /// How the archives are compressed.
+    pub compressor: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! Archives that are the same bytes for the same files, whoever packs them, and whenever and wherever.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{Read, Write};
 
 use anyhow::{Context, Result};
+use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
 /// A file to pack.
@@ -13,10 +14,10 @@ pub struct Entry {
     pub executable: bool,
 }
 
-/// Packs files, by their paths below the top folder, into a tar.gz in which everything lies in that folder.
+/// A tar archive of files, by their paths below the top folder, in which everything lies in that folder.
 ///
 /// Names are sorted, owners are 0, modes are 755 or 644, and all dates are `date` (seconds since 1970).
-pub fn archive(top: &str, files: &BTreeMap<String, Entry>, date: u64) -> Result<Vec<u8>> {
+pub fn tar(top: &str, files: &BTreeMap<String, Entry>, date: u64) -> Result<Vec<u8>> {
     let mut folders = BTreeSet::from([format!("{top}/")]);
     for name in files.keys() {
         let path = format!("{top}/{name}");
@@ -30,11 +31,24 @@ pub fn archive(top: &str, files: &BTreeMap<String, Entry>, date: u64) -> Result<
         let mode = if entry.executable { 0o755 } else { 0o644 };
         append(&mut tar, &format!("{top}/{name}"), mode, tar::EntryType::Regular, date, &entry.bytes)?;
     }
-    let tar = tar.into_inner()?;
-    // No name, no date; operating system "unknown".
+    Ok(tar.into_inner()?)
+}
+
+/// How archives are compressed, for the manifest. The same number must mean the same bytes for ever: a test holds us to it.
+pub const COMPRESSOR: &str = "miniz_oxide 1";
+
+/// Compresses an archive: no name and no date in the header, and an operating system of "unknown".
+pub fn gzip(tar: &[u8]) -> Result<Vec<u8>> {
     let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(6));
-    gzip.write_all(&tar)?;
+    gzip.write_all(tar)?;
     Ok(gzip.finish()?)
+}
+
+/// Whether `gzip` unpacks to these bytes.
+pub fn unpacks_to(gzip: &[u8], tar: &[u8]) -> bool {
+    let mut unpacked = Vec::with_capacity(tar.len());
+    let limit = tar.len() as u64 + 1;
+    GzDecoder::new(gzip).take(limit).read_to_end(&mut unpacked).is_ok() && unpacked == tar
 }
 
 fn append(
@@ -57,9 +71,8 @@ fn append(
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
+    use crate::hash;
 
     fn entry(bytes: &[u8], executable: bool) -> Entry {
         Entry { bytes: bytes.into(), executable }
@@ -71,15 +84,8 @@ mod tests {
             ("tool".to_owned(), entry(b"\x7fELF", true)),
             ("docs/b.md".to_owned(), entry(b"text", false)),
         ]);
-        let packed = archive("tool-1.0-t", &files, 1_700_000_000).unwrap();
-        assert_eq!(packed, archive("tool-1.0-t", &files, 1_700_000_000).unwrap());
-        // Flags, date and operating system of the gzip header.
-        assert_eq!(packed[3..8], [0, 0, 0, 0, 0]);
-        assert_eq!(packed[9], 255);
-
-        let mut tar = Vec::new();
-        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut tar).unwrap();
-        let mut archive = tar::Archive::new(&tar[..]);
+        let packed = tar("tool-1.0-t", &files, 1_700_000_000).unwrap();
+        let mut archive = tar::Archive::new(&packed[..]);
         let listing: Vec<String> = archive
             .entries()
             .unwrap()
@@ -104,5 +110,38 @@ mod tests {
                 "755 0/0 1700000000 tool-1.0-t/tool",
             ]
         );
+    }
+
+    /// Bytes that compress in more than one way: words of a small language, in an order of no meaning.
+    fn corpus() -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut word = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ["probe ", "kernel ", "ring\n", "0123456789", "\0\0\0\0", "of "][(state >> 8) as usize % 6]
+        };
+        (0..50_000).flat_map(|_| word().bytes()).collect()
+    }
+
+    #[test]
+    fn the_same_bytes_are_compressed_to_the_same_bytes_by_every_version() {
+        let packed = gzip(&corpus()).unwrap();
+        // Flags, date and operating system of the header.
+        assert_eq!(packed[3..8], [0, 0, 0, 0, 0]);
+        assert_eq!(packed[9], 255);
+        // If a new version of miniz_oxide changes this, COMPRESSOR gets another number.
+        assert_eq!(
+            (COMPRESSOR, hash::bytes(&packed).as_str()),
+            ("miniz_oxide 1", "cfde194d1c091790e3fa2540e72793c270ab00091c1156b8d8fe1d623fad7f19")
+        );
+    }
+
+    #[test]
+    fn another_content_is_not_taken_for_the_same() {
+        let packed = gzip(b"some text").unwrap();
+        assert!(unpacks_to(&packed, b"some text"));
+        for other in [&b"some test"[..], b"some", b"some text and more", b""] {
+            assert!(!unpacks_to(&packed, other));
+        }
+        assert!(!unpacks_to(&packed[..packed.len() - 1], b"some text"), "its end is missing");
     }
 }

@@ -84,7 +84,9 @@ pub fn dist(facts: &Facts, mut source: Source, request: &flags::Dist) -> Result<
     let mut stale = None;
     if let Some(reason) = facts.bpf.stale(&config.bpf) {
         if request.locked {
-            bail!("--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result");
+            bail!(
+                "--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result"
+            );
         }
         needs.zig = true;
         source.dirty = source.commit.is_some();
@@ -101,12 +103,7 @@ pub fn dist(facts: &Facts, mut source: Source, request: &flags::Dist) -> Result<
     })
 }
 
-fn build(
-    facts: &Facts,
-    source: &Source,
-    products: &[Product],
-    rustflags: Vec<(&'static str, Vec<String>)>,
-) -> Build {
+fn build(facts: &Facts, source: &Source, products: &[Product], rustflags: Vec<(&'static str, Vec<String>)>) -> Build {
     let home = home(facts);
     let target = target(facts);
     let mut environment = facts.build_environment(&home);
@@ -160,10 +157,9 @@ fn common_rustflags(facts: &Facts) -> Vec<String> {
 fn indexes(facts: &Facts) -> BTreeSet<String> {
     let sources = facts.cargo_home.join("registry/src");
     facts
-        .metadata
         .packages
         .iter()
-        .filter_map(|package| package.manifest_path.strip_prefix(&sources).ok()?.components().next())
-        .map(|index| index.to_string())
+        .filter_map(|package| package.folder.strip_prefix(&sources).ok()?.components().next())
+        .map(|index| index.as_os_str().to_string_lossy().into_owned())
         .collect()
 }

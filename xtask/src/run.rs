@@ -64,8 +64,7 @@ impl Runner {
         let output = self.output(command)?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            return Err(anyhow!("{}", stderr.trim_end())
-                .context(format!("{} {}", self.name(command), output.status)));
+            return Err(anyhow!("{}", stderr.trim_end()).context(format!("{} {}", self.name(command), output.status)));
         }
         String::from_utf8(output.stdout)
             .with_context(|| format!("{} printed something that is not text", self.name(command)))
@@ -74,9 +73,7 @@ impl Runner {
     /// Runs a command to its end; whether it failed is the caller's to see.
     pub fn output(self, command: &Command) -> Result<Output> {
         let (child, group) = self.spawn(command, Stdio::piped(), Stdio::piped())?;
-        let output = child
-            .wait_with_output()
-            .with_context(|| format!("cannot wait for {}", self.name(command)));
+        let output = child.wait_with_output().with_context(|| format!("cannot wait for {}", self.name(command)));
         forget(group);
         self.check_interrupted()?;
         output
@@ -91,11 +88,7 @@ impl Runner {
     }
 
     /// Runs a command, hands on each line it prints, and leaves its standard error to the user.
-    pub fn lines(
-        self,
-        command: &Command,
-        mut each: impl FnMut(&str) -> Result<()>,
-    ) -> Result<()> {
+    pub fn lines(self, command: &Command, mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
         let (mut child, group) = self.spawn(command, Stdio::piped(), Stdio::inherit())?;
         let stdout = child.stdout.take().context("no pipe to read from")?;
         let mut lines = BufReader::new(stdout);
@@ -143,9 +136,7 @@ impl Runner {
     }
 
     fn name(self, command: &Command) -> String {
-        let program = Path::new(&command.program)
-            .file_name()
-            .unwrap_or(command.program.as_os_str());
+        let program = Path::new(&command.program).file_name().unwrap_or(command.program.as_os_str());
         program.to_string_lossy().into_owned()
     }
 }
@@ -154,10 +145,9 @@ fn prepare(command: &Command) -> Result<std::process::Command> {
     let shell = xshell::Shell::new().context("cannot read the current folder")?;
     let mut prepared = shell.cmd(&command.program).args(&command.args);
     prepared = match &command.environment {
-        Environment::Users(variables) => UNSET
-            .iter()
-            .fold(prepared, |command, name| command.env_remove(name))
-            .envs(variables),
+        Environment::Users(variables) => {
+            UNSET.iter().fold(prepared, |command, name| command.env_remove(name)).envs(variables)
+        }
         Environment::Only(variables) => prepared.env_clear().envs(variables),
     };
     let mut prepared = std::process::Command::from(prepared);

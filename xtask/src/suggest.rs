@@ -12,7 +12,5 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// "; did you mean `…`?" or nothing, to end an error with.
 pub fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, candidates)
-        .map(|near| format!("; did you mean `{near}`?"))
-        .unwrap_or_default()
+    nearest(word, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }

@@ -86,11 +86,7 @@ impl Installed {
                 std.insert(name);
             }
         }
-        Ok(Installed {
-            std,
-            rust_src: rust_src(rust).join("std/Cargo.toml").exists(),
-            cached: cache.entries()?,
-        })
+        Ok(Installed { std, rust_src: rust_src(rust).join("std/Cargo.toml").exists(), cached: cache.entries()? })
     }
 }
 
@@ -123,10 +119,7 @@ impl Sysroot {
             arch.zig_cpu,
             STD_FLAGS,
         );
-        Sysroot {
-            arch,
-            name: format!("sysroot-{}-{}", arch.triple, &hash::bytes(recipe.as_bytes())[..16]),
-        }
+        Sysroot { arch, name: format!("sysroot-{}-{}", arch.triple, &hash::bytes(recipe.as_bytes())[..16]) }
     }
 
     /// Where the crates and the C runtime lie in a sysroot.
@@ -152,12 +145,8 @@ impl Sysroot {
 impl Needs {
     /// What of it the machine does not have.
     pub fn missing(&self, installed: &Installed) -> Result<Needs> {
-        let sysroots: Vec<_> = self
-            .sysroots
-            .iter()
-            .filter(|sysroot| !installed.cached.contains(&sysroot.name))
-            .cloned()
-            .collect();
+        let sysroots: Vec<_> =
+            self.sysroots.iter().filter(|sysroot| !installed.cached.contains(&sysroot.name)).cloned().collect();
         Ok(Needs {
             std: self.std.iter().copied().filter(|target| !installed.std.contains(*target)).collect(),
             // Both are wanted for making sysroots only (and zig for BPF objects too), not for using them.
@@ -169,11 +158,8 @@ impl Needs {
 
     /// What would have to come over the network, in words.
     pub fn downloads(&self) -> Vec<String> {
-        let mut words: Vec<String> = self
-            .std
-            .iter()
-            .map(|target| format!("the standard library for {target} (from rustup)"))
-            .collect();
+        let mut words: Vec<String> =
+            self.std.iter().map(|target| format!("the standard library for {target} (from rustup)")).collect();
         if self.rust_src {
             words.push("the sources of the standard library (rust-src, from rustup)".into());
         }
@@ -186,10 +172,7 @@ impl Needs {
     /// Gets all of it.
     pub fn get(&self, runner: Runner, facts: &Facts) -> Result<()> {
         if facts.offline && !self.downloads().is_empty() {
-            bail!(
-                "--offline, but this is missing: {}; run once without --offline",
-                self.downloads().join(", ")
-            );
+            bail!("--offline, but this is missing: {}; run once without --offline", self.downloads().join(", "));
         }
         if !self.std.is_empty() {
             rustup(runner, facts, "target", &self.std)?;
@@ -214,8 +197,7 @@ fn rust_src(rust: &Rust) -> PathBuf {
 
 /// Every identity that the pinned compiler has, one for each host, for the BPF lock file and the manifest.
 pub fn zig_identity() -> String {
-    let hashes: Vec<String> =
-        WHEELS.iter().map(|(_, _, hash)| format!("sha256:{hash}")).collect();
+    let hashes: Vec<String> = WHEELS.iter().map(|(_, _, hash)| format!("sha256:{hash}")).collect();
     format!("{ZIG} {}", hashes.join(" "))
 }
 
@@ -251,7 +233,11 @@ fn rustup(runner: Runner, facts: &Facts, kind: &str, what: &[&str]) -> Result<()
     let _lock = facts.cache.lock(runner, "rustup.lock")?;
     runner.say(format!("fetching {words} with rustup, into {}", sysroot.display()));
     runner
-        .run(&Command::new("rustup", &facts.root).args([kind, "add", "--toolchain", &toolchain]).args(what.iter().copied()))
+        .run(
+            &Command::new("rustup", &facts.root)
+                .args([kind, "add", "--toolchain", &toolchain])
+                .args(what.iter().copied()),
+        )
         .with_context(|| format!("cannot get {words} with rustup: see its message above; is the network there?"))
 }
 

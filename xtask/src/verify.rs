@@ -87,7 +87,8 @@ fn embedded<'a>(file: &Elf<'a>, arch: &Arch, objects: &BTreeMap<String, Vec<u8>>
         let rest = data.strip_prefix(object.as_slice());
         if !rest.is_some_and(|rest| rest.len() < PADDING && rest.iter().all(|byte| *byte == 0)) {
             let suffix = arch.endian.bpf_target();
-            faults.push(format!("the BPF object in its section {BPF_SECTION}{name} is not the locked {name}_{suffix}.o"));
+            faults
+                .push(format!("the BPF object in its section {BPF_SECTION}{name} is not the locked {name}_{suffix}.o"));
         }
     }
     for name in found.keys() {

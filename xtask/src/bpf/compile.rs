@@ -62,7 +62,8 @@ pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
     if !failures.is_empty() {
         // Both byte orders fail with the same messages, as a rule: say them once.
         failures.dedup_by(|a, b| after_name(a) == after_name(b));
-        return Err(anyhow!("{}", failures.join("\n")).context("cannot compile the BPF objects; the previous ones are untouched"));
+        return Err(anyhow!("{}", failures.join("\n"))
+            .context("cannot compile the BPF objects; the previous ones are untouched"));
     }
     write(plan, &objects)?;
     Ok(objects)

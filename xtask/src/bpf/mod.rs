@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cargo_metadata::Metadata;
 
 use crate::arch::Endian;
 use crate::bad_request;
@@ -17,18 +16,13 @@ use crate::command::Command;
 use crate::config::Bpf;
 use crate::files;
 use crate::hash;
+use crate::packages::Package;
 use crate::toolchain;
 use lock::Lock;
 
 /// The headers that libbpf has for BPF programs.
-const LIBBPF_HEADERS: [&str; 6] = [
-    "bpf_core_read.h",
-    "bpf_endian.h",
-    "bpf_helper_defs.h",
-    "bpf_helpers.h",
-    "bpf_tracing.h",
-    "usdt.bpf.h",
-];
+const LIBBPF_HEADERS: [&str; 6] =
+    ["bpf_core_read.h", "bpf_endian.h", "bpf_helper_defs.h", "bpf_helpers.h", "bpf_tracing.h", "usdt.bpf.h"];
 
 /// What the workspace has of BPF, with hashes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,22 +38,22 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    pub fn read(metadata: &Metadata, bpf: &Bpf) -> Result<Inputs> {
-        let folder = metadata.workspace_root.as_std_path().join(&bpf.folder);
+    pub fn read(root: &Path, packages: &[Package], bpf: &Bpf) -> Result<Inputs> {
+        let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
         read_sources(&folder, "", &mut inputs.sources)?;
         if !inputs.sources.keys().any(|name| is_program(name)) {
             bad_request!("there is no *.bpf.c in {}", folder.display());
         }
 
-        if let Some(package) = metadata.packages.iter().find(|package| *package.name == "libbpf-sys") {
-            let headers = package.manifest_path.parent().context("a manifest in no folder")?.join("libbpf/src");
+        if let Some(package) = packages.iter().find(|package| package.name == "libbpf-sys") {
+            let headers = package.folder.join("libbpf/src");
             for name in LIBBPF_HEADERS {
-                let hash = hash::file(headers.join(name).as_std_path())
+                let hash = hash::file(&headers.join(name))
                     .context("the libbpf-sys in Cargo.lock does not have libbpf's headers where they are expected")?;
                 inputs.libbpf.insert(name.into(), hash);
             }
-            inputs.libbpf_folder = Some(headers.into());
+            inputs.libbpf_folder = Some(headers);
         }
 
         for name in files::list(&folder.join("objects"))?.into_iter().filter(|name| name.ends_with(".o")) {
@@ -147,11 +141,8 @@ pub struct Job {
 pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache) -> Result<Plan> {
     let folder = root.join(&bpf.folder);
     let stage = work.join("bpf");
-    let mut copies: Vec<(PathBuf, String)> = inputs
-        .sources
-        .keys()
-        .map(|name| (folder.join(name), format!("{}/{name}", bpf.folder)))
-        .collect();
+    let mut copies: Vec<(PathBuf, String)> =
+        inputs.sources.keys().map(|name| (folder.join(name), format!("{}/{name}", bpf.folder))).collect();
     if let Some(headers) = &inputs.libbpf_folder {
         copies.extend(inputs.libbpf.keys().map(|name| (headers.join(name), format!("libbpf/bpf/{name}"))));
     }

@@ -69,7 +69,8 @@ fn an_unknown_binary_suggests_the_right_one() {
 
 #[test]
 fn a_missing_file_to_include_is_found_before_anything_is_built() {
-    let workspace = with_config("include", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"man/probe.1\"]\n");
+    let workspace =
+        with_config("include", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"man/probe.1\"]\n");
     workspace
         .xtask("dist")
         .ends_with(2)
@@ -101,7 +102,11 @@ fn a_bpf_folder_without_a_program_is_refused() {
 
 #[test]
 fn a_standard_library_that_rust_does_not_provide_is_refused() {
-    Workspace::usual("std").xtask("dist --arch s390x --std prebuilt").ends_with(2).says("leave --std out").in_one_line();
+    Workspace::usual("std")
+        .xtask("dist --arch s390x --std prebuilt")
+        .ends_with(2)
+        .says("leave --std out")
+        .in_one_line();
 }
 
 #[test]
@@ -125,7 +130,10 @@ fn a_date_that_is_no_number_is_refused() {
 
 #[test]
 fn a_manifest_that_is_not_there_is_refused() {
-    Workspace::usual("manifest").xtask("dist --manifest-path nowhere/Cargo.toml").ends_with(2).says("which is not there");
+    Workspace::usual("manifest")
+        .xtask("dist --manifest-path nowhere/Cargo.toml")
+        .ends_with(2)
+        .says("which is not there");
 }
 
 #[test]

@@ -43,10 +43,7 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
         .succeeds()
         .says("compiling the BPF objects again: there is no kernel/bpf.lock")
         .says(ARCHIVE);
-    assert_eq!(
-        workspace.list("dist"),
-        ["SHA256SUMS", "dist-manifest.json", ARCHIVE, &format!("{ARCHIVE}.sha256")]
-    );
+    assert_eq!(workspace.list("dist"), ["SHA256SUMS", "dist-manifest.json", ARCHIVE, &format!("{ARCHIVE}.sha256")]);
 
     let files = unpack(&workspace.path("dist").join(ARCHIVE));
     let top = "tool-0.3.0-x86_64-unknown-linux-musl";
@@ -107,7 +104,8 @@ fn two_runs_leave_checksums_and_manifest_of_both() {
     let names: Vec<&str> = sums.lines().map(|line| line.split_once("  ").unwrap().1).collect();
     assert_eq!(names, ["tool-0.3.0-aarch64-unknown-linux-musl.tar.gz", ARCHIVE]);
     let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
-    let arches: Vec<&Value> = manifest["artifacts"].as_array().unwrap().iter().map(|artifact| &artifact["arch"]).collect();
+    let arches: Vec<&Value> =
+        manifest["artifacts"].as_array().unwrap().iter().map(|artifact| &artifact["arch"]).collect();
     assert_eq!(arches, ["arm64", "amd64"]);
     assert_eq!(workspace.read("dist/tool-0.2.9-x86_64-unknown-linux-musl.tar.gz"), "of another version");
 

@@ -46,7 +46,8 @@ fn what_an_earlier_run_left_half_done_is_not_trusted() {
 
 #[test]
 fn without_pip_the_remedy_is_named() {
-    let workspace = Workspace::usual("no-pip").program("python3", "#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n");
+    let workspace =
+        Workspace::usual("no-pip").program("python3", "#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n");
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
     workspace
         .env("XTASK_CACHE", &cache)
@@ -71,5 +72,10 @@ fn offline_with_an_empty_cache_says_what_is_missing_and_asks_nobody() {
 
 #[test]
 fn a_cache_that_cannot_be_written_is_named_with_the_remedy() {
-    Workspace::usual("cache").env("XTASK_CACHE", "/proc/nowhere").xtask("bpf").ends_with(1).says("set XTASK_CACHE").in_one_line();
+    Workspace::usual("cache")
+        .env("XTASK_CACHE", "/proc/nowhere")
+        .xtask("bpf")
+        .ends_with(1)
+        .says("set XTASK_CACHE")
+        .in_one_line();
 }

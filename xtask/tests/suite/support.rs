@@ -72,7 +72,9 @@ impl Workspace {
     /// A copy of the workspace that this test belongs to, outside of git. Files that are the same already are left
     /// alone, so that cargo need not build them again.
     pub fn copy_of_our_own(root: &Path) -> Workspace {
-        for path in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "README.md", "CHANGELOG.md", "app", "bpf", "xtask"] {
+        for path in
+            ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "README.md", "CHANGELOG.md", "app", "bpf", "xtask"]
+        {
             copy_changed(&own_root().join(path), &root.join(path));
         }
         for name in list(&own_root()).iter().filter(|name| name.starts_with("LICENSE")) {
@@ -198,6 +200,14 @@ impl Run {
         self
     }
 
+    /// The same, without lines of its standard error that begin with `start`.
+    pub fn without_lines(mut self, start: &str) -> Run {
+        let text = String::from_utf8_lossy(&self.output.stderr).into_owned();
+        let kept = text.lines().filter(|line| !line.starts_with(start)).map(|line| format!("{line}\n"));
+        self.output.stderr = kept.collect::<String>().into_bytes();
+        self
+    }
+
     /// Its error is one line.
     #[track_caller]
     pub fn in_one_line(self) -> Run {
@@ -218,6 +228,7 @@ fn copy_changed(from: &Path, to: &Path) {
             copy_changed(&from.join(&name), &to.join(&name));
         }
     } else if fs::read(from).ok() != fs::read(to).ok() {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(from, to).unwrap();
     }
 }

@@ -36,8 +36,11 @@ fn every_file_says_at_its_top_what_it_is() {
 #[test]
 fn the_plan_does_nothing() {
     let own = own_root().join("xtask/src");
-    for file in ["plan.rs", "command.rs", "arch.rs", "manifest.rs", "pack.rs", "verify.rs", "bpf/lock.rs", "bpf/object.rs"] {
+    for file in
+        ["plan.rs", "command.rs", "arch.rs", "manifest.rs", "pack.rs", "verify.rs", "bpf/lock.rs", "bpf/object.rs"]
+    {
         let text = fs::read_to_string(own.join(file)).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
         for word in ["std::fs", "std::env", "std::process", "files::", "Runner", "println!"] {
             assert!(!text.contains(word), "{file} uses {word}");
         }

@@ -1,0 +1,112 @@
+//! The crates of Cargo.lock: where their sources are, and under which licence.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cargo_metadata::{Metadata, MetadataCommand, PackageId};
+use serde::{Deserialize, Serialize};
+
+use crate::command::Command;
+use crate::facts::Rust;
+use crate::files;
+use crate::hash;
+use crate::run::Runner;
+
+/// A crate that is not of the workspace itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    pub id: PackageId,
+    pub name: String,
+    pub version: String,
+    pub license: Option<String>,
+    pub repository: Option<String>,
+    /// The folder of its sources.
+    pub folder: PathBuf,
+}
+
+/// What was found out, and from which inputs.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    key: String,
+    packages: Vec<Package>,
+}
+
+/// Cargo's own view of the workspace, without its dependencies.
+pub fn workspace(runner: Runner, rust: &Rust, manifest: &Path) -> Result<Metadata> {
+    ask_cargo(runner, rust, manifest, &["--no-deps"])
+        .with_context(|| format!("cargo cannot read the workspace of {}", manifest.display()))
+}
+
+/// All packages that Cargo.lock names.
+///
+/// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs the
+/// network for crates. It is also the slowest part of a run that has nothing to do, so the answer is kept in `record` and
+/// taken from there while everything it depends on is the same and every package still is where it was.
+pub fn all(
+    runner: Runner,
+    rust: &Rust,
+    workspace: &Metadata,
+    offline: bool,
+    network_config: &str,
+    record: &Path,
+) -> Result<Vec<Package>> {
+    let root = workspace.workspace_root.as_std_path();
+    let mut inputs = vec![
+        rust.commit.clone(),
+        network_config.into(),
+        files::read_if_there(&root.join("Cargo.lock"))?.unwrap_or_default(),
+    ];
+    inputs.push(files::read_if_there(&root.join("Cargo.toml"))?.unwrap_or_default());
+    for package in &workspace.packages {
+        inputs.push(files::read_if_there(package.manifest_path.as_std_path())?.unwrap_or_default());
+    }
+    let key = hash::bytes(inputs.join("\0").as_bytes());
+    let known: Option<Record> = files::read_if_there(record)?.and_then(|text| serde_json::from_str(&text).ok());
+    if let Some(known) = known
+        && known.key == key
+        && known.packages.iter().all(|package| package.folder.join("Cargo.toml").exists())
+    {
+        return Ok(known.packages);
+    }
+
+    let mut flags = vec!["--locked"];
+    flags.extend(offline.then_some("--offline"));
+    let manifest = root.join("Cargo.toml");
+    let metadata = ask_cargo(runner, rust, &manifest, &flags).with_context(|| {
+        let hint = if offline { " (--offline: every crate must have been downloaded before)" } else { "" };
+        format!("cargo cannot get the crates of {}{hint}", root.join("Cargo.lock").display())
+    })?;
+    let foreign = |package: &cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
+    let packages = metadata
+        .packages
+        .iter()
+        .filter(|package| foreign(package))
+        .map(|package| {
+            Ok(Package {
+                id: package.id.clone(),
+                name: package.name.to_string(),
+                version: package.version.to_string(),
+                license: package.license.clone(),
+                repository: package.repository.clone(),
+                folder: package.manifest_path.parent().context("a manifest in no folder")?.into(),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let found = Record { key, packages };
+    if let Some(folder) = record.parent() {
+        files::create_folder(folder)?;
+    }
+    files::replace(record, serde_json::to_string(&found)?.as_bytes())?;
+    Ok(found.packages)
+}
+
+fn ask_cargo(runner: Runner, rust: &Rust, manifest: &Path, flags: &[&str]) -> Result<Metadata> {
+    let folder = manifest.parent().context("a manifest in no folder")?;
+    let command = Command::new(rust.cargo(), folder)
+        .env("RUSTC", rust.rustc().to_string_lossy())
+        .args(["metadata", "--format-version", "1", "--manifest-path"])
+        .arg(manifest.to_string_lossy())
+        .args(flags.iter().copied());
+    let json = runner.read(&command)?;
+    MetadataCommand::parse(json).context("cannot understand what cargo says of the workspace")
+}
