@@ -1,0 +1,219 @@
+//! What can go wrong, each with its remedy.
+
+use std::{fmt, io};
+
+use aya::{EbpfError, programs::ProgramError};
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    NotPrivileged { root: bool },
+    NoBpf,
+    Refused(&'static str),
+    Lockdown,
+    NoSysfs,
+    NoBtf,
+    UnreadableBtf(String),
+    NoRingBuffer { release: String },
+    NoTracepoints,
+    Word32On64 { machine: String },
+    Memory { kib: u32 },
+    JitOff,
+    Rejected { program: String, error: io::Error, log: String },
+    Load(String),
+    PidNamespace { flag: &'static str },
+    NoProcess(u32),
+    Thread { tid: u32, process: u32 },
+    Proc(io::Error),
+    Record(String),
+    Output(io::Error),
+    SelfTest(String),
+    System { call: &'static str, error: io::Error },
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPrivileged { root: false } => {
+                write!(f, "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON: run it with sudo")
+            }
+            Self::NotPrivileged { root: true } => write!(
+                f,
+                "root has neither CAP_SYS_ADMIN nor CAP_BPF and CAP_PERFMON here: give the container --privileged, \
+                 or --cap-add BPF --cap-add PERFMON"
+            ),
+            Self::NoBpf => write!(
+                f,
+                "there is no bpf() system call here: run it on a kernel with CONFIG_BPF_SYSCALL=y, \
+                 and not under an emulator such as qemu-user"
+            ),
+            Self::Refused(call) => write!(
+                f,
+                "the kernel refuses {call} in spite of the capabilities: \
+                 run it on the host, or in a container with --privileged"
+            ),
+            Self::Lockdown => write!(
+                f,
+                "kernel lockdown is set to confidentiality, which keeps BPF from reading the kernel's memory: \
+                 boot with lockdown=integrity or without it"
+            ),
+            Self::NoSysfs => write!(f, "/sys is not mounted: mount -t sysfs sysfs /sys"),
+            Self::NoBtf => write!(
+                f,
+                "this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing), \
+                 and without that exectrace would read wrong fields: use a kernel with CONFIG_DEBUG_INFO_BTF=y"
+            ),
+            Self::UnreadableBtf(why) => {
+                write!(f, "cannot read /sys/kernel/btf/vmlinux: {why}: please report it, with the output of uname -a")
+            }
+            Self::NoRingBuffer { release } => {
+                write!(f, "Linux {release} has no BPF ring buffer: use Linux 5.10 or newer")
+            }
+            Self::NoTracepoints => {
+                write!(f, "this kernel runs no BPF on tracepoints: use a kernel with CONFIG_BPF_EVENTS=y")
+            }
+            Self::Word32On64 { machine } => write!(
+                f,
+                "this is a 32-bit program on a 64-bit kernel ({machine}), whose ring buffer it cannot read: \
+                 use the exectrace for {machine}"
+            ),
+            Self::Memory { kib } => write!(
+                f,
+                "the kernel grants no memory for a buffer of {kib} KiB and its tables: \
+                 try ulimit -l unlimited, or a smaller --buffer"
+            ),
+            Self::JitOff => write!(
+                f,
+                "this kernel runs exectrace's BPF programs with its BPF JIT only, which is off: \
+                 sysctl -w net.core.bpf_jit_enable=1"
+            ),
+            Self::Rejected { program, error, .. } => write!(
+                f,
+                "the kernel's verifier rejected the BPF program {program} ({error}): \
+                 please report it, with the log that -v shows"
+            ),
+            Self::Load(why) => {
+                write!(f, "cannot load the BPF programs: {why}: please report it, with the output of uname -a")
+            }
+            Self::PidNamespace { flag } => write!(
+                f,
+                "{flag} needs the host's process numbers, and this is another pid namespace: \
+                 start the container with --pid=host"
+            ),
+            Self::NoProcess(pid) => write!(f, "no process has the number {pid}: see ps -e for those that run"),
+            Self::Thread { tid, process } => {
+                write!(f, "{tid} is a thread of process {process}: use --pid {process}")
+            }
+            Self::Proc(error) => write!(f, "cannot read /proc: {error}: mount -t proc proc /proc"),
+            Self::Record(why) => write!(
+                f,
+                "the BPF program sent a record that makes no sense ({why}): please report it, \
+                 with the output of exectrace --version"
+            ),
+            Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
+            Self::SelfTest(why) => write!(f, "cannot run the self-test: {why}"),
+            Self::System { call, error } => write!(f, "{call} failed: {error}"),
+        }
+    }
+}
+
+impl Error {
+    /// What the verifier had to say, for `-v`.
+    pub(crate) fn verifier_log(&self) -> Option<&str> {
+        match self {
+            Self::Rejected { log, .. } => Some(log),
+            _ => None,
+        }
+    }
+
+    /// What a failed BPF_PROG_LOAD means.
+    pub(crate) fn from_program(program: &str, error: ProgramError) -> Self {
+        match error {
+            ProgramError::LoadError { io_error, verifier_log } => {
+                let log = verifier_log.to_string();
+                if log.contains("requires BPF JIT") {
+                    Self::JitOff
+                } else if io_error.kind() == io::ErrorKind::PermissionDenied && log.is_empty() {
+                    Self::Refused("to load a BPF program")
+                } else {
+                    Self::Rejected { program: program.to_owned(), error: io_error, log }
+                }
+            }
+            other => Self::Load(format!("{program}: {}", chain(&other))),
+        }
+    }
+
+    /// What a failure before BPF_PROG_LOAD means: in the object, its relocations, or its maps.
+    pub(crate) fn from_loader(error: EbpfError, kib: u32) -> Self {
+        match io_kind(&error) {
+            Some(io::ErrorKind::Unsupported) => Self::NoBpf,
+            // Before Linux 5.11 maps count as locked memory, and too much of that is EPERM.
+            Some(io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory) => Self::Memory { kib },
+            _ => Self::Load(chain(&error)),
+        }
+    }
+}
+
+/// The whole story of an error from below, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some libraries repeat the cause in their own message.
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use aya_obj::VerifierLog;
+
+    use super::*;
+
+    fn load_error(error: io::ErrorKind, log: &str) -> Error {
+        Error::from_program(
+            "on_exec",
+            ProgramError::LoadError { io_error: error.into(), verifier_log: VerifierLog::new(log.to_owned()) },
+        )
+    }
+
+    #[test]
+    fn a_rejection_keeps_the_log_for_verbose_only() {
+        let error = load_error(io::ErrorKind::InvalidInput, "R1 invalid mem access 'scalar'");
+        assert_eq!(error.verifier_log(), Some("R1 invalid mem access 'scalar'"));
+        assert_eq!(
+            error.to_string(),
+            "the kernel's verifier rejected the BPF program on_exec (invalid input parameter): \
+             please report it, with the log that -v shows"
+        );
+    }
+
+    #[test]
+    fn a_missing_jit_has_its_own_remedy() {
+        let error = load_error(io::ErrorKind::Unsupported, "program requires BPF JIT compiler but it is not available");
+        assert!(error.to_string().ends_with("sysctl -w net.core.bpf_jit_enable=1"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_without_a_log_is_no_rejection() {
+        let error = load_error(io::ErrorKind::PermissionDenied, "");
+        assert!(error.to_string().starts_with("the kernel refuses to load a BPF program"), "{error}");
+    }
+}

@@ -1,0 +1,282 @@
+//! Reads the records of the ring buffer.
+
+use std::mem::{offset_of, size_of};
+
+use exectrace_bpf::{
+    ARGS_MAX, COMM_SIZE, EVENT_EXEC, EVENT_EXIT, EXEC_ARGS_CUT, EXEC_ARGS_UNREADABLE, EXEC_FILE_CUT, EventHeader,
+    ExecEvent, ExitEvent, FILE_MAX,
+};
+
+use crate::error::Error;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    Exec(Exec<'a>),
+    Exit(Exit<'a>),
+}
+
+/// Who it happened to, and when.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Process<'a> {
+    pub(crate) pid: u32,
+    pub(crate) ppid: u32,
+    pub(crate) uid: u32,
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub(crate) time_ns: u64,
+    pub(crate) comm: &'a [u8],
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Exec<'a> {
+    pub(crate) process: Process<'a>,
+    pub(crate) file: &'a [u8],
+    pub(crate) file_truncated: bool,
+    pub(crate) args: Args<'a>,
+    pub(crate) args_truncated: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Exit<'a> {
+    pub(crate) process: Process<'a>,
+    pub(crate) end: End,
+    /// When its last exec was, in `CLOCK_MONOTONIC` nanoseconds, if it was seen.
+    pub(crate) exec_ns: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Code(u8),
+    Signal { number: u8, core_dumped: bool },
+}
+
+/// The arguments as they lay in the process's memory: each ends with a NUL, but for one that was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Args<'a>(&'a [u8]);
+
+impl<'a> Args<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
+            let arg = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            Some(arg)
+        })
+    }
+}
+
+impl<'a> Event<'a> {
+    /// # Errors
+    /// When the record is not what the BPF program of this build sends.
+    pub(crate) fn read(record: &'a [u8]) -> Result<Self, Error> {
+        let wrong = |what: &str| Error::Record(format!("{what}, {} bytes", record.len()));
+        if record.len() < size_of::<EventHeader>() {
+            return Err(wrong("no header"));
+        }
+        let process = Process {
+            pid: u32_at(record, offset_of!(EventHeader, pid)),
+            ppid: u32_at(record, offset_of!(EventHeader, ppid)),
+            uid: u32_at(record, offset_of!(EventHeader, uid)),
+            time_ns: u64_at(record, offset_of!(EventHeader, time_ns)),
+            comm: until_nul(&record[offset_of!(EventHeader, comm)..][..COMM_SIZE]),
+        };
+        match u32_at(record, offset_of!(EventHeader, kind)) {
+            EVENT_EXEC if record.len() >= size_of::<ExecEvent>() => {
+                let file_len = u32_at(record, offset_of!(ExecEvent, file_len)) as usize;
+                let args_len = u32_at(record, offset_of!(ExecEvent, args_len)) as usize;
+                let flags = u32_at(record, offset_of!(ExecEvent, flags));
+                let data = &record[size_of::<ExecEvent>()..];
+                // Each on its own first: their sum might not fit into 32 bits.
+                if file_len > FILE_MAX || args_len > ARGS_MAX || file_len + args_len > data.len() {
+                    return Err(wrong("lengths beyond its end"));
+                }
+                let (file, rest) = data.split_at(file_len);
+                Ok(Self::Exec(Exec {
+                    process,
+                    file,
+                    file_truncated: flags & EXEC_FILE_CUT != 0,
+                    args: Args::new(&rest[..args_len]),
+                    args_truncated: flags & (EXEC_ARGS_CUT | EXEC_ARGS_UNREADABLE) != 0,
+                }))
+            }
+            EVENT_EXIT if record.len() >= size_of::<ExitEvent>() => {
+                let exec_ns = u64_at(record, offset_of!(ExitEvent, exec_ns));
+                Ok(Self::Exit(Exit {
+                    process,
+                    end: End::from_status(u32_at(record, offset_of!(ExitEvent, status))),
+                    exec_ns: (exec_ns != 0).then_some(exec_ns),
+                }))
+            }
+            EVENT_EXEC | EVENT_EXIT => Err(wrong("cut short")),
+            kind => Err(wrong(&format!("kind {kind}"))),
+        }
+    }
+
+    pub(crate) fn process(&self) -> &Process<'a> {
+        match self {
+            Self::Exec(exec) => &exec.process,
+            Self::Exit(exit) => &exit.process,
+        }
+    }
+}
+
+impl Exit<'_> {
+    /// Nanoseconds since its last exec.
+    pub(crate) fn since_exec_ns(&self) -> Option<u64> {
+        self.exec_ns.map(|exec_ns| self.process.time_ns.saturating_sub(exec_ns))
+    }
+}
+
+impl End {
+    /// From what wait(2) reports; the same bits on every architecture.
+    pub(crate) fn from_status(status: u32) -> Self {
+        match (status & 0x7f) as u8 {
+            0 => Self::Code((status >> 8) as u8),
+            number => Self::Signal { number, core_dumped: status & 0x80 != 0 },
+        }
+    }
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+fn u32_at(record: &[u8], offset: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&record[offset..][..4]);
+    u32::from_ne_bytes(bytes)
+}
+
+fn u64_at(record: &[u8], offset: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&record[offset..][..8]);
+    u64::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(kind: u32) -> Vec<u8> {
+        let mut record = Vec::new();
+        for number in [kind, 42, 7, 1000] {
+            record.extend(u32::to_ne_bytes(number));
+        }
+        record.extend(u64::to_ne_bytes(123_456));
+        record.extend(b"name\0garbage\0\0\0\0");
+        record
+    }
+
+    fn exec_record(file_len: u32, args_len: u32, flags: u32, data: &[u8]) -> Vec<u8> {
+        let mut record = header(EVENT_EXEC);
+        for number in [file_len, args_len, flags, 0] {
+            record.extend(u32::to_ne_bytes(number));
+        }
+        record.extend(data);
+        record
+    }
+
+    fn exit_record(exec_ns: u64, status: u32) -> Vec<u8> {
+        let mut record = header(EVENT_EXIT);
+        record.extend(u64::to_ne_bytes(exec_ns));
+        record.extend(u32::to_ne_bytes(status));
+        record.extend(u32::to_ne_bytes(0));
+        record
+    }
+
+    fn process() -> Process<'static> {
+        Process { pid: 42, ppid: 7, uid: 1000, time_ns: 123_456, comm: b"name" }
+    }
+
+    #[test]
+    fn an_exec_is_read() {
+        // The ring buffer may pad a record.
+        let record = exec_record(3, 7, EXEC_ARGS_CUT, b"/lsls\0-l a\0\0\0");
+        let Event::Exec(exec) = Event::read(&record).unwrap() else { panic!("no exec") };
+        assert_eq!(exec.process, process());
+        assert_eq!((exec.file, exec.file_truncated), (&b"/ls"[..], false));
+        assert_eq!(exec.args.iter().collect::<Vec<_>>(), [&b"ls"[..], b"-l a"]);
+        assert!(exec.args_truncated);
+    }
+
+    #[test]
+    fn an_exit_is_read() {
+        let record = exit_record(123_000, 3 << 8);
+        let Event::Exit(exit) = Event::read(&record).unwrap() else { panic!("no exit") };
+        assert_eq!(exit, Exit { process: process(), end: End::Code(3), exec_ns: Some(123_000) });
+        assert_eq!(exit.since_exec_ns(), Some(456));
+    }
+
+    #[test]
+    fn no_exec_time_is_none() {
+        let record = exit_record(0, 9);
+        let Event::Exit(exit) = Event::read(&record).unwrap() else { panic!("no exit") };
+        assert_eq!(exit.end, End::Signal { number: 9, core_dumped: false });
+        assert_eq!(exit.since_exec_ns(), None);
+    }
+
+    #[test]
+    fn wait_status_is_told_apart() {
+        assert_eq!(End::from_status(0), End::Code(0));
+        assert_eq!(End::from_status(0xff00), End::Code(255));
+        assert_eq!(End::from_status(11 | 0x80), End::Signal { number: 11, core_dumped: true });
+        assert_eq!(End::from_status(64), End::Signal { number: 64, core_dumped: false });
+    }
+
+    #[test]
+    fn arguments_end_with_a_nul_or_where_they_were_cut() {
+        let args = |bytes| Args::new(bytes).iter().collect::<Vec<_>>();
+        assert!(args(b"").is_empty());
+        assert_eq!(args(b"\0"), [b""]);
+        assert_eq!(args(b"a\0"), [b"a"]);
+        assert_eq!(args(b"a\0\0"), [&b"a"[..], b""]);
+        assert_eq!(args(b"a\0cu"), [&b"a"[..], b"cu"]);
+    }
+
+    #[test]
+    fn a_record_that_makes_no_sense_is_an_error() {
+        let whole = exec_record(3, 4, 0, b"/ls\0abc");
+        for length in 0..whole.len() {
+            assert!(Event::read(&whole[..length]).is_err(), "{length}");
+        }
+        let exit = exit_record(0, 0);
+        for length in 0..exit.len() {
+            assert!(Event::read(&exit[..length]).is_err(), "{length}");
+        }
+        for (file_len, args_len) in [(u32::MAX, 0), (0, u32::MAX), (u32::MAX, 8), (u32::MAX - 1, u32::MAX), (8, 0)] {
+            assert!(Event::read(&exec_record(file_len, args_len, 0, b"/ls\0abc")).is_err(), "{file_len} {args_len}");
+        }
+        let error = Event::read(&header(77)).unwrap_err().to_string();
+        assert!(error.contains("(kind 77, 40 bytes)"), "{error}");
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        // A xorshift: the same bytes on every run.
+        let mut state = 0x2545_f491_u32;
+        for _ in 0..20_000 {
+            let mut record: Vec<u8> = (0..state % 96)
+                .map(|_| {
+                    state ^= state << 13;
+                    state ^= state >> 17;
+                    state ^= state << 5;
+                    state as u8
+                })
+                .collect();
+            if let Some(kind) = record.get_mut(..4) {
+                kind.copy_from_slice(&(1 + state % 2).to_ne_bytes());
+            }
+            if let Ok(Event::Exec(exec)) = Event::read(&record) {
+                exec.args.iter().for_each(drop);
+            }
+            state = state.wrapping_mul(0x9e37_79b1) | 1;
+        }
+    }
+}

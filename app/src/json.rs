@@ -1,0 +1,216 @@
+//! Events as JSON, one object a line. The fields are documented in `--help` and docs/exectrace.md: keep them.
+
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    clock::WallTime,
+    event::{self, End, Event},
+};
+
+pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_>) -> io::Result<()> {
+    match event {
+        Event::Exec(exec) => write_line(
+            out,
+            &Exec {
+                event: "exec",
+                time: Time(time),
+                pid: exec.process.pid,
+                ppid: exec.process.ppid,
+                uid: exec.process.uid,
+                comm: Bytes(exec.process.comm),
+                file: Bytes(exec.file),
+                file_truncated: exec.file_truncated,
+                args: Args(exec.args),
+                args_truncated: exec.args_truncated,
+            },
+        ),
+        Event::Exit(exit) => {
+            let (code, signal, core_dumped) = match exit.end {
+                End::Code(code) => (Some(code), None, false),
+                End::Signal { number, core_dumped } => (None, Some(number), core_dumped),
+            };
+            write_line(
+                out,
+                &Exit {
+                    event: "exit",
+                    time: Time(time),
+                    pid: exit.process.pid,
+                    ppid: exit.process.ppid,
+                    uid: exit.process.uid,
+                    comm: Bytes(exit.process.comm),
+                    code,
+                    signal,
+                    core_dumped,
+                    since_exec_us: exit.since_exec_ns().map(|ns| ns / 1000),
+                },
+            )
+        }
+    }
+}
+
+pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: u64) -> io::Result<()> {
+    write_line(out, &Lost { event: "lost", time: Time(time), count })
+}
+
+fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct Exec<'a> {
+    event: &'static str,
+    time: Time,
+    pid: u32,
+    ppid: u32,
+    uid: u32,
+    comm: Bytes<'a>,
+    file: Bytes<'a>,
+    file_truncated: bool,
+    args: Args<'a>,
+    args_truncated: bool,
+}
+
+#[derive(Serialize)]
+struct Exit<'a> {
+    event: &'static str,
+    time: Time,
+    pid: u32,
+    ppid: u32,
+    uid: u32,
+    comm: Bytes<'a>,
+    code: Option<u8>,
+    signal: Option<u8>,
+    core_dumped: bool,
+    since_exec_us: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Lost {
+    event: &'static str,
+    time: Time,
+    count: u64,
+}
+
+struct Time(WallTime);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.utc())
+    }
+}
+
+/// A string where the bytes are UTF-8, else an array of their numbers, as journald exports them: nothing is lost, and
+/// no reader can mistake one for the other.
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.collect_seq(self.0),
+        }
+    }
+}
+
+struct Args<'a>(event::Args<'a>);
+
+impl Serialize for Args<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        event::{Args, Process},
+    };
+
+    fn process(comm: &[u8]) -> Process<'_> {
+        Process { pid: 42, ppid: 7, uid: 1000, time_ns: 5_000_000_000, comm }
+    }
+
+    fn line(event: &Event<'_>) -> String {
+        let mut line = Vec::new();
+        write_event(&mut line, Clock::at_boot_of(1_795_343_580).wall_time(event.process().time_ns), event).unwrap();
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn an_exec_has_these_fields_in_this_order() {
+        let exec = Event::Exec(event::Exec {
+            process: process(b"ls"),
+            file: b"/bin/ls",
+            file_truncated: false,
+            args: Args::new(b"ls\0a \"b\"\n\0"),
+            args_truncated: true,
+        });
+        assert_eq!(
+            line(&exec),
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true}"#
+                .to_owned() + "\n"
+        );
+    }
+
+    #[test]
+    fn an_exit_has_these_fields_in_this_order() {
+        let exit = |end, exec_ns| line(&Event::Exit(event::Exit { process: process(b"ls"), end, exec_ns }));
+        assert_eq!(
+            exit(End::Code(3), Some(4_999_998_500)),
+            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","code":3,"signal":null,"core_dumped":false,"since_exec_us":1}"#
+                .to_owned() + "\n"
+        );
+        assert_eq!(
+            exit(End::Signal { number: 11, core_dumped: true }, None),
+            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
+                .to_owned() + "\n"
+        );
+    }
+
+    #[test]
+    fn lost_events_are_an_object_too() {
+        let mut out = Vec::new();
+        write_lost(&mut out, Clock::at_boot_of(0).wall_time(0), 12).unwrap();
+        assert_eq!(out, b"{\"event\":\"lost\",\"time\":\"1970-01-01T00:00:00.000000Z\",\"count\":12}\n");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_become_their_numbers() {
+        let line = line(&Event::Exec(event::Exec {
+            process: process(b"\xff"),
+            file: b"/caf\xe9",
+            file_truncated: false,
+            args: Args::new(b"caf\xe9\0ok\0\xc3\xa9\0\0"),
+            args_truncated: false,
+        }));
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["comm"], json!([255]));
+        assert_eq!(value["file"], json!([47, 99, 97, 102, 233]));
+        assert_eq!(value["args"], json!([[99, 97, 102, 233], "ok", "\u{e9}", ""]));
+    }
+
+    #[test]
+    fn every_event_is_one_line_of_valid_json() {
+        let all: Vec<u8> = (1..=255).collect();
+        let ascii: Vec<u8> = (1..=127).collect();
+        for bytes in [&all[..], &ascii, "\u{2028}\u{202e}\u{7f}".as_bytes()] {
+            let line = line(&Event::Exec(event::Exec {
+                process: process(bytes),
+                file: bytes,
+                file_truncated: false,
+                args: Args::new(bytes),
+                args_truncated: false,
+            }));
+            assert_eq!(line.matches('\n').count(), 1);
+            let value: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(value["file"], std::str::from_utf8(bytes).map_or_else(|_| json!(bytes), |text| json!(text)));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! exectrace: shows every program that a Linux machine runs.
+
+mod cli;
+mod clock;
+mod error;
+mod event;
+mod filter;
+mod follow;
+mod json;
+mod load;
+mod preflight;
+mod selftest;
+mod stderr;
+mod text;
+mod trace;
+mod version;
+
+use std::{env, process::ExitCode};
+
+use clap::Parser as _;
+
+use crate::{cli::Cli, error::Error};
+
+fn main() -> ExitCode {
+    // Before anything else: a child of --self-test is what its parent describes, and no more.
+    if let Some(child) = selftest::child::named_by(env::args_os().nth(1)) {
+        return child.run();
+    }
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            stderr::say(&error);
+            if let (true, Some(log)) = (cli.verbose, error.verifier_log()) {
+                stderr::say(format_args!("the verifier's log:\n{}", log.trim_end()));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    if cli.version {
+        return version::print();
+    }
+    preflight::check(cli)?;
+    if cli.self_test { selftest::run(cli) } else { trace::run(cli) }
+}

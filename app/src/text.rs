@@ -1,0 +1,230 @@
+//! Events as lines for people, safe on any terminal.
+
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write},
+    time::Duration,
+};
+
+use exectrace_bpf::{ARGS_MAX, FILE_MAX};
+use nix::sys::signal::Signal;
+
+use crate::{
+    clock::WallTime,
+    event::{End, Event, Exec, Exit},
+};
+
+pub(crate) fn write_header(out: &mut impl Write) -> io::Result<()> {
+    write_line(out, ["TIME", "EVENT", "PID", "PPID", "UID", "COMM"], "FILE AND ARGUMENTS, OR HOW IT ENDED")
+}
+
+pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_>) -> io::Result<()> {
+    let process = event.process();
+    let (name, details) = match event {
+        Event::Exec(exec) => ("exec", exec_details(exec)),
+        Event::Exit(exit) => ("exit", exit_details(exit)),
+    };
+    let [pid, ppid, uid] = [process.pid, process.ppid, process.uid].map(|number| number.to_string());
+    let columns = [&time.local().to_string(), name, &pid, &ppid, &uid, &quoted(process.comm).to_string()];
+    write_line(out, columns, &details)
+}
+
+fn write_line(out: &mut impl Write, columns: [&str; 6], details: &str) -> io::Result<()> {
+    let [time, event, pid, ppid, uid, comm] = columns;
+    writeln!(out, "{time:<12} {event:<5} {pid:>7} {ppid:>7} {uid:>5} {comm:<15} {details}")
+}
+
+/// The file and its arguments, as one would type them. The first argument is nearly always the file's name over again
+/// and then left out; where it is not (scripts, login shells), all arguments follow in brackets.
+fn exec_details(exec: &Exec<'_>) -> String {
+    let mut text = quoted(exec.file).to_string();
+    if exec.file_truncated {
+        let _ = write!(text, " [file cut at {FILE_MAX} bytes]");
+    }
+    let mut args = exec.args.iter().peekable();
+    let base = exec.file.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    if args.peek().is_none_or(|first| *first == exec.file || *first == base) {
+        args.next();
+        for arg in args {
+            let _ = write!(text, " {}", quoted(arg));
+        }
+    } else {
+        let all: Vec<String> = args.map(|arg| quoted(arg).to_string()).collect();
+        let _ = write!(text, " [as {}]", all.join(" "));
+    }
+    if exec.args_truncated {
+        if exec.args.iter().next().is_some() {
+            let _ = write!(text, " [arguments cut at {ARGS_MAX} bytes]");
+        } else {
+            text.push_str(" [arguments unreadable]");
+        }
+    }
+    text
+}
+
+fn exit_details(exit: &Exit<'_>) -> String {
+    let mut text = match exit.end {
+        End::Code(code) => format!("code {code}"),
+        End::Signal { number, core_dumped } => {
+            // Names differ between architectures as numbers do; real-time signals have none.
+            let name = Signal::try_from(i32::from(number))
+                .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
+            if core_dumped { format!("killed by {name}, core dumped") } else { format!("killed by {name}") }
+        }
+    };
+    if let Some(ns) = exit.since_exec_ns() {
+        let _ = write!(text, ", {:.1?} after its exec", Duration::from_nanos(ns));
+    }
+    text
+}
+
+/// Bytes as a POSIX shell's word, quoted if need be. What a terminal would act on, or is not UTF-8, is written as an
+/// escape within `$'…'`.
+pub(crate) fn quoted(bytes: &[u8]) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        if bytes.utf8_chunks().any(|chunk| !chunk.invalid().is_empty() || chunk.valid().chars().any(needs_escape)) {
+            write_escaped(f, bytes)
+        } else if !bytes.is_empty() && bytes.iter().copied().all(is_plain) {
+            bytes.iter().try_for_each(|&byte| f.write_char(byte.into()))
+        } else {
+            // All of it is UTF-8: there was no invalid chunk.
+            let text = String::from_utf8_lossy(bytes);
+            write!(f, "'{}'", text.replace('\'', r"'\''"))
+        }
+    })
+}
+
+fn write_escaped(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    f.write_str("$'")?;
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\n' => f.write_str(r"\n")?,
+                '\t' => f.write_str(r"\t")?,
+                '\r' => f.write_str(r"\r")?,
+                '\'' => f.write_str(r"\'")?,
+                '\\' => f.write_str(r"\\")?,
+                char if needs_escape(char) => {
+                    let mut utf8 = [0; 4];
+                    write_octal(f, char.encode_utf8(&mut utf8).as_bytes())?;
+                }
+                char => f.write_char(char)?,
+            }
+        }
+        write_octal(f, chunk.invalid())?;
+    }
+    f.write_char('\'')
+}
+
+/// Three octal digits and no more: where a hexadecimal escape ends, shells disagree.
+fn write_octal(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, r"\{byte:03o}"))
+}
+
+/// Control characters, and those that reorder or hide text.
+fn needs_escape(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// What no POSIX shell treats specially in an argument.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_./:,+@%=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Args, Process};
+
+    fn process(comm: &[u8]) -> Process<'_> {
+        Process { pid: 42, ppid: 7, uid: 1000, time_ns: 5_000_000_000, comm }
+    }
+
+    fn exec<'a>(file: &'a [u8], args: &'a [u8]) -> Exec<'a> {
+        Exec { process: process(b"x"), file, file_truncated: false, args: Args::new(args), args_truncated: false }
+    }
+
+    #[track_caller]
+    fn assert_quoted(bytes: &[u8], expected: &str) {
+        assert_eq!(quoted(bytes).to_string(), expected);
+    }
+
+    #[test]
+    fn plain_words_stay_as_they_are() {
+        assert_quoted(b"/usr/bin/ls", "/usr/bin/ls");
+        assert_quoted(b"--color=auto", "--color=auto");
+    }
+
+    #[test]
+    fn words_are_quoted_as_a_shell_needs_it() {
+        assert_quoted(b"", "''");
+        assert_quoted(b"two words", "'two words'");
+        assert_quoted(b"it's", r"'it'\''s'");
+        assert_quoted(b"$HOME", "'$HOME'");
+        assert_quoted(b"~", "'~'");
+        assert_quoted("Größe".as_bytes(), "'Größe'");
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_that_it_would_act_on() {
+        assert_quoted(b"\x1b[2J", r"$'\033[2J'");
+        assert_quoted(b"a\nb\tc\r", r"$'a\nb\tc\r'");
+        assert_quoted(b"it's\n\\", r"$'it\'s\n\\'");
+        // C1 controls, and a right-to-left override.
+        assert_quoted("\u{9b}2J".as_bytes(), r"$'\302\2332J'");
+        assert_quoted("\u{202e}txt".as_bytes(), r"$'\342\200\256txt'");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_escaped_one_by_one() {
+        assert_quoted(b"caf\xe9", r"$'caf\351'");
+        assert_quoted(b"\xff\xfe7", r"$'\377\3767'");
+    }
+
+    #[test]
+    fn a_first_argument_that_repeats_the_file_is_left_out() {
+        assert_eq!(exec_details(&exec(b"/bin/ls", b"ls\0-l\0a b\0")), "/bin/ls -l 'a b'");
+        assert_eq!(exec_details(&exec(b"/bin/ls", b"/bin/ls\0")), "/bin/ls");
+    }
+
+    #[test]
+    fn another_first_argument_is_shown_with_all_others() {
+        assert_eq!(exec_details(&exec(b"/bin/bash", b"-bash\0")), "/bin/bash [as -bash]");
+        assert_eq!(exec_details(&exec(b"/tmp/s", b"/bin/sh\0/tmp/s\0x\0")), "/tmp/s [as /bin/sh /tmp/s x]");
+    }
+
+    #[test]
+    fn what_was_cut_says_so() {
+        let cut = Exec { args_truncated: true, file_truncated: true, ..exec(b"/bin/ls", b"ls\0a") };
+        assert_eq!(exec_details(&cut), "/bin/ls [file cut at 4096 bytes] a [arguments cut at 4096 bytes]");
+        let unreadable = Exec { args_truncated: true, ..exec(b"/bin/ls", b"") };
+        assert_eq!(exec_details(&unreadable), "/bin/ls [arguments unreadable]");
+    }
+
+    #[test]
+    fn exits_tell_how_and_after_how_long() {
+        let exit = |end, exec_ns| exit_details(&Exit { process: process(b"x"), end, exec_ns });
+        assert_eq!(exit(End::Code(3), Some(4_998_800_000)), "code 3, 1.2ms after its exec");
+        assert_eq!(exit(End::Code(0), None), "code 0");
+        assert_eq!(exit(End::Signal { number: 9, core_dumped: false }, None), "killed by SIGKILL");
+        assert_eq!(exit(End::Signal { number: 11, core_dumped: true }, None), "killed by SIGSEGV, core dumped");
+        assert_eq!(exit(End::Signal { number: 64, core_dumped: false }, None), "killed by signal 64");
+        // A clock that went backwards between two CPUs.
+        assert_eq!(exit(End::Code(0), Some(5_000_000_001)), "code 0, 0.0ns after its exec");
+    }
+
+    #[test]
+    fn a_line_has_no_line_break_within() {
+        let event = Event::Exec(Exec { process: process(b"a\nb"), ..exec(b"/a\nb", b"\n\0\n\0") });
+        let mut line = Vec::new();
+        write_event(&mut line, WallTime::now(), &event).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(
+            line.ends_with(" exec       42       7  1000 $'a\\nb'         $'/a\\nb' [as $'\\n' $'\\n']\n"),
+            "{line}"
+        );
+    }
+}

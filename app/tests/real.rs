@@ -1,0 +1,595 @@
+//! The built binary on this machine's kernel.
+//!
+//! What a test needs and does not find, it names, and passes; with XTASK_REQUIRE=all it fails instead.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Output, Stdio},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, geteuid, gettid},
+};
+use serde_json::Value;
+
+const EXECTRACE: &str = env!("CARGO_BIN_EXE_exectrace");
+
+/// Long enough for the slowest machine; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn self_test_passes() {
+    if !can_trace() {
+        return;
+    }
+    let output = run(Command::new(EXECTRACE).arg("--self-test"));
+    let text = stdout(&output);
+    assert!(output.status.success(), "{output:?}");
+    let (verdict, checks) = text.lines().collect::<Vec<_>>().split_last().map(|(v, c)| (*v, c.to_vec())).unwrap();
+    assert_eq!(verdict, format!("self-test: passed ({} checks)", checks.len()));
+    assert!(checks.iter().all(|check| check.starts_with("ok   ")), "{text}");
+}
+
+#[test]
+fn json_tells_of_an_exec_and_its_exit_and_count_ends_it() {
+    if !can_trace() {
+        return;
+    }
+    let script = Script::new("count", "exit 3");
+    let tracing = Tracing::start(&["--json", "--count", "2", "--comm", &script.name]);
+    let mut child = Command::new(&script.path).arg("one two").spawn().unwrap();
+    child.wait().unwrap();
+    let ended = tracing.wait();
+    assert!(ended.success, "{ended:?}");
+
+    let [exec, exit] = &ended.json()[..] else { panic!("{ended:?}") };
+    assert_eq!(exec["event"], "exec");
+    assert_eq!(exec["pid"], child.id());
+    assert_eq!(exec["ppid"], std::process::id());
+    assert_eq!(exec["uid"], 0);
+    assert_eq!(exec["comm"], *script.name);
+    assert_eq!(exec["file"], script.path.to_str().unwrap());
+    assert_eq!(exec["args"], serde_json::json!(["/bin/sh", script.path.to_str().unwrap(), "one two"]));
+    assert_eq!(exec["file_truncated"], false);
+    assert_eq!(exec["args_truncated"], false);
+    assert_eq!(exit["event"], "exit");
+    assert_eq!(exit["pid"], child.id());
+    assert_eq!(exit["code"], 3);
+    assert_eq!(exit["signal"], Value::Null);
+    assert!(exit["since_exec_us"].is_u64(), "{exit}");
+    assert!(exec["time"].as_str() <= exit["time"].as_str(), "{exec} {exit}");
+    assert!(ended.summary().starts_with("exectrace: 1 execs, 1 exits, 0 lost, "), "{ended:?}");
+}
+
+#[test]
+fn pid_follows_a_process_through_forks_without_exec() {
+    if !can_trace() {
+        return;
+    }
+    // A shell, a part of it that only forks, and what that executes.
+    let mut shell = Shell::start("read go; ( /bin/true; exit 5 ); exit 6");
+    let tracing = Tracing::start(&["--json", "--pid", &shell.pid().to_string()]);
+    run(&mut Command::new("/bin/true"));
+    shell.go();
+    check_family(&shell, &tracing.stop(Signal::SIGINT));
+}
+
+#[test]
+fn pid_follows_descendants_that_were_there_before() {
+    if !can_trace() {
+        return;
+    }
+    let mut shell = Shell::start("( read go; /bin/true; exit 5 ); exit 6");
+    // The part that only forks has to be there before.
+    wait_until(|| !children_of(shell.pid()).is_empty());
+    let tracing = Tracing::start(&["--json", "--pid", &shell.pid().to_string()]);
+    run(&mut Command::new("/bin/true"));
+    shell.go();
+    check_family(&shell, &tracing.stop(Signal::SIGINT));
+}
+
+#[track_caller]
+fn check_family(shell: &Shell, ended: &Ended) {
+    let events = ended.json();
+    let told: Vec<(&str, &Value)> =
+        events.iter().map(|event| (event["event"].as_str().unwrap(), &event["code"])).collect();
+    let code = |code: u8| serde_json::json!(code);
+    assert_eq!(told, [("exec", &Value::Null), ("exit", &code(0)), ("exit", &code(5)), ("exit", &code(6))], "{ended:?}");
+    let [exec, exit, fork, last] = &events[..] else { unreachable!() };
+    assert_eq!(exec["file"], "/bin/true");
+    assert_eq!(exec["pid"], exit["pid"]);
+    assert_eq!(exec["ppid"], fork["pid"]);
+    assert_eq!(fork["ppid"], shell.pid());
+    assert_eq!(last["pid"], shell.pid());
+    // Neither has executed anything while it was watched.
+    assert_eq!(fork["since_exec_us"], Value::Null);
+    assert_eq!(last["since_exec_us"], Value::Null);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    if !can_trace() {
+        return;
+    }
+    let mut child = Command::new(EXECTRACE).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("TIME"), "{line}");
+    // The pipe is closed by now, and nothing else need happen.
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_does_no_harm() {
+    if !can_trace() {
+        return;
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(EXECTRACE)
+        .args(["--verbose", "--duration", "0.1"])
+        .stdout(Stdio::null())
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn signals_end_it_with_a_summary() {
+    if !can_trace() {
+        return;
+    }
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let ended = Tracing::start(&["--comm", "no-such-name"]).stop(signal);
+        assert!(ended.success, "{ended:?}");
+        assert!(ended.summary().starts_with("exectrace: 0 execs, 0 exits, 0 lost, "), "{ended:?}");
+        assert_eq!(ended.stdout.lines().count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
+fn duration_ends_it() {
+    if !can_trace() {
+        return;
+    }
+    let output = run(Command::new(EXECTRACE).args(["--duration", "0.2", "--comm", "no-such-name"]));
+    assert!(output.status.success(), "{output:?}");
+    assert!(stderr(&output).contains("0 execs, 0 exits"), "{output:?}");
+}
+
+#[test]
+fn lost_events_are_counted_and_told() {
+    if !can_trace() {
+        return;
+    }
+    let tracing = Tracing::start(&["--json", "--buffer", "4"]);
+    // While it stands still, a page is soon full (where pages are larger, a little later).
+    tracing.signal(Signal::SIGSTOP);
+    let long = "x".repeat(3000);
+    for _ in 0..64 {
+        run(Command::new("/bin/true").arg(&long));
+    }
+    tracing.signal(Signal::SIGCONT);
+    let ended = tracing.stop(Signal::SIGINT);
+    assert!(ended.success, "{ended:?}");
+    let told: u64 =
+        ended.json().iter().filter(|event| event["event"] == "lost").filter_map(|event| event["count"].as_u64()).sum();
+    assert!(told > 0, "{ended:?}");
+    assert!(ended.summary().contains(&format!(" {told} lost, ")), "{ended:?}");
+    assert!(ended.stderr.contains(" events lost, for the buffer was full"), "{ended:?}");
+}
+
+#[test]
+fn arguments_are_cut_at_a_bound_and_odd_bytes_kept_from_the_terminal() {
+    if !can_trace() {
+        return;
+    }
+    let script = Script::new("odd", "exit 0");
+    let tracing = Tracing::start(&["--count", "1", "--comm", &script.name]);
+    run(Command::new(&script.path).arg("\x1b[2J\n").arg("y".repeat(5000)));
+    let ended = tracing.wait();
+    let line = ended.stdout.lines().nth(1).unwrap();
+    assert!(line.contains(r" $'\033[2J\n' yyyy"), "{line}");
+    assert!(line.ends_with("yyyy] [arguments cut at 4096 bytes]"), "{line}");
+}
+
+#[test]
+fn without_root_one_sentence_says_so() {
+    if !geteuid().is_root() {
+        return not_run("root, so as to become nobody", "run the tests with sudo");
+    }
+    // Where cargo builds, nobody else may be allowed to look.
+    let folder = Folder::new("nobody");
+    let copy = folder.0.join("exectrace");
+    fs::copy(EXECTRACE, &copy).unwrap();
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    for arguments in [&[][..], &["--self-test"], &["--json"]] {
+        assert_refused(
+            Command::new(&copy).args(arguments).uid(65_534).gid(65_534),
+            "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON: run it with sudo",
+        );
+    }
+}
+
+#[test]
+fn without_bpf_one_sentence_says_so() {
+    if !can_trace() {
+        return;
+    }
+    assert_refused(
+        with_bpf_failing(&mut Command::new(EXECTRACE), libc::ENOSYS),
+        "there is no bpf() system call here: run it on a kernel with CONFIG_BPF_SYSCALL=y, \
+         and not under an emulator such as qemu-user",
+    );
+    assert_refused(
+        with_bpf_failing(&mut Command::new(EXECTRACE), libc::EPERM),
+        "the kernel refuses bpf() in spite of the capabilities: run it on the host, \
+         or in a container with --privileged",
+    );
+}
+
+#[test]
+fn without_btf_one_sentence_says_so() {
+    if !can_trace() || !can_unshare() {
+        return;
+    }
+    let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" \"$@\"";
+    for argument in ["--self-test", "--json"] {
+        assert_refused(
+            Command::new("unshare").args(["--mount", "sh", "-c", hide, EXECTRACE, argument]),
+            "this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing), \
+             and without that exectrace would read wrong fields: use a kernel with CONFIG_DEBUG_INFO_BTF=y",
+        );
+    }
+}
+
+#[test]
+fn in_another_pid_namespace_pid_and_self_test_refuse() {
+    if !can_trace() || !can_unshare() {
+        return;
+    }
+    for (flag, arguments) in [("--self-test", &["--self-test"][..]), ("--pid", &["--pid", "1"])] {
+        assert_refused(
+            Command::new("unshare").args(["--fork", "--pid", EXECTRACE]).args(arguments),
+            &format!(
+                "{flag} needs the host's process numbers, and this is another pid namespace: \
+                 start the container with --pid=host"
+            ),
+        );
+    }
+    let output = run(Command::new("unshare").args(["--fork", "--pid", EXECTRACE, "--duration", "0.1"]));
+    assert!(output.status.success(), "{output:?}");
+    assert!(stderr(&output).starts_with("exectrace: this is another pid namespace than the host's"), "{output:?}");
+}
+
+#[test]
+fn pid_has_to_be_that_of_a_process() {
+    if !can_trace() {
+        return;
+    }
+    assert_refused(
+        Command::new(EXECTRACE).args(["--pid", "2147483647"]),
+        "no process has the number 2147483647: see ps -e for those that run",
+    );
+    // Tests run in threads.
+    let (tid, pid) = (gettid(), std::process::id());
+    assert_refused(
+        Command::new(EXECTRACE).args(["--pid", &tid.to_string()]),
+        &format!("{tid} is a thread of process {pid}: use --pid {pid}"),
+    );
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    if !can_trace() {
+        return;
+    }
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(EXECTRACE).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "exectrace: cannot write to standard output: No space left on device (os error 28)\n");
+}
+
+#[test]
+fn version_tells_what_exactly_this_is() {
+    let output = run(Command::new(EXECTRACE).arg("--version"));
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    let [version, commit, target, object] = lines[..] else { panic!("{text}") };
+    assert_eq!(version, format!("exectrace {}", env!("CARGO_PKG_VERSION")));
+    assert!(commit.starts_with("commit "), "{text}");
+    assert!(target.starts_with("target "), "{text}");
+    assert!(target.ends_with(&format!("-{}", if cfg!(target_env = "musl") { "musl" } else { "gnu" })), "{text}");
+    let (name, sha256) = exectrace_bpf::OBJECTS[0];
+    assert_eq!(object, format!("bpf object {name} sha256 {sha256}"));
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for arguments in [&["--pid", "0"][..], &["--count", "0"], &["--duration", "-1"], &["--nonsense"], &["argument"]] {
+        let output = run(Command::new(EXECTRACE).args(arguments));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn help_documents_every_field() {
+    let help = stdout(&run(Command::new(EXECTRACE).arg("--help")));
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/exectrace.md")).unwrap();
+    for field in [
+        "event",
+        "time",
+        "pid",
+        "ppid",
+        "uid",
+        "comm",
+        "file",
+        "file_truncated",
+        "args",
+        "args_truncated",
+        "code",
+        "signal",
+        "core_dumped",
+        "since_exec_us",
+        "count",
+    ] {
+        assert!(help.contains(field), "{field}: {help}");
+        assert!(document.contains(&format!("`{field}`")), "{field} is not in docs/exectrace.md");
+    }
+}
+
+// What the tests need.
+
+fn not_run(needs: &str, how: &str) {
+    assert!(env::var_os("XTASK_REQUIRE").is_none_or(|value| value != "all"), "needs {needs} ({how})");
+    println!("not run: needs {needs} ({how})");
+}
+
+fn can_trace() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let capabilities = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or_default();
+    let sys_admin = 1 << 21;
+    if !geteuid().is_root() || capabilities & sys_admin == 0 {
+        not_run("root with CAP_SYS_ADMIN", "run the tests with sudo; in a container, with --privileged");
+        return false;
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        not_run("a kernel with BTF", "CONFIG_DEBUG_INFO_BTF=y");
+        return false;
+    }
+    if fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace != Path::new("pid:[4026531836]")) {
+        not_run("the host's pid namespace", "in a container, with --pid=host");
+        return false;
+    }
+    true
+}
+
+fn can_unshare() -> bool {
+    let works = Command::new("unshare").args(["--mount", "--fork", "--pid", "true"]).status();
+    if works.is_ok_and(|status| status.success()) {
+        return true;
+    }
+    not_run("unshare", "apt-get install util-linux, and no seccomp filter against it");
+    false
+}
+
+// Processes that the tests start.
+
+fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// One sentence on standard error, nothing else anywhere, and exit code 1.
+#[track_caller]
+fn assert_refused(command: &mut Command, sentence: &str) {
+    let output = run(command);
+    assert_eq!(stderr(&output), format!("exectrace: {sentence}\n"));
+    assert_eq!(stdout(&output), "");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// As a kernel without bpf() does it, or one that forbids it.
+fn with_bpf_failing(command: &mut Command, errno: i32) -> &mut Command {
+    let filter = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    // The system call's number is the first field of struct seccomp_data.
+    let mut program = vec![
+        filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_bpf as u32),
+        filter(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        filter(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        // SAFETY: the program outlives the call, and its length is right.
+        match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec it only calls prctl.
+    unsafe { command.pre_exec(install) }
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn children_of(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
+}
+
+/// A shell that waits for a word before it goes on.
+struct Shell {
+    child: Child,
+    stdin: ChildStdin,
+}
+
+impl Shell {
+    fn start(script: &str) -> Self {
+        let mut child = Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        Self { child, stdin }
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns when it has ended.
+    fn go(&mut self) {
+        self.stdin.write_all(b"go\n").unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// exectrace while it runs, from the moment when it sees everything.
+struct Tracing {
+    child: Child,
+    stdout: JoinHandle<String>,
+    stderr: JoinHandle<String>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    success: bool,
+    stdout: String,
+    stderr: String,
+}
+
+impl Tracing {
+    #[track_caller]
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(EXECTRACE)
+            .arg("--verbose")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let stdout = thread::spawn(move || {
+            let mut text = String::new();
+            out.read_to_string(&mut text).unwrap();
+            text
+        });
+        let (started, start) = mpsc::channel();
+        let err = BufReader::new(child.stderr.take().unwrap());
+        let stderr = thread::spawn(move || {
+            let mut text = String::new();
+            for line in err.lines() {
+                let line = line.unwrap();
+                if line == "exectrace: tracing" {
+                    let _ = started.send(());
+                } else {
+                    text += &line;
+                    text.push('\n');
+                }
+            }
+            text
+        });
+        if start.recv_timeout(PATIENCE).is_err() {
+            let _ = child.kill();
+            panic!("it does not start: {}", stderr.join().unwrap());
+        }
+        Self { child, stdout, stderr }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    fn stop(self, signal: Signal) -> Ended {
+        self.signal(signal);
+        self.wait()
+    }
+
+    fn wait(mut self) -> Ended {
+        let start = std::time::Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            if start.elapsed() > PATIENCE {
+                self.child.kill().unwrap();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ended {
+            success: self.child.wait().unwrap().success(),
+            stdout: self.stdout.join().unwrap(),
+            stderr: self.stderr.join().unwrap(),
+        }
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    fn json(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn summary(&self) -> &str {
+        self.stderr.lines().last().unwrap_or_default()
+    }
+}
+
+/// Removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = env::temp_dir().join(format!("exectrace-test-{name}-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A program whose name no other process has.
+struct Script {
+    name: String,
+    path: PathBuf,
+    _folder: Folder,
+}
+
+impl Script {
+    fn new(name: &str, text: &str) -> Self {
+        let folder = Folder::new(name);
+        let name = format!("{name}-{}", std::process::id());
+        let path = folder.0.join(&name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { name, path, _folder: folder }
+    }
+}

@@ -1,0 +1,117 @@
+//! The BPF half of exectrace: the object for this target, and the layout of the events it sends.
+//!
+//! The layout is that of `include/exectrace.h`; both sides assert it when they are compiled, and a test of the
+//! application compares it with the BTF in the object.
+
+use std::mem::{offset_of, size_of};
+
+/// Bytes of a process's name, the final NUL included.
+pub const COMM_SIZE: usize = 16;
+/// Bytes of a file's name that an event carries at most.
+pub const FILE_MAX: usize = 4096;
+/// Bytes of all arguments together that an event carries at most, the NUL after each included.
+pub const ARGS_MAX: usize = 4096;
+
+/// [`EventHeader::kind`] of an [`ExecEvent`].
+pub const EVENT_EXEC: u32 = 1;
+/// [`EventHeader::kind`] of an [`ExitEvent`].
+pub const EVENT_EXIT: u32 = 2;
+
+/// The file's name goes on beyond [`FILE_MAX`].
+pub const EXEC_FILE_CUT: u32 = 1;
+/// The arguments go on beyond [`ARGS_MAX`].
+pub const EXEC_ARGS_CUT: u32 = 2;
+/// The arguments could not be read: none are in the event.
+pub const EXEC_ARGS_UNREADABLE: u32 = 4;
+
+/// What every event begins with. Numbers are in the machine's byte order.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct EventHeader {
+    /// [`EVENT_EXEC`] or [`EVENT_EXIT`].
+    pub kind: u32,
+    /// In the first pid namespace, as is `ppid`.
+    pub pid: u32,
+    pub ppid: u32,
+    /// The real one, in the first user namespace.
+    pub uid: u32,
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub time_ns: u64,
+    pub comm: [u8; COMM_SIZE],
+}
+
+/// A program has begun; the file's name and the arguments follow this struct.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ExecEvent {
+    pub header: EventHeader,
+    /// Bytes of the file's name, without a NUL.
+    pub file_len: u32,
+    /// Bytes of the arguments, which come after the name: as in `/proc/PID/cmdline`.
+    pub args_len: u32,
+    /// [`EXEC_FILE_CUT`], [`EXEC_ARGS_CUT`], [`EXEC_ARGS_UNREADABLE`].
+    pub flags: u32,
+    pub reserved: u32,
+}
+
+/// The last thread of a process has ended.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ExitEvent {
+    pub header: EventHeader,
+    /// `CLOCK_MONOTONIC` of its last exec, in nanoseconds; 0 if none was seen.
+    pub exec_ns: u64,
+    /// As wait(2) reports it.
+    pub status: u32,
+    pub reserved: u32,
+}
+
+const _: () = {
+    assert!(size_of::<EventHeader>() == 40);
+    assert!(offset_of!(EventHeader, time_ns) == 16);
+    assert!(offset_of!(EventHeader, comm) == 24);
+    assert!(size_of::<ExecEvent>() == 56);
+    assert!(offset_of!(ExecEvent, file_len) == 40);
+    assert!(offset_of!(ExecEvent, args_len) == 44);
+    assert!(offset_of!(ExecEvent, flags) == 48);
+    assert!(size_of::<ExitEvent>() == 56);
+    assert!(offset_of!(ExitEvent, exec_ns) == 40);
+    assert!(offset_of!(ExitEvent, status) == 48);
+};
+
+/// `include_bytes!` of an object, at an address from which a loader may read its ELF structs in place.
+#[repr(C, align(8))]
+struct Aligned<const N: usize>([u8; N]);
+
+impl<const N: usize> Aligned<N> {
+    /// N is the object's length rounded up to 8, so that the padding is these zeros and not whatever a compiler leaves.
+    const fn new(object: &[u8]) -> Self {
+        assert!(N == object.len().next_multiple_of(8));
+        let mut bytes = [0; N];
+        bytes.split_at_mut(object.len()).0.copy_from_slice(object);
+        Self(bytes)
+    }
+}
+
+#[cfg(target_endian = "little")]
+const OBJECT: &[u8] = include_bytes!("../objects/exectrace_bpfel.o");
+#[cfg(target_endian = "big")]
+const OBJECT: &[u8] = include_bytes!("../objects/exectrace_bpfeb.o");
+
+// In a section of its own, where packaging finds it again in the finished binary and compares it with the locked object.
+#[used]
+#[unsafe(link_section = ".bpf.exectrace")]
+static EMBEDDED: Aligned<{ OBJECT.len().next_multiple_of(8) }> = Aligned::new(OBJECT);
+
+/// The BPF object for this target's byte order.
+pub fn exectrace() -> &'static [u8] {
+    &EMBEDDED.0[..OBJECT.len()]
+}
+
+/// Name and SHA-256 of each embedded object, as bpf.lock has them.
+pub const OBJECTS: &[(&str, &str)] = &[
+    #[cfg(target_endian = "little")]
+    ("exectrace_bpfel", env!("BPF_SHA256_EXECTRACE_BPFEL")),
+    #[cfg(target_endian = "big")]
+    ("exectrace_bpfeb", env!("BPF_SHA256_EXECTRACE_BPFEB")),
+];
