@@ -21,6 +21,9 @@ use crate::run::Runner;
 /// The package that carries the pinned clang, from the Python package index.
 pub const ZIG: &str = "ziglang==0.17.1";
 
+/// rustup's name for the sources of the standard library.
+const RUST_SRC: &str = "rust-src";
+
 /// The licence of the C runtime, in a sysroot of our own.
 pub const RUNTIME_LICENSE: &str = "LICENSE-zig";
 
@@ -178,7 +181,7 @@ impl Needs {
             rustup(runner, facts, "target", &self.std)?;
         }
         if self.rust_src {
-            rustup(runner, facts, "component", &["rust-src"])?;
+            rustup(runner, facts, "component", &[RUST_SRC])?;
         }
         if self.zig {
             get_zig(runner, facts)?;
@@ -216,29 +219,21 @@ pub fn zig_name() -> Result<String> {
     Ok(format!("{}-{}", ZIG.replace("==", "-"), &wheel_hash()?[..16]))
 }
 
-/// Asks rustup for something that belongs to the pinned toolchain.
+/// Asks rustup for something that belongs to the pinned toolchain: in the workspace, rustup's active toolchain is that one.
 fn rustup(runner: Runner, facts: &Facts, kind: &str, what: &[&str]) -> Result<()> {
-    let sysroot = &facts.rust.sysroot;
-    let words = what.join(", ");
-    let managed = sysroot.parent().and_then(Path::file_name).is_some_and(|name| name == "toolchains");
-    let toolchain = sysroot.file_name().unwrap_or_default().to_string_lossy();
-    if !managed {
-        bail!(
-            "{words} is missing, and the Rust in {} did not come from rustup: install rustup, or {words} as {} was",
-            sysroot.display(),
-            sysroot.display()
-        );
-    }
     // One at a time: two rustups at once trip over each other's downloads.
     let _lock = facts.cache.lock(runner, "rustup.lock")?;
-    runner.say(format!("fetching {words} with rustup, into {}", sysroot.display()));
+    let words = what.join(", ");
+    let sysroot = facts.rust.sysroot.display();
+    runner.say(format!("fetching {words} with rustup, into {sysroot}"));
     runner
-        .run(
-            &Command::new("rustup", &facts.root)
-                .args([kind, "add", "--toolchain", &toolchain])
-                .args(what.iter().copied()),
-        )
-        .with_context(|| format!("cannot get {words} with rustup: see its message above; is the network there?"))
+        .run(&Command::new("rustup", &facts.root).args([kind, "add"]).args(what.iter().copied()))
+        .with_context(|| format!("cannot get {words} with rustup (see its message above, if it is there)"))?;
+    let installed = Installed::find(&facts.rust, &facts.cache)?;
+    if !what.iter().all(|thing| installed.std.contains(*thing) || (*thing == RUST_SRC && installed.rust_src)) {
+        bail!("rustup got {words}, but not for the Rust in {sysroot}, which is in use: put rustup's first on PATH");
+    }
+    Ok(())
 }
 
 /// Downloads the pinned compiler and unpacks what is needed of it.
