@@ -179,7 +179,8 @@ impl Packer<'_> {
 
         let tar = pack::tar(&product.stem, &packed, self.plan.source.date)?;
         let file = format!("{}.tar.gz", product.stem);
-        let archive = match self.present(&file, &tar) {
+        let tar_sha256 = hash::bytes(&tar);
+        let archive = match self.present(&file, &tar_sha256) {
             Some(archive) => archive,
             None => pack::gzip(&tar)?,
         };
@@ -190,6 +191,7 @@ impl Packer<'_> {
             file,
             size: archive.len(),
             sha256,
+            tar_sha256,
             arch: arch.name.into(),
             triple: arch.triple.into(),
             endianness: arch.endian.name().into(),
@@ -199,13 +201,13 @@ impl Packer<'_> {
         })
     }
 
-    /// The archive that an earlier run made of the same files: compressing is most of the work of a run that changes
-    /// nothing.
-    fn present(&self, file: &str, tar: &[u8]) -> Option<Vec<u8>> {
+    /// The archive that an earlier run made of the same files, if it still is what that run said: compressing is most of
+    /// the work of a run that changes nothing.
+    fn present(&self, file: &str, tar_sha256: &str) -> Option<Vec<u8>> {
         let earlier = self.earlier.filter(|earlier| earlier.origin.compressor == pack::COMPRESSOR)?;
         let artifact = earlier.artifacts.iter().find(|artifact| artifact.file == file)?;
         let archive = fs::read(self.plan.dist.join(file)).ok()?;
-        (hash::bytes(&archive) == artifact.sha256 && pack::unpacks_to(&archive, tar)).then_some(archive)
+        (artifact.tar_sha256 == tar_sha256 && artifact.sha256 == hash::bytes(&archive)).then_some(archive)
     }
 
     fn licenses(&mut self, product: &Product) -> Result<Vec<u8>> {

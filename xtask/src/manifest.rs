@@ -59,6 +59,8 @@ pub struct Artifact {
     /// Bytes.
     pub size: usize,
     pub sha256: String,
+    /// Of what the archive is before it is compressed.
+    pub tar_sha256: String,
     pub arch: String,
     pub triple: String,
     /// `little` or `big`.
