@@ -20,8 +20,9 @@ use crate::manifest::{self, Artifact, Binary, BpfObject, Manifest, Origin, Rustc
 use crate::pack::{self, Entry};
 use crate::plan::{self, Plan, Product};
 use crate::run::Runner;
-use crate::toolchain::{self, Sysroot};
+use crate::sysroot::{self, Sysroot};
 use crate::verify;
+use crate::zig;
 
 const MANIFEST: &str = "dist-manifest.json";
 const CHECKSUMS: &str = "SHA256SUMS";
@@ -217,7 +218,7 @@ impl Packer<'_> {
             return Ok(text.clone());
         }
         let sysroot = Sysroot::new(product.arch, &self.facts.rust).name;
-        let runtime = self.facts.cache.path(&sysroot).join(toolchain::RUNTIME_LICENSE);
+        let runtime = self.facts.cache.path(&sysroot).join(sysroot::RUNTIME_LICENSE);
         let runtime = (product.std == Std::Source).then_some(runtime.as_path());
         let text = licenses::compose(&self.facts.packages, linked, &self.facts.rust, runtime)?.into_bytes();
         self.licenses.insert(key, text.clone());
@@ -287,7 +288,7 @@ fn describe(
                 commit: facts.rust.commit.clone(),
                 llvm: facts.rust.llvm.clone(),
             },
-            c_compiler: toolchain::zig_identity(),
+            c_compiler: zig::identity(),
             compressor: pack::COMPRESSOR.into(),
         },
         bpf_objects: objects

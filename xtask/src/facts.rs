@@ -165,6 +165,11 @@ impl Rust {
         }
     }
 
+    /// Where the sources of the standard library are, once rustup has got them, as `/rustc/COMMIT` in a prebuilt one.
+    pub fn sources(&self) -> PathBuf {
+        self.sysroot.join("lib/rustlib/src/rust")
+    }
+
     pub fn rustc(&self) -> PathBuf {
         self.sysroot.join("bin/rustc")
     }

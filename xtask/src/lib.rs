@@ -18,11 +18,14 @@ pub mod licenses;
 pub mod manifest;
 pub mod pack;
 pub mod packages;
+pub mod parallel;
 pub mod plan;
 pub mod run;
 pub mod suggest;
+pub mod sysroot;
 pub mod toolchain;
 pub mod verify;
+pub mod zig;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,8 @@ use crate::cargo_home;
 use crate::command::Command;
 use crate::facts::{Facts, Source};
 use crate::flags;
-use crate::toolchain::{Needs, Sysroot};
+use crate::sysroot::Sysroot;
+use crate::toolchain::Needs;
 
 /// Everything that one run of `dist` does, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +95,7 @@ pub fn dist(facts: &Facts, mut source: Source, request: &flags::Dist) -> Result<
     }
 
     Ok(Plan {
-        missing: needs.missing(&facts.installed)?,
+        missing: needs.missing(&facts.installed, facts.offline)?,
         stale,
         build: build(facts, &source, &products, rustflags),
         products,
@@ -149,7 +150,7 @@ fn common_rustflags(facts: &Facts) -> Vec<String> {
             remap(cargo_home.join("registry/src").join(index), "/cargo");
         }
     }
-    remap(facts.rust.sysroot.join("lib/rustlib/src/rust"), &format!("/rustc/{}", facts.rust.commit));
+    remap(facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
     flags
 }
 

@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -15,13 +12,14 @@ use crate::bpf::{self, Job, Plan};
 use crate::facts::Facts;
 use crate::files;
 use crate::hash;
+use crate::parallel;
 use crate::run::{self, Runner};
 use crate::toolchain::Needs;
 
 /// Runs the verb `bpf`.
 pub fn verb(runner: Runner, facts: &Facts) -> Result<()> {
     let needs = Needs { zig: true, ..Needs::default() };
-    needs.missing(&facts.installed)?.get(runner, facts)?;
+    needs.missing(&facts.installed, facts.offline)?.get(runner, facts)?;
     let _lock = facts.lock(runner)?;
     let plan = bpf::plan(&facts.bpf, &facts.config.bpf, &facts.root, &facts.work, &facts.cache)?;
     for (name, object) in run(runner, &plan)? {
@@ -34,29 +32,17 @@ pub fn verb(runner: Runner, facts: &Facts) -> Result<()> {
 /// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
 pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
     stage(plan)?;
-    let results = Mutex::new(BTreeMap::new());
-    let next = AtomicUsize::new(0);
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(plan.jobs.len());
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some(job) = plan.jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = compile(runner, job);
-                    results.lock().unwrap().insert(job.object.clone(), result);
-                }
-            });
-        }
-    });
+    let results = parallel::map(&plan.jobs, |job| compile(runner, job));
     runner.check_interrupted()?;
 
     let mut objects = BTreeMap::new();
     let mut failures = Vec::new();
-    for (name, result) in results.into_inner().unwrap() {
+    for (job, result) in plan.jobs.iter().zip(results) {
         match result {
             Ok(object) => {
-                objects.insert(name, object);
+                objects.insert(job.object.clone(), object);
             }
-            Err(error) => failures.push(format!("{name}: {error:#}")),
+            Err(error) => failures.push(format!("{}: {error:#}", job.object)),
         }
     }
     if !failures.is_empty() {

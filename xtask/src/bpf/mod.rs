@@ -17,7 +17,7 @@ use crate::config::Bpf;
 use crate::files;
 use crate::hash;
 use crate::packages::Package;
-use crate::toolchain;
+use crate::zig;
 use lock::Lock;
 
 /// The headers that libbpf has for BPF programs.
@@ -66,7 +66,7 @@ impl Inputs {
 
     /// What an up-to-date lock file says of the inputs.
     fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
-        let compiler = format!("compiler {}", toolchain::zig_identity());
+        let compiler = format!("compiler {}", zig::identity());
         let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian).join(" ")));
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
@@ -146,14 +146,15 @@ pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache)
     if let Some(headers) = &inputs.libbpf_folder {
         copies.extend(inputs.libbpf.keys().map(|name| (headers.join(name), format!("libbpf/bpf/{name}"))));
     }
-    let zig = cache.path(&toolchain::zig_name()?);
+    let compiler = cache.path(&zig::name()?);
     let jobs = inputs
         .jobs()
         .into_iter()
         .map(|(source, endian, object)| {
             let source = format!("{}/{source}", bpf.folder);
-            let args = flags(bpf, endian).into_iter().map(|flag| flag.replace(ZIG_FOLDER, &zig.to_string_lossy()));
-            let command = Command::new(zig.join("zig"), &stage)
+            let args =
+                flags(bpf, endian).into_iter().map(|flag| flag.replace(COMPILER_FOLDER, &compiler.to_string_lossy()));
+            let command = Command::new(compiler.join("zig"), &stage)
                 .only(BTreeMap::new())
                 // It needs a place to look for things that it has no need of.
                 .env("ZIG_LOCAL_CACHE_DIR", work.join("zig-cache").to_string_lossy())
@@ -168,7 +169,7 @@ pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache)
 }
 
 /// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not tell a path.
-const ZIG_FOLDER: &str = "{compiler}";
+const COMPILER_FOLDER: &str = "{compiler}";
 
 /// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
 fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
@@ -189,11 +190,11 @@ fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
         "-isystem",
         "libbpf",
         "-isystem",
-        &format!("{ZIG_FOLDER}/lib/include"),
+        &format!("{COMPILER_FOLDER}/lib/include"),
         "-isystem",
-        &format!("{ZIG_FOLDER}/lib/libc/include/{}", endian.uapi_headers()),
+        &format!("{COMPILER_FOLDER}/lib/libc/include/{}", endian.uapi_headers()),
         "-isystem",
-        &format!("{ZIG_FOLDER}/lib/libc/include/any-linux-any"),
+        &format!("{COMPILER_FOLDER}/lib/libc/include/any-linux-any"),
     ]
     .map(String::from)
     .to_vec();

@@ -38,7 +38,7 @@ fn a_download_that_is_cut_off_leaves_nothing() {
 #[test]
 fn what_an_earlier_run_left_half_done_is_not_trusted() {
     let workspace = with_pip("half", "exit 1");
-    let name = xtask::toolchain::zig_name().unwrap();
+    let name = xtask::zig::name().unwrap();
     let workspace = workspace.write(&format!("cache/{name}.partial/zig"), "half a compiler");
     workspace.xtask("bpf").ends_with(1).says("fetching ziglang==");
     assert!(cached(&workspace).is_empty(), "{:?}", cached(&workspace));
@@ -67,7 +67,7 @@ fn offline_with_an_empty_cache_says_what_is_missing_and_asks_nobody() {
         .says("the compiler (ziglang==0.17.1, through pip)")
         .says("run once without --offline")
         .in_one_line();
-    assert!(!workspace.path("cache/asked").exists() && list(&workspace.path("dist")).is_empty());
+    assert!(!workspace.path("cache/asked").exists() && !workspace.path("dist").exists());
 }
 
 #[test]

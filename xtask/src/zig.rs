@@ -1,0 +1,142 @@
+//! The pinned clang, which comes inside zig: got once, as a wheel with a known hash.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::command::Command;
+use crate::facts::Facts;
+use crate::files;
+use crate::hash;
+use crate::run::Runner;
+
+/// The package that carries the pinned clang, from the Python package index.
+pub const PACKAGE: &str = "ziglang==0.17.1";
+
+/// SHA-256 of its wheel for each host: (`std::env::consts::OS`, `std::env::consts::ARCH`, hash).
+const WHEELS: [(&str, &str, &str); 4] = [
+    ("linux", "x86_64", "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54"),
+    ("linux", "aarch64", "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e"),
+    ("macos", "x86_64", "4e0b4b9c02b8d0d220e9948010f860b62ff11d96abb39762eca5fa2ef3f7bc97"),
+    ("macos", "aarch64", "09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23"),
+];
+
+/// What a job reads of the wheel, by the beginnings of the names below `ziglang/`: the compiler, its own headers, the
+/// kernel's, and the sources of musl and compiler-rt. The rest, most of 19,000 files, is for other systems.
+const UNPACKED: [&str; 13] = [
+    "LICENSE",
+    "zig",
+    "lib/include/",
+    "lib/c.zig",
+    "lib/c/",
+    "lib/compiler_rt.zig",
+    "lib/compiler_rt/",
+    "lib/ubsan_rt.zig",
+    "lib/std/",
+    "lib/libc/musl/",
+    "lib/libc/include/generic-musl/",
+    "lib/libc/include/*-linux-any",
+    "lib/libc/include/*-linux-musl",
+];
+
+/// Every identity that the pinned compiler has, one for each host, for the BPF lock file and the manifest.
+pub fn identity() -> String {
+    let hashes: Vec<String> = WHEELS.iter().map(|(_, _, hash)| format!("sha256:{hash}")).collect();
+    format!("{PACKAGE} {}", hashes.join(" "))
+}
+
+/// The wheel for this host, by its hash.
+fn wheel_hash() -> Result<&'static str> {
+    use std::env::consts::{ARCH, OS};
+    WHEELS
+        .iter()
+        .find(|(os, arch, _)| (*os, *arch) == (OS, ARCH))
+        .map(|(_, _, hash)| *hash)
+        .ok_or_else(|| anyhow!("no pinned compiler for this kind of machine ({OS} on {ARCH})"))
+}
+
+/// The name of the unpacked compiler in the cache.
+pub fn name() -> Result<String> {
+    Ok(format!("{}-{}", PACKAGE.replace("==", "-"), &wheel_hash()?[..16]))
+}
+
+/// Downloads the pinned compiler and unpacks what is needed of it.
+pub fn get(runner: Runner, facts: &Facts) -> Result<()> {
+    let expected = wheel_hash()?;
+    let name = name()?;
+    facts.cache.get(runner, &name, |folder| {
+        runner.say(format!("fetching {PACKAGE} (100 MB) with pip, into {}", facts.cache.path(&name).display()));
+        let requirements = folder.join("requirements.txt");
+        let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
+        files::write(&requirements, format!("{PACKAGE}{hashes}\n"))?;
+        let download = folder.join("download");
+        let pip = Command::new("python3", &facts.root)
+            .args(["-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:"])
+            .args(["--disable-pip-version-check", "--no-input", "--dest"])
+            .arg(download.to_string_lossy())
+            .arg("--requirement")
+            .arg(requirements.to_string_lossy());
+        runner.run(&pip).context(
+            "cannot get the compiler with pip: see its message above; are python3, pip (Debian: apt install python3-pip) \
+             and the network there?",
+        )?;
+        let wheel = files::list(&download)?.pop().context("pip downloaded nothing, yet reported success")?;
+        let wheel = download.join(wheel);
+        let actual = hash::file(&wheel)?;
+        if actual != expected {
+            bail!(
+                "pip downloaded {} with sha256 {actual}, which is not the one pinned for this machine ({expected})",
+                wheel.display()
+            );
+        }
+        unpack(runner, &wheel, folder)?;
+        fs::remove_file(&requirements)?;
+        files::remove_folder(&download)
+    })?;
+    Ok(())
+}
+
+/// Whether a file of the wheel, named below `ziglang/`, is needed.
+fn is_unpacked(name: &str) -> bool {
+    UNPACKED.iter().any(|wanted| match wanted.split_once('*') {
+        Some((before, after)) => name
+            .strip_prefix(before)
+            .and_then(|rest| rest.split('/').next())
+            .is_some_and(|folder| folder.contains(after)),
+        None if wanted.ends_with('/') => name.starts_with(wanted),
+        None => name == *wanted,
+    })
+}
+
+fn unpack(runner: Runner, wheel: &Path, folder: &Path) -> Result<()> {
+    let cannot = || format!("cannot unpack {}", wheel.display());
+    let mut archive = zip::ZipArchive::new(File::open(wheel).with_context(cannot)?).with_context(cannot)?;
+    for index in 0..archive.len() {
+        runner.check_interrupted()?;
+        let mut file = archive.by_index(index).with_context(cannot)?;
+        let Some(name) = file.name().with_context(cannot)?.strip_prefix("ziglang/").map(String::from) else {
+            continue;
+        };
+        if !is_unpacked(&name) || file.is_dir() {
+            continue;
+        }
+        if file.enclosed_name().is_none() {
+            bail!("{} holds a file that would land outside: {name}", wheel.display());
+        }
+        let to = folder.join(&name);
+        files::create_folder(to.parent().context("a file without a folder")?)?;
+        (|| {
+            let mut out = File::create(&to)?;
+            io::copy(&mut file, &mut out)?;
+            if name == "zig" {
+                out.set_permissions(fs::Permissions::from_mode(0o755))?;
+            }
+            io::Result::Ok(())
+        })()
+        .with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    Ok(())
+}
