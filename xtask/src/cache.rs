@@ -79,22 +79,22 @@ impl Cache {
         fs::create_dir_all(&folder).with_context(|| {
             format!("cannot create {}: set XTASK_CACHE to a folder that can be written", folder.display())
         })?;
-        lock_file(runner, &folder.join(name))
+        let path = folder.join(name);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        lock(runner, file.with_context(|| format!("cannot open {}", path.display()))?, "that makes the same thing")
     }
 }
 
 /// Locks a file, waiting for whoever holds it.
-pub fn lock_file(runner: Runner, path: &Path) -> Result<File> {
-    let cannot = || format!("cannot lock {}", path.display());
-    let file = File::options().create(true).truncate(false).write(true).open(path).with_context(cannot)?;
+pub fn lock(runner: Runner, file: File, whose: &str) -> Result<File> {
     let mut said = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(fs::TryLockError::Error(error)) => return Err(error).with_context(cannot),
+            Err(fs::TryLockError::Error(error)) => return Err(error).context("cannot lock a file"),
             Err(fs::TryLockError::WouldBlock) => {
                 if !said {
-                    runner.say(format!("waiting for another run that holds {}", path.display()));
+                    runner.say(format!("waiting for another run {whose}"));
                     said = true;
                 }
                 // Not `File::lock`, which Ctrl-C would not end.

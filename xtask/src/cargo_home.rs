@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use crate::files;
 
 /// The tables of cargo's configuration that say where crates come from.
-const KEPT: [&str; 3] = ["source", "registries", "registry"];
+const KEPT: [&str; 2] = ["source", "registries"];
 
 /// What the configuration that cargo would read in `root` says of where crates come from.
 pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
@@ -23,6 +23,12 @@ pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut config: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
         config.retain(|key, _| KEPT.contains(&key));
+        // Whoever keeps cargo's target folder for later must not keep a token with it.
+        for (_, registry) in config.get_mut("registries").and_then(Value::as_table_mut).into_iter().flatten() {
+            if let Some(registry) = registry.as_table_mut() {
+                registry.retain(|key, _| key == "index");
+            }
+        }
         // A path in a configuration is relative to the folder that holds `.cargo`.
         let base = file.parent().and_then(Path::parent).unwrap_or(root);
         absolute_sources(&mut config, base);
@@ -112,16 +118,20 @@ mod tests {
             .unwrap();
         fs::write(
             folder.join("a/.cargo/config"),
-            "[source.crates-io]\nreplace-with = 'v'\n[profile.release]\nlto = false",
+            "[registries.r]\nindex = \"i\"\n\n[source.crates-io]\nreplace-with = 'v'\n[profile.release]\nlto = false",
         )
         .unwrap();
-        fs::write(home.join("config.toml"), "[source.crates-io]\nreplace-with = 'w'\n[env]\nA = 'b'").unwrap();
+        fs::write(
+            home.join("config.toml"),
+            "[source.crates-io]\nreplace-with = 'w'\n[registries.r]\nindex = 'i'\ntoken = 's'\n[env]\nA = 'b'",
+        )
+        .unwrap();
 
         let config = with_rustflags(&network_config(&root, &home).unwrap(), [("t", vec!["-f".into()])]);
         fs::remove_dir_all(&folder).unwrap();
 
         let expected = format!(
-            "[source.crates-io]\nreplace-with = \"v\"\n\n[source.v]\ndirectory = \"{}\"\n\n[target.t]\nlinker = \"rust-lld\"\nrustflags = [\"-f\"]\n",
+            "[registries.r]\nindex = \"i\"\n\n[source.crates-io]\nreplace-with = \"v\"\n\n[source.v]\ndirectory = \"{}\"\n\n[target.t]\nlinker = \"rust-lld\"\nrustflags = [\"-f\"]\n",
             root.join("vendor").display()
         );
         assert_eq!(config, expected);

@@ -16,15 +16,16 @@ pub struct Command {
 /// What a command sees of the user's environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Environment {
-    /// All of it but what pins another toolchain, and these: for whatever talks to the network (proxies, mirrors,
+    /// All of it but [`UNSET`], and these: for whatever talks to the network (proxies, mirrors,
     /// certificates are the user's).
     Users(BTreeMap<String, String>),
     /// Nothing but these: for whatever makes bytes.
     Only(BTreeMap<String, String>),
 }
 
-/// `cargo xtask` was started by rustup's proxy with these; the workspace that is shipped may pin another toolchain.
-pub const UNSET: [&str; 1] = ["RUSTUP_TOOLCHAIN"];
+/// What would point a tool at another toolchain or repository than the workspace's own: rustup's proxy sets the first when
+/// it starts `cargo xtask`, and git the others when it runs a hook.
+pub const UNSET: [&str; 4] = ["RUSTUP_TOOLCHAIN", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"];
 
 impl Command {
     /// A command in the user's environment.

@@ -8,7 +8,7 @@ use cargo_metadata::{Metadata, TargetKind};
 use serde_json::Value;
 
 use crate::arch::{ARCHES, Arch};
-use crate::{bad_request, suggest};
+use crate::{bad_request, licenses, suggest};
 
 /// What is shipped, checked against the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +68,13 @@ impl Config {
             arches = ARCHES.iter().collect();
         }
 
-        let include = table.strings("include")?.unwrap_or_default();
-        for path in &include {
-            check_path(root, path, &table.key("include"))?;
+        let mut include = table.strings("include")?.unwrap_or_default();
+        for path in &mut include {
+            *path = check_path(root, path, &table.key("include"))?;
+            let top = path.split('/').next().unwrap_or_default();
+            if [bin.as_str(), licenses::FILE, licenses::STD_FILE].contains(&top) {
+                bad_request!("{} names `{path}`, but the archive has a file `{top}` of its own", table.key("include"));
+            }
         }
 
         let minimum_kernel = table.string("minimum-kernel")?;
@@ -81,7 +85,7 @@ impl Config {
         }
 
         let folder = bpf.string("folder")?.unwrap_or_else(|| "bpf".into());
-        check_path(root, &folder, &bpf.key("folder"))?;
+        let folder = check_path(root, &folder, &bpf.key("folder"))?;
         let cpu = bpf.string("cpu")?.unwrap_or_else(|| "v1".into());
         if !BPF_CPUS.contains(&cpu.as_str()) {
             bad_request!("{} is `{cpu}`; known are {}", bpf.key("cpu"), BPF_CPUS.join(", "));
@@ -189,14 +193,16 @@ fn package_and_bin(
     Ok((package.name.to_string(), package.version.to_string(), bin))
 }
 
-/// A path of the configuration must be of this workspace and be there.
-fn check_path(root: &Path, path: &str, key: &str) -> Result<()> {
+/// A path of the configuration must be of this workspace, and be a file or folder there. Gives its plainest form.
+fn check_path(root: &Path, path: &str, key: &str) -> Result<String> {
     let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside {
         bad_request!("{key} names `{path}`; a relative path inside the workspace is wanted");
     }
-    if !root.join(path).exists() {
+    let full = root.join(path);
+    if !full.is_file() && !full.is_dir() {
         bad_request!("{key} names `{path}`, which is not there");
     }
-    Ok(())
+    let parts: Vec<_> = Path::new(path).components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    Ok(parts.join("/"))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Message, PackageId, TargetKind};
 
-use crate::arch::{Arch, Endian, Std};
+use crate::arch::{ARCHES, Arch, Endian, Std};
 use crate::bpf;
 use crate::cargo_home;
 use crate::config;
@@ -90,6 +90,11 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan) -> Result<Built> {
     let mut built = Built::default();
     let mut finished = false;
     let result = runner.lines(&build.command, |line| {
+        if !line.starts_with('{') {
+            // A build script's or a procedural macro's.
+            runner.show(line);
+            return Ok(());
+        }
         match serde_json::from_str(line).with_context(|| format!("not a message of cargo's: {line}"))? {
             Message::CompilerArtifact(artifact) => {
                 // For a target, not for this machine: cargo keeps those in a folder of the target's name.
@@ -172,7 +177,7 @@ impl Packer<'_> {
         let config = &self.facts.config;
         let described = Binary { file: config.bin.clone(), size: binary.len(), sha256: hash::bytes(&binary) };
 
-        let mut packed = documents(self.facts)?;
+        let mut packed = documents(self.facts, &self.plan.source)?;
         let mut add = |name: &str, bytes, executable| packed.insert(name.into(), Entry { bytes, executable });
         add(licenses::FILE, self.licenses(product)?, false);
         add(licenses::STD_FILE, files::read(&licenses::std_docs(&self.facts.rust).join(licenses::STD_FILE))?, false);
@@ -236,34 +241,53 @@ fn minimum_kernel(arch: &Arch, of_application: Option<&str>) -> String {
         .into()
 }
 
-/// README, CHANGELOG and licences of the workspace, and whatever the configuration includes.
-fn documents(facts: &Facts) -> Result<BTreeMap<String, Entry>> {
-    let mut packed = BTreeMap::new();
-    for name in files::list(&facts.root)? {
+/// README, CHANGELOG and licences of the workspace, and whatever the configuration includes. What git ignores is not part
+/// of the commit, and not of what is shipped.
+fn documents(facts: &Facts, source: &Source) -> Result<BTreeMap<String, Entry>> {
+    let names = match &source.files {
+        Some(files) => files.iter().filter(|file| !file.contains('/')).cloned().collect(),
+        None => files::list(&facts.root)?,
+    };
+    let mut found = Vec::new();
+    for name in names {
         let upper = name.to_uppercase();
         let is_document = upper.starts_with("README") || upper.starts_with("CHANGELOG") || licenses::is_license(&upper);
         if is_document && facts.root.join(&name).is_file() {
-            include(&facts.root, &name, &mut packed)?;
+            found.push(name);
         }
     }
     for path in &facts.config.include {
-        include(&facts.root, path, &mut packed)?;
+        let included = walk(&facts.root, path)?;
+        let before = found.len();
+        found
+            .extend(included.into_iter().filter(|file| source.files.as_ref().is_none_or(|files| files.contains(file))));
+        if found.len() == before {
+            bail!(
+                "`include` in [workspace.metadata.dist] of Cargo.toml names `{path}`, and git ignores all of it: commit it"
+            );
+        }
     }
-    Ok(packed)
+    found.into_iter().map(|name| Ok((name.clone(), entry(&facts.root.join(name))?))).collect()
 }
 
-fn include(root: &Path, path: &str, packed: &mut BTreeMap<String, Entry>) -> Result<()> {
-    let from = root.join(path);
-    if from.is_dir() {
-        for name in files::list(&from)? {
-            include(root, &format!("{path}/{name}"), packed)?;
-        }
-        return Ok(());
+/// A file, or all files in a folder, by their paths in the workspace.
+fn walk(root: &Path, path: &str) -> Result<Vec<String>> {
+    let full = root.join(path);
+    if full.is_dir() {
+        let names = files::list(&full)?;
+        let walked: Result<Vec<_>> = names.iter().map(|name| walk(root, &format!("{path}/{name}"))).collect();
+        return Ok(walked?.concat());
     }
+    if !full.is_file() {
+        bail!("{} can't be packed: it is not a file, and not a folder", full.display());
+    }
+    Ok(vec![path.into()])
+}
+
+fn entry(file: &Path) -> Result<Entry> {
     use std::os::unix::fs::PermissionsExt;
-    let executable = from.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
-    packed.insert(path.into(), Entry { bytes: files::read(&from)?, executable });
-    Ok(())
+    let executable = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
+    Ok(Entry { bytes: files::read(file)?, executable })
 }
 
 fn describe(
@@ -327,12 +351,16 @@ impl Staging {
 
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
     fn publish(&self, plan: &Plan, manifest: &Manifest) -> Result<()> {
-        let prefix = format!("{}-{}-", manifest.origin.name, manifest.origin.version);
         let mut checksums: BTreeMap<String, String> =
             manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
-        for name in files::list(&self.dist)? {
-            if name.starts_with(&prefix) && name.ends_with(".tar.gz") && !checksums.contains_key(&name) {
-                checksums.insert(name.clone(), hash::file(&self.dist.join(&name))?);
+        // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
+        for arch in &ARCHES {
+            let file = format!("{}-{}-{}.tar.gz", manifest.origin.name, manifest.origin.version, arch.triple);
+            if let Ok(sha256) = hash::file(&self.dist.join(&file)) {
+                let line = fs::read_to_string(self.dist.join(format!("{file}.sha256"))).unwrap_or_default();
+                if !checksums.contains_key(&file) && line == manifest::checksum_line(&sha256, &file) {
+                    checksums.insert(file, sha256);
+                }
             }
         }
         let lines: String = checksums.iter().map(|(name, sha256)| manifest::checksum_line(sha256, name)).collect();
@@ -359,17 +387,15 @@ impl Drop for Staging {
 }
 
 fn report(runner: Runner, plan: &Plan, manifest: &Manifest) {
+    let here = std::env::current_dir().unwrap_or_default();
+    let dist = plan.dist.strip_prefix(here).unwrap_or(&plan.dist).display();
     for artifact in &manifest.artifacts {
         if plan.products.iter().any(|product| product.arch.triple == artifact.triple) {
-            runner.say(format!(
-                "{:8} {}  {} kB, sha256 {}",
-                artifact.arch,
-                plan.dist.join(&artifact.file).display(),
-                artifact.size.div_ceil(1000),
-                &artifact.sha256[..12]
-            ));
+            let kilobytes = artifact.size.div_ceil(1000);
+            let short = &artifact.sha256[..12];
+            runner.say(format!("{:8} {dist}/{}  {kilobytes} kB, sha256 {short}", artifact.arch, artifact.file));
         }
     }
     let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };
-    runner.say(format!("{CHECKSUMS} and {MANIFEST} are in {}{dirty}", plan.dist.display()));
+    runner.say(format!("{CHECKSUMS} and {MANIFEST} are in {dist}{dirty}"));
 }

@@ -1,6 +1,6 @@
 //! What is true of this machine and workspace, read once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::cargo_home;
 use crate::command::Command;
 use crate::config::Config;
 use crate::flags::Common;
-use crate::packages::{self, Package};
+use crate::packages::{Cargo, Package};
 use crate::run::Runner;
 use crate::toolchain::Installed;
 use crate::{bad_request, files};
@@ -66,37 +66,30 @@ pub struct Source {
     pub dirty: bool,
     /// The date of everything in the archives: seconds since 1970.
     pub date: u64,
+    /// The files of the workspace that git does not ignore, by their paths in it. None outside git.
+    pub files: Option<BTreeSet<String>>,
 }
 
 impl Facts {
     pub fn read(runner: Runner, common: &Common) -> Result<Facts> {
         let manifest = find_manifest(common.manifest_path.as_deref())?;
         let folder = manifest.parent().context("a manifest in no folder")?;
-        let rust = Rust::read(runner, folder)?;
-        let workspace = packages::workspace(runner, &rust, &manifest)?;
-        let config = Config::parse(&workspace)?;
-        let root = workspace.workspace_root.clone().into_std_path_buf();
-        rust.check_pin(&root)?;
-        let cache = Cache::find()?;
+        let rust = Rust::read(runner, folder, common.offline)?;
         let cargo_home = match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
             Some(home) => std::path::absolute(home)?,
             None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
         };
+        let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
+        let workspace = cargo.workspace(&manifest)?;
+        let config = Config::parse(&workspace)?;
+        let root = workspace.workspace_root.clone().into_std_path_buf();
+        rust.check_pin(&root)?;
+        let cache = Cache::find()?;
         let work: PathBuf = workspace.target_directory.join("dist").into();
-        let folders = [&root, &work, &cargo_home, &cache.folder, &rust.sysroot];
-        let private = folders
-            .into_iter()
-            .chain(&env::home_dir())
-            // Not one that any file may name, like `/` for the home of a user that has none.
-            .filter(|folder| folder.parent().is_some())
-            .map(|folder| folder.to_string_lossy().into_owned())
-            .collect();
         let network_config = cargo_home::network_config(&root, &cargo_home)?;
-        let record = work.join("packages.json");
-        let packages = packages::all(runner, &rust, &workspace, common.offline, &network_config.to_string(), &record)?;
+        let packages = cargo.packages(&workspace, &network_config.to_string(), &work.join("packages.json"))?;
         Ok(Facts {
-            private,
-            work,
+            private: private(&[&root, &work, &cargo_home, &cache.folder, &rust.sysroot], &packages),
             installed: Installed::find(&rust, &cache)?,
             bpf: bpf::Inputs::read(&root, &packages, &config.bpf)?,
             network_config,
@@ -105,16 +98,18 @@ impl Facts {
             config,
             packages,
             root,
+            work,
             rust,
             cache,
             cargo_home,
         })
     }
 
-    /// Holds off other runs in this workspace until the file returned is dropped.
+    /// Holds off other runs in this workspace, whatever target folder they use, until the file returned is dropped.
     pub fn lock(&self, runner: Runner) -> Result<File> {
-        files::create_folder(&self.work)?;
-        cache::lock_file(runner, &self.work.join("lock"))
+        let manifest = self.root.join("Cargo.toml");
+        let file = File::open(&manifest).with_context(|| format!("cannot open {}", manifest.display()))?;
+        cache::lock(runner, file, &format!("in {}", self.root.display()))
     }
 
     /// The whole environment of a build with this CARGO_HOME.
@@ -128,10 +123,13 @@ impl Facts {
 }
 
 impl Rust {
-    fn read(runner: Runner, folder: &Path) -> Result<Rust> {
-        let sysroot = runner
-            .read(&Command::new("rustc", folder).args(["--print", "sysroot"]))
-            .context("cannot ask rustc where it is: install Rust with rustup")?;
+    fn read(runner: Runner, folder: &Path, offline: bool) -> Result<Rust> {
+        let mut which = Command::new("rustc", folder).args(["--print", "sysroot"]);
+        if offline {
+            // Else rustup's proxy may fetch the toolchain.
+            which = which.env("RUSTUP_AUTO_INSTALL", "0");
+        }
+        let sysroot = runner.read(&which).context("cannot ask rustc where it is: install Rust with rustup")?;
         let sysroot = PathBuf::from(sysroot.trim_end());
         // From here on past rustup's proxy, which would look for a toolchain anew each time.
         let verbose = runner.read(&Command::new(sysroot.join("bin/rustc"), folder).arg("-vV"))?;
@@ -188,10 +186,23 @@ impl Source {
             },
             Err(_) => None,
         };
+        let git = |args: &[&str]| {
+            runner
+                .read(&Command::new("git", root).args(args.iter().copied()))
+                .context("cannot ask git about the commit: is git installed, and has the repository a commit?")
+        };
         let in_git = root.ancestors().any(|folder| folder.join(".git").exists());
-        if !in_git {
+        // Everything that git does not ignore. A workspace that it does ignore is of another repository than this.
+        let files: BTreeSet<String> = match in_git {
+            true => git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?
+                .split_terminator('\0')
+                .map(String::from)
+                .collect(),
+            false => BTreeSet::new(),
+        };
+        if !files.contains("Cargo.toml") {
             return match epoch {
-                Some(date) => Ok(Source { commit: None, dirty: false, date }),
+                Some(date) => Ok(Source { commit: None, dirty: false, date, files: None }),
                 None => bad_request!(
                     "{} is not in a git repository, so the files in the archives have no date: \
                      set SOURCE_DATE_EPOCH to seconds since 1970",
@@ -199,20 +210,18 @@ impl Source {
                 ),
             };
         }
-        let git = |args: &[&str]| {
-            runner
-                .read(&Command::new("git", root).args(args.iter().copied()))
-                .context("cannot ask git about the commit")
-        };
         let head = git(&["log", "-1", "--no-show-signature", "--format=%H %ct"])?;
         let (commit, date) = head.trim_end().split_once(' ').context("git did not tell the commit")?;
+        // Not as the user has configured it: what is not committed must be seen.
+        let status = ["status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none"];
         Ok(Source {
             commit: Some(commit.into()),
-            dirty: !git(&["status", "--porcelain"])?.is_empty(),
+            dirty: !git(&status)?.is_empty(),
             date: match epoch {
                 Some(date) => date,
                 None => date.parse().context("git did not tell the date of the commit")?,
             },
+            files: Some(files),
         })
     }
 
@@ -223,10 +232,24 @@ impl Source {
     }
 }
 
+/// The folders of this machine that a build has to do with.
+fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
+    let home = env::home_dir();
+    let crates = packages.iter().filter_map(|package| package.folder.parent());
+    let folders: BTreeSet<&Path> =
+        folders.iter().map(|folder| folder.as_path()).chain(home.as_deref()).chain(crates).collect();
+    folders
+        .into_iter()
+        // Not `/` or `/src`: such a name may be part of a path that is no path of this machine.
+        .filter(|folder| folder.components().count() > 2)
+        .map(|folder| folder.to_string_lossy().into_owned())
+        .collect()
+}
+
 fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
-        if !path.is_file() {
-            bad_request!("--manifest-path names {}, which is not there", path.display());
+        if !path.ends_with("Cargo.toml") || !path.is_file() {
+            bad_request!("--manifest-path names {}, where the path of a Cargo.toml is wanted", path.display());
         }
         return Ok(std::path::absolute(path)?);
     }

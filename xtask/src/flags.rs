@@ -70,3 +70,36 @@ pub struct Dist {
     #[arg(long, value_name = "FROM")]
     pub std: Option<Std>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Flags, String> {
+        Flags::try_parse_from(line.split(' ')).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_architecture_may_be_named_in_several_ways_and_several_times() {
+        let Verb::Dist(dist) =
+            parse("xtask dist --arch arm64 --arch s390x-unknown-linux-musl --std source").unwrap().verb
+        else {
+            panic!("not dist");
+        };
+        assert_eq!(dist.arches.iter().map(|arch| arch.name).collect::<Vec<_>>(), ["arm64", "s390x"]);
+        assert_eq!(dist.std, Some(Std::Source));
+    }
+
+    #[test]
+    fn common_flags_go_before_or_after_the_verb() {
+        for line in ["xtask --offline -v bpf", "xtask bpf --offline -v"] {
+            let common = parse(line).unwrap().common;
+            assert!(common.offline && common.verbose && common.manifest_path.is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_architecture_is_refused() {
+        assert!(parse("xtask dist --arch arm46").unwrap_err().contains("did you mean `arm64`?"));
+    }
+}

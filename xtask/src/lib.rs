@@ -27,6 +27,7 @@ pub mod toolchain;
 pub mod verify;
 pub mod zig;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -41,7 +42,7 @@ pub fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::from(error::exit_code(&error))
         }
     }

@@ -111,3 +111,81 @@ impl Manifest {
 pub fn checksum_line(sha256: &str, file: &str) -> String {
     format!("{sha256}  {file}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact(arch: &str, sha256: &str) -> Artifact {
+        Artifact {
+            file: format!("tool-1.0.0-{arch}.tar.gz"),
+            size: 1000,
+            sha256: sha256.into(),
+            tar_sha256: "2".into(),
+            arch: arch.into(),
+            triple: arch.into(),
+            endianness: "little".into(),
+            std: "prebuilt".into(),
+            minimum_kernel: "5.10".into(),
+            binary: Binary { file: "tool".into(), size: 900, sha256: "3".into() },
+        }
+    }
+
+    fn manifest(commit: &str, artifacts: Vec<Artifact>) -> Manifest {
+        let rustc = Rustc { version: "1.0.0".into(), commit: "c".into(), llvm: "1".into() };
+        Manifest {
+            schema: 1,
+            origin: Origin {
+                name: "tool".into(),
+                version: "1.0.0".into(),
+                commit: Some(commit.into()),
+                dirty: false,
+                source_date_epoch: 1,
+                cargo_lock: "4".into(),
+                bpf_lock: "5".into(),
+                rustc,
+                c_compiler: "zig".into(),
+                compressor: "deflate".into(),
+            },
+            bpf_objects: Vec::new(),
+            artifacts,
+        }
+    }
+
+    fn arches(manifest: &Manifest) -> Vec<&str> {
+        manifest.artifacts.iter().map(|artifact| artifact.arch.as_str()).collect()
+    }
+
+    #[test]
+    fn artifacts_of_the_same_commit_are_taken_over() {
+        let mut new = manifest("c", vec![artifact("b", "new")]);
+        new.adopt(
+            manifest("c", vec![artifact("a", "old"), artifact("b", "old"), artifact("gone", "old")]),
+            |artifact| artifact.arch != "gone",
+        );
+        assert_eq!(arches(&new), ["a", "b"]);
+        assert_eq!(new.artifacts[1].sha256, "new");
+    }
+
+    #[test]
+    fn artifacts_of_another_commit_are_not() {
+        let mut new = manifest("c", vec![artifact("b", "new")]);
+        new.adopt(manifest("d", vec![artifact("a", "old")]), |_| true);
+        assert_eq!(arches(&new), ["b"]);
+    }
+
+    #[test]
+    fn the_keys_of_the_file_are_sorted_and_it_can_be_read_again() {
+        let manifest = manifest("c", vec![artifact("a", "1")]);
+        let json = manifest.to_json().unwrap();
+        let keys: Vec<&str> = json.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next()).collect();
+        assert!(keys.is_sorted() && keys.len() == 13, "{keys:?}");
+        assert_eq!(Manifest::parse(&json).unwrap(), manifest);
+        assert!(Manifest::parse("{}").is_err());
+    }
+
+    #[test]
+    fn a_checksum_line_is_what_sha256sum_writes() {
+        assert_eq!(checksum_line("12ab", "tool.tar.gz"), "12ab  tool.tar.gz\n");
+    }
+}

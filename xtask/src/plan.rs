@@ -1,7 +1,7 @@
 //! What `dist` will do, as data: decided before anything is done, and from the facts alone.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -12,6 +12,7 @@ use crate::cargo_home;
 use crate::command::Command;
 use crate::facts::{Facts, Source};
 use crate::flags;
+use crate::packages::Package;
 use crate::sysroot::Sysroot;
 use crate::toolchain::Needs;
 
@@ -112,7 +113,7 @@ fn build(facts: &Facts, source: &Source, products: &[Product], rustflags: Vec<(&
     environment.extend(source.describe().map(|commit| ("DIST_COMMIT".into(), commit)));
     // In `/`, cargo finds no configuration but that of its home. The standard library from source consists of bitcode
     // alone and aborts on panic, hence these of the profile; the rest of the profile is the workspace's own.
-    let command = Command::new(facts.rust.cargo(), "/".as_ref())
+    let command = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(environment)
         .args(["build", "--release", "--locked", "--offline", "--keep-going"])
         .args(["--message-format=json-render-diagnostics"])
@@ -140,27 +141,189 @@ fn target(facts: &Facts) -> PathBuf {
 /// and with no path of this machine in the result.
 fn common_rustflags(facts: &Facts) -> Vec<String> {
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_string(), "-Crelocation-model=static".into()];
-    let mut remap = |from: PathBuf, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
-    // The last one that fits wins, so what lies inside another comes after it.
-    remap(facts.root.clone(), "/workspace");
-    remap(target(facts), "/target");
-    for cargo_home in [&facts.cargo_home, &home(facts)] {
-        remap(cargo_home.join("git/checkouts"), "/git");
-        for index in indexes(facts) {
-            remap(cargo_home.join("registry/src").join(index), "/cargo");
+    // No new name begins with a slash: it could be a folder that somebody has. The last one that fits wins, so what lies
+    // inside another comes after it.
+    let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    remap(&facts.root, "workspace");
+    remap(&target(facts), "target");
+    for (folder, name) in crate_folders(&facts.packages) {
+        remap(&folder, &name);
+        if let Ok(shared) = folder.strip_prefix(&facts.cargo_home) {
+            remap(&home(facts).join(shared), &name);
         }
     }
-    remap(facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
+    remap(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
     flags
 }
 
-/// The folders of unpacked crates, one for each index; their names hold a hash of its address, which may be a mirror's.
-fn indexes(facts: &Facts) -> BTreeSet<String> {
-    let sources = facts.cargo_home.join("registry/src");
-    facts
-        .packages
-        .iter()
-        .filter_map(|package| package.folder.strip_prefix(&sources).ok()?.components().next())
-        .map(|index| index.as_os_str().to_string_lossy().into_owned())
-        .collect()
+/// Folders of crates, and what a binary may call them: `cargo/NAME-VERSION`, wherever the crate was found.
+fn crate_folders(packages: &[Package]) -> BTreeMap<PathBuf, String> {
+    let folder = |package: &Package| {
+        let name = format!("{}-{}", package.name, package.version);
+        match package.folder.parent() {
+            // A registry's: one folder for all, so that another dependency does not change the flags of every crate.
+            Some(index) if package.folder.ends_with(&name) => (index.into(), "cargo".into()),
+            _ => (package.folder.clone(), format!("cargo/{name}")),
+        }
+    };
+    packages.iter().map(folder).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use cargo_metadata::PackageId;
+
+    use super::*;
+    use crate::arch::ARCHES;
+    use crate::bpf::Inputs;
+    use crate::bpf::lock::Lock;
+    use crate::cache::Cache;
+    use crate::command::Environment;
+    use crate::config::{Bpf, Config};
+    use crate::facts::Rust;
+    use crate::toolchain::Installed;
+
+    /// A workspace in which everything is there and up to date.
+    fn facts() -> Facts {
+        let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new() };
+        let mut inputs = Inputs {
+            sources: [("tick.bpf.c".to_owned(), "1".to_owned())].into(),
+            objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), "2".to_owned())).into(),
+            ..Inputs::default()
+        };
+        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects: inputs.objects.clone() });
+        let rust =
+            Rust { sysroot: "/rust".into(), version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
+        let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
+        let cached = ARCHES.iter().map(|arch| Sysroot::new(arch, &rust).name).collect();
+        Facts {
+            config: Config {
+                package: "tool".into(),
+                version: "0.3.0".into(),
+                bin: "probe".into(),
+                arches: ARCHES.iter().collect(),
+                include: Vec::new(),
+                minimum_kernel: None,
+                bpf,
+            },
+            packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            root: "/home/ann/tool".into(),
+            work: "/home/ann/tool/target/dist".into(),
+            rust,
+            cache: Cache { folder: "/home/ann/.cache/xtask".into() },
+            installed: Installed { std, rust_src: false, cached },
+            bpf: inputs,
+            cargo_home: "/home/ann/.cargo".into(),
+            network_config: toml::Table::new(),
+            private: Vec::new(),
+            passed_on: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
+            offline: false,
+        }
+    }
+
+    fn source() -> Source {
+        Source { commit: Some("1a2b".into()), dirty: false, date: 7, files: None }
+    }
+
+    fn request(arches: &[&str]) -> flags::Dist {
+        let arches = arches.iter().map(|name| <&Arch>::from_str(name).unwrap()).collect();
+        flags::Dist { arches, locked: false, std: None }
+    }
+
+    #[test]
+    fn one_build_makes_all_configured_architectures() {
+        let plan = dist(&facts(), source(), &request(&[])).unwrap();
+        assert_eq!(plan.missing, Needs::default());
+        assert!(plan.stale.is_none());
+        let stems: Vec<&str> = plan.products.iter().map(|product| product.stem.as_str()).collect();
+        assert_eq!(stems[..2], ["tool-0.3.0-x86_64-unknown-linux-musl", "tool-0.3.0-aarch64-unknown-linux-musl"]);
+        let targets: Vec<_> = plan.build.command.args.iter().filter(|arg| arg.ends_with("-linux-musl")).collect();
+        assert_eq!(targets.len(), ARCHES.len());
+    }
+
+    #[test]
+    fn the_build_is_offline_in_a_folder_without_configuration_and_sees_only_what_is_listed() {
+        let command = dist(&facts(), source(), &request(&["mips"])).unwrap().build.command;
+        assert_eq!(command.folder, Path::new("/"));
+        assert!(command.args.contains(&"--offline".to_owned()) && command.args.contains(&"--locked".to_owned()));
+        let Environment::Only(environment) = &command.environment else {
+            panic!("the build sees the environment of the user");
+        };
+        let names: Vec<&str> = environment.keys().map(String::as_str).collect();
+        assert_eq!(names, ["CARGO_HOME", "DIST_COMMIT", "LC_ALL", "PATH", "RUSTC", "SOURCE_DATE_EPOCH"]);
+        assert_eq!(environment["DIST_COMMIT"], "1a2b");
+        assert_eq!(environment["CARGO_HOME"], "/home/ann/tool/target/dist/cargo-home");
+    }
+
+    #[test]
+    fn an_architecture_asked_for_twice_is_built_once() {
+        let plan = dist(&facts(), source(), &request(&["arm64", "aarch64"])).unwrap();
+        assert_eq!(plan.products.len(), 1);
+    }
+
+    #[test]
+    fn the_standard_library_comes_from_where_the_row_says() {
+        let plan = dist(&facts(), source(), &request(&["arm64", "s390x"])).unwrap();
+        let config: toml::Table = plan.build.config.parse().unwrap();
+        let flags = |triple: &str| config["target"][triple]["rustflags"].to_string();
+        assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
+        assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/xtask/sysroot-s390x"));
+        assert!(flags("s390x-unknown-linux-musl").contains("--remap-path-prefix=/home/ann/tool=workspace"));
+    }
+
+    #[test]
+    fn stale_objects_are_compiled_again_and_the_commit_is_then_dirty() {
+        let mut facts = facts();
+        facts.bpf.sources.insert("tick.bpf.c".into(), "changed".into());
+        let plan = dist(&facts, source(), &request(&["arm64"])).unwrap();
+        let (reason, objects) = plan.stale.unwrap();
+        assert_eq!(reason, "kernel/tick.bpf.c changed");
+        assert_eq!(objects.jobs.len(), 2);
+        assert!(plan.missing.zig && plan.source.dirty);
+        assert_eq!(plan.build.command.environment, {
+            let Environment::Only(mut environment) = plan.build.command.environment.clone() else { panic!() };
+            environment.insert("DIST_COMMIT".into(), "1a2b-dirty".into());
+            Environment::Only(environment)
+        });
+
+        let locked = flags::Dist { locked: true, ..request(&["arm64"]) };
+        let error = dist(&facts, source(), &locked).unwrap_err().to_string();
+        assert!(
+            error.starts_with("--locked, but the BPF objects are not up to date: kernel/tick.bpf.c changed"),
+            "{error}"
+        );
+    }
+
+    fn package(name: &str, folder: &str) -> Package {
+        Package {
+            id: PackageId { repr: name.into() },
+            name: name.into(),
+            version: "1.2.0".into(),
+            license: None,
+            repository: None,
+            folder: folder.into(),
+        }
+    }
+
+    #[test]
+    fn a_crate_has_one_name_wherever_it_was_found() {
+        let packages = [
+            package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0"),
+            package("b", "/home/ann/.cargo/registry/src/index-12ab/b-1.2.0"),
+            package("c", "/home/ann/vendor/c"),
+            package("d", "/home/ann/.cargo/git/checkouts/d-34cd/ef/crates/d"),
+        ];
+        let folders = crate_folders(&packages);
+        let found: Vec<_> = folders.iter().map(|(folder, name)| (folder.to_str().unwrap(), name.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("/home/ann/.cargo/git/checkouts/d-34cd/ef/crates/d", "cargo/d-1.2.0"),
+                ("/home/ann/.cargo/registry/src/index-12ab", "cargo"),
+                ("/home/ann/vendor/c", "cargo/c-1.2.0"),
+            ]
+        );
+    }
 }

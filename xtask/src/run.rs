@@ -1,6 +1,6 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
@@ -48,7 +48,12 @@ pub struct Runner {
 impl Runner {
     /// One line of progress.
     pub fn say(self, line: impl AsRef<str>) {
-        eprintln!("xtask: {}", line.as_ref());
+        self.show(&format!("xtask: {}", line.as_ref()));
+    }
+
+    /// A line of another program's. That nobody reads it is no reason to stop.
+    pub fn show(self, line: &str) {
+        let _ = writeln!(io::stderr(), "{line}");
     }
 
     /// Fails if a signal told us to stop.
@@ -64,7 +69,11 @@ impl Runner {
         let output = self.output(command)?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            return Err(anyhow!("{}", stderr.trim_end()).context(format!("{} {}", self.name(command), output.status)));
+            return Err(anyhow!("{}", stderr.trim_end()).context(format!(
+                "{} {}",
+                self.name(command),
+                ended(output.status)
+            )));
         }
         String::from_utf8(output.stdout)
             .with_context(|| format!("{} printed something that is not text", self.name(command)))
@@ -82,7 +91,7 @@ impl Runner {
     /// Runs a command whose messages are for the user; its standard output is joined with ours on standard error.
     pub fn run(self, command: &Command) -> Result<()> {
         self.lines(command, |line| {
-            eprintln!("{line}");
+            self.show(line);
             Ok(())
         })
     }

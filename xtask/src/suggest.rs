@@ -14,3 +14,18 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 pub fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_probably_meant_is_suggested() {
+        let known = ["package", "include", "arches"];
+        assert_eq!(nearest("packge", known), Some("package"));
+        assert_eq!(nearest("inculde", known), Some("include"));
+        assert_eq!(nearest("docker", known), None);
+        assert_eq!(hint("arhces", known), "; did you mean `arches`?");
+        assert_eq!(hint("x", known), "");
+    }
+}

@@ -45,7 +45,8 @@ impl Sysroot {
     pub fn new(arch: &'static Arch, rust: &Rust) -> Sysroot {
         let recipe = format!(
             // The number stands for whatever is not said by the rest.
-            "1 {} {} {} {} {:?} {:?}",
+            "2 {} {} {} {} {} {:?} {:?}",
+            rust.version,
             rust.commit,
             arch.triple,
             zig::identity(),
@@ -148,7 +149,7 @@ fn standard_library(runner: Runner, facts: &Facts, arch: &Arch, work: &Path, to:
     let home = work.join("cargo-home");
     let remap = |from: PathBuf, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let flags = [
-        remap(home.join("registry/src"), "/cargo"),
+        remap(home.join("registry/src"), "cargo"),
         remap(facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit)),
         "-Ctarget-feature=+crt-static".into(),
     ];

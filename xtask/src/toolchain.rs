@@ -98,7 +98,13 @@ impl Needs {
         if self.zig {
             zig::get(runner, facts)?;
         }
-        parallel::map(&self.sysroots, |sysroot| sysroot::get(runner, facts, sysroot)).into_iter().collect()
+        let made = parallel::map(&self.sysroots, |sysroot| sysroot::get(runner, facts, sysroot));
+        runner.check_interrupted()?;
+        let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+        if !failures.is_empty() {
+            bail!("{}", failures.join("\n"));
+        }
+        Ok(())
     }
 }
 
@@ -117,4 +123,46 @@ fn rustup(runner: Runner, facts: &Facts, kind: &str, what: &[&str]) -> Result<()
         bail!("rustup got {words}, but not for the Rust in {sysroot}, which is in use: put rustup's first on PATH");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+    use crate::arch::Arch;
+
+    fn sysroot() -> Sysroot {
+        Sysroot { arch: <&Arch>::from_str("mips").unwrap(), name: "sysroot-mips".into() }
+    }
+
+    fn needs() -> Needs {
+        Needs { std: vec!["x86_64-unknown-linux-musl"], sysroots: vec![sysroot()], ..Needs::default() }
+    }
+
+    #[test]
+    fn where_nothing_is_all_of_it_is_missing() {
+        let missing = needs().missing(&Installed::default(), false).unwrap();
+        assert_eq!(missing, Needs { rust_src: true, zig: true, ..needs() });
+        assert_eq!(missing.downloads().len(), 3);
+    }
+
+    #[test]
+    fn a_sysroot_that_is_there_needs_neither_sources_nor_compiler() {
+        let installed = Installed {
+            std: ["x86_64-unknown-linux-musl".to_owned()].into(),
+            rust_src: false,
+            cached: ["sysroot-mips".to_owned()].into(),
+        };
+        assert_eq!(needs().missing(&installed, true).unwrap(), Needs::default());
+    }
+
+    #[test]
+    fn offline_nothing_may_have_to_be_downloaded() {
+        let error = needs().missing(&Installed::default(), true).unwrap_err().to_string();
+        assert!(error.starts_with("--offline, but this is missing: the standard library for x86_64"), "{error}");
+        let installed = Installed { rust_src: true, cached: [zig::name().unwrap()].into(), ..Installed::default() };
+        let from_source = Needs { std: Vec::new(), ..needs() };
+        assert_eq!(from_source.missing(&installed, true).unwrap().sysroots, [sysroot()]);
+    }
 }

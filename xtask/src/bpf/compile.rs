@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::bpf::lock::Lock;
 use crate::bpf::object::Object;
-use crate::bpf::{self, Job, Plan};
+use crate::bpf::{self, Copy, Job, Plan};
 use crate::facts::Facts;
 use crate::files;
 use crate::hash;
@@ -62,8 +62,13 @@ fn after_name(failure: &str) -> &str {
 /// Gives the compiler a folder with the sources and libbpf's headers, and nothing else.
 fn stage(plan: &Plan) -> Result<()> {
     files::remove_folder(&plan.stage)?;
-    for (from, name) in &plan.copies {
-        files::copy(from, &plan.stage.join(name))?;
+    for Copy { from, name, sha256 } in &plan.copies {
+        let bytes = files::read(from)?;
+        // The lock file will say that the objects are made from what was read at first.
+        if hash::bytes(&bytes) != *sha256 {
+            bail!("{} has changed since this run began: run it again", from.display());
+        }
+        files::write(&plan.stage.join(name), bytes)?;
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ impl Inputs {
     }
 
     /// What an up-to-date lock file says of the inputs.
-    fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
+    pub fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
         let compiler = format!("compiler {}", zig::identity());
         let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian).join(" ")));
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
@@ -120,11 +120,20 @@ pub struct Plan {
     pub folder: PathBuf,
     /// A folder that holds nothing but what the compiler may see; commands run in it.
     pub stage: PathBuf,
-    /// What is copied there: from, and to which name.
-    pub copies: Vec<(PathBuf, String)>,
+    pub copies: Vec<Copy>,
     pub jobs: Vec<Job>,
     /// The lines of the lock file that tell the inputs.
     pub inputs: BTreeSet<String>,
+}
+
+/// A file that the compiler may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    pub from: PathBuf,
+    /// Its path in [`Plan::stage`].
+    pub name: String,
+    /// What it held when the plan was made.
+    pub sha256: String,
 }
 
 /// One object to compile. The command prints it.
@@ -141,10 +150,14 @@ pub struct Job {
 pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache) -> Result<Plan> {
     let folder = root.join(&bpf.folder);
     let stage = work.join("bpf");
-    let mut copies: Vec<(PathBuf, String)> =
-        inputs.sources.keys().map(|name| (folder.join(name), format!("{}/{name}", bpf.folder))).collect();
+    let copy = |folder: &Path, to: &str, (name, sha256): (&String, &String)| Copy {
+        from: folder.join(name),
+        name: format!("{to}/{name}"),
+        sha256: sha256.clone(),
+    };
+    let mut copies: Vec<Copy> = inputs.sources.iter().map(|source| copy(&folder, &bpf.folder, source)).collect();
     if let Some(headers) = &inputs.libbpf_folder {
-        copies.extend(inputs.libbpf.keys().map(|name| (headers.join(name), format!("libbpf/bpf/{name}"))));
+        copies.extend(inputs.libbpf.iter().map(|header| copy(headers, "libbpf/bpf", header)));
     }
     let compiler = cache.path(&zig::name()?);
     let jobs = inputs

@@ -133,7 +133,7 @@ fn a_manifest_that_is_not_there_is_refused() {
     Workspace::usual("manifest")
         .xtask("dist --manifest-path nowhere/Cargo.toml")
         .ends_with(2)
-        .says("which is not there");
+        .says("where the path of a Cargo.toml is wanted");
 }
 
 #[test]
@@ -146,4 +146,25 @@ fn another_rust_than_the_pinned_one_is_refused() {
         .program("bin/rustc", "#!/bin/sh\necho 'release: 1.2.3'\necho 'commit-hash: c'\necho 'LLVM version: 1'\n")
         .program("bin/cargo", "#!/bin/sh\nexec cargo \"$@\"\n");
     workspace.xtask("dist").ends_with(1).says("this is Rust 1.2.3").says("rustup toolchain install");
+}
+
+#[test]
+fn a_folder_that_would_hide_the_binary_cannot_be_included() {
+    with_config("hide", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"probe/\"]\n")
+        .write("probe/man.1", "")
+        .xtask("dist")
+        .ends_with(2)
+        .says("names `probe`, but the archive has a file `probe` of its own");
+}
+
+#[test]
+fn a_lock_file_of_cargo_that_is_missing_is_named_with_the_remedy() {
+    let workspace = Workspace::usual("no-lock");
+    std::fs::remove_file(workspace.path("Cargo.lock")).unwrap();
+    workspace
+        .xtask("bpf")
+        .ends_with(1)
+        .says("Cargo.lock is missing or out of date: run `cargo update --workspace`")
+        .in_one_line();
+    assert!(!workspace.path("Cargo.lock").exists());
 }

@@ -1,6 +1,5 @@
 //! `bpf`: objects from sources.
 
-use std::env;
 use std::fs;
 
 use super::support::{Workspace, own_root};
@@ -80,7 +79,7 @@ fn the_object_of_a_source_that_is_gone_goes_too() {
 
 #[test]
 fn the_checked_in_objects_are_what_their_sources_give() {
-    let copy = Workspace::copy_of_our_own(&env::temp_dir().join("xtask-test-objects"));
+    let copy = Workspace::copy_of_our_own("objects");
     copy.xtask("bpf").succeeds();
     for name in copy.list("bpf/objects") {
         let path = format!("bpf/objects/{name}");

@@ -216,7 +216,7 @@ fn a_full_disk_leaves_dist_as_it_was() {
         return;
     }
     Workspace::usual("full")
-        .shell(
+        .shell_with_mounts(
             "mkdir dist && mount -t tmpfs -o size=32k none dist && echo before > dist/SHA256SUMS
             $XTASK dist --arch amd64; code=$?; ls -A dist; cat dist/SHA256SUMS; exit $code",
         )
@@ -234,7 +234,7 @@ fn a_read_only_dist_is_found_before_anything_is_built() {
     }
     let workspace = Workspace::usual("read-only");
     workspace
-        .shell("mkdir dist && mount -t tmpfs -o ro none dist && $XTASK dist --arch amd64")
+        .shell_with_mounts("mkdir dist && mount -t tmpfs -o ro none dist && $XTASK dist --arch amd64")
         .ends_with(1)
         .says("cannot write to")
         .says("Read-only file system")
@@ -296,4 +296,64 @@ fn a_second_run_in_the_same_workspace_waits_for_the_first() {
         runs.drain(..).map(|run| Run::from_output(run.wait_with_output().unwrap()).succeeds().text()).collect();
     assert!(texts.contains("waiting for another run"), "{texts}");
     workspace.shell("cd dist && sha256sum -c SHA256SUMS").succeeds();
+}
+
+#[test]
+fn a_crate_from_elsewhere_leaves_no_path_and_the_same_bytes() {
+    let with_dependency = |name: &str, folder: &str| {
+        let workspace = Workspace::usual(name);
+        let manifest = workspace.read("tool/Cargo.toml");
+        let main = workspace.read("tool/main.rs");
+        let lock = workspace.read("Cargo.lock");
+        let workspace = workspace
+            .write(
+                &format!("../{folder}/Cargo.toml"),
+                "[package]\nname = \"dep\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+            )
+            .write(&format!("../{folder}/src/lib.rs"), "pub fn f(x: &[u8], i: usize) -> u8 { x[i] }\n")
+            .write("tool/Cargo.toml", &format!("{manifest}\n[dependencies]\ndep = {{ path = \"../../{folder}\" }}\n"))
+            .write(
+                "tool/main.rs",
+                &main.replace("fn main() {", "fn main() { dep::f(&OBJECT, std::env::args().count());"),
+            )
+            .write(
+                "Cargo.lock",
+                &format!(
+                    "version = 4\n\n[[package]]\nname = \"dep\"\nversion = \"0.1.0\"\n{}",
+                    &lock["version = 4\n".len()..]
+                        .replace("version = \"0.3.0\"", "version = \"0.3.0\"\ndependencies = [\n \"dep\",\n]")
+                ),
+            );
+        workspace.xtask("dist --arch amd64").succeeds();
+        sha256(&workspace, ARCHIVE)
+    };
+    assert_eq!(with_dependency("here", "dep"), with_dependency("there", "vendored/crates/dep"));
+}
+
+/// Makes the workspace a git repository with one commit.
+fn commit(workspace: &Workspace) {
+    workspace
+        .shell("git init -q && git add -A && git -c user.name=a -c user.email=a@b.invalid commit -qm first")
+        .succeeds();
+}
+
+#[test]
+fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_told() {
+    let workspace = Workspace::usual("git").without_env("SOURCE_DATE_EPOCH");
+    workspace.xtask("bpf").succeeds();
+    let workspace = workspace.write(".gitignore", "*~\n/target\n/dist\n").write("README.md~", "an editor's copy");
+    commit(&workspace);
+    // In a hook, git points at the repository that it is called for, which may be another one.
+    let workspace = workspace.env("GIT_DIR", "/nonexistent");
+    workspace.xtask("dist --arch amd64 --locked").succeeds();
+    let files = unpack(&workspace.path("dist").join(ARCHIVE));
+    assert!(!files.keys().any(|name| name.ends_with('~')), "{:?}", files.keys());
+    let manifest =
+        |workspace: &Workspace| -> Value { serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap() };
+    assert_eq!(manifest(&workspace)["dirty"], false);
+    assert_eq!(manifest(&workspace)["commit"].as_str().unwrap().len(), 40);
+
+    let workspace = workspace.write("LICENSE.new", "not committed");
+    workspace.xtask("dist --arch amd64 --locked").succeeds().says("changes that are not committed");
+    assert_eq!(manifest(&workspace)["dirty"], true);
 }

@@ -13,14 +13,11 @@ use xtask::arch::{ARCHES, Arch};
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exectrace");
-        let copy = Workspace::copy_of_our_own(&root);
+        let copy = Workspace::copy_of_our_own("exectrace");
         copy.xtask("dist --locked").succeeds();
         copy.shell("cd dist && sha256sum -c SHA256SUMS && for archive in *.tar.gz; do tar xzf $archive; done")
             .succeeds();
-        // It is kept for the next time, so that cargo need not build it again.
-        std::mem::forget(copy);
-        root.join("dist")
+        copy.path("dist")
     })
 }
 

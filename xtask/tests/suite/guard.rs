@@ -1,6 +1,5 @@
 //! A plain `cargo build` needs no clang, and refuses objects that do not match their sources, in one line.
 
-use std::env;
 use std::fs;
 use std::process::Command;
 
@@ -13,13 +12,13 @@ fn build(workspace: &Workspace) -> Run {
         .current_dir(&workspace.root)
         // A PATH without this and that would be another test: nothing here could call a clang anyway.
         .env_remove("CARGO")
-        .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/guard"));
+        .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/guard-target"));
     Run::of(&mut command)
 }
 
 #[test]
 fn objects_that_do_not_match_their_sources_are_refused() {
-    let copy = Workspace::copy_of_our_own(&env::temp_dir().join("xtask-test-guard"));
+    let copy = Workspace::copy_of_our_own("guard");
     build(&copy).succeeds();
 
     let source = copy.read("bpf/exectrace.bpf.c");
@@ -44,5 +43,4 @@ fn objects_that_do_not_match_their_sources_are_refused() {
     build(&copy).ends_with(101).says("bpf/bpf.lock is missing: run `cargo xtask bpf`");
     let copy = copy.write("bpf/bpf.lock", &lock);
     build(&copy).succeeds();
-    fs::remove_dir_all(&copy.root).unwrap();
 }

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An eBPF application of another name and layout than exectrace: a package `tool` whose binary `probe` holds the BPF
 /// object `tick`. It depends on nothing, so it builds in seconds.
 pub struct Workspace {
     pub root: PathBuf,
+    /// What goes away with this value.
+    remove: Option<PathBuf>,
     environment: BTreeMap<String, String>,
 }
 
@@ -49,8 +53,11 @@ SEC("license") char LICENSE[] = "GPL";
 impl Workspace {
     /// A workspace in a folder of its own, outside of git. `config` goes into `[workspace.metadata.dist]`.
     pub fn new(name: &str, config: &str) -> Workspace {
-        let root = env::temp_dir().join(format!("xtask-test-{}", std::process::id())).join(name);
-        let workspace = Workspace { root, environment: BTreeMap::new() };
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let unique = format!("xtask-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let base = env::temp_dir().join(unique);
+        let root = base.join(name);
+        let workspace = Workspace { root, remove: Some(base), environment: BTreeMap::new() };
         let pin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rust-toolchain.toml");
         workspace
             .write("Cargo.toml", &format!("{MANIFEST}{config}"))
@@ -69,9 +76,10 @@ impl Workspace {
         Workspace::new(name, "package = \"tool\"\nbpf.folder = \"kernel\"\n")
     }
 
-    /// A copy of the workspace that this test belongs to, outside of git. Files that are the same already are left
-    /// alone, so that cargo need not build them again.
-    pub fn copy_of_our_own(root: &Path) -> Workspace {
+    /// A copy of the workspace that this test belongs to. It is kept, and files that are the same already are left alone,
+    /// so that cargo need not build them again the next time. It lies in a folder that git ignores, and so outside of git.
+    pub fn copy_of_our_own(name: &str) -> Workspace {
+        let root = &Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         for path in
             ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "README.md", "CHANGELOG.md", "app", "bpf", "xtask"]
         {
@@ -80,7 +88,8 @@ impl Workspace {
         for name in list(&own_root()).iter().filter(|name| name.starts_with("LICENSE")) {
             copy_changed(&own_root().join(name), &root.join(name));
         }
-        Workspace { root: root.into(), environment: BTreeMap::new() }.env("SOURCE_DATE_EPOCH", "1700000000")
+        Workspace { root: root.clone(), remove: None, environment: BTreeMap::new() }
+            .env("SOURCE_DATE_EPOCH", "1700000000")
     }
 
     pub fn write(self, path: &str, text: &str) -> Workspace {
@@ -134,10 +143,17 @@ impl Workspace {
 
     /// A shell script in which `$XTASK` is the tool.
     pub fn shell(&self, script: &str) -> Run {
-        let mut command = Command::new("unshare");
-        self.prepare(&mut command);
-        command.args(["--mount", "sh", "-c", script]).env("XTASK", env!("CARGO_BIN_EXE_xtask"));
-        Run::of(&mut command)
+        self.run_shell(&mut Command::new("sh"), script)
+    }
+
+    /// The same, with mounts that nobody else sees: see [`can_mount`].
+    pub fn shell_with_mounts(&self, script: &str) -> Run {
+        self.run_shell(Command::new("unshare").args(["--mount", "sh"]), script)
+    }
+
+    fn run_shell(&self, command: &mut Command, script: &str) -> Run {
+        self.prepare(command);
+        Run::of(command.args(["-c", script]).env("XTASK", env!("CARGO_BIN_EXE_xtask")))
     }
 
     fn prepare(&self, command: &mut Command) {
@@ -151,7 +167,9 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
+        if let Some(folder) = &self.remove {
+            let _ = fs::remove_dir_all(folder);
+        }
     }
 }
 
@@ -247,7 +265,8 @@ pub fn list(folder: &Path) -> Vec<String> {
 pub fn has(what: &str, how_to_get_it: &str, found: bool) -> bool {
     if !found {
         assert!(env::var_os("XTASK_REQUIRE").is_none_or(|value| value != "all"), "needs {what} ({how_to_get_it})");
-        println!("not run: needs {what} ({how_to_get_it})");
+        // Not by `println!`, which the test runner keeps to itself when a test passes.
+        let _ = writeln!(io::stderr(), "not run: needs {what} ({how_to_get_it})");
     }
     found
 }
