@@ -104,3 +104,54 @@ pub fn lock(runner: Runner, file: File, whose: &str) -> Result<File> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use anyhow::bail;
+
+    use super::*;
+
+    const RUNNER: Runner = Runner { verbose: false };
+
+    fn empty(name: &str) -> Cache {
+        let folder = env::temp_dir().join(format!("xtask-cache-{}-{name}", std::process::id()));
+        files::remove_folder(&folder).unwrap();
+        Cache { folder }
+    }
+
+    #[test]
+    fn of_two_runs_at_once_one_makes_an_entry_and_the_other_waits() {
+        let cache = empty("twice");
+        let made = AtomicUsize::new(0);
+        let get = || {
+            cache.get(RUNNER, "entry", |folder| {
+                made.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(300));
+                files::write(&folder.join("file"), "whole")
+            })
+        };
+        let entries: Vec<PathBuf> = thread::scope(|scope| {
+            let runs = [scope.spawn(get), scope.spawn(get)];
+            runs.map(|run| run.join().unwrap().unwrap()).to_vec()
+        });
+        assert_eq!(made.into_inner(), 1);
+        assert_eq!(fs::read_to_string(entries[1].join("file")).unwrap(), "whole");
+        files::remove_folder(&cache.folder).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_not_there_and_what_was_left_half_made_is_made_anew() {
+        let cache = empty("half");
+        files::write(&cache.path("entry.partial").join("old"), "half").unwrap();
+        let failed = cache.get(RUNNER, "entry", |folder| {
+            assert!(files::list(folder).unwrap().is_empty());
+            files::write(&folder.join("file"), "half")?;
+            bail!("cut off")
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "cut off");
+        assert_eq!(cache.entries().unwrap(), ["locks".to_owned()].into());
+        files::remove_folder(&cache.folder).unwrap();
+    }
+}

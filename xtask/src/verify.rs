@@ -17,7 +17,7 @@ const PADDING: usize = 16;
 
 /// Everything that is wrong with a binary; nothing, if it may be shipped.
 ///
-/// `objects` are the BPF objects of its byte order by name (`exectrace`), and `private` folders that must not be named
+/// `objects` are the BPF objects of its byte order by name (`tick`), and `private` folders that must not be named
 /// in it.
 pub fn binary(
     bytes: &[u8],

@@ -140,3 +140,25 @@ fn unpack(runner: Runner, wheel: &Path, folder: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_jobs_read_is_unpacked() {
+        for needed in ["zig", "LICENSE", "lib/include/stddef.h", "lib/libc/include/x86-linux-any/asm/types.h"] {
+            assert!(is_unpacked(needed), "{needed}");
+        }
+        for needless in
+            ["README.md", "zig.pdb", "lib/libcxx/a.h", "lib/libc/include/aarch64-linux-gnu/a.h", "lib/libc/mingw/a.c"]
+        {
+            assert!(!is_unpacked(needless), "{needless}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_a_pinned_compiler() {
+        assert!(identity().starts_with("ziglang==") && identity().contains(wheel_hash().unwrap()));
+    }
+}

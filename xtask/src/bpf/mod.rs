@@ -219,7 +219,7 @@ fn is_program(name: &str) -> bool {
     name.ends_with(".bpf.c") && !name.contains('/')
 }
 
-/// `exectrace.bpf.c` becomes `exectrace_bpfel.o` and `exectrace_bpfeb.o`.
+/// `tick.bpf.c` becomes `tick_bpfel.o` and `tick_bpfeb.o`.
 fn object_name(source: &str, endian: Endian) -> String {
     let stem = source.strip_suffix(".bpf.c").unwrap_or(source);
     format!("{stem}_{}.o", endian.bpf_target())

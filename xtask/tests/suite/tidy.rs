@@ -57,6 +57,14 @@ fn processes_are_started_in_one_place() {
     }
 }
 
+/// It ships any application that its configuration names.
+#[test]
+fn the_tool_does_not_know_the_application() {
+    for file in all_rust_files().iter().filter(|file| file.starts_with(own_root().join("xtask/src"))) {
+        assert!(!fs::read_to_string(file).unwrap().contains("exectrace"), "{}", file.display());
+    }
+}
+
 #[test]
 fn the_table_in_the_readme_is_the_one_in_the_code() {
     let readme = fs::read_to_string(own_root().join("README.md")).unwrap();
