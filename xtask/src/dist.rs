@@ -9,6 +9,7 @@ use cargo_metadata::{Message, PackageId, TargetKind};
 
 use crate::arch::{ARCHES, Arch, Endian, Std};
 use crate::bpf;
+use crate::bpf::lock::Lock;
 use crate::cargo_home;
 use crate::config;
 use crate::facts::{Facts, Source};
@@ -136,8 +137,11 @@ impl Objects {
         let folder = facts.root.join(&facts.config.bpf.folder);
         let lock = files::read(&folder.join("bpf.lock"))?;
         let mut files = BTreeMap::new();
-        for name in bpf::lock::Lock::parse(&String::from_utf8_lossy(&lock)).objects.into_keys() {
+        for (name, sha256) in Lock::parse(&String::from_utf8_lossy(&lock)).objects {
             let bytes = files::read(&folder.join("objects").join(&name))?;
+            if hash::bytes(&bytes) != sha256 {
+                bail!("the BPF object {name} was altered while this ran: run it again");
+            }
             files.insert(name, bytes);
         }
         Ok(Objects { files, lock: hash::bytes(&lock) })
