@@ -43,7 +43,8 @@ pub struct Arch {
 }
 
 /// Byte order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Endian {
     Little,
     Big,
@@ -204,6 +205,13 @@ pub static ARCHES: [Arch; 6] = [
         machines: "big-endian 32-bit routers (soft float)",
     },
 ];
+
+/// As its name: the rest of the row is known.
+impl serde::Serialize for Arch {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
 
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -48,6 +48,11 @@ impl Cache {
         self.folder.join(name)
     }
 
+    /// Where an entry is while it is made.
+    pub fn partial(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.partial"))
+    }
+
     /// Makes the entry `name` with `fill`, which is given an empty folder to fill, unless it is there. Of two runs at
     /// once, one makes it and the other waits.
     pub fn get(&self, runner: Runner, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
@@ -59,7 +64,7 @@ impl Cache {
         if entry.exists() {
             return Ok(entry);
         }
-        let partial = self.path(&format!("{name}.partial"));
+        let partial = self.partial(name);
         let made = (|| {
             // Left behind by a run that was killed: nobody else can be at it, we hold the lock.
             files::remove_folder(&partial)?;

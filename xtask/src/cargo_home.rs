@@ -2,14 +2,12 @@
 //! the downloaded crates with the user's, and holds of the user's configuration only where crates come from.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
-use crate::files;
+use crate::step::Step;
 
 /// The tables of cargo's configuration that say where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];
@@ -52,24 +50,30 @@ pub fn with_rustflags<'a>(network: &Table, flags: impl IntoIterator<Item = (&'a 
 }
 
 /// Makes the folder: a configuration, and the user's downloaded crates by symbolic link.
-pub fn create(folder: &Path, cargo_home: &Path, config: &str) -> Result<()> {
-    if let Some(file) = config_file(Path::new("/.cargo")) {
-        bail!(
+pub fn steps(folder: &Path, cargo_home: &Path, config: String) -> Vec<Step> {
+    let link = |name: &str| Step::Link { file: folder.join(name), to: cargo_home.join(name) };
+    vec![
+        Step::Remove { folder: folder.into() },
+        Step::Write { file: folder.join("config.toml"), text: config },
+        link("registry"),
+        link("git"),
+    ]
+}
+
+/// Refuses what would have a say in the build all the same: it runs in `/`.
+pub fn check_root(cargo_home: &Path) -> Result<()> {
+    match config_file(Path::new("/.cargo")) {
+        Some(file) if !cargo_home.starts_with("/.cargo") => bail!(
             "{} would have a say in the build, and cargo cannot be kept from reading it: move it to {}",
             file.display(),
             cargo_home.display()
-        );
+        ),
+        Some(file) => bail!(
+            "{} would have a say in the build, and cargo cannot be kept from reading it: set CARGO_HOME to another folder",
+            file.display()
+        ),
+        None => Ok(()),
     }
-    files::remove_folder(folder)?;
-    (|| {
-        fs::create_dir_all(folder)?;
-        for shared in ["registry", "git"] {
-            symlink(cargo_home.join(shared), folder.join(shared))?;
-        }
-        fs::write(folder.join("config.toml"), config)?;
-        io::Result::Ok(())
-    })()
-    .with_context(|| format!("cannot write {}", folder.display()))
 }
 
 fn config_file(folder: &Path) -> Option<PathBuf> {

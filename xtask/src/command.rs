@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
+use crate::step::{quote, word};
+
 /// A command that run.rs can start. It carries its own folder and environment; nothing ambient is changed for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Command {
     pub program: PathBuf,
     pub args: Vec<String>,
@@ -14,7 +18,8 @@ pub struct Command {
 }
 
 /// What a command sees of the user's environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Environment {
     /// All of it but [`UNSET`], and these: for whatever talks to the network (proxies, mirrors,
     /// certificates are the user's).
@@ -67,11 +72,7 @@ impl Command {
 /// The command in a form that a shell takes.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quote = |word: &str| match shlex::try_quote(word) {
-            Ok(quoted) => quoted.into_owned(),
-            Err(_) => format!("{word:?}"),
-        };
-        write!(f, "cd {} && env", quote(&self.folder.to_string_lossy()))?;
+        write!(f, "(cd {} && env", quote(&self.folder))?;
         let variables = match &self.environment {
             Environment::Users(map) => {
                 for name in UNSET {
@@ -85,12 +86,12 @@ impl fmt::Display for Command {
             }
         };
         for (name, value) in variables {
-            write!(f, " {name}={}", quote(value))?;
+            write!(f, " {name}={}", word(value))?;
         }
-        write!(f, " {}", quote(&self.program.to_string_lossy()))?;
+        write!(f, " {}", quote(&self.program))?;
         for arg in &self.args {
-            write!(f, " {}", quote(arg))?;
+            write!(f, " {}", word(arg))?;
         }
-        Ok(())
+        f.write_str(")")
     }
 }

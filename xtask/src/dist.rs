@@ -10,7 +10,6 @@ use cargo_metadata::{Message, PackageId, TargetKind};
 use crate::arch::{ARCHES, Arch, Endian, Std};
 use crate::bpf;
 use crate::bpf::lock::Lock;
-use crate::cargo_home;
 use crate::config;
 use crate::facts::{Facts, Source};
 use crate::files;
@@ -22,6 +21,7 @@ use crate::pack::{self, Entry};
 use crate::plan::{self, Plan, Product};
 use crate::run::Runner;
 use crate::sysroot::{self, Sysroot};
+use crate::toolchain;
 use crate::verify;
 use crate::zig;
 
@@ -33,10 +33,13 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let source = Source::read(runner, &facts.root)?;
     let plan = plan::dist(facts, source, request)?;
 
+    if request.show.plan {
+        return plan::show(&plan, request.show.json);
+    }
     let _lock = facts.lock(runner)?;
     let staging = Staging::new(&plan.dist)?;
 
-    plan.missing.get(runner, facts)?;
+    toolchain::get(runner, facts, &plan.get)?;
     if let Some((reason, objects)) = &plan.stale {
         runner.say(format!("compiling the BPF objects again: {reason}"));
         bpf::compile::run(runner, objects)?;
@@ -87,7 +90,7 @@ struct Built {
 /// Builds all binaries at once. A target whose binary cannot be built has none in the result.
 fn build(runner: Runner, facts: &Facts, plan: &Plan) -> Result<Built> {
     let build = &plan.build;
-    cargo_home::create(&build.home, &facts.cargo_home, &build.config)?;
+    runner.perform(&build.home)?;
     let mut built = Built::default();
     let mut finished = false;
     let result = runner.lines(&build.command, |line| {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use toml::Table;
 
 use crate::bpf;
@@ -58,7 +59,7 @@ pub struct Rust {
 }
 
 /// The commit that is built.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Source {
     /// None outside git.
     pub commit: Option<String>,
@@ -67,6 +68,7 @@ pub struct Source {
     /// The date of everything in the archives: seconds since 1970.
     pub date: u64,
     /// The files of the workspace that git does not ignore, by their paths in it. None outside git.
+    #[serde(skip)]
     pub files: Option<BTreeSet<String>>,
 }
 
@@ -79,6 +81,7 @@ impl Facts {
             Some(home) => std::path::absolute(home)?,
             None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
         };
+        cargo_home::check_root(&cargo_home)?;
         let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
         let workspace = cargo.workspace(&manifest)?;
         let config = Config::parse(&workspace)?;

@@ -43,7 +43,21 @@ pub enum Verb {
 /// that folder. `bpf.lock` beside it records what the objects were made from. Both belong into source control: with
 /// them, a plain `cargo build` needs no clang.
 #[derive(Debug, Args)]
-pub struct Bpf {}
+pub struct Bpf {
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Flags of verbs that can tell beforehand what they will do.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Show {
+    /// Print what would be done, as a shell script, and do nothing (cargo may download crates, to know them)
+    #[arg(long)]
+    pub plan: bool,
+    /// Print the plan as JSON
+    #[arg(long, requires = "plan")]
+    pub json: bool,
+}
 
 /// Build, check and pack the binaries
 ///
@@ -69,6 +83,8 @@ pub struct Dist {
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
     pub std: Option<Std>,
+    #[command(flatten)]
+    pub show: Show,
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod packages;
 pub mod parallel;
 pub mod plan;
 pub mod run;
+pub mod step;
 pub mod suggest;
 pub mod sysroot;
 pub mod toolchain;
@@ -53,7 +54,7 @@ fn run(flags: &Flags) -> Result<()> {
     let runner = Runner { verbose: flags.common.verbose };
     let facts = Facts::read(runner, &flags.common)?;
     match &flags.verb {
-        Verb::Bpf(_) => bpf::compile::verb(runner, &facts),
+        Verb::Bpf(request) => bpf::compile::verb(runner, &facts, request),
         Verb::Dist(request) => dist::run(runner, &facts, request),
     }
 }

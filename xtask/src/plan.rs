@@ -1,9 +1,12 @@
 //! What `dist` will do, as data: decided before anything is done, and from the facts alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use crate::arch::{Arch, Std};
 use crate::bad_request;
@@ -13,14 +16,15 @@ use crate::command::Command;
 use crate::facts::{Facts, Source};
 use crate::flags;
 use crate::packages::Package;
+use crate::step::Step;
 use crate::sysroot::Sysroot;
-use crate::toolchain::Needs;
+use crate::toolchain::{self, Needs};
 
 /// Everything that one run of `dist` does, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// What is missing and will be got.
-    pub missing: Needs,
+    pub get: toolchain::Plan,
     /// The BPF objects to compile again, and why; none if they are up to date.
     pub stale: Option<(String, bpf::Plan)>,
     pub build: Build,
@@ -32,18 +36,17 @@ pub struct Plan {
 }
 
 /// One cargo build for all targets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Build {
-    /// The CARGO_HOME made for it, and the configuration in there.
-    pub home: PathBuf,
-    pub config: String,
+    /// What makes its CARGO_HOME.
+    pub home: Vec<Step>,
     /// cargo's target folder.
     pub target: PathBuf,
     pub command: Command,
 }
 
 /// One architecture's binary and the archive it goes into.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Product {
     pub arch: &'static Arch,
     pub std: Std,
@@ -51,7 +54,21 @@ pub struct Product {
     pub stem: String,
 }
 
-/// Decides everything.
+/// Everything that one run of `bpf` does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BpfPlan {
+    pub get: toolchain::Plan,
+    pub objects: bpf::Plan,
+}
+
+/// Decides what `bpf` does.
+pub fn bpf(facts: &Facts) -> Result<BpfPlan> {
+    let needs = Needs { zig: true, ..Needs::default() };
+    let objects = bpf::plan(&facts.bpf, &facts.config.bpf, &facts.root, &facts.work, &facts.cache)?;
+    Ok(BpfPlan { get: toolchain::plan(&needs, facts)?, objects })
+}
+
+/// Decides what `dist` does.
 pub fn dist(facts: &Facts, mut source: Source, request: &flags::Dist) -> Result<Plan> {
     let config = &facts.config;
     let mut arches = request.arches.clone();
@@ -96,7 +113,7 @@ pub fn dist(facts: &Facts, mut source: Source, request: &flags::Dist) -> Result<
     }
 
     Ok(Plan {
-        missing: needs.missing(&facts.installed, facts.offline)?,
+        get: toolchain::plan(&needs, facts)?,
         stale,
         build: build(facts, &source, &products, rustflags),
         products,
@@ -126,7 +143,8 @@ fn build(facts: &Facts, source: &Source, products: &[Product], rustflags: Vec<(&
         .arg(target.to_string_lossy())
         .args(["--package", &facts.config.package, "--bin", &facts.config.bin])
         .args(products.iter().flat_map(|product| ["--target", product.arch.triple]));
-    Build { config: cargo_home::with_rustflags(&facts.network_config, rustflags), home, target, command }
+    let config = cargo_home::with_rustflags(&facts.network_config, rustflags);
+    Build { home: cargo_home::steps(&home, &facts.cargo_home, config), target, command }
 }
 
 fn home(facts: &Facts) -> PathBuf {
@@ -135,6 +153,45 @@ fn home(facts: &Facts) -> PathBuf {
 
 fn target(facts: &Facts) -> PathBuf {
     facts.work.join("build")
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get.fmt(f)?;
+        if let Some((reason, objects)) = &self.stale {
+            writeln!(f, "# compile the BPF objects again: {reason}")?;
+            objects.fmt(f)?;
+        }
+        writeln!(f, "# build the binaries")?;
+        for step in &self.build.home {
+            writeln!(f, "{step}")?;
+        }
+        writeln!(f, "{}", self.build.command)?;
+        writeln!(f, "# check them, pack them, and write when all of it is right:")?;
+        for product in &self.products {
+            writeln!(f, "#   {}/{}.tar.gz and its .sha256", self.dist.display(), product.stem)?;
+        }
+        writeln!(f, "#   {}/SHA256SUMS and dist-manifest.json", self.dist.display())
+    }
+}
+
+impl fmt::Display for BpfPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.get, self.objects)
+    }
+}
+
+/// Prints a plan: as a shell script, or as JSON.
+pub fn show<P: fmt::Display + Serialize>(plan: &P, json: bool) -> Result<()> {
+    let text = match json {
+        true => format!("{:#}\n", serde_json::to_value(plan).context("cannot write the plan")?),
+        false => plan.to_string(),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot print the plan"),
+    }
 }
 
 /// What rustc is told for every target: static, at a fixed address (mips crashes as static-pie, and one form is enough),
@@ -229,13 +286,13 @@ mod tests {
 
     fn request(arches: &[&str]) -> flags::Dist {
         let arches = arches.iter().map(|name| <&Arch>::from_str(name).unwrap()).collect();
-        flags::Dist { arches, locked: false, std: None }
+        flags::Dist { arches, locked: false, std: None, show: flags::Show::default() }
     }
 
     #[test]
     fn one_build_makes_all_configured_architectures() {
         let plan = dist(&facts(), source(), &request(&[])).unwrap();
-        assert_eq!(plan.missing, Needs::default());
+        assert_eq!(plan.get, toolchain::Plan::default());
         assert!(plan.stale.is_none());
         let stems: Vec<&str> = plan.products.iter().map(|product| product.stem.as_str()).collect();
         assert_eq!(stems[..2], ["tool-0.3.0-x86_64-unknown-linux-musl", "tool-0.3.0-aarch64-unknown-linux-musl"]);
@@ -266,7 +323,8 @@ mod tests {
     #[test]
     fn the_standard_library_comes_from_where_the_row_says() {
         let plan = dist(&facts(), source(), &request(&["arm64", "s390x"])).unwrap();
-        let config: toml::Table = plan.build.config.parse().unwrap();
+        let Step::Write { text, .. } = &plan.build.home[1] else { panic!("no configuration") };
+        let config: toml::Table = text.parse().unwrap();
         let flags = |triple: &str| config["target"][triple]["rustflags"].to_string();
         assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
         assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/xtask/sysroot-s390x"));
@@ -281,7 +339,7 @@ mod tests {
         let (reason, objects) = plan.stale.unwrap();
         assert_eq!(reason, "kernel/tick.bpf.c changed");
         assert_eq!(objects.jobs.len(), 2);
-        assert!(plan.missing.zig && plan.source.dirty);
+        assert!(plan.get.compiler.is_some() && plan.source.dirty);
         assert_eq!(plan.build.command.environment, {
             let Environment::Only(mut environment) = plan.build.command.environment.clone() else { panic!() };
             environment.insert("DIST_COMMIT".into(), "1a2b-dirty".into());

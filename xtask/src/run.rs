@@ -1,6 +1,7 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
@@ -8,13 +9,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::command::{Command, Environment, UNSET};
 use crate::error::Interrupted;
+use crate::files;
+use crate::hash;
+use crate::step::Step;
 
 /// The signal that told us to stop, or 0.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -62,6 +66,28 @@ impl Runner {
             0 => Ok(()),
             signal => Err(Interrupted(signal).into()),
         }
+    }
+
+    /// Does what a plan says.
+    pub fn perform(self, steps: &[Step]) -> Result<()> {
+        for step in steps {
+            match step {
+                Step::Remove { folder } => files::remove_folder(folder)?,
+                Step::Write { file, text } => files::write(file, text)?,
+                Step::Copy { from, to, sha256 } => {
+                    let bytes = files::read(from)?;
+                    if hash::bytes(&bytes) != *sha256 {
+                        bail!("{} has changed since this run began: run it again", from.display());
+                    }
+                    files::write(to, bytes)?;
+                }
+                Step::Link { file, to } => {
+                    symlink(to, file).with_context(|| format!("cannot create {}", file.display()))?
+                }
+                Step::Run(command) => self.run(command)?,
+            }
+        }
+        Ok(())
     }
 
     /// Runs a command to its end and gives what it printed; its standard error goes into the error if it fails.

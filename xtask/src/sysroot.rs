@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::cache::Cache;
@@ -13,6 +14,7 @@ use crate::facts::{Facts, Rust};
 use crate::files;
 use crate::hash;
 use crate::run::Runner;
+use crate::step::Step;
 use crate::zig;
 
 /// The licence of the C runtime, in a sysroot of our own.
@@ -34,7 +36,7 @@ const STD_FLAGS: [&str; 10] = [
 ];
 
 /// A standard library of our own and the C runtime below it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sysroot {
     pub arch: &'static Arch,
     /// Its name in the cache, which holds the hash of all that goes into it.
@@ -77,102 +79,122 @@ impl Sysroot {
     }
 }
 
-/// Builds the standard library and the C runtime for one architecture.
-pub fn get(runner: Runner, facts: &Facts, sysroot: &Sysroot) -> Result<()> {
-    let arch = sysroot.arch;
-    facts.cache.get(runner, &sysroot.name, |folder| {
-        runner.say(format!(
-            "building the standard library for {arch} (once, a minute or two), into {}",
-            facts.cache.path(&sysroot.name).display()
-        ));
-        let lib = sysroot.lib(folder);
-        let work = folder.join("work");
-        c_runtime(runner, facts, arch, &work, &lib.join("self-contained"))
-            .with_context(|| format!("cannot build the C runtime for {arch}"))?;
-        standard_library(runner, facts, arch, &work, &lib)
-            .with_context(|| format!("cannot build the standard library for {arch}"))?;
-        files::copy(&facts.cache.path(&zig::name()?).join("LICENSE"), &folder.join(RUNTIME_LICENSE))?;
-        files::remove_folder(&work)
-    })?;
-    Ok(())
+/// How a sysroot is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    pub sysroot: Sysroot,
+    /// The C program, and the command that links it: it tells with what.
+    pub runtime: Vec<Step>,
+    pub link: Command,
+    /// What leaves the crates of the standard library in `built`.
+    pub std: Vec<Step>,
+    pub built: PathBuf,
+    /// The licence of the C runtime.
+    pub license: PathBuf,
 }
 
-/// Has zig link an empty program, and keeps what it linked it with.
-fn c_runtime(runner: Runner, facts: &Facts, arch: &Arch, work: &Path, to: &Path) -> Result<()> {
-    files::write(&work.join("empty.c"), "int main(void) { return 0; }\n")?;
-    let cache = |name: &str| work.join(name).to_string_lossy().into_owned();
-    let zig = Command::new(facts.cache.path(&zig::name()?).join("zig"), work)
+pub fn plan(facts: &Facts, sysroot: &Sysroot) -> Result<Plan> {
+    let arch = sysroot.arch;
+    let work = facts.cache.partial(&sysroot.name).join("work");
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let compiler = facts.cache.path(&zig::name()?);
+    let link = Command::new(compiler.join("zig"), &work)
         .only(BTreeMap::new())
-        .env("ZIG_LOCAL_CACHE_DIR", cache("zig-local"))
-        .env("ZIG_GLOBAL_CACHE_DIR", cache("zig-global"))
+        .env("ZIG_LOCAL_CACHE_DIR", text(&work.join("zig-local")))
+        .env("ZIG_GLOBAL_CACHE_DIR", text(&work.join("zig-global")))
         .args(["cc", "-target", arch.zig_target])
         .args(arch.zig_cpu.map(|cpu| format!("-mcpu={cpu}")))
         .args(["-static", "-O2", "-v", "empty.c", "-o", "empty"]);
-    let output = runner.output(&zig)?;
-    let log = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        bail!("zig cannot link an empty program:\n{}", log.trim_end());
-    }
-    let link = log.lines().rfind(|line| line.contains("ld.lld")).context("zig did not say how it links")?;
-    for name in ["crt1.o", "libc.a", "libzigc.a", "libcompiler_rt.a"] {
-        let from = link
-            .split_whitespace()
-            .find(|word| Path::new(word).file_name().is_some_and(|file| file == name))
-            .with_context(|| format!("zig links without {name}"))?;
-        files::copy(&work.join(from), &to.join(name))?;
-    }
-    // std asks for an unwinder, and panic=abort never calls it: an archive without members will do.
-    files::write(&to.join("libunwind.a"), "!<arch>\n")
+    let target = work.join("target");
+    Ok(Plan {
+        sysroot: sysroot.clone(),
+        runtime: vec![write(work.join("empty.c"), "int main(void) { return 0; }\n")],
+        link,
+        std: standard_library(facts, arch, &work, &target),
+        built: target.join(arch.triple).join("release/deps"),
+        license: compiler.join("LICENSE"),
+    })
 }
 
-/// Builds an empty crate with cargo's build-std, and keeps the crates of the standard library.
-fn standard_library(runner: Runner, facts: &Facts, arch: &Arch, work: &Path, to: &Path) -> Result<()> {
+/// Builds an empty crate with cargo's build-std.
+fn standard_library(facts: &Facts, arch: &Arch, work: &Path, target: &Path) -> Vec<Step> {
     let krate = work.join("crate");
-    files::write(
-        &krate.join("Cargo.toml"),
-        "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n",
-    )?;
-    files::write(&krate.join("src/lib.rs"), "#![no_std]\n")?;
-    let manifest = krate.join("Cargo.toml").to_string_lossy().into_owned();
-
+    let manifest = krate.join("Cargo.toml");
+    let home = work.join("cargo-home");
+    let mut steps = vec![
+        write(manifest.clone(), "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n"),
+        write(krate.join("src/lib.rs"), "#![no_std]\n"),
+    ];
+    let manifest = manifest.to_string_lossy();
     if !facts.offline {
         // The few crates that std itself needs, through the user's own proxy and mirror.
         let fetch = Command::new(facts.rust.cargo(), &facts.root)
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTC", facts.rust.rustc().to_string_lossy())
+            .env("CARGO_HOME", facts.cargo_home.to_string_lossy())
             .args(["fetch", "--quiet", "-Zbuild-std=std,panic_abort", "--target", arch.triple])
             .args(["--manifest-path", &manifest]);
-        runner.run(&fetch).context("cannot fetch the crates that the standard library needs")?;
+        steps.push(Step::Run(fetch));
     }
-
-    let target = work.join("target");
-    let home = work.join("cargo-home");
     let remap = |from: PathBuf, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-    let flags = [
+    let flags = vec![
         remap(home.join("registry/src"), "cargo"),
         remap(facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit)),
         "-Ctarget-feature=+crt-static".into(),
     ];
-    let config = cargo_home::with_rustflags(&facts.network_config, [(arch.triple, flags.to_vec())]);
-    cargo_home::create(&home, &facts.cargo_home, &config)?;
+    let config = cargo_home::with_rustflags(&facts.network_config, [(arch.triple, flags)]);
+    steps.extend(cargo_home::steps(&home, &facts.cargo_home, config));
     let build = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(facts.build_environment(&home))
         .env("RUSTC_BOOTSTRAP", "1")
         .args(STD_FLAGS)
         .args(["--offline", "--quiet", "--target", arch.triple, "--manifest-path", &manifest, "--target-dir"])
         .arg(target.to_string_lossy());
-    runner.run(&build)?;
+    steps.push(Step::Run(build));
+    steps
+}
 
-    let built = target.join(arch.triple).join("release/deps");
-    let mut kept = 0;
-    for name in files::list(&built)? {
-        if name.ends_with(".rlib") && !name.starts_with("libempty-") {
-            files::copy(&built.join(&name), &to.join(&name))?;
-            kept += 1;
+fn write(file: PathBuf, text: &str) -> Step {
+    Step::Write { file, text: text.into() }
+}
+
+/// Makes the C runtime and the standard library for one architecture.
+pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
+    let Sysroot { arch, name } = &plan.sysroot;
+    cache.get(runner, name, |folder| {
+        let entry = cache.path(name);
+        runner
+            .say(format!("building the standard library for {arch} (once, a minute or two), into {}", entry.display()));
+        let lib = plan.sysroot.lib(folder);
+        runner.perform(&plan.runtime)?;
+        keep_runtime(runner, &plan.link, &lib.join("self-contained"))
+            .with_context(|| format!("cannot build the C runtime for {arch}"))?;
+        runner.perform(&plan.std).with_context(|| format!("cannot build the standard library for {arch}"))?;
+        let crates = files::list(&plan.built)?;
+        for name in crates.iter().filter(|name| name.ends_with(".rlib") && !name.starts_with("libempty-")) {
+            files::copy(&plan.built.join(name), &lib.join(name))?;
         }
-    }
-    if kept == 0 {
-        bail!("cargo built no crate of the standard library");
-    }
+        files::copy(&plan.license, &folder.join(RUNTIME_LICENSE))?;
+        files::remove_folder(&folder.join("work"))
+    })?;
     Ok(())
+}
+
+/// Has zig link an empty program, and keeps what it linked it with.
+fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
+    let output = runner.output(link)?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("zig cannot link an empty program:\n{}", log.trim_end());
+    }
+    let line = log.lines().rfind(|line| line.contains("ld.lld")).context("zig did not say how it links")?;
+    for name in ["crt1.o", "libc.a", "libzigc.a", "libcompiler_rt.a"] {
+        let from = line
+            .split_whitespace()
+            .find(|word| Path::new(word).file_name().is_some_and(|file| file == name))
+            .with_context(|| format!("zig links without {name}"))?;
+        files::copy(&link.folder.join(from), &to.join(name))?;
+    }
+    // std asks for an unwinder, and panic=abort never calls it: an archive without members will do.
+    files::write(&to.join("libunwind.a"), "!<arch>\n")
 }

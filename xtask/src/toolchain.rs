@@ -1,8 +1,10 @@
 //! What builds need besides cargo and rustc, what of it the machine has, and how to get the rest.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::command::Command;
@@ -86,41 +88,102 @@ impl Needs {
         }
         words
     }
+}
 
-    /// Gets all of it.
-    pub fn get(&self, runner: Runner, facts: &Facts) -> Result<()> {
-        if !self.std.is_empty() {
-            rustup(runner, facts, "target", &self.std)?;
+/// How what is missing is got.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    pub rustup: Vec<Rustup>,
+    pub compiler: Option<zig::Plan>,
+    pub sysroots: Vec<sysroot::Plan>,
+}
+
+/// Something that belongs to the pinned toolchain: in the workspace, rustup's active toolchain is that one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rustup {
+    pub what: Vec<String>,
+    pub command: Command,
+}
+
+/// Plans to get what is missing.
+pub fn plan(needs: &Needs, facts: &Facts) -> Result<Plan> {
+    let missing = needs.missing(&facts.installed, facts.offline)?;
+    let rustup = |kind: &str, what: &[&str]| Rustup {
+        what: what.iter().map(ToString::to_string).collect(),
+        command: Command::new("rustup", &facts.root).args([kind, "add"]).args(what.iter().copied()),
+    };
+    let mut plan = Plan::default();
+    if !missing.std.is_empty() {
+        plan.rustup.push(rustup("target", &missing.std));
+    }
+    if missing.rust_src {
+        plan.rustup.push(rustup("component", &[RUST_SRC]));
+    }
+    if missing.zig {
+        plan.compiler = Some(zig::plan(facts)?);
+    }
+    for sysroot in &missing.sysroots {
+        plan.sysroots.push(sysroot::plan(facts, sysroot)?);
+    }
+    Ok(plan)
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for rustup in &self.rustup {
+            writeln!(f, "# get {}\n{}", rustup.what.join(", "), rustup.command)?;
         }
-        if self.rust_src {
-            rustup(runner, facts, "component", &[RUST_SRC])?;
+        if let Some(compiler) = &self.compiler {
+            writeln!(f, "# get the compiler")?;
+            for step in &compiler.steps {
+                writeln!(f, "{step}")?;
+            }
+            writeln!(f, "# unpack what is needed of it to {} in the cache", compiler.name)?;
         }
-        if self.zig {
-            zig::get(runner, facts)?;
-        }
-        let made = parallel::map(&self.sysroots, |sysroot| sysroot::get(runner, facts, sysroot));
-        runner.check_interrupted()?;
-        let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
-        if !failures.is_empty() {
-            bail!("{}", failures.join("\n"));
+        for plan in &self.sysroots {
+            writeln!(f, "# build the C runtime and the standard library for {}", plan.sysroot.arch)?;
+            for step in &plan.runtime {
+                writeln!(f, "{step}")?;
+            }
+            writeln!(f, "{}\n# keep what it links with", plan.link)?;
+            for step in &plan.std {
+                writeln!(f, "{step}")?;
+            }
+            writeln!(f, "# keep the crates as {} in the cache", plan.sysroot.name)?;
         }
         Ok(())
     }
 }
 
-/// Asks rustup for something that belongs to the pinned toolchain: in the workspace, rustup's active toolchain is that one.
-fn rustup(runner: Runner, facts: &Facts, kind: &str, what: &[&str]) -> Result<()> {
+/// Gets everything that the plan says.
+pub fn get(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
+    for rustup in &plan.rustup {
+        ask_rustup(runner, facts, rustup)?;
+    }
+    if let Some(compiler) = &plan.compiler {
+        zig::get(runner, &facts.cache, compiler)?;
+    }
+    let made = parallel::map(&plan.sysroots, |sysroot| sysroot::get(runner, &facts.cache, sysroot));
+    runner.check_interrupted()?;
+    let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    if !failures.is_empty() {
+        bail!("{}", failures.join("\n"));
+    }
+    Ok(())
+}
+
+fn ask_rustup(runner: Runner, facts: &Facts, rustup: &Rustup) -> Result<()> {
     // One at a time: two rustups at once trip over each other's downloads.
     let _lock = facts.cache.lock(runner, "rustup.lock")?;
-    let words = what.join(", ");
+    let what = rustup.what.join(", ");
     let sysroot = facts.rust.sysroot.display();
-    runner.say(format!("fetching {words} with rustup, into {sysroot}"));
+    runner.say(format!("fetching {what} with rustup, into {sysroot}"));
     runner
-        .run(&Command::new("rustup", &facts.root).args([kind, "add"]).args(what.iter().copied()))
-        .with_context(|| format!("cannot get {words} with rustup (see its message above, if it is there)"))?;
+        .run(&rustup.command)
+        .with_context(|| format!("cannot get {what} with rustup (see its message above, if it is there)"))?;
     let installed = Installed::find(&facts.rust, &facts.cache)?;
-    if !what.iter().all(|thing| installed.std.contains(*thing) || (*thing == RUST_SRC && installed.rust_src)) {
-        bail!("rustup got {words}, but not for the Rust in {sysroot}, which is in use: put rustup's first on PATH");
+    if !rustup.what.iter().all(|name| installed.std.contains(name) || (name == RUST_SRC && installed.rust_src)) {
+        bail!("rustup got {what}, but not for the Rust in {sysroot}, which is in use: put rustup's first on PATH");
     }
     Ok(())
 }

@@ -3,15 +3,18 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
 
+use crate::cache::Cache;
 use crate::command::Command;
 use crate::facts::Facts;
 use crate::files;
 use crate::hash;
 use crate::run::Runner;
+use crate::step::Step;
 
 /// The package that carries the pinned clang, from the Python package index.
 pub const PACKAGE: &str = "ziglang==0.17.1";
@@ -63,38 +66,54 @@ pub fn name() -> Result<String> {
     Ok(format!("{}-{}", PACKAGE.replace("==", "-"), &wheel_hash()?[..16]))
 }
 
-/// Downloads the pinned compiler and unpacks what is needed of it.
-pub fn get(runner: Runner, facts: &Facts) -> Result<()> {
-    let expected = wheel_hash()?;
+/// How the compiler is got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Its name in the cache.
+    pub name: String,
+    /// What leaves one wheel in `download`.
+    pub steps: Vec<Step>,
+    pub download: PathBuf,
+    /// The hash that the wheel must have.
+    pub sha256: String,
+}
+
+pub fn plan(facts: &Facts) -> Result<Plan> {
     let name = name()?;
-    facts.cache.get(runner, &name, |folder| {
-        runner.say(format!("fetching {PACKAGE} (100 MB) with pip, into {}", facts.cache.path(&name).display()));
-        let requirements = folder.join("requirements.txt");
-        let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
-        files::write(&requirements, format!("{PACKAGE}{hashes}\n"))?;
-        let download = folder.join("download");
-        let pip = Command::new("python3", &facts.root)
-            .args(["-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:"])
-            .args(["--disable-pip-version-check", "--no-input", "--dest"])
-            .arg(download.to_string_lossy())
-            .arg("--requirement")
-            .arg(requirements.to_string_lossy());
-        runner.run(&pip).context(
+    let partial = facts.cache.partial(&name);
+    let requirements = partial.join("requirements.txt");
+    let download = partial.join("download");
+    let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
+    let pip = Command::new("python3", &facts.root)
+        .args(["-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:"])
+        .args(["--disable-pip-version-check", "--no-input", "--dest"])
+        .arg(download.to_string_lossy())
+        .arg("--requirement")
+        .arg(requirements.to_string_lossy());
+    let steps = vec![Step::Write { file: requirements, text: format!("{PACKAGE}{hashes}\n") }, Step::Run(pip)];
+    Ok(Plan { name, steps, download, sha256: wheel_hash()?.into() })
+}
+
+/// Downloads the pinned compiler and unpacks what is needed of it.
+pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
+    cache.get(runner, &plan.name, |folder| {
+        runner.say(format!("fetching {PACKAGE} (100 MB) with pip, into {}", cache.path(&plan.name).display()));
+        runner.perform(&plan.steps).context(
             "cannot get the compiler with pip: see its message above; are python3, pip (Debian: apt install python3-pip) \
              and the network there?",
         )?;
-        let wheel = files::list(&download)?.pop().context("pip downloaded nothing, yet reported success")?;
-        let wheel = download.join(wheel);
+        let wheel = files::list(&plan.download)?.pop().context("pip downloaded nothing, yet reported success")?;
+        let wheel = plan.download.join(wheel);
         let actual = hash::file(&wheel)?;
-        if actual != expected {
+        if actual != plan.sha256 {
             bail!(
-                "pip downloaded {} with sha256 {actual}, which is not the one pinned for this machine ({expected})",
-                wheel.display()
+                "pip downloaded {} with sha256 {actual}, which is not the one pinned for this machine ({})",
+                wheel.display(),
+                plan.sha256
             );
         }
         unpack(runner, &wheel, folder)?;
-        fs::remove_file(&requirements)?;
-        files::remove_folder(&download)
+        files::remove_folder(&plan.download)
     })?;
     Ok(())
 }

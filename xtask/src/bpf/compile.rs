@@ -8,21 +8,25 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::bpf::lock::Lock;
 use crate::bpf::object::Object;
-use crate::bpf::{self, Copy, Job, Plan};
+use crate::bpf::{Job, Plan};
 use crate::facts::Facts;
 use crate::files;
+use crate::flags;
 use crate::hash;
 use crate::parallel;
+use crate::plan;
 use crate::run::{self, Runner};
-use crate::toolchain::Needs;
+use crate::toolchain;
 
 /// Runs the verb `bpf`.
-pub fn verb(runner: Runner, facts: &Facts) -> Result<()> {
-    let needs = Needs { zig: true, ..Needs::default() };
-    needs.missing(&facts.installed, facts.offline)?.get(runner, facts)?;
+pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
+    let plan = plan::bpf(facts)?;
+    if request.show.plan {
+        return plan::show(&plan, request.show.json);
+    }
     let _lock = facts.lock(runner)?;
-    let plan = bpf::plan(&facts.bpf, &facts.config.bpf, &facts.root, &facts.work, &facts.cache)?;
-    for (name, object) in run(runner, &plan)? {
+    toolchain::get(runner, facts, &plan.get)?;
+    for (name, object) in run(runner, &plan.objects)? {
         let programs = object.programs.join(", ");
         runner.say(format!("{}/objects/{name}  {} bytes: {programs}", facts.config.bpf.folder, object.bytes.len()));
     }
@@ -31,7 +35,7 @@ pub fn verb(runner: Runner, facts: &Facts) -> Result<()> {
 
 /// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
 pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
-    stage(plan)?;
+    runner.perform(&plan.stage)?;
     let results = parallel::map(&plan.jobs, |job| compile(runner, job));
     runner.check_interrupted()?;
 
@@ -57,20 +61,6 @@ pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
 
 fn after_name(failure: &str) -> &str {
     failure.split_once(": ").map_or(failure, |(_, rest)| rest)
-}
-
-/// Gives the compiler a folder with the sources and libbpf's headers, and nothing else.
-fn stage(plan: &Plan) -> Result<()> {
-    files::remove_folder(&plan.stage)?;
-    for Copy { from, name, sha256 } in &plan.copies {
-        let bytes = files::read(from)?;
-        // The lock file will say that the objects are made from what was read at first.
-        if hash::bytes(&bytes) != *sha256 {
-            bail!("{} has changed since this run began: run it again", from.display());
-        }
-        files::write(&plan.stage.join(name), bytes)?;
-    }
-    Ok(())
 }
 
 fn compile(runner: Runner, job: &Job) -> Result<Object> {

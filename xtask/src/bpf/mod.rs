@@ -5,9 +5,11 @@ pub mod lock;
 pub mod object;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 use crate::arch::Endian;
 use crate::bad_request;
@@ -17,6 +19,7 @@ use crate::config::Bpf;
 use crate::files;
 use crate::hash;
 use crate::packages::Package;
+use crate::step::Step;
 use crate::zig;
 use lock::Lock;
 
@@ -114,30 +117,19 @@ impl Inputs {
 }
 
 /// What will be compiled, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// The BPF folder.
     pub folder: PathBuf,
-    /// A folder that holds nothing but what the compiler may see; commands run in it.
-    pub stage: PathBuf,
-    pub copies: Vec<Copy>,
+    /// What makes a folder that holds nothing but what the compiler may see. Commands run in it.
+    pub stage: Vec<Step>,
     pub jobs: Vec<Job>,
     /// The lines of the lock file that tell the inputs.
     pub inputs: BTreeSet<String>,
 }
 
-/// A file that the compiler may see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copy {
-    pub from: PathBuf,
-    /// Its path in [`Plan::stage`].
-    pub name: String,
-    /// What it held when the plan was made.
-    pub sha256: String,
-}
-
 /// One object to compile. The command prints it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Job {
     /// The source, as the user knows it: relative to the workspace.
     pub source: String,
@@ -150,14 +142,15 @@ pub struct Job {
 pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache) -> Result<Plan> {
     let folder = root.join(&bpf.folder);
     let stage = work.join("bpf");
-    let copy = |folder: &Path, to: &str, (name, sha256): (&String, &String)| Copy {
+    let copy = |folder: &Path, to: &str, (name, sha256): (&String, &String)| Step::Copy {
         from: folder.join(name),
-        name: format!("{to}/{name}"),
+        to: stage.join(to).join(name),
         sha256: sha256.clone(),
     };
-    let mut copies: Vec<Copy> = inputs.sources.iter().map(|source| copy(&folder, &bpf.folder, source)).collect();
+    let mut steps = vec![Step::Remove { folder: stage.clone() }];
+    steps.extend(inputs.sources.iter().map(|source| copy(&folder, &bpf.folder, source)));
     if let Some(headers) = &inputs.libbpf_folder {
-        copies.extend(inputs.libbpf.iter().map(|header| copy(headers, "libbpf/bpf", header)));
+        steps.extend(inputs.libbpf.iter().map(|header| copy(headers, "libbpf/bpf", header)));
     }
     let compiler = cache.path(&zig::name()?);
     let jobs = inputs
@@ -178,7 +171,19 @@ pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache)
             Job { source, endian, object, command }
         })
         .collect();
-    Ok(Plan { folder, stage, copies, jobs, inputs: inputs.lines(bpf) })
+    Ok(Plan { folder, stage: steps, jobs, inputs: inputs.lines(bpf) })
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.stage {
+            writeln!(f, "{step}")?;
+        }
+        for job in &self.jobs {
+            writeln!(f, "{} >{}.compiled", job.command, job.object)?;
+        }
+        writeln!(f, "# drop debug information, check, and write to {}/objects", self.folder.display())
+    }
 }
 
 /// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not tell a path.

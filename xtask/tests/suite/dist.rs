@@ -299,19 +299,24 @@ fn a_second_run_in_the_same_workspace_waits_for_the_first() {
 }
 
 #[test]
-fn a_crate_from_elsewhere_leaves_no_path_and_the_same_bytes() {
-    let with_dependency = |name: &str, folder: &str| {
+fn a_vendored_crate_gives_the_same_bytes_wherever_it_lies_and_leaves_no_path() {
+    const CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+    let with_vendored = |name: &str, folder: &str| {
         let workspace = Workspace::usual(name);
         let manifest = workspace.read("tool/Cargo.toml");
         let main = workspace.read("tool/main.rs");
-        let lock = workspace.read("Cargo.lock");
         let workspace = workspace
+            .write(&format!("../{folder}/dep/Cargo.toml"), "[package]\nname = \"dep\"\nversion = \"0.1.0\"\n")
+            .write(&format!("../{folder}/dep/src/lib.rs"), "pub fn f(x: &[u8], i: usize) -> u8 { x[i] }\n")
             .write(
-                &format!("../{folder}/Cargo.toml"),
-                "[package]\nname = \"dep\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+                &format!("../{folder}/dep/.cargo-checksum.json"),
+                &format!("{{\"files\":{{}},\"package\":\"{CHECKSUM}\"}}"),
             )
-            .write(&format!("../{folder}/src/lib.rs"), "pub fn f(x: &[u8], i: usize) -> u8 { x[i] }\n")
-            .write("tool/Cargo.toml", &format!("{manifest}\n[dependencies]\ndep = {{ path = \"../../{folder}\" }}\n"))
+            .write(
+                ".cargo/config.toml",
+                &format!("[source.crates-io]\nreplace-with = 'v'\n[source.v]\ndirectory = '../{folder}'\n"),
+            )
+            .write("tool/Cargo.toml", &format!("{manifest}\n[dependencies]\ndep = \"0.1.0\"\n"))
             .write(
                 "tool/main.rs",
                 &main.replace("fn main() {", "fn main() { dep::f(&OBJECT, std::env::args().count());"),
@@ -319,15 +324,15 @@ fn a_crate_from_elsewhere_leaves_no_path_and_the_same_bytes() {
             .write(
                 "Cargo.lock",
                 &format!(
-                    "version = 4\n\n[[package]]\nname = \"dep\"\nversion = \"0.1.0\"\n{}",
-                    &lock["version = 4\n".len()..]
-                        .replace("version = \"0.3.0\"", "version = \"0.3.0\"\ndependencies = [\n \"dep\",\n]")
+                    "version = 4\n\n[[package]]\nname = \"dep\"\nversion = \"0.1.0\"\n\
+                     source = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{CHECKSUM}\"\n\n\
+                     [[package]]\nname = \"tool\"\nversion = \"0.3.0\"\ndependencies = [\n \"dep\",\n]\n"
                 ),
             );
         workspace.xtask("dist --arch amd64").succeeds();
         sha256(&workspace, ARCHIVE)
     };
-    assert_eq!(with_dependency("here", "dep"), with_dependency("there", "vendored/crates/dep"));
+    assert_eq!(with_vendored("here", "vendor"), with_vendored("there", "a folder/of crates"));
 }
 
 /// Makes the workspace a git repository with one commit.

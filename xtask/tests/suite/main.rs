@@ -6,5 +6,6 @@ mod dist;
 mod exectrace;
 mod fetching;
 mod guard;
+mod plan;
 mod support;
 mod tidy;

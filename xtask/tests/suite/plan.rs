@@ -1,0 +1,57 @@
+//! `--plan`: what is printed is what would run.
+
+use serde_json::Value;
+
+use super::support::Workspace;
+
+#[test]
+fn the_printed_commands_give_the_same_binary() {
+    let workspace = Workspace::usual("plan");
+    workspace.xtask("dist --arch amd64").succeeds();
+    let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
+    std::fs::remove_dir_all(workspace.path("target/dist/build")).unwrap();
+
+    workspace.shell("$XTASK dist --arch amd64 --plan >plan.sh && sh -e plan.sh").succeeds();
+    let binary = workspace.path("target/dist/build/x86_64-unknown-linux-musl/release/probe");
+    assert_eq!(manifest["artifacts"][0]["binary"]["sha256"], xtask::hash::file(&binary).unwrap());
+}
+
+#[test]
+fn the_printed_commands_compile_the_same_object() {
+    let workspace = Workspace::usual("plan-bpf");
+    workspace.shell("$XTASK bpf --plan >plan.sh && sh -e plan.sh").succeeds();
+    let compiled = std::fs::read(workspace.path("tick_bpfel.o.compiled")).unwrap();
+    let object = xtask::bpf::object::Object::new(&compiled, xtask::arch::Endian::Little).unwrap();
+    workspace.xtask("bpf").succeeds();
+    assert!(std::fs::read(workspace.path("kernel/objects/tick_bpfel.o")).unwrap() == object.bytes);
+}
+
+#[test]
+fn a_plan_does_nothing_and_tells_all_of_it() {
+    let workspace = Workspace::usual("plan-only");
+    let cache = workspace.path("cache").to_str().unwrap().to_owned();
+    let workspace = workspace.env("XTASK_CACHE", &cache);
+    workspace
+        .xtask("dist --arch mips --plan")
+        .succeeds()
+        .says("-m pip download --require-hashes")
+        .says("# build the C runtime and the standard library for mips")
+        .says("# compile the BPF objects again: there is no kernel/bpf.lock")
+        .says("dist/tool-0.3.0-mips-unknown-linux-musl.tar.gz");
+    for untouched in ["cache", "dist", "kernel/objects"] {
+        assert!(!workspace.path(untouched).exists(), "{untouched}");
+    }
+}
+
+#[test]
+fn a_plan_in_json_has_the_commands_too() {
+    let workspace = Workspace::usual("plan-json");
+    let text = workspace.xtask("dist --arch amd64 --arch s390x --plan --json").succeeds().text();
+    let plan: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(plan["products"][1]["arch"], "s390x");
+    let args = plan["build"]["command"]["args"].as_array().unwrap();
+    assert!(args.contains(&Value::from("s390x-unknown-linux-musl")));
+    assert!(plan["build"]["command"]["environment"]["only"]["CARGO_HOME"].is_string());
+
+    workspace.xtask("dist --json").ends_with(2).says("--plan");
+}
