@@ -396,8 +396,9 @@ impl Drop for Staging {
 fn report(runner: Runner, plan: &Plan, manifest: &Manifest) {
     let here = std::env::current_dir().unwrap_or_default();
     let dist = plan.dist.strip_prefix(here).unwrap_or(&plan.dist).display();
-    for artifact in &manifest.artifacts {
-        if plan.products.iter().any(|product| product.arch.triple == artifact.triple) {
+    for product in &plan.products {
+        let made = |artifact: &&Artifact| artifact.triple == product.arch.triple;
+        if let Some(artifact) = manifest.artifacts.iter().find(made) {
             let kilobytes = artifact.size.div_ceil(1000);
             let short = &artifact.sha256[..12];
             runner.say(format!("{:8} {dist}/{}  {kilobytes} kB, sha256 {short}", artifact.arch, artifact.file));
