@@ -41,7 +41,8 @@ impl Cache {
 
     /// The names of what is there.
     pub fn entries(&self) -> Result<BTreeSet<String>> {
-        Ok(files::list(&self.folder)?.into_iter().collect())
+        let names = files::list(&self.folder).context("the cache (XTASK_CACHE) is of no use")?;
+        Ok(names.into_iter().collect())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -232,7 +232,8 @@ impl Packer<'_> {
         let sysroot = Sysroot::new(product.arch, &self.facts.rust).name;
         let runtime = self.facts.cache.path(&sysroot).join(sysroot::RUNTIME_LICENSE);
         let runtime = (product.std == Std::Source).then_some(runtime.as_path());
-        let text = licenses::compose(&self.facts.packages, linked, &self.facts.rust, runtime)?.into_bytes();
+        let libbpf = self.facts.bpf.libbpf_folder.as_deref();
+        let text = licenses::compose(&self.facts.packages, linked, &self.facts.rust, runtime, libbpf)?.into_bytes();
         self.licenses.insert(key, text.clone());
         Ok(text)
     }
@@ -402,6 +403,15 @@ fn report(runner: Runner, plan: &Plan, manifest: &Manifest) {
             let kilobytes = artifact.size.div_ceil(1000);
             let short = &artifact.sha256[..12];
             runner.say(format!("{:8} {dist}/{}  {kilobytes} kB, sha256 {short}", artifact.arch, artifact.file));
+        }
+    }
+    for arch in &ARCHES {
+        let file = format!("{}-{}-{}.tar.gz", manifest.origin.name, manifest.origin.version, arch.triple);
+        if plan.dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file) {
+            runner.say(format!(
+                "{dist}/{file} is from another commit, toolchain or state of the work tree, and so not in {MANIFEST}: \
+                 build it again, or delete it"
+            ));
         }
     }
     let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };

@@ -18,7 +18,7 @@ impl fmt::Display for Request {
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted; what was in dist/ before is untouched")
+        f.write_str("interrupted; nothing that was there before is changed")
     }
 }
 

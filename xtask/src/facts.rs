@@ -65,6 +65,8 @@ pub struct Source {
     pub commit: Option<String>,
     /// Whether the work tree differs from the commit.
     pub dirty: bool,
+    /// Whether a Cargo.lock does: cargo itself brings it up to date when it starts this tool.
+    pub lock_changed: bool,
     /// The date of everything in the archives: seconds since 1970.
     pub date: u64,
     /// The files of the workspace that git does not ignore, by their paths in it. None outside git.
@@ -205,7 +207,7 @@ impl Source {
         };
         if !files.contains("Cargo.toml") {
             return match epoch {
-                Some(date) => Ok(Source { commit: None, dirty: false, date, files: None }),
+                Some(date) => Ok(Source { commit: None, dirty: false, lock_changed: false, date, files: None }),
                 None => bad_request!(
                     "{} is not in a git repository, so the files in the archives have no date: \
                      set SOURCE_DATE_EPOCH to seconds since 1970",
@@ -217,9 +219,11 @@ impl Source {
         let (commit, date) = head.trim_end().split_once(' ').context("git did not tell the commit")?;
         // Not as the user has configured it: what is not committed must be seen.
         let status = ["status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none"];
+        let status = git(&status)?;
         Ok(Source {
             commit: Some(commit.into()),
-            dirty: !git(&status)?.is_empty(),
+            dirty: !status.is_empty(),
+            lock_changed: status.lines().any(|line| line.ends_with("Cargo.lock")),
             date: match epoch {
                 Some(date) => date,
                 None => date.parse().context("git did not tell the date of the commit")?,
@@ -251,6 +255,9 @@ fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
 
 fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
+        if !path.exists() {
+            bad_request!("--manifest-path names {}, which is not there", path.display());
+        }
         if !path.ends_with("Cargo.toml") || !path.is_file() {
             bad_request!("--manifest-path names {}, where the path of a Cargo.toml is wanted", path.display());
         }

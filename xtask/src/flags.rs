@@ -51,7 +51,8 @@ pub struct Bpf {
 /// Flags of verbs that can tell beforehand what they will do.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Show {
-    /// Print what would be done, as a shell script, and do nothing (cargo may download crates, to know them)
+    /// Print what would be done, as a shell script in which this tool's own work is told in comments, and do nothing (but
+    /// that cargo may download crates, to know them)
     #[arg(long)]
     pub plan: bool,
     /// Print the plan as JSON
@@ -74,7 +75,7 @@ pub struct Show {
   cargo xtask dist --arch amd64 --arch s390x    two of them, in one build")]
 pub struct Dist {
     /// The architecture to build for, by Go's or Rust's name for it; may be repeated [default: all configured]
-    #[arg(long = "arch", value_name = "ARCH", value_parser = str::parse::<&'static Arch>)]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = str::parse::<&'static Arch>)]
     pub arches: Vec<&'static Arch>,
     /// Refuse BPF objects that do not match their sources, instead of compiling them again
     #[arg(long)]

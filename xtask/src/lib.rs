@@ -34,6 +34,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use error::Interrupted;
 use facts::Facts;
 use flags::{Flags, Verb};
 use run::Runner;
@@ -43,7 +44,11 @@ pub fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            // What was under way when a signal came did not fail.
+            let _ = match error.downcast_ref::<Interrupted>() {
+                Some(interrupted) => writeln!(io::stderr(), "{interrupted}"),
+                None => writeln!(io::stderr(), "error: {error:#}"),
+            };
             ExitCode::from(error::exit_code(&error))
         }
     }

@@ -24,12 +24,13 @@ type Texts = BTreeMap<String, BTreeSet<String>>;
 /// Writes the text: first who is in there under which licence, then each licence once.
 ///
 /// `linked` are the packages cargo compiled for the target, as it told itself, and `runtime_license` the licence of a C
-/// runtime that came from zig.
+/// runtime that came from zig. `libbpf` is the folder of the headers that BPF objects are compiled with.
 pub fn compose(
     packages: &[Package],
     linked: &BTreeSet<PackageId>,
     rust: &Rust,
     runtime_license: Option<&Path>,
+    libbpf: Option<&Path>,
 ) -> Result<String> {
     let mut names = BTreeSet::new();
     let mut texts = Texts::new();
@@ -56,6 +57,12 @@ pub fn compose(
     if let Some(file) = runtime_license {
         names.insert("compiler-rt and parts of libc from zig: MIT (https://ziglang.org)".into());
         add(&mut texts, file, "compiler-rt and parts of libc from zig")?;
+    }
+
+    if let Some(headers) = libbpf {
+        // Offered under LGPL-2.1 or BSD-2-Clause; what is taken of it is inlined in the objects.
+        names.insert("libbpf, its headers for BPF programs: BSD-2-Clause (https://github.com/libbpf/libbpf)".into());
+        add(&mut texts, &headers.with_file_name("LICENSE.BSD-2-Clause"), "libbpf, its headers for BPF programs")?;
     }
 
     let mut out = String::from("This program contains the following works of others.\n\n");

@@ -78,6 +78,9 @@ pub fn dist(facts: &Facts, mut source: Source, request: &flags::Dist) -> Result<
     let mut seen = BTreeSet::new();
     arches.retain(|arch| seen.insert(arch.name));
 
+    if request.locked && source.lock_changed {
+        bail!("--locked, but Cargo.lock is not as it was committed: commit it");
+    }
     let mut products = Vec::new();
     let mut needs = Needs::default();
     let mut rustflags = Vec::new();
@@ -181,11 +184,17 @@ impl fmt::Display for BpfPlan {
     }
 }
 
+/// How a printed plan begins.
+const SCRIPT_HEAD: &str = "\
+#!/bin/sh -e
+# What this tool does itself, and no command, stands here as a comment: unpacking, checking, packing.
+";
+
 /// Prints a plan: as a shell script, or as JSON.
 pub fn show<P: fmt::Display + Serialize>(plan: &P, json: bool) -> Result<()> {
     let text = match json {
         true => format!("{:#}\n", serde_json::to_value(plan).context("cannot write the plan")?),
-        false => plan.to_string(),
+        false => format!("{SCRIPT_HEAD}{plan}"),
     };
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read it has had enough.
@@ -281,7 +290,7 @@ mod tests {
     }
 
     fn source() -> Source {
-        Source { commit: Some("1a2b".into()), dirty: false, date: 7, files: None }
+        Source { commit: Some("1a2b".into()), dirty: false, lock_changed: false, date: 7, files: None }
     }
 
     fn request(arches: &[&str]) -> flags::Dist {
@@ -329,6 +338,15 @@ mod tests {
         assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
         assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/xtask/sysroot-s390x"));
         assert!(flags("s390x-unknown-linux-musl").contains("--remap-path-prefix=/home/ann/tool=workspace"));
+    }
+
+    #[test]
+    fn a_lock_file_of_cargo_that_is_not_committed_is_refused_with_locked() {
+        let changed = Source { lock_changed: true, dirty: true, ..source() };
+        assert!(dist(&facts(), changed.clone(), &request(&["arm64"])).is_ok());
+        let locked = flags::Dist { locked: true, ..request(&["arm64"]) };
+        let error = dist(&facts(), changed, &locked).unwrap_err().to_string();
+        assert_eq!(error, "--locked, but Cargo.lock is not as it was committed: commit it");
     }
 
     #[test]

@@ -26,9 +26,16 @@ pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
     }
     let _lock = facts.lock(runner)?;
     toolchain::get(runner, facts, &plan.get)?;
+    let before = &facts.bpf.objects;
     for (name, object) in run(runner, &plan.objects)? {
-        let programs = object.programs.join(", ");
-        runner.say(format!("{}/objects/{name}  {} bytes: {programs}", facts.config.bpf.folder, object.bytes.len()));
+        let changed = before.get(&name).is_none_or(|sha256| *sha256 != hash::bytes(&object.bytes));
+        runner.say(format!(
+            "{}/objects/{name}  {} bytes, {}: {}",
+            facts.config.bpf.folder,
+            object.bytes.len(),
+            if changed { "changed" } else { "as before" },
+            object.programs.join(", ")
+        ));
     }
     Ok(())
 }

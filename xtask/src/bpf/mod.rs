@@ -19,7 +19,7 @@ use crate::config::Bpf;
 use crate::files;
 use crate::hash;
 use crate::packages::Package;
-use crate::step::Step;
+use crate::step::{Step, quote};
 use crate::zig;
 use lock::Lock;
 
@@ -180,7 +180,7 @@ impl fmt::Display for Plan {
             writeln!(f, "{step}")?;
         }
         for job in &self.jobs {
-            writeln!(f, "{} >{}.compiled", job.command, job.object)?;
+            writeln!(f, "{} >{}", job.command, quote(&job.command.folder.join(&job.object)))?;
         }
         writeln!(f, "# drop debug information, check, and write to {}/objects", self.folder.display())
     }

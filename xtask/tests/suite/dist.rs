@@ -111,9 +111,13 @@ fn two_runs_leave_checksums_and_manifest_of_both() {
 
     // One that is not what the manifest says any more is not vouched for.
     fs::write(workspace.path("dist/tool-0.3.0-aarch64-unknown-linux-musl.tar.gz"), "altered").unwrap();
-    workspace.xtask("dist --arch amd64").succeeds();
+    workspace
+        .xtask("dist --arch amd64")
+        .succeeds()
+        .says("dist/tool-0.3.0-aarch64-unknown-linux-musl.tar.gz is from another commit");
     let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
     assert_eq!(manifest["artifacts"].as_array().unwrap().len(), 1);
+    assert_eq!(workspace.read("dist/SHA256SUMS").lines().count(), 1);
 }
 
 #[test]

@@ -80,9 +80,17 @@ impl Workspace {
     /// so that cargo need not build them again the next time. It lies in a folder that git ignores, and so outside of git.
     pub fn copy_of_our_own(name: &str) -> Workspace {
         let root = &Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        for path in
-            ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "README.md", "CHANGELOG.md", "app", "bpf", "xtask"]
-        {
+        for path in [
+            "Cargo.toml",
+            "Cargo.lock",
+            "rust-toolchain.toml",
+            "README.md",
+            "CHANGELOG.md",
+            "app",
+            "bpf",
+            "docs",
+            "xtask",
+        ] {
             copy_changed(&own_root().join(path), &root.join(path));
         }
         for name in list(&own_root()).iter().filter(|name| name.starts_with("LICENSE")) {
