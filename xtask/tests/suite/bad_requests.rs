@@ -129,11 +129,10 @@ fn a_date_that_is_no_number_is_refused() {
 }
 
 #[test]
-fn a_manifest_that_is_not_there_is_refused() {
-    Workspace::usual("manifest")
-        .xtask("dist --manifest-path nowhere/Cargo.toml")
-        .ends_with(2)
-        .says("where the path of a Cargo.toml is wanted");
+fn a_manifest_that_is_not_there_or_is_none_is_refused() {
+    let workspace = Workspace::usual("manifest");
+    workspace.xtask("dist --manifest-path nowhere/Cargo.toml").ends_with(2).says("which is not there");
+    workspace.xtask("dist --manifest-path README.md").ends_with(2).says("where the path of a Cargo.toml is wanted");
 }
 
 #[test]
