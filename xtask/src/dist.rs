@@ -363,7 +363,7 @@ impl Staging {
             manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
         // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
         for arch in &ARCHES {
-            let file = format!("{}-{}-{}.tar.gz", manifest.origin.name, manifest.origin.version, arch.triple);
+            let file = manifest.origin.archive(arch);
             if let Ok(sha256) = hash::file(&self.dist.join(&file)) {
                 let line = fs::read_to_string(self.dist.join(format!("{file}.sha256"))).unwrap_or_default();
                 if !checksums.contains_key(&file) && line == manifest::checksum_line(&sha256, &file) {
@@ -406,7 +406,7 @@ fn report(runner: Runner, plan: &Plan, manifest: &Manifest) {
         }
     }
     for arch in &ARCHES {
-        let file = format!("{}-{}-{}.tar.gz", manifest.origin.name, manifest.origin.version, arch.triple);
+        let file = manifest.origin.archive(arch);
         if plan.dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file) {
             runner.say(format!(
                 "{dist}/{file} is from another commit, toolchain or state of the work tree, and so not in {MANIFEST}: \

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
+
 /// The manifest. In the file, keys are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -78,6 +80,13 @@ pub struct Binary {
     /// Bytes.
     pub size: usize,
     pub sha256: String,
+}
+
+impl Origin {
+    /// What the archive for an architecture is called.
+    pub fn archive(&self, arch: &Arch) -> String {
+        format!("{}-{}-{}.tar.gz", self.name, self.version, arch.triple)
+    }
 }
 
 impl Manifest {
