@@ -8,6 +8,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::support::{Run, Workspace, can_mount};
@@ -168,7 +169,7 @@ fn a_build_is_deaf_to_the_settings_of_the_user() {
         .env("HOME", "/nonexistent")
         .env("XTASK_CACHE", xtask::cache::Cache::find().unwrap().folder.to_str().unwrap())
         .env("RUSTUP_HOME", &rustup_home());
-    deaf.shell("umask 077 && $XTASK dist --arch amd64").succeeds();
+    deaf.shell("umask 077 && \"$XTASK\" dist --arch amd64").succeeds();
     assert_eq!(sha256(&deaf, ARCHIVE), sha256(&plain, ARCHIVE));
 }
 
@@ -222,7 +223,7 @@ fn a_full_disk_leaves_dist_as_it_was() {
     Workspace::usual("full")
         .shell_with_mounts(
             "mkdir dist && mount -t tmpfs -o size=32k none dist && echo before > dist/SHA256SUMS
-            $XTASK dist --arch amd64; code=$?; ls -A dist; cat dist/SHA256SUMS; exit $code",
+            \"$XTASK\" dist --arch amd64; code=$?; ls -A dist; cat dist/SHA256SUMS; exit $code",
         )
         .ends_with(1)
         .says("cannot write")
@@ -238,7 +239,7 @@ fn a_read_only_dist_is_found_before_anything_is_built() {
     }
     let workspace = Workspace::usual("read-only");
     workspace
-        .shell_with_mounts("mkdir dist && mount -t tmpfs -o ro none dist && $XTASK dist --arch amd64")
+        .shell_with_mounts("mkdir dist && mount -t tmpfs -o ro none dist && \"$XTASK\" dist --arch amd64")
         .ends_with(1)
         .says("cannot write to")
         .says("Read-only file system")
@@ -267,7 +268,7 @@ fn running_in(workspace: &Workspace) -> usize {
 
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let workspace = Workspace::usual("interrupted");
         workspace.xtask("bpf").succeeds();
         let started = workspace.path("started");
@@ -277,8 +278,7 @@ fn an_interrupted_run_leaves_nothing_behind() {
         let workspace = workspace.write("tool/build.rs", &script).write("dist/SHA256SUMS", "before\n");
         let child = start_slow_build(&workspace);
         assert!(running_in(&workspace) > 0);
-        let kill = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
-        assert!(kill.unwrap().success());
+        kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         Run::from_output(output).ends_with(code).says("interrupted");
         assert_eq!(workspace.list("dist"), ["SHA256SUMS"]);

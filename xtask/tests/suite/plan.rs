@@ -11,7 +11,7 @@ fn the_printed_commands_give_the_same_binary() {
     let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
     std::fs::remove_dir_all(workspace.path("target/dist/build")).unwrap();
 
-    workspace.shell("$XTASK dist --arch amd64 --plan >plan.sh && chmod +x plan.sh && ./plan.sh").succeeds();
+    workspace.shell("\"$XTASK\" dist --arch amd64 --plan >plan.sh && chmod +x plan.sh && ./plan.sh").succeeds();
     let binary = workspace.path("target/dist/build/x86_64-unknown-linux-musl/release/probe");
     assert_eq!(manifest["artifacts"][0]["binary"]["sha256"], xtask::hash::file(&binary).unwrap());
 }
@@ -19,7 +19,7 @@ fn the_printed_commands_give_the_same_binary() {
 #[test]
 fn the_printed_commands_compile_the_same_object() {
     let workspace = Workspace::usual("plan-bpf");
-    workspace.shell("$XTASK bpf --plan >plan.sh && sh -e plan.sh").succeeds();
+    workspace.shell("\"$XTASK\" bpf --plan >plan.sh && sh -e plan.sh").succeeds();
     let compiled = std::fs::read(workspace.path("target/dist/bpf/tick_bpfel.o")).unwrap();
     let object = xtask::bpf::object::Object::new(&compiled, xtask::arch::Endian::Little).unwrap();
     workspace.xtask("bpf").succeeds();
