@@ -56,6 +56,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
         objects: &objects,
         staging: &staging,
         earlier: earlier.as_ref(),
+        documents: documents(facts, &plan.source)?,
         licenses: BTreeMap::new(),
     };
     let mut failures = Vec::new();
@@ -166,6 +167,8 @@ struct Packer<'a> {
     objects: &'a Objects,
     staging: &'a Staging,
     earlier: Option<&'a Manifest>,
+    /// What every archive holds.
+    documents: BTreeMap<String, Entry>,
     /// Licence texts that were composed already: most architectures have the same.
     licenses: BTreeMap<(&'a BTreeSet<PackageId>, bool), Vec<u8>>,
 }
@@ -184,7 +187,7 @@ impl Packer<'_> {
         let config = &self.facts.config;
         let described = Binary { file: config.bin.clone(), size: binary.len(), sha256: hash::bytes(&binary) };
 
-        let mut packed = documents(self.facts, &self.plan.source)?;
+        let mut packed = self.documents.clone();
         let mut add = |name: &str, bytes, executable| packed.insert(name.into(), Entry { bytes, executable });
         add(licenses::FILE, self.licenses(product)?, false);
         add(licenses::STD_FILE, files::read(&licenses::std_docs(&self.facts.rust).join(licenses::STD_FILE))?, false);
