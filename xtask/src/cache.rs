@@ -118,8 +118,11 @@ mod tests {
     use anyhow::bail;
 
     use super::*;
+    use crate::screen::Level;
 
-    const RUNNER: Runner = Runner { verbose: false };
+    fn runner() -> Runner {
+        Runner::new(Level::Quiet)
+    }
 
     fn empty(name: &str) -> Cache {
         let folder = env::temp_dir().join(format!("xtask-cache-{}-{name}", std::process::id()));
@@ -132,7 +135,7 @@ mod tests {
         let cache = empty("twice");
         let made = AtomicUsize::new(0);
         let get = || {
-            cache.get(RUNNER, "entry", |folder| {
+            cache.get(runner(), "entry", |folder| {
                 made.fetch_add(1, Ordering::SeqCst);
                 thread::sleep(Duration::from_millis(300));
                 files::write(&folder.join("file"), "whole")
@@ -151,7 +154,7 @@ mod tests {
     fn what_could_not_be_made_is_not_there_and_what_was_left_half_made_is_made_anew() {
         let cache = empty("half");
         files::write(&cache.path("entry.partial").join("old"), "half").unwrap();
-        let failed = cache.get(RUNNER, "entry", |folder| {
+        let failed = cache.get(runner(), "entry", |folder| {
             assert!(files::list(folder).unwrap().is_empty());
             files::write(&folder.join("file"), "half")?;
             bail!("cut off")

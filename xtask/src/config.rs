@@ -36,10 +36,12 @@ pub struct Bpf {
     pub cpu: String,
     /// More flags for clang.
     pub cflags: Vec<String>,
+    /// A container image to compile in instead of ours, as `NAME@sha256:DIGEST`.
+    pub image: Option<String>,
 }
 
 const KEYS: [&str; 6] = ["package", "bin", "arches", "include", "minimum-kernel", "bpf"];
-const BPF_KEYS: [&str; 3] = ["folder", "cpu", "cflags"];
+const BPF_KEYS: [&str; 4] = ["folder", "cpu", "cflags", "image"];
 const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
 impl Config {
@@ -91,8 +93,17 @@ impl Config {
             bad_request!("{} is `{cpu}`; known are {}", bpf.key("cpu"), BPF_CPUS.join(", "));
         }
         let cflags = bpf.strings("cflags")?.unwrap_or_default();
+        let image = bpf.string("image")?;
+        if let Some(image) = &image
+            && !is_digest(image)
+        {
+            bad_request!(
+                "{} is `{image}`; NAME@sha256:DIGEST is wanted, for a tag may be another image tomorrow",
+                bpf.key("image")
+            );
+        }
 
-        Ok(Config { package, version, bin, arches, include, minimum_kernel, bpf: Bpf { folder, cpu, cflags } })
+        Ok(Config { package, version, bin, arches, include, minimum_kernel, bpf: Bpf { folder, cpu, cflags, image } })
     }
 }
 
@@ -100,6 +111,13 @@ impl Config {
 pub fn kernel_version(version: &str) -> Option<(u32, u32)> {
     let (major, minor) = version.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn is_digest(image: &str) -> bool {
+    image.split_once("@sha256:").is_some_and(|(name, digest)| {
+        let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains([' ', '@']);
+        is_name && digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// One table of the configuration, whose keys are all known.

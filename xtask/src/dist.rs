@@ -3,23 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use cargo_metadata::{Message, PackageId, TargetKind};
+use anyhow::{Context, Error, Result, bail};
+use cargo_metadata::{PackageId, TargetKind};
 
 use crate::arch::{ARCHES, Arch, Endian, Std};
 use crate::bpf;
 use crate::bpf::lock::Lock;
+use crate::cargo_build::{self, Lines};
 use crate::config;
+use crate::engine::Place;
+use crate::error::{self, Failed};
 use crate::facts::{Facts, Source};
 use crate::files;
 use crate::flags;
 use crate::hash;
 use crate::licenses;
 use crate::manifest::{self, Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+use crate::messages::Messages;
 use crate::pack::{self, Entry};
 use crate::plan::{self, Plan, Product};
+use crate::remedies;
 use crate::run::Runner;
+use crate::screen::Row;
 use crate::sysroot::{self, Sysroot};
 use crate::toolchain;
 use crate::verify;
@@ -31,7 +38,13 @@ const CHECKSUMS: &str = "SHA256SUMS";
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let source = Source::read(runner, &facts.root)?;
-    let plan = plan::dist(facts, source, request)?;
+    let place = match facts.bpf.stale(&facts.config.bpf) {
+        Some(_) if !request.locked => {
+            Place::find(runner, &facts.root, request.clang.engine, facts.config.bpf.image.as_deref())?
+        }
+        _ => Place::Host,
+    };
+    let plan = plan::dist(facts, source, &place, request)?;
 
     if request.show.plan {
         return plan::show(&plan, request.show.json);
@@ -39,12 +52,14 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let _lock = facts.lock(runner)?;
     let staging = Staging::new(&plan.dist)?;
 
-    toolchain::get(runner, facts, &plan.get)?;
+    let lines: Lines =
+        plan.products.iter().map(|product| (product.arch.triple, runner.line(product.arch.name))).collect();
+    toolchain::get(runner, facts, &plan.get, &lines)?;
     if let Some((reason, objects)) = &plan.stale {
         runner.say(format!("compiling the BPF objects again: {reason}"));
         bpf::compile::run(runner, objects)?;
     }
-    let built = build(runner, facts, &plan)?;
+    let built = build(runner, facts, &plan, &lines)?;
     let objects = Objects::read(facts)?;
 
     // A manifest of another version of this tool, or none at all, is replaced.
@@ -63,20 +78,33 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let mut artifacts = Vec::new();
     for product in &plan.products {
         runner.check_interrupted()?;
+        lines[product.arch.triple].set("checking and packing");
         match packer.finish(product) {
             Ok(artifact) => artifacts.push(artifact),
-            Err(error) => failures.push(format!("{}: {error:#}", product.arch)),
+            Err(error) => failures.push((product.arch.name, error::describe(&error))),
         }
     }
+    drop(lines);
     if !failures.is_empty() {
-        bail!("nothing was written to dist/, because this failed:\n  {}", failures.join("\n  "));
+        bail!("nothing was written to dist/, because this failed:{}", listed(&failures));
     }
 
     let manifest = describe(facts, &plan, &objects, artifacts, earlier)?;
     runner.check_interrupted()?;
     staging.publish(&plan, &manifest)?;
-    report(runner, &plan, &manifest);
+    report(runner, &plan, &built, &manifest);
     Ok(())
+}
+
+/// One line for each reason, with the architectures that it holds for.
+fn listed(failures: &[(&str, String)]) -> String {
+    let mut reasons: Vec<&str> = failures.iter().map(|(_, reason)| reason.as_str()).collect();
+    reasons.dedup();
+    let line = |reason: &str| {
+        let arches: Vec<&str> = failures.iter().filter(|(_, failed)| failed == reason).map(|(arch, _)| *arch).collect();
+        format!("\n  {}: {reason}", arches.join(", "))
+    };
+    reasons.into_iter().map(line).collect()
 }
 
 /// What came out of cargo.
@@ -84,49 +112,48 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 struct Built {
     /// The binary for each target.
     binaries: BTreeMap<String, PathBuf>,
+    /// When it was there, in seconds since the build began.
+    seconds: BTreeMap<String, f32>,
     /// The packages linked into it.
     linked: BTreeMap<String, BTreeSet<PackageId>>,
+    /// Why there is none.
+    reasons: BTreeMap<String, String>,
 }
 
 /// Builds all binaries at once. A target whose binary cannot be built has none in the result.
-fn build(runner: Runner, facts: &Facts, plan: &Plan) -> Result<Built> {
+fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Built> {
+    let begin = Instant::now();
     let build = &plan.build;
     runner.perform(&build.home)?;
+    let arches: Vec<&str> = plan.products.iter().map(|product| product.arch.name).collect();
+    runner.say(format!("building {} for {}", facts.config.bin, arches.join(", ")));
     let mut built = Built::default();
-    let mut finished = false;
-    let result = runner.lines(&build.command, |line| {
-        if !line.starts_with('{') {
-            // A build script's or a procedural macro's.
-            runner.show(line);
-            return Ok(());
+    let (status, messages) = cargo_build::run(runner, &build.command, &build.target, lines, |triple, artifact| {
+        let is_ours = artifact.target.name == facts.config.bin && artifact.target.kind.contains(&TargetKind::Bin);
+        if let (true, Some(binary)) = (is_ours, artifact.executable) {
+            built.binaries.insert(triple.into(), binary.into());
+            built.seconds.insert(triple.into(), begin.elapsed().as_secs_f32());
         }
-        match serde_json::from_str(line).with_context(|| format!("not a message of cargo's: {line}"))? {
-            Message::CompilerArtifact(artifact) => {
-                // For a target, not for this machine: cargo keeps those in a folder of the target's name.
-                let folder = artifact.filenames.first().and_then(|file| file.strip_prefix(&build.target).ok());
-                let triple = folder.and_then(|path| path.components().next()).map(|name| name.to_string());
-                let Some(triple) =
-                    triple.filter(|name| plan.products.iter().any(|product| product.arch.triple == *name))
-                else {
-                    return Ok(());
-                };
-                let is_ours =
-                    artifact.target.name == facts.config.bin && artifact.target.kind.contains(&TargetKind::Bin);
-                if let (true, Some(binary)) = (is_ours, artifact.executable) {
-                    built.binaries.insert(triple.clone(), binary.into());
-                }
-                built.linked.entry(triple).or_default().insert(artifact.package_id);
-            }
-            Message::BuildFinished(_) => finished = true,
-            _ => {}
-        }
-        Ok(())
-    });
-    // A build that came to its end failed for some targets perhaps, and each of those is reported as such.
-    match result {
-        Err(error) if !finished || built.binaries.len() == plan.products.len() => Err(error.context("cannot build")),
-        _ => Ok(built),
+        built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
+    })?;
+    if !status.success() && (!messages.finished || built.binaries.len() == plan.products.len()) {
+        return Err(Error::new(Failed::of("cargo", status, String::new())).context("cannot build"));
     }
+    built.reasons = reasons(&messages);
+    Ok(built)
+}
+
+/// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
+fn reasons(messages: &Messages) -> BTreeMap<String, String> {
+    let remedy = remedies::find("cargo", &messages.errors);
+    let reason = |crates: &BTreeSet<String>| {
+        let crates = crates.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match remedy {
+            Some(remedy) => format!("cannot build {crates}: {remedy}"),
+            None => format!("cannot build {crates}, for the reason above"),
+        }
+    };
+    messages.failed.iter().map(|(triple, crates)| (triple.clone(), reason(crates))).collect()
 }
 
 /// The checked-in BPF objects.
@@ -177,7 +204,8 @@ impl Packer<'_> {
     fn finish(&mut self, product: &Product) -> Result<Artifact> {
         let arch = product.arch;
         let Some(path) = self.built.binaries.get(arch.triple) else {
-            bail!("cargo could not build it, for the reason above");
+            let reason = self.built.reasons.get(arch.triple).or_else(|| self.built.reasons.get(""));
+            bail!("{}", reason.map_or("cannot build it, for the reason above", String::as_str));
         };
         let binary = files::read(path)?;
         let faults = verify::binary(&binary, arch, &self.objects.of(arch.endian), &self.facts.private)?;
@@ -397,26 +425,31 @@ impl Drop for Staging {
     }
 }
 
-fn report(runner: Runner, plan: &Plan, manifest: &Manifest) {
+fn report(runner: Runner, plan: &Plan, built: &Built, manifest: &Manifest) {
     let here = std::env::current_dir().unwrap_or_default();
     let dist = plan.dist.strip_prefix(here).unwrap_or(&plan.dist).display();
-    for product in &plan.products {
-        let made = |artifact: &&Artifact| artifact.triple == product.arch.triple;
-        if let Some(artifact) = manifest.artifacts.iter().find(made) {
-            let kilobytes = artifact.size.div_ceil(1000);
-            let short = &artifact.sha256[..12];
-            runner.say(format!("{:8} {dist}/{}  {kilobytes} kB, sha256 {short}", artifact.arch, artifact.file));
-        }
-    }
-    for arch in &ARCHES {
+    let made: BTreeSet<&str> = plan.products.iter().map(|product| product.arch.triple).collect();
+    let rows =
+        manifest.artifacts.iter().filter(|artifact| made.contains(artifact.triple.as_str())).map(|artifact| Row {
+            arch: artifact.arch.clone(),
+            file: format!("{dist}/{}", artifact.file),
+            binary: artifact.binary.size,
+            archive: artifact.size,
+            sha256: artifact.sha256.clone(),
+            seconds: built.seconds.get(&artifact.triple).copied().unwrap_or_default(),
+        });
+    runner.table(&rows.collect::<Vec<_>>());
+    let is_left_out = |arch: &&Arch| {
         let file = manifest.origin.archive(arch);
-        if plan.dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file) {
-            runner.say(format!(
-                "{dist}/{file} is from another commit, toolchain or state of the work tree, and so not in {MANIFEST}: \
-                 build it again, or delete it"
-            ));
-        }
+        plan.dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
+    };
+    let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
+    if !left_out.is_empty() {
+        runner.say(format!(
+            "not in {MANIFEST}, for they are of another commit, toolchain or state of the work tree: the archives for {}",
+            left_out.join(", ")
+        ));
     }
     let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };
-    runner.say(format!("{CHECKSUMS} and {MANIFEST} are in {dist}{dirty}"));
+    runner.say(format!("archives, {CHECKSUMS} and {MANIFEST} are in {dist}{dirty}"));
 }

@@ -1,6 +1,11 @@
 //! How a run can end, and the exit code that says so.
 
 use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+
+use crate::remedies;
+use crate::run;
 
 /// The request itself was wrong: exit code 2, and nothing was begun.
 #[derive(Debug)]
@@ -9,6 +14,39 @@ pub struct Request(pub String);
 /// A signal ended the run: exit code 128 + its number.
 #[derive(Debug)]
 pub struct Interrupted(pub i32);
+
+/// Another program failed. What it said stands below the sentence.
+#[derive(Debug)]
+pub struct Failed {
+    pub program: String,
+    /// As in "PROGRAM failed (exit code 1)".
+    pub ended: String,
+    pub said: String,
+}
+
+impl Failed {
+    pub fn of(program: &str, status: ExitStatus, said: String) -> Failed {
+        Failed { program: program.into(), ended: run::ended(status), said }
+    }
+
+    /// The last lines of what a program said are enough to see why it failed.
+    const LINES: usize = 30;
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failed { program, ended, said } = self;
+        match remedies::find(program, said) {
+            Some(remedy) => write!(f, "{remedy}")?,
+            None => write!(f, "{program} {ended}")?,
+        }
+        let lines: Vec<&str> = said.trim_end().lines().collect();
+        if !lines.is_empty() {
+            write!(f, "\n\n{program} said:")?;
+        }
+        lines[lines.len().saturating_sub(Failed::LINES)..].iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,6 +60,7 @@ impl fmt::Display for Interrupted {
     }
 }
 
+impl std::error::Error for Failed {}
 impl std::error::Error for Request {}
 impl std::error::Error for Interrupted {}
 
@@ -31,6 +70,19 @@ macro_rules! bad_request {
     ($($message:tt)*) => {
         return Err($crate::error::Request(format!($($message)*)).into())
     };
+}
+
+/// An error as a user reads it: what failed, on which thing, why, and what can be done.
+pub fn describe(error: &anyhow::Error) -> String {
+    let remedy = error.chain().find_map(|cause| match cause.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("free some space on that disk"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("nothing can be written there"),
+        _ => None,
+    });
+    match remedy {
+        Some(remedy) => format!("{error:#}: {remedy}"),
+        None => format!("{error:#}"),
+    }
 }
 
 /// The exit code for an error.

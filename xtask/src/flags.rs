@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::arch::{Arch, Std};
+use crate::engine::Choice;
+use crate::screen::Level;
 
 /// Ships a Rust eBPF application as one static binary for each architecture.
 #[derive(Debug, Parser)]
@@ -25,9 +27,22 @@ pub struct Common {
     /// Never touch the network; say what is missing instead
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Show each command as it is started
+    /// Show each command as it is started, and what it says
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// Say nothing but what failed
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+impl Common {
+    pub fn level(&self) -> Level {
+        match (self.quiet, self.verbose) {
+            (true, _) => Level::Quiet,
+            (_, true) => Level::Verbose,
+            _ => Level::Normal,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,7 +60,17 @@ pub enum Verb {
 #[derive(Debug, Args)]
 pub struct Bpf {
     #[command(flatten)]
+    pub clang: Clang,
+    #[command(flatten)]
     pub show: Show,
+}
+
+/// Flags of verbs that compile BPF objects.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Clang {
+    /// Where to run clang: in a container without a network, or on this machine itself. The bytes are the same
+    #[arg(long, value_name = "ENGINE", env = "XTASK_ENGINE", default_value = "auto")]
+    pub engine: Choice,
 }
 
 /// Flags of verbs that can tell beforehand what they will do.
@@ -84,6 +109,8 @@ pub struct Dist {
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
     pub std: Option<Std>,
+    #[command(flatten)]
+    pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
 }

@@ -4,11 +4,13 @@
 pub mod arch;
 pub mod bpf;
 pub mod cache;
+pub mod cargo_build;
 pub mod cargo_home;
 pub mod command;
 pub mod config;
 pub mod dist;
 pub mod elf;
+pub mod engine;
 pub mod error;
 pub mod facts;
 pub mod files;
@@ -16,11 +18,14 @@ pub mod flags;
 pub mod hash;
 pub mod licenses;
 pub mod manifest;
+pub mod messages;
 pub mod pack;
 pub mod packages;
 pub mod parallel;
 pub mod plan;
+pub mod remedies;
 pub mod run;
+pub mod screen;
 pub mod step;
 pub mod suggest;
 pub mod sysroot;
@@ -28,7 +33,6 @@ pub mod toolchain;
 pub mod verify;
 pub mod zig;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -41,22 +45,25 @@ use run::Runner;
 
 /// Runs the command line, and tells what went wrong with it.
 pub fn main() -> ExitCode {
-    match run(&Flags::parse()) {
+    let flags = Flags::parse();
+    let runner = Runner::new(flags.common.level());
+    let result = run(runner, &flags);
+    runner.screen().clear();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // What was under way when a signal came did not fail.
-            let _ = match error.downcast_ref::<Interrupted>() {
-                Some(interrupted) => writeln!(io::stderr(), "{interrupted}"),
-                None => writeln!(io::stderr(), "error: {error:#}"),
-            };
+            match error.downcast_ref::<Interrupted>() {
+                Some(interrupted) => runner.show(&interrupted.to_string()),
+                None => runner.show(&format!("{} {}", screen::error_word(), error::describe(&error))),
+            }
             ExitCode::from(error::exit_code(&error))
         }
     }
 }
 
-fn run(flags: &Flags) -> Result<()> {
+fn run(runner: Runner, flags: &Flags) -> Result<()> {
     run::catch_signals()?;
-    let runner = Runner { verbose: flags.common.verbose };
     let facts = Facts::read(runner, &flags.common)?;
     match &flags.verb {
         Verb::Bpf(request) => bpf::compile::verb(runner, &facts, request),

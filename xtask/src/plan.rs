@@ -11,8 +11,10 @@ use serde::Serialize;
 use crate::arch::{Arch, Std};
 use crate::bad_request;
 use crate::bpf;
+use crate::cargo_build;
 use crate::cargo_home;
 use crate::command::Command;
+use crate::engine::Place;
 use crate::facts::{Facts, Source};
 use crate::flags;
 use crate::packages::Package;
@@ -62,14 +64,13 @@ pub struct BpfPlan {
 }
 
 /// Decides what `bpf` does.
-pub fn bpf(facts: &Facts) -> Result<BpfPlan> {
-    let needs = Needs { zig: true, ..Needs::default() };
-    let objects = bpf::plan(&facts.bpf, &facts.config.bpf, &facts.root, &facts.work, &facts.cache)?;
-    Ok(BpfPlan { get: toolchain::plan(&needs, facts)?, objects })
+pub fn bpf(facts: &Facts, place: &Place) -> Result<BpfPlan> {
+    let needs = Needs { zig: place.needs_compiler(), image: place.pulls(), ..Needs::default() };
+    Ok(BpfPlan { get: toolchain::plan(&needs, facts)?, objects: bpf::plan(facts, place)? })
 }
 
-/// Decides what `dist` does.
-pub fn dist(facts: &Facts, mut source: Source, request: &flags::Dist) -> Result<Plan> {
+/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.
+pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::Dist) -> Result<Plan> {
     let config = &facts.config;
     let mut arches = request.arches.clone();
     if arches.is_empty() {
@@ -110,9 +111,10 @@ pub fn dist(facts: &Facts, mut source: Source, request: &flags::Dist) -> Result<
                 "--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result"
             );
         }
-        needs.zig = true;
+        needs.zig = place.needs_compiler();
+        needs.image = place.pulls();
         source.dirty = source.commit.is_some();
-        stale = Some((reason, bpf::plan(&facts.bpf, &config.bpf, &facts.root, &facts.work, &facts.cache)?));
+        stale = Some((reason, bpf::plan(facts, place)?));
     }
 
     Ok(Plan {
@@ -136,7 +138,7 @@ fn build(facts: &Facts, source: &Source, products: &[Product], rustflags: Vec<(&
     let command = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(environment)
         .args(["build", "--release", "--locked", "--offline", "--keep-going"])
-        .args(["--message-format=json-render-diagnostics"])
+        .args(cargo_build::FLAGS)
         .args(["--config=profile.release.lto='fat'", "--config=profile.release.panic='abort'"])
         .args(["--config=profile.release.strip=true", "--config=profile.release.debug=false"])
         .args(["--config=profile.release.incremental=false"])
@@ -253,7 +255,7 @@ mod tests {
 
     /// A workspace in which everything is there and up to date.
     fn facts() -> Facts {
-        let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new() };
+        let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
         let mut inputs = Inputs {
             sources: [("tick.bpf.c".to_owned(), "1".to_owned())].into(),
             objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), "2".to_owned())).into(),
@@ -295,7 +297,11 @@ mod tests {
 
     fn request(arches: &[&str]) -> flags::Dist {
         let arches = arches.iter().map(|name| <&Arch>::from_str(name).unwrap()).collect();
-        flags::Dist { arches, locked: false, std: None, show: flags::Show::default() }
+        flags::Dist { arches, locked: false, std: None, clang: flags::Clang::default(), show: flags::Show::default() }
+    }
+
+    fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
+        super::dist(facts, source, &Place::Host, request)
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
@@ -15,9 +15,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::command::{Command, Environment, UNSET};
-use crate::error::Interrupted;
+use crate::error::{Failed, Interrupted};
 use crate::files;
 use crate::hash;
+use crate::remedies;
+use crate::screen::{Level, Line, Row, Screen};
 use crate::step::Step;
 
 /// The signal that told us to stop, or 0.
@@ -45,19 +47,37 @@ pub fn catch_signals() -> Result<()> {
 /// Starts commands, and tells the user what is going on.
 #[derive(Debug, Clone, Copy)]
 pub struct Runner {
-    /// Show each command as it is started.
-    pub verbose: bool,
+    /// There is one for the whole of a process's life.
+    screen: &'static Screen,
 }
 
 impl Runner {
-    /// One line of progress.
-    pub fn say(self, line: impl AsRef<str>) {
-        self.show(&format!("xtask: {}", line.as_ref()));
+    pub fn new(level: Level) -> Runner {
+        Runner { screen: Box::leak(Box::new(Screen::new(level))) }
     }
 
-    /// A line of another program's. That nobody reads it is no reason to stop.
+    /// One line of progress.
+    pub fn say(self, line: impl AsRef<str>) {
+        self.screen.say(line.as_ref());
+    }
+
+    /// A line of another program's.
     pub fn show(self, line: &str) {
-        let _ = writeln!(io::stderr(), "{line}");
+        self.screen.print(line);
+    }
+
+    /// A line that tells how far something is.
+    pub fn line(self, name: &str) -> Line<'static> {
+        self.screen.line(name)
+    }
+
+    /// What came out.
+    pub fn table(self, rows: &[Row]) {
+        self.screen.table(rows);
+    }
+
+    pub fn screen(self) -> &'static Screen {
+        self.screen
     }
 
     /// Fails if a signal told us to stop.
@@ -90,69 +110,74 @@ impl Runner {
         Ok(())
     }
 
-    /// Runs a command to its end and gives what it printed; its standard error goes into the error if it fails.
+    /// Runs a command to its end and gives what it printed.
     pub fn read(self, command: &Command) -> Result<String> {
         let output = self.output(command)?;
         if !output.status.success() {
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            return Err(anyhow!("{}", stderr.trim_end()).context(format!(
-                "{} {}",
-                self.name(command),
-                ended(output.status)
-            )));
+            return Err(failed(command, output.status, String::from_utf8_lossy(&output.stderr).into()));
         }
         String::from_utf8(output.stdout)
-            .with_context(|| format!("{} printed something that is not text", self.name(command)))
+            .with_context(|| format!("{} printed something that is not text", name(command)))
     }
 
     /// Runs a command to its end; whether it failed is the caller's to see.
     pub fn output(self, command: &Command) -> Result<Output> {
         let (child, group) = self.spawn(command, Stdio::piped(), Stdio::piped())?;
-        let output = child.wait_with_output().with_context(|| format!("cannot wait for {}", self.name(command)));
+        let output = child.wait_with_output().with_context(|| format!("cannot wait for {}", name(command)));
         forget(group);
         self.check_interrupted()?;
         output
     }
 
-    /// Runs a command whose messages are for the user; its standard output is joined with ours on standard error.
+    /// Runs a command to its end. What it says is of interest only if it fails, and then stands below the error.
     pub fn run(self, command: &Command) -> Result<()> {
-        self.lines(command, |line| {
-            self.show(line);
-            Ok(())
-        })
-    }
-
-    /// Runs a command, hands on each line it prints, and leaves its standard error to the user.
-    pub fn lines(self, command: &Command, mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
-        let (mut child, group) = self.spawn(command, Stdio::piped(), Stdio::inherit())?;
-        let stdout = child.stdout.take().context("no pipe to read from")?;
-        let mut lines = BufReader::new(stdout);
-        let read = (|| {
-            let mut line = String::new();
-            while lines.read_line(&mut line)? > 0 {
-                each(line.trim_end_matches('\n'))?;
-                line.clear();
+        let mut said = String::new();
+        let status = self.lines(command, |line| {
+            if self.screen.level == Level::Verbose {
+                self.show(line);
             }
-            anyhow::Ok(())
-        })();
-        if read.is_err() {
-            // The child must not be left waiting for a reader that has gone.
-            let _ = lines.read_to_end(&mut Vec::new());
-        }
-        let status = child.wait();
-        forget(group);
-        self.check_interrupted()?;
-        read.with_context(|| format!("cannot understand {}", self.name(command)))?;
-        let status = status.with_context(|| format!("cannot wait for {}", self.name(command)))?;
+            said.push_str(line);
+            said.push('\n');
+        })?;
         if !status.success() {
-            return Err(anyhow!("{} {}", self.name(command), ended(status)));
+            return Err(failed(command, status, said));
         }
         Ok(())
     }
 
+    /// Runs a command and hands on each line it prints, on standard output or standard error.
+    pub fn lines(self, command: &Command, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
+        let (reader, writer) = io::pipe().context("cannot make a pipe")?;
+        let second = writer.try_clone().context("cannot make a pipe")?;
+        let (mut child, group) = self.spawn(command, writer.into(), second.into())?;
+        let mut lines = BufReader::new(reader);
+        let read = (|| {
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line)? > 0 {
+                each(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+                line.clear();
+            }
+            io::Result::Ok(())
+        })();
+        let status = child.wait();
+        forget(group);
+        self.check_interrupted()?;
+        read.and(status).with_context(|| format!("cannot wait for {}", name(command)))
+    }
+
+    /// Runs a command that cleans up, even when a signal told us to stop. Whether it finds anything to do is all the same.
+    pub fn sweep(self, command: &Command) {
+        if self.screen.level == Level::Verbose {
+            self.say(format!("running {command}"));
+        }
+        let _ = prepare(command).map(|mut command| {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).status()
+        });
+    }
+
     fn spawn(self, command: &Command, stdout: Stdio, stderr: Stdio) -> Result<(Child, Pid)> {
         self.check_interrupted()?;
-        if self.verbose {
+        if self.screen.level == Level::Verbose {
             self.say(format!("running {command}"));
         }
         let child = prepare(command)?
@@ -161,7 +186,7 @@ impl Runner {
             .stderr(stderr)
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {}", command.program.display()))?;
+            .map_err(|error| cannot_start(command, error))?;
         let group = Pid::from_child(&child);
         CHILDREN.lock().unwrap().push(group);
         if SIGNAL.load(Ordering::SeqCst) != 0 {
@@ -169,10 +194,24 @@ impl Runner {
         }
         Ok((child, group))
     }
+}
 
-    fn name(self, command: &Command) -> String {
-        let program = Path::new(&command.program).file_name().unwrap_or(command.program.as_os_str());
-        program.to_string_lossy().into_owned()
+/// What users call a command: its program.
+fn name(command: &Command) -> String {
+    let program = Path::new(&command.program).file_name().unwrap_or(command.program.as_os_str());
+    program.to_string_lossy().into_owned()
+}
+
+fn failed(command: &Command, status: ExitStatus, said: String) -> anyhow::Error {
+    Failed::of(&name(command), status, said).into()
+}
+
+fn cannot_start(command: &Command, error: io::Error) -> anyhow::Error {
+    match remedies::installation(&name(command)) {
+        Some(installation) if error.kind() == io::ErrorKind::NotFound => {
+            anyhow!("there is no {} on this machine: {installation}", name(command))
+        }
+        _ => anyhow::Error::new(error).context(format!("cannot start {}", command.program.display())),
     }
 }
 
@@ -195,7 +234,7 @@ fn forget(group: Pid) {
 }
 
 /// How a process ended, to be put after its name.
-pub fn ended(status: std::process::ExitStatus) -> String {
+pub fn ended(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("failed (exit code {code})"),

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result};
 use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::cache::Cache;
+use crate::cargo_build::{self, Lines};
 use crate::cargo_home;
 use crate::command::Command;
+use crate::error::Failed;
 use crate::facts::{Facts, Rust};
 use crate::files;
 use crate::hash;
@@ -86,9 +88,11 @@ pub struct Plan {
     /// The C program, and the command that links it: it tells with what.
     pub runtime: Vec<Step>,
     pub link: Command,
-    /// What leaves the crates of the standard library in `built`.
+    /// What `build` needs.
     pub std: Vec<Step>,
-    pub built: PathBuf,
+    /// What leaves the crates of the standard library in `target`.
+    pub build: Command,
+    pub target: PathBuf,
     /// The licence of the C runtime.
     pub license: PathBuf,
 }
@@ -106,18 +110,20 @@ pub fn plan(facts: &Facts, sysroot: &Sysroot) -> Result<Plan> {
         .args(arch.zig_cpu.map(|cpu| format!("-mcpu={cpu}")))
         .args(["-static", "-O2", "-v", "empty.c", "-o", "empty"]);
     let target = work.join("target");
+    let (std, build) = standard_library(facts, arch, &work, &target);
     Ok(Plan {
         sysroot: sysroot.clone(),
         runtime: vec![write(work.join("empty.c"), "int main(void) { return 0; }\n")],
         link,
-        std: standard_library(facts, arch, &work, &target),
-        built: target.join(arch.triple).join("release/deps"),
+        std,
+        build,
+        target,
         license: compiler.join("LICENSE"),
     })
 }
 
 /// Builds an empty crate with cargo's build-std.
-fn standard_library(facts: &Facts, arch: &Arch, work: &Path, target: &Path) -> Vec<Step> {
+fn standard_library(facts: &Facts, arch: &Arch, work: &Path, target: &Path) -> (Vec<Step>, Command) {
     let krate = work.join("crate");
     let manifest = krate.join("Cargo.toml");
     let home = work.join("cargo-home");
@@ -148,10 +154,10 @@ fn standard_library(facts: &Facts, arch: &Arch, work: &Path, target: &Path) -> V
         .only(facts.build_environment(&home))
         .env("RUSTC_BOOTSTRAP", "1")
         .args(STD_FLAGS)
-        .args(["--offline", "--quiet", "--target", arch.triple, "--manifest-path", &manifest, "--target-dir"])
+        .args(cargo_build::FLAGS)
+        .args(["--offline", "--target", arch.triple, "--manifest-path", &manifest, "--target-dir"])
         .arg(target.to_string_lossy());
-    steps.push(Step::Run(build));
-    steps
+    (steps, build)
 }
 
 fn write(file: PathBuf, text: &str) -> Step {
@@ -159,20 +165,33 @@ fn write(file: PathBuf, text: &str) -> Step {
 }
 
 /// Makes the C runtime and the standard library for one architecture.
-pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
+pub fn get(runner: Runner, cache: &Cache, plan: &Plan, lines: &Lines) -> Result<()> {
     let Sysroot { arch, name } = &plan.sysroot;
+    let tell = |text: &str| {
+        if let Some(line) = lines.get(arch.triple) {
+            line.set(text);
+        }
+    };
+    tell("waits for its standard library");
     cache.get(runner, name, |folder| {
-        let entry = cache.path(name);
-        runner
-            .say(format!("building the standard library for {arch} (once, a minute or two), into {}", entry.display()));
+        runner.say(format!("building the standard library for {arch}, once, into {}", cache.path(name).display()));
+        tell("C runtime of its standard library");
         let lib = plan.sysroot.lib(folder);
         runner.perform(&plan.runtime)?;
         keep_runtime(runner, &plan.link, &lib.join("self-contained"))
             .with_context(|| format!("cannot build the C runtime for {arch}"))?;
-        runner.perform(&plan.std).with_context(|| format!("cannot build the standard library for {arch}"))?;
-        let crates = files::list(&plan.built)?;
+        let cannot = || format!("cannot build the standard library for {arch}");
+        tell("crates of its standard library");
+        runner.perform(&plan.std).with_context(cannot)?;
+        let (status, messages) = cargo_build::run(runner, &plan.build, &plan.target, lines, |_, _| {})?;
+        if !status.success() {
+            return Err(Error::new(Failed::of("cargo", status, messages.errors)).context(cannot()));
+        }
+        tell("waits for the others");
+        let built = plan.target.join(arch.triple).join("release/deps");
+        let crates = files::list(&built)?;
         for name in crates.iter().filter(|name| name.ends_with(".rlib") && !name.starts_with("libempty-")) {
-            files::copy(&plan.built.join(name), &lib.join(name))?;
+            files::copy(&built.join(name), &lib.join(name))?;
         }
         files::copy(&plan.license, &folder.join(RUNTIME_LICENSE))?;
         files::remove_folder(&folder.join("work"))
@@ -185,7 +204,7 @@ fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
     let output = runner.output(link)?;
     let log = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        bail!("zig cannot link an empty program:\n{}", log.trim_end());
+        return Err(Failed::of("zig", output.status, log.into_owned()).into());
     }
     let line = log.lines().rfind(|line| line.contains("ld.lld")).context("zig did not say how it links")?;
     for name in ["crt1.o", "libc.a", "libzigc.a", "libcompiler_rt.a"] {

@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::cache::Cache;
+use crate::cargo_build::Lines;
 use crate::command::Command;
+use crate::error;
 use crate::facts::{Facts, Rust};
 use crate::files;
 use crate::parallel;
@@ -55,6 +57,8 @@ pub struct Needs {
     pub rust_src: bool,
     pub zig: bool,
     pub sysroots: Vec<Sysroot>,
+    /// The container image of a compiler that is not ours, if the engine does not have it.
+    pub image: Option<String>,
 }
 
 impl Needs {
@@ -68,6 +72,7 @@ impl Needs {
             rust_src: !sysroots.is_empty() && !installed.rust_src,
             zig: (self.zig || !sysroots.is_empty()) && !installed.cached.contains(&zig::name()?),
             sysroots,
+            image: self.image.clone(),
         };
         let downloads = missing.downloads();
         if offline && !downloads.is_empty() {
@@ -86,6 +91,7 @@ impl Needs {
         if self.zig {
             words.push(format!("the compiler ({}, through pip)", zig::PACKAGE));
         }
+        words.extend(self.image.iter().map(|image| format!("the container image {image}")));
         words
     }
 }
@@ -149,6 +155,7 @@ impl fmt::Display for Plan {
             for step in &plan.std {
                 writeln!(f, "{step}")?;
             }
+            writeln!(f, "{}", plan.build)?;
             writeln!(f, "# keep the crates as {} in the cache", plan.sysroot.name)?;
         }
         Ok(())
@@ -156,16 +163,16 @@ impl fmt::Display for Plan {
 }
 
 /// Gets everything that the plan says.
-pub fn get(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
+pub fn get(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<()> {
     for rustup in &plan.rustup {
         ask_rustup(runner, facts, rustup)?;
     }
     if let Some(compiler) = &plan.compiler {
         zig::get(runner, &facts.cache, compiler)?;
     }
-    let made = parallel::map(&plan.sysroots, |sysroot| sysroot::get(runner, &facts.cache, sysroot));
+    let made = parallel::map(&plan.sysroots, |sysroot| sysroot::get(runner, &facts.cache, sysroot, lines));
     runner.check_interrupted()?;
-    let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| error::describe(&error)).collect();
     if !failures.is_empty() {
         bail!("{}", failures.join("\n"));
     }
@@ -178,9 +185,9 @@ fn ask_rustup(runner: Runner, facts: &Facts, rustup: &Rustup) -> Result<()> {
     let what = rustup.what.join(", ");
     let sysroot = facts.rust.sysroot.display();
     runner.say(format!("fetching {what} with rustup, into {sysroot}"));
-    runner
-        .run(&rustup.command)
-        .with_context(|| format!("cannot get {what} with rustup (see its message above, if it is there)"))?;
+    let line = runner.line("rustup");
+    line.set(&what);
+    runner.run(&rustup.command).with_context(|| format!("cannot get {what} with rustup"))?;
     let installed = Installed::find(&facts.rust, &facts.cache)?;
     if !rustup.what.iter().all(|name| installed.std.contains(name) || (name == RUST_SRC && installed.rust_src)) {
         bail!("rustup got {what}, but not for the Rust in {sysroot}, which is in use: put rustup's first on PATH");

@@ -85,6 +85,8 @@ pub fn plan(facts: &Facts) -> Result<Plan> {
     let download = partial.join("download");
     let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
     let pip = Command::new("python3", &facts.root)
+        // What it makes on its way, as large as the download, goes where there is room for it.
+        .env("TMPDIR", partial.to_string_lossy())
         .args(["-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:"])
         .args(["--disable-pip-version-check", "--no-input", "--dest"])
         .arg(download.to_string_lossy())
@@ -98,10 +100,10 @@ pub fn plan(facts: &Facts) -> Result<Plan> {
 pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
     cache.get(runner, &plan.name, |folder| {
         runner.say(format!("fetching {PACKAGE} (100 MB) with pip, into {}", cache.path(&plan.name).display()));
-        runner.perform(&plan.steps).context(
-            "cannot get the compiler with pip: see its message above; are python3, pip (Debian: apt install python3-pip) \
-             and the network there?",
-        )?;
+        let line = runner.line("pip");
+        line.set(PACKAGE);
+        runner.perform(&plan.steps).with_context(|| format!("cannot get {PACKAGE} with pip"))?;
+        line.set("unpacking");
         let wheel = files::list(&plan.download)?.pop().context("pip downloaded nothing, yet reported success")?;
         let wheel = plan.download.join(wheel);
         let actual = hash::file(&wheel)?;

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::bpf::lock::Lock;
 use crate::bpf::object::Object;
-use crate::bpf::{Job, Plan};
+use crate::bpf::{Job, Plan, image};
+use crate::cargo_build::Lines;
+use crate::engine::Place;
 use crate::facts::Facts;
 use crate::files;
 use crate::flags;
@@ -20,12 +22,13 @@ use crate::toolchain;
 
 /// Runs the verb `bpf`.
 pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
-    let plan = plan::bpf(facts)?;
+    let place = Place::find(runner, &facts.root, request.clang.engine, facts.config.bpf.image.as_deref())?;
+    let plan = plan::bpf(facts, &place)?;
     if request.show.plan {
         return plan::show(&plan, request.show.json);
     }
     let _lock = facts.lock(runner)?;
-    toolchain::get(runner, facts, &plan.get)?;
+    toolchain::get(runner, facts, &plan.get, &Lines::new())?;
     let before = &facts.bpf.objects;
     for (name, object) in run(runner, &plan.objects)? {
         let changed = before.get(&name).is_none_or(|sha256| *sha256 != hash::bytes(&object.bytes));
@@ -43,7 +46,10 @@ pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
 /// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
 pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
     runner.perform(&plan.stage)?;
-    let results = parallel::map(&plan.jobs, |job| compile(runner, job));
+    let results = match &plan.container {
+        Some(container) => in_container(runner, container, &plan.jobs)?,
+        None => parallel::map(&plan.jobs, |job| compile(runner, job)),
+    };
     runner.check_interrupted()?;
 
     let mut objects = BTreeMap::new();
@@ -66,6 +72,19 @@ pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
     Ok(objects)
 }
 
+fn in_container(runner: Runner, container: &image::Plan, jobs: &[Job]) -> Result<Vec<Result<Object>>> {
+    if !container.get.is_empty() {
+        runner.say("getting the image of the compiler (once)");
+    }
+    runner.perform(&container.get).context("cannot get the image of the compiler (--engine host needs none)")?;
+    runner.sweep(&container.sweep);
+    let filled = runner.perform(&container.fill);
+    let filled = filled.context("cannot give a container the sources (--engine host needs none)");
+    let results = filled.map(|()| parallel::map(jobs, |job| compile(runner, job)));
+    runner.sweep(&container.sweep);
+    results
+}
+
 fn after_name(failure: &str) -> &str {
     failure.split_once(": ").map_or(failure, |(_, rest)| rest)
 }
@@ -74,8 +93,11 @@ fn compile(runner: Runner, job: &Job) -> Result<Object> {
     let output = runner.output(&job.command)?;
     let messages = String::from_utf8_lossy(&output.stderr);
     let messages = messages.trim_end();
-    if !output.status.success() {
-        bail!("clang {}\n{messages}", run::ended(output.status));
+    match output.status.code() {
+        Some(0) => {}
+        // An engine's own codes: clang was never started.
+        Some(125..=127) => bail!("the container did not start (--engine host needs none): {messages}"),
+        _ => bail!("clang {}\n{messages}", run::ended(output.status)),
     }
     if !messages.is_empty() {
         runner.say(format!("clang on {} for {}:\n{messages}", job.source, job.endian.bpf_target()));

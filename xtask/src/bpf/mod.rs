@@ -1,6 +1,7 @@
 //! The BPF objects: which there are, what they are made from, and whether they are up to date.
 
 pub mod compile;
+pub mod image;
 pub mod lock;
 pub mod object;
 
@@ -13,9 +14,10 @@ use serde::Serialize;
 
 use crate::arch::Endian;
 use crate::bad_request;
-use crate::cache::Cache;
 use crate::command::Command;
 use crate::config::Bpf;
+use crate::engine::Place;
+use crate::facts::Facts;
 use crate::files;
 use crate::hash;
 use crate::packages::Package;
@@ -69,7 +71,10 @@ impl Inputs {
 
     /// What an up-to-date lock file says of the inputs.
     pub fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
-        let compiler = format!("compiler {}", zig::identity());
+        let compiler = match &bpf.image {
+            Some(image) => format!("compiler image {image}"),
+            None => format!("compiler {}", zig::identity()),
+        };
         let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian).join(" ")));
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
@@ -121,8 +126,10 @@ impl Inputs {
 pub struct Plan {
     /// The BPF folder.
     pub folder: PathBuf,
-    /// What makes a folder that holds nothing but what the compiler may see. Commands run in it.
+    /// What makes a folder that holds nothing but what the compiler may see.
     pub stage: Vec<Step>,
+    /// What a container needs besides; none if clang runs on this machine itself.
+    pub container: Option<image::Plan>,
     pub jobs: Vec<Job>,
     /// The lines of the lock file that tell the inputs.
     pub inputs: BTreeSet<String>,
@@ -135,13 +142,17 @@ pub struct Job {
     pub source: String,
     pub endian: Endian,
     pub object: String,
+    /// clang's own arguments.
+    #[serde(skip)]
+    clang: Vec<String>,
     pub command: Command,
 }
 
 /// Plans to compile everything.
-pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache) -> Result<Plan> {
-    let folder = root.join(&bpf.folder);
-    let stage = work.join("bpf");
+pub fn plan(facts: &Facts, place: &Place) -> Result<Plan> {
+    let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
+    let folder = facts.root.join(&bpf.folder);
+    let stage = facts.work.join("bpf");
     let copy = |folder: &Path, to: &str, (name, sha256): (&String, &String)| Step::Copy {
         from: folder.join(name),
         to: stage.join(to).join(name),
@@ -152,26 +163,31 @@ pub fn plan(inputs: &Inputs, bpf: &Bpf, root: &Path, work: &Path, cache: &Cache)
     if let Some(headers) = &inputs.libbpf_folder {
         steps.extend(inputs.libbpf.iter().map(|header| copy(headers, "libbpf/bpf", header)));
     }
-    let compiler = cache.path(&zig::name()?);
-    let jobs = inputs
-        .jobs()
-        .into_iter()
-        .map(|(source, endian, object)| {
-            let source = format!("{}/{source}", bpf.folder);
-            let args =
-                flags(bpf, endian).into_iter().map(|flag| flag.replace(COMPILER_FOLDER, &compiler.to_string_lossy()));
-            let command = Command::new(compiler.join("zig"), &stage)
-                .only(BTreeMap::new())
-                // It needs a place to look for things that it has no need of.
-                .env("ZIG_LOCAL_CACHE_DIR", work.join("zig-cache").to_string_lossy())
-                .env("ZIG_GLOBAL_CACHE_DIR", work.join("zig-cache").to_string_lossy())
-                .arg("clang")
-                .args(args)
-                .args(["-c", &source, "-o", "-"]);
-            Job { source, endian, object, command }
-        })
-        .collect();
-    Ok(Plan { folder, stage: steps, jobs, inputs: inputs.lines(bpf) })
+    let compiler = facts.cache.path(&zig::name()?);
+    let prefix = match place {
+        Place::Host => compiler.to_string_lossy().into_owned(),
+        Place::Container(_) => String::new(),
+    };
+    let job = |(source, endian, object): (String, Endian, String)| {
+        let source = format!("{}/{source}", bpf.folder);
+        let mut clang: Vec<String> =
+            flags(bpf, endian).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
+        clang.extend(["-c", &source, "-o", "-"].map(String::from));
+        let command = Command::new(compiler.join("zig"), &stage)
+            .only(BTreeMap::new())
+            // It needs a place to look for things that it has no need of.
+            .env("ZIG_LOCAL_CACHE_DIR", facts.work.join("zig-cache").to_string_lossy())
+            .env("ZIG_GLOBAL_CACHE_DIR", facts.work.join("zig-cache").to_string_lossy())
+            .arg("clang")
+            .args(clang.clone());
+        Job { source, endian, object, clang, command }
+    };
+    let mut jobs: Vec<Job> = inputs.jobs().into_iter().map(job).collect();
+    let container = match place {
+        Place::Host => None,
+        Place::Container(container) => Some(image::plan(container, &stage, &facts.work, &compiler, &mut jobs)),
+    };
+    Ok(Plan { folder, stage: steps, container, jobs, inputs: inputs.lines(bpf) })
 }
 
 impl fmt::Display for Plan {
@@ -179,8 +195,17 @@ impl fmt::Display for Plan {
         for step in &self.stage {
             writeln!(f, "{step}")?;
         }
+        if let Some(container) = &self.container {
+            writeln!(f, "{} || true", container.sweep)?;
+            for step in container.get.iter().chain(&container.fill) {
+                writeln!(f, "{step}")?;
+            }
+        }
         for job in &self.jobs {
             writeln!(f, "{} >{}", job.command, quote(&job.command.folder.join(&job.object)))?;
+        }
+        if let Some(container) = &self.container {
+            writeln!(f, "{} || true", container.sweep)?;
         }
         writeln!(f, "# drop debug information, check, and write to {}/objects", self.folder.display())
     }
@@ -203,19 +228,19 @@ fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
         // A table for linkers that tells symbols by their numbers, which change when debug information is dropped.
         "-fno-addrsig",
         "-fdebug-compilation-dir=.",
-        "-nostdinc",
         &format!("-I{}/include", bpf.folder),
         "-isystem",
         "libbpf",
-        "-isystem",
-        &format!("{COMPILER_FOLDER}/lib/include"),
-        "-isystem",
-        &format!("{COMPILER_FOLDER}/lib/libc/include/{}", endian.uapi_headers()),
-        "-isystem",
-        &format!("{COMPILER_FOLDER}/lib/libc/include/any-linux-any"),
     ]
     .map(String::from)
     .to_vec();
+    if bpf.image.is_none() {
+        // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
+        flags.push("-nostdinc".into());
+        for headers in ["include", &format!("libc/include/{}", endian.uapi_headers()), "libc/include/any-linux-any"] {
+            flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
+        }
+    }
     flags.extend(bpf.cflags.iter().cloned());
     flags
 }

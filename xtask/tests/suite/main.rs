@@ -3,6 +3,7 @@
 mod bad_requests;
 mod bpf;
 mod dist;
+mod engines;
 mod exectrace;
 mod fetching;
 mod guard;

@@ -69,6 +69,7 @@ impl Workspace {
             .write("kernel/tick.bpf.c", PROGRAM)
             .write("kernel/include/answer.h", "#define ANSWER 42\n")
             .env("SOURCE_DATE_EPOCH", "1700000000")
+            .env("XTASK_ENGINE", "host")
     }
 
     /// The usual configuration.
@@ -98,6 +99,7 @@ impl Workspace {
         }
         Workspace { root: root.clone(), remove: None, environment: BTreeMap::new() }
             .env("SOURCE_DATE_EPOCH", "1700000000")
+            .env("XTASK_ENGINE", "host")
     }
 
     pub fn write(self, path: &str, text: &str) -> Workspace {

@@ -1,0 +1,203 @@
+//! Container engines: which of them answer, and why the others do not.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use serde::Serialize;
+
+use crate::bad_request;
+use crate::bpf::image;
+use crate::command::Command;
+use crate::run::Runner;
+
+/// Where clang shall run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Choice {
+    /// The first container engine that answers, else this machine itself
+    #[default]
+    Auto,
+    Docker,
+    Podman,
+    /// This machine itself
+    Host,
+}
+
+/// A program that runs containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Docker,
+    Podman,
+}
+
+/// An engine that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Engine {
+    pub kind: Kind,
+    pub version: String,
+    /// Whether it can run a container as a user other than root: podman for a user without subordinate ids cannot.
+    pub has_users: bool,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 2] = [Kind::Docker, Kind::Podman];
+
+    pub fn program(self) -> &'static str {
+        match self {
+            Kind::Docker => "docker",
+            Kind::Podman => "podman",
+        }
+    }
+
+    /// What makes the engine itself answer, and not just its client: its version, and how many ranges of user ids it has.
+    fn question(self) -> [&'static str; 3] {
+        match self {
+            Kind::Docker => ["version", "--format", "{{.Server.Version}} 2"],
+            Kind::Podman => ["info", "--format", "{{.Version.Version}} {{len .Host.IDMappings.UIDMap}}"],
+        }
+    }
+
+    /// What keeps `rm` going when a container is not there: docker does so anyway.
+    pub fn ignore_missing(self) -> Option<&'static str> {
+        match self {
+            Kind::Docker => None,
+            Kind::Podman => Some("--ignore"),
+        }
+    }
+
+    /// Asks the engine whether it is there.
+    pub fn probe(self, runner: Runner, folder: &Path) -> Result<Engine> {
+        let output = runner.output(&Command::new(self.program(), folder).args(self.question()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        match text.trim().split_once(' ') {
+            Some((version, ranges)) if output.status.success() => {
+                Ok(Engine { kind: self, version: version.into(), has_users: ranges != "1" })
+            }
+            _ => Err(self.refusal(&String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    /// Why the engine does not answer, from what its client said.
+    fn refusal(self, said: &str) -> anyhow::Error {
+        let said_any = |clues: &[&str]| clues.iter().any(|clue| said.contains(clue));
+        let (reason, remedy) = match self {
+            Kind::Docker if said_any(&["permission denied"]) => {
+                ("you may not talk to its daemon", "add yourself to the group `docker`, or use podman")
+            }
+            Kind::Docker if said_any(&["Cannot connect", "connection refused", "error during connect"]) => {
+                ("its daemon is not running", "start it (systemctl start docker), or set DOCKER_HOST to where it is")
+            }
+            Kind::Podman if said_any(&["Cannot connect to Podman", "unable to connect"]) => {
+                ("its service is not running", "start it (podman machine start), or set CONTAINER_HOST to where it is")
+            }
+            _ => ("it fails", "mend it, so that `info` of it works"),
+        };
+        let program = self.program();
+        let said: Vec<String> = said.trim_end().lines().map(|line| format!("\n  {line}")).collect();
+        anyhow!("{program} does not answer, because {reason}: {remedy}\n\n{program} said:{}", said.concat())
+    }
+}
+
+/// Where clang will run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// On this machine, from the cache.
+    Host,
+    Container(Container),
+}
+
+/// A container that has a compiler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Container {
+    pub engine: Engine,
+    /// The image, as the engine knows it.
+    pub image: String,
+    /// Whether the engine has it.
+    pub present: bool,
+    /// Whether it is the user's own, and not the one around our compiler.
+    pub theirs: bool,
+}
+
+impl Place {
+    /// Whether our compiler must be in the cache.
+    pub fn needs_compiler(&self) -> bool {
+        match self {
+            Place::Host => true,
+            Place::Container(container) => !container.present && !container.theirs,
+        }
+    }
+
+    /// The image that must come over the network.
+    pub fn pulls(&self) -> Option<String> {
+        match self {
+            Place::Container(container) if container.theirs && !container.present => Some(container.image.clone()),
+            _ => None,
+        }
+    }
+
+    /// Decides where clang will run. `theirs` is the image that the configuration names.
+    pub fn find(runner: Runner, folder: &Path, choice: Choice, theirs: Option<&str>) -> Result<Place> {
+        let kinds: &[Kind] = match choice {
+            Choice::Auto => &Kind::ALL,
+            Choice::Docker => &[Kind::Docker],
+            Choice::Podman => &[Kind::Podman],
+            Choice::Host => &[],
+        };
+        if choice == Choice::Host && theirs.is_some() {
+            bad_request!(
+                "--engine host, but `image` in [workspace.metadata.dist.bpf] of Cargo.toml names a compiler that is in a \
+                 container image: leave one of them out"
+            );
+        }
+        if theirs.is_none() && !cfg!(target_os = "linux") {
+            if !kinds.is_empty() && choice != Choice::Auto {
+                bad_request!(
+                    "the image is built around this machine's own compiler, which is none for Linux: use --engine host"
+                );
+            }
+            return Ok(Place::Host);
+        }
+        let mut refusals = Vec::new();
+        for kind in kinds {
+            match kind.probe(runner, folder) {
+                Ok(engine) => {
+                    runner.say(format!("clang runs in {} {}", kind.program(), engine.version));
+                    return Container::find(runner, folder, engine, theirs).map(Place::Container);
+                }
+                Err(error) => refusals.push(error),
+            }
+            runner.check_interrupted()?;
+        }
+        match refusals.pop() {
+            Some(refusal) if choice != Choice::Auto => Err(refusal.context(format!("--engine {}", kinds[0].program()))),
+            Some(refusal) if theirs.is_some() => Err(refusal.context(
+                "`image` in [workspace.metadata.dist.bpf] of Cargo.toml wants docker or podman, and neither answers",
+            )),
+            Some(_) => {
+                runner.say("clang runs on this machine itself, for neither docker nor podman answers");
+                Ok(Place::Host)
+            }
+            None => Ok(Place::Host),
+        }
+    }
+}
+
+impl Container {
+    fn find(runner: Runner, folder: &Path, engine: Engine, theirs: Option<&str>) -> Result<Container> {
+        // An image that was built here and never pushed has no digest in docker's eyes, but an id, which is one, too.
+        let names: Vec<&str> = match theirs {
+            Some(reference) => std::iter::once(reference).chain(reference.split('@').next_back()).collect(),
+            None => Vec::new(),
+        };
+        let ours = image::tag()?;
+        let program = engine.kind.program();
+        for name in names.iter().copied().chain(theirs.is_none().then_some(ours.as_str())) {
+            let question = Command::new(program, folder).args(["image", "inspect", "--format", "{{.Id}}", name]);
+            if runner.output(&question)?.status.success() {
+                return Ok(Container { engine, image: name.into(), present: true, theirs: theirs.is_some() });
+            }
+        }
+        Ok(Container { engine, image: theirs.unwrap_or(&ours).into(), present: false, theirs: theirs.is_some() })
+    }
+}

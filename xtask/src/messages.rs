@@ -1,0 +1,220 @@
+//! What cargo prints while it builds (`-v --message-format=json-diagnostic-rendered-ansi`), understood line by line: how
+//! far it is, what came out, and what the user has to read. It says the same of each target, and users read it once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
+use cargo_metadata::{Artifact, Message};
+
+/// Something that a line told.
+#[derive(Debug)]
+pub enum Told {
+    /// Compiling this crate began, for a target or for this machine.
+    Begun {
+        krate: String,
+        triple: Option<String>,
+    },
+    Built(Box<Artifact>),
+    /// The user has to read it.
+    Error(String),
+    /// The user may want to read it.
+    Warning(String),
+}
+
+/// All that cargo said in one build.
+#[derive(Debug, Default)]
+pub struct Messages {
+    /// What was told already.
+    seen: BTreeSet<String>,
+    /// Lines that belong together, of what is no message in JSON.
+    block: Vec<String>,
+    /// Everything that failed, for whoever looks for the reason.
+    pub errors: String,
+    /// The crates that could not be compiled, by target; the empty target is this machine.
+    pub failed: BTreeMap<String, BTreeSet<String>>,
+    /// Whether the build came to its end.
+    pub finished: bool,
+}
+
+impl Messages {
+    /// Takes one line.
+    pub fn hear(&mut self, line: &str) -> Vec<Told> {
+        if line.starts_with('{')
+            && let Ok(message) = serde_json::from_str(line)
+        {
+            let mut told = self.end();
+            told.extend(self.message(message));
+            return told;
+        }
+        if let Some((verb, rest)) = status(line) {
+            let mut told = self.end();
+            match verb {
+                "Running" => told.extend(begun(rest)),
+                "Blocking" => told.push(Told::Warning(line.trim_start().into())),
+                _ => {}
+            }
+            return told;
+        }
+        // A line that begins a text of its own, and does not go on with one.
+        let told = match !line.is_empty() && !line.starts_with(' ') && line != "Caused by:" {
+            true => self.end(),
+            false => Vec::new(),
+        };
+        self.block.push(line.into());
+        told
+    }
+
+    /// Says that no line will follow.
+    pub fn end(&mut self) -> Vec<Told> {
+        let block = std::mem::take(&mut self.block);
+        let text = block.join("\n");
+        let Some(head) = block.first().filter(|_| !text.trim().is_empty()) else {
+            return Vec::new();
+        };
+        if let Some(rest) = head.strip_prefix("error: could not compile `") {
+            let krate = rest.split('`').next().unwrap_or_default();
+            let triple = argument(&text, "--target").unwrap_or_default();
+            self.failed.entry(triple).or_default().insert(krate.into());
+        }
+        let is_error = head.starts_with("error");
+        if is_error {
+            self.errors.push_str(&text);
+            self.errors.push('\n');
+        }
+        // Said by the diagnostics before it, or of no use.
+        let is_summary = head.starts_with("error: could not compile `") && !text.contains("signal: ")
+            || head.starts_with("warning: build failed, waiting")
+            || head.starts_with("warning: `") && head.contains(" generated ");
+        if is_summary || !self.seen.insert(head.clone()) {
+            return Vec::new();
+        }
+        let text = without_commands(text.trim_end());
+        vec![if is_error { Told::Error(text) } else { Told::Warning(text) }]
+    }
+
+    fn message(&mut self, message: Message) -> Option<Told> {
+        match message {
+            Message::CompilerArtifact(artifact) => Some(Told::Built(Box::new(artifact))),
+            Message::CompilerMessage(message) => {
+                let diagnostic = message.message;
+                let key = format!("{} {} {}", message.package_id, message.target.name, place(&diagnostic));
+                let text = diagnostic.rendered.unwrap_or(diagnostic.message);
+                let is_error = matches!(diagnostic.level, DiagnosticLevel::Error | DiagnosticLevel::Ice);
+                if is_error {
+                    self.errors.push_str(&text);
+                }
+                let text = text.trim_end().to_owned();
+                let is_note = diagnostic.level == DiagnosticLevel::FailureNote;
+                let told = if is_error || is_note { Told::Error(text) } else { Told::Warning(text) };
+                self.seen.insert(key).then_some(told)
+            }
+            Message::BuildFinished(_) => {
+                self.finished = true;
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What makes a diagnostic the same for another target, whose text may name other folders.
+fn place(diagnostic: &Diagnostic) -> String {
+    let spans =
+        diagnostic.spans.iter().map(|span| format!("{}:{}:{}", span.file_name, span.line_start, span.column_start));
+    format!("{} {}", diagnostic.message, spans.collect::<Vec<_>>().join(" "))
+}
+
+/// `   Compiling tool v0.3.0`: a word that ends at the twelfth column.
+fn status(line: &str) -> Option<(&str, &str)> {
+    let (verb, rest) = (line.get(..12)?.trim_start(), line.get(12..)?);
+    let is_verb = verb.starts_with(char::is_uppercase) && verb.chars().all(char::is_alphabetic);
+    (is_verb && rest.starts_with(' ')).then(|| (verb, rest.trim_start()))
+}
+
+/// From "`rustc --crate-name tool … --target TRIPLE …`".
+fn begun(command: &str) -> Option<Told> {
+    let krate = argument(command, "--crate-name")?;
+    // What is compiled for this machine is not what a user waits for.
+    Some(Told::Begun { krate, triple: argument(command, "--target") })
+}
+
+fn argument(command: &str, flag: &str) -> Option<String> {
+    let mut words = command.split_whitespace();
+    words.find(|word| *word == flag)?;
+    words.next().map(String::from)
+}
+
+/// Leaves out rustc's command lines, which are pages long: `--plan` and `-v` show what runs.
+fn without_commands(text: &str) -> String {
+    const START: &str = "process didn't exit successfully: `";
+    let Some((before, rest)) = text.split_once(START) else {
+        return text.into();
+    };
+    let Some((command, after)) = rest.split_once("` (") else {
+        return text.into();
+    };
+    let program = command.split_whitespace().find(|word| !word.contains('=')).unwrap_or(command);
+    format!("{before}{START}{program} …` ({after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: &str = "error: could not compile `tool` (bin \"probe\") due to 1 previous error\n
+Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name probe --target TRIPLE -C x` (exit status: 1)";
+
+    fn hear(messages: &mut Messages, text: &str) -> Vec<String> {
+        let mut told: Vec<Told> = text.lines().flat_map(|line| messages.hear(line)).collect();
+        told.extend(messages.end());
+        told.into_iter().map(|told| format!("{told:?}")).collect()
+    }
+
+    fn diagnostic(level: &str, rendered: &str) -> String {
+        format!(
+            r#"{{"reason":"compiler-message","package_id":"p","target":{{"kind":["bin"],"name":"probe","src_path":"m","edition":"2024","doctest":false,"test":true}},"message":{{"message":"wrong","code":null,"level":"{level}","spans":[],"children":[],"rendered":"{rendered}"}}}}"#
+        )
+    }
+
+    #[test]
+    fn what_begins_is_told_with_its_target() {
+        let mut messages = Messages::default();
+        let told = hear(
+            &mut messages,
+            "   Compiling aya v0.14.0\n     Running `A=b /bin/rustc --crate-name aya --edition=2024 --target mips-x -C y`",
+        );
+        assert_eq!(told, [r#"Begun { krate: "aya", triple: Some("mips-x") }"#]);
+    }
+
+    #[test]
+    fn what_is_said_of_each_target_is_told_once() {
+        let mut messages = Messages::default();
+        let text = format!("{}\n{}", diagnostic("error", "in a folder"), diagnostic("error", "in another folder"));
+        assert_eq!(hear(&mut messages, &text), [r#"Error("in a folder")"#]);
+        assert_eq!(messages.errors, "in a folderin another folder");
+    }
+
+    #[test]
+    fn summaries_are_not_told_but_what_failed_is_known() {
+        let mut messages = Messages::default();
+        let text = format!("{FAILED}\nwarning: build failed, waiting for other jobs to finish...\n");
+        assert_eq!(hear(&mut messages, &text), [""; 0]);
+        assert_eq!(messages.failed["TRIPLE"], ["tool".to_owned()].into());
+    }
+
+    #[test]
+    fn a_compiler_that_was_killed_is_told_without_its_command_line() {
+        let text = FAILED.replace("exit status: 1", "signal: 9, SIGKILL: kill");
+        let told = hear(&mut Messages::default(), &text);
+        assert!(told[0].contains("`/bin/rustc …` (signal: 9, SIGKILL: kill)"), "{told:?}");
+    }
+
+    #[test]
+    fn lines_that_are_no_message_stay_together() {
+        let told = hear(
+            &mut Messages::default(),
+            "warning: odd\n\nCaused by:\n  this\nwarning: odd\n\nCaused by:\n  that\n{not json}",
+        );
+        assert_eq!(told, [r#"Warning("warning: odd\n\nCaused by:\n  this")"#, r#"Warning("{not json}")"#]);
+    }
+}

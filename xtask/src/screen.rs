@@ -1,0 +1,172 @@
+//! What the user sees while something is done: on a terminal, one live line for each thing under way; elsewhere, plain
+//! lines that begin with the time.
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Failures only.
+    Quiet,
+    Normal,
+    /// Each command as it is started, too.
+    Verbose,
+}
+
+/// How often a plain line tells again what is under way.
+const REMINDER: Duration = Duration::from_secs(20);
+
+/// Standard error, as somebody looks at it.
+#[derive(Debug)]
+pub struct Screen {
+    pub level: Level,
+    /// None where nobody watches: in a pipe, a file, or a terminal that cannot go back to a line.
+    live: Option<MultiProgress>,
+}
+
+impl Screen {
+    pub fn new(level: Level) -> Screen {
+        let watched = console::user_attended_stderr() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let live = (watched && level > Level::Quiet)
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        Screen { level, live }
+    }
+
+    /// A line that stays. That nobody reads it is no reason to stop.
+    pub fn print(&self, line: &str) {
+        let print = || drop(writeln!(io::stderr(), "{line}"));
+        match &self.live {
+            Some(live) => live.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// A line of our own: what is done now.
+    pub fn say(&self, line: &str) {
+        match self.live {
+            _ if self.level == Level::Quiet => {}
+            Some(_) => self.print(&format!("xtask: {line}")),
+            None => self.print(&format!("{} xtask: {line}", humantime::format_rfc3339_seconds(SystemTime::now()))),
+        }
+    }
+
+    /// Begins a line that tells how far something is, and goes away with the value returned.
+    pub fn line(&self, name: &str) -> Line<'_> {
+        let bar = self.live.as_ref().map(|live| {
+            let bar = live.add(ProgressBar::no_length());
+            bar.set_style(style());
+            bar.set_prefix(name.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        Line { screen: self, name: name.into(), bar, said: Mutex::new(Instant::now()) }
+    }
+
+    /// What came out, on standard output.
+    pub fn table(&self, rows: &[Row]) {
+        let width = console::Term::stdout().size_checked().map_or(usize::MAX, |(_, columns)| columns.into());
+        if self.level > Level::Quiet {
+            let text: String = table(rows, width).iter().map(|line| format!("{line}\n")).collect();
+            let _ = io::stdout().write_all(text.as_bytes());
+        }
+    }
+
+    /// Takes away whatever is live, at the end of everything.
+    pub fn clear(&self) {
+        if let Some(live) = &self.live {
+            let _ = live.clear();
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    let style = ProgressStyle::with_template("{prefix:8.cyan} {wide_msg} {elapsed:>5.dim}");
+    style.unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// How far one thing is.
+#[derive(Debug)]
+pub struct Line<'a> {
+    screen: &'a Screen,
+    name: String,
+    bar: Option<ProgressBar>,
+    /// When a plain line last told.
+    said: Mutex<Instant>,
+}
+
+impl Line<'_> {
+    /// Says what is done now.
+    pub fn set(&self, text: &str) {
+        let Some(bar) = &self.bar else {
+            let mut said = self.said.lock().unwrap();
+            if said.elapsed() >= REMINDER {
+                *said = Instant::now();
+                self.screen.say(&format!("{}: {text}", self.name));
+            }
+            return;
+        };
+        bar.set_message(text.to_owned());
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// One artifact of the table at the end.
+#[derive(Debug)]
+pub struct Row {
+    pub arch: String,
+    pub file: String,
+    /// Bytes.
+    pub binary: usize,
+    pub archive: usize,
+    pub sha256: String,
+    /// Wall-clock time until the binary was there.
+    pub seconds: f32,
+}
+
+/// The table, with the files' names if `width` columns are enough for them.
+pub fn table(rows: &[Row], width: usize) -> Vec<String> {
+    let first = |row: &Row, wide: bool| if wide { row.file.clone() } else { row.arch.clone() };
+    let longest = |wide| rows.iter().map(|row| first(row, wide).len()).max().unwrap_or_default();
+    let rest = "  1064 kB   597 kB  47236e1f5380  12.3 s".len();
+    let wide = longest(true) + rest <= width;
+    let column = longest(wide).max("artifact".len());
+    let mut lines =
+        vec![format!("{:column$}  {:>7}  {:>7}  {:12}  {:>6}", "artifact", "binary", "archive", "sha256", "after")];
+    lines.extend(rows.iter().map(|row| {
+        format!(
+            "{:column$}  {:>4} kB  {:>4} kB  {:.12}  {:>4.1} s",
+            first(row, wide),
+            row.binary.div_ceil(1000),
+            row.archive.div_ceil(1000),
+            row.sha256,
+            row.seconds
+        )
+    }));
+    lines
+}
+
+/// Whether what goes to standard error may have colours: NO_COLOR, CLICOLOR and CLICOLOR_FORCE, cargo's own variable, and
+/// then whether it is a terminal.
+pub fn has_colors() -> bool {
+    match std::env::var("CARGO_TERM_COLOR").as_deref() {
+        Ok("always") => true,
+        Ok("never") => false,
+        _ => console::colors_enabled_stderr(),
+    }
+}
+
+/// What an error begins with.
+pub fn error_word() -> String {
+    console::style("error:").for_stderr().red().bold().force_styling(has_colors()).to_string()
+}

@@ -1,0 +1,199 @@
+//! Where clang runs: the bytes are the same everywhere, and an engine that does not answer says why.
+
+use std::fs;
+use std::process::Command;
+
+use super::support::{Run, Workspace, has, own_root};
+
+/// The engines that this machine has.
+fn engines() -> Vec<&'static str> {
+    let answers = |engine: &&str| {
+        let output = Command::new(engine).args(["run", "--help"]).output();
+        let info = Command::new(engine).arg("info").output();
+        has(engine, "install it", output.is_ok() && info.is_ok_and(|output| output.status.success()))
+    };
+    ["docker", "podman"].into_iter().filter(answers).collect()
+}
+
+/// What is left of containers and volumes of ours.
+fn left_behind(engine: &str) -> String {
+    let containers =
+        Run::of(Command::new(engine).args(["ps", "--all", "--filter", "name=xtask-bpf-", "--format", "{{.Names}}"]));
+    containers.succeeds().text()
+}
+
+#[test]
+fn the_bytes_are_the_same_from_docker_podman_and_host() {
+    let copy = Workspace::copy_of_our_own("engines");
+    for engine in [&["host"], engines().as_slice()].concat() {
+        copy.xtask(&format!("bpf --engine {engine}")).succeeds().says_nothing_of("changed: raw_tp");
+        for name in copy.list("bpf/objects") {
+            let path = format!("bpf/objects/{name}");
+            let ours = fs::read(own_root().join(&path)).unwrap();
+            assert!(fs::read(copy.path(&path)).unwrap() == ours, "{name} from {engine} differs");
+        }
+        assert_eq!(copy.read("bpf/bpf.lock"), fs::read_to_string(own_root().join("bpf/bpf.lock")).unwrap());
+    }
+}
+
+#[test]
+fn a_container_sees_the_sources_only_and_can_write_nowhere_and_is_nobody() {
+    for engine in engines() {
+        let workspace = Workspace::usual("sealed");
+        let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
+        let runs: Vec<&str> = plan.lines().filter(|line| line.contains(&format!("{engine} run "))).collect();
+        assert_eq!(runs.len(), 2, "{plan}");
+        for flag in [
+            "--network none",
+            "--read-only",
+            "--cap-drop ALL",
+            "--security-opt no-new-privileges",
+            "--user 65534:65534",
+            "--pull never",
+            ":ro,z",
+        ] {
+            assert!(runs.iter().all(|run| run.contains(flag)), "{flag} is not in\n{plan}");
+        }
+        assert!(!plan.contains("--mount") && !plan.contains("--privileged"), "{plan}");
+
+        // It is what the plan says: a program that includes a file of this machine does not find it.
+        let program = "#include \"/etc/passwd\"\n";
+        workspace
+            .write("kernel/tick.bpf.c", program)
+            .xtask(&format!("bpf --engine {engine}"))
+            .ends_with(1)
+            .says("'/etc/passwd' file not found");
+        assert_eq!(left_behind(engine), "");
+    }
+}
+
+#[test]
+fn the_commands_printed_for_a_container_compile_the_same_object() {
+    for engine in engines() {
+        let workspace = Workspace::usual("plan of an engine");
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
+        let ours = fs::read(workspace.path("kernel/objects/tick_bpfel.o")).unwrap();
+        workspace
+            .shell(&format!("umask 077 && \"$XTASK\" bpf --engine {engine} --plan >plan.sh && sh -e plan.sh"))
+            .succeeds();
+        let compiled = fs::read(workspace.path("target/dist/tick_bpfel.o")).unwrap();
+        let object = xtask::bpf::object::Object::new(&compiled, xtask::arch::Endian::Little).unwrap();
+        assert!(object.bytes == ours, "{engine}");
+    }
+}
+
+#[test]
+fn a_compile_error_is_the_same_in_a_container() {
+    for engine in engines() {
+        let workspace = Workspace::usual("error in a container").write("kernel/tick.bpf.c", "int x = nonsense;\n");
+        workspace
+            .xtask(&format!("bpf --engine {engine}"))
+            .ends_with(1)
+            .says("kernel/tick.bpf.c:1:9: error: use of undeclared identifier 'nonsense'")
+            .says("the previous ones are untouched");
+        assert_eq!(left_behind(engine), "");
+    }
+}
+
+/// A compiler image of somebody else: the same compiler, under other paths, that brings along its headers.
+#[test]
+fn an_image_of_ones_own_is_taken_by_its_digest_and_recorded() {
+    for engine in engines() {
+        let workspace = Workspace::usual("image");
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
+        let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
+        let base = plan.split_whitespace().find(|word| word.starts_with("xtask-bpf-clang:")).unwrap();
+        let build = format!(
+            "printf 'FROM {base}\\nENTRYPOINT [\"/zig\", \"clang\", \"-isystem\", \"/lib/include\"]\\n' >Containerfile && \
+             {engine} build -q --network none -t xtask-test-image -f Containerfile kernel >id && \
+             {engine} image inspect --format '{{{{.Id}}}}' xtask-test-image"
+        );
+        let id = workspace.shell(&build).succeeds().without_lines("").text();
+        let digest = id.trim().rsplit(':').next().unwrap().to_owned();
+        let image = format!("team/clang@sha256:{digest}");
+        let config = format!(
+            "[workspace]\nmembers = [\"tool\"]\nresolver = \"3\"\n\n[workspace.metadata.dist]\npackage = \"tool\"\nbpf.folder = \"kernel\"\nbpf.image = \"{image}\"\n"
+        );
+        let workspace = workspace.write("Cargo.toml", &config);
+        workspace
+            .xtask(&format!("dist --engine {engine} --arch amd64"))
+            .succeeds()
+            .says("compiling the BPF objects again: the compiler");
+        assert!(workspace.read("kernel/bpf.lock").contains(&format!("compiler image {image}\n")));
+        workspace.xtask("bpf --engine host").ends_with(2).says("leave one of them out");
+        workspace.xtask("dist --arch amd64 --locked").succeeds();
+
+        let other = config.replace(&digest, &"0".repeat(64));
+        workspace
+            .write("Cargo.toml", &other)
+            .xtask(&format!("bpf --engine {engine} --offline"))
+            .ends_with(1)
+            .says("--offline, but this is missing: the container image team/clang@sha256:000");
+    }
+}
+
+#[test]
+fn an_image_by_its_tag_is_refused() {
+    Workspace::new("tag", "package = \"tool\"\nbpf.folder = \"kernel\"\nbpf.image = \"team/clang:22\"\n")
+        .xtask("bpf")
+        .ends_with(2)
+        .says("`image` in [workspace.metadata.dist.bpf] of Cargo.toml is `team/clang:22`; NAME@sha256:DIGEST is wanted")
+        .in_one_line();
+}
+
+/// A `docker` that answers with this script.
+fn with_docker(name: &str, script: &str) -> Workspace {
+    Workspace::usual(name).program("docker", &format!("#!/bin/sh\n{script}\n")).program("podman", "#!/bin/sh\nexit 1\n")
+}
+
+#[test]
+fn an_engine_that_was_named_and_does_not_answer_says_why() {
+    for (name, script, reason) in [
+        (
+            "no daemon",
+            "echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2; exit 1",
+            "its daemon is not running: start it (systemctl start docker)",
+        ),
+        (
+            "no permission",
+            "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1",
+            "you may not talk to its daemon: add yourself to the group `docker`",
+        ),
+        ("odd", "echo 'strange' >&2; exit 1", "it fails: mend it"),
+    ] {
+        with_docker(name, script).xtask("bpf --engine docker").ends_with(1).says(reason).says("docker said:");
+    }
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_named_with_how_to_install_it() {
+    let workspace = Workspace::usual("no engine");
+    let folder = workspace.path("few");
+    fs::create_dir_all(&folder).unwrap();
+    for program in ["rustc", "cargo", "git", "python3", "env"] {
+        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+            .map(|path| path.join(program))
+            .find(|path| path.exists());
+        std::os::unix::fs::symlink(found.unwrap(), folder.join(program)).unwrap();
+    }
+    let workspace = workspace.env("PATH", folder.to_str().unwrap()).without_env("XTASK_ENGINE");
+    workspace
+        .xtask("bpf --engine podman")
+        .ends_with(1)
+        .says("--engine podman: there is no podman on this machine: apt install podman (Debian)")
+        .in_one_line();
+    workspace.xtask("bpf").succeeds().says("clang runs on this machine itself, for neither docker nor podman answers");
+}
+
+#[test]
+fn without_a_choice_the_first_engine_that_answers_is_taken_and_said() {
+    let refuses = with_docker("auto", "echo 'Cannot connect to the Docker daemon' >&2; exit 1");
+    refuses.without_env("XTASK_ENGINE").xtask("bpf").succeeds().says("clang runs on this machine itself");
+    if let Some(engine) = engines().first() {
+        Workspace::usual("first")
+            .without_env("XTASK_ENGINE")
+            .xtask("bpf")
+            .succeeds()
+            .says(&format!("clang runs in {engine} "));
+    }
+}
