@@ -327,7 +327,9 @@ fn wrong_usage_exits_with_2() {
 #[test]
 fn help_documents_every_field() {
     let help = stdout(&run(Command::new(EXECTRACE).arg("--help")));
-    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/exectrace.md")).unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let document = fs::read_to_string(docs.join("exectrace.md")).unwrap();
+    let page = fs::read_to_string(docs.join("exectrace.1")).unwrap();
     for field in [
         "event",
         "time",
@@ -347,6 +349,7 @@ fn help_documents_every_field() {
     ] {
         assert!(help.contains(field), "{field}: {help}");
         assert!(document.contains(&format!("`{field}`")), "{field} is not in docs/exectrace.md");
+        assert!(page.contains(&format!(".TP\n.B {field}\n")), "{field} is not in docs/exectrace.1");
     }
 }
 
