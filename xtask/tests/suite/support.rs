@@ -89,6 +89,7 @@ impl Workspace {
             "CHANGELOG.md",
             "app",
             "bpf",
+            "completions",
             "docs",
             "xtask",
         ] {
