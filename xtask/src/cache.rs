@@ -12,6 +12,9 @@ use anyhow::{Context, Result, bail};
 use crate::files;
 use crate::run::Runner;
 
+/// What the name of an entry that is being made ends with.
+pub const PARTIAL: &str = ".partial";
+
 /// A folder of finished entries. An entry is there whole or not at all: it is made beside its place and renamed.
 #[derive(Debug, Clone)]
 pub struct Cache {
@@ -51,7 +54,7 @@ impl Cache {
 
     /// Where an entry is while it is made.
     pub fn partial(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.partial"))
+        self.folder.join(format!("{name}{PARTIAL}"))
     }
 
     /// Makes the entry `name` with `fill`, which is given an empty folder to fill, unless it is there. Of two runs at
@@ -79,15 +82,36 @@ impl Cache {
         made.map(|()| entry)
     }
 
+    /// Keeps these entries from being removed, where they are there, until the files returned are dropped.
+    pub fn hold<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Vec<File> {
+        let there = names.into_iter().filter(|name| self.path(name).exists());
+        // Where no lock can be made, in a cache that cannot be written, nothing can be removed either.
+        there.filter_map(|name| self.lock_file(name).ok()).filter(|file| file.try_lock_shared().is_ok()).collect()
+    }
+
+    /// Locks an entry, unless another run makes or uses it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<File>> {
+        let file = self.lock_file(name)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {name}")),
+        }
+    }
+
     /// Holds off other runs that want the same lock until the file returned is dropped.
     pub fn lock(&self, runner: Runner, name: &str) -> Result<File> {
+        lock(runner, self.lock_file(name)?, "that makes the same thing")
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
         let folder = self.folder.join("locks");
         fs::create_dir_all(&folder).with_context(|| {
             format!("cannot create {}: set XTASK_CACHE to a folder that can be written", folder.display())
         })?;
         let path = folder.join(name);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
-        lock(runner, file.with_context(|| format!("cannot open {}", path.display()))?, "that makes the same thing")
+        file.with_context(|| format!("cannot open {}", path.display()))
     }
 }
 

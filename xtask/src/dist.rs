@@ -54,7 +54,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
     let lines: Lines =
         plan.products.iter().map(|product| (product.arch.triple, runner.line(product.arch.name))).collect();
-    toolchain::get(runner, facts, &plan.get, &lines)?;
+    let _held = toolchain::get(runner, facts, &plan.get, &lines)?;
     if let Some((reason, objects)) = &plan.stale {
         runner.say(format!("compiling the BPF objects again: {reason}"));
         bpf::compile::run(runner, objects)?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 
-use crate::remedies;
+use crate::remedies::{self, Installation};
 use crate::run;
 
 /// The request itself was wrong: exit code 2, and nothing was begun.
@@ -14,6 +14,10 @@ pub struct Request(pub String);
 /// A signal ended the run: exit code 128 + its number.
 #[derive(Debug)]
 pub struct Interrupted(pub i32);
+
+/// Another program is not on this machine.
+#[derive(Debug)]
+pub struct Missing(pub &'static Installation);
 
 /// Another program failed. What it said stands below the sentence.
 #[derive(Debug)]
@@ -48,6 +52,12 @@ impl fmt::Display for Failed {
     }
 }
 
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no {} on this machine: {}", self.0.program, self.0)
+    }
+}
+
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -61,6 +71,7 @@ impl fmt::Display for Interrupted {
 }
 
 impl std::error::Error for Failed {}
+impl std::error::Error for Missing {}
 impl std::error::Error for Request {}
 impl std::error::Error for Interrupted {}
 

@@ -48,7 +48,9 @@ impl Common {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Bpf(Bpf),
+    Cache(Cache),
     Dist(Dist),
+    Doctor(Doctor),
 }
 
 /// Compile the BPF objects
@@ -113,6 +115,49 @@ pub struct Dist {
     pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Tell what this machine has, and what it lacks
+///
+/// Shows what each verb needs, whether it is there, and what gets it where it is not. Nothing is fetched. The exit code is
+/// 0 if `dist` can work here, and 1 if not. That something will be fetched or built without your help does not keep it from
+/// working, unless it must be fetched and --offline is given. With --quiet, only what needs you is shown.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub clang: Clang,
+    /// Print it as JSON (docs/doctor.md)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show what is kept in the cache, or remove it
+///
+/// Shows what lies in the cache, which is $XTASK_CACHE, or `xtask` in your cache folder. (A relative XTASK_CACHE is
+/// relative to the current folder.) Ages are since something was made, not since it was last used.
+#[derive(Debug, Args)]
+pub struct Cache {
+    #[command(subcommand)]
+    pub action: Option<CacheAction>,
+    /// Print it as JSON (docs/doctor.md)
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    Clean(Clean),
+}
+
+/// Remove what is in the cache; the next run gets anew what it needs
+///
+/// Removes compilers and standard libraries that this tool made, and what a killed run left half done; nothing else that
+/// is in that folder, and nothing that another run makes or uses.
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// Only what was made more than so many days ago, whenever it was last used
+    #[arg(long, value_name = "DAYS")]
+    pub older_than: Option<u32>,
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 pub mod arch;
 pub mod bpf;
 pub mod cache;
+pub mod cache_verb;
 pub mod cargo_build;
 pub mod cargo_home;
 pub mod command;
 pub mod config;
 pub mod dist;
+pub mod doctor;
 pub mod elf;
 pub mod engine;
 pub mod error;
@@ -23,6 +25,7 @@ pub mod pack;
 pub mod packages;
 pub mod parallel;
 pub mod plan;
+pub mod probe;
 pub mod remedies;
 pub mod run;
 pub mod screen;
@@ -64,9 +67,11 @@ pub fn main() -> ExitCode {
 
 fn run(runner: Runner, flags: &Flags) -> Result<()> {
     run::catch_signals()?;
-    let facts = Facts::read(runner, &flags.common)?;
+    let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
-        Verb::Bpf(request) => bpf::compile::verb(runner, &facts, request),
-        Verb::Dist(request) => dist::run(runner, &facts, request),
+        Verb::Bpf(request) => bpf::compile::verb(runner, &facts()?, request),
+        Verb::Cache(request) => cache_verb::run(runner, &flags.common, request),
+        Verb::Dist(request) => dist::run(runner, &facts()?, request),
+        Verb::Doctor(request) => doctor::run(runner, &flags.common, request),
     }
 }

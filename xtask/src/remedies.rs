@@ -14,7 +14,7 @@ pub struct Installation {
 
 const RUSTUP: &str = "see https://rustup.rs";
 
-const INSTALLATIONS: [Installation; 8] = [
+const INSTALLATIONS: [Installation; 9] = [
     Installation {
         program: "python3",
         debian: "apt install python3 python3-pip",
@@ -45,6 +45,7 @@ const INSTALLATIONS: [Installation; 8] = [
     },
     Installation { program: "rustup", debian: RUSTUP, fedora: RUSTUP, arch: "pacman -S rustup", macos: RUSTUP },
     Installation { program: "rustc", debian: RUSTUP, fedora: RUSTUP, arch: "pacman -S rustup", macos: RUSTUP },
+    Installation { program: "cargo", debian: RUSTUP, fedora: RUSTUP, arch: "pacman -S rustup", macos: RUSTUP },
     Installation {
         program: "docker",
         debian: "apt install docker.io",
@@ -88,7 +89,7 @@ pub struct Remedy {
 }
 
 /// The first that fits holds, so what is said along with something else comes after it.
-const REMEDIES: [Remedy; 17] = [
+const REMEDIES: [Remedy; 19] = [
     Remedy {
         program: "",
         clues: &["No space left on device", "os error 28", "Disk quota exceeded"],
@@ -164,6 +165,18 @@ const REMEDIES: [Remedy; 17] = [
         clues: &["No matching distribution found", "Could not find a version"],
         reason: "the package index does not have it",
         remedy: "see which index pip asks: python3 -m pip config list",
+    },
+    Remedy {
+        program: "rustc",
+        clues: &["is not installed"],
+        reason: "the Rust that the workspace pins is not installed",
+        remedy: "install it, in the workspace: rustup toolchain install",
+    },
+    Remedy {
+        program: "git",
+        clues: &["dubious ownership"],
+        reason: "the repository belongs to somebody else, so git refuses it",
+        remedy: "trust it: git config --global --add safe.directory FOLDER",
     },
     Remedy {
         program: "rustup",

@@ -9,13 +9,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::command::{Command, Environment, UNSET};
-use crate::error::{Failed, Interrupted};
+use crate::error::{Failed, Interrupted, Missing};
 use crate::files;
 use crate::hash;
 use crate::remedies;
@@ -208,9 +208,7 @@ fn failed(command: &Command, status: ExitStatus, said: String) -> anyhow::Error 
 
 fn cannot_start(command: &Command, error: io::Error) -> anyhow::Error {
     match remedies::installation(&name(command)) {
-        Some(installation) if error.kind() == io::ErrorKind::NotFound => {
-            anyhow!("there is no {} on this machine: {installation}", name(command))
-        }
+        Some(installation) if error.kind() == io::ErrorKind::NotFound => Missing(installation).into(),
         _ => anyhow::Error::new(error).context(format!("cannot start {}", command.program.display())),
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How much is said.
@@ -68,7 +69,7 @@ impl Screen {
 
     /// What came out, on standard output.
     pub fn table(&self, rows: &[Row]) {
-        let width = console::Term::stdout().size_checked().map_or(usize::MAX, |(_, columns)| columns.into());
+        let width = width().unwrap_or(usize::MAX);
         if self.level > Level::Quiet {
             let text: String = table(rows, width).iter().map(|line| format!("{line}\n")).collect();
             let _ = io::stdout().write_all(text.as_bytes());
@@ -80,6 +81,29 @@ impl Screen {
         if let Some(live) = &self.live {
             let _ = live.clear();
         }
+    }
+}
+
+/// The columns of standard output, if it is a terminal.
+pub fn width() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
+}
+
+/// What was asked for, on standard output.
+pub fn output(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// A number of bytes as people say it.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..999_500_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
 

@@ -22,6 +22,12 @@ use crate::zig;
 /// The licence of the C runtime, in a sysroot of our own.
 pub const RUNTIME_LICENSE: &str = "LICENSE-zig";
 
+/// What the names of sysroots in the cache begin with.
+pub const PREFIX: &str = "sysroot-";
+
+/// What one takes on the disk while it is made.
+pub const SPACE_MB: u64 = 200;
+
 /// How the standard library is built, apart from paths. Part of the key of what comes out: change it, and every
 /// cached one is built anew.
 const STD_FLAGS: [&str; 10] = [
@@ -58,7 +64,7 @@ impl Sysroot {
             arch.zig_cpu,
             STD_FLAGS,
         );
-        Sysroot { arch, name: format!("sysroot-{}-{}", arch.triple, &hash::bytes(recipe.as_bytes())[..16]) }
+        Sysroot { arch, name: format!("{PREFIX}{}-{}", arch.triple, &hash::bytes(recipe.as_bytes())[..16]) }
     }
 
     /// Where the crates and the C runtime lie in a sysroot.

@@ -28,7 +28,7 @@ pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
         return plan::show(&plan, request.show.json);
     }
     let _lock = facts.lock(runner)?;
-    toolchain::get(runner, facts, &plan.get, &Lines::new())?;
+    let _held = toolchain::get(runner, facts, &plan.get, &Lines::new())?;
     let before = &facts.bpf.objects;
     for (name, object) in run(runner, &plan.objects)? {
         let changed = before.get(&name).is_none_or(|sha256| *sha256 != hash::bytes(&object.bytes));

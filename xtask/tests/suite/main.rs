@@ -2,7 +2,9 @@
 
 mod bad_requests;
 mod bpf;
+mod cache;
 mod dist;
+mod doctor;
 mod engines;
 mod exectrace;
 mod fetching;
