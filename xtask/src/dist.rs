@@ -445,10 +445,7 @@ fn report(runner: Runner, plan: &Plan, built: &Built, manifest: &Manifest) {
     };
     let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
     if !left_out.is_empty() {
-        runner.say(format!(
-            "not in {MANIFEST}, for they are of another commit, toolchain or state of the work tree: the archives for {}",
-            left_out.join(", ")
-        ));
+        runner.say(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
     }
     let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };
     runner.say(format!("archives, {CHECKSUMS} and {MANIFEST} are in {dist}{dirty}"));

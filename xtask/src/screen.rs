@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::process::getpgrp;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +28,8 @@ pub struct Screen {
     pub level: Level,
     /// None where nobody watches: in a pipe, a file, or a terminal that cannot go back to a line.
     live: Option<MultiProgress>,
+    /// How the terminal was before.
+    terminal: Option<Termios>,
 }
 
 impl Screen {
@@ -33,7 +37,8 @@ impl Screen {
         let watched = console::user_attended_stderr() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let live = (watched && level > Level::Quiet)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Screen { level, live }
+        let terminal = live.as_ref().and_then(|_| hide_control_characters());
+        Screen { level, live, terminal }
     }
 
     /// A line that stays. That nobody reads it is no reason to stop.
@@ -80,11 +85,28 @@ impl Screen {
         if let Some(live) = &self.live {
             let _ = live.clear();
         }
+        if let Some(terminal) = &self.terminal {
+            let _ = tcsetattr(io::stderr(), OptionalActions::Now, terminal);
+        }
     }
 }
 
+/// Keeps the terminal from showing a Ctrl-C as `^C`, which would push live lines up and leave one of them behind. Gives what
+/// it was like before.
+fn hide_control_characters() -> Option<Termios> {
+    // A process in the background that changed the terminal would be stopped.
+    if tcgetpgrp(io::stderr()).ok()? != getpgrp() {
+        return None;
+    }
+    let before = tcgetattr(io::stderr()).ok()?;
+    let mut changed = before.clone();
+    changed.local_modes.remove(LocalModes::ECHOCTL);
+    tcsetattr(io::stderr(), OptionalActions::Now, &changed).ok()?;
+    Some(before)
+}
+
 fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{prefix:8.cyan} {wide_msg} {elapsed:>5.dim}");
+    let style = ProgressStyle::with_template("{prefix:8.cyan} {elapsed:>4.dim}  {wide_msg}");
     style.unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
