@@ -1,10 +1,15 @@
 //! The command line.
 
+use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use anyhow::{Context, Result};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
-use crate::arch::{Arch, Std};
+use crate::arch::{ARCHES, Arch, Std};
 use crate::engine::Choice;
 use crate::screen::Level;
 
@@ -18,20 +23,23 @@ pub struct Flags {
     pub verb: Verb,
 }
 
+/// Where `--help` lists the flags of every verb.
+const COMMON: &str = "Options of every command";
+
 /// Flags of every verb.
 #[derive(Debug, Args)]
 pub struct Common {
     /// The Cargo.toml of the workspace to ship [default: found from the current folder upwards]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = COMMON)]
     pub manifest_path: Option<PathBuf>,
     /// Never touch the network; say what is missing instead
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub offline: bool,
     /// Show each command as it is started, and what it says
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = COMMON)]
     pub verbose: bool,
     /// Say nothing but what failed
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
     pub quiet: bool,
 }
 
@@ -49,6 +57,7 @@ impl Common {
 pub enum Verb {
     Bpf(Bpf),
     Dist(Dist),
+    Completions(Completions),
 }
 
 /// Compile the BPF objects
@@ -63,6 +72,27 @@ pub struct Bpf {
     pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Print shell completions
+///
+/// They are for a command called `xtask`, since shells complete `cargo` by its own rules: have an
+/// `alias xtask='cargo xtask'`, and in bash `source <(cargo xtask completions bash)`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    pub shell: Shell,
+}
+
+impl Completions {
+    pub fn print(&self) -> Result<()> {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Flags::command().bin_name("xtask"), "xtask", &mut text);
+        match io::stdout().write_all(&text) {
+            // Whoever read it has had enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.context("cannot print completions"),
+        }
+    }
 }
 
 /// Flags of verbs that compile BPF objects.
@@ -100,7 +130,7 @@ pub struct Show {
   cargo xtask dist --arch amd64 --arch s390x    two of them, in one build")]
 pub struct Dist {
     /// The architecture to build for, by Go's or Rust's name for it; may be repeated [default: all configured]
-    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = str::parse::<&'static Arch>)]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
     /// Refuse BPF objects that do not match their sources, instead of compiling them again
     #[arg(long)]
@@ -113,6 +143,27 @@ pub struct Dist {
     pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Takes any name of an architecture, and tells shells the usual ones.
+#[derive(Debug, Clone)]
+struct ArchParser;
+
+impl TypedValueParser for ArchParser {
+    type Value = &'static Arch;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<&'static Arch, clap::Error> {
+        StringValueParser::new().try_map(|word| word.parse::<&Arch>()).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(ARCHES.iter().map(|arch| PossibleValue::new(arch.name).help(arch.machines))))
+    }
 }
 
 #[cfg(test)]

@@ -64,9 +64,10 @@ pub fn main() -> ExitCode {
 
 fn run(runner: Runner, flags: &Flags) -> Result<()> {
     run::catch_signals()?;
-    let facts = Facts::read(runner, &flags.common)?;
+    let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
-        Verb::Bpf(request) => bpf::compile::verb(runner, &facts, request),
-        Verb::Dist(request) => dist::run(runner, &facts, request),
+        Verb::Bpf(request) => bpf::compile::verb(runner, &facts()?, request),
+        Verb::Dist(request) => dist::run(runner, &facts()?, request),
+        Verb::Completions(request) => request.print(),
     }
 }

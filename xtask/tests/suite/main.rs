@@ -2,6 +2,7 @@
 
 mod bad_requests;
 mod bpf;
+mod completions;
 mod dist;
 mod engines;
 mod exectrace;
