@@ -25,7 +25,7 @@ use crate::toolchain;
 use crate::verify;
 use crate::zig;
 
-const MANIFEST: &str = "dist-manifest.json";
+pub(crate) const MANIFEST: &str = "dist-manifest.json";
 const CHECKSUMS: &str = "SHA256SUMS";
 
 /// Runs the verb.
@@ -47,8 +47,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let built = build(runner, facts, &plan)?;
     let objects = Objects::read(facts)?;
 
-    // A manifest of another version of this tool, or none at all, is replaced.
-    let earlier = fs::read_to_string(plan.dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok());
+    let earlier = earlier(&plan.dist);
     let mut packer = Packer {
         facts,
         plan: &plan,
@@ -74,9 +73,15 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
     let manifest = describe(facts, &plan, &objects, artifacts, earlier)?;
     runner.check_interrupted()?;
-    staging.publish(&plan, &manifest)?;
-    report(runner, &plan, &manifest);
+    staging.publish(&manifest)?;
+    let made: Vec<_> = plan.products.iter().map(|product| product.arch).collect();
+    report(runner, &plan.dist, &made, &manifest);
     Ok(())
+}
+
+/// What an earlier run says of `dist/`. A manifest of another version of this tool, or none at all, is replaced.
+pub(crate) fn earlier(dist: &Path) -> Option<Manifest> {
+    fs::read_to_string(dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok())
 }
 
 /// What came out of cargo.
@@ -201,8 +206,7 @@ impl Packer<'_> {
             None => pack::gzip(&tar)?,
         };
         let sha256 = hash::bytes(&archive);
-        self.staging.write(&file, &archive)?;
-        self.staging.write(&format!("{file}.sha256"), manifest::checksum_line(&sha256, &file).as_bytes())?;
+        self.staging.write_archive(&file, &archive, &sha256)?;
         Ok(Artifact {
             file,
             size: archive.len(),
@@ -309,7 +313,7 @@ fn describe(
     earlier: Option<Manifest>,
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
-        schema: 1,
+        schema: manifest::SCHEMA,
         origin: Origin {
             name: facts.config.package.clone(),
             version: facts.config.version.clone(),
@@ -334,22 +338,27 @@ fn describe(
         artifacts,
     };
     manifest.artifacts.sort_by(|a, b| a.file.cmp(&b.file));
-    if let Some(earlier) = earlier {
-        manifest.adopt(earlier, |artifact| {
-            hash::file(&plan.dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
-        });
-    }
+    adopt(&mut manifest, earlier, &plan.dist);
     Ok(manifest)
 }
 
+/// Takes over what an earlier run left in `dist/`, as far as it is of the same origin and unaltered.
+pub(crate) fn adopt(manifest: &mut Manifest, earlier: Option<Manifest>, dist: &Path) {
+    if let Some(earlier) = earlier {
+        manifest.adopt(earlier, |artifact| {
+            hash::file(&dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
+        });
+    }
+}
+
 /// A folder in dist/ where everything is written before any of it is moved to its place. Goes away with this value.
-struct Staging {
+pub(crate) struct Staging {
     folder: PathBuf,
     dist: PathBuf,
 }
 
 impl Staging {
-    fn new(dist: &Path) -> Result<Staging> {
+    pub(crate) fn new(dist: &Path) -> Result<Staging> {
         let folder = dist.join(".partial");
         files::remove_folder(&folder)?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", dist.display()))?;
@@ -360,8 +369,15 @@ impl Staging {
         files::write(&self.folder.join(name), bytes)
     }
 
+    /// An archive and its checksum.
+    pub(crate) fn write_archive(&self, file: &str, bytes: &[u8], sha256: &str) -> Result<()> {
+        self.write(file, bytes)?;
+        self.write(&format!("{file}.sha256"), manifest::checksum_line(sha256, file).as_bytes())
+    }
+
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
-    fn publish(&self, plan: &Plan, manifest: &Manifest) -> Result<()> {
+    pub(crate) fn publish(&self, manifest: &Manifest) -> Result<()> {
+        let mut names = files::list(&self.folder)?;
         let mut checksums: BTreeMap<String, String> =
             manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
         // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
@@ -378,10 +394,6 @@ impl Staging {
         self.write(CHECKSUMS, lines.as_bytes())?;
         self.write(MANIFEST, manifest.to_json()?.as_bytes())?;
 
-        let mut names: Vec<String> = Vec::new();
-        for product in &plan.products {
-            names.extend([format!("{}.tar.gz", product.stem), format!("{}.tar.gz.sha256", product.stem)]);
-        }
         names.extend([CHECKSUMS.into(), MANIFEST.into()]);
         for name in names {
             fs::rename(self.folder.join(&name), self.dist.join(&name))
@@ -397,26 +409,26 @@ impl Drop for Staging {
     }
 }
 
-fn report(runner: Runner, plan: &Plan, manifest: &Manifest) {
+/// Says what was made, and what of `dist/` the manifest leaves out.
+pub(crate) fn report(runner: Runner, dist: &Path, made: &[&Arch], manifest: &Manifest) {
     let here = std::env::current_dir().unwrap_or_default();
-    let dist = plan.dist.strip_prefix(here).unwrap_or(&plan.dist).display();
-    for product in &plan.products {
-        let made = |artifact: &&Artifact| artifact.triple == product.arch.triple;
-        if let Some(artifact) = manifest.artifacts.iter().find(made) {
+    let shown = dist.strip_prefix(here).unwrap_or(dist).display();
+    for arch in made {
+        if let Some(artifact) = manifest.artifacts.iter().find(|artifact| artifact.triple == arch.triple) {
             let kilobytes = artifact.size.div_ceil(1000);
             let short = &artifact.sha256[..12];
-            runner.say(format!("{:8} {dist}/{}  {kilobytes} kB, sha256 {short}", artifact.arch, artifact.file));
+            runner.say(format!("{:8} {shown}/{}  {kilobytes} kB, sha256 {short}", artifact.arch, artifact.file));
         }
     }
     for arch in &ARCHES {
         let file = manifest.origin.archive(arch);
-        if plan.dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file) {
+        if dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file) {
             runner.say(format!(
-                "{dist}/{file} is from another commit, toolchain or state of the work tree, and so not in {MANIFEST}: \
+                "{shown}/{file} is from another commit, toolchain or state of the work tree, and so not in {MANIFEST}: \
                  build it again, or delete it"
             ));
         }
     }
-    let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };
-    runner.say(format!("{CHECKSUMS} and {MANIFEST} are in {dist}{dirty}"));
+    let dirty = if manifest.origin.dirty { ", from a work tree with changes that are not committed" } else { "" };
+    runner.say(format!("{CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
 }

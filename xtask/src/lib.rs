@@ -16,6 +16,7 @@ pub mod flags;
 pub mod hash;
 pub mod licenses;
 pub mod manifest;
+pub mod merge;
 pub mod pack;
 pub mod packages;
 pub mod parallel;
@@ -57,9 +58,10 @@ pub fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<()> {
     run::catch_signals()?;
     let runner = Runner { verbose: flags.common.verbose };
-    let facts = Facts::read(runner, &flags.common)?;
+    let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
-        Verb::Bpf(request) => bpf::compile::verb(runner, &facts, request),
-        Verb::Dist(request) => dist::run(runner, &facts, request),
+        Verb::Bpf(request) => bpf::compile::verb(runner, &facts()?, request),
+        Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),
+        Verb::Dist(request) => dist::run(runner, &facts()?, request),
     }
 }

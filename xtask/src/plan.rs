@@ -295,7 +295,7 @@ mod tests {
 
     fn request(arches: &[&str]) -> flags::Dist {
         let arches = arches.iter().map(|name| <&Arch>::from_str(name).unwrap()).collect();
-        flags::Dist { arches, locked: false, std: None, show: flags::Show::default() }
+        flags::Dist { arches, locked: false, std: None, merge: Vec::new(), show: flags::Show::default() }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod dist;
 mod exectrace;
 mod fetching;
 mod guard;
+mod merge;
 mod plan;
 mod support;
 mod tidy;
