@@ -7,6 +7,7 @@ mod exectrace;
 mod fetching;
 mod guard;
 mod merge;
+mod pipelines;
 mod plan;
 mod support;
 mod tidy;

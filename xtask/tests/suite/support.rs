@@ -279,6 +279,20 @@ pub fn has(what: &str, how_to_get_it: &str, found: bool) -> bool {
     found
 }
 
+/// Every `cargo xtask …` in a text is a command that the tool knows.
+#[track_caller]
+pub fn knows_the_commands(text: &str) {
+    let mut found = 0;
+    for line in text.split("cargo xtask ").skip(1) {
+        let command = line.split(['\n', '`', '#', '&', ';', '|']).next().unwrap();
+        let words = std::iter::once("cargo xtask").chain(command.split_whitespace());
+        let parsed = <xtask::flags::Flags as clap::Parser>::try_parse_from(words);
+        assert!(parsed.is_ok(), "cargo xtask {command}: {}", parsed.unwrap_err());
+        found += 1;
+    }
+    assert!(found > 0, "there is no command in it");
+}
+
 /// Whether we are root and can mount file systems in a namespace of our own.
 pub fn can_mount() -> bool {
     let mounted = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
