@@ -32,7 +32,7 @@ use crate::toolchain;
 use crate::verify;
 use crate::zig;
 
-const MANIFEST: &str = "dist-manifest.json";
+pub(crate) const MANIFEST: &str = "dist-manifest.json";
 const CHECKSUMS: &str = "SHA256SUMS";
 
 /// Runs the verb.
@@ -62,8 +62,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let built = build(runner, facts, &plan, &lines)?;
     let objects = Objects::read(facts)?;
 
-    // A manifest of another version of this tool, or none at all, is replaced.
-    let earlier = fs::read_to_string(plan.dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok());
+    let earlier = earlier(&plan.dist);
     let mut packer = Packer {
         facts,
         plan: &plan,
@@ -91,8 +90,9 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
     let manifest = describe(facts, &plan, &objects, artifacts, earlier)?;
     runner.check_interrupted()?;
-    staging.publish(&plan, &manifest)?;
-    report(runner, &plan, &built, &manifest);
+    staging.publish(&manifest)?;
+    let made: Vec<_> = plan.products.iter().map(|product| product.arch).collect();
+    report(runner, &plan.dist, &made, Some(&built.seconds), &manifest);
     Ok(())
 }
 
@@ -105,6 +105,11 @@ fn listed(failures: &[(&str, String)]) -> String {
         format!("\n  {}: {reason}", arches.join(", "))
     };
     reasons.into_iter().map(line).collect()
+}
+
+/// What an earlier run says of `dist/`. A manifest of another version of this tool, or none at all, is replaced.
+pub(crate) fn earlier(dist: &Path) -> Option<Manifest> {
+    fs::read_to_string(dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok())
 }
 
 /// What came out of cargo.
@@ -229,8 +234,7 @@ impl Packer<'_> {
             None => pack::gzip(&tar)?,
         };
         let sha256 = hash::bytes(&archive);
-        self.staging.write(&file, &archive)?;
-        self.staging.write(&format!("{file}.sha256"), manifest::checksum_line(&sha256, &file).as_bytes())?;
+        self.staging.write_archive(&file, &archive, &sha256)?;
         Ok(Artifact {
             file,
             size: archive.len(),
@@ -337,7 +341,7 @@ fn describe(
     earlier: Option<Manifest>,
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
-        schema: 1,
+        schema: manifest::SCHEMA,
         origin: Origin {
             name: facts.config.package.clone(),
             version: facts.config.version.clone(),
@@ -362,22 +366,27 @@ fn describe(
         artifacts,
     };
     manifest.artifacts.sort_by(|a, b| a.file.cmp(&b.file));
-    if let Some(earlier) = earlier {
-        manifest.adopt(earlier, |artifact| {
-            hash::file(&plan.dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
-        });
-    }
+    adopt(&mut manifest, earlier, &plan.dist);
     Ok(manifest)
 }
 
+/// Takes over what an earlier run left in `dist/`, as far as it is of the same origin and unaltered.
+pub(crate) fn adopt(manifest: &mut Manifest, earlier: Option<Manifest>, dist: &Path) {
+    if let Some(earlier) = earlier {
+        manifest.adopt(earlier, |artifact| {
+            hash::file(&dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
+        });
+    }
+}
+
 /// A folder in dist/ where everything is written before any of it is moved to its place. Goes away with this value.
-struct Staging {
+pub(crate) struct Staging {
     folder: PathBuf,
     dist: PathBuf,
 }
 
 impl Staging {
-    fn new(dist: &Path) -> Result<Staging> {
+    pub(crate) fn new(dist: &Path) -> Result<Staging> {
         let folder = dist.join(".partial");
         files::remove_folder(&folder)?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", dist.display()))?;
@@ -388,8 +397,15 @@ impl Staging {
         files::write(&self.folder.join(name), bytes)
     }
 
+    /// An archive and its checksum.
+    pub(crate) fn write_archive(&self, file: &str, bytes: &[u8], sha256: &str) -> Result<()> {
+        self.write(file, bytes)?;
+        self.write(&format!("{file}.sha256"), manifest::checksum_line(sha256, file).as_bytes())
+    }
+
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
-    fn publish(&self, plan: &Plan, manifest: &Manifest) -> Result<()> {
+    pub(crate) fn publish(&self, manifest: &Manifest) -> Result<()> {
+        let mut names = files::list(&self.folder)?;
         let mut checksums: BTreeMap<String, String> =
             manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
         // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
@@ -406,10 +422,6 @@ impl Staging {
         self.write(CHECKSUMS, lines.as_bytes())?;
         self.write(MANIFEST, manifest.to_json()?.as_bytes())?;
 
-        let mut names: Vec<String> = Vec::new();
-        for product in &plan.products {
-            names.extend([format!("{}.tar.gz", product.stem), format!("{}.tar.gz.sha256", product.stem)]);
-        }
         names.extend([CHECKSUMS.into(), MANIFEST.into()]);
         for name in names {
             fs::rename(self.folder.join(&name), self.dist.join(&name))
@@ -425,28 +437,34 @@ impl Drop for Staging {
     }
 }
 
-fn report(runner: Runner, plan: &Plan, built: &Built, manifest: &Manifest) {
+/// Says what was made, when after the build's begin (in seconds, by target), and what of `dist/` the manifest leaves out.
+pub(crate) fn report(
+    runner: Runner,
+    dist: &Path,
+    made: &[&Arch],
+    seconds: Option<&BTreeMap<String, f32>>,
+    manifest: &Manifest,
+) {
     let here = std::env::current_dir().unwrap_or_default();
-    let dist = plan.dist.strip_prefix(here).unwrap_or(&plan.dist).display();
-    let made: BTreeSet<&str> = plan.products.iter().map(|product| product.arch.triple).collect();
-    let rows =
-        manifest.artifacts.iter().filter(|artifact| made.contains(artifact.triple.as_str())).map(|artifact| Row {
-            arch: artifact.arch.clone(),
-            file: format!("{dist}/{}", artifact.file),
-            binary: artifact.binary.size,
-            archive: artifact.size,
-            sha256: artifact.sha256.clone(),
-            seconds: built.seconds.get(&artifact.triple).copied().unwrap_or_default(),
-        });
-    runner.table(&rows.collect::<Vec<_>>());
+    let shown = dist.strip_prefix(here).unwrap_or(dist).display();
+    let is_made = |artifact: &&Artifact| made.iter().any(|arch| arch.triple == artifact.triple);
+    let row = |artifact: &Artifact| Row {
+        arch: artifact.arch.clone(),
+        file: format!("{shown}/{}", artifact.file),
+        binary: artifact.binary.size,
+        archive: artifact.size,
+        sha256: artifact.sha256.clone(),
+        seconds: seconds.and_then(|seconds| seconds.get(&artifact.triple)).copied(),
+    };
+    runner.table(&manifest.artifacts.iter().filter(is_made).map(row).collect::<Vec<_>>());
     let is_left_out = |arch: &&Arch| {
         let file = manifest.origin.archive(arch);
-        plan.dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
+        dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
     };
     let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
     if !left_out.is_empty() {
         runner.say(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
     }
-    let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };
-    runner.say(format!("archives, {CHECKSUMS} and {MANIFEST} are in {dist}{dirty}"));
+    let dirty = if manifest.origin.dirty { ", from a work tree with changes that are not committed" } else { "" };
+    runner.say(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
 }

@@ -127,7 +127,8 @@ pub struct Show {
 #[command(after_help = "Examples:
   cargo xtask dist                              every configured architecture
   cargo xtask dist --arch arm64                 for a 64-bit Raspberry Pi
-  cargo xtask dist --arch amd64 --arch s390x    two of them, in one build")]
+  cargo xtask dist --arch amd64 --arch s390x    two of them, in one build
+  cargo xtask dist --merge parts/*              what other machines built, in one dist/")]
 pub struct Dist {
     /// The architecture to build for, by Go's or Rust's name for it; may be repeated [default: all configured]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
@@ -139,6 +140,10 @@ pub struct Dist {
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
     pub std: Option<Std>,
+    /// Build nothing: join what other runs left in these folders, each with its dist-manifest.json, into one `dist/`,
+    /// as if one run had built it all
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["arches", "locked", "std", "plan"])]
+    pub merge: Vec<PathBuf>,
     #[command(flatten)]
     pub clang: Clang,
     #[command(flatten)]
@@ -190,6 +195,15 @@ mod tests {
         for line in ["xtask --offline -v bpf", "xtask bpf --offline -v"] {
             let common = parse(line).unwrap().common;
             assert!(common.offline && common.verbose && common.manifest_path.is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_merged_is_not_built() {
+        let Verb::Dist(dist) = parse("xtask dist --merge a b --offline").unwrap().verb else { panic!("not dist") };
+        assert_eq!(dist.merge, [PathBuf::from("a"), "b".into()]);
+        for wrong in ["", " a --arch arm64", " a --locked", " a --std source", " a --plan", " a --plan --json"] {
+            assert!(parse(&format!("xtask dist --merge{wrong}")).is_err(), "{wrong}");
         }
     }
 

@@ -18,6 +18,7 @@ pub mod flags;
 pub mod hash;
 pub mod licenses;
 pub mod manifest;
+pub mod merge;
 pub mod messages;
 pub mod pack;
 pub mod packages;
@@ -67,6 +68,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
         Verb::Bpf(request) => bpf::compile::verb(runner, &facts()?, request),
+        Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),
         Verb::Dist(request) => dist::run(runner, &facts()?, request),
         Verb::Completions(request) => request.print(),
     }

@@ -297,7 +297,14 @@ mod tests {
 
     fn request(arches: &[&str]) -> flags::Dist {
         let arches = arches.iter().map(|name| <&Arch>::from_str(name).unwrap()).collect();
-        flags::Dist { arches, locked: false, std: None, clang: flags::Clang::default(), show: flags::Show::default() }
+        flags::Dist {
+            arches,
+            locked: false,
+            std: None,
+            merge: Vec::new(),
+            clang: flags::Clang::default(),
+            show: flags::Show::default(),
+        }
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {

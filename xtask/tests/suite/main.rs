@@ -8,6 +8,8 @@ mod engines;
 mod exectrace;
 mod fetching;
 mod guard;
+mod merge;
+mod pipelines;
 mod plan;
 mod support;
 mod tidy;

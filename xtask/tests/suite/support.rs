@@ -168,7 +168,12 @@ impl Workspace {
     }
 
     fn prepare(&self, command: &mut Command) {
-        command.current_dir(&self.root).env_remove("SOURCE_DATE_EPOCH").envs(&self.environment).stdin(Stdio::null());
+        command
+            .current_dir(&self.root)
+            .env_remove("SOURCE_DATE_EPOCH")
+            .env_remove("CARGO_TARGET_DIR")
+            .envs(&self.environment)
+            .stdin(Stdio::null());
     }
 
     pub fn xtask(&self, line: &str) -> Run {
@@ -283,6 +288,20 @@ pub fn has(what: &str, how_to_get_it: &str, found: bool) -> bool {
         let _ = writeln!(io::stderr(), "not run: needs {what} ({how_to_get_it})");
     }
     found
+}
+
+/// Every `cargo xtask …` in a text is a command that the tool knows.
+#[track_caller]
+pub fn knows_the_commands(text: &str) {
+    let mut found = 0;
+    for line in text.split("cargo xtask ").skip(1) {
+        let command = line.split(['\n', '`', '#', '&', ';', '|']).next().unwrap();
+        let words = std::iter::once("cargo xtask").chain(command.split_whitespace());
+        let parsed = <xtask::flags::Flags as clap::Parser>::try_parse_from(words);
+        assert!(parsed.is_ok(), "cargo xtask {command}: {}", parsed.unwrap_err());
+        found += 1;
+    }
+    assert!(found > 0, "there is no command in it");
 }
 
 /// Whether we are root and can mount file systems in a namespace of our own.
