@@ -447,16 +447,16 @@ pub(crate) fn report(
 ) {
     let here = std::env::current_dir().unwrap_or_default();
     let shown = dist.strip_prefix(here).unwrap_or(dist).display();
-    let is_made = |artifact: &&Artifact| made.iter().any(|arch| arch.triple == artifact.triple);
     let row = |artifact: &Artifact| Row {
         arch: artifact.arch.clone(),
         file: format!("{shown}/{}", artifact.file),
         binary: artifact.binary.size,
         archive: artifact.size,
         sha256: artifact.sha256.clone(),
-        seconds: seconds.and_then(|seconds| seconds.get(&artifact.triple)).copied(),
+        seconds: seconds.and_then(|seconds| seconds.get(&artifact.triple).copied()),
     };
-    runner.table(&manifest.artifacts.iter().filter(is_made).map(row).collect::<Vec<_>>());
+    let of = |arch: &&Arch| manifest.artifacts.iter().find(|artifact| artifact.triple == arch.triple).map(row);
+    runner.table(&made.iter().filter_map(of).collect::<Vec<_>>());
     let is_left_out = |arch: &&Arch| {
         let file = manifest.origin.archive(arch);
         dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
