@@ -244,6 +244,7 @@ impl Packer<'_> {
             triple: arch.triple.into(),
             endianness: arch.endian.name().into(),
             std: product.std.name().into(),
+            sysroot: (product.std == Std::Source).then(|| Sysroot::new(arch, &self.facts.rust).name),
             minimum_kernel: minimum_kernel(arch, config.minimum_kernel.as_deref()),
             binary: described,
         })
@@ -356,6 +357,8 @@ fn describe(
                 llvm: facts.rust.llvm.clone(),
             },
             c_compiler: zig::identity(),
+            cargo_toml: hash::file(&facts.root.join("Cargo.toml"))?,
+            flags: plan::flags(),
             compressor: pack::COMPRESSOR.into(),
         },
         bpf_objects: objects

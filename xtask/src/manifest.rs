@@ -35,11 +35,15 @@ pub struct Origin {
     pub source_date_epoch: u64,
     /// SHA-256 of Cargo.lock.
     pub cargo_lock: String,
+    /// SHA-256 of the workspace's Cargo.toml, which has the profile.
+    pub cargo_toml: String,
     /// SHA-256 of bpf.lock.
     pub bpf_lock: String,
     pub rustc: Rustc,
     /// What the BPF objects, and C runtimes of standard libraries from source, are compiled with.
     pub c_compiler: String,
+    /// What cargo and rustc are told besides.
+    pub flags: Vec<String>,
     /// How the archives are compressed.
     pub compressor: String,
 }
@@ -73,6 +77,8 @@ pub struct Artifact {
     pub endianness: String,
     /// `prebuilt` (rustup's) or `source`.
     pub std: String,
+    /// If from source, the name in the cache: target, and a hash of all that goes into it.
+    pub sysroot: Option<String>,
     /// The oldest kernel it runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: String,
     pub binary: Binary,
@@ -171,6 +177,7 @@ mod tests {
             triple: arch.into(),
             endianness: "little".into(),
             std: "prebuilt".into(),
+            sysroot: None,
             minimum_kernel: "5.10".into(),
             binary: Binary { file: "tool".into(), size: 900, sha256: "3".into() },
         }
@@ -191,6 +198,8 @@ mod tests {
                 rustc,
                 c_compiler: "zig".into(),
                 compressor: "deflate".into(),
+                cargo_toml: "2b".into(),
+                flags: vec!["-Cx".into()],
             },
             bpf_objects: Vec::new(),
             artifacts,
@@ -224,7 +233,7 @@ mod tests {
         let manifest = manifest("c", vec![artifact("a", "1")]);
         let json = manifest.to_json().unwrap();
         let keys: Vec<&str> = json.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next()).collect();
-        assert!(keys.is_sorted() && keys.len() == 13, "{keys:?}");
+        assert!(keys.is_sorted() && keys.len() == 15, "{keys:?}");
         assert_eq!(Manifest::parse(&json).unwrap(), manifest);
         assert!(Manifest::parse("{}").is_err());
     }

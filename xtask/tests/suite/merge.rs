@@ -30,6 +30,8 @@ fn manifest(arches: &[&str]) -> Manifest {
         rustc: Rustc { version: "1.95.0".into(), commit: "3".into(), llvm: "22".into() },
         c_compiler: "zig".into(),
         compressor: "deflate".into(),
+        cargo_toml: "2b".into(),
+        flags: vec!["-Cx".into()],
     };
     let described = |name: &&str| {
         let arch: &Arch = name.parse::<&Arch>().unwrap();
@@ -43,6 +45,7 @@ fn manifest(arches: &[&str]) -> Manifest {
             triple: arch.triple.into(),
             endianness: Endian::Little.name().into(),
             std: arch.std.name().into(),
+            sysroot: None,
             minimum_kernel: "5.10".into(),
             binary: Binary { file: "probe".into(), size: 7, sha256: "5".into() },
         }
