@@ -11,5 +11,6 @@ mod guard;
 mod merge;
 mod pipelines;
 mod plan;
+mod reproducible;
 mod support;
 mod tidy;

@@ -314,3 +314,9 @@ pub fn can_mount() -> bool {
 pub fn own_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into()
 }
+
+/// Where rustup keeps toolchains, for a run whose HOME is another one.
+pub fn rustup_home() -> String {
+    let default = || env::home_dir().unwrap().join(".rustup").to_str().unwrap().to_owned();
+    env::var("RUSTUP_HOME").unwrap_or_else(|_| default())
+}
