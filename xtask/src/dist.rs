@@ -14,7 +14,7 @@ use crate::bpf::lock::Lock;
 use crate::cargo_build::{self, Lines};
 use crate::config;
 use crate::engine::Place;
-use crate::error::{self, Failed};
+use crate::error::{self, Damaged, Failed};
 use crate::facts::{Facts, Source};
 use crate::files;
 use crate::flags;
@@ -39,9 +39,7 @@ const CHECKSUMS: &str = "SHA256SUMS";
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let source = Source::read(runner, &facts.root)?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
-        Some(_) if !request.locked => {
-            Place::find(runner, &facts.root, request.clang.engine, facts.config.bpf.image.as_deref())?
-        }
+        Some(_) if !request.locked => Place::find(runner, facts, request.clang.engine)?,
         _ => Place::Host,
     };
     let plan = plan::dist(facts, source, &place, request)?;
@@ -57,13 +55,18 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     toolchain::get(runner, facts, &plan.get, &lines)?;
     if let Some((reason, objects)) = &plan.stale {
         runner.say(format!("compiling the BPF objects again: {reason}"));
-        bpf::compile::run(runner, objects)?;
+        bpf::compile::run(runner, &facts.cache, objects)?;
     }
     let built = build(runner, facts, &plan, &lines)?;
+    check_sysroots(runner, facts, &plan, &built)?;
+    if let Some(failed) = built.failed {
+        return Err(Error::new(failed).context("cannot build"));
+    }
     let objects = Objects::read(facts)?;
 
     let earlier = earlier(&plan.dist);
     let mut packer = Packer {
+        runner,
         facts,
         plan: &plan,
         built: &built,
@@ -80,6 +83,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
         lines[product.arch.triple].set("checking and packing");
         match packer.finish(product) {
             Ok(artifact) => artifacts.push(artifact),
+            Err(error) if error.is::<Damaged>() => return Err(error),
             Err(error) => failures.push((product.arch.name, error::describe(&error))),
         }
     }
@@ -123,6 +127,10 @@ struct Built {
     linked: BTreeMap<String, BTreeSet<PackageId>>,
     /// Why there is none.
     reasons: BTreeMap<String, String>,
+    /// The targets for which something was compiled, and not just found to be there.
+    compiled: BTreeSet<String>,
+    /// How cargo failed, if not for single targets.
+    failed: Option<Failed>,
 }
 
 /// Builds all binaries at once. A target whose binary cannot be built has none in the result.
@@ -142,10 +150,27 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Bu
         built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
     })?;
     if !status.success() && (!messages.finished || built.binaries.len() == plan.products.len()) {
-        return Err(Error::new(Failed::of("cargo", status, String::new())).context("cannot build"));
+        built.failed = Some(Failed::of("cargo", status, String::new()));
     }
     built.reasons = reasons(&messages);
+    built.compiled = messages.begun;
     Ok(built)
+}
+
+/// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a damaged one
+/// left is removed, for cargo does not see that it has to be built again.
+fn check_sysroots(runner: Runner, facts: &Facts, plan: &Plan, built: &Built) -> Result<()> {
+    for product in plan.products.iter().filter(|product| built.compiled.contains(product.arch.triple)) {
+        if product.std == Std::Source {
+            let sysroot = Sysroot::new(product.arch, &facts.rust);
+            let checked = facts.cache.check(runner, &sysroot.name, |_| true);
+            if checked.is_err() {
+                files::remove_folder(&plan.build.target.join(product.arch.triple))?;
+            }
+            checked?;
+        }
+    }
+    Ok(())
 }
 
 /// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
@@ -193,6 +218,7 @@ impl Objects {
 
 /// Checks binaries and packs them.
 struct Packer<'a> {
+    runner: Runner,
     facts: &'a Facts,
     plan: &'a Plan,
     built: &'a Built,
@@ -266,6 +292,9 @@ impl Packer<'_> {
             return Ok(text.clone());
         }
         let sysroot = Sysroot::new(product.arch, &self.facts.rust).name;
+        if product.std == Std::Source {
+            self.facts.cache.check(self.runner, &sysroot, |file| file == sysroot::RUNTIME_LICENSE)?;
+        }
         let runtime = self.facts.cache.path(&sysroot).join(sysroot::RUNTIME_LICENSE);
         let runtime = (product.std == Std::Source).then_some(runtime.as_path());
         let libbpf = self.facts.bpf.libbpf_folder.as_deref();

@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use error::Interrupted;
+use error::{Damaged, Interrupted};
 use facts::Facts;
 use flags::{Flags, Verb};
 use run::Runner;
@@ -67,9 +67,20 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     run::catch_signals()?;
     let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
-        Verb::Bpf(request) => bpf::compile::verb(runner, &facts()?, request),
+        Verb::Bpf(request) => twice(runner, || bpf::compile::verb(runner, &facts()?, request)),
         Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),
-        Verb::Dist(request) => dist::run(runner, &facts()?, request),
+        Verb::Dist(request) => twice(runner, || dist::run(runner, &facts()?, request)),
         Verb::Completions(request) => request.print(),
+    }
+}
+
+/// Does it again if the cache was damaged: what was, is gone now, and will be got anew.
+fn twice(runner: Runner, run: impl Fn() -> Result<()>) -> Result<()> {
+    match run() {
+        Err(error) if error.is::<Damaged>() => {
+            runner.say(format!("{error:#}"));
+            run()
+        }
+        result => result,
     }
 }

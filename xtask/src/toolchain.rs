@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cargo_build::Lines;
 use crate::command::Command;
-use crate::error;
+use crate::error::{self, Damaged};
 use crate::facts::{Facts, Rust};
 use crate::files;
 use crate::parallel;
@@ -172,11 +172,13 @@ pub fn get(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<
     }
     let made = parallel::map(&plan.sysroots, |sysroot| sysroot::get(runner, &facts.cache, sysroot, lines));
     runner.check_interrupted()?;
-    let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| error::describe(&error)).collect();
-    if !failures.is_empty() {
-        bail!("{}", failures.join("\n"));
+    let failures: Vec<Error> = made.into_iter().filter_map(Result::err).collect();
+    let described: Vec<String> = failures.iter().map(error::describe).collect();
+    match failures.into_iter().find(|error| error.is::<Damaged>()) {
+        Some(damaged) => Err(damaged),
+        None if described.is_empty() => Ok(()),
+        None => bail!("{}", described.join("\n")),
     }
-    Ok(())
 }
 
 fn ask_rustup(runner: Runner, facts: &Facts, rustup: &Rustup) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod bad_requests;
 mod bpf;
+mod cache_damage;
 mod completions;
 mod dist;
 mod engines;
