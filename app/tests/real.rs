@@ -356,7 +356,10 @@ fn help_documents_every_field() {
 // What the tests need.
 
 fn not_run(needs: &str, how: &str) {
-    assert!(env::var_os("XTASK_REQUIRE").is_none_or(|value| value != "all"), "needs {needs} ({how})");
+    assert!(
+        env::var_os("XTASK_REQUIRE").is_none_or(|value| !value.to_string_lossy().starts_with("all")),
+        "needs {needs} ({how})"
+    );
     println!("not run: needs {needs} ({how})");
 }
 

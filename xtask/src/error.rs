@@ -11,6 +11,13 @@ use crate::run;
 #[derive(Debug)]
 pub struct Request(pub String);
 
+/// Something in the cache is not what it was when it was made. It is removed, so that a second try makes it anew.
+#[derive(Debug)]
+pub struct Damaged {
+    pub entry: String,
+    pub file: String,
+}
+
 /// A signal ended the run: exit code 128 + its number.
 #[derive(Debug)]
 pub struct Interrupted(pub i32);
@@ -64,12 +71,19 @@ impl fmt::Display for Request {
     }
 }
 
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in the cache is damaged ({}), and is made again", self.entry, self.file)
+    }
+}
+
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("interrupted; nothing that was there before is changed")
     }
 }
 
+impl std::error::Error for Damaged {}
 impl std::error::Error for Failed {}
 impl std::error::Error for Missing {}
 impl std::error::Error for Request {}

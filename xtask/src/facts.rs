@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::Metadata;
 use serde::Serialize;
 use toml::Table;
 
@@ -50,6 +51,16 @@ pub struct Facts {
     pub offline: bool,
 }
 
+/// What the workspace ships: all that is known before anybody is asked for crates, objects or compilers.
+#[derive(Debug)]
+pub struct Workspace {
+    pub config: Config,
+    pub root: PathBuf,
+    metadata: Metadata,
+    rust: Rust,
+    cargo_home: PathBuf,
+}
+
 /// The Rust toolchain that the workspace pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rust {
@@ -76,21 +87,30 @@ pub struct Source {
     pub files: Option<BTreeSet<String>>,
 }
 
-impl Facts {
-    pub fn read(runner: Runner, common: &Common) -> Result<Facts> {
+impl Workspace {
+    pub fn read(runner: Runner, common: &Common) -> Result<Workspace> {
         let manifest = find_manifest(common.manifest_path.as_deref())?;
         let folder = manifest.parent().context("a manifest in no folder")?;
         let rust = Rust::read(runner, folder, common.offline)?;
         let cargo_home = cargo_home()?;
         let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
-        let workspace = cargo.workspace(&manifest)?;
-        let config = Config::parse(&workspace)?;
-        let root = workspace.workspace_root.clone().into_std_path_buf();
+        let metadata = cargo.workspace(&manifest)?;
+        let config = Config::parse(&metadata)?;
+        let root = metadata.workspace_root.clone().into_std_path_buf();
+        Ok(Workspace { config, root, metadata, rust, cargo_home })
+    }
+}
+
+impl Facts {
+    pub fn read(runner: Runner, common: &Common) -> Result<Facts> {
+        let Workspace { config, root, metadata, rust, cargo_home } = Workspace::read(runner, common)?;
+        cargo_home::check_root(&cargo_home)?;
         rust.check_pin(&root)?;
         let cache = Cache::find()?;
-        let work: PathBuf = workspace.target_directory.join("dist").into();
+        let work: PathBuf = metadata.target_directory.join("dist").into();
         let network_config = cargo_home::network_config(&root, &cargo_home)?;
-        let packages = cargo.packages(&workspace, &network_config.to_string(), &work.join("packages.json"))?;
+        let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
+        let packages = cargo.packages(&metadata, &network_config.to_string(), &work.join("packages.json"))?;
         Ok(Facts {
             private: private(&[&root, &work, &cargo_home, &cache.folder, &rust.sysroot], &packages),
             installed: Installed::find(&rust, &cache)?,
@@ -108,11 +128,9 @@ impl Facts {
         })
     }
 
-    /// Holds off other runs in this workspace, whatever target folder they use, until the file returned is dropped.
+    /// See [`lock`].
     pub fn lock(&self, runner: Runner) -> Result<File> {
-        let manifest = self.root.join("Cargo.toml");
-        let file = File::open(&manifest).with_context(|| format!("cannot open {}", manifest.display()))?;
-        cache::lock(runner, file, &format!("in {}", self.root.display()))
+        lock(runner, &self.root)
     }
 
     /// The whole environment of a build with this CARGO_HOME.
@@ -250,6 +268,13 @@ impl Source {
     }
 }
 
+/// Holds off other runs in this workspace, whatever target folder they use, until the file returned is dropped.
+pub fn lock(runner: Runner, root: &Path) -> Result<File> {
+    let manifest = root.join("Cargo.toml");
+    let file = File::open(&manifest).with_context(|| format!("cannot open {}", manifest.display()))?;
+    cache::lock(runner, file, &format!("in {}", root.display()))
+}
+
 /// The folders of this machine that a build has to do with.
 fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
     let home = env::home_dir();
@@ -266,12 +291,10 @@ fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
 
 /// The user's CARGO_HOME.
 pub fn cargo_home() -> Result<PathBuf> {
-    let home = match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+    Ok(match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
         Some(home) => std::path::absolute(home)?,
         None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
-    };
-    cargo_home::check_root(&home)?;
-    Ok(home)
+    })
 }
 
 /// The workspace that a manifest belongs to, where cargo cannot be asked: it has the lock file.

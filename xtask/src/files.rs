@@ -74,6 +74,18 @@ pub fn list(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The files in a folder and below, by their paths in it behind `prefix`, in one order everywhere.
+pub fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()> {
+    for name in list(folder)? {
+        let path = folder.join(&name);
+        match path.is_dir() {
+            true => walk(&path, &format!("{prefix}{name}/"), found)?,
+            false => found.push(format!("{prefix}{name}")),
+        }
+    }
+    Ok(())
+}
+
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))

@@ -1,12 +1,16 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use anyhow::Result;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
-use crate::arch::{Arch, Std};
+use crate::arch::{ARCHES, Arch, Std};
 use crate::engine::Choice;
-use crate::screen::Level;
+use crate::screen::{self, Level};
 
 /// Ships a Rust eBPF application as one static binary for each architecture.
 #[derive(Debug, Parser)]
@@ -18,20 +22,23 @@ pub struct Flags {
     pub verb: Verb,
 }
 
+/// Where `--help` lists the flags of every verb.
+const COMMON: &str = "Options of every command";
+
 /// Flags of every verb.
 #[derive(Debug, Args)]
 pub struct Common {
     /// The Cargo.toml of the workspace to ship [default: found from the current folder upwards]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = COMMON)]
     pub manifest_path: Option<PathBuf>,
     /// Never touch the network; say what is missing instead
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub offline: bool,
     /// Show each command as it is started, and what it says
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = COMMON)]
     pub verbose: bool,
     /// Say nothing but what failed
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
     pub quiet: bool,
 }
 
@@ -51,6 +58,7 @@ pub enum Verb {
     Cache(Cache),
     Dist(Dist),
     Doctor(Doctor),
+    Completions(Completions),
 }
 
 /// Compile the BPF objects
@@ -65,6 +73,23 @@ pub struct Bpf {
     pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Print shell completions
+///
+/// They are for a command called `xtask`, since shells complete `cargo` by its own rules: have an
+/// `alias xtask='cargo xtask'`, and in bash `source <(cargo xtask completions bash)`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    pub shell: Shell,
+}
+
+impl Completions {
+    pub fn print(&self) -> Result<()> {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Flags::command().bin_name("xtask"), "xtask", &mut text);
+        screen::output(&String::from_utf8(text)?)
+    }
 }
 
 /// Flags of verbs that compile BPF objects.
@@ -99,10 +124,11 @@ pub struct Show {
 #[command(after_help = "Examples:
   cargo xtask dist                              every configured architecture
   cargo xtask dist --arch arm64                 for a 64-bit Raspberry Pi
-  cargo xtask dist --arch amd64 --arch s390x    two of them, in one build")]
+  cargo xtask dist --arch amd64 --arch s390x    two of them, in one build
+  cargo xtask dist --merge parts/*              what other machines built, in one dist/")]
 pub struct Dist {
     /// The architecture to build for, by Go's or Rust's name for it; may be repeated [default: all configured]
-    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = str::parse::<&'static Arch>)]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
     /// Refuse BPF objects that do not match their sources, instead of compiling them again
     #[arg(long)]
@@ -111,6 +137,10 @@ pub struct Dist {
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
     pub std: Option<Std>,
+    /// Build nothing: join what other runs left in these folders, each with its dist-manifest.json, into one `dist/`,
+    /// as if one run had built it all
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["arches", "locked", "std", "plan"])]
+    pub merge: Vec<PathBuf>,
     #[command(flatten)]
     pub clang: Clang,
     #[command(flatten)]
@@ -160,6 +190,27 @@ pub struct Clean {
     pub older_than: Option<u32>,
 }
 
+/// Takes any name of an architecture, and tells shells the usual ones.
+#[derive(Debug, Clone)]
+struct ArchParser;
+
+impl TypedValueParser for ArchParser {
+    type Value = &'static Arch;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<&'static Arch, clap::Error> {
+        StringValueParser::new().try_map(|word| word.parse::<&Arch>()).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(ARCHES.iter().map(|arch| PossibleValue::new(arch.name).help(arch.machines))))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +235,15 @@ mod tests {
         for line in ["xtask --offline -v bpf", "xtask bpf --offline -v"] {
             let common = parse(line).unwrap().common;
             assert!(common.offline && common.verbose && common.manifest_path.is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_merged_is_not_built() {
+        let Verb::Dist(dist) = parse("xtask dist --merge a b --offline").unwrap().verb else { panic!("not dist") };
+        assert_eq!(dist.merge, [PathBuf::from("a"), "b".into()]);
+        for wrong in ["", " a --arch arm64", " a --locked", " a --std source", " a --plan", " a --plan --json"] {
+            assert!(parse(&format!("xtask dist --merge{wrong}")).is_err(), "{wrong}");
         }
     }
 

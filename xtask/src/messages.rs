@@ -32,6 +32,8 @@ pub struct Messages {
     pub errors: String,
     /// The crates that could not be compiled, by target; the empty target is this machine.
     pub failed: BTreeMap<String, BTreeSet<String>>,
+    /// The targets for which compiling something began.
+    pub begun: BTreeSet<String>,
     /// Whether the build came to its end.
     pub finished: bool,
 }
@@ -49,7 +51,13 @@ impl Messages {
         if let Some((verb, rest)) = status(line) {
             let mut told = self.end();
             match verb {
-                "Running" => told.extend(begun(rest)),
+                "Running" => {
+                    let begun = begun(rest);
+                    if let Some(Told::Begun { triple: Some(triple), .. }) = &begun {
+                        self.begun.insert(triple.clone());
+                    }
+                    told.extend(begun);
+                }
                 "Blocking" => told.push(Told::Warning(line.trim_start().into())),
                 _ => {}
             }

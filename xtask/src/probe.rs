@@ -76,6 +76,10 @@ impl Probed {
             Ok(rust) => Installed::find(rust, cache).ok(),
             Err(_) => Some(Installed { cached: cache.entries().ok()?, ..Installed::default() }),
         });
+        let place = match &cache {
+            Ok(cache) => Place::find_in(runner, &root, cache, request.clang.engine, image).map_err(Status::from),
+            Err(_) => Err(Status::unknown("cache")),
+        };
         let commit = Source::read(runner, &root).map(|source| match &source.commit {
             Some(commit) => format!("commit {commit:.12}{}", if source.dirty { ", with changes" } else { "" }),
             None => "not in git; SOURCE_DATE_EPOCH tells the date".into(),
@@ -96,7 +100,7 @@ impl Probed {
             }),
             commit: commit.map_err(Status::from),
             stale,
-            place: Place::find(runner, &root, request.clang.engine, image).map_err(Status::from),
+            place,
             engines: Kind::ALL.map(|kind| (kind, kind.probe(runner, &root).map_err(Status::from))).into(),
             rustup: ask("rustup".as_ref(), &["--version"]),
             pip: ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat()),
@@ -117,6 +121,7 @@ fn workspace(
 ) -> (Found<Config>, Found<Option<usize>>, Found<Option<String>>) {
     let read = || {
         let home = facts::cargo_home()?;
+        cargo_home::check_root(&home)?;
         let cargo = Cargo { runner, rust, home: &home, offline: true };
         let metadata = cargo.workspace(manifest)?;
         let config = Config::parse(&metadata)?;

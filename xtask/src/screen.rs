@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::process::getpgrp;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +29,8 @@ pub struct Screen {
     pub level: Level,
     /// None where nobody watches: in a pipe, a file, or a terminal that cannot go back to a line.
     live: Option<MultiProgress>,
+    /// How the terminal was before.
+    terminal: Option<Termios>,
 }
 
 impl Screen {
@@ -34,7 +38,8 @@ impl Screen {
         let watched = console::user_attended_stderr() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let live = (watched && level > Level::Quiet)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Screen { level, live }
+        let terminal = live.as_ref().and_then(|_| hide_control_characters());
+        Screen { level, live, terminal }
     }
 
     /// A line that stays. That nobody reads it is no reason to stop.
@@ -81,6 +86,9 @@ impl Screen {
         if let Some(live) = &self.live {
             let _ = live.clear();
         }
+        if let Some(terminal) = &self.terminal {
+            let _ = tcsetattr(io::stderr(), OptionalActions::Now, terminal);
+        }
     }
 }
 
@@ -107,8 +115,22 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// Keeps the terminal from showing a Ctrl-C as `^C`, which would push live lines up and leave one of them behind. Gives what
+/// it was like before.
+fn hide_control_characters() -> Option<Termios> {
+    // A process in the background that changed the terminal would be stopped.
+    if tcgetpgrp(io::stderr()).ok()? != getpgrp() {
+        return None;
+    }
+    let before = tcgetattr(io::stderr()).ok()?;
+    let mut changed = before.clone();
+    changed.local_modes.remove(LocalModes::ECHOCTL);
+    tcsetattr(io::stderr(), OptionalActions::Now, &changed).ok()?;
+    Some(before)
+}
+
 fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{prefix:8.cyan} {wide_msg} {elapsed:>5.dim}");
+    let style = ProgressStyle::with_template("{prefix:8.cyan} {elapsed:>4.dim}  {wide_msg}");
     style.unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
@@ -154,8 +176,8 @@ pub struct Row {
     pub binary: usize,
     pub archive: usize,
     pub sha256: String,
-    /// Wall-clock time until the binary was there.
-    pub seconds: f32,
+    /// Wall-clock time until the binary was there, if it was built.
+    pub seconds: Option<f32>,
 }
 
 /// The table, with the files' names if `width` columns are enough for them.
@@ -165,19 +187,19 @@ pub fn table(rows: &[Row], width: usize) -> Vec<String> {
     let rest = "  1064 kB   597 kB  47236e1f5380  12.3 s".len();
     let wide = longest(true) + rest <= width;
     let column = longest(wide).max("artifact".len());
-    let mut lines =
-        vec![format!("{:column$}  {:>7}  {:>7}  {:12}  {:>6}", "artifact", "binary", "archive", "sha256", "after")];
-    lines.extend(rows.iter().map(|row| {
-        format!(
-            "{:column$}  {:>4} kB  {:>4} kB  {:.12}  {:>4.1} s",
-            first(row, wide),
-            row.binary.div_ceil(1000),
-            row.archive.div_ceil(1000),
-            row.sha256,
-            row.seconds
-        )
-    }));
-    lines
+    let line = |cells: [&str; 5]| {
+        let [name, binary, archive, sha256, after] = cells;
+        let line = format!("{name:column$}  {binary:>7}  {archive:>7}  {sha256:12.12}  {after:>6}");
+        line.trim_end().to_owned()
+    };
+    let kilobytes = |bytes: usize| format!("{} kB", bytes.div_ceil(1000));
+    let after = if rows.iter().any(|row| row.seconds.is_some()) { "after" } else { "" };
+    let head = line(["artifact", "binary", "archive", "sha256", after]);
+    let body = rows.iter().map(|row| {
+        let seconds = row.seconds.map(|seconds| format!("{seconds:.1} s")).unwrap_or_default();
+        line([&first(row, wide), &kilobytes(row.binary), &kilobytes(row.archive), &row.sha256, &seconds])
+    });
+    std::iter::once(head).chain(body).collect()
 }
 
 /// Whether what goes to standard error may have colours: NO_COLOR, CLICOLOR and CLICOLOR_FORCE, cargo's own variable, and

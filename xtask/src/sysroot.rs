@@ -182,6 +182,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, lines: &Lines) -> Result<
     cache.get(runner, name, |folder| {
         runner.say(format!("building the standard library for {arch}, once, into {}", cache.path(name).display()));
         tell("C runtime of its standard library");
+        cache.check(runner, &zig::name()?, |_| true)?;
         let lib = plan.sysroot.lib(folder);
         runner.perform(&plan.runtime)?;
         keep_runtime(runner, &plan.link, &lib.join("self-contained"))

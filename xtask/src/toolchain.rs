@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use serde::Serialize;
 
 use crate::arch::ARCHES;
 use crate::cache::Cache;
 use crate::cargo_build::Lines;
 use crate::command::Command;
-use crate::error;
+use crate::error::{self, Damaged};
 use crate::facts::{Facts, Rust};
 use crate::files;
 use crate::parallel;
@@ -187,11 +187,13 @@ pub fn get(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<
     let _compiler = facts.cache.hold(&names);
     let made = parallel::map(&plan.sysroots, |sysroot| sysroot::get(runner, &facts.cache, sysroot, lines));
     runner.check_interrupted()?;
-    let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| error::describe(&error)).collect();
-    if !failures.is_empty() {
-        bail!("{}", failures.join("\n"));
+    let failures: Vec<Error> = made.into_iter().filter_map(Result::err).collect();
+    let described: Vec<String> = failures.iter().map(error::describe).collect();
+    match failures.into_iter().find(|error| error.is::<Damaged>()) {
+        Some(damaged) => Err(damaged),
+        None if described.is_empty() => Ok(facts.cache.hold(&names)),
+        None => bail!("{}", described.join("\n")),
     }
-    Ok(facts.cache.hold(&names))
 }
 
 fn ask_rustup(runner: Runner, facts: &Facts, rustup: &Rustup) -> Result<()> {

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::bpf::lock::Lock;
 use crate::bpf::object::Object;
+use crate::bpf::{self, lock::Lock};
 use crate::bpf::{Job, Plan, image};
+use crate::cache::Cache;
 use crate::cargo_build::Lines;
-use crate::engine::Place;
+use crate::engine::{self, Place};
 use crate::facts::Facts;
 use crate::files;
 use crate::flags;
@@ -19,10 +20,11 @@ use crate::parallel;
 use crate::plan;
 use crate::run::{self, Runner};
 use crate::toolchain;
+use crate::zig;
 
 /// Runs the verb `bpf`.
 pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
-    let place = Place::find(runner, &facts.root, request.clang.engine, facts.config.bpf.image.as_deref())?;
+    let place = Place::find(runner, facts, request.clang.engine)?;
     let plan = plan::bpf(facts, &place)?;
     if request.show.plan {
         return plan::show(&plan, request.show.json);
@@ -30,7 +32,7 @@ pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
     let _lock = facts.lock(runner)?;
     let _held = toolchain::get(runner, facts, &plan.get, &Lines::new())?;
     let before = &facts.bpf.objects;
-    for (name, object) in run(runner, &plan.objects)? {
+    for (name, object) in run(runner, &facts.cache, &plan.objects)? {
         let changed = before.get(&name).is_none_or(|sha256| *sha256 != hash::bytes(&object.bytes));
         runner.say(format!(
             "{}/objects/{name}  {} bytes, {}: {}",
@@ -44,10 +46,13 @@ pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
 }
 
 /// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
-pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
+pub fn run(runner: Runner, cache: &Cache, plan: &Plan) -> Result<BTreeMap<String, Object>> {
+    if plan.reads_compiler() {
+        cache.check(runner, &zig::name()?, bpf::reads)?;
+    }
     runner.perform(&plan.stage)?;
     let results = match &plan.container {
-        Some(container) => in_container(runner, container, &plan.jobs)?,
+        Some(container) => in_container(runner, cache, plan, container)?,
         None => parallel::map(&plan.jobs, |job| compile(runner, job)),
     };
     runner.check_interrupted()?;
@@ -72,15 +77,18 @@ pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
     Ok(objects)
 }
 
-fn in_container(runner: Runner, container: &image::Plan, jobs: &[Job]) -> Result<Vec<Result<Object>>> {
+fn in_container(runner: Runner, cache: &Cache, plan: &Plan, container: &image::Plan) -> Result<Vec<Result<Object>>> {
     if !container.get.is_empty() {
         runner.say("getting the image of the compiler (once)");
     }
     runner.perform(&container.get).context("cannot get the image of the compiler (--engine host needs none)")?;
+    if container.builds {
+        engine::remember(runner, &plan.folder, cache, container.kind, &container.image)?;
+    }
     runner.sweep(&container.sweep);
     let filled = runner.perform(&container.fill);
     let filled = filled.context("cannot give a container the sources (--engine host needs none)");
-    let results = filled.map(|()| parallel::map(jobs, |job| compile(runner, job)));
+    let results = filled.map(|()| parallel::map(&plan.jobs, |job| compile(runner, job)));
     runner.sweep(&container.sweep);
     results
 }

@@ -109,7 +109,7 @@ fn clean_removes_what_is_the_tools_own_and_nothing_else() {
 fn clean_leaves_what_another_run_makes_or_uses() {
     let workspace = workspace("cache locks").write("cache/locks/x", "");
     let hold = |name: &str| File::create(workspace.path("cache/locks").join(name)).unwrap();
-    let used = hold(&current());
+    let used = hold(&format!("{}.in-use", current()));
     used.lock_shared().unwrap();
     let made = hold(HALF.strip_suffix(".partial").unwrap());
     made.lock().unwrap();
@@ -173,7 +173,8 @@ fn what_a_run_uses_stays_while_it_runs() {
         env!("CARGO_BIN_EXE_xtask"),
         log.display()
     );
-    let workspace = workspace.write(&zig, &script);
+    let contents = format!("{}  zig\n", xtask::hash::bytes(script.as_bytes()));
+    let workspace = workspace.write(&zig, &script).write(&format!("cache/{}/CONTENTS", current()), &contents);
     fs::set_permissions(workspace.path(&zig), fs::Permissions::from_mode(0o755)).unwrap();
     workspace.xtask("bpf").ends_with(1).says("cannot compile the BPF objects");
     assert!(workspace.read("log").contains(&format!("left {}: another run makes or uses it", current())));

@@ -6,24 +6,58 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::support::{Run, Workspace, has};
+use super::support::{Run, Workspace, has, own_root};
 use xtask::arch::{ARCHES, Arch};
 
 /// All six archives, made once from a copy of this workspace and unpacked.
-fn built() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+pub struct Built {
+    pub dist: PathBuf,
+    /// What the run that made them printed.
+    text: String,
+}
+
+pub fn built() -> &'static Built {
+    static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| {
         let copy = Workspace::copy_of_our_own("exectrace");
-        copy.xtask("dist --locked").succeeds();
+        let text = copy.xtask("dist --locked").succeeds().text();
         copy.shell("cd dist && sha256sum -c SHA256SUMS && for archive in *.tar.gz; do tar xzf $archive; done")
             .succeeds();
-        copy.path("dist")
+        Built { dist: copy.path("dist"), text }
     })
 }
 
 fn binary(arch: &Arch) -> PathBuf {
     let stem = format!("exectrace-{}-{}", env!("CARGO_PKG_VERSION"), arch.triple);
-    built().join(stem).join("exectrace")
+    built().dist.join(stem).join("exectrace")
+}
+
+/// The words of a line, with `#` for every number and hash.
+fn shape(line: &str) -> String {
+    let is_number = |word: &str| word.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '.');
+    line.split_whitespace().map(|word| if is_number(word) { "#" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_readme_shows_what_dist_prints() {
+    let readme = std::fs::read_to_string(own_root().join("README.md")).unwrap();
+    let (_, after) = readme.split_once("$ cargo xtask dist\n").expect("no block that shows it");
+    let printed: Vec<String> = built().text.lines().map(shape).collect();
+    for line in after.lines().take_while(|line| *line != "```") {
+        let shown = shape(line);
+        assert!(printed.iter().any(|printed| printed.ends_with(&shown)), "{line} is not among:\n{}", built().text);
+    }
+}
+
+#[test]
+fn the_commands_for_a_raspberry_pi_fit_the_archive() {
+    let readme = std::fs::read_to_string(own_root().join("README.md")).unwrap();
+    let words = readme.lines().filter_map(|line| line.strip_prefix("$ ")).flat_map(str::split_whitespace);
+    let named: Vec<&str> = words.filter(|word| word.starts_with("exectrace-")).collect();
+    assert_eq!(named.len(), 2, "{named:?}");
+    for word in named {
+        assert!(built().dist.join(word).is_file(), "{word} is not there");
+    }
 }
 
 fn this_arch() -> &'static Arch {
@@ -42,7 +76,7 @@ fn every_binary_starts_on_the_oldest_processor_and_refuses_where_there_is_no_bpf
             Run::of(Command::new(&emulator).args(["-cpu", arch.oldest_cpu]).arg(binary(arch)).args(flags))
         };
         let object = format!("exectrace_{}.o", arch.endian.bpf_target());
-        let hash = xtask::hash::file(&super::support::own_root().join("bpf/objects").join(object)).unwrap();
+        let hash = xtask::hash::file(&own_root().join("bpf/objects").join(object)).unwrap();
         run(&["--version"]).succeeds().says(env!("CARGO_PKG_VERSION")).says(arch.triple).says(&hash);
         // bpf() is not to be had in user mode.
         run(&[]).without_lines("qemu-").ends_with(1).says("exectrace: there is no bpf() system call").in_one_line();

@@ -3,12 +3,17 @@
 mod bad_requests;
 mod bpf;
 mod cache;
+mod cache_damage;
+mod completions;
 mod dist;
 mod doctor;
 mod engines;
 mod exectrace;
 mod fetching;
 mod guard;
+mod merge;
+mod pipelines;
 mod plan;
+mod reproducible;
 mod support;
 mod tidy;

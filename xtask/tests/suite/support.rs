@@ -185,7 +185,12 @@ impl Workspace {
     }
 
     fn prepare(&self, command: &mut Command) {
-        command.current_dir(&self.root).env_remove("SOURCE_DATE_EPOCH").envs(&self.environment).stdin(Stdio::null());
+        command
+            .current_dir(&self.root)
+            .env_remove("SOURCE_DATE_EPOCH")
+            .env_remove("CARGO_TARGET_DIR")
+            .envs(&self.environment)
+            .stdin(Stdio::null());
     }
 
     pub fn xtask(&self, line: &str) -> Run {
@@ -294,15 +299,32 @@ pub fn list(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Whether what a test needs is here. If not, says so, or fails where everything is required (XTASK_REQUIRE=all).
+/// Whether what a test needs is here. If not, says so, or fails where everything is required (XTASK_REQUIRE=all, or
+/// `all but WHAT`).
 #[track_caller]
 pub fn has(what: &str, how_to_get_it: &str, found: bool) -> bool {
     if !found {
-        assert!(env::var_os("XTASK_REQUIRE").is_none_or(|value| value != "all"), "needs {what} ({how_to_get_it})");
+        let required = env::var("XTASK_REQUIRE").unwrap_or_default();
+        let excepted = required.is_empty() || required == format!("all but {what}");
+        assert!(excepted, "needs {what} ({how_to_get_it})");
         // Not by `println!`, which the test runner keeps to itself when a test passes.
         let _ = writeln!(io::stderr(), "not run: needs {what} ({how_to_get_it})");
     }
     found
+}
+
+/// Every `cargo xtask …` in a text is a command that the tool knows.
+#[track_caller]
+pub fn knows_the_commands(text: &str) {
+    let mut found = 0;
+    for line in text.split("cargo xtask ").skip(1) {
+        let command = line.split(['\n', '`', '#', '&', ';', '|']).next().unwrap();
+        let words = std::iter::once("cargo xtask").chain(command.split_whitespace());
+        let parsed = <xtask::flags::Flags as clap::Parser>::try_parse_from(words);
+        assert!(parsed.is_ok(), "cargo xtask {command}: {}", parsed.unwrap_err());
+        found += 1;
+    }
+    assert!(found > 0, "there is no command in it");
 }
 
 /// Whether we are root and can mount file systems in a namespace of our own.
@@ -314,4 +336,10 @@ pub fn can_mount() -> bool {
 /// The workspace that this test belongs to.
 pub fn own_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into()
+}
+
+/// Where rustup keeps toolchains, for a run whose HOME is another one.
+pub fn rustup_home() -> String {
+    let default = || env::home_dir().unwrap().join(".rustup").to_str().unwrap().to_owned();
+    env::var("RUSTUP_HOME").unwrap_or_else(|_| default())
 }
