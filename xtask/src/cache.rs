@@ -117,23 +117,30 @@ impl Cache {
     /// Makes sure that the files of an entry that a job `reads`, by their paths in it, are what they were when it was made.
     /// If one is not, the entry is removed, and the error is a [`Damaged`].
     pub fn check(&self, runner: Runner, name: &str, reads: impl Fn(&str) -> bool) -> Result<()> {
-        let entry = self.path(name);
-        let contents = files::read_if_there(&entry.join(CONTENTS))?.unwrap_or_default();
-        let lines: Vec<(&str, &str)> =
-            contents.lines().filter_map(|line| line.split_once("  ")).filter(|(_, file)| reads(file)).collect();
-        let differs = |(sha256, file): &(&str, &str)| hash::file(&entry.join(file)).ok().as_deref() != Some(sha256);
-        let file = match parallel::map(&lines, differs).iter().position(|differs| *differs) {
-            Some(index) => lines[index].1,
-            None if lines.is_empty() => CONTENTS,
-            None => return Ok(()),
+        let Some(file) = self.damage(name, reads)? else {
+            return Ok(());
         };
-        let damaged = Damaged { entry: name.into(), file: file.into() };
+        let entry = self.path(name);
         let _lock = self.lock(runner, name)?;
         let partial = self.partial(name);
         files::remove_folder(&partial)?;
         fs::rename(&entry, &partial).with_context(|| format!("cannot remove {}", entry.display()))?;
         files::remove_folder(&partial)?;
-        Err(damaged.into())
+        Err(Damaged { entry: name.into(), file }.into())
+    }
+
+    /// The first of these files that is not what it was.
+    pub fn damage(&self, name: &str, reads: impl Fn(&str) -> bool) -> Result<Option<String>> {
+        let entry = self.path(name);
+        let contents = files::read_if_there(&entry.join(CONTENTS))?.unwrap_or_default();
+        let lines: Vec<(&str, &str)> =
+            contents.lines().filter_map(|line| line.split_once("  ")).filter(|(_, file)| reads(file)).collect();
+        let differs = |(sha256, file): &(&str, &str)| hash::file(&entry.join(file)).ok().as_deref() != Some(sha256);
+        Ok(match parallel::map(&lines, differs).iter().position(|differs| *differs) {
+            Some(index) => Some(lines[index].1.into()),
+            None if lines.is_empty() => Some(CONTENTS.into()),
+            None => None,
+        })
     }
 
     /// Holds off other runs that want the same lock until the file returned is dropped.

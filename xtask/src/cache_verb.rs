@@ -98,6 +98,11 @@ impl Listing {
     }
 }
 
+/// Whether this is the name of an entry that is not half made.
+pub fn is_whole(name: &str) -> bool {
+    own(name).is_some_and(|(_, whole)| whole)
+}
+
 /// The entry that a name in the cache belongs to, and whether it is that entry itself, if this tool makes such names.
 fn own(name: &str) -> Option<(&str, bool)> {
     let half = [PARTIAL, REMOVED].iter().find_map(|suffix| name.strip_suffix(suffix));

@@ -188,6 +188,9 @@ pub fn examine(probed: &Probed) -> Report {
     for (kind, engine) in &probed.engines {
         row(kind.program(), &[], engine.clone().map(|engine| engine.version));
     }
+    for (name, found) in &probed.contents {
+        row(name, &[], found.clone());
+    }
     row("qemu", &[], optional("for tests of the binaries only"));
 
     let verdicts = BOTH.map(|verb| Verdict::new(verb, &rows)).into();
@@ -388,6 +391,7 @@ mod tests {
             config: Ok(config),
             crates: Ok(Some(7)),
             cache: Ok(Space { folder: "/c".into(), used: 0, free: gigabytes(9), writable: Ok(()) }),
+            contents: Vec::new(),
             linker: Ok(String::new()),
             commit: Ok("commit 1a2b".into()),
             stale: Ok(None),

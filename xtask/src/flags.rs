@@ -156,6 +156,9 @@ pub struct Dist {
 pub struct Doctor {
     #[command(flatten)]
     pub clang: Clang,
+    /// Read all that lies in the cache, too, and tell what is damaged
+    #[arg(long)]
+    pub cache: bool,
     /// Print it as JSON (docs/doctor.md)
     #[arg(long)]
     pub json: bool,

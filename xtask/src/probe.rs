@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 
 use crate::bpf;
 use crate::cache::Cache;
-use crate::cache_verb::Listing;
+use crate::cache_verb::{self, Listing};
 use crate::cargo_home;
 use crate::command::Command;
 use crate::config::Config;
-use crate::doctor::{Found, Status};
+use crate::doctor::{Found, State, Status};
 use crate::engine::{Engine, Kind, Place};
 use crate::facts::{self, Rust, Source};
 use crate::flags::{self, Common};
@@ -34,6 +34,8 @@ pub struct Probed {
     pub crates: Found<Option<usize>>,
     pub cache: Found<Space>,
     pub installed: Installed,
+    /// What was read of the cache, if that was asked for.
+    pub contents: Vec<(String, Found)>,
     pub linker: Found,
     pub commit: Found,
     /// Why the BPF objects must be compiled again, if so.
@@ -92,6 +94,10 @@ impl Probed {
                 Err(_) => Err(Status::unknown("Rust")),
             },
             crates,
+            contents: match &cache {
+                Ok(cache) if request.cache => contents(cache),
+                _ => Vec::new(),
+            },
             cache: cache.and_then(|cache| Space::of(&cache)).map_err(Status::from),
             installed: installed.unwrap_or_default(),
             // It links a library of nothing, which takes a linker and a C library.
@@ -110,6 +116,22 @@ impl Probed {
         runner.check_interrupted()?;
         Ok(probed)
     }
+}
+
+/// Reads every file of every entry.
+fn contents(cache: &Cache) -> Vec<(String, Found)> {
+    let names = cache.entries().unwrap_or_default().into_iter().filter(|name| cache_verb::is_whole(name));
+    let read = |name: String| {
+        let found = match cache.damage(&name, |_| true) {
+            Ok(None) => Ok("as it was made".into()),
+            Ok(Some(file)) => {
+                Err(Status::new(State::ToBuild, format!("{file} is damaged; who needs it makes it again")))
+            }
+            Err(error) => Err(error.into()),
+        };
+        (name, found)
+    };
+    names.map(read).collect()
 }
 
 /// The configuration, the crates, and why the BPF objects must be compiled again.

@@ -61,3 +61,16 @@ fn a_standard_library_with_a_flipped_byte_gets_into_no_archive() {
     assert!(!copy.exists() && !workspace.path("target/dist/build/s390x-unknown-linux-musl").exists());
     assert!(!workspace.path("dist/dist-manifest.json").exists());
 }
+
+#[test]
+fn doctor_reads_all_of_it_and_changes_nothing() {
+    let name = xtask::zig::name().unwrap();
+    let hash = xtask::hash::bytes(b"once\n");
+    let workspace = with_cache("doctor of the cache")
+        .write(&format!("cache/{name}/zig"), "twice\n")
+        .write(&format!("cache/{name}/CONTENTS"), &format!("{hash}  zig\n"));
+    workspace.xtask("doctor --cache").says("zig is damaged; who needs it makes it again");
+    assert_eq!(workspace.list(&format!("cache/{name}")), ["CONTENTS", "zig"]);
+    let workspace = workspace.write(&format!("cache/{name}/zig"), "once\n");
+    workspace.xtask("doctor --cache").says("as it was made").says_nothing_of("damaged");
+}
