@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::files;
 use crate::run::Runner;
@@ -82,12 +82,14 @@ impl Cache {
     /// Holds off other runs that want the same lock until the file returned is dropped.
     pub fn lock(&self, runner: Runner, name: &str) -> Result<File> {
         let folder = self.folder.join("locks");
-        fs::create_dir_all(&folder).with_context(|| {
-            format!("cannot create {}: set XTASK_CACHE to a folder that can be written", folder.display())
-        })?;
         let path = folder.join(name);
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        lock(runner, file.with_context(|| format!("cannot open {}", path.display()))?, "that makes the same thing")
+        let file = fs::create_dir_all(&folder)
+            .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path))
+            .map_err(|error| {
+                let cache = self.folder.display();
+                anyhow!("cannot write to the cache {cache}: {error}: set XTASK_CACHE to a folder that can be written")
+            })?;
+        lock(runner, file, "that makes the same thing")
     }
 }
 

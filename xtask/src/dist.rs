@@ -137,7 +137,8 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Bu
         built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
     })?;
     if !status.success() && (!messages.finished || built.binaries.len() == plan.products.len()) {
-        return Err(Error::new(Failed::of("cargo", status, String::new())).context("cannot build"));
+        let failed = Failed::shown(remedies::BUILD, status, messages.errors());
+        return Err(Error::new(failed).context(format!("cannot build {}", facts.config.bin)));
     }
     built.reasons = reasons(&messages);
     Ok(built)
@@ -145,15 +146,14 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Bu
 
 /// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
 fn reasons(messages: &Messages) -> BTreeMap<String, String> {
-    let remedy = remedies::find("cargo", &messages.errors);
-    let reason = |crates: &BTreeSet<String>| {
-        let crates = crates.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match remedy {
-            Some(remedy) => format!("cannot build {crates}: {remedy}"),
-            None => format!("cannot build {crates}, for the reason above"),
+    let reason = |triple: &str, packages: &BTreeSet<String>| {
+        let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match messages.problems(triple, packages).find_map(|said| remedies::find(remedies::BUILD, said)) {
+            Some(remedy) => format!("cannot build {names}: {remedy}"),
+            None => format!("cannot build {names}, for the reason above"),
         }
     };
-    messages.failed.iter().map(|(triple, crates)| (triple.clone(), reason(crates))).collect()
+    messages.failed.iter().map(|(triple, packages)| (triple.clone(), reason(triple, packages))).collect()
 }
 
 /// The checked-in BPF objects.

@@ -172,11 +172,20 @@ pub fn get(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<
     }
     let made = parallel::map(&plan.sysroots, |sysroot| sysroot::get(runner, &facts.cache, sysroot, lines));
     runner.check_interrupted()?;
-    let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| error::describe(&error)).collect();
-    if !failures.is_empty() {
-        bail!("{}", failures.join("\n"));
+    let mut failures: Vec<(&str, String)> = Vec::new();
+    for (sysroot, made) in plan.sysroots.iter().zip(made) {
+        let arch = sysroot.sysroot.arch.name;
+        failures.extend(made.err().map(|error| (arch, error::describe(&error))));
     }
-    Ok(())
+    match failures.as_slice() {
+        [] => Ok(()),
+        // Most likely for the same reason.
+        [(_, first), others @ ..] if !others.is_empty() => {
+            let others: Vec<&str> = others.iter().map(|(arch, _)| *arch).collect();
+            bail!("{first}\n\nIt failed for {}, too.", others.join(", "))
+        }
+        [(_, failure), ..] => bail!("{failure}"),
+    }
 }
 
 fn ask_rustup(runner: Runner, facts: &Facts, rustup: &Rustup) -> Result<()> {
