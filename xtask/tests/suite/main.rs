@@ -5,6 +5,7 @@ mod bpf;
 mod dist;
 mod engines;
 mod exectrace;
+mod failures;
 mod fetching;
 mod guard;
 mod plan;
