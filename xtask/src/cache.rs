@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::error::Damaged;
 use crate::files;
@@ -150,12 +150,13 @@ impl Cache {
 
     fn lock_file(&self, name: &str) -> Result<File> {
         let folder = self.folder.join("locks");
-        fs::create_dir_all(&folder).with_context(|| {
-            format!("cannot create {}: set XTASK_CACHE to a folder that can be written", folder.display())
-        })?;
         let path = folder.join(name);
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        file.with_context(|| format!("cannot open {}", path.display()))
+        fs::create_dir_all(&folder)
+            .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path))
+            .map_err(|error| {
+                let cache = self.folder.display();
+                anyhow!("cannot write to the cache {cache}: {error}: set XTASK_CACHE to a folder that can be written")
+            })
     }
 }
 

@@ -149,7 +149,7 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Bu
         built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
     })?;
     if !status.success() && (!messages.finished || built.binaries.len() == plan.products.len()) {
-        built.failed = Some(Failed::of("cargo", status, String::new()));
+        built.failed = Some(Failed::shown(remedies::BUILD, status, messages.errors()));
     }
     built.reasons = reasons(&messages);
     built.compiled = messages.begun;
@@ -174,15 +174,14 @@ fn check_sysroots(runner: Runner, facts: &Facts, plan: &Plan, built: &Built) -> 
 
 /// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
 fn reasons(messages: &Messages) -> BTreeMap<String, String> {
-    let remedy = remedies::find("cargo", &messages.errors);
-    let reason = |crates: &BTreeSet<String>| {
-        let crates = crates.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match remedy {
-            Some(remedy) => format!("cannot build {crates}: {remedy}"),
-            None => format!("cannot build {crates}, for the reason above"),
+    let reason = |triple: &str, packages: &BTreeSet<String>| {
+        let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match messages.problems(triple, packages).find_map(|said| remedies::find(remedies::BUILD, said)) {
+            Some(remedy) => format!("cannot build {names}: {remedy}"),
+            None => format!("cannot build {names}, for the reason above"),
         }
     };
-    messages.failed.iter().map(|(triple, crates)| (triple.clone(), reason(crates))).collect()
+    messages.failed.iter().map(|(triple, packages)| (triple.clone(), reason(triple, packages))).collect()
 }
 
 /// The checked-in BPF objects.

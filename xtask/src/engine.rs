@@ -219,7 +219,7 @@ impl Container {
 /// Remembers the image that was just built.
 pub fn remember(runner: Runner, folder: &Path, cache: &Cache, kind: Kind, image: &str) -> Result<()> {
     let id = id(runner, folder, kind, image)?.context("the image that was built is not there")?;
-    files::replace(&record(cache, kind, image), id.as_bytes())
+    files::replace(&[(record(cache, kind, image), id.as_bytes())])
 }
 
 /// Where the id of an image that was built here is kept.

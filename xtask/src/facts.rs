@@ -151,7 +151,7 @@ impl Rust {
             // Else rustup's proxy may fetch the toolchain.
             which = which.env("RUSTUP_AUTO_INSTALL", "0");
         }
-        let sysroot = runner.read(&which).context("cannot ask rustc where it is: install Rust with rustup")?;
+        let sysroot = runner.read(&which).context("cannot ask rustc where it is")?;
         let sysroot = PathBuf::from(sysroot.trim_end());
         // From here on past rustup's proxy, which would look for a toolchain anew each time.
         let verbose = runner.read(&Command::new(sysroot.join("bin/rustc"), folder).arg("-vV"))?;
@@ -222,8 +222,9 @@ impl Source {
         };
         let git = |args: &[&str]| {
             runner
-                .read(&Command::new("git", root).args(args.iter().copied()))
-                .context("cannot ask git about the commit: is git installed, and has the repository a commit?")
+                // In English, for `remedies.rs`.
+                .read(&Command::new("git", root).env("LC_ALL", "C").args(args.iter().copied()))
+                .context("cannot ask git about the commit")
         };
         let in_git = root.ancestors().any(|folder| folder.join(".git").exists());
         // Everything that git does not ignore. A workspace that it does ignore is of another repository than this.

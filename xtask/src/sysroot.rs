@@ -15,6 +15,7 @@ use crate::error::Failed;
 use crate::facts::{Facts, Rust};
 use crate::files;
 use crate::hash;
+use crate::remedies;
 use crate::run::Runner;
 use crate::step::Step;
 use crate::zig;
@@ -192,7 +193,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, lines: &Lines) -> Result<
         runner.perform(&plan.std).with_context(cannot)?;
         let (status, messages) = cargo_build::run(runner, &plan.build, &plan.target, lines, |_, _| {})?;
         if !status.success() {
-            return Err(Error::new(Failed::of("cargo", status, messages.errors)).context(cannot()));
+            return Err(Error::new(Failed::shown(remedies::BUILD, status, messages.errors())).context(cannot()));
         }
         tell("waits for the others");
         let built = plan.target.join(arch.triple).join("release/deps");
@@ -211,7 +212,9 @@ fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
     let output = runner.output(link)?;
     let log = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(Failed::of("zig", output.status, log.into_owned()).into());
+        // Among all that it does; or nothing, if it was killed.
+        let errors: Vec<&str> = log.lines().filter(|line| line.contains("error: ")).collect();
+        return Err(Failed::of("zig", output.status, errors.join("\n")).into());
     }
     let line = log.lines().rfind(|line| line.contains("ld.lld")).context("zig did not say how it links")?;
     for name in ["crt1.o", "libc.a", "libzigc.a", "libcompiler_rt.a"] {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::arch::ARCHES;
@@ -187,12 +187,22 @@ pub fn get(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<
     let _compiler = facts.cache.hold(&names);
     let made = parallel::map(&plan.sysroots, |sysroot| sysroot::get(runner, &facts.cache, sysroot, lines));
     runner.check_interrupted()?;
-    let failures: Vec<Error> = made.into_iter().filter_map(Result::err).collect();
-    let described: Vec<String> = failures.iter().map(error::describe).collect();
-    match failures.into_iter().find(|error| error.is::<Damaged>()) {
-        Some(damaged) => Err(damaged),
-        None if described.is_empty() => Ok(facts.cache.hold(&names)),
-        None => bail!("{}", described.join("\n")),
+    let mut failures: Vec<(&str, String)> = Vec::new();
+    for (sysroot, made) in plan.sysroots.iter().zip(made) {
+        match made {
+            Err(error) if error.is::<Damaged>() => return Err(error),
+            Err(error) => failures.push((sysroot.sysroot.arch.name, error::describe(&error))),
+            Ok(()) => {}
+        }
+    }
+    match failures.as_slice() {
+        [] => Ok(facts.cache.hold(&names)),
+        // Most likely for the same reason.
+        [(_, first), others @ ..] if !others.is_empty() => {
+            let others: Vec<&str> = others.iter().map(|(arch, _)| *arch).collect();
+            bail!("{first}\n\nIt failed for {}, too.", others.join(", "))
+        }
+        [(_, failure), ..] => bail!("{failure}"),
     }
 }
 

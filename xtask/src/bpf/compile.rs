@@ -81,13 +81,12 @@ fn in_container(runner: Runner, cache: &Cache, plan: &Plan, container: &image::P
     if !container.get.is_empty() {
         runner.say("getting the image of the compiler (once)");
     }
-    runner.perform(&container.get).context("cannot get the image of the compiler (--engine host needs none)")?;
+    runner.perform(&container.get).context("cannot get the image of the compiler")?;
     if container.builds {
         engine::remember(runner, &plan.folder, cache, container.kind, &container.image)?;
     }
     runner.sweep(&container.sweep);
-    let filled = runner.perform(&container.fill);
-    let filled = filled.context("cannot give a container the sources (--engine host needs none)");
+    let filled = runner.perform(&container.fill).context("cannot give a container the sources");
     let results = filled.map(|()| parallel::map(&plan.jobs, |job| compile(runner, job)));
     runner.sweep(&container.sweep);
     results
@@ -104,7 +103,11 @@ fn compile(runner: Runner, job: &Job) -> Result<Object> {
     match output.status.code() {
         Some(0) => {}
         // An engine's own codes: clang was never started.
-        Some(125..=127) => bail!("the container did not start (--engine host needs none): {messages}"),
+        Some(125..=127) => {
+            let failed = run::failed(&job.command, output.status, messages.into());
+            return Err(failed.context("the container did not start"));
+        }
+        // All that it says, for what comes first is the cause of the rest.
         _ => bail!("clang {}\n{messages}", run::ended(output.status)),
     }
     if !messages.is_empty() {
@@ -119,11 +122,14 @@ fn write(plan: &Plan, objects: &BTreeMap<String, Object>) -> Result<()> {
     let folder = plan.folder.join("objects");
     files::create_folder(&folder)?;
     let mut lock = Lock { inputs: plan.inputs.clone(), objects: BTreeMap::new() };
+    let mut files = Vec::new();
     for (name, object) in objects {
-        files::replace(&folder.join(name), &object.bytes)?;
+        files.push((folder.join(name), object.bytes.as_slice()));
         lock.objects.insert(name.clone(), hash::bytes(&object.bytes));
     }
-    files::replace(&plan.folder.join("bpf.lock"), lock.to_string().as_bytes())?;
+    let text = lock.to_string();
+    files.push((plan.folder.join("bpf.lock"), text.as_bytes()));
+    files::replace(&files)?;
     remove_orphans(&folder, &lock)
 }
 

@@ -9,6 +9,7 @@ mod dist;
 mod doctor;
 mod engines;
 mod exectrace;
+mod failures;
 mod fetching;
 mod guard;
 mod merge;

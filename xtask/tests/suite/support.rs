@@ -185,12 +185,9 @@ impl Workspace {
     }
 
     fn prepare(&self, command: &mut Command) {
-        command
-            .current_dir(&self.root)
-            .env_remove("SOURCE_DATE_EPOCH")
-            .env_remove("CARGO_TARGET_DIR")
-            .envs(&self.environment)
-            .stdin(Stdio::null());
+        // Workspaces do not share a target folder, whatever these tests were started with.
+        command.current_dir(&self.root).env_remove("SOURCE_DATE_EPOCH").env_remove("CARGO_TARGET_DIR");
+        command.envs(&self.environment).stdin(Stdio::null());
     }
 
     pub fn xtask(&self, line: &str) -> Run {
