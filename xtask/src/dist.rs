@@ -102,7 +102,12 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
 /// One line for each reason, with the architectures that it holds for.
 fn listed(failures: &[(&str, String)]) -> String {
-    let reasons: BTreeSet<&str> = failures.iter().map(|(_, reason)| reason.as_str()).collect();
+    let mut reasons: Vec<&str> = Vec::new();
+    for (_, reason) in failures {
+        if !reasons.contains(&reason.as_str()) {
+            reasons.push(reason);
+        }
+    }
     let line = |reason: &str| {
         let arches: Vec<&str> = failures.iter().filter(|(_, failed)| failed == reason).map(|(arch, _)| *arch).collect();
         format!("\n  {}: {reason}", arches.join(", "))
