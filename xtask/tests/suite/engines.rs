@@ -6,7 +6,7 @@ use std::process::Command;
 use super::support::{Run, Workspace, has, own_root};
 
 /// The engines that this machine has.
-fn engines() -> Vec<&'static str> {
+pub fn engines() -> Vec<&'static str> {
     let answers = |engine: &&str| {
         let output = Command::new(engine).args(["run", "--help"]).output();
         let info = Command::new(engine).arg("info").output();
@@ -15,10 +15,12 @@ fn engines() -> Vec<&'static str> {
     ["docker", "podman"].into_iter().filter(answers).collect()
 }
 
-/// What is left of containers and volumes of ours.
-fn left_behind(engine: &str) -> String {
-    let containers =
-        Run::of(Command::new(engine).args(["ps", "--all", "--filter", "name=xtask-bpf-", "--format", "{{.Names}}"]));
+/// What is left of a workspace's containers. Other tests may run theirs at the same time.
+fn left_behind(engine: &str, workspace: &Workspace) -> String {
+    let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
+    let name = plan.split_whitespace().skip_while(|word| *word != "--name").nth(1).unwrap();
+    let filter = format!("name={name}");
+    let containers = Run::of(Command::new(engine).args(["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"]));
     containers.succeeds().text()
 }
 
@@ -59,12 +61,12 @@ fn a_container_sees_the_sources_only_and_can_write_nowhere_and_is_nobody() {
         // It is what the plan says: a program that includes a file of this machine does not find it.
         let file = workspace.path("kernel/include/answer.h");
         let program = format!("#include \"{}\"\n", file.display());
+        let workspace = workspace.write("kernel/tick.bpf.c", &program);
         workspace
-            .write("kernel/tick.bpf.c", &program)
             .xtask(&format!("bpf --engine {engine}"))
             .ends_with(1)
             .says(&format!("'{}' file not found", file.display()));
-        assert_eq!(left_behind(engine), "");
+        assert_eq!(left_behind(engine, &workspace), "");
     }
 }
 
@@ -92,7 +94,7 @@ fn a_compile_error_is_the_same_in_a_container() {
             .ends_with(1)
             .says("kernel/tick.bpf.c:1:9: error: use of undeclared identifier 'nonsense'")
             .says("the previous ones are untouched");
-        assert_eq!(left_behind(engine), "");
+        assert_eq!(left_behind(engine, &workspace), "");
     }
 }
 
