@@ -14,7 +14,7 @@ use crate::bpf::lock::Lock;
 use crate::cargo_build::{self, Lines};
 use crate::config;
 use crate::engine::Place;
-use crate::error::{self, Failed};
+use crate::error::{self, Damaged, Failed};
 use crate::facts::{Facts, Source};
 use crate::files;
 use crate::flags;
@@ -32,16 +32,14 @@ use crate::toolchain;
 use crate::verify;
 use crate::zig;
 
-const MANIFEST: &str = "dist-manifest.json";
+pub(crate) const MANIFEST: &str = "dist-manifest.json";
 const CHECKSUMS: &str = "SHA256SUMS";
 
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let source = Source::read(runner, &facts.root)?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
-        Some(_) if !request.locked => {
-            Place::find(runner, &facts.root, request.clang.engine, facts.config.bpf.image.as_deref())?
-        }
+        Some(_) if !request.locked => Place::find(runner, facts, request.clang.engine)?,
         _ => Place::Host,
     };
     let plan = plan::dist(facts, source, &place, request)?;
@@ -54,17 +52,21 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
     let lines: Lines =
         plan.products.iter().map(|product| (product.arch.triple, runner.line(product.arch.name))).collect();
-    toolchain::get(runner, facts, &plan.get, &lines)?;
+    let _held = toolchain::get(runner, facts, &plan.get, &lines)?;
     if let Some((reason, objects)) = &plan.stale {
         runner.say(format!("compiling the BPF objects again: {reason}"));
-        bpf::compile::run(runner, objects)?;
+        bpf::compile::run(runner, &facts.cache, objects)?;
     }
     let built = build(runner, facts, &plan, &lines)?;
+    check_sysroots(runner, facts, &plan, &built)?;
+    if let Some(failed) = built.failed {
+        return Err(Error::new(failed).context("cannot build"));
+    }
     let objects = Objects::read(facts)?;
 
-    // A manifest of another version of this tool, or none at all, is replaced.
-    let earlier = fs::read_to_string(plan.dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok());
+    let earlier = earlier(&plan.dist);
     let mut packer = Packer {
+        runner,
         facts,
         plan: &plan,
         built: &built,
@@ -81,6 +83,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
         lines[product.arch.triple].set("checking and packing");
         match packer.finish(product) {
             Ok(artifact) => artifacts.push(artifact),
+            Err(error) if error.is::<Damaged>() => return Err(error),
             Err(error) => failures.push((product.arch.name, error::describe(&error))),
         }
     }
@@ -91,20 +94,30 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
     let manifest = describe(facts, &plan, &objects, artifacts, earlier)?;
     runner.check_interrupted()?;
-    staging.publish(&plan, &manifest)?;
-    report(runner, &plan, &built, &manifest);
+    staging.publish(&manifest)?;
+    let made: Vec<_> = plan.products.iter().map(|product| product.arch).collect();
+    report(runner, &plan.dist, &made, Some(&built.seconds), &manifest);
     Ok(())
 }
 
 /// One line for each reason, with the architectures that it holds for.
 fn listed(failures: &[(&str, String)]) -> String {
-    let mut reasons: Vec<&str> = failures.iter().map(|(_, reason)| reason.as_str()).collect();
-    reasons.dedup();
+    let mut reasons: Vec<&str> = Vec::new();
+    for (_, reason) in failures {
+        if !reasons.contains(&reason.as_str()) {
+            reasons.push(reason);
+        }
+    }
     let line = |reason: &str| {
         let arches: Vec<&str> = failures.iter().filter(|(_, failed)| failed == reason).map(|(arch, _)| *arch).collect();
         format!("\n  {}: {reason}", arches.join(", "))
     };
     reasons.into_iter().map(line).collect()
+}
+
+/// What an earlier run says of `dist/`. A manifest of another version of this tool, or none at all, is replaced.
+pub(crate) fn earlier(dist: &Path) -> Option<Manifest> {
+    fs::read_to_string(dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok())
 }
 
 /// What came out of cargo.
@@ -118,6 +131,10 @@ struct Built {
     linked: BTreeMap<String, BTreeSet<PackageId>>,
     /// Why there is none.
     reasons: BTreeMap<String, String>,
+    /// The targets for which something was compiled, and not just found to be there.
+    compiled: BTreeSet<String>,
+    /// How cargo failed, if not for single targets.
+    failed: Option<Failed>,
 }
 
 /// Builds all binaries at once. A target whose binary cannot be built has none in the result.
@@ -137,23 +154,39 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Bu
         built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
     })?;
     if !status.success() && (!messages.finished || built.binaries.len() == plan.products.len()) {
-        return Err(Error::new(Failed::of("cargo", status, String::new())).context("cannot build"));
+        built.failed = Some(Failed::shown(remedies::BUILD, status, messages.errors()));
     }
     built.reasons = reasons(&messages);
+    built.compiled = messages.begun;
     Ok(built)
+}
+
+/// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a damaged one
+/// left is removed, for cargo does not see that it has to be built again.
+fn check_sysroots(runner: Runner, facts: &Facts, plan: &Plan, built: &Built) -> Result<()> {
+    for product in plan.products.iter().filter(|product| built.compiled.contains(product.arch.triple)) {
+        if product.std == Std::Source {
+            let sysroot = Sysroot::new(product.arch, &facts.rust);
+            let checked = facts.cache.check(runner, &sysroot.name, |_| true);
+            if checked.is_err() {
+                files::remove_folder(&plan.build.target.join(product.arch.triple))?;
+            }
+            checked?;
+        }
+    }
+    Ok(())
 }
 
 /// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
 fn reasons(messages: &Messages) -> BTreeMap<String, String> {
-    let remedy = remedies::find("cargo", &messages.errors);
-    let reason = |crates: &BTreeSet<String>| {
-        let crates = crates.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match remedy {
-            Some(remedy) => format!("cannot build {crates}: {remedy}"),
-            None => format!("cannot build {crates}, for the reason above"),
+    let reason = |triple: &str, packages: &BTreeSet<String>| {
+        let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match messages.problems(triple, packages).find_map(|said| remedies::find(remedies::BUILD, said)) {
+            Some(remedy) => format!("cannot build {names}: {remedy}"),
+            None => format!("cannot build {names}, for the reason above"),
         }
     };
-    messages.failed.iter().map(|(triple, crates)| (triple.clone(), reason(crates))).collect()
+    messages.failed.iter().map(|(triple, packages)| (triple.clone(), reason(triple, packages))).collect()
 }
 
 /// The checked-in BPF objects.
@@ -188,6 +221,7 @@ impl Objects {
 
 /// Checks binaries and packs them.
 struct Packer<'a> {
+    runner: Runner,
     facts: &'a Facts,
     plan: &'a Plan,
     built: &'a Built,
@@ -229,8 +263,7 @@ impl Packer<'_> {
             None => pack::gzip(&tar)?,
         };
         let sha256 = hash::bytes(&archive);
-        self.staging.write(&file, &archive)?;
-        self.staging.write(&format!("{file}.sha256"), manifest::checksum_line(&sha256, &file).as_bytes())?;
+        self.staging.write_archive(&file, &archive, &sha256)?;
         Ok(Artifact {
             file,
             size: archive.len(),
@@ -240,6 +273,7 @@ impl Packer<'_> {
             triple: arch.triple.into(),
             endianness: arch.endian.name().into(),
             std: product.std.name().into(),
+            sysroot: (product.std == Std::Source).then(|| Sysroot::new(arch, &self.facts.rust).name),
             minimum_kernel: minimum_kernel(arch, config.minimum_kernel.as_deref()),
             binary: described,
         })
@@ -261,6 +295,9 @@ impl Packer<'_> {
             return Ok(text.clone());
         }
         let sysroot = Sysroot::new(product.arch, &self.facts.rust).name;
+        if product.std == Std::Source {
+            self.facts.cache.check(self.runner, &sysroot, |file| file == sysroot::RUNTIME_LICENSE)?;
+        }
         let runtime = self.facts.cache.path(&sysroot).join(sysroot::RUNTIME_LICENSE);
         let runtime = (product.std == Std::Source).then_some(runtime.as_path());
         let libbpf = self.facts.bpf.libbpf_folder.as_deref();
@@ -337,7 +374,7 @@ fn describe(
     earlier: Option<Manifest>,
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
-        schema: 1,
+        schema: manifest::SCHEMA,
         origin: Origin {
             name: facts.config.package.clone(),
             version: facts.config.version.clone(),
@@ -352,6 +389,8 @@ fn describe(
                 llvm: facts.rust.llvm.clone(),
             },
             c_compiler: zig::identity(),
+            cargo_toml: hash::file(&facts.root.join("Cargo.toml"))?,
+            flags: plan::flags(),
             compressor: pack::COMPRESSOR.into(),
         },
         bpf_objects: objects
@@ -362,22 +401,27 @@ fn describe(
         artifacts,
     };
     manifest.artifacts.sort_by(|a, b| a.file.cmp(&b.file));
-    if let Some(earlier) = earlier {
-        manifest.adopt(earlier, |artifact| {
-            hash::file(&plan.dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
-        });
-    }
+    adopt(&mut manifest, earlier, &plan.dist);
     Ok(manifest)
 }
 
+/// Takes over what an earlier run left in `dist/`, as far as it is of the same origin and unaltered.
+pub(crate) fn adopt(manifest: &mut Manifest, earlier: Option<Manifest>, dist: &Path) {
+    if let Some(earlier) = earlier {
+        manifest.adopt(earlier, |artifact| {
+            hash::file(&dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
+        });
+    }
+}
+
 /// A folder in dist/ where everything is written before any of it is moved to its place. Goes away with this value.
-struct Staging {
+pub(crate) struct Staging {
     folder: PathBuf,
     dist: PathBuf,
 }
 
 impl Staging {
-    fn new(dist: &Path) -> Result<Staging> {
+    pub(crate) fn new(dist: &Path) -> Result<Staging> {
         let folder = dist.join(".partial");
         files::remove_folder(&folder)?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", dist.display()))?;
@@ -388,8 +432,15 @@ impl Staging {
         files::write(&self.folder.join(name), bytes)
     }
 
+    /// An archive and its checksum.
+    pub(crate) fn write_archive(&self, file: &str, bytes: &[u8], sha256: &str) -> Result<()> {
+        self.write(file, bytes)?;
+        self.write(&format!("{file}.sha256"), manifest::checksum_line(sha256, file).as_bytes())
+    }
+
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
-    fn publish(&self, plan: &Plan, manifest: &Manifest) -> Result<()> {
+    pub(crate) fn publish(&self, manifest: &Manifest) -> Result<()> {
+        let mut names = files::list(&self.folder)?;
         let mut checksums: BTreeMap<String, String> =
             manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
         // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
@@ -406,10 +457,6 @@ impl Staging {
         self.write(CHECKSUMS, lines.as_bytes())?;
         self.write(MANIFEST, manifest.to_json()?.as_bytes())?;
 
-        let mut names: Vec<String> = Vec::new();
-        for product in &plan.products {
-            names.extend([format!("{}.tar.gz", product.stem), format!("{}.tar.gz.sha256", product.stem)]);
-        }
         names.extend([CHECKSUMS.into(), MANIFEST.into()]);
         for name in names {
             fs::rename(self.folder.join(&name), self.dist.join(&name))
@@ -425,28 +472,34 @@ impl Drop for Staging {
     }
 }
 
-fn report(runner: Runner, plan: &Plan, built: &Built, manifest: &Manifest) {
+/// Says what was made, when after the build's begin (in seconds, by target), and what of `dist/` the manifest leaves out.
+pub(crate) fn report(
+    runner: Runner,
+    dist: &Path,
+    made: &[&Arch],
+    seconds: Option<&BTreeMap<String, f32>>,
+    manifest: &Manifest,
+) {
     let here = std::env::current_dir().unwrap_or_default();
-    let dist = plan.dist.strip_prefix(here).unwrap_or(&plan.dist).display();
-    let made: BTreeSet<&str> = plan.products.iter().map(|product| product.arch.triple).collect();
-    let rows =
-        manifest.artifacts.iter().filter(|artifact| made.contains(artifact.triple.as_str())).map(|artifact| Row {
-            arch: artifact.arch.clone(),
-            file: format!("{dist}/{}", artifact.file),
-            binary: artifact.binary.size,
-            archive: artifact.size,
-            sha256: artifact.sha256.clone(),
-            seconds: built.seconds.get(&artifact.triple).copied().unwrap_or_default(),
-        });
-    runner.table(&rows.collect::<Vec<_>>());
+    let shown = dist.strip_prefix(here).unwrap_or(dist).display();
+    let row = |artifact: &Artifact| Row {
+        arch: artifact.arch.clone(),
+        file: format!("{shown}/{}", artifact.file),
+        binary: artifact.binary.size,
+        archive: artifact.size,
+        sha256: artifact.sha256.clone(),
+        seconds: seconds.and_then(|seconds| seconds.get(&artifact.triple).copied()),
+    };
+    let of = |arch: &&Arch| manifest.artifacts.iter().find(|artifact| artifact.triple == arch.triple).map(row);
+    runner.table(&made.iter().filter_map(of).collect::<Vec<_>>());
     let is_left_out = |arch: &&Arch| {
         let file = manifest.origin.archive(arch);
-        plan.dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
+        dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
     };
     let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
     if !left_out.is_empty() {
         runner.say(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
     }
-    let dirty = if plan.source.dirty { ", from a work tree with changes that are not committed" } else { "" };
-    runner.say(format!("archives, {CHECKSUMS} and {MANIFEST} are in {dist}{dirty}"));
+    let dirty = if manifest.origin.dirty { ", from a work tree with changes that are not committed" } else { "" };
+    runner.say(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::Metadata;
 use serde::Serialize;
 use toml::Table;
 
@@ -22,6 +23,9 @@ use crate::{bad_request, files};
 
 /// The variables of the user's environment that a build may see: none of them changes a byte.
 const PASSED_ON: [&str; 3] = ["PATH", "TMPDIR", "CARGO_BUILD_JOBS"];
+
+/// Where a workspace says which Rust it wants.
+const PIN: &str = "rust-toolchain.toml";
 
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -45,6 +49,16 @@ pub struct Facts {
     /// What a build sees of the user's environment.
     pub passed_on: BTreeMap<String, String>,
     pub offline: bool,
+}
+
+/// What the workspace ships: all that is known before anybody is asked for crates, objects or compilers.
+#[derive(Debug)]
+pub struct Workspace {
+    pub config: Config,
+    pub root: PathBuf,
+    metadata: Metadata,
+    rust: Rust,
+    cargo_home: PathBuf,
 }
 
 /// The Rust toolchain that the workspace pins.
@@ -73,25 +87,30 @@ pub struct Source {
     pub files: Option<BTreeSet<String>>,
 }
 
-impl Facts {
-    pub fn read(runner: Runner, common: &Common) -> Result<Facts> {
+impl Workspace {
+    pub fn read(runner: Runner, common: &Common) -> Result<Workspace> {
         let manifest = find_manifest(common.manifest_path.as_deref())?;
         let folder = manifest.parent().context("a manifest in no folder")?;
         let rust = Rust::read(runner, folder, common.offline)?;
-        let cargo_home = match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
-            Some(home) => std::path::absolute(home)?,
-            None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
-        };
-        cargo_home::check_root(&cargo_home)?;
+        let cargo_home = cargo_home()?;
         let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
-        let workspace = cargo.workspace(&manifest)?;
-        let config = Config::parse(&workspace)?;
-        let root = workspace.workspace_root.clone().into_std_path_buf();
+        let metadata = cargo.workspace(&manifest)?;
+        let config = Config::parse(&metadata)?;
+        let root = metadata.workspace_root.clone().into_std_path_buf();
+        Ok(Workspace { config, root, metadata, rust, cargo_home })
+    }
+}
+
+impl Facts {
+    pub fn read(runner: Runner, common: &Common) -> Result<Facts> {
+        let Workspace { config, root, metadata, rust, cargo_home } = Workspace::read(runner, common)?;
+        cargo_home::check_root(&cargo_home)?;
         rust.check_pin(&root)?;
         let cache = Cache::find()?;
-        let work: PathBuf = workspace.target_directory.join("dist").into();
+        let work: PathBuf = metadata.target_directory.join("dist").into();
         let network_config = cargo_home::network_config(&root, &cargo_home)?;
-        let packages = cargo.packages(&workspace, &network_config.to_string(), &work.join("packages.json"))?;
+        let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
+        let packages = cargo.packages(&metadata, &network_config.to_string(), &work.join("packages.json"))?;
         Ok(Facts {
             private: private(&[&root, &work, &cargo_home, &cache.folder, &rust.sysroot], &packages),
             installed: Installed::find(&rust, &cache)?,
@@ -109,11 +128,9 @@ impl Facts {
         })
     }
 
-    /// Holds off other runs in this workspace, whatever target folder they use, until the file returned is dropped.
+    /// See [`lock`].
     pub fn lock(&self, runner: Runner) -> Result<File> {
-        let manifest = self.root.join("Cargo.toml");
-        let file = File::open(&manifest).with_context(|| format!("cannot open {}", manifest.display()))?;
-        cache::lock(runner, file, &format!("in {}", self.root.display()))
+        lock(runner, &self.root)
     }
 
     /// The whole environment of a build with this CARGO_HOME.
@@ -127,13 +144,14 @@ impl Facts {
 }
 
 impl Rust {
+    /// The Rust that is in use in a folder.
     fn read(runner: Runner, folder: &Path, offline: bool) -> Result<Rust> {
         let mut which = Command::new("rustc", folder).args(["--print", "sysroot"]);
         if offline {
             // Else rustup's proxy may fetch the toolchain.
             which = which.env("RUSTUP_AUTO_INSTALL", "0");
         }
-        let sysroot = runner.read(&which).context("cannot ask rustc where it is: install Rust with rustup")?;
+        let sysroot = runner.read(&which).context("cannot ask rustc where it is")?;
         let sysroot = PathBuf::from(sysroot.trim_end());
         // From here on past rustup's proxy, which would look for a toolchain anew each time.
         let verbose = runner.read(&Command::new(sysroot.join("bin/rustc"), folder).arg("-vV"))?;
@@ -147,21 +165,21 @@ impl Rust {
         Ok(Rust { version: field("release")?, commit: field("commit-hash")?, llvm: field("LLVM version")?, sysroot })
     }
 
+    /// The Rust in a workspace that cargo was not asked about, if it is the one that is pinned. Nothing is fetched.
+    pub fn pinned(runner: Runner, root: &Path) -> Result<Rust> {
+        let rust = Rust::read(runner, root, true)?;
+        rust.check_pin(root)?;
+        Ok(rust)
+    }
+
     /// The bytes depend on the compiler, so it must be the one that the workspace pins.
     fn check_pin(&self, root: &Path) -> Result<()> {
-        let file = root.join("rust-toolchain.toml");
-        let Some(text) = files::read_if_there(&file)? else {
-            return Ok(());
-        };
-        let pin: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
-        let channel = pin.get("toolchain").and_then(|table| table.get("channel")).and_then(toml::Value::as_str);
-        match channel {
-            // Only a full version is a pin: `stable` is whatever is installed.
-            Some(pinned) if pinned.split('.').count() == 3 && pinned != self.version => bail!(
+        match pin(root)? {
+            Some(pinned) if pinned != self.version => bail!(
                 "this is Rust {} in {}, but {} pins {pinned}: install it (rustup toolchain install {pinned})",
                 self.version,
                 self.sysroot.display(),
-                file.display()
+                root.join(PIN).display()
             ),
             _ => Ok(()),
         }
@@ -181,6 +199,18 @@ impl Rust {
     }
 }
 
+/// The version of Rust that a workspace pins, if it does.
+pub fn pin(root: &Path) -> Result<Option<String>> {
+    let file = root.join(PIN);
+    let Some(text) = files::read_if_there(&file)? else {
+        return Ok(None);
+    };
+    let pin: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+    let channel = pin.get("toolchain").and_then(|table| table.get("channel")).and_then(toml::Value::as_str);
+    // Only a full version is a pin: `stable` is whatever is installed.
+    Ok(channel.filter(|channel| channel.split('.').count() == 3).map(String::from))
+}
+
 impl Source {
     pub fn read(runner: Runner, root: &Path) -> Result<Source> {
         let epoch = match env::var("SOURCE_DATE_EPOCH") {
@@ -192,8 +222,9 @@ impl Source {
         };
         let git = |args: &[&str]| {
             runner
-                .read(&Command::new("git", root).args(args.iter().copied()))
-                .context("cannot ask git about the commit: is git installed, and has the repository a commit?")
+                // In English, for `remedies.rs`.
+                .read(&Command::new("git", root).env("LC_ALL", "C").args(args.iter().copied()))
+                .context("cannot ask git about the commit")
         };
         let in_git = root.ancestors().any(|folder| folder.join(".git").exists());
         // Everything that git does not ignore. A workspace that it does ignore is of another repository than this.
@@ -238,6 +269,13 @@ impl Source {
     }
 }
 
+/// Holds off other runs in this workspace, whatever target folder they use, until the file returned is dropped.
+pub fn lock(runner: Runner, root: &Path) -> Result<File> {
+    let manifest = root.join("Cargo.toml");
+    let file = File::open(&manifest).with_context(|| format!("cannot open {}", manifest.display()))?;
+    cache::lock(runner, file, &format!("in {}", root.display()))
+}
+
 /// The folders of this machine that a build has to do with.
 fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
     let home = env::home_dir();
@@ -252,7 +290,21 @@ fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
         .collect()
 }
 
-fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
+/// The user's CARGO_HOME.
+pub fn cargo_home() -> Result<PathBuf> {
+    Ok(match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+        Some(home) => std::path::absolute(home)?,
+        None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
+    })
+}
+
+/// The workspace that a manifest belongs to, where cargo cannot be asked: it has the lock file.
+pub fn root_of(manifest: &Path) -> PathBuf {
+    let root = manifest.ancestors().skip(1).find(|folder| folder.join("Cargo.lock").is_file());
+    root.or(manifest.parent()).unwrap_or(Path::new("/")).into()
+}
+
+pub fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         if !path.exists() {
             bad_request!("--manifest-path names {}, which is not there", path.display());

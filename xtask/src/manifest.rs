@@ -2,13 +2,17 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::arch::Arch;
+
+/// What [`Manifest::schema`] is now.
+pub const SCHEMA: u32 = 1;
 
 /// The manifest. In the file, keys are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// 1. Whoever reads the manifest must refuse a number it does not know.
+    /// [`SCHEMA`]. Whoever reads the manifest must refuse a number it does not know.
     pub schema: u32,
     #[serde(flatten)]
     pub origin: Origin,
@@ -31,11 +35,15 @@ pub struct Origin {
     pub source_date_epoch: u64,
     /// SHA-256 of Cargo.lock.
     pub cargo_lock: String,
+    /// SHA-256 of the workspace's Cargo.toml, which has the profile.
+    pub cargo_toml: String,
     /// SHA-256 of bpf.lock.
     pub bpf_lock: String,
     pub rustc: Rustc,
     /// What the BPF objects, and C runtimes of standard libraries from source, are compiled with.
     pub c_compiler: String,
+    /// What cargo and rustc are told besides.
+    pub flags: Vec<String>,
     /// How the archives are compressed.
     pub compressor: String,
 }
@@ -69,6 +77,8 @@ pub struct Artifact {
     pub endianness: String,
     /// `prebuilt` (rustup's) or `source`.
     pub std: String,
+    /// If from source, the name in the cache: target, and a hash of all that goes into it.
+    pub sysroot: Option<String>,
     /// The oldest kernel it runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: String,
     pub binary: Binary,
@@ -116,6 +126,38 @@ impl Manifest {
     }
 }
 
+/// Keys that explain why others differ, and so are looked at first.
+const TELLING: [&str; 5] = ["schema", "name", "version", "commit", "sha256"];
+
+/// The first key in which two descriptions differ, and both values, as JSON.
+pub fn difference<T: Serialize>(one: &T, other: &T) -> Result<Option<(String, String, String)>> {
+    let value = |described| serde_json::to_value(described).context("cannot write the manifest");
+    let (one, other) = (value(one)?, value(other)?);
+    let found = first_difference(String::new(), &one, &other);
+    Ok(found.map(|(key, one, other)| (key, one.to_string(), other.to_string())))
+}
+
+/// `path` is the key of the two values: `rustc.version`, `bpf_objects[0].sha256`.
+fn first_difference<'a>(path: String, one: &'a Value, other: &'a Value) -> Option<(String, &'a Value, &'a Value)> {
+    let within = match (one, other) {
+        _ if one == other => return None,
+        (Value::Object(one), Value::Object(other)) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            let mut keys: Vec<_> = one.keys().chain(other.keys()).collect();
+            keys.sort_by_key(|key| (TELLING.iter().position(|telling| telling == key).unwrap_or(TELLING.len()), *key));
+            let value = |object: &'a serde_json::Map<String, Value>, key: &str| object.get(key).unwrap_or(&Value::Null);
+            keys.into_iter()
+                .find_map(|key| first_difference(format!("{path}{dot}{key}"), value(one, key), value(other, key)))
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            let pairs = one.iter().zip(other).enumerate();
+            pairs.into_iter().find_map(|(index, (one, other))| first_difference(format!("{path}[{index}]"), one, other))
+        }
+        _ => None,
+    };
+    within.or(Some((path, one, other)))
+}
+
 /// One line of a checksum file, as `sha256sum -c` takes it.
 pub fn checksum_line(sha256: &str, file: &str) -> String {
     format!("{sha256}  {file}\n")
@@ -135,6 +177,7 @@ mod tests {
             triple: arch.into(),
             endianness: "little".into(),
             std: "prebuilt".into(),
+            sysroot: None,
             minimum_kernel: "5.10".into(),
             binary: Binary { file: "tool".into(), size: 900, sha256: "3".into() },
         }
@@ -155,6 +198,8 @@ mod tests {
                 rustc,
                 c_compiler: "zig".into(),
                 compressor: "deflate".into(),
+                cargo_toml: "2b".into(),
+                flags: vec!["-Cx".into()],
             },
             bpf_objects: Vec::new(),
             artifacts,
@@ -188,9 +233,31 @@ mod tests {
         let manifest = manifest("c", vec![artifact("a", "1")]);
         let json = manifest.to_json().unwrap();
         let keys: Vec<&str> = json.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next()).collect();
-        assert!(keys.is_sorted() && keys.len() == 13, "{keys:?}");
+        assert!(keys.is_sorted() && keys.len() == 15, "{keys:?}");
         assert_eq!(Manifest::parse(&json).unwrap(), manifest);
         assert!(Manifest::parse("{}").is_err());
+    }
+
+    #[test]
+    fn of_what_differs_that_is_told_which_explains_the_rest() {
+        let one = manifest("c", Vec::new());
+        assert_eq!(difference(&one, &one).unwrap(), None);
+        let told = |change: fn(&mut Manifest)| {
+            let mut other = one.clone();
+            change(&mut other);
+            let (key, one, other) = difference(&one, &other).unwrap().unwrap();
+            format!("{key}: {one}, {other}")
+        };
+        let commit = told(|other| {
+            other.origin.bpf_lock = "6".into();
+            other.origin.commit = None;
+        });
+        assert_eq!(commit, r#"commit: "c", null"#);
+        assert_eq!(told(|other| other.origin.rustc.llvm = "2".into()), r#"rustc.llvm: "1", "2""#);
+        let object = BpfObject { file: "o".into(), size: 1, sha256: "7".into() };
+        let objects = [object.clone(), BpfObject { size: 2, ..object }].map(|object| vec![object]);
+        let inside = difference(&objects[0], &objects[1]).unwrap().unwrap();
+        assert_eq!(inside, ("[0].size".into(), "1".into(), "2".into()));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -18,9 +17,30 @@ use crate::engine::Place;
 use crate::facts::{Facts, Source};
 use crate::flags;
 use crate::packages::Package;
+use crate::screen;
 use crate::step::Step;
 use crate::sysroot::Sysroot;
 use crate::toolchain::{self, Needs};
+
+/// What cargo is told of the profile, whose rest is the workspace's own. A standard library from source consists of bitcode
+/// alone and aborts on panic, hence the first two.
+const PROFILE: [&str; 5] = [
+    "--config=profile.release.lto='fat'",
+    "--config=profile.release.panic='abort'",
+    "--config=profile.release.strip=true",
+    "--config=profile.release.debug=false",
+    "--config=profile.release.incremental=false",
+];
+
+/// What rustc is told for every target: static, and at a fixed address (mips crashes as static-pie, and one form is enough).
+const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
+
+/// The flags that have a say in the bytes, for the manifest.
+pub fn flags() -> Vec<String> {
+    let mut flags: Vec<String> = PROFILE.iter().chain(&RUSTFLAGS).map(ToString::to_string).collect();
+    flags.sort();
+    flags
+}
 
 /// Everything that one run of `dist` does, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -137,15 +157,12 @@ fn build(facts: &Facts, source: &Source, products: &[Product], rustflags: Vec<(&
     let mut environment = facts.build_environment(&home);
     environment.insert("SOURCE_DATE_EPOCH".into(), source.date.to_string());
     environment.extend(source.describe().map(|commit| ("DIST_COMMIT".into(), commit)));
-    // In `/`, cargo finds no configuration but that of its home. The standard library from source consists of bitcode
-    // alone and aborts on panic, hence these of the profile; the rest of the profile is the workspace's own.
+    // In `/`, cargo finds no configuration but that of its home.
     let command = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(environment)
         .args(["build", "--release", "--locked", "--offline", "--keep-going"])
         .args(cargo_build::FLAGS)
-        .args(["--config=profile.release.lto='fat'", "--config=profile.release.panic='abort'"])
-        .args(["--config=profile.release.strip=true", "--config=profile.release.debug=false"])
-        .args(["--config=profile.release.incremental=false"])
+        .args(PROFILE)
         .arg("--manifest-path")
         .arg(facts.root.join("Cargo.toml").to_string_lossy())
         .arg("--target-dir")
@@ -202,17 +219,12 @@ pub fn show<P: fmt::Display + Serialize>(plan: &P, json: bool) -> Result<()> {
         true => format!("{:#}\n", serde_json::to_value(plan).context("cannot write the plan")?),
         false => format!("{SCRIPT_HEAD}{plan}"),
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever read it has had enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot print the plan"),
-    }
+    screen::output(&text)
 }
 
-/// What rustc is told for every target: static, at a fixed address (mips crashes as static-pie, and one form is enough),
-/// and with no path of this machine in the result.
+/// What rustc is told for every target, with no path of this machine in the result.
 fn common_rustflags(facts: &Facts) -> Vec<String> {
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_string(), "-Crelocation-model=static".into()];
+    let mut flags = RUSTFLAGS.map(String::from).to_vec();
     // No new name begins with a slash: it could be a folder that somebody has. The last one that fits wins, so what lies
     // inside another comes after it.
     let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
@@ -301,7 +313,14 @@ mod tests {
 
     fn request(arches: &[&str]) -> flags::Dist {
         let arches = arches.iter().map(|name| <&Arch>::from_str(name).unwrap()).collect();
-        flags::Dist { arches, locked: false, std: None, clang: flags::Clang::default(), show: flags::Show::default() }
+        flags::Dist {
+            arches,
+            locked: false,
+            std: None,
+            merge: Vec::new(),
+            clang: flags::Clang::default(),
+            show: flags::Show::default(),
+        }
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
@@ -73,7 +74,7 @@ impl Screen {
 
     /// What came out, on standard output.
     pub fn table(&self, rows: &[Row]) {
-        let width = console::Term::stdout().size_checked().map_or(usize::MAX, |(_, columns)| columns.into());
+        let width = width().unwrap_or(usize::MAX);
         if self.level > Level::Quiet {
             let text: String = table(rows, width).iter().map(|line| format!("{line}\n")).collect();
             let _ = io::stdout().write_all(text.as_bytes());
@@ -88,6 +89,29 @@ impl Screen {
         if let Some(terminal) = &self.terminal {
             let _ = tcsetattr(io::stderr(), OptionalActions::Now, terminal);
         }
+    }
+}
+
+/// The columns of standard output, if it is a terminal.
+pub fn width() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
+}
+
+/// What was asked for, on standard output.
+pub fn output(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// A number of bytes as people say it.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..999_500_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
 
@@ -152,8 +176,8 @@ pub struct Row {
     pub binary: usize,
     pub archive: usize,
     pub sha256: String,
-    /// Wall-clock time until the binary was there.
-    pub seconds: f32,
+    /// Wall-clock time until the binary was there, if it was built.
+    pub seconds: Option<f32>,
 }
 
 /// The table, with the files' names if `width` columns are enough for them.
@@ -163,19 +187,19 @@ pub fn table(rows: &[Row], width: usize) -> Vec<String> {
     let rest = "  1064 kB   597 kB  47236e1f5380  12.3 s".len();
     let wide = longest(true) + rest <= width;
     let column = longest(wide).max("artifact".len());
-    let mut lines =
-        vec![format!("{:column$}  {:>7}  {:>7}  {:12}  {:>6}", "artifact", "binary", "archive", "sha256", "after")];
-    lines.extend(rows.iter().map(|row| {
-        format!(
-            "{:column$}  {:>4} kB  {:>4} kB  {:.12}  {:>4.1} s",
-            first(row, wide),
-            row.binary.div_ceil(1000),
-            row.archive.div_ceil(1000),
-            row.sha256,
-            row.seconds
-        )
-    }));
-    lines
+    let line = |cells: [&str; 5]| {
+        let [name, binary, archive, sha256, after] = cells;
+        let line = format!("{name:column$}  {binary:>7}  {archive:>7}  {sha256:12.12}  {after:>6}");
+        line.trim_end().to_owned()
+    };
+    let kilobytes = |bytes: usize| format!("{} kB", bytes.div_ceil(1000));
+    let after = if rows.iter().any(|row| row.seconds.is_some()) { "after" } else { "" };
+    let head = line(["artifact", "binary", "archive", "sha256", after]);
+    let body = rows.iter().map(|row| {
+        let seconds = row.seconds.map(|seconds| format!("{seconds:.1} s")).unwrap_or_default();
+        line([&first(row, wide), &kilobytes(row.binary), &kilobytes(row.archive), &row.sha256, &seconds])
+    });
+    std::iter::once(head).chain(body).collect()
 }
 
 /// Whether what goes to standard error may have colours: NO_COLOR, CLICOLOR and CLICOLOR_FORCE, cargo's own variable, and

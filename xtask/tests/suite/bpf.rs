@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::engines::engines;
+use super::engines::{IMAGES, engines};
 use super::support::{Workspace, has, own_root};
 use xtask::arch::Endian;
 use xtask::bpf::compare;
@@ -186,6 +186,7 @@ fn neither_paths_nor_the_environment_nor_an_engine_have_a_say_in_the_order_of_ty
         }
         finished.insert(format!("tick_{}.o", endian.bpf_target()), object);
     }
+    let _images = IMAGES.read().unwrap();
     for engine in [&["host"], engines().as_slice()].concat() {
         let workspace = as_for_a_kernel(engine);
         workspace.xtask(&format!("bpf --engine {engine}")).succeeds();

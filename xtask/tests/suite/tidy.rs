@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::support::{list, own_root};
+use super::support::{knows_the_commands, list, own_root};
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for name in list(folder) {
@@ -83,10 +83,5 @@ fn the_table_in_the_readme_is_the_one_in_the_code() {
 
 #[test]
 fn a_command_of_the_readme_is_one_that_exists() {
-    let readme = fs::read_to_string(own_root().join("README.md")).unwrap();
-    for line in readme.lines().filter_map(|line| line.trim().strip_prefix("$ cargo xtask ")) {
-        let words = line.split('#').next().unwrap().split_whitespace();
-        let parsed = <xtask::flags::Flags as clap::Parser>::try_parse_from(std::iter::once("cargo xtask").chain(words));
-        assert!(parsed.is_ok(), "cargo xtask {line}: {}", parsed.unwrap_err());
-    }
+    knows_the_commands(&fs::read_to_string(own_root().join("README.md")).unwrap());
 }

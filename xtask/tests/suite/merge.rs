@@ -1,0 +1,328 @@
+//! `dist --merge`: parts that were built apart become what one run would have made, or are refused.
+
+use std::fs;
+
+use serde_json::Value;
+use xtask::arch::{ARCHES, Arch, Endian};
+use xtask::hash;
+use xtask::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+
+use super::support::Workspace;
+
+const AMD64: &str = "tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
+const ARM64: &str = "tool-0.3.0-aarch64-unknown-linux-musl.tar.gz";
+
+/// The archive that a part has for an architecture: merging does not look into it.
+fn archive(arch: &Arch) -> Vec<u8> {
+    format!("an archive for {arch}").into_bytes()
+}
+
+/// What a run that made these architectures says of them.
+fn manifest(arches: &[&str]) -> Manifest {
+    let origin = Origin {
+        name: "tool".into(),
+        version: "0.3.0".into(),
+        commit: Some("1a2b".into()),
+        dirty: false,
+        source_date_epoch: 1_700_000_000,
+        cargo_lock: "1".into(),
+        bpf_lock: "2".into(),
+        rustc: Rustc { version: "1.95.0".into(), commit: "3".into(), llvm: "22".into() },
+        c_compiler: "zig".into(),
+        compressor: "deflate".into(),
+        cargo_toml: "2b".into(),
+        flags: vec!["-Cx".into()],
+    };
+    let described = |name: &&str| {
+        let arch: &Arch = name.parse::<&Arch>().unwrap();
+        let bytes = archive(arch);
+        Artifact {
+            file: origin.archive(arch),
+            size: bytes.len(),
+            sha256: hash::bytes(&bytes),
+            tar_sha256: "4".into(),
+            arch: arch.name.into(),
+            triple: arch.triple.into(),
+            endianness: Endian::Little.name().into(),
+            std: arch.std.name().into(),
+            sysroot: None,
+            minimum_kernel: "5.10".into(),
+            binary: Binary { file: "probe".into(), size: 7, sha256: "5".into() },
+        }
+    };
+    let artifacts = arches.iter().map(described).collect();
+    let objects = ["tick_bpfeb.o", "tick_bpfel.o"];
+    let bpf_objects = objects.map(|file| BpfObject { file: file.into(), size: 9, sha256: "6".into() }).into();
+    Manifest { schema: 1, origin, bpf_objects, artifacts }
+}
+
+/// Writes a part into a folder of the workspace.
+fn part(workspace: &Workspace, folder: &str, manifest: &Manifest) {
+    let folder = workspace.path(folder);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("dist-manifest.json"), manifest.to_json().unwrap()).unwrap();
+    for artifact in &manifest.artifacts {
+        let arch = ARCHES.iter().find(|arch| arch.name == artifact.arch).unwrap();
+        let line = format!("{}  {}\n", artifact.sha256, artifact.file);
+        fs::write(folder.join(&artifact.file), archive(arch)).unwrap();
+        fs::write(folder.join(format!("{}.sha256", artifact.file)), line).unwrap();
+    }
+}
+
+/// A workspace with two parts, in folders called `a` (amd64) and `b` (arm64); `change` alters what the second says.
+fn two_parts(name: &str, change: impl FnOnce(&mut Manifest)) -> Workspace {
+    let workspace = Workspace::usual(name);
+    part(&workspace, "a", &manifest(&["amd64"]));
+    let mut second = manifest(&["arm64"]);
+    change(&mut second);
+    part(&workspace, "b", &second);
+    workspace
+}
+
+fn merged(workspace: &Workspace) -> Value {
+    serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap()
+}
+
+fn merged_arches(workspace: &Workspace) -> Vec<String> {
+    let manifest = merged(workspace);
+    let artifacts = manifest["artifacts"].as_array().unwrap().iter();
+    artifacts.map(|artifact| artifact["arch"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Every file of a folder, with its bytes.
+fn contents(workspace: &Workspace, folder: &str) -> Vec<(String, Vec<u8>)> {
+    let read = |name: String| (name.clone(), fs::read(workspace.path(folder).join(name)).unwrap());
+    workspace.list(folder).into_iter().map(read).collect()
+}
+
+#[test]
+fn parts_built_apart_become_what_one_run_makes_byte_for_byte() {
+    let both = Workspace::usual("both");
+    both.xtask("dist --arch amd64 --arch arm64").succeeds();
+    let whole = contents(&both, "dist");
+    assert_eq!(whole.len(), 6);
+
+    let one = Workspace::usual("one");
+    one.xtask("dist --arch amd64").succeeds();
+    let other = Workspace::usual("other");
+    other.xtask("dist --arch arm64").succeeds();
+    let fresh = Workspace::usual("fresh");
+    let parts = [&one, &other].map(|part| part.path("dist").to_str().unwrap().to_owned()).join(" ");
+    fresh.xtask(&format!("dist --merge {parts}")).succeeds().says(AMD64).says(ARM64);
+    assert!(contents(&fresh, "dist") == whole);
+    fresh.shell("cd dist && sha256sum -c SHA256SUMS && sha256sum -c *.sha256").succeeds();
+
+    // dist/ itself may be one of them, and none of them changes.
+    let before = contents(&other, "dist");
+    one.xtask(&format!("dist --merge dist {}", other.path("dist").display())).succeeds();
+    assert!(contents(&one, "dist") == whole && contents(&other, "dist") == before);
+    // A run that follows finds all of it as it should be.
+    one.xtask("dist --arch amd64").succeeds();
+    assert!(contents(&one, "dist") == whole);
+}
+
+#[test]
+fn it_needs_no_compiler_no_crates_and_no_cache() {
+    let asked = "#!/bin/sh\ntouch \"$ASKED\"\nexit 1\n";
+    let mut workspace = two_parts("alone", |_| {});
+    for program in ["python3", "pip", "rustup", "git", "cc", "ld"] {
+        workspace = workspace.program(program, asked);
+    }
+    fs::remove_file(workspace.path("Cargo.lock")).unwrap();
+    let [asked, cache, home] = ["asked", "cache", "cargo-home"].map(|name| workspace.path(name));
+    let workspace = workspace
+        .without_env("SOURCE_DATE_EPOCH")
+        .env("ASKED", asked.to_str().unwrap())
+        .env("XTASK_CACHE", cache.to_str().unwrap())
+        .env("CARGO_HOME", home.to_str().unwrap());
+    workspace.xtask("dist --merge a b --offline").succeeds();
+    assert_eq!(merged_arches(&workspace), ["arm64", "amd64"]);
+    assert!(!asked.exists() && !cache.exists() && !workspace.path("target").exists());
+}
+
+#[test]
+fn an_archive_that_is_not_what_its_manifest_says_is_refused_and_dist_is_as_it_was() {
+    let workspace = two_parts("altered", |_| {}).write("dist/SHA256SUMS", "before\n");
+    let workspace = workspace.write(&format!("b/{ARM64}"), "altered");
+    workspace
+        .xtask("dist --merge a b")
+        .ends_with(1)
+        .says(&format!("b/{ARM64} has sha256 {}", hash::bytes(b"altered")))
+        .says(&format!("says {}: copy it again", manifest(&["arm64"]).artifacts[0].sha256))
+        .in_one_line();
+    fs::remove_file(workspace.path(&format!("b/{ARM64}"))).unwrap();
+    workspace
+        .xtask("dist --merge a b")
+        .ends_with(1)
+        .says(&format!("b/{ARM64} is not there, but the dist-manifest.json beside it names it: copy the whole folder"))
+        .in_one_line();
+    assert_eq!(contents(&workspace, "dist"), [("SHA256SUMS".to_owned(), b"before\n".to_vec())]);
+}
+
+#[test]
+fn an_archive_of_another_size_than_its_manifest_says_is_refused() {
+    let workspace = two_parts("size", |second| second.artifacts[0].size = 1);
+    workspace.xtask("dist --merge a b").ends_with(1).says("has 20 bytes, but").says("says 1:").in_one_line();
+    assert!(!workspace.path("dist").exists());
+}
+
+#[test]
+fn parts_of_different_origin_are_refused_with_what_differs_first() {
+    type Change = fn(&mut Manifest);
+    let cases: [(Change, &str); 5] = [
+        (
+            |second| {
+                second.origin.commit = Some("3c4d".into());
+                second.origin.bpf_lock = "7".into();
+            },
+            r#"`commit` is "1a2b" in the one and "3c4d" in the other"#,
+        ),
+        (|second| second.origin.dirty = true, "`dirty` is false in the one and true in the other"),
+        (
+            |second| second.origin.rustc.version = "1.96.0".into(),
+            r#"`rustc.version` is "1.95.0" in the one and "1.96.0" in the other"#,
+        ),
+        (
+            |second| second.origin.source_date_epoch = 7,
+            "`source_date_epoch` is 1700000000 in the one and 7 in the other",
+        ),
+        (
+            |second| second.bpf_objects[1].sha256 = "7".into(),
+            r#"`bpf_objects[1].sha256` is "6" in the one and "7" in the other"#,
+        ),
+    ];
+    for (change, difference) in cases {
+        let workspace = two_parts("origin", change);
+        workspace
+            .xtask("dist --merge a b")
+            .ends_with(1)
+            .says(&format!("a and b are of different origin: {difference}; build both from one commit"))
+            .in_one_line();
+        assert!(!workspace.path("dist").exists());
+    }
+}
+
+#[test]
+fn an_archive_that_two_parts_have_must_be_the_same_in_both() {
+    let workspace = two_parts("twice", |_| {});
+    part(&workspace, "c", &manifest(&["arm64", "s390x"]));
+    workspace.xtask("dist --merge a b c").succeeds();
+    assert_eq!(merged_arches(&workspace), ["arm64", "s390x", "amd64"]);
+
+    let mut another = manifest(&["arm64"]);
+    another.artifacts[0].sha256 = hash::bytes(b"another build");
+    part(&workspace, "c", &another);
+    let workspace = workspace.write(&format!("c/{ARM64}"), "another build");
+    another.artifacts[0].size = "another build".len();
+    let workspace = workspace.write("c/dist-manifest.json", &another.to_json().unwrap());
+    let before = contents(&workspace, "dist");
+    workspace
+        .xtask("dist --merge a b c")
+        .ends_with(1)
+        .says(&format!("{ARM64} is not the same in b and c: `sha256` is"))
+        .says(&another.artifacts[0].sha256)
+        .in_one_line();
+    assert!(contents(&workspace, "dist") == before);
+}
+
+#[test]
+fn what_was_not_committed_when_the_parts_were_built_is_told() {
+    let workspace = two_parts("dirty", |second| second.origin.dirty = true);
+    let mut first = manifest(&["amd64"]);
+    first.origin.dirty = true;
+    part(&workspace, "a", &first);
+    workspace.xtask("dist --merge a b").succeeds().says("changes that are not committed");
+    assert_eq!(merged(&workspace)["dirty"], true);
+}
+
+#[test]
+fn parts_of_another_version_or_application_are_refused() {
+    two_parts("version", |second| second.origin.version = "0.2.9".into())
+        .xtask("dist --merge a b")
+        .ends_with(2)
+        .says("--merge names b, which holds tool 0.2.9, but this workspace ships tool 0.3.0: check out")
+        .in_one_line();
+    two_parts("application", |second| second.origin.name = "tol".into())
+        .xtask("dist --merge a b")
+        .ends_with(2)
+        .says("which holds tol 0.3.0");
+}
+
+#[test]
+fn a_folder_that_is_no_part_is_refused() {
+    let workspace = two_parts("no-part", |_| {}).write("parts/amd64/dist-manifest.json", "{}").write("empty/file", "");
+    let cases = [
+        ("nowhere", "--merge names nowhere, which is not there"),
+        ("README.md", "--merge names README.md, where a folder with a dist-manifest.json is wanted"),
+        ("empty", "--merge names empty, which holds no dist-manifest.json: name what `cargo xtask dist` wrote"),
+        ("parts", "--merge names parts, which holds no dist-manifest.json, but folders in it do: name those"),
+    ];
+    for (folder, sentence) in cases {
+        workspace.xtask(&format!("dist --merge a {folder} b")).ends_with(2).says(sentence).in_one_line();
+    }
+    assert!(!workspace.path("dist").exists());
+}
+
+#[test]
+fn a_manifest_that_this_tool_does_not_understand_is_refused() {
+    let workspace = two_parts("strange", |second| second.schema = 2);
+    workspace
+        .xtask("dist --merge a b")
+        .ends_with(1)
+        .says("b/dist-manifest.json has schema 2, and this tool knows 1: merge with the tool that wrote it")
+        .in_one_line();
+    for text in ["", "{}", "half a manif"] {
+        let workspace = two_parts("unreadable", |_| {}).write("b/dist-manifest.json", text);
+        workspace
+            .xtask("dist --merge a b")
+            .ends_with(1)
+            .says("b/dist-manifest.json is not a manifest that this version understands (")
+            .in_one_line();
+    }
+}
+
+#[test]
+fn a_manifest_cannot_name_a_file_outside_its_folder() {
+    let workspace = two_parts("outside", |_| {});
+    let mut second = manifest(&["arm64"]);
+    second.artifacts[0].file = "../a/README.md".into();
+    let workspace = workspace.write("b/dist-manifest.json", &second.to_json().unwrap());
+    workspace
+        .xtask("dist --merge a b")
+        .ends_with(1)
+        .says("b/dist-manifest.json names \"../a/README.md\", which is no archive of tool 0.3.0")
+        .in_one_line();
+}
+
+#[test]
+fn of_what_lies_in_dist_that_of_the_same_origin_is_kept_in_the_manifest() {
+    let workspace = two_parts("kept", |_| {});
+    part(&workspace, "dist", &manifest(&["riscv64"]));
+    workspace.xtask("dist --merge a b").succeeds();
+    assert_eq!(merged_arches(&workspace), ["arm64", "riscv64", "amd64"]);
+    assert_eq!(workspace.read("dist/SHA256SUMS").lines().count(), 3);
+
+    let mut earlier = manifest(&["riscv64", "amd64"]);
+    earlier.origin.commit = Some("3c4d".into());
+    part(&workspace, "dist", &earlier);
+    workspace
+        .xtask("dist --merge a b")
+        .succeeds()
+        .says("not in dist-manifest.json, for of another commit or toolchain: riscv64");
+    assert_eq!(merged_arches(&workspace), ["arm64", "amd64"]);
+    assert_eq!(merged(&workspace)["commit"], "1a2b");
+    // Its own checksum vouches for it there, as after a run that builds.
+    assert_eq!(workspace.read("dist/SHA256SUMS").lines().count(), 3);
+    workspace.shell("cd dist && sha256sum -c SHA256SUMS").succeeds();
+}
+
+#[test]
+fn what_is_merged_is_not_built() {
+    let workspace = two_parts("flags", |_| {});
+    for (flag, named) in
+        [("--arch arm64", "--arch"), ("--locked", "--locked"), ("--std source", "--std"), ("--plan", "--plan")]
+    {
+        workspace.xtask(&format!("dist {flag} --merge a b")).ends_with(2).says("cannot be used with").says(named);
+    }
+    workspace.xtask("dist --merge").ends_with(2).says("--merge <DIR>...");
+}
