@@ -69,6 +69,9 @@ pub enum Verb {
 /// them, a plain `cargo build` needs no clang.
 #[derive(Debug, Args)]
 pub struct Bpf {
+    /// Compare with what is checked in instead of writing; a difference is told and ends with 1
+    #[arg(long)]
+    pub check: bool,
     #[command(flatten)]
     pub clang: Clang,
     #[command(flatten)]
