@@ -57,6 +57,7 @@ impl Common {
 pub enum Verb {
     Bpf(Bpf),
     Dist(Dist),
+    Verify(Verify),
     Completions(Completions),
 }
 
@@ -143,6 +144,28 @@ pub struct Dist {
     pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Check archives: those in `dist/`, or any that were downloaded
+///
+/// Checks each archive against its checksums (`.sha256`, SHA256SUMS and dist-manifest.json, as far as they lie beside
+/// it), that it is laid out as `dist` does it, and that the binary in it is static, for the architecture of its name, and
+/// holds the BPF objects that the manifest names. Archives need no checkout and no Rust to be checked. Checksums tell that
+/// files belong together, and not who made them.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask verify                 what dist-manifest.json in dist/ names
+  cargo xtask verify ~/Downloads     a release: archives, and what tells their checksums")]
+pub struct Verify {
+    /// An archive, or a folder of them [default: what the manifest in `dist/` of this workspace names]
+    #[arg(value_name = "FILE|DIR")]
+    pub paths: Vec<PathBuf>,
+    /// Accept an archive whose checksum is nowhere to be found
+    #[arg(long)]
+    pub no_checksum: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Takes any name of an architecture, and tells shells the usual ones.

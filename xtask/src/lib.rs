@@ -2,6 +2,7 @@
 //! flags → facts → plan → run → artifacts → manifest; docs/architecture.md tells more.
 
 pub mod arch;
+pub mod binary;
 pub mod bpf;
 pub mod cache;
 pub mod cargo_build;
@@ -30,6 +31,7 @@ pub mod step;
 pub mod suggest;
 pub mod sysroot;
 pub mod toolchain;
+pub mod unpack;
 pub mod verify;
 pub mod zig;
 
@@ -68,6 +70,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     match &flags.verb {
         Verb::Bpf(request) => bpf::compile::verb(runner, &facts()?, request),
         Verb::Dist(request) => dist::run(runner, &facts()?, request),
+        Verb::Verify(request) => verify::run(runner, request, || Ok(facts()?.root)),
         Verb::Completions(request) => request.print(),
     }
 }

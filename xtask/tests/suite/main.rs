@@ -11,3 +11,5 @@ mod guard;
 mod plan;
 mod support;
 mod tidy;
+mod verify;
+mod verify_hostile;
