@@ -2,6 +2,7 @@
 //! flags → facts → plan → run → artifacts → manifest; docs/architecture.md tells more.
 
 pub mod arch;
+pub mod binary;
 pub mod bpf;
 pub mod cache;
 pub mod cache_verb;
@@ -34,6 +35,7 @@ pub mod step;
 pub mod suggest;
 pub mod sysroot;
 pub mod toolchain;
+pub mod unpack;
 pub mod verify;
 pub mod zig;
 
@@ -75,6 +77,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),
         Verb::Dist(request) => twice(runner, || dist::run(runner, &facts()?, request)),
         Verb::Doctor(request) => doctor::run(runner, &flags.common, request),
+        Verb::Verify(request) => verify::run(runner, request, || Ok(facts()?.root)),
         Verb::Completions(request) => request.print(),
     }
 }

@@ -18,3 +18,5 @@ mod plan;
 mod reproducible;
 mod support;
 mod tidy;
+mod verify;
+mod verify_hostile;

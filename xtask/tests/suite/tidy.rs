@@ -42,9 +42,10 @@ fn what_only_describes_does_nothing() {
         "arch.rs",
         "manifest.rs",
         "pack.rs",
-        "verify.rs",
         "bpf/btf.rs",
         "bpf/compare.rs",
+        "unpack.rs",
+        "binary.rs",
         "bpf/lock.rs",
         "bpf/object.rs",
     ] {
