@@ -185,6 +185,9 @@ pub struct Verify {
     /// Accept an archive whose checksum is nowhere to be found
     #[arg(long)]
     pub no_checksum: bool,
+    /// Build the commit that the manifest names once more, in a folder and with a cache of its own, and compare the bytes
+    #[arg(long)]
+    pub rebuild: bool,
     /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,

@@ -28,6 +28,7 @@ pub mod packages;
 pub mod parallel;
 pub mod plan;
 pub mod probe;
+pub mod rebuild;
 pub mod remedies;
 pub mod run;
 pub mod screen;
@@ -77,7 +78,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),
         Verb::Dist(request) => twice(runner, || dist::run(runner, &facts()?, request)),
         Verb::Doctor(request) => doctor::run(runner, &flags.common, request),
-        Verb::Verify(request) => verify::run(runner, request, || Ok(facts()?.root)),
+        Verb::Verify(request) => verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),
     }
 }
