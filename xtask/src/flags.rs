@@ -57,6 +57,7 @@ impl Common {
 pub enum Verb {
     Bpf(Bpf),
     Dist(Dist),
+    Boot(Boot),
     Completions(Completions),
 }
 
@@ -146,6 +147,33 @@ pub struct Dist {
     pub merge: Vec<PathBuf>,
     #[command(flatten)]
     pub clang: Clang,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Run every released binary on a real kernel of its architecture
+///
+/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else there, runs
+/// `commands` of [workspace.metadata.dist.boot], and tells what came of it, in `dist/boot-report.json` too. Kernels are
+/// fetched from Debian through apt, or built, once, and kept in $XTASK_CACHE.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask boot                              every tarball on the default kernel of its architecture
+  cargo xtask boot --arch s390x --all-kernels   on every kernel that there is for it
+  cargo xtask boot --arch arm64 --kernel Image  on a kernel of your own")]
+pub struct Boot {
+    /// The architecture to boot, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
+    pub arches: Vec<&'static Arch>,
+    /// The kernel to boot, by its label in --list, or a file; may be repeated [default: the architecture's default]
+    #[arg(long = "kernel", value_name = "LABEL|FILE")]
+    pub kernels: Vec<String>,
+    /// Boot every kernel of the list
+    #[arg(long, conflicts_with = "kernels")]
+    pub all_kernels: bool,
+    /// List the kernels, and do nothing
+    #[arg(long, conflicts_with_all = ["arches", "kernels", "all_kernels", "plan"])]
+    pub list: bool,
     #[command(flatten)]
     pub show: Show,
 }

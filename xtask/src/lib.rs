@@ -2,6 +2,7 @@
 //! flags → facts → plan → run → artifacts → manifest; docs/architecture.md tells more.
 
 pub mod arch;
+pub mod boot;
 pub mod bpf;
 pub mod cache;
 pub mod cargo_build;
@@ -70,6 +71,8 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Bpf(request) => bpf::compile::verb(runner, &facts()?, request),
         Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),
         Verb::Dist(request) => dist::run(runner, &facts()?, request),
+        Verb::Boot(request) if request.list => boot::list(runner),
+        Verb::Boot(request) => boot::run(runner, &facts()?, request),
         Verb::Completions(request) => request.print(),
     }
 }
