@@ -122,6 +122,9 @@ const REMEDIES: [Remedy; 17] = [
         program: "",
         clues: &[
             "Temporary failure in name resolution",
+            "Temporary failure resolving",
+            "Could not resolve '",
+            "Could not connect to",
             "Name or service not known",
             "failed to lookup address",
             "dns error",
@@ -133,7 +136,6 @@ const REMEDIES: [Remedy; 17] = [
             "connection reset",
             "timed out",
             "Couldn't connect to server",
-            "Could not connect to server",
             "NewConnectionError",
             "error sending request",
         ],

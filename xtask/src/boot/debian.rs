@@ -1,5 +1,4 @@
-//! Kernels of Debian's, through the machine's own apt: with a configuration of their own, so that what apt knows of the
-//! machine's packages stays as it is, and with signatures checked by the keys that the machine has.
+//! Kernels of Debian's: packages whose names change with each version, of which one file is wanted.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::apt;
 use super::host::Mirror;
 use super::image;
 use super::kernels::{Kernel, Package};
@@ -39,7 +39,7 @@ pub struct Plan {
     /// Where apt works.
     folder: PathBuf,
     /// What makes apt know what there is.
-    steps: Vec<Step>,
+    update: Vec<Step>,
     /// Prints the names of packages, among them the one that is wanted.
     names: Command,
     /// Downloads the package whose name is put behind it.
@@ -68,9 +68,7 @@ pub fn entry(arch: &Arch, kernel: &Kernel, package: &Package) -> String {
 pub fn plan(cache: &Cache, mirror: &Mirror, arch: &'static Arch, kernel: &Kernel, package: Package) -> Plan {
     let entry = entry(arch, kernel, &package);
     let folder = cache.partial(&entry).join("apt");
-    let config = folder.join("apt.conf");
-    let apt = |program: &str| Command::new(program, &folder).env("APT_CONFIG", config.to_string_lossy());
-    let sources = format!("deb [signed-by={}] {} {} main\n", mirror.keyring.display(), mirror.url, package.suite);
+    let apt = |program: &str| apt::command(program, &folder);
     let prefix = package.name.split('*').next().unwrap_or_default();
     Plan {
         arch,
@@ -78,13 +76,7 @@ pub fn plan(cache: &Cache, mirror: &Mirror, arch: &'static Arch, kernel: &Kernel
         package,
         entry,
         mirror: mirror.url.clone(),
-        steps: vec![
-            Step::Write { file: folder.join("sources.list"), text: sources },
-            Step::Write { file: folder.join("state/status"), text: String::new() },
-            Step::Write { file: folder.join("cache/empty"), text: String::new() },
-            Step::Write { file: config.clone(), text: configuration(&folder, arch.name, &mirror.acquire) },
-            Step::Run(apt("apt-get").args(["--quiet", "update"])),
-        ],
+        update: apt::update(&folder, mirror, package.suite, arch.name),
         names: apt("apt-cache").args(["pkgnames", prefix]),
         download: apt("apt-get").args(["--quiet", "download"]),
         unpack: Command::new("dpkg-deb", &folder).arg("--fsys-tarfile"),
@@ -92,32 +84,10 @@ pub fn plan(cache: &Cache, mirror: &Mirror, arch: &'static Arch, kernel: &Kernel
     }
 }
 
-/// apt's configuration for an architecture, which Debian calls as we do, in place of the machine's, of which it has the proxies, certificates and the like (`acquire`).
-fn configuration(folder: &Path, arch: &str, acquire: &str) -> String {
-    let folder = folder.display();
-    format!(
-        "{acquire}
-APT::Architecture \"{arch}\";
-APT::Architectures {{ \"{arch}\"; }};
-APT::Update::Error-Mode \"any\";
-Acquire::Languages \"none\";
-Dir::State \"{folder}/state\";
-Dir::State::status \"{folder}/state/status\";
-Dir::Cache \"{folder}/cache\";
-Dir::Etc::sourcelist \"{folder}/sources.list\";
-Dir::Etc::sourceparts \"-\";
-Dir::Etc::preferences \"-\";
-Dir::Etc::preferencesparts \"-\";
-Dir::Etc::parts \"-\";
-Dir::Etc::main \"-\";
-"
-    )
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# get the kernel {} for {} from Debian", self.label, self.arch)?;
-        for step in &self.steps {
+        for step in &self.update {
             writeln!(f, "{step}")?;
         }
         writeln!(f, "{}", self.names)?;
@@ -131,7 +101,7 @@ impl fmt::Display for Plan {
 pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<()> {
     let fetched = cache.get(runner, &plan.entry, |entry| {
         line.set("what Debian has");
-        runner.perform(&plan.steps)?;
+        runner.perform(&plan.update)?;
         let names = runner.read(&plan.names)?;
         let Some(name) = newest(plan.package.name, names.lines()) else {
             bail!("{} has no package {} in {}", plan.mirror, plan.package.name, plan.package.suite);

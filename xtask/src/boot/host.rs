@@ -84,7 +84,10 @@ fn mirror(runner: Runner) -> Result<Result<Mirror, String>> {
         return Ok(Err(format!("there is no {KEYRING} to check them with: apt install debian-archive-keyring")));
     }
     let dump = Command::new("apt-config", Path::new("/")).args(["dump", "--format", "%F \"%v\";%n", "Acquire"]);
-    Ok(Ok(Mirror { url, keyring, acquire: runner.read(&dump)? }))
+    // Not what else it fetches along with lists of packages.
+    let is_wanted = |line: &&str| !line.starts_with("Acquire::IndexTargets");
+    let acquire = runner.read(&dump)?.lines().filter(is_wanted).map(|line| format!("{line}\n")).collect();
+    Ok(Ok(Mirror { url, keyring, acquire }))
 }
 
 /// The texts of all files that say where apt's packages come from.

@@ -1,5 +1,6 @@
 //! `cargo xtask boot`: proves on real kernels, under QEMU, that what was released works there.
 
+pub mod apt;
 pub mod artifacts;
 pub mod console;
 pub mod debian;
@@ -246,7 +247,7 @@ fn describe(
         kernel: report::Kernel {
             label: kernel.label.clone(),
             sha256: hash::file(&kernel.image)?,
-            package: files::read_if_there(&record)?.and_then(|text| serde_json::from_str(&text).ok()),
+            source: files::read_if_there(&record)?.and_then(|text| serde_json::from_str(&text).ok()),
             release: fact(told::RELEASE),
             btf: fact(told::BTF).and_then(|bytes| bytes.parse().ok()),
             jit: fact(told::JIT),

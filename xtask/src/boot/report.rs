@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::debian::Record;
 use super::verdict::Verdict;
 
 /// What [`Report::schema`] is now.
@@ -48,8 +48,8 @@ pub struct Kernel {
     pub label: String,
     /// SHA-256 of the image.
     pub sha256: String,
-    /// The package that it is from.
-    pub package: Option<Record>,
+    /// What it is made from, as its entry in the cache says: package, version, suite, hash and the like.
+    pub source: Option<Value>,
     /// What it said of itself, as far as it came to that: its release, bytes of its BTF, state of its BPF JIT, bytes in a page.
     pub release: Option<String>,
     pub btf: Option<u64>,
@@ -139,7 +139,7 @@ mod tests {
             kernel: Kernel {
                 label: label.into(),
                 sha256: "3".into(),
-                package: None,
+                source: None,
                 release: Some("6.12".into()),
                 btf: Some(4_700_000),
                 jit: Some("on".into()),
