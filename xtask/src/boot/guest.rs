@@ -64,7 +64,7 @@ pub fn boot(
     let limit = Duration::from_secs(config.boot.timeout);
     let watched = runner.watch(&boot.command, limit, |text| {
         if let Some(seen) = console.hear(text) {
-            line.set(&seen);
+            line.set(&format!("{}: {seen}", kernel.label));
         }
         if console.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;

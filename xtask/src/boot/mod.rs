@@ -55,9 +55,10 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     if request.show.plan {
         return crate::plan::show(&plan, request.show.json);
     }
+    check_files(&plan)?;
     let qemu = qemu_versions(runner, &host, &plan)?;
 
-    let lock = facts.lock(runner)?;
+    let _lock = facts.lock(runner)?;
     // It may have changed while we waited.
     let now = artifacts::read(&dist)?;
     if now != manifest {
@@ -66,7 +67,6 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     }
     let binaries = binaries(&dist, &manifest, &plan)?;
     let inits = build_init(runner, facts, &plan)?;
-    drop(lock);
     get_kernels(runner, facts, &plan)?;
 
     let outcomes = boot_all(runner, facts, &host, &plan, &binaries, &inits)?;
@@ -77,9 +77,9 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     runner.tell(&report::table(&boots));
     let failed: Vec<_> =
         plan.boots.iter().zip(&outcomes).filter_map(|(boot, outcome)| tell(runner, &plan, boot, outcome)).collect();
-    keep(runner, facts, &dist, boots)?;
+    keep(runner, &dist, &manifest, boots)?;
     if !failed.is_empty() {
-        bail!("{} of {} boots failed: {}", failed.len(), outcomes.len(), failed.join("; "));
+        bail!("{} of {} boots failed:{}", failed.len(), outcomes.len(), failed.concat());
     }
     Ok(())
 }
@@ -88,7 +88,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
 pub fn list(runner: Runner) -> Result<()> {
     let width = KERNELS.iter().map(|kernel| kernel.label.len()).max().unwrap_or_default();
     let line = |arch: &str, label: &str, default: &str, btf: &str, machine: &str, from: &str| {
-        format!("{arch:8}{label:width$}  {default:7}  {btf:4}  {machine:15}  {from}")
+        format!("{arch:7}  {label:width$}  {default:7}  {btf:4}  {machine:15}  {from}")
     };
     let rows = KERNELS.iter().map(|kernel| {
         let default = if kernel.default { "yes" } else { "" };
@@ -118,6 +118,18 @@ fn selection(request: &flags::Boot) -> Result<Selection> {
         Ok(if file.exists() { Wanted::File(file) } else { Wanted::Label(word.clone()) })
     });
     Ok(Selection::These(wanted.collect::<Result<_>>()?))
+}
+
+/// Refuses a file that is no kernel before anything is begun.
+fn check_files(plan: &Plan) -> Result<()> {
+    for kernel in &plan.kernels {
+        if let Get::File(file) = &kernel.get
+            && let Err(error) = files::read(file).and_then(|bytes| image::prepare(&bytes, kernel.arch))
+        {
+            bad_request!("--kernel {} is of no use: {error:#}", file.display());
+        }
+    }
+    Ok(())
 }
 
 /// The version of each QEMU that is wanted, which must be there.
@@ -177,10 +189,7 @@ fn get_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
             runner.say(format!("fetching the kernel {} for {}, once, from Debian", kernel.label, kernel.arch));
             debian::get(runner, &facts.cache, plan, &runner.line(kernel.arch.name))
         }
-        Get::File(file) => {
-            let image = image::prepare(&files::read(file)?, kernel.arch);
-            files::write(&kernel.image, image.with_context(|| format!("--kernel {} is of no use", file.display()))?)
-        }
+        Get::File(file) => files::write(&kernel.image, image::prepare(&files::read(file)?, kernel.arch)?),
     });
     runner.check_interrupted()?;
     let failures: Vec<_> = got.into_iter().filter_map(Result::err).map(|error| error::describe(&error)).collect();
@@ -223,7 +232,7 @@ fn tell(runner: Runner, plan: &Plan, boot: &Boot, outcome: &Outcome) -> Option<S
     if lost > 0 {
         runner.show(&format!("  ({lost} of init's reports were lost among other lines)"));
     }
-    Some(format!("{arch} on {label}: {why}"))
+    Some(format!("\n  {arch} on {label}: {why}"))
 }
 
 fn describe(
@@ -264,11 +273,9 @@ fn describe(
 }
 
 /// Writes the report, with what earlier ones say of tarballs that are still there.
-fn keep(runner: Runner, facts: &Facts, dist: &Path, boots: Vec<report::Boot>) -> Result<()> {
-    let _lock = facts.lock(runner)?;
+fn keep(runner: Runner, dist: &Path, manifest: &Manifest, boots: Vec<report::Boot>) -> Result<()> {
     let path = dist.join(REPORT);
     let mut report = files::read_if_there(&path)?.and_then(|text| Report::parse(&text)).unwrap_or_default();
-    let manifest = artifacts::read(dist)?;
     report.add(boots, |sha256| manifest.artifacts.iter().any(|artifact| artifact.sha256 == sha256));
     files::replace(&path, report.to_json()?.as_bytes())?;
     runner.say(format!("what was booted is in {}", dist::shown(dist).join(REPORT).display()));
