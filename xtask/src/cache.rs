@@ -7,10 +7,23 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
+use crate::error::Damaged;
 use crate::files;
+use crate::hash;
+use crate::parallel;
 use crate::run::Runner;
+
+/// What the name of an entry that is being made ends with.
+pub const PARTIAL: &str = ".partial";
+
+/// What the name of the lock of those who use an entry ends with. It is another one than that of those who make it: who
+/// finds an entry damaged uses it, and makes it anew.
+const IN_USE: &str = ".in-use";
+
+/// The file in an entry that tells the hash of every other file in it.
+const CONTENTS: &str = "CONTENTS";
 
 /// A folder of finished entries. An entry is there whole or not at all: it is made beside its place and renamed.
 #[derive(Debug, Clone)]
@@ -51,7 +64,7 @@ impl Cache {
 
     /// Where an entry is while it is made.
     pub fn partial(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.partial"))
+        self.folder.join(format!("{name}{PARTIAL}"))
     }
 
     /// Makes the entry `name` with `fill`, which is given an empty folder to fill, unless it is there. Of two runs at
@@ -71,6 +84,7 @@ impl Cache {
             files::remove_folder(&partial)?;
             files::create_folder(&partial)?;
             fill(&partial)?;
+            seal(&partial)?;
             fs::rename(&partial, &entry).with_context(|| format!("cannot create {}", entry.display()))
         })();
         if made.is_err() {
@@ -79,16 +93,81 @@ impl Cache {
         made.map(|()| entry)
     }
 
+    /// Keeps these entries from being removed, where they are there, until the files returned are dropped.
+    pub fn hold<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Vec<File> {
+        let there = names.into_iter().filter(|name| self.path(name).exists());
+        // Where no lock can be made, in a cache that cannot be written, nothing can be removed either.
+        let files = there.filter_map(|name| self.lock_file(&format!("{name}{IN_USE}")).ok());
+        files.filter(|file| file.try_lock_shared().is_ok()).collect()
+    }
+
+    /// Holds off other runs from an entry, unless one makes or uses it already.
+    pub fn try_lock(&self, name: &str) -> Result<Option<[File; 2]>> {
+        let files = [self.lock_file(name)?, self.lock_file(&format!("{name}{IN_USE}"))?];
+        for file in &files {
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(error)) => return Err(error).context("cannot lock a file"),
+            }
+        }
+        Ok(Some(files))
+    }
+
+    /// Makes sure that the files of an entry that a job `reads`, by their paths in it, are what they were when it was made.
+    /// If one is not, the entry is removed, and the error is a [`Damaged`].
+    pub fn check(&self, runner: Runner, name: &str, reads: impl Fn(&str) -> bool) -> Result<()> {
+        let Some(file) = self.damage(name, reads)? else {
+            return Ok(());
+        };
+        let entry = self.path(name);
+        let _lock = self.lock(runner, name)?;
+        let partial = self.partial(name);
+        files::remove_folder(&partial)?;
+        fs::rename(&entry, &partial).with_context(|| format!("cannot remove {}", entry.display()))?;
+        files::remove_folder(&partial)?;
+        Err(Damaged { entry: name.into(), file }.into())
+    }
+
+    /// The first of these files that is not what it was.
+    pub fn damage(&self, name: &str, reads: impl Fn(&str) -> bool) -> Result<Option<String>> {
+        let entry = self.path(name);
+        let contents = files::read_if_there(&entry.join(CONTENTS))?.unwrap_or_default();
+        let lines: Vec<(&str, &str)> =
+            contents.lines().filter_map(|line| line.split_once("  ")).filter(|(_, file)| reads(file)).collect();
+        let differs = |(sha256, file): &(&str, &str)| hash::file(&entry.join(file)).ok().as_deref() != Some(sha256);
+        Ok(match parallel::map(&lines, differs).iter().position(|differs| *differs) {
+            Some(index) => Some(lines[index].1.into()),
+            None if lines.is_empty() => Some(CONTENTS.into()),
+            None => None,
+        })
+    }
+
     /// Holds off other runs that want the same lock until the file returned is dropped.
     pub fn lock(&self, runner: Runner, name: &str) -> Result<File> {
-        let folder = self.folder.join("locks");
-        fs::create_dir_all(&folder).with_context(|| {
-            format!("cannot create {}: set XTASK_CACHE to a folder that can be written", folder.display())
-        })?;
-        let path = folder.join(name);
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        lock(runner, file.with_context(|| format!("cannot open {}", path.display()))?, "that makes the same thing")
+        lock(runner, self.lock_file(name)?, "that makes the same thing")
     }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
+        let folder = self.folder.join("locks");
+        let path = folder.join(name);
+        fs::create_dir_all(&folder)
+            .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path))
+            .map_err(|error| {
+                let cache = self.folder.display();
+                anyhow!("cannot write to the cache {cache}: {error}: set XTASK_CACHE to a folder that can be written")
+            })
+    }
+}
+
+/// Writes down what is in a folder.
+fn seal(folder: &Path) -> Result<()> {
+    let mut names = Vec::new();
+    files::walk(folder, "", &mut names)?;
+    let hashes = parallel::map(&names, |name| hash::file(&folder.join(name)));
+    let line = |(name, hash): (&String, Result<String>)| Ok(format!("{}  {name}\n", hash?));
+    let lines: String = names.iter().zip(hashes).map(line).collect::<Result<_>>()?;
+    files::write(&folder.join(CONTENTS), lines)
 }
 
 /// Locks a file, waiting for whoever holds it.
@@ -147,6 +226,26 @@ mod tests {
         });
         assert_eq!(made.into_inner(), 1);
         assert_eq!(fs::read_to_string(entries[1].join("file")).unwrap(), "whole");
+        files::remove_folder(&cache.folder).unwrap();
+    }
+
+    #[test]
+    fn a_flipped_byte_is_seen_by_who_reads_it_and_the_entry_is_made_again() {
+        let cache = empty("flipped");
+        let fill = |folder: &Path| {
+            files::write(&folder.join("a"), "a")?;
+            files::write(&folder.join("deeper/b"), "b")
+        };
+        cache.get(runner(), "entry", fill).unwrap();
+        cache.check(runner(), "entry", |_| true).unwrap();
+        fs::write(cache.path("entry/deeper/b"), "c").unwrap();
+        cache.check(runner(), "entry", |file| file == "a").unwrap();
+        let damaged = cache.check(runner(), "entry", |_| true).unwrap_err();
+        assert_eq!(damaged.to_string(), "entry in the cache is damaged (deeper/b), and is made again");
+        assert!(!cache.path("entry").exists());
+        cache.get(runner(), "entry", fill).unwrap();
+        fs::remove_file(cache.path("entry/a")).unwrap();
+        assert!(cache.check(runner(), "entry", |_| true).unwrap_err().is::<Damaged>());
         files::remove_folder(&cache.folder).unwrap();
     }
 

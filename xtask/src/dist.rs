@@ -14,7 +14,7 @@ use crate::bpf::lock::Lock;
 use crate::cargo_build::{self, Lines};
 use crate::config;
 use crate::engine::Place;
-use crate::error::{self, Failed};
+use crate::error::{self, Damaged, Failed};
 use crate::facts::{Facts, Source};
 use crate::files;
 use crate::flags;
@@ -39,9 +39,7 @@ const CHECKSUMS: &str = "SHA256SUMS";
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let source = Source::read(runner, &facts.root)?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
-        Some(_) if !request.locked => {
-            Place::find(runner, &facts.root, request.clang.engine, facts.config.bpf.image.as_deref())?
-        }
+        Some(_) if !request.locked => Place::find(runner, facts, request.clang.engine)?,
         _ => Place::Host,
     };
     let plan = plan::dist(facts, source, &place, request)?;
@@ -54,16 +52,21 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
     let lines: Lines =
         plan.products.iter().map(|product| (product.arch.triple, runner.line(product.arch.name))).collect();
-    toolchain::get(runner, facts, &plan.get, &lines)?;
+    let _held = toolchain::get(runner, facts, &plan.get, &lines)?;
     if let Some((reason, objects)) = &plan.stale {
         runner.say(format!("compiling the BPF objects again: {reason}"));
-        bpf::compile::run(runner, objects)?;
+        bpf::compile::run(runner, &facts.cache, objects)?;
     }
     let built = build(runner, facts, &plan, &lines)?;
+    check_sysroots(runner, facts, &plan, &built)?;
+    if let Some(failed) = built.failed {
+        return Err(Error::new(failed).context("cannot build"));
+    }
     let objects = Objects::read(facts)?;
 
     let earlier = earlier(&plan.dist);
     let mut packer = Packer {
+        runner,
         facts,
         plan: &plan,
         built: &built,
@@ -80,6 +83,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
         lines[product.arch.triple].set("checking and packing");
         match packer.finish(product) {
             Ok(artifact) => artifacts.push(artifact),
+            Err(error) if error.is::<Damaged>() => return Err(error),
             Err(error) => failures.push((product.arch.name, error::describe(&error))),
         }
     }
@@ -98,8 +102,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
 /// One line for each reason, with the architectures that it holds for.
 fn listed(failures: &[(&str, String)]) -> String {
-    let mut reasons: Vec<&str> = failures.iter().map(|(_, reason)| reason.as_str()).collect();
-    reasons.dedup();
+    let reasons: BTreeSet<&str> = failures.iter().map(|(_, reason)| reason.as_str()).collect();
     let line = |reason: &str| {
         let arches: Vec<&str> = failures.iter().filter(|(_, failed)| failed == reason).map(|(arch, _)| *arch).collect();
         format!("\n  {}: {reason}", arches.join(", "))
@@ -123,6 +126,10 @@ struct Built {
     linked: BTreeMap<String, BTreeSet<PackageId>>,
     /// Why there is none.
     reasons: BTreeMap<String, String>,
+    /// The targets for which something was compiled, and not just found to be there.
+    compiled: BTreeSet<String>,
+    /// How cargo failed, if not for single targets.
+    failed: Option<Failed>,
 }
 
 /// Builds all binaries at once. A target whose binary cannot be built has none in the result.
@@ -142,23 +149,39 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Bu
         built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
     })?;
     if !status.success() && (!messages.finished || built.binaries.len() == plan.products.len()) {
-        return Err(Error::new(Failed::of("cargo", status, String::new())).context("cannot build"));
+        built.failed = Some(Failed::shown(remedies::BUILD, status, messages.errors()));
     }
     built.reasons = reasons(&messages);
+    built.compiled = messages.begun;
     Ok(built)
+}
+
+/// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a damaged one
+/// left is removed, for cargo does not see that it has to be built again.
+fn check_sysroots(runner: Runner, facts: &Facts, plan: &Plan, built: &Built) -> Result<()> {
+    for product in plan.products.iter().filter(|product| built.compiled.contains(product.arch.triple)) {
+        if product.std == Std::Source {
+            let sysroot = Sysroot::new(product.arch, &facts.rust);
+            let checked = facts.cache.check(runner, &sysroot.name, |_| true);
+            if checked.is_err() {
+                files::remove_folder(&plan.build.target.join(product.arch.triple))?;
+            }
+            checked?;
+        }
+    }
+    Ok(())
 }
 
 /// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
 fn reasons(messages: &Messages) -> BTreeMap<String, String> {
-    let remedy = remedies::find("cargo", &messages.errors);
-    let reason = |crates: &BTreeSet<String>| {
-        let crates = crates.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match remedy {
-            Some(remedy) => format!("cannot build {crates}: {remedy}"),
-            None => format!("cannot build {crates}, for the reason above"),
+    let reason = |triple: &str, packages: &BTreeSet<String>| {
+        let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match messages.problems(triple, packages).find_map(|said| remedies::find(remedies::BUILD, said)) {
+            Some(remedy) => format!("cannot build {names}: {remedy}"),
+            None => format!("cannot build {names}, for the reason above"),
         }
     };
-    messages.failed.iter().map(|(triple, crates)| (triple.clone(), reason(crates))).collect()
+    messages.failed.iter().map(|(triple, packages)| (triple.clone(), reason(triple, packages))).collect()
 }
 
 /// The checked-in BPF objects.
@@ -193,6 +216,7 @@ impl Objects {
 
 /// Checks binaries and packs them.
 struct Packer<'a> {
+    runner: Runner,
     facts: &'a Facts,
     plan: &'a Plan,
     built: &'a Built,
@@ -266,6 +290,9 @@ impl Packer<'_> {
             return Ok(text.clone());
         }
         let sysroot = Sysroot::new(product.arch, &self.facts.rust).name;
+        if product.std == Std::Source {
+            self.facts.cache.check(self.runner, &sysroot, |file| file == sysroot::RUNTIME_LICENSE)?;
+        }
         let runtime = self.facts.cache.path(&sysroot).join(sysroot::RUNTIME_LICENSE);
         let runtime = (product.std == Std::Source).then_some(runtime.as_path());
         let libbpf = self.facts.bpf.libbpf_folder.as_deref();

@@ -1,13 +1,16 @@
 //! Container engines: which of them answer, and why the others do not.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use crate::bad_request;
 use crate::bpf::image;
+use crate::cache::Cache;
 use crate::command::Command;
+use crate::facts::Facts;
+use crate::files;
 use crate::run::Runner;
 
 /// Where clang shall run.
@@ -136,8 +139,19 @@ impl Place {
         }
     }
 
-    /// Decides where clang will run. `theirs` is the image that the configuration names.
-    pub fn find(runner: Runner, folder: &Path, choice: Choice, theirs: Option<&str>) -> Result<Place> {
+    /// Decides where clang will run.
+    pub fn find(runner: Runner, facts: &Facts, choice: Choice) -> Result<Place> {
+        Place::find_in(runner, &facts.root, &facts.cache, choice, facts.config.bpf.image.as_deref())
+    }
+
+    /// The same, where not all facts are known. `theirs` is the image that the configuration names.
+    pub fn find_in(
+        runner: Runner,
+        folder: &Path,
+        cache: &Cache,
+        choice: Choice,
+        theirs: Option<&str>,
+    ) -> Result<Place> {
         let kinds: &[Kind] = match choice {
             Choice::Auto => &Kind::ALL,
             Choice::Docker => &[Kind::Docker],
@@ -163,7 +177,7 @@ impl Place {
             match kind.probe(runner, folder) {
                 Ok(engine) => {
                     runner.say(format!("clang runs in {} {}", kind.program(), engine.version));
-                    return Container::find(runner, folder, engine, theirs).map(Place::Container);
+                    return Container::find(runner, folder, cache, engine, theirs).map(Place::Container);
                 }
                 Err(error) => refusals.push(error),
             }
@@ -184,20 +198,38 @@ impl Place {
 }
 
 impl Container {
-    fn find(runner: Runner, folder: &Path, engine: Engine, theirs: Option<&str>) -> Result<Container> {
-        // An image that was built here and never pushed has no digest in docker's eyes, but an id, which is one, too.
-        let names: Vec<&str> = match theirs {
-            Some(reference) => std::iter::once(reference).chain(reference.split('@').next_back()).collect(),
-            None => Vec::new(),
-        };
+    fn find(runner: Runner, folder: &Path, cache: &Cache, engine: Engine, theirs: Option<&str>) -> Result<Container> {
         let ours = image::tag()?;
-        let program = engine.kind.program();
-        for name in names.iter().copied().chain(theirs.is_none().then_some(ours.as_str())) {
-            let question = Command::new(program, folder).args(["image", "inspect", "--format", "{{.Id}}", name]);
-            if runner.output(&question)?.status.success() {
-                return Ok(Container { engine, image: name.into(), present: true, theirs: theirs.is_some() });
+        let Some(theirs) = theirs else {
+            // Anybody can give an image our name: it must be the one that was built here.
+            let built = files::read_if_there(&record(cache, engine.kind, &ours))?;
+            let present = id(runner, folder, engine.kind, &ours)?.is_some_and(|id| built == Some(id));
+            return Ok(Container { engine, image: ours, present, theirs: false });
+        };
+        // An image that was built here and never pushed has no digest in docker's eyes, but an id, which is one, too.
+        for name in std::iter::once(theirs).chain(theirs.split('@').next_back()) {
+            if id(runner, folder, engine.kind, name)?.is_some() {
+                return Ok(Container { engine, image: name.into(), present: true, theirs: true });
             }
         }
-        Ok(Container { engine, image: theirs.unwrap_or(&ours).into(), present: false, theirs: theirs.is_some() })
+        Ok(Container { engine, image: theirs.into(), present: false, theirs: true })
     }
+}
+
+/// Remembers the image that was just built.
+pub fn remember(runner: Runner, folder: &Path, cache: &Cache, kind: Kind, image: &str) -> Result<()> {
+    let id = id(runner, folder, kind, image)?.context("the image that was built is not there")?;
+    files::replace(&[(record(cache, kind, image), id.as_bytes())])
+}
+
+/// Where the id of an image that was built here is kept.
+fn record(cache: &Cache, kind: Kind, image: &str) -> PathBuf {
+    cache.path(&format!("image-{}-{}", kind.program(), image.rsplit(':').next().unwrap_or_default()))
+}
+
+/// The hash of an image with this name, if there is one.
+fn id(runner: Runner, folder: &Path, kind: Kind, name: &str) -> Result<Option<String>> {
+    let question = Command::new(kind.program(), folder).args(["image", "inspect", "--format", "{{.Id}}", name]);
+    let output = runner.output(&question)?;
+    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }

@@ -24,6 +24,9 @@ use crate::{bad_request, files};
 /// The variables of the user's environment that a build may see: none of them changes a byte.
 const PASSED_ON: [&str; 3] = ["PATH", "TMPDIR", "CARGO_BUILD_JOBS"];
 
+/// Where a workspace says which Rust it wants.
+const PIN: &str = "rust-toolchain.toml";
+
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub config: Config,
@@ -89,10 +92,7 @@ impl Workspace {
         let manifest = find_manifest(common.manifest_path.as_deref())?;
         let folder = manifest.parent().context("a manifest in no folder")?;
         let rust = Rust::read(runner, folder, common.offline)?;
-        let cargo_home = match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
-            Some(home) => std::path::absolute(home)?,
-            None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
-        };
+        let cargo_home = cargo_home()?;
         let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
         let metadata = cargo.workspace(&manifest)?;
         let config = Config::parse(&metadata)?;
@@ -144,13 +144,14 @@ impl Facts {
 }
 
 impl Rust {
+    /// The Rust that is in use in a folder.
     fn read(runner: Runner, folder: &Path, offline: bool) -> Result<Rust> {
         let mut which = Command::new("rustc", folder).args(["--print", "sysroot"]);
         if offline {
             // Else rustup's proxy may fetch the toolchain.
             which = which.env("RUSTUP_AUTO_INSTALL", "0");
         }
-        let sysroot = runner.read(&which).context("cannot ask rustc where it is: install Rust with rustup")?;
+        let sysroot = runner.read(&which).context("cannot ask rustc where it is")?;
         let sysroot = PathBuf::from(sysroot.trim_end());
         // From here on past rustup's proxy, which would look for a toolchain anew each time.
         let verbose = runner.read(&Command::new(sysroot.join("bin/rustc"), folder).arg("-vV"))?;
@@ -164,21 +165,21 @@ impl Rust {
         Ok(Rust { version: field("release")?, commit: field("commit-hash")?, llvm: field("LLVM version")?, sysroot })
     }
 
+    /// The Rust in a workspace that cargo was not asked about, if it is the one that is pinned. Nothing is fetched.
+    pub fn pinned(runner: Runner, root: &Path) -> Result<Rust> {
+        let rust = Rust::read(runner, root, true)?;
+        rust.check_pin(root)?;
+        Ok(rust)
+    }
+
     /// The bytes depend on the compiler, so it must be the one that the workspace pins.
     fn check_pin(&self, root: &Path) -> Result<()> {
-        let file = root.join("rust-toolchain.toml");
-        let Some(text) = files::read_if_there(&file)? else {
-            return Ok(());
-        };
-        let pin: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
-        let channel = pin.get("toolchain").and_then(|table| table.get("channel")).and_then(toml::Value::as_str);
-        match channel {
-            // Only a full version is a pin: `stable` is whatever is installed.
-            Some(pinned) if pinned.split('.').count() == 3 && pinned != self.version => bail!(
+        match pin(root)? {
+            Some(pinned) if pinned != self.version => bail!(
                 "this is Rust {} in {}, but {} pins {pinned}: install it (rustup toolchain install {pinned})",
                 self.version,
                 self.sysroot.display(),
-                file.display()
+                root.join(PIN).display()
             ),
             _ => Ok(()),
         }
@@ -198,6 +199,18 @@ impl Rust {
     }
 }
 
+/// The version of Rust that a workspace pins, if it does.
+pub fn pin(root: &Path) -> Result<Option<String>> {
+    let file = root.join(PIN);
+    let Some(text) = files::read_if_there(&file)? else {
+        return Ok(None);
+    };
+    let pin: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+    let channel = pin.get("toolchain").and_then(|table| table.get("channel")).and_then(toml::Value::as_str);
+    // Only a full version is a pin: `stable` is whatever is installed.
+    Ok(channel.filter(|channel| channel.split('.').count() == 3).map(String::from))
+}
+
 impl Source {
     pub fn read(runner: Runner, root: &Path) -> Result<Source> {
         let epoch = match env::var("SOURCE_DATE_EPOCH") {
@@ -209,8 +222,9 @@ impl Source {
         };
         let git = |args: &[&str]| {
             runner
-                .read(&Command::new("git", root).args(args.iter().copied()))
-                .context("cannot ask git about the commit: is git installed, and has the repository a commit?")
+                // In English, for `remedies.rs`.
+                .read(&Command::new("git", root).env("LC_ALL", "C").args(args.iter().copied()))
+                .context("cannot ask git about the commit")
         };
         let in_git = root.ancestors().any(|folder| folder.join(".git").exists());
         // Everything that git does not ignore. A workspace that it does ignore is of another repository than this.
@@ -276,7 +290,21 @@ fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
         .collect()
 }
 
-fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
+/// The user's CARGO_HOME.
+pub fn cargo_home() -> Result<PathBuf> {
+    Ok(match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+        Some(home) => std::path::absolute(home)?,
+        None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
+    })
+}
+
+/// The workspace that a manifest belongs to, where cargo cannot be asked: it has the lock file.
+pub fn root_of(manifest: &Path) -> PathBuf {
+    let root = manifest.ancestors().skip(1).find(|folder| folder.join("Cargo.lock").is_file());
+    root.or(manifest.parent()).unwrap_or(Path::new("/")).into()
+}
+
+pub fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         if !path.exists() {
             bad_request!("--manifest-path names {}, which is not there", path.display());

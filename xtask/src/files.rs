@@ -6,25 +6,30 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// Puts `bytes` in place of the file, unless they are there already. A reader sees the old file or the new one, and
-/// never half of one.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|present| present == bytes) {
-        return Ok(());
-    }
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".partial");
-    let aside = PathBuf::from(aside);
-    let written = (|| {
-        let mut file = File::create(&aside)?;
-        file.write_all(bytes)?;
-        drop(file);
-        fs::rename(&aside, path)
+/// Puts bytes in place of each file, unless they are there already. A reader sees the old file or the new one, and never
+/// half of one; and none is replaced before all of them are written.
+pub fn replace(files: &[(PathBuf, &[u8])]) -> Result<()> {
+    let changed: Vec<(PathBuf, &PathBuf, &[u8])> = files
+        .iter()
+        .filter(|(path, bytes)| fs::read(path).map_or(true, |present| present != *bytes))
+        .map(|(path, bytes)| (path.with_added_extension("partial"), path, *bytes))
+        .collect();
+    let replaced = (|| {
+        for (aside, path, bytes) in &changed {
+            let written = File::create(aside).and_then(|mut file| file.write_all(bytes));
+            written.with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        for (aside, path, _) in &changed {
+            fs::rename(aside, path).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
     })();
-    if written.is_err() {
-        let _ = fs::remove_file(&aside);
+    if replaced.is_err() {
+        for (aside, ..) in &changed {
+            let _ = fs::remove_file(aside);
+        }
     }
-    written.with_context(|| format!("cannot write {}", path.display()))
+    replaced
 }
 
 /// Writes a file, with the folder it is in.
@@ -74,6 +79,18 @@ pub fn list(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The files in a folder and below, by their paths in it behind `prefix`, in one order everywhere.
+pub fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()> {
+    for name in list(folder)? {
+        let path = folder.join(&name);
+        match path.is_dir() {
+            true => walk(&path, &format!("{prefix}{name}/"), found)?,
+            false => found.push(format!("{prefix}{name}")),
+        }
+    }
+    Ok(())
+}
+
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
@@ -85,5 +102,25 @@ pub fn read_if_there(path: &Path) -> Result<Option<String>> {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_files_that_cannot_all_be_written_none_is_replaced() {
+        let folder = std::env::temp_dir().join(format!("xtask-files-{}", std::process::id()));
+        write(&folder.join("a"), "old").unwrap();
+        let nowhere = folder.join("nowhere/b");
+        let error = replace(&[(folder.join("a"), b"new".as_slice()), (nowhere.clone(), b"new")]).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot write {}", nowhere.display()));
+        assert_eq!(list(&folder).unwrap(), ["a"]);
+        assert_eq!(read(&folder.join("a")).unwrap(), b"old");
+        replace(&[(folder.join("a"), b"new".as_slice()), (folder.join("b"), b"new")]).unwrap();
+        assert_eq!(list(&folder).unwrap(), ["a", "b"]);
+        assert_eq!(read(&folder.join("a")).unwrap(), b"new");
+        remove_folder(&folder).unwrap();
     }
 }

@@ -1,17 +1,16 @@
 //! The command line.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch, Std};
 use crate::engine::Choice;
-use crate::screen::Level;
+use crate::screen::{self, Level};
 
 /// Ships a Rust eBPF application as one static binary for each architecture.
 #[derive(Debug, Parser)]
@@ -56,8 +55,10 @@ impl Common {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Bpf(Bpf),
+    Cache(Cache),
     Dist(Dist),
     Boot(Boot),
+    Doctor(Doctor),
     Completions(Completions),
 }
 
@@ -88,11 +89,7 @@ impl Completions {
     pub fn print(&self) -> Result<()> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Flags::command().bin_name("xtask"), "xtask", &mut text);
-        match io::stdout().write_all(&text) {
-            // Whoever read it has had enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.context("cannot print completions"),
-        }
+        screen::output(&String::from_utf8(text)?)
     }
 }
 
@@ -176,6 +173,52 @@ pub struct Boot {
     pub list: bool,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Tell what this machine has, and what it lacks
+///
+/// Shows what each verb needs, whether it is there, and what gets it where it is not. Nothing is fetched. The exit code is
+/// 0 if `dist` can work here, and 1 if not. That something will be fetched or built without your help does not keep it from
+/// working, unless it must be fetched and --offline is given. With --quiet, only what needs you is shown.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub clang: Clang,
+    /// Read all that lies in the cache, too, and tell what is damaged
+    #[arg(long)]
+    pub cache: bool,
+    /// Print it as JSON (docs/doctor.md)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show what is kept in the cache, or remove it
+///
+/// Shows what lies in the cache, which is $XTASK_CACHE, or `xtask` in your cache folder. (A relative XTASK_CACHE is
+/// relative to the current folder.) Ages are since something was made, not since it was last used.
+#[derive(Debug, Args)]
+pub struct Cache {
+    #[command(subcommand)]
+    pub action: Option<CacheAction>,
+    /// Print it as JSON (docs/doctor.md)
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    Clean(Clean),
+}
+
+/// Remove what is in the cache; the next run gets anew what it needs
+///
+/// Removes compilers, standard libraries and kernels that this tool made, and what a killed run left half done; nothing else that
+/// is in that folder, and nothing that another run makes or uses.
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// Only what was made more than so many days ago, whenever it was last used
+    #[arg(long, value_name = "DAYS")]
+    pub older_than: Option<u32>,
 }
 
 /// Takes any name of an architecture, and tells shells the usual ones.

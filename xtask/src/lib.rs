@@ -5,11 +5,13 @@ pub mod arch;
 pub mod boot;
 pub mod bpf;
 pub mod cache;
+pub mod cache_verb;
 pub mod cargo_build;
 pub mod cargo_home;
 pub mod command;
 pub mod config;
 pub mod dist;
+pub mod doctor;
 pub mod elf;
 pub mod engine;
 pub mod error;
@@ -25,6 +27,7 @@ pub mod pack;
 pub mod packages;
 pub mod parallel;
 pub mod plan;
+pub mod probe;
 pub mod remedies;
 pub mod run;
 pub mod screen;
@@ -40,7 +43,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use error::Interrupted;
+use error::{Damaged, Interrupted};
 use facts::Facts;
 use flags::{Flags, Verb};
 use run::Runner;
@@ -68,11 +71,24 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     run::catch_signals()?;
     let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
-        Verb::Bpf(request) => bpf::compile::verb(runner, &facts()?, request),
+        Verb::Bpf(request) => twice(runner, || bpf::compile::verb(runner, &facts()?, request)),
+        Verb::Cache(request) => cache_verb::run(runner, &flags.common, request),
         Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),
-        Verb::Dist(request) => dist::run(runner, &facts()?, request),
+        Verb::Dist(request) => twice(runner, || dist::run(runner, &facts()?, request)),
         Verb::Boot(request) if request.list => boot::list(runner),
-        Verb::Boot(request) => boot::run(runner, &facts()?, request),
+        Verb::Boot(request) => twice(runner, || boot::run(runner, &facts()?, request)),
+        Verb::Doctor(request) => doctor::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),
+    }
+}
+
+/// Does it again if the cache was damaged: what was, is gone now, and will be got anew.
+fn twice(runner: Runner, run: impl Fn() -> Result<()>) -> Result<()> {
+    match run() {
+        Err(error) if error.is::<Damaged>() => {
+            runner.say(format!("{error:#}"));
+            run()
+        }
+        result => result,
     }
 }

@@ -28,12 +28,25 @@ pub struct Messages {
     seen: BTreeSet<String>,
     /// Lines that belong together, of what is no message in JSON.
     block: Vec<String>,
-    /// Everything that failed, for whoever looks for the reason.
-    pub errors: String,
-    /// The crates that could not be compiled, by target; the empty target is this machine.
+    /// Everything that failed, for whoever looks for the reason, and what makes it the same for another target.
+    problems: Vec<(String, Problem)>,
+    /// The packages that could not be compiled, by target; the empty one is this machine, or one that cargo does not tell.
     pub failed: BTreeMap<String, BTreeSet<String>>,
+    /// The targets for which compiling something began.
+    pub begun: BTreeSet<String>,
     /// Whether the build came to its end.
     pub finished: bool,
+}
+
+/// Something that failed, for one target or several.
+#[derive(Debug, Default)]
+struct Problem {
+    /// The package; empty where cargo does not tell it.
+    package: String,
+    /// All that was said of it, without colours.
+    text: String,
+    /// How many targets it was said of.
+    times: usize,
 }
 
 impl Messages {
@@ -49,7 +62,13 @@ impl Messages {
         if let Some((verb, rest)) = status(line) {
             let mut told = self.end();
             match verb {
-                "Running" => told.extend(begun(rest)),
+                "Running" => {
+                    let begun = begun(rest);
+                    if let Some(Told::Begun { triple: Some(triple), .. }) = &begun {
+                        self.begun.insert(triple.clone());
+                    }
+                    told.extend(begun);
+                }
                 "Blocking" => told.push(Told::Warning(line.trim_start().into())),
                 _ => {}
             }
@@ -71,15 +90,15 @@ impl Messages {
         let Some(head) = block.first().filter(|_| !text.trim().is_empty()) else {
             return Vec::new();
         };
-        if let Some(rest) = head.strip_prefix("error: could not compile `") {
-            let krate = rest.split('`').next().unwrap_or_default();
+        let package = failing(head).unwrap_or_default();
+        if !package.is_empty() {
             let triple = argument(&text, "--target").unwrap_or_default();
-            self.failed.entry(triple).or_default().insert(krate.into());
+            self.failed.entry(triple).or_default().insert(package.into());
         }
-        let is_error = head.starts_with("error");
+        // LLVM does not say `error`, nor to whom it happened.
+        let is_error = head.starts_with("error") || head.contains("LLVM ERROR: ");
         if is_error {
-            self.errors.push_str(&text);
-            self.errors.push('\n');
+            self.problem(head.clone(), package, &text);
         }
         // Said by the diagnostics before it, or of no use.
         let is_summary = head.starts_with("error: could not compile `") && !text.contains("signal: ")
@@ -101,7 +120,7 @@ impl Messages {
                 let text = diagnostic.rendered.unwrap_or(diagnostic.message);
                 let is_error = matches!(diagnostic.level, DiagnosticLevel::Error | DiagnosticLevel::Ice);
                 if is_error {
-                    self.errors.push_str(&text);
+                    self.problem(key.clone(), package(&message.package_id.repr), &text);
                 }
                 let text = text.trim_end().to_owned();
                 let is_note = diagnostic.level == DiagnosticLevel::FailureNote;
@@ -115,13 +134,63 @@ impl Messages {
             _ => None,
         }
     }
+
+    fn problem(&mut self, key: String, package: &str, text: &str) {
+        let known = self.problems.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+            self.problems.push((key, Problem { package: package.into(), ..Problem::default() }));
+            self.problems.len() - 1
+        });
+        let (_, problem) = &mut self.problems[known];
+        problem.text.push_str(&console::strip_ansi_codes(text));
+        problem.text.push('\n');
+        problem.times += 1;
+    }
+
+    /// All that failed.
+    pub fn errors(&self) -> String {
+        self.problems.iter().map(|(_, problem)| problem.text.as_str()).collect()
+    }
+
+    /// What is known to have failed in these packages for this target. cargo does not tell the target of what a compiler
+    /// says, but a text may name its folder, and what was said as often as the package failed holds for each.
+    pub fn problems(&self, triple: &str, packages: &BTreeSet<String>) -> impl Iterator<Item = &str> {
+        let failures = |package: &String| self.failed.values().filter(|failed| failed.contains(package)).count();
+        let is_ours = move |problem: &&Problem| {
+            problem.package.is_empty()
+                || packages.contains(&problem.package)
+                    && (problem.text.contains(triple) || problem.times >= failures(&problem.package))
+        };
+        self.problems.iter().map(|(_, problem)| problem).filter(is_ours).map(|problem| problem.text.as_str())
+    }
+}
+
+/// The package that the head of a text of cargo's says has failed.
+fn failing(head: &str) -> Option<&str> {
+    let of = |start, end| head.strip_prefix(start)?.split_once(end).map(|(name, _)| name);
+    of("error: could not compile `", '`')
+        .or_else(|| of("error: failed to run custom build command for `", ' '))
+        // What a build script says with `cargo::error=`.
+        .or_else(|| of("error: ", '@').filter(|name| !name.contains(' ')))
+}
+
+/// The name of a package, from its id: `…/NAME#VERSION` or `…#NAME@VERSION`.
+fn package(id: &str) -> &str {
+    let (url, rest) = id.rsplit_once('#').unwrap_or((id, ""));
+    match rest.split_once('@') {
+        Some((name, _)) => name,
+        None => url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap_or_default(),
+    }
 }
 
 /// What makes a diagnostic the same for another target, whose text may name other folders.
 fn place(diagnostic: &Diagnostic) -> String {
     let spans =
         diagnostic.spans.iter().map(|span| format!("{}:{}:{}", span.file_name, span.line_start, span.column_start));
-    format!("{} {}", diagnostic.message, spans.collect::<Vec<_>>().join(" "))
+    // A linker's own words are in no place of the code.
+    let notes =
+        diagnostic.children.iter().flat_map(|note| note.message.lines().filter(|line| line.contains("error: ")));
+    let words: Vec<String> = spans.chain(notes.map(String::from)).collect();
+    format!("{} {}", diagnostic.message, words.join(" "))
 }
 
 /// `   Compiling tool v0.3.0`: a word that ends at the twelfth column.
@@ -144,7 +213,8 @@ fn argument(command: &str, flag: &str) -> Option<String> {
     words.next().map(String::from)
 }
 
-/// Leaves out rustc's command lines, which are pages long: `--plan` and `-v` show what runs.
+/// Leaves out what is pages long and says nothing: rustc's command lines (`--plan` and `-v` show what runs), and what a
+/// build script says to cargo.
 fn without_commands(text: &str) -> String {
     const START: &str = "process didn't exit successfully: `";
     let Some((before, rest)) = text.split_once(START) else {
@@ -154,7 +224,10 @@ fn without_commands(text: &str) -> String {
         return text.into();
     };
     let program = command.split_whitespace().find(|word| !word.contains('=')).unwrap_or(command);
-    format!("{before}{START}{program} …` ({after}")
+    let rest = if program == command { "" } else { " …" };
+    // What a build script tells cargo.
+    let after: Vec<&str> = after.split('\n').filter(|line| !line.starts_with("  cargo:")).collect();
+    format!("{before}{START}{program}{rest}` ({}", after.join("\n"))
 }
 
 #[cfg(test)]
@@ -191,7 +264,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
         let mut messages = Messages::default();
         let text = format!("{}\n{}", diagnostic("error", "in a folder"), diagnostic("error", "in another folder"));
         assert_eq!(hear(&mut messages, &text), [r#"Error("in a folder")"#]);
-        assert_eq!(messages.errors, "in a folderin another folder");
+        assert_eq!(messages.errors(), "in a folder\nin another folder\n");
     }
 
     #[test]
@@ -216,5 +289,57 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
             "warning: odd\n\nCaused by:\n  this\nwarning: odd\n\nCaused by:\n  that\n{not json}",
         );
         assert_eq!(told, [r#"Warning("warning: odd\n\nCaused by:\n  this")"#, r#"Warning("{not json}")"#]);
+    }
+
+    #[test]
+    fn a_build_script_that_fails_is_told_without_what_it_says_to_cargo_and_its_package_is_known() {
+        let mut messages = Messages::default();
+        let told = hear(
+            &mut messages,
+            "error: failed to run custom build command for `tool v0.3.0 (/tool)`\n\nCaused by:\n  process didn't exit \
+             successfully: `/build-script-build` (exit status: 1)\n  --- stdout\n  cargo:rerun-if-changed=x\n  looking\n",
+        );
+        assert!(told[0].contains("`/build-script-build` (exit status: 1)\\n  --- stdout\\n  looking"), "{told:?}");
+        hear(&mut messages, "error: other@0.1.0: it wants a compass\nerror: build script logged errors");
+        assert_eq!(messages.failed[""], ["other".to_owned(), "tool".to_owned()].into());
+    }
+
+    #[test]
+    fn what_was_said_of_one_of_two_targets_is_laid_to_neither_unless_it_names_it() {
+        let failed = |triple: &str| FAILED.replace("TRIPLE", triple);
+        let mut messages = Messages::default();
+        let mut hear = |text: &str| drop(hear(&mut messages, text));
+        hear(&diagnostic("error", "of one").replace("\"p\"", "\"path+file:///tool#0.3.0\""));
+        hear(
+            &diagnostic("error", "in target/mips/x")
+                .replace("wrong", "linking")
+                .replace("\"p\"", "\"path+file:///t#tool@0.3.0\""),
+        );
+        for triple in ["mips", "s390x"] {
+            hear(
+                &diagnostic("error", "of both")
+                    .replace("wrong", "both")
+                    .replace("\"p\"", "\"path+file:///tool#0.3.0\""),
+            );
+            hear(&failed(triple));
+        }
+        hear("error: odd");
+        let of = |triple: &str| {
+            messages.problems(triple, &messages.failed[triple]).map(str::trim).collect::<Vec<_>>().join(" | ")
+        };
+        assert!(of("mips").contains("in target/mips/x | of both\nof both"), "{}", of("mips"));
+        assert!(of("s390x").starts_with("of both\nof both") && of("s390x").ends_with("error: odd"), "{}", of("s390x"));
+    }
+
+    #[test]
+    fn a_package_is_known_from_its_id() {
+        for (id, name) in [
+            ("path+file:///src/tool#0.3.0", "tool"),
+            ("path+file:///src/app#exectool@0.1.0", "exectool"),
+            ("registry+https://github.com/rust-lang/crates.io-index#itoa@1.0.19", "itoa"),
+            ("git+https://github.com/dtolnay/itoa?branch=master#1.0.19", "itoa"),
+        ] {
+            assert_eq!(package(id), name, "{id}");
+        }
     }
 }

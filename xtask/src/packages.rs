@@ -45,7 +45,7 @@ impl Cargo<'_> {
     /// The workspace itself, without its dependencies.
     pub fn workspace(self, manifest: &Path) -> Result<Metadata> {
         self.ask(manifest, &["--no-deps"])
-            .with_context(|| format!("cargo cannot read the workspace of {}", manifest.display()))
+            .with_context(|| format!("cannot read the workspace of {} with cargo", manifest.display()))
     }
 
     /// All packages that Cargo.lock names.
@@ -83,10 +83,7 @@ impl Cargo<'_> {
                 "{} is missing or out of date: run `cargo update --workspace` and commit what it writes",
                 lock.display()
             ),
-            answer => answer.with_context(|| {
-                let hint = if self.offline { " (--offline: every crate must have been downloaded before)" } else { "" };
-                format!("cargo cannot get the crates of {}{hint}", lock.display())
-            })?,
+            answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", lock.display()))?,
         };
         let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
         let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
@@ -94,7 +91,7 @@ impl Cargo<'_> {
         if let Some(folder) = record.parent() {
             files::create_folder(folder)?;
         }
-        files::replace(record, serde_json::to_string(&found)?.as_bytes())?;
+        files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
         Ok(found.packages)
     }
 

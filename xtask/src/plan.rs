@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +17,7 @@ use crate::engine::Place;
 use crate::facts::{Facts, Source};
 use crate::flags;
 use crate::packages::Package;
+use crate::screen;
 use crate::step::Step;
 use crate::sysroot::Sysroot;
 use crate::toolchain::{self, Needs};
@@ -238,11 +238,7 @@ pub fn show<P: fmt::Display + Serialize>(plan: &P, json: bool) -> Result<()> {
         true => format!("{:#}\n", serde_json::to_value(plan).context("cannot write the plan")?),
         false => format!("{SCRIPT_HEAD}{plan}"),
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever read it has had enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot print the plan"),
-    }
+    screen::output(&text)
 }
 
 /// What rustc is told for every target, with no path of this machine in the result.

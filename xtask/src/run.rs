@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::command::{Command, Environment, UNSET};
-use crate::error::{Failed, Interrupted};
+use crate::error::{Failed, Interrupted, Missing};
 use crate::files;
 use crate::hash;
 use crate::remedies;
@@ -126,7 +126,7 @@ impl Runner {
             return Err(failed(command, output.status, String::from_utf8_lossy(&output.stderr).into()));
         }
         String::from_utf8(output.stdout)
-            .with_context(|| format!("{} printed something that is not text", name(command)))
+            .with_context(|| format!("{} printed something that is not UTF-8, a file name perhaps", name(command)))
     }
 
     /// Runs a command to its end; whether it failed is the caller's to see.
@@ -148,10 +148,11 @@ impl Runner {
             said.push_str(line);
             said.push('\n');
         })?;
-        if !status.success() {
-            return Err(failed(command, status, said));
+        match self.screen.level {
+            _ if status.success() => Ok(()),
+            Level::Verbose => Err(Failed::shown(&name(command), status, said).into()),
+            _ => Err(failed(command, status, said)),
         }
-        Ok(())
     }
 
     /// Runs a command and hands on each line it prints, on standard output or standard error.
@@ -316,16 +317,20 @@ fn name(command: &Command) -> String {
     program.to_string_lossy().into_owned()
 }
 
-fn failed(command: &Command, status: ExitStatus, said: String) -> anyhow::Error {
+/// The failure of a command, with what it said.
+pub fn failed(command: &Command, status: ExitStatus, said: String) -> anyhow::Error {
     Failed::of(&name(command), status, said).into()
 }
 
 fn cannot_start(command: &Command, error: io::Error) -> anyhow::Error {
-    match remedies::installation(&name(command)) {
-        Some(installation) if error.kind() == io::ErrorKind::NotFound => {
-            anyhow!("there is no {} on this machine: {installation}", name(command))
+    let (name, program) = (name(command), command.program.display());
+    match remedies::installation(&name) {
+        // What we know the place of came with something else.
+        _ if error.kind() == io::ErrorKind::NotFound && command.program.is_absolute() => {
+            anyhow!("there is no {program}: {}", remedies::restoration(&name))
         }
-        _ => anyhow::Error::new(error).context(format!("cannot start {}", command.program.display())),
+        Some(installation) if error.kind() == io::ErrorKind::NotFound => Missing(installation).into(),
+        _ => anyhow::Error::new(error).context(format!("cannot start {program}")),
     }
 }
 
@@ -351,8 +356,9 @@ fn forget(group: Pid) {
 pub fn ended(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
+        // The former is how a container engine tells the latter.
+        (Some(137), _) | (None, Some(9)) => "was killed, most likely because the machine ran out of memory".into(),
         (Some(code), _) => format!("failed (exit code {code})"),
-        (None, Some(9)) => "was killed (signal 9; if nobody did that, the machine ran out of memory)".into(),
         (None, signal) => format!("was ended by signal {}", signal.unwrap_or(0)),
     }
 }

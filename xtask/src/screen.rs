@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
@@ -73,8 +74,7 @@ impl Screen {
 
     /// What came out, on standard output.
     pub fn table(&self, rows: &[Row]) {
-        let width = console::Term::stdout().size_checked().map_or(usize::MAX, |(_, columns)| columns.into());
-        self.tell(&table(rows, width));
+        self.tell(&table(rows, width().unwrap_or(usize::MAX)));
     }
 
     /// Lines on standard output.
@@ -93,6 +93,29 @@ impl Screen {
         if let Some(terminal) = &self.terminal {
             let _ = tcsetattr(io::stderr(), OptionalActions::Now, terminal);
         }
+    }
+}
+
+/// The columns of standard output, if it is a terminal.
+pub fn width() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
+}
+
+/// What was asked for, on standard output.
+pub fn output(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// A number of bytes as people say it.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..999_500_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
 

@@ -15,12 +15,19 @@ use crate::error::Failed;
 use crate::facts::{Facts, Rust};
 use crate::files;
 use crate::hash;
+use crate::remedies;
 use crate::run::Runner;
 use crate::step::Step;
 use crate::zig;
 
 /// The licence of the C runtime, in a sysroot of our own.
 pub const RUNTIME_LICENSE: &str = "LICENSE-zig";
+
+/// What the names of sysroots in the cache begin with.
+pub const PREFIX: &str = "sysroot-";
+
+/// What one takes on the disk while it is made.
+pub const SPACE_MB: u64 = 200;
 
 /// How the standard library is built, apart from paths. Part of the key of what comes out: change it, and every
 /// cached one is built anew.
@@ -58,7 +65,7 @@ impl Sysroot {
             arch.zig_cpu,
             STD_FLAGS,
         );
-        Sysroot { arch, name: format!("sysroot-{}-{}", arch.triple, &hash::bytes(recipe.as_bytes())[..16]) }
+        Sysroot { arch, name: format!("{PREFIX}{}-{}", arch.triple, &hash::bytes(recipe.as_bytes())[..16]) }
     }
 
     /// Where the crates and the C runtime lie in a sysroot.
@@ -176,6 +183,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, lines: &Lines) -> Result<
     cache.get(runner, name, |folder| {
         runner.say(format!("building the standard library for {arch}, once, into {}", cache.path(name).display()));
         tell("C runtime of its standard library");
+        cache.check(runner, &zig::name()?, |_| true)?;
         let lib = plan.sysroot.lib(folder);
         runner.perform(&plan.runtime)?;
         keep_runtime(runner, &plan.link, &lib.join("self-contained"))
@@ -185,7 +193,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, lines: &Lines) -> Result<
         runner.perform(&plan.std).with_context(cannot)?;
         let (status, messages) = cargo_build::run(runner, &plan.build, &plan.target, lines, |_, _| {})?;
         if !status.success() {
-            return Err(Error::new(Failed::of("cargo", status, messages.errors)).context(cannot()));
+            return Err(Error::new(Failed::shown(remedies::BUILD, status, messages.errors())).context(cannot()));
         }
         tell("waits for the others");
         let built = plan.target.join(arch.triple).join("release/deps");
@@ -204,7 +212,9 @@ fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
     let output = runner.output(link)?;
     let log = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(Failed::of("zig", output.status, log.into_owned()).into());
+        // Among all that it does; or nothing, if it was killed.
+        let errors: Vec<&str> = log.lines().filter(|line| line.contains("error: ")).collect();
+        return Err(Failed::of("zig", output.status, errors.join("\n")).into());
     }
     let line = log.lines().rfind(|line| line.contains("ld.lld")).context("zig did not say how it links")?;
     for name in ["crt1.o", "libc.a", "libzigc.a", "libcompiler_rt.a"] {

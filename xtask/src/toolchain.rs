@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use crate::arch::ARCHES;
 use crate::cache::Cache;
 use crate::cargo_build::Lines;
 use crate::command::Command;
-use crate::error;
+use crate::error::{self, Damaged};
 use crate::facts::{Facts, Rust};
 use crate::files;
 use crate::parallel;
@@ -19,6 +21,16 @@ use crate::zig;
 
 /// rustup's name for the sources of the standard library.
 const RUST_SRC: &str = "rust-src";
+
+/// What comes over the network for a standard library, and for its sources.
+pub const STD_MB: u64 = 39;
+pub const RUST_SRC_MB: u64 = 4;
+
+/// The names in the cache of what this version of the tool uses. Without a Rust, those are not all.
+pub fn names(rust: Option<&Rust>) -> BTreeSet<String> {
+    let sysroots = rust.into_iter().flat_map(|rust| ARCHES.iter().map(|arch| Sysroot::new(arch, rust).name));
+    zig::name().into_iter().chain(sysroots).collect()
+}
 
 /// What of all this the machine has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,21 +174,36 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Gets everything that the plan says.
-pub fn get(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<()> {
+/// Gets everything that the plan says. Nobody removes what is in the cache until the files returned are dropped.
+pub fn get(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Vec<File>> {
+    let names = names(Some(&facts.rust));
+    let _before = facts.cache.hold(&names);
     for rustup in &plan.rustup {
         ask_rustup(runner, facts, rustup)?;
     }
     if let Some(compiler) = &plan.compiler {
         zig::get(runner, &facts.cache, compiler)?;
     }
+    let _compiler = facts.cache.hold(&names);
     let made = parallel::map(&plan.sysroots, |sysroot| sysroot::get(runner, &facts.cache, sysroot, lines));
     runner.check_interrupted()?;
-    let failures: Vec<_> = made.into_iter().filter_map(Result::err).map(|error| error::describe(&error)).collect();
-    if !failures.is_empty() {
-        bail!("{}", failures.join("\n"));
+    let mut failures: Vec<(&str, String)> = Vec::new();
+    for (sysroot, made) in plan.sysroots.iter().zip(made) {
+        match made {
+            Err(error) if error.is::<Damaged>() => return Err(error),
+            Err(error) => failures.push((sysroot.sysroot.arch.name, error::describe(&error))),
+            Ok(()) => {}
+        }
     }
-    Ok(())
+    match failures.as_slice() {
+        [] => Ok(facts.cache.hold(&names)),
+        // Most likely for the same reason.
+        [(_, first), others @ ..] if !others.is_empty() => {
+            let others: Vec<&str> = others.iter().map(|(arch, _)| *arch).collect();
+            bail!("{first}\n\nIt failed for {}, too.", others.join(", "))
+        }
+        [(_, failure), ..] => bail!("{failure}"),
+    }
 }
 
 fn ask_rustup(runner: Runner, facts: &Facts, rustup: &Rustup) -> Result<()> {

@@ -19,6 +19,27 @@ use crate::step::Step;
 /// The package that carries the pinned clang, from the Python package index.
 pub const PACKAGE: &str = "ziglang==0.17.1";
 
+/// What the names of unpacked compilers in the cache begin with.
+pub const PREFIX: &str = "ziglang-";
+
+/// What comes over the network.
+pub const DOWNLOAD_MB: u64 = 100;
+
+/// What it takes on the disk while it is unpacked.
+pub const SPACE_MB: u64 = 350;
+
+/// How pip is asked for it, but for the folder and the hashes.
+pub const PIP: [&str; 8] = [
+    "-m",
+    "pip",
+    "download",
+    "--require-hashes",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--disable-pip-version-check",
+    "--no-input",
+];
+
 /// SHA-256 of its wheel for each host: (`std::env::consts::OS`, `std::env::consts::ARCH`, hash).
 const WHEELS: [(&str, &str, &str); 4] = [
     ("linux", "x86_64", "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54"),
@@ -87,8 +108,8 @@ pub fn plan(facts: &Facts) -> Result<Plan> {
     let pip = Command::new("python3", &facts.root)
         // What it makes on its way, as large as the download, goes where there is room for it.
         .env("TMPDIR", partial.to_string_lossy())
-        .args(["-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:"])
-        .args(["--disable-pip-version-check", "--no-input", "--dest"])
+        .args(PIP)
+        .arg("--dest")
         .arg(download.to_string_lossy())
         .arg("--requirement")
         .arg(requirements.to_string_lossy());
@@ -99,7 +120,8 @@ pub fn plan(facts: &Facts) -> Result<Plan> {
 /// Downloads the pinned compiler and unpacks what is needed of it.
 pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
     cache.get(runner, &plan.name, |folder| {
-        runner.say(format!("fetching {PACKAGE} (100 MB) with pip, into {}", cache.path(&plan.name).display()));
+        runner
+            .say(format!("fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}", cache.path(&plan.name).display()));
         let line = runner.line("pip");
         line.set(PACKAGE);
         runner.perform(&plan.steps).with_context(|| format!("cannot get {PACKAGE} with pip"))?;

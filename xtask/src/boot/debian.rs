@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::apt;
 use super::host::Mirror;
 use super::image;
-use super::kernels::{Kernel, Package};
+use super::kernels::Package;
 use crate::arch::Arch;
 use crate::cache::Cache;
 use crate::command::Command;
@@ -59,20 +59,20 @@ pub struct Record {
     pub sha256: String,
 }
 
-/// The name of a kernel's entry in the cache, which says all that it is made from but the version.
-pub fn entry(arch: &Arch, kernel: &Kernel, package: &Package) -> String {
-    let key = format!("{}\0{}\0{}\0{:?}", package.suite, package.name, package.image, package.device_tree);
-    format!("kernel-{arch}-{}-{}", kernel.label, &hash::bytes(key.as_bytes())[..16])
-}
-
-pub fn plan(cache: &Cache, mirror: &Mirror, arch: &'static Arch, kernel: &Kernel, package: Package) -> Plan {
-    let entry = entry(arch, kernel, &package);
+pub fn plan(
+    cache: &Cache,
+    mirror: &Mirror,
+    arch: &'static Arch,
+    label: &'static str,
+    package: Package,
+    entry: String,
+) -> Plan {
     let folder = cache.partial(&entry).join("apt");
     let apt = |program: &str| apt::command(program, &folder);
     let prefix = package.name.split('*').next().unwrap_or_default();
     Plan {
         arch,
-        label: kernel.label,
+        label,
         package,
         entry,
         mirror: mirror.url.clone(),

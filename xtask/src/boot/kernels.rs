@@ -4,6 +4,10 @@ use serde::Serialize;
 
 use super::machines::{ARM, ARM_16K, LOONGSON, MAINFRAME, MALTA, Machine, PC, RASPBERRY_PI_3, RISCV};
 use crate::arch::Arch;
+use crate::hash;
+
+/// What the names of kernels in the cache begin with.
+pub const PREFIX: &str = "kernel-";
 
 /// One kernel of one architecture.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -102,6 +106,17 @@ pub fn default_of(arch: &Arch) -> &'static Kernel {
 }
 
 impl Kernel {
+    /// The name of its entry in the cache, which says all that it is made from but the version. None if it cannot be made.
+    pub fn entry(&self) -> Option<String> {
+        let key = match &self.source {
+            Source::Debian(Package { suite, name, image, device_tree }) => {
+                format!("{suite}\0{name}\0{image}\0{device_tree:?}")
+            }
+            Source::Built => return None,
+        };
+        Some(format!("{PREFIX}{}-{}-{}", self.arch, self.label, &hash::bytes(key.as_bytes())[..16]))
+    }
+
     /// What it is, in a few words.
     pub fn describe(&self) -> String {
         match &self.source {

@@ -15,6 +15,7 @@ pub mod report;
 pub mod verdict;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -68,6 +69,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     let binaries = binaries(&dist, &manifest, &plan)?;
     let inits = build_init(runner, facts, &plan)?;
     get_kernels(runner, facts, &plan)?;
+    let _held = hold_kernels(runner, facts, &plan)?;
 
     let outcomes = boot_all(runner, facts, &host, &plan, &binaries, &inits)?;
     let mut boots = Vec::new();
@@ -164,7 +166,7 @@ fn artifact<'a>(manifest: &'a Manifest, boot: &Boot) -> Result<&'a Artifact> {
 fn build_init(runner: Runner, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String, Vec<u8>>> {
     let arches: BTreeMap<_, _> = plan.kernels.iter().map(|kernel| (kernel.arch.triple, kernel.arch.name)).collect();
     let lines: Lines = arches.iter().map(|(triple, name)| (*triple, runner.line(name))).collect();
-    toolchain::get(runner, facts, &plan.get, &lines)?;
+    let _held = toolchain::get(runner, facts, &plan.get, &lines)?;
     runner.perform(&plan.build.home)?;
     let mut built: BTreeMap<String, PathBuf> = BTreeMap::new();
     let (status, messages) =
@@ -175,7 +177,7 @@ fn build_init(runner: Runner, facts: &Facts, plan: &Plan) -> Result<BTreeMap<Str
             }
         })?;
     if !status.success() {
-        let failed = Failed::of("cargo", status, messages.errors);
+        let failed = Failed::of("cargo", status, messages.errors());
         return Err(Error::new(failed).context(format!("cannot build `{INIT}`, the first process of each guest")));
     }
     built.into_iter().map(|(triple, path)| Ok((triple, files::read(&path)?))).collect()
@@ -197,6 +199,16 @@ fn get_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
         bail!("{}", failures.join("\n"));
     }
     Ok(())
+}
+
+/// Makes sure that the kernels in the cache are what they were, and stay.
+fn hold_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<Vec<File>> {
+    let entries: Vec<&String> = plan.kernels.iter().filter_map(|kernel| kernel.entry.as_ref()).collect();
+    let held = facts.cache.hold(entries.iter().copied());
+    // All of them, before the first damaged one has all of this done again.
+    let checked: Vec<Result<()>> = entries.iter().map(|entry| facts.cache.check(runner, entry, |_| true)).collect();
+    checked.into_iter().collect::<Result<()>>()?;
+    Ok(held)
 }
 
 fn boot_all(
@@ -277,7 +289,7 @@ fn keep(runner: Runner, dist: &Path, manifest: &Manifest, boots: Vec<report::Boo
     let path = dist.join(REPORT);
     let mut report = files::read_if_there(&path)?.and_then(|text| Report::parse(&text)).unwrap_or_default();
     report.add(boots, |sha256| manifest.artifacts.iter().any(|artifact| artifact.sha256 == sha256));
-    files::replace(&path, report.to_json()?.as_bytes())?;
+    files::replace(&[(path, report.to_json()?.as_bytes())])?;
     runner.say(format!("what was booted is in {}", dist::shown(dist).join(REPORT).display()));
     Ok(())
 }

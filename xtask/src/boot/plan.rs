@@ -40,6 +40,8 @@ pub struct Chosen {
     /// Whether the table promises BTF.
     pub btf: bool,
     pub get: Get,
+    /// Its name in the cache, if it is one of the table's.
+    pub entry: Option<String>,
     /// Where it will be.
     pub image: PathBuf,
     pub device_tree: Option<PathBuf>,
@@ -178,10 +180,9 @@ fn choose(facts: &Facts, host: &Host, arch: &'static Arch, which: &Selection, ar
 }
 
 fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel) -> Result<Chosen> {
-    let Source::Debian(package) = &kernel.source else {
+    let (Source::Debian(package), Some(entry)) = (&kernel.source, kernel.entry()) else {
         bail!("the kernel {} for {arch} cannot be built yet: boot one of your own with --kernel FILE", kernel.label);
     };
-    let entry = debian::entry(arch, kernel, package);
     let folder = facts.cache.path(&entry);
     let get = if facts.installed.cached.contains(&entry) {
         Get::Nothing
@@ -193,7 +194,9 @@ fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static 
         )
     } else {
         match &host.mirror {
-            Ok(mirror) => Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel, *package))),
+            Ok(mirror) => {
+                Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel.label, *package, entry.clone())))
+            }
             Err(reason) => bail!(
                 "the kernel {} for {arch} is one of Debian's packages, and {reason}; or boot one of your own with \
                  --kernel FILE",
@@ -208,6 +211,7 @@ fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static 
         btf: kernel.btf,
         get,
         image: folder.join(debian::IMAGE),
+        entry: Some(entry),
         device_tree: package.device_tree.map(|_| folder.join(debian::DEVICE_TREE)),
     })
 }
@@ -220,6 +224,7 @@ fn from_file(facts: &Facts, arch: &'static Arch, file: &Path, number: usize) -> 
         machine: kernels::default_of(arch).machine,
         btf: true,
         get: Get::File(file.into()),
+        entry: None,
         image: facts.work.join(format!("boot/{arch}-file-{number}/kernel")),
         device_tree: None,
     }

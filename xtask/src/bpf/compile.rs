@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::bpf::lock::Lock;
 use crate::bpf::object::Object;
+use crate::bpf::{self, lock::Lock};
 use crate::bpf::{Job, Plan, image};
+use crate::cache::Cache;
 use crate::cargo_build::Lines;
-use crate::engine::Place;
+use crate::engine::{self, Place};
 use crate::facts::Facts;
 use crate::files;
 use crate::flags;
@@ -19,18 +20,19 @@ use crate::parallel;
 use crate::plan;
 use crate::run::{self, Runner};
 use crate::toolchain;
+use crate::zig;
 
 /// Runs the verb `bpf`.
 pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
-    let place = Place::find(runner, &facts.root, request.clang.engine, facts.config.bpf.image.as_deref())?;
+    let place = Place::find(runner, facts, request.clang.engine)?;
     let plan = plan::bpf(facts, &place)?;
     if request.show.plan {
         return plan::show(&plan, request.show.json);
     }
     let _lock = facts.lock(runner)?;
-    toolchain::get(runner, facts, &plan.get, &Lines::new())?;
+    let _held = toolchain::get(runner, facts, &plan.get, &Lines::new())?;
     let before = &facts.bpf.objects;
-    for (name, object) in run(runner, &plan.objects)? {
+    for (name, object) in run(runner, &facts.cache, &plan.objects)? {
         let changed = before.get(&name).is_none_or(|sha256| *sha256 != hash::bytes(&object.bytes));
         runner.say(format!(
             "{}/objects/{name}  {} bytes, {}: {}",
@@ -44,10 +46,13 @@ pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
 }
 
 /// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
-pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
+pub fn run(runner: Runner, cache: &Cache, plan: &Plan) -> Result<BTreeMap<String, Object>> {
+    if plan.reads_compiler() {
+        cache.check(runner, &zig::name()?, bpf::reads)?;
+    }
     runner.perform(&plan.stage)?;
     let results = match &plan.container {
-        Some(container) => in_container(runner, container, &plan.jobs)?,
+        Some(container) => in_container(runner, cache, plan, container)?,
         None => parallel::map(&plan.jobs, |job| compile(runner, job)),
     };
     runner.check_interrupted()?;
@@ -72,15 +77,17 @@ pub fn run(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Object>> {
     Ok(objects)
 }
 
-fn in_container(runner: Runner, container: &image::Plan, jobs: &[Job]) -> Result<Vec<Result<Object>>> {
+fn in_container(runner: Runner, cache: &Cache, plan: &Plan, container: &image::Plan) -> Result<Vec<Result<Object>>> {
     if !container.get.is_empty() {
         runner.say("getting the image of the compiler (once)");
     }
-    runner.perform(&container.get).context("cannot get the image of the compiler (--engine host needs none)")?;
+    runner.perform(&container.get).context("cannot get the image of the compiler")?;
+    if container.builds {
+        engine::remember(runner, &plan.folder, cache, container.kind, &container.image)?;
+    }
     runner.sweep(&container.sweep);
-    let filled = runner.perform(&container.fill);
-    let filled = filled.context("cannot give a container the sources (--engine host needs none)");
-    let results = filled.map(|()| parallel::map(jobs, |job| compile(runner, job)));
+    let filled = runner.perform(&container.fill).context("cannot give a container the sources");
+    let results = filled.map(|()| parallel::map(&plan.jobs, |job| compile(runner, job)));
     runner.sweep(&container.sweep);
     results
 }
@@ -96,7 +103,11 @@ fn compile(runner: Runner, job: &Job) -> Result<Object> {
     match output.status.code() {
         Some(0) => {}
         // An engine's own codes: clang was never started.
-        Some(125..=127) => bail!("the container did not start (--engine host needs none): {messages}"),
+        Some(125..=127) => {
+            let failed = run::failed(&job.command, output.status, messages.into());
+            return Err(failed.context("the container did not start"));
+        }
+        // All that it says, for what comes first is the cause of the rest.
         _ => bail!("clang {}\n{messages}", run::ended(output.status)),
     }
     if !messages.is_empty() {
@@ -111,11 +122,14 @@ fn write(plan: &Plan, objects: &BTreeMap<String, Object>) -> Result<()> {
     let folder = plan.folder.join("objects");
     files::create_folder(&folder)?;
     let mut lock = Lock { inputs: plan.inputs.clone(), objects: BTreeMap::new() };
+    let mut files = Vec::new();
     for (name, object) in objects {
-        files::replace(&folder.join(name), &object.bytes)?;
+        files.push((folder.join(name), object.bytes.as_slice()));
         lock.objects.insert(name.clone(), hash::bytes(&object.bytes));
     }
-    files::replace(&plan.folder.join("bpf.lock"), lock.to_string().as_bytes())?;
+    let text = lock.to_string();
+    files.push((plan.folder.join("bpf.lock"), text.as_bytes()));
+    files::replace(&files)?;
     remove_orphans(&folder, &lock)
 }
 

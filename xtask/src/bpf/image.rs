@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::bpf::Job;
 use crate::command::Command;
-use crate::engine::Container;
+use crate::engine::{Container, Kind};
 use crate::hash;
 use crate::step::Step;
 use crate::zig;
@@ -32,8 +32,12 @@ pub fn tag() -> Result<String> {
 /// What makes clang ready to run in a container, besides the jobs' own commands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
+    pub kind: Kind,
+    pub image: String,
     /// What gets the image, if the engine does not have it.
     pub get: Vec<Step>,
+    /// Whether that is by building it.
+    pub builds: bool,
     /// What makes a volume with the sources in it.
     pub fill: Vec<Step>,
     /// Removes the containers and the volume: what an earlier run left, before, and what this one did, after.
@@ -47,9 +51,10 @@ pub fn plan(container: &Container, stage: &Path, work: &Path, compiler: &Path, j
     let volume = format!("xtask-bpf-{}", &hash::bytes(stage.as_os_str().as_encoded_bytes())[..16]);
 
     let mut get = Vec::new();
+    let builds = !container.present && !container.theirs;
     if !container.present && container.theirs {
         get.push(Step::Run(engine().args(["pull", "--quiet", &container.image])));
-    } else if !container.present {
+    } else if builds {
         let file = work.join("Containerfile");
         get.push(Step::Write { file: file.clone(), text: CONTAINERFILE.into() });
         let build = engine().args(["build", "--quiet", "--network", "none", "--tag", &container.image, "--file"]);
@@ -81,5 +86,5 @@ pub fn plan(container: &Container, stage: &Path, work: &Path, compiler: &Path, j
         Step::Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}"))),
     ];
     let sweep = engine().args(["rm", "--force", "--volumes"]).args(container.engine.kind.ignore_missing()).args(names);
-    Plan { get, fill, sweep }
+    Plan { kind: container.engine.kind, image: container.image.clone(), get, builds, fill, sweep }
 }

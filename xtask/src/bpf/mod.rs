@@ -190,6 +190,13 @@ pub fn plan(facts: &Facts, place: &Place) -> Result<Plan> {
     Ok(Plan { folder, stage: steps, container, jobs, inputs: inputs.lines(bpf) })
 }
 
+impl Plan {
+    /// Whether it runs our compiler on this machine, or builds an image around it.
+    pub fn reads_compiler(&self) -> bool {
+        self.container.as_ref().is_none_or(|container| container.builds)
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.stage {
@@ -209,6 +216,11 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "# drop debug information, check, and write to {}/objects", self.folder.display())
     }
+}
+
+/// Whether compiling reads this file of the compiler.
+pub fn reads(file: &str) -> bool {
+    file == "zig" || ["lib/include/", "lib/libc/include/"].iter().any(|folder| file.starts_with(folder))
 }
 
 /// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not tell a path.

@@ -13,7 +13,7 @@ fn bash_completes_verbs_and_architectures() {
         .shell("bash script")
         .succeeds()
         .says("arches: amd64 arm64 riscv64 loong64 s390x mips\n")
-        .says(" bpf dist ");
+        .says(" bpf cache dist doctor ");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::support::{Run, Workspace, can_mount};
+use super::support::{Run, Workspace, can_mount, rustup_home};
 
 const ARCHIVE: &str = "tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
 
@@ -171,11 +171,6 @@ fn a_build_is_deaf_to_the_settings_of_the_user() {
         .env("RUSTUP_HOME", &rustup_home());
     deaf.shell("umask 077 && \"$XTASK\" dist --arch amd64").succeeds();
     assert_eq!(sha256(&deaf, ARCHIVE), sha256(&plain, ARCHIVE));
-}
-
-fn rustup_home() -> String {
-    let default = || std::env::home_dir().unwrap().join(".rustup").to_str().unwrap().to_owned();
-    std::env::var("RUSTUP_HOME").unwrap_or_else(|_| default())
 }
 
 #[test]

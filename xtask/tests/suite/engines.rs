@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::RwLock;
 
 use super::support::{Run, Workspace, has, own_root};
+
+/// Held while an image has a wrong name, so that no other test meets it.
+static IMAGES: RwLock<()> = RwLock::new(());
 
 /// The engines that this machine has.
 fn engines() -> Vec<&'static str> {
@@ -15,15 +19,17 @@ fn engines() -> Vec<&'static str> {
     ["docker", "podman"].into_iter().filter(answers).collect()
 }
 
-/// What is left of containers and volumes of ours.
-fn left_behind(engine: &str) -> String {
-    let containers =
-        Run::of(Command::new(engine).args(["ps", "--all", "--filter", "name=xtask-bpf-", "--format", "{{.Names}}"]));
-    containers.succeeds().text()
+/// What is left of the containers of a workspace.
+fn left_behind(workspace: &Workspace, engine: &str) -> String {
+    let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
+    let name = plan.split_whitespace().find(|word| word.starts_with("xtask-bpf-") && !word.contains("clang")).unwrap();
+    let containers = ["ps", "--all", "--filter", &format!("name={name}"), "--format", "{{.Names}}"];
+    Run::of(Command::new(engine).args(containers)).succeeds().text()
 }
 
 #[test]
 fn the_bytes_are_the_same_from_docker_podman_and_host() {
+    let _images = IMAGES.read().unwrap();
     let copy = Workspace::copy_of_our_own("engines");
     for engine in [&["host"], engines().as_slice()].concat() {
         copy.xtask(&format!("bpf --engine {engine}")).succeeds().says_nothing_of("changed: raw_tp");
@@ -38,6 +44,7 @@ fn the_bytes_are_the_same_from_docker_podman_and_host() {
 
 #[test]
 fn a_container_sees_the_sources_only_and_can_write_nowhere_and_is_nobody() {
+    let _images = IMAGES.read().unwrap();
     for engine in engines() {
         let workspace = Workspace::usual("sealed");
         let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
@@ -59,17 +66,18 @@ fn a_container_sees_the_sources_only_and_can_write_nowhere_and_is_nobody() {
         // It is what the plan says: a program that includes a file of this machine does not find it.
         let file = workspace.path("kernel/include/answer.h");
         let program = format!("#include \"{}\"\n", file.display());
+        let workspace = workspace.write("kernel/tick.bpf.c", &program);
         workspace
-            .write("kernel/tick.bpf.c", &program)
             .xtask(&format!("bpf --engine {engine}"))
             .ends_with(1)
             .says(&format!("'{}' file not found", file.display()));
-        assert_eq!(left_behind(engine), "");
+        assert_eq!(left_behind(&workspace, engine), "");
     }
 }
 
 #[test]
 fn the_commands_printed_for_a_container_compile_the_same_object() {
+    let _images = IMAGES.read().unwrap();
     for engine in engines() {
         let workspace = Workspace::usual("plan of an engine");
         workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
@@ -85,6 +93,7 @@ fn the_commands_printed_for_a_container_compile_the_same_object() {
 
 #[test]
 fn a_compile_error_is_the_same_in_a_container() {
+    let _images = IMAGES.read().unwrap();
     for engine in engines() {
         let workspace = Workspace::usual("error in a container").write("kernel/tick.bpf.c", "int x = nonsense;\n");
         workspace
@@ -92,13 +101,14 @@ fn a_compile_error_is_the_same_in_a_container() {
             .ends_with(1)
             .says("kernel/tick.bpf.c:1:9: error: use of undeclared identifier 'nonsense'")
             .says("the previous ones are untouched");
-        assert_eq!(left_behind(engine), "");
+        assert_eq!(left_behind(&workspace, engine), "");
     }
 }
 
 /// A compiler image of somebody else: the same compiler, under other paths, that brings along its headers.
 #[test]
 fn an_image_of_ones_own_is_taken_by_its_digest_and_recorded() {
+    let _images = IMAGES.read().unwrap();
     for engine in engines() {
         let workspace = Workspace::usual("image");
         workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
@@ -168,16 +178,8 @@ fn an_engine_that_was_named_and_does_not_answer_says_why() {
 
 #[test]
 fn an_engine_that_is_not_there_is_named_with_how_to_install_it() {
-    let workspace = Workspace::usual("no engine");
-    let folder = workspace.path("few");
-    fs::create_dir_all(&folder).unwrap();
-    for program in ["rustc", "cargo", "git", "python3", "env"] {
-        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-            .map(|path| path.join(program))
-            .find(|path| path.exists());
-        std::os::unix::fs::symlink(found.unwrap(), folder.join(program)).unwrap();
-    }
-    let workspace = workspace.env("PATH", folder.to_str().unwrap()).without_env("XTASK_ENGINE");
+    let workspace =
+        Workspace::usual("no engine").only(&["rustc", "cargo", "git", "python3", "env"]).without_env("XTASK_ENGINE");
     workspace
         .xtask("bpf --engine podman")
         .ends_with(1)
@@ -188,6 +190,7 @@ fn an_engine_that_is_not_there_is_named_with_how_to_install_it() {
 
 #[test]
 fn without_a_choice_the_first_engine_that_answers_is_taken_and_said() {
+    let _images = IMAGES.read().unwrap();
     let refuses = with_docker("auto", "echo 'Cannot connect to the Docker daemon' >&2; exit 1");
     refuses.without_env("XTASK_ENGINE").xtask("bpf").succeeds().says("clang runs on this machine itself");
     if let Some(engine) = engines().first() {
@@ -196,5 +199,25 @@ fn without_a_choice_the_first_engine_that_answers_is_taken_and_said() {
             .xtask("bpf")
             .succeeds()
             .says(&format!("clang runs in {engine} "));
+    }
+}
+
+#[test]
+fn an_image_that_only_has_our_name_is_not_used() {
+    let _images = IMAGES.write().unwrap();
+    for engine in engines() {
+        let workspace = Workspace::usual("impostor");
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
+        let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
+        let ours = plan.split_whitespace().find(|word| word.starts_with("xtask-bpf-clang:")).unwrap();
+        let build = "printf 'FROM scratch\\nCOPY tick.bpf.c /\\nENTRYPOINT [\"/tick.bpf.c\"]\\n' >Containerfile && \
+                     $ENGINE build -q --network none -t $OURS -f Containerfile kernel";
+        workspace.shell(&build.replace("$ENGINE", engine).replace("$OURS", ours)).succeeds();
+        workspace
+            .xtask(&format!("bpf --engine {engine}"))
+            .succeeds()
+            .says("getting the image of the compiler")
+            .says("as before");
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds().says_nothing_of("getting the image");
     }
 }

@@ -10,13 +10,13 @@ use super::support::{Run, Workspace, has, own_root};
 use xtask::arch::{ARCHES, Arch};
 
 /// All six archives, made once from a copy of this workspace and unpacked.
-struct Built {
-    dist: PathBuf,
+pub struct Built {
+    pub dist: PathBuf,
     /// What the run that made them printed.
     text: String,
 }
 
-fn built() -> &'static Built {
+pub fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| {
         let copy = Workspace::copy_of_our_own("exectrace");

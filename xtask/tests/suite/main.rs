@@ -2,14 +2,19 @@
 
 mod bad_requests;
 mod bpf;
+mod cache;
+mod cache_damage;
 mod completions;
 mod dist;
+mod doctor;
 mod engines;
 mod exectrace;
+mod failures;
 mod fetching;
 mod guard;
 mod merge;
 mod pipelines;
 mod plan;
+mod reproducible;
 mod support;
 mod tidy;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -113,10 +113,27 @@ impl Workspace {
     /// Writes a program that stands in for another one on PATH.
     pub fn program(self, name: &str, script: &str) -> Workspace {
         let folder = self.root.join("programs");
-        let path = format!("{}:{}", folder.display(), env::var("PATH").unwrap());
+        let path = match self.environment.get("PATH") {
+            Some(path) if path.starts_with(folder.to_str().unwrap()) => path.clone(),
+            Some(path) => format!("{}:{path}", folder.display()),
+            None => format!("{}:{}", folder.display(), env::var("PATH").unwrap()),
+        };
         let workspace = self.write(&format!("programs/{name}"), script).env("PATH", &path);
         fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         workspace
+    }
+
+    /// Hides all programs of this machine but these.
+    pub fn only(self, programs: &[&str]) -> Workspace {
+        let folder = self.path("few");
+        fs::create_dir_all(&folder).unwrap();
+        for program in programs {
+            let found = env::split_paths(&env::var_os("PATH").unwrap())
+                .map(|path| path.join(program))
+                .find(|path| path.exists());
+            symlink(found.unwrap_or_else(|| panic!("there is no {program}")), folder.join(program)).unwrap();
+        }
+        self.env("PATH", folder.to_str().unwrap())
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Workspace {
@@ -168,12 +185,9 @@ impl Workspace {
     }
 
     fn prepare(&self, command: &mut Command) {
-        command
-            .current_dir(&self.root)
-            .env_remove("SOURCE_DATE_EPOCH")
-            .env_remove("CARGO_TARGET_DIR")
-            .envs(&self.environment)
-            .stdin(Stdio::null());
+        // Workspaces do not share a target folder, whatever these tests were started with.
+        command.current_dir(&self.root).env_remove("SOURCE_DATE_EPOCH").env_remove("CARGO_TARGET_DIR");
+        command.envs(&self.environment).stdin(Stdio::null());
     }
 
     pub fn xtask(&self, line: &str) -> Run {
@@ -201,6 +215,12 @@ impl Run {
 
     pub fn from_output(output: Output) -> Run {
         Run { output }
+    }
+
+    /// What it printed on standard output, as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.output.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// What it said: standard output, then standard error.
@@ -313,4 +333,10 @@ pub fn can_mount() -> bool {
 /// The workspace that this test belongs to.
 pub fn own_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into()
+}
+
+/// Where rustup keeps toolchains, for a run whose HOME is another one.
+pub fn rustup_home() -> String {
+    let default = || env::home_dir().unwrap().join(".rustup").to_str().unwrap().to_owned();
+    env::var("RUSTUP_HOME").unwrap_or_else(|_| default())
 }
