@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::machines::{ARM, ARM_16K, LOONGSON, MAINFRAME, MALTA, Machine, PC, RASPBERRY_PI_3, RISCV};
-use crate::arch::Arch;
+use crate::arch::{ARCHES, Arch};
 use crate::hash;
 
 /// What the names of kernels in the cache begin with.
@@ -126,12 +126,35 @@ impl Kernel {
     }
 }
 
+/// The table of kernels in docs/kernels.md.
+pub fn markdown_table() -> String {
+    let mut table = String::from(
+        "| `--arch` | `--kernel` | from | QEMU's machine | processor | BTF |\n|---|---|---|---|---|---|\n",
+    );
+    for kernel in &KERNELS {
+        let from = match &kernel.source {
+            Source::Debian(package) => format!("Debian {}: `{}`", package.suite, package.name),
+            Source::Built => "Debian's `linux-source`, built here".into(),
+        };
+        let arch = ARCHES.iter().find(|arch| arch.name == kernel.arch);
+        table += &format!(
+            "| `{}` | `{}`{} | {from} | `{}` | `{}` | {} |\n",
+            kernel.arch,
+            kernel.label,
+            if kernel.default { ", the default" } else { "" },
+            kernel.machine.name,
+            arch.map_or("", |arch| kernel.machine.cpu(arch)),
+            if kernel.btf { "yes" } else { "none" }
+        );
+    }
+    table
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::arch::ARCHES;
 
     #[test]
     fn every_architecture_has_one_default_with_btf_and_no_label_twice() {

@@ -91,6 +91,7 @@ impl Workspace {
             "bpf",
             "completions",
             "docs",
+            "init",
             "xtask",
         ] {
             copy_changed(&own_root().join(path), &root.join(path));
