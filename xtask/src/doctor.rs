@@ -191,7 +191,7 @@ pub fn examine(probed: &Probed) -> Report {
     for (name, found) in &probed.contents {
         row(name, &[], found.clone());
     }
-    row("qemu", &[], optional("for tests of the binaries only"));
+    row("qemu", &[], optional("for `boot`, and for tests of the binaries"));
 
     let verdicts = BOTH.map(|verb| Verdict::new(verb, &rows)).into();
     Report { rows, verdicts }

@@ -16,6 +16,8 @@ use crate::run::Runner;
 const VARIABLE: &str = "XTASK_DEBIAN_MIRROR";
 /// Where Debian's package of its own keys puts them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The settings that say how to reach a mirror: beginnings of names below `Acquire`. None of them has signatures ignored.
+const SETTINGS: [&str; 5] = ["http", "Retries", "ForceIPv4", "ForceIPv6", "Check-Valid-Until"];
 const APT_FOLDER: &str = "/etc/apt";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +86,7 @@ fn mirror(runner: Runner) -> Result<Result<Mirror, String>> {
         return Ok(Err(format!("there is no {KEYRING} to check them with: apt install debian-archive-keyring")));
     }
     let dump = Command::new("apt-config", Path::new("/")).args(["dump", "--format", "%F \"%v\";%n", "Acquire"]);
-    // Not what else it fetches along with lists of packages.
-    let is_wanted = |line: &&str| !line.starts_with("Acquire::IndexTargets");
+    let is_wanted = |line: &&str| SETTINGS.iter().any(|name| line.starts_with(&format!("Acquire::{name}")));
     let acquire = runner.read(&dump)?.lines().filter(is_wanted).map(|line| format!("{line}\n")).collect();
     Ok(Ok(Mirror { url, keyring, acquire }))
 }

@@ -36,7 +36,7 @@ use crate::error::Failed;
 use crate::facts::Facts;
 use crate::manifest::{Artifact, Manifest};
 use crate::run::Runner;
-use crate::{bad_request, dist, error, files, flags, hash, parallel, toolchain};
+use crate::{bad_request, dist, error, files, flags, hash, parallel, screen, toolchain};
 
 /// The report's name in dist/.
 pub const REPORT: &str = "boot-report.json";
@@ -76,7 +76,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     for (boot, outcome) in plan.boots.iter().zip(&outcomes) {
         boots.push(describe(facts, &plan, boot, outcome, &manifest, &qemu)?);
     }
-    runner.tell(&report::table(&boots));
+    runner.tell(&report::table(&boots, screen::width().unwrap_or(usize::MAX)));
     let failed: Vec<_> =
         plan.boots.iter().zip(&outcomes).filter_map(|(boot, outcome)| tell(runner, &plan, boot, outcome)).collect();
     keep(runner, &dist, &manifest, boots)?;

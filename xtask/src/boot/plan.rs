@@ -180,29 +180,17 @@ fn choose(facts: &Facts, host: &Host, arch: &'static Arch, which: &Selection, ar
 }
 
 fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel) -> Result<Chosen> {
-    let (Source::Debian(package), Some(entry)) = (&kernel.source, kernel.entry()) else {
+    let Some(entry) = kernel.entry() else {
         bail!("the kernel {} for {arch} cannot be built yet: boot one of your own with --kernel FILE", kernel.label);
     };
     let folder = facts.cache.path(&entry);
-    let get = if facts.installed.cached.contains(&entry) {
-        Get::Nothing
-    } else if facts.offline {
-        bail!(
-            "--offline, but the kernel {} for {arch} is not in the cache: run this once without --offline, or boot one \
-             of your own with --kernel FILE",
-            kernel.label
-        )
-    } else {
-        match &host.mirror {
-            Ok(mirror) => {
-                Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel.label, *package, entry.clone())))
-            }
-            Err(reason) => bail!(
-                "the kernel {} for {arch} is one of Debian's packages, and {reason}; or boot one of your own with \
-                 --kernel FILE",
-                kernel.label
-            ),
-        }
+    let device_tree = match &kernel.source {
+        Source::Debian(package) => package.device_tree.map(|_| folder.join(debian::DEVICE_TREE)),
+        Source::Built => None,
+    };
+    let get = match facts.installed.cached.contains(&entry) {
+        true => Get::Nothing,
+        false => get(facts, host, arch, kernel, &entry)?,
     };
     Ok(Chosen {
         arch,
@@ -212,8 +200,33 @@ fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static 
         get,
         image: folder.join(debian::IMAGE),
         entry: Some(entry),
-        device_tree: package.device_tree.map(|_| folder.join(debian::DEVICE_TREE)),
+        device_tree,
     })
+}
+
+/// How a kernel gets into the cache.
+fn get(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel, entry: &str) -> Result<Get> {
+    if facts.offline {
+        bail!(
+            "--offline, but the kernel {} for {arch} is not in the cache: run this once without --offline, or boot one \
+             of your own with --kernel FILE",
+            kernel.label
+        );
+    }
+    let mirror = match &host.mirror {
+        Ok(mirror) => mirror,
+        Err(reason) => bail!(
+            "the kernel {} for {arch} comes from Debian's packages, and {reason}; or boot one of your own with \
+             --kernel FILE",
+            kernel.label
+        ),
+    };
+    match &kernel.source {
+        Source::Debian(package) => {
+            Ok(Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel.label, *package, entry.into()))))
+        }
+        Source::Built => bail!("the kernel {} for {arch} cannot be built yet", kernel.label),
+    }
 }
 
 fn from_file(facts: &Facts, arch: &'static Arch, file: &Path, number: usize) -> Chosen {

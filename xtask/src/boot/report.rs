@@ -91,12 +91,20 @@ impl Default for Report {
     }
 }
 
-/// The table that a user reads.
-pub fn table(boots: &[Boot]) -> Vec<String> {
+/// The table that a user reads, with the names of tarballs if `width` columns are enough for them.
+pub fn table(boots: &[Boot], width: usize) -> Vec<String> {
+    let wide = lines(boots, |boot| &boot.file);
+    match wide.iter().all(|line| line.len() <= width) {
+        true => wide,
+        false => lines(boots, |boot| &boot.arch),
+    }
+}
+
+fn lines(boots: &[Boot], name: fn(&Boot) -> &str) -> Vec<String> {
     let cells = |boot: &Boot| {
         let release = boot.kernel.release.as_deref().map(|release| format!(" ({release})")).unwrap_or_default();
         [
-            boot.file.clone(),
+            name(boot).into(),
             format!("{}{release}", boot.kernel.label),
             format!("{:.1} s", boot.seconds),
             match (&boot.kernel.release, boot.kernel.btf) {
@@ -178,7 +186,7 @@ mod tests {
     fn the_table_tells_every_verdict() {
         let mut hung = boot("1", "l", Verdict::Fail("it hung".into()));
         hung.kernel = Kernel { release: None, btf: None, jit: None, ..hung.kernel };
-        let rows = table(&[boot("1", "k", Verdict::Pass), hung]);
+        let rows = table(&[boot("1", "k", Verdict::Pass), hung.clone()], 80);
         assert_eq!(
             rows,
             [
@@ -187,5 +195,6 @@ mod tests {
                 "tool-1.0-t.tar.gz  l           7.5 s               FAIL",
             ]
         );
+        assert_eq!(table(&[hung], 40)[1], "arm64     l         7.5 s            FAIL");
     }
 }

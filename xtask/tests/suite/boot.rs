@@ -249,7 +249,7 @@ fn without_apt_one_sentence_names_the_other_way() {
     Run::of(workspace.command("boot").env("PATH", path_without(&workspace, "apt-get")))
         .ends_with(1)
         .says(
-            "the kernel debian-13-6.12 for amd64 is one of Debian's packages, and there is no apt-get on this machine",
+            "the kernel debian-13-6.12 for amd64 comes from Debian's packages, and there is no apt-get on this machine",
         )
         .says("--kernel FILE")
         .in_one_line();
@@ -280,6 +280,19 @@ fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
     workspace.xtask("boot").ends_with(1).says("there is no crate `init` in the workspace").in_one_line();
     fs::remove_file(workspace.path("dist/dist-manifest.json")).unwrap();
     workspace.xtask("boot").ends_with(2).says("there is nothing to boot").says("run `cargo xtask dist`").in_one_line();
+}
+
+#[test]
+fn a_wrong_configuration_is_refused() {
+    for (value, sentence) in [
+        ("commands = []", "`commands` in [workspace.metadata.dist.boot] of Cargo.toml is empty"),
+        ("commands = [\"--name 'x\"]", "has `--name 'x`, which no shell would take as one line"),
+        ("timeout = 0", "`timeout` in [workspace.metadata.dist.boot] of Cargo.toml must be a number of seconds"),
+        ("comands = []", "did you mean `commands`?"),
+    ] {
+        let config = format!("package = \"tool\"\nboot.{value}\n");
+        Workspace::new("boot config", &config).xtask("boot").ends_with(2).says(sentence).in_one_line();
+    }
 }
 
 #[test]
