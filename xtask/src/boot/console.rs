@@ -9,6 +9,8 @@ use init::message::{End, Message};
 const KEPT: usize = 500;
 /// As many of those before init's first line, which is where a kernel that did not get so far says why.
 const KEPT_BEFORE: usize = 30;
+/// As many reports are kept; of what a program says beyond that, nothing.
+const MOST: usize = 50_000;
 
 /// What has come so far.
 #[derive(Debug)]
@@ -49,6 +51,9 @@ impl Console {
         let mut shown = None;
         for (number, body) in reports {
             let Some(message) = Message::parse(&body) else { continue };
+            if self.messages.len() >= MOST && matches!(message, Message::Said { .. }) {
+                continue;
+            }
             if self.messages.is_empty() {
                 self.lines.clear();
             }
@@ -191,5 +196,11 @@ mod tests {
         console.hear(&report(0, &Message::Begun(0)));
         (0..1000).for_each(|number| drop(console.hear(&format!("line {number}"))));
         assert_eq!(console.lines().count(), KEPT);
+        for number in 1..=60_000 {
+            console.hear(&report(number, &Message::Said { command: 0, line: "again".into() }));
+        }
+        assert_eq!(console.said(0).count(), MOST - 1);
+        console.hear(&report(60_001, &Message::Done));
+        assert!(console.is_done());
     }
 }

@@ -151,6 +151,8 @@ mod tests {
     fn a_command_that_fails_is_a_failure_with_its_last_words() {
         let one = reports("1", &[("", End::Code(0)), ("12 of 13 right", End::Code(1))]);
         fails(&one, &Ended::Done, "`tool --self-test` failed (exit code 1); it said at last: 12 of 13 right");
+        let refused = reports("none", &[("", End::Code(0)), ("tool: there is no bpf() system call", End::Code(1))]);
+        fails(&refused, &Ended::Done, "it said at last: tool: there is no bpf() system call");
         let two = reports("1", &[("", End::Signal(4)), ("", End::Code(0))]);
         fails(&two, &Ended::Done, "`tool --version` was killed by signal 4");
         let three = reports("1", &[("", End::NotStarted("Exec format error".into()))]);
