@@ -9,6 +9,7 @@ use anyhow::{Context, Error, Result, bail};
 use cargo_metadata::{PackageId, TargetKind};
 
 use crate::arch::{ARCHES, Arch, Endian, Std};
+use crate::binary;
 use crate::bpf;
 use crate::bpf::lock::Lock;
 use crate::cargo_build::{self, Lines};
@@ -29,11 +30,11 @@ use crate::run::Runner;
 use crate::screen::Row;
 use crate::sysroot::{self, Sysroot};
 use crate::toolchain;
-use crate::verify;
+use crate::unpack;
 use crate::zig;
 
 pub(crate) const MANIFEST: &str = "dist-manifest.json";
-const CHECKSUMS: &str = "SHA256SUMS";
+pub(crate) const CHECKSUMS: &str = "SHA256SUMS";
 
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
@@ -102,7 +103,12 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
 
 /// One line for each reason, with the architectures that it holds for.
 fn listed(failures: &[(&str, String)]) -> String {
-    let reasons: BTreeSet<&str> = failures.iter().map(|(_, reason)| reason.as_str()).collect();
+    let mut reasons: Vec<&str> = Vec::new();
+    for (_, reason) in failures {
+        if !reasons.contains(&reason.as_str()) {
+            reasons.push(reason);
+        }
+    }
     let line = |reason: &str| {
         let arches: Vec<&str> = failures.iter().filter(|(_, failed)| failed == reason).map(|(arch, _)| *arch).collect();
         format!("\n  {}: {reason}", arches.join(", "))
@@ -187,7 +193,7 @@ fn reasons(messages: &Messages) -> BTreeMap<String, String> {
 /// The checked-in BPF objects.
 struct Objects {
     /// By file name.
-    files: BTreeMap<String, Vec<u8>>,
+    list: Vec<BpfObject>,
     lock: String,
 }
 
@@ -195,22 +201,20 @@ impl Objects {
     fn read(facts: &Facts) -> Result<Objects> {
         let folder = facts.root.join(&facts.config.bpf.folder);
         let lock = files::read(&folder.join("bpf.lock"))?;
-        let mut files = BTreeMap::new();
-        for (name, sha256) in Lock::parse(&String::from_utf8_lossy(&lock)).objects {
-            let bytes = files::read(&folder.join("objects").join(&name))?;
+        let mut list = Vec::new();
+        for (file, sha256) in Lock::parse(&String::from_utf8_lossy(&lock)).objects {
+            let bytes = files::read(&folder.join("objects").join(&file))?;
             if hash::bytes(&bytes) != sha256 {
-                bail!("the BPF object {name} was altered while this ran: run it again");
+                bail!("the BPF object {file} was altered while this ran: run it again");
             }
-            files.insert(name, bytes);
+            list.push(BpfObject { file, size: bytes.len(), sha256 });
         }
-        Ok(Objects { files, lock: hash::bytes(&lock) })
+        Ok(Objects { list, lock: hash::bytes(&lock) })
     }
 
-    /// Those of one byte order, by their names without it.
-    fn of(&self, endian: Endian) -> BTreeMap<String, Vec<u8>> {
-        let suffix = format!("_{}.o", endian.bpf_target());
-        let named = |(name, bytes): (&String, &Vec<u8>)| Some((name.strip_suffix(&suffix)?.to_owned(), bytes.clone()));
-        self.files.iter().filter_map(named).collect()
+    /// Those that a binary of this byte order must hold.
+    fn of(&self, endian: Endian) -> binary::Objects<'_> {
+        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, endian) }
     }
 }
 
@@ -237,7 +241,7 @@ impl Packer<'_> {
             bail!("{}", reason.map_or("cannot build it, for the reason above", String::as_str));
         };
         let binary = files::read(path)?;
-        let faults = verify::binary(&binary, arch, &self.objects.of(arch.endian), &self.facts.private)?;
+        let faults = binary::check(&binary, arch, Some(&self.objects.of(arch.endian)), &self.facts.private)?;
         if !faults.is_empty() {
             bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
         }
@@ -255,7 +259,18 @@ impl Packer<'_> {
         let tar_sha256 = hash::bytes(&tar);
         let archive = match self.present(&file, &tar_sha256) {
             Some(archive) => archive,
-            None => pack::gzip(&tar)?,
+            None => {
+                let archive = pack::gzip(&tar)?;
+                // As everybody else will read it.
+                let unpacked = unpack::archive(archive.as_slice(), &product.stem);
+                if !unpacked.faults.is_empty() {
+                    bail!("{file} must not be shipped: {}", unpacked.faults.join("; "));
+                }
+                if unpacked.files != packed {
+                    bail!("{file} must not be shipped: it does not hold what was packed");
+                }
+                archive
+            }
         };
         let sha256 = hash::bytes(&archive);
         self.staging.write_archive(&file, &archive, &sha256)?;
@@ -388,11 +403,7 @@ fn describe(
             flags: plan::flags(),
             compressor: pack::COMPRESSOR.into(),
         },
-        bpf_objects: objects
-            .files
-            .iter()
-            .map(|(file, bytes)| BpfObject { file: file.clone(), size: bytes.len(), sha256: hash::bytes(bytes) })
-            .collect(),
+        bpf_objects: objects.list.clone(),
         artifacts,
     };
     manifest.artifacts.sort_by(|a, b| a.file.cmp(&b.file));

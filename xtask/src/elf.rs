@@ -39,6 +39,11 @@ pub struct Segment {
     pub align: u64,
 }
 
+/// The most entries that a table may have, and bytes that a name may have: in what is shipped, it is dozens. Without a
+/// bound, a small file could ask for a lot of work.
+const MAX_ENTRIES: usize = 10_000;
+const MAX_NAME: usize = 1000;
+
 impl<'data> Elf<'data> {
     pub fn parse(bytes: &'data [u8]) -> Result<Elf<'data>> {
         match FileKind::parse(bytes).context("not an ELF file")? {
@@ -52,8 +57,12 @@ impl<'data> Elf<'data> {
 fn parse<Header: FileHeader<Endian = Endianness>>(bytes: &[u8], bits: u8) -> Result<Elf<'_>> {
     let header = Header::parse(bytes)?;
     let endian = header.endian()?;
-    let segments = header
-        .program_headers(endian, bytes)?
+    let segments = header.program_headers(endian, bytes)?;
+    let table = header.sections(endian, bytes)?;
+    if segments.len().max(table.len()) > MAX_ENTRIES {
+        bail!("it has {} segments and {} sections, and {MAX_ENTRIES} are enough", segments.len(), table.len());
+    }
+    let segments = segments
         .iter()
         .map(|segment| Segment {
             kind: segment.p_type(endian),
@@ -61,12 +70,22 @@ fn parse<Header: FileHeader<Endian = Endianness>>(bytes: &[u8], bits: u8) -> Res
             align: segment.p_align(endian).into(),
         })
         .collect();
-    let table = header.sections(endian, bytes)?;
     let mut sections = Vec::new();
+    let mut size = 0;
     for section in table.iter() {
-        let name = String::from_utf8_lossy(table.section_name(endian, section)?).into_owned();
+        let name = table.section_name(endian, section)?;
+        if name.len() > MAX_NAME {
+            bail!("it has a section whose name has {} bytes, and {MAX_NAME} are enough", name.len());
+        }
+        let name = String::from_utf8_lossy(name).into_owned();
         let executable = section.sh_flags(endian).into() & u64::from(elf::SHF_EXECINSTR) != 0;
-        sections.push(Section { name, executable, data: section.data(endian, bytes)? });
+        let data = section.data(endian, bytes)?;
+        size += data.len();
+        sections.push(Section { name, executable, data });
+    }
+    // Else what reads every section might read one part of the file thousands of times.
+    if size > bytes.len() {
+        bail!("its sections overlap");
     }
     Ok(Elf {
         bits,

@@ -59,6 +59,7 @@ pub enum Verb {
     Dist(Dist),
     Boot(Boot),
     Doctor(Doctor),
+    Verify(Verify),
     Completions(Completions),
 }
 
@@ -70,6 +71,9 @@ pub enum Verb {
 /// them, a plain `cargo build` needs no clang.
 #[derive(Debug, Args)]
 pub struct Bpf {
+    /// Compare with what is checked in instead of writing; a difference is told and ends with 1
+    #[arg(long)]
+    pub check: bool,
     #[command(flatten)]
     pub clang: Clang,
     #[command(flatten)]
@@ -188,6 +192,28 @@ pub struct Doctor {
     #[arg(long)]
     pub cache: bool,
     /// Print it as JSON (docs/doctor.md)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Check archives: those in `dist/`, or any that were downloaded
+///
+/// Checks each archive against its checksums (`.sha256`, SHA256SUMS and dist-manifest.json, as far as they lie beside
+/// it), that it is laid out as `dist` does it, and that the binary in it is static, for the architecture of its name, and
+/// holds the BPF objects that the manifest names. Archives need no checkout and no Rust to be checked. Checksums tell that
+/// files belong together, and not who made them.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask verify                 what dist-manifest.json in dist/ names
+  cargo xtask verify ~/Downloads     a release: archives, and what tells their checksums")]
+pub struct Verify {
+    /// An archive, or a folder of them [default: what the manifest in `dist/` of this workspace names]
+    #[arg(value_name = "FILE|DIR")]
+    pub paths: Vec<PathBuf>,
+    /// Accept an archive whose checksum is nowhere to be found
+    #[arg(long)]
+    pub no_checksum: bool,
+    /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -1,7 +1,7 @@
 //! SHA-256, in hexadecimal.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -18,6 +18,39 @@ pub fn file(path: &Path) -> Result<String> {
         .and_then(|mut file| io::copy(&mut file, &mut hasher))
         .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(hex(hasher.finalize().as_slice()))
+}
+
+/// Whether a text is such a hash, as this tool writes it.
+pub fn is_one(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Hashes and counts the bytes that are read through it.
+#[derive(Debug)]
+pub struct Reader<R> {
+    inner: R,
+    hasher: Sha256,
+    pub size: u64,
+}
+
+impl<R> Reader<R> {
+    pub fn new(inner: R) -> Reader<R> {
+        Reader { inner, hasher: Sha256::new(), size: 0 }
+    }
+
+    /// The hash of all that was read.
+    pub fn finish(self) -> String {
+        hex(self.hasher.finalize().as_slice())
+    }
+}
+
+impl<R: Read> Read for Reader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
 }
 
 fn hex(digest: &[u8]) -> String {

@@ -2,6 +2,7 @@
 //! flags → facts → plan → run → artifacts → manifest; docs/architecture.md tells more.
 
 pub mod arch;
+pub mod binary;
 pub mod boot;
 pub mod bpf;
 pub mod cache;
@@ -35,6 +36,7 @@ pub mod step;
 pub mod suggest;
 pub mod sysroot;
 pub mod toolchain;
+pub mod unpack;
 pub mod verify;
 pub mod zig;
 
@@ -78,6 +80,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Boot(request) if request.list => boot::list(runner),
         Verb::Boot(request) => twice(runner, || boot::run(runner, &facts()?, request)),
         Verb::Doctor(request) => doctor::run(runner, &flags.common, request),
+        Verb::Verify(request) => verify::run(runner, request, || Ok(facts()?.root)),
         Verb::Completions(request) => request.print(),
     }
 }

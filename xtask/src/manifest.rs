@@ -1,10 +1,13 @@
 //! `dist-manifest.json` and the checksum files: what is said about the artifacts. A pure function of commit and toolchain.
 
-use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arch::Arch;
+use crate::arch::{ARCHES, Arch, Endian};
+use crate::hash;
 
 /// What [`Manifest::schema`] is now.
 pub const SCHEMA: u32 = 1;
@@ -110,6 +113,58 @@ impl Manifest {
         Ok(format!("{value:#}\n"))
     }
 
+    /// The archives that it names.
+    pub fn files(&self) -> impl Iterator<Item = String> {
+        self.artifacts.iter().map(|artifact| artifact.file.clone())
+    }
+
+    /// What is in a manifest that no run of this tool would have written there.
+    pub fn faults(&self) -> Vec<String> {
+        let Manifest { schema, origin, bpf_objects, artifacts } = self;
+        if *schema != SCHEMA {
+            return vec![format!("its schema is {schema}, and this tool knows {SCHEMA}: use the tool that wrote it")];
+        }
+        let mut faults = Vec::new();
+        let mut hashes = vec![
+            ("cargo_lock", &origin.cargo_lock),
+            ("cargo_toml", &origin.cargo_toml),
+            ("bpf_lock", &origin.bpf_lock),
+        ];
+        for object in bpf_objects {
+            let endian =
+                Endian::ALL.into_iter().find(|endian| object.file.ends_with(&format!("_{}.o", endian.bpf_target())));
+            if endian.is_none() {
+                faults.push(format!("it names {}, which is no BPF object of either byte order", object.file));
+            }
+            hashes.push((&object.file, &object.sha256));
+        }
+        for artifact in artifacts {
+            let is_of = |arch: &Arch| {
+                let words = [arch.triple, arch.name, arch.endian.name()];
+                words == [&artifact.triple, &artifact.arch, &artifact.endianness]
+                    && origin.archive(arch) == artifact.file
+            };
+            if !ARCHES.iter().any(is_of) {
+                faults.push(format!(
+                    "it names {}, which is not {} {} for {} ({}, {}-endian)",
+                    artifact.file, origin.name, origin.version, artifact.arch, artifact.triple, artifact.endianness
+                ));
+            }
+            hashes.push((&artifact.file, &artifact.sha256));
+            hashes.push((&artifact.file, &artifact.tar_sha256));
+            hashes.push((&artifact.file, &artifact.binary.sha256));
+        }
+        for (of, hash) in hashes {
+            if !hash::is_one(hash) {
+                faults.push(format!("`{hash}`, which it says of {of}, is no SHA-256"));
+            }
+        }
+        if !artifacts.is_sorted_by(|a, b| a.file < b.file) || !bpf_objects.is_sorted_by(|a, b| a.file < b.file) {
+            faults.push("its files are not sorted, or one is named twice".into());
+        }
+        faults
+    }
+
     /// Takes over the artifacts of an earlier run that this one did not make again, where they are from the same commit
     /// and toolchain and `is_there` says that they still are what that run made.
     pub fn adopt(&mut self, earlier: Manifest, is_there: impl Fn(&Artifact) -> bool) {
@@ -158,9 +213,40 @@ fn first_difference<'a>(path: String, one: &'a Value, other: &'a Value) -> Optio
     within.or(Some((path, one, other)))
 }
 
+/// The BPF objects of one byte order, by their names without it.
+pub fn objects_of(objects: &[BpfObject], endian: Endian) -> BTreeMap<String, &BpfObject> {
+    let suffix = format!("_{}.o", endian.bpf_target());
+    objects.iter().filter_map(|object| Some((object.file.strip_suffix(&suffix)?.to_owned(), object))).collect()
+}
+
 /// One line of a checksum file, as `sha256sum -c` takes it.
 pub fn checksum_line(sha256: &str, file: &str) -> String {
     format!("{sha256}  {file}\n")
+}
+
+/// The hashes in a checksum file, by file name.
+pub fn checksums(text: &str) -> Result<BTreeMap<String, String>> {
+    let mut checksums = BTreeMap::new();
+    for (index, line) in text.split_terminator('\n').enumerate() {
+        match line.split_once("  ") {
+            Some((sha256, file)) if hash::is_one(sha256) && is_file_name(file) => {
+                if checksums.insert(file.to_owned(), sha256.to_owned()).is_some() {
+                    bail!("it names {file} twice");
+                }
+            }
+            _ => bail!("its line {} is not a SHA-256, two spaces and the name of a file", index + 1),
+        }
+    }
+    if checksums.is_empty() {
+        bail!("there is no checksum in it");
+    }
+    Ok(checksums)
+}
+
+/// Whether it is the name of a file in this very folder.
+pub fn is_file_name(name: &str) -> bool {
+    let is_special = matches!(name, "" | "." | "..");
+    !is_special && name.len() <= 255 && !name.contains(|char: char| char == '/' || char.is_control())
 }
 
 #[cfg(test)]
@@ -258,6 +344,52 @@ mod tests {
         let objects = [object.clone(), BpfObject { size: 2, ..object }].map(|object| vec![object]);
         let inside = difference(&objects[0], &objects[1]).unwrap().unwrap();
         assert_eq!(inside, ("[0].size".into(), "1".into(), "2".into()));
+    }
+
+    #[test]
+    fn what_no_run_would_have_written_is_seen() {
+        let hash = "0".repeat(64);
+        let mut good = manifest("c", Vec::new());
+        (good.origin.cargo_lock, good.origin.cargo_toml) = (hash.clone(), hash.clone());
+        good.origin.bpf_lock = hash.clone();
+        good.bpf_objects = vec![BpfObject { file: "tick_bpfeb.o".into(), size: 1, sha256: hash.clone() }];
+        for arch in [&ARCHES[1], &ARCHES[0]] {
+            good.artifacts.push(Artifact {
+                file: good.origin.archive(arch),
+                triple: arch.triple.into(),
+                endianness: arch.endian.name().into(),
+                tar_sha256: hash.clone(),
+                binary: Binary { file: "tool".into(), size: 1, sha256: hash.clone() },
+                ..artifact(arch.name, &hash)
+            });
+        }
+        assert!(good.faults().is_empty(), "{:?}", good.faults());
+
+        type Spoil = fn(&mut Manifest);
+        let cases: [(&str, Spoil); 6] = [
+            ("its schema is 2", |manifest| manifest.schema = 2),
+            ("which is not tool 1.0.0 for amd64 (aarch64", |manifest| manifest.artifacts[0].arch = "amd64".into()),
+            ("which is not tool 1.0.1 for amd64", |manifest| manifest.origin.version = "1.0.1".into()),
+            ("`3`, which it says of bpf_lock", |manifest| manifest.origin.bpf_lock = "3".into()),
+            ("no BPF object of either byte order", |manifest| manifest.bpf_objects[0].file = "tick.o".into()),
+            ("not sorted", |manifest| manifest.artifacts.reverse()),
+        ];
+        for (fault, spoil) in cases {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            assert!(bad.faults().iter().any(|found| found.contains(fault)), "{fault}: {:?}", bad.faults());
+        }
+    }
+
+    #[test]
+    fn objects_are_told_apart_by_their_byte_order() {
+        let object = |file: &str| BpfObject { file: file.into(), size: 1, sha256: "1".into() };
+        let objects = [object("tick_bpfeb.o"), object("tick_bpfel.o"), object("tock_bpfel.o")];
+        let names = |endian| objects_of(&objects, endian).into_keys().collect::<Vec<_>>();
+        assert_eq!(
+            (names(Endian::Big), names(Endian::Little)),
+            (vec!["tick".into()], vec!["tick".into(), "tock".into()])
+        );
     }
 
     #[test]

@@ -13,6 +13,16 @@ pub struct Entry {
     pub executable: bool,
 }
 
+/// Tar consists of blocks of so many bytes; two empty ones end an archive.
+pub const BLOCK: usize = 512;
+
+/// The modes of executable files and folders, and of all else.
+pub const EXECUTABLE: u32 = 0o755;
+pub const PLAIN: u32 = 0o644;
+
+/// What every gzip file begins with: no flags, no date, and an operating system of "unknown".
+pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+
 /// A tar archive of files, by their paths below the top folder, in which everything lies in that folder.
 ///
 /// Names are sorted, owners are 0, modes are 755 or 644, and all dates are `date` (seconds since 1970).
@@ -24,40 +34,41 @@ pub fn tar(top: &str, files: &BTreeMap<String, Entry>, date: u64) -> Result<Vec<
     }
     let mut tar = tar::Builder::new(Vec::new());
     for folder in &folders {
-        append(&mut tar, folder, 0o755, tar::EntryType::Directory, date, &[])?;
+        append(&mut tar, folder, EXECUTABLE, date, 0, &[])?;
     }
     for (name, entry) in files {
-        let mode = if entry.executable { 0o755 } else { 0o644 };
-        append(&mut tar, &format!("{top}/{name}"), mode, tar::EntryType::Regular, date, &entry.bytes)?;
+        let mode = if entry.executable { EXECUTABLE } else { PLAIN };
+        append(&mut tar, &format!("{top}/{name}"), mode, date, entry.bytes.len() as u64, &entry.bytes)?;
     }
     Ok(tar.into_inner()?)
+}
+
+/// What stands before the bytes of a file, or for a folder: a header, and before that a name that is too long for it.
+pub fn head(path: &str, mode: u32, date: u64, size: u64) -> Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    append(&mut tar, path, mode, date, size, &[])?;
+    Ok(tar.get_ref().clone())
 }
 
 /// How archives are compressed, for the manifest. The same number must mean the same bytes for ever: a test holds us to it.
 pub const COMPRESSOR: &str = "miniz_oxide 1";
 
-/// Compresses an archive: no name and no date in the header, and an operating system of "unknown".
+/// Compresses an archive.
 pub fn gzip(tar: &[u8]) -> Result<Vec<u8>> {
     let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(6));
     gzip.write_all(tar)?;
     Ok(gzip.finish()?)
 }
 
-fn append(
-    tar: &mut tar::Builder<Vec<u8>>,
-    path: &str,
-    mode: u32,
-    kind: tar::EntryType,
-    date: u64,
-    bytes: &[u8],
-) -> Result<()> {
+fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, date: u64, size: u64, bytes: &[u8]) -> Result<()> {
     let mut header = tar::Header::new_ustar();
-    header.set_entry_type(kind);
+    let is_folder = path.ends_with('/');
+    header.set_entry_type(if is_folder { tar::EntryType::Directory } else { tar::EntryType::Regular });
     header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(date);
-    header.set_size(bytes.len() as u64);
+    header.set_size(size);
     tar.append_data(&mut header, path, bytes).with_context(|| format!("cannot pack {path}"))
 }
 
@@ -117,9 +128,7 @@ mod tests {
     #[test]
     fn the_same_bytes_are_compressed_to_the_same_bytes_by_every_version() {
         let packed = gzip(&corpus()).unwrap();
-        // Flags, date and operating system of the header.
-        assert_eq!(packed[3..8], [0, 0, 0, 0, 0]);
-        assert_eq!(packed[9], 255);
+        assert_eq!(packed[..10], GZIP_HEADER);
         // If a new version of miniz_oxide changes this, COMPRESSOR gets another number.
         assert_eq!(
             (COMPRESSOR, hash::bytes(&packed).as_str()),

@@ -84,9 +84,13 @@ pub struct BpfPlan {
 }
 
 /// Decides what `bpf` does.
-pub fn bpf(facts: &Facts, place: &Place) -> Result<BpfPlan> {
+pub fn bpf(facts: &Facts, place: &Place, request: &flags::Bpf) -> Result<BpfPlan> {
     let needs = Needs { zig: place.needs_compiler(), image: place.pulls(), ..Needs::default() };
-    Ok(BpfPlan { get: toolchain::plan(&needs, facts)?, objects: bpf::plan(facts, place)? })
+    let mut objects = bpf::plan(facts, place)?;
+    if request.check {
+        objects.end = bpf::End::Compare;
+    }
+    Ok(BpfPlan { get: toolchain::plan(&needs, facts)?, objects })
 }
 
 /// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.

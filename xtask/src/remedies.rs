@@ -292,7 +292,7 @@ const REMEDIES: &[Remedy] = &[
         programs: &["git"],
         clues: &["detected dubious ownership"],
         reason: "the folder belongs to somebody else, which git takes for a trap",
-        remedy: "tell it otherwise, with the command that it names",
+        remedy: "trust it: git config --global --add safe.directory FOLDER",
     },
     Remedy {
         programs: ENGINES,

@@ -188,12 +188,12 @@ pub struct Row {
 pub fn table(rows: &[Row], width: usize) -> Vec<String> {
     let first = |row: &Row, wide: bool| if wide { row.file.clone() } else { row.arch.clone() };
     let longest = |wide| rows.iter().map(|row| first(row, wide).len()).max().unwrap_or_default();
-    let rest = "  1064 kB   597 kB  47236e1f5380  12.3 s".len();
+    let rest = "  1064 kB   597 kB  47236e1f5380  112.3 s".len();
     let wide = longest(true) + rest <= width;
     let column = longest(wide).max("artifact".len());
     let line = |cells: [&str; 5]| {
         let [name, binary, archive, sha256, after] = cells;
-        let line = format!("{name:column$}  {binary:>7}  {archive:>7}  {sha256:12.12}  {after:>6}");
+        let line = format!("{name:column$}  {binary:>7}  {archive:>7}  {sha256:12.12}  {after:>7}");
         line.trim_end().to_owned()
     };
     let kilobytes = |bytes: usize| format!("{} kB", bytes.div_ceil(1000));

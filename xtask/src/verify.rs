@@ -1,178 +1,368 @@
-//! What every binary must satisfy, read from the ELF file itself.
+//! `cargo xtask verify`: whether archives are what `dist` makes, in dist/ or wherever they were downloaded to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use memchr::memmem;
-use object::elf;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 
-use crate::arch::Arch;
-use crate::elf::{Elf, Section};
+use crate::arch::{ARCHES, Arch};
+use crate::binary::{self, Objects};
+use crate::dist::{CHECKSUMS, MANIFEST};
+use crate::manifest::{self, Artifact, Manifest};
+use crate::pack::Entry;
+use crate::run::Runner;
+use crate::unpack::{self, Unpacked};
+use crate::{bad_request, files, flags, hash, screen};
 
-/// The section of a binary that holds the BPF object `NAME` is called `.bpf.NAME`.
-const BPF_SECTION: &str = ".bpf.";
+const ARCHIVE: &str = ".tar.gz";
+const CHECKSUM: &str = ".sha256";
 
-/// How much the linker may fill such a section up, in bytes: less than the alignment that objects are given.
-const PADDING: usize = 16;
+/// How many bytes an archive may have: one that could not be compressed at all has little more than what is in it.
+const MAX_ARCHIVE: u64 = unpack::LIMIT + (1 << 20);
 
-/// Everything that is wrong with a binary; nothing, if it may be shipped.
-///
-/// `objects` are the BPF objects of its byte order by name (`tick`), and `private` folders that must not be named
-/// in it.
-pub fn binary(
-    bytes: &[u8],
-    arch: &Arch,
-    objects: &BTreeMap<String, Vec<u8>>,
-    private: &[String],
-) -> Result<Vec<String>> {
-    let file = Elf::parse(bytes)?;
-    let mut faults = identity(&file, arch);
-    faults.extend(segments(&file, arch));
-    faults.extend(embedded(&file, arch, objects));
-    for folder in private {
-        // With the slash, for the name of a folder may be part of another word.
-        if memmem::find(bytes, format!("{folder}/").as_bytes()).is_some() {
-            faults.push(format!("it tells a path of this machine: {folder}"));
+/// How many bytes a manifest or a list of checksums may have.
+const MAX_TEXT: u64 = 1 << 20;
+
+/// Runs the verb. `workspace` finds the workspace, if nothing else is named.
+pub fn run(runner: Runner, request: &flags::Verify, workspace: impl FnOnce() -> Result<PathBuf>) -> Result<()> {
+    let mut work = Vec::new();
+    if request.paths.is_empty() {
+        let dist = workspace().context("no archive is named, and so dist/ of a workspace is meant")?.join("dist");
+        if !dist.join(MANIFEST).exists() {
+            bad_request!("there is no {MANIFEST} in {}: run `cargo xtask dist`, or name archives", dist.display());
         }
+        let release = Release::read(&dist);
+        let names = release.manifest.iter().flat_map(Manifest::files).collect();
+        work.push((release, names));
     }
-    Ok(faults)
-}
+    for path in &request.paths {
+        work.push(find(path)?);
+    }
 
-fn identity(file: &Elf, arch: &Arch) -> Vec<String> {
-    let mut faults = Vec::new();
-    if file.machine != arch.elf_machine {
-        faults.push(format!("it is for machine {}, and {arch} is {}", file.machine, arch.elf_machine));
-    }
-    if file.bits != arch.bits {
-        faults.push(format!("it is a {}-bit binary, and {arch} has {} bits", file.bits, arch.bits));
-    }
-    if file.endian != arch.endian {
-        faults.push(format!("it is {}-endian, and {arch} is {}-endian", file.endian.name(), arch.endian.name()));
-    }
-    if file.kind != elf::ET_EXEC {
-        faults.push(format!("its type is {}, and a static binary at a fixed address has {}", file.kind, elf::ET_EXEC));
-    }
-    faults
-}
-
-fn segments(file: &Elf, arch: &Arch) -> Vec<String> {
-    let mut faults = Vec::new();
-    for segment in &file.segments {
-        match segment.kind {
-            elf::PT_INTERP => faults.push("it asks for a loader (PT_INTERP), so it is not static".into()),
-            elf::PT_DYNAMIC => faults.push("it has a dynamic section (PT_DYNAMIC), so it is not static".into()),
-            elf::PT_LOAD if segment.align < arch.max_page_size => faults.push(format!(
-                "a segment is aligned to {} bytes, and kernels for {arch} have pages of up to {}",
-                segment.align, arch.max_page_size
-            )),
-            _ => {}
+    let mut reports = Vec::new();
+    for (release, names) in work {
+        for name in names {
+            runner.check_interrupted()?;
+            reports.push(release.check(&name, request.no_checksum));
         }
+        reports.extend(release.reports);
     }
-    // Without the segment, a kernel takes the stack to be executable.
-    let stack = file.segments.iter().find(|segment| segment.kind == elf::PT_GNU_STACK);
-    if stack.is_none_or(|stack| stack.flags & elf::PF_X != 0) {
-        faults.push("its stack is executable (PT_GNU_STACK)".into());
+    if request.json {
+        let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
+        screen::output(&format!("{:#}\n", Value::Array(list)))?;
+    } else {
+        tell(runner, &reports)?;
     }
-    faults
+    let failures: Vec<String> = reports.iter().flat_map(Report::failures).collect();
+    match failures.as_slice() {
+        [] => Ok(()),
+        [only] => bail!("{only}"),
+        several => bail!("this must not be used:\n  {}", several.join("\n  ")),
+    }
 }
 
-fn embedded<'a>(file: &Elf<'a>, arch: &Arch, objects: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
-    let mut faults = Vec::new();
-    let named = |section: &Section<'a>| Some((section.name.strip_prefix(BPF_SECTION)?.to_owned(), section.data));
-    let mut found: BTreeMap<String, &[u8]> = file.sections.iter().filter_map(named).collect();
-    for (name, object) in objects {
-        let Some(data) = found.remove(name) else {
-            faults.push(format!("it has no section {BPF_SECTION}{name} with the BPF object {name}"));
-            continue;
+/// One line for each archive that is as it should be, and what is still to be said.
+fn tell(runner: Runner, reports: &[Report]) -> Result<()> {
+    for note in reports.iter().flat_map(|report| report.notes.iter().map(|note| format!("{}: {note}", report.file))) {
+        runner.say(note);
+    }
+    let good: Vec<&Report> = reports.iter().filter(|report| report.faults.is_empty()).collect();
+    let column = good.iter().map(|report| report.file.chars().count()).max().unwrap_or_default();
+    let line = |report: &Report| {
+        let against = if report.against.is_empty() { "no checksum".into() } else { report.against.join(", ") };
+        format!("{:column$}  {:.12}  ok  {against}\n", report.file, report.sha256.as_deref().unwrap_or_default())
+    };
+    match runner.screen().level {
+        screen::Level::Quiet => Ok(()),
+        _ => screen::output(&good.into_iter().map(line).collect::<String>()),
+    }
+}
+
+/// What is said of one archive, or of a file beside it.
+#[derive(Debug, Default)]
+struct Report {
+    file: String,
+    /// None, if it could not be read.
+    sha256: Option<String>,
+    /// What tells its checksum.
+    against: Vec<String>,
+    /// What could not be checked.
+    notes: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Report {
+    fn new(file: &Path) -> Report {
+        Report { file: plain(&file.to_string_lossy()), ..Report::default() }
+    }
+
+    fn fault(&mut self, fault: impl AsRef<str>) {
+        self.faults.push(plain(fault.as_ref()));
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "file": self.file,
+            "ok": self.faults.is_empty(),
+            "sha256": self.sha256,
+            "checked_against": self.against,
+            "notes": self.notes,
+            "faults": self.faults,
+        })
+    }
+
+    fn failures(&self) -> impl Iterator<Item = String> {
+        self.faults.iter().map(|fault| format!("{}: {fault}", self.file))
+    }
+}
+
+/// A text without characters that do something to a terminal: names in an archive are anybody's.
+fn plain(text: &str) -> String {
+    let escape = |char: char| match char {
+        '"' | '\'' | '\\' => char.to_string(),
+        _ => char.escape_debug().to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+/// The archives that a word of the command line stands for, and what lies beside them.
+fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
+    let shown = path.display();
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bad_request!("{shown} is not there"),
+        Err(error) => bad_request!("{shown} cannot be verified: {error}"),
+    };
+    if metadata.is_dir() {
+        let release = Release::read(path);
+        let named = release.manifest.iter().flat_map(Manifest::files);
+        let listed = release.checksums.iter().flat_map(BTreeMap::keys).cloned();
+        let present = files::list(path)?.into_iter().filter_map(|file| {
+            let archive = file.strip_suffix(CHECKSUM).unwrap_or(&file);
+            archive.ends_with(ARCHIVE).then(|| archive.to_owned())
+        });
+        let names: BTreeSet<String> = named.chain(listed).chain(present).collect();
+        if names.is_empty() && release.reports.is_empty() {
+            bad_request!("there is nothing to verify in {shown}: archives (*{ARCHIVE}) are wanted");
+        }
+        return Ok((release, names));
+    }
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) if metadata.is_file() && name.ends_with(ARCHIVE) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            Ok((Release::read(folder), BTreeSet::from([name.into()])))
+        }
+        _ => bad_request!("{shown} cannot be verified: an archive (*{ARCHIVE}), or a folder of them, is wanted"),
+    }
+}
+
+/// A folder of archives, and what it says about all of them.
+struct Release {
+    folder: PathBuf,
+    manifest: Option<Manifest>,
+    checksums: Option<BTreeMap<String, String>>,
+    /// What is wrong with these two.
+    reports: Vec<Report>,
+}
+
+impl Release {
+    fn read(folder: &Path) -> Release {
+        let mut release = Release { folder: folder.into(), manifest: None, checksums: None, reports: Vec::new() };
+        let mut report = Report::new(&folder.join(MANIFEST));
+        match text(&folder.join(MANIFEST)).and_then(|text| text.as_deref().map(Manifest::parse).transpose()) {
+            Ok(manifest) => {
+                manifest.iter().flat_map(Manifest::faults).for_each(|fault| report.fault(fault));
+                // One of another schema may mean something else by the same words.
+                release.manifest = manifest.filter(|manifest| manifest.schema == manifest::SCHEMA);
+            }
+            Err(error) => report.fault(format!("{error:#}")),
+        }
+        release.reports.push(report);
+
+        let mut report = Report::new(&folder.join(CHECKSUMS));
+        match text(&folder.join(CHECKSUMS)).and_then(|text| text.as_deref().map(manifest::checksums).transpose()) {
+            Ok(checksums) => release.checksums = checksums,
+            Err(error) => report.fault(format!("{error:#}")),
+        }
+        if let (Some(manifest), Some(checksums)) = (&release.manifest, &release.checksums) {
+            for artifact in &manifest.artifacts {
+                if checksums.get(&artifact.file) != Some(&artifact.sha256) {
+                    report.fault(format!("it does not say the same of {} as {MANIFEST}", artifact.file));
+                }
+            }
+        }
+        release.reports.push(report);
+        release.reports.retain(|report| !report.faults.is_empty());
+        release
+    }
+
+    /// Everything about one archive.
+    fn check(&self, name: &str, without_checksum: bool) -> Report {
+        let mut report = Report::new(&self.folder.join(name));
+        if let Err(error) = self.check_archive(name, without_checksum, &mut report) {
+            report.fault(format!("{error:#}"));
+        }
+        report
+    }
+
+    fn check_archive(&self, name: &str, without_checksum: bool, report: &mut Report) -> Result<()> {
+        let target =
+            |arch: &&Arch| name.strip_suffix(ARCHIVE).is_some_and(|stem| stem.ends_with(&format!("-{}", arch.triple)));
+        let (Some(arch), true) = (ARCHES.iter().find(target), manifest::is_file_name(name)) else {
+            bail!("it is not called NAME-VERSION-TARGET{ARCHIVE}, for a target of this tool: rename it, if it was");
         };
-        let rest = data.strip_prefix(object.as_slice());
-        if !rest.is_some_and(|rest| rest.len() < PADDING && rest.iter().all(|byte| *byte == 0)) {
-            let suffix = arch.endian.bpf_target();
-            faults
-                .push(format!("the BPF object in its section {BPF_SECTION}{name} is not the locked {name}_{suffix}.o"));
+        let artifact =
+            self.manifest.iter().flat_map(|manifest| &manifest.artifacts).find(|artifact| artifact.file == name);
+
+        let path = self.folder.join(name);
+        let (size, unpacked) = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                bail!("it is not there, although it is named: download it, or verify only archives that are there")
+            }
+            metadata => read(&path, metadata?, report)?,
+        };
+        self.check_checksum(name, artifact, without_checksum, report);
+        unpacked.faults.iter().for_each(|fault| report.fault(fault));
+        if let (Some(manifest), Some(artifact)) = (&self.manifest, artifact) {
+            if artifact.size as u64 != size {
+                report.fault(format!("it has {size} bytes, and {MANIFEST} says {}", artifact.size));
+            }
+            if unpacked.tar_sha256.as_ref().is_some_and(|sha256| *sha256 != artifact.tar_sha256) {
+                report.fault(format!("what it is before it is compressed is not what {MANIFEST} says"));
+            }
+            if unpacked.date.is_some_and(|date| date != manifest.origin.source_date_epoch) {
+                report.fault(format!("its date is not the source_date_epoch of {MANIFEST}"));
+            }
+            let by_name = manifest::objects_of(&manifest.bpf_objects, arch.endian);
+            check_named_binary(&unpacked, arch, artifact, &Objects { of: MANIFEST, by_name }, report);
+        } else {
+            let is_there = self.folder.join(MANIFEST).exists();
+            let why = match &self.manifest {
+                Some(_) => format!("{MANIFEST} does not name it"),
+                None if is_there => format!("{MANIFEST} cannot be used"),
+                None => format!("no {MANIFEST}"),
+            };
+            report.notes.push(format!("{why}: the BPF objects were checked for form and byte order only"));
+            check_any_binary(&unpacked, arch, report);
+        }
+        Ok(())
+    }
+
+    /// Every checksum that there is must be right.
+    fn check_checksum(&self, name: &str, artifact: Option<&Artifact>, without_checksum: bool, report: &mut Report) {
+        let found = report.sha256.clone().unwrap_or_default();
+        let mut hold = |source: &str, wanted: &str| {
+            report.against.push(source.into());
+            if wanted != found {
+                report.fault(format!("its SHA-256 is {found:.12}…, and {source} says {wanted:.12}…: get it again"));
+            }
+        };
+        let beside = checksum_beside(&self.folder, name);
+        if let Ok(Some(wanted)) = &beside {
+            hold(CHECKSUM, wanted);
+        }
+        if let Some(wanted) = self.checksums.as_ref().and_then(|checksums| checksums.get(name)) {
+            hold(CHECKSUMS, wanted);
+        }
+        if let Some(artifact) = artifact {
+            hold(MANIFEST, &artifact.sha256);
+        }
+        match beside {
+            Err(error) => report.fault(format!("its {CHECKSUM} is of no use: {error:#}")),
+            Ok(_) if report.against.is_empty() && !without_checksum => {
+                report.fault(format!("its checksum is not known: get {name}{CHECKSUM}, or say --no-checksum"));
+            }
+            Ok(_) => {}
         }
     }
-    for name in found.keys() {
-        faults.push(format!("its section {BPF_SECTION}{name} belongs to no BPF object of the lock file"));
-    }
-    faults
 }
 
-#[cfg(test)]
-mod tests {
-    use std::str::FromStr;
-
-    use super::*;
-    use crate::arch::Endian;
-    use crate::elf::Segment;
-
-    fn arm64() -> &'static Arch {
-        <&Arch>::from_str("arm64").unwrap()
+/// What the file beside an archive says, if it is there.
+fn checksum_beside(folder: &Path, name: &str) -> Result<Option<String>> {
+    let Some(text) = text(&folder.join(format!("{name}{CHECKSUM}")))? else {
+        return Ok(None);
+    };
+    let mut checksums = manifest::checksums(&text)?;
+    match checksums.remove(name) {
+        Some(sha256) if checksums.is_empty() => Ok(Some(sha256)),
+        _ => bail!("it is about something else"),
     }
+}
 
-    fn section(name: &str, data: &'static [u8]) -> Section<'static> {
-        Section { name: name.into(), executable: false, data }
+/// Reads an archive, once and to its end. Gives its size.
+fn read(path: &Path, metadata: fs::Metadata, report: &mut Report) -> Result<(u64, Unpacked)> {
+    if !metadata.is_file() {
+        bail!("it is not a file");
     }
+    if metadata.len() > MAX_ARCHIVE {
+        bail!("it has {} MB, and an archive may have {}", metadata.len() / 1_000_000, MAX_ARCHIVE / 1_000_000);
+    }
+    let top = path.file_name().and_then(|name| name.to_str()?.strip_suffix(ARCHIVE)).unwrap_or_default();
+    // It may grow while it is read.
+    let mut file = hash::Reader::new(File::open(path).context("it cannot be opened")?.take(MAX_ARCHIVE));
+    let unpacked = unpack::archive(BufReader::with_capacity(1 << 16, &mut file), top);
+    io::copy(&mut file, &mut io::sink()).context("it cannot be read")?;
+    let size = file.size;
+    report.sha256 = Some(file.finish());
+    Ok((size, unpacked))
+}
 
-    fn good() -> Elf<'static> {
-        let segment = |kind, flags, align| Segment { kind, flags, align };
-        Elf {
-            bits: 64,
-            endian: Endian::Little,
-            kind: elf::ET_EXEC,
-            machine: elf::EM_AARCH64,
-            segments: vec![segment(elf::PT_LOAD, elf::PF_X, 65536), segment(elf::PT_GNU_STACK, elf::PF_W, 0)],
-            sections: vec![section(".bpf.tick", b"object\0\0")],
+/// The binary that the manifest names.
+fn check_named_binary(unpacked: &Unpacked, arch: &Arch, artifact: &Artifact, objects: &Objects, report: &mut Report) {
+    let wanted = &artifact.binary;
+    let Some(entry) = unpacked.files.get(&wanted.file) else {
+        // What comes after a damage is not known.
+        if unpacked.tar_sha256.is_some() {
+            report.fault(format!("there is no {} in it, which {MANIFEST} names", wanted.file));
         }
+        return;
+    };
+    if !entry.executable {
+        report.fault(format!("{} is not executable", wanted.file));
     }
+    if entry.bytes.len() != wanted.size || hash::bytes(&entry.bytes) != wanted.sha256 {
+        report.fault(format!("{} is not the one that {MANIFEST} tells of", wanted.file));
+    }
+    check_binary(&wanted.file, entry, arch, Some(objects), report);
+}
 
-    fn objects() -> BTreeMap<String, Vec<u8>> {
-        [("tick".to_owned(), b"object".to_vec())].into()
+/// Whatever program there is.
+fn check_any_binary(unpacked: &Unpacked, arch: &Arch, report: &mut Report) {
+    let is_program = |(name, entry): &(&String, &Entry)| {
+        entry.executable && !name.contains('/') && entry.bytes.starts_with(&object::elf::ELFMAG)
+    };
+    let mut programs = unpacked.files.iter().filter(is_program).peekable();
+    if programs.peek().is_none() && unpacked.tar_sha256.is_some() {
+        report.fault("there is no program in its folder");
     }
+    for (name, entry) in programs {
+        check_binary(name, entry, arch, None, report);
+    }
+}
 
-    /// All faults of a file that was good before `spoil`.
-    fn faults(spoil: impl FnOnce(&mut Elf)) -> Vec<String> {
-        let mut file = good();
-        spoil(&mut file);
-        let mut faults = identity(&file, arm64());
-        faults.extend(segments(&file, arm64()));
-        faults.extend(embedded(&file, arm64(), &objects()));
-        faults
+fn check_binary(name: &str, entry: &Entry, arch: &Arch, objects: Option<&Objects>, report: &mut Report) {
+    match binary::check(&entry.bytes, arch, objects, &[]) {
+        Ok(faults) => faults.iter().for_each(|fault| report.fault(format!("{name}: {fault}"))),
+        Err(error) => report.fault(format!("{name}: it cannot be understood: {error:#}")),
     }
+}
 
-    #[test]
-    fn a_good_binary_has_no_fault() {
-        assert!(faults(|_| ()).is_empty());
+/// The text of a file, if it is there.
+fn text(path: &Path) -> Result<Option<String>> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?,
+    };
+    if !metadata.is_file() {
+        bail!("it is not a file");
     }
-
-    #[test]
-    fn every_fault_is_seen() {
-        type Spoil = fn(&mut Elf);
-        let cases: [(&str, Spoil); 12] = [
-            ("it is for machine 62", |file| file.machine = elf::EM_X86_64),
-            ("it is a 32-bit binary", |file| file.bits = 32),
-            ("it is big-endian, and arm64 is little-endian", |file| file.endian = Endian::Big),
-            ("its type is 3", |file| file.kind = elf::ET_DYN),
-            ("asks for a loader", |file| file.segments[0].kind = elf::PT_INTERP),
-            ("dynamic section", |file| file.segments[0].kind = elf::PT_DYNAMIC),
-            ("aligned to 4096 bytes", |file| file.segments[0].align = 4096),
-            ("stack is executable", |file| file.segments[1].flags = elf::PF_X),
-            ("stack is executable", |file| file.segments.truncate(1)),
-            ("no section .bpf.tick", |file| file.sections.clear()),
-            ("is not the locked tick_bpfel.o", |file| file.sections[0].data = b"object\0x"),
-            (".bpf.tock belongs to no BPF object", |file| file.sections.push(section(".bpf.tock", b""))),
-        ];
-        for (fault, spoil) in cases {
-            let faults = faults(spoil);
-            assert!(matches!(&faults[..], [only] if only.contains(fault)), "{fault}: {faults:?}");
-        }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_TEXT {
+        bail!("it has more than {MAX_TEXT} bytes");
     }
-
-    #[test]
-    fn a_path_of_this_machine_is_seen() {
-        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let private = [env!("CARGO_MANIFEST_DIR").rsplit_once('/').unwrap().0.to_owned()];
-        let faults = binary(&bytes, arm64(), &objects(), &private).unwrap();
-        assert!(faults.iter().any(|fault| fault.contains("tells a path")), "{faults:?}");
-    }
+    Ok(Some(String::from_utf8(bytes).ok().context("it is not text")?))
 }

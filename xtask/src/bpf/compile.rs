@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::bpf::object::Object;
 use crate::bpf::{self, lock::Lock};
-use crate::bpf::{Job, Plan, image};
+use crate::bpf::{End, Job, Plan, compare, image};
 use crate::cache::Cache;
 use crate::cargo_build::Lines;
 use crate::engine::{self, Place};
@@ -25,12 +25,15 @@ use crate::zig;
 /// Runs the verb `bpf`.
 pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
     let place = Place::find(runner, facts, request.clang.engine)?;
-    let plan = plan::bpf(facts, &place)?;
+    let plan = plan::bpf(facts, &place, request)?;
     if request.show.plan {
         return plan::show(&plan, request.show.json);
     }
     let _lock = facts.lock(runner)?;
     let _held = toolchain::get(runner, facts, &plan.get, &Lines::new())?;
+    if plan.objects.end == End::Compare {
+        return check(runner, facts, &plan.objects);
+    }
     let before = &facts.bpf.objects;
     for (name, object) in run(runner, &facts.cache, &plan.objects)? {
         let changed = before.get(&name).is_none_or(|sha256| *sha256 != hash::bytes(&object.bytes));
@@ -47,6 +50,49 @@ pub fn verb(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
 
 /// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
 pub fn run(runner: Runner, cache: &Cache, plan: &Plan) -> Result<BTreeMap<String, Object>> {
+    let objects = objects(runner, cache, plan)?;
+    write(plan, &objects)?;
+    Ok(objects)
+}
+
+/// Compiles everything, and compares it with what is checked in.
+fn check(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
+    let objects = objects(runner, &facts.cache, plan)?;
+    let present = files::list(&plan.folder.join("objects"))?;
+    let shown = |name: &str| format!("{}/objects/{name}", facts.config.bpf.folder);
+    let mut faults = Vec::new();
+    for (name, object) in &objects {
+        if !present.contains(name) {
+            faults.push(format!("{} is missing", shown(name)));
+            continue;
+        }
+        let found = files::read(&plan.folder.join("objects").join(name))?;
+        let differences = compare::differences(&found, &object.bytes);
+        if differences.is_empty() {
+            runner.say(format!("{}  {} bytes: as its source gives it", shown(name), found.len()));
+        }
+        faults.extend(differences.into_iter().map(|difference| format!("{}: {difference}", shown(name))));
+    }
+    for orphan in present.iter().filter(|name| name.ends_with(".o") && !objects.contains_key(*name)) {
+        faults.push(format!("{} has no source", shown(orphan)));
+    }
+    if let Some(reason) = facts.bpf.stale(&facts.config.bpf) {
+        faults.push(match facts.bpf.lock {
+            Some(_) => format!("{}/bpf.lock is out of date: {reason}", facts.config.bpf.folder),
+            None => reason,
+        });
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let faults: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
+    bail!(
+        "the checked-in BPF objects are not what their sources give: run `cargo xtask bpf`, and commit its result{faults}"
+    )
+}
+
+/// Compiles everything. Gives the objects by name, if all of it is right.
+fn objects(runner: Runner, cache: &Cache, plan: &Plan) -> Result<BTreeMap<String, Object>> {
     if plan.reads_compiler() {
         cache.check(runner, &zig::name()?, bpf::reads)?;
     }
@@ -73,7 +119,6 @@ pub fn run(runner: Runner, cache: &Cache, plan: &Plan) -> Result<BTreeMap<String
         return Err(anyhow!("{}", failures.join("\n"))
             .context("cannot compile the BPF objects; the previous ones are untouched"));
     }
-    write(plan, &objects)?;
     Ok(objects)
 }
 

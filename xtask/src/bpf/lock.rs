@@ -7,7 +7,7 @@ use std::fmt;
 /// The contents of a lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// Whole lines: `compiler …`, `flags …`, `libbpf HASH NAME`, `source HASH NAME`.
+    /// Whole lines: `compiler …`, `flags …`, `form NUMBER`, `libbpf HASH NAME`, `source HASH NAME`.
     pub inputs: BTreeSet<String>,
     /// The hash of each object, by its file name.
     pub objects: BTreeMap<String, String>,

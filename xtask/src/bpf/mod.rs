@@ -1,5 +1,7 @@
 //! The BPF objects: which there are, what they are made from, and whether they are up to date.
 
+pub mod btf;
+pub mod compare;
 pub mod compile;
 pub mod image;
 pub mod lock;
@@ -79,7 +81,8 @@ impl Inputs {
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
-        std::iter::once(compiler)
+        [compiler, format!("form {}", object::FORM)]
+            .into_iter()
             .chain(flags)
             .chain(hashes("libbpf", &self.libbpf))
             .chain(hashes("source", &self.sources))
@@ -108,6 +111,7 @@ impl Inputs {
             ["source", _, name] => format!("{}/{name} changed", bpf.folder),
             ["libbpf", _, name] => format!("libbpf's {name} changed"),
             ["flags", ..] => "the compiler's flags changed".into(),
+            ["form", ..] => "the tool's form of objects changed".into(),
             _ => "the compiler changed".into(),
         })
     }
@@ -131,8 +135,20 @@ pub struct Plan {
     /// What a container needs besides; none if clang runs on this machine itself.
     pub container: Option<image::Plan>,
     pub jobs: Vec<Job>,
+    /// What is done with the objects.
+    pub end: End,
     /// The lines of the lock file that tell the inputs.
     pub inputs: BTreeSet<String>,
+}
+
+/// What is done with objects that were compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// They are written to their places.
+    Write,
+    /// They are compared with those that are there, and nothing is written.
+    Compare,
 }
 
 /// One object to compile. The command prints it.
@@ -148,7 +164,7 @@ pub struct Job {
     pub command: Command,
 }
 
-/// Plans to compile everything.
+/// Plans to compile everything, and to write it.
 pub fn plan(facts: &Facts, place: &Place) -> Result<Plan> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
     let folder = facts.root.join(&bpf.folder);
@@ -187,7 +203,7 @@ pub fn plan(facts: &Facts, place: &Place) -> Result<Plan> {
         Place::Host => None,
         Place::Container(container) => Some(image::plan(container, &stage, &facts.work, &compiler, &mut jobs)),
     };
-    Ok(Plan { folder, stage: steps, container, jobs, inputs: inputs.lines(bpf) })
+    Ok(Plan { folder, stage: steps, container, jobs, end: End::Write, inputs: inputs.lines(bpf) })
 }
 
 impl Plan {
@@ -214,7 +230,15 @@ impl fmt::Display for Plan {
         if let Some(container) = &self.container {
             writeln!(f, "{} || true", container.sweep)?;
         }
-        writeln!(f, "# drop debug information, check, and write to {}/objects", self.folder.display())
+        let end = match self.end {
+            End::Write => "write to",
+            End::Compare => "compare with",
+        };
+        writeln!(
+            f,
+            "# drop debug information, bring types into one form, check, and {end} {}/objects",
+            self.folder.display()
+        )
     }
 }
 

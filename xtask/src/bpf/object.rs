@@ -1,12 +1,16 @@
-//! BPF object files: drops what only a debugger reads, and checks what is left. No tool of the host takes part, so the
-//! bytes depend on the pinned compiler alone.
+//! BPF object files: drops what only a debugger reads, brings types into one form, and checks what is left. No tool of the
+//! host takes part, so the bytes depend on the pinned compiler alone.
 
 use anyhow::{Context, Result, bail};
-use object::build::elf::{Builder, SectionData};
-use object::elf;
+use object::build::elf::{self as elf_file, Builder, SectionData};
+use object::{Endianness, elf};
 
 use crate::arch::Endian;
+use crate::bpf::btf;
 use crate::elf::{Elf, Section};
+
+/// The form of the objects that are made here. Another number makes all that were made before out of date.
+pub const FORM: u32 = 2;
 
 /// A checked object: its bytes, and the names of its programs' sections.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,21 +20,22 @@ pub struct Object {
 }
 
 impl Object {
-    /// Strips what clang made, and checks it.
+    /// Finishes what clang made, and checks it.
     pub fn new(compiled: &[u8], endian: Endian) -> Result<Object> {
-        let bytes = strip(compiled).context("clang's object file cannot be understood")?;
+        let bytes = finish(compiled).context("clang's object file cannot be understood")?;
         let programs = check(&bytes, endian)?;
         Ok(Object { bytes, programs })
     }
 }
 
-/// Drops DWARF. BTF stays.
-fn strip(compiled: &[u8]) -> Result<Vec<u8>> {
+/// Drops DWARF, and the relocations of BTF: `.BTF.ext` holds the offsets that they tell, and loaders take those of variables
+/// from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
+fn finish(compiled: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(compiled)?;
     for section in elf.sections.iter_mut() {
         let name = section.name.as_slice();
-        let debug = [&b".debug_"[..], b".rel.debug_", b".rela.debug_"];
-        section.delete = debug.iter().any(|prefix| name.starts_with(prefix));
+        let needless = [&b".debug_"[..], b".rel.debug_", b".rela.debug_", b".rel.BTF", b".rela.BTF"];
+        section.delete = needless.iter().any(|prefix| name.starts_with(prefix));
     }
     elf.delete_orphans();
     if !elf.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
@@ -41,10 +46,34 @@ fn strip(compiled: &[u8]) -> Result<Vec<u8>> {
         names.sh_addralign = 1;
         names.data = SectionData::SectionString;
     }
+    bring_types_into_one_form(&mut elf)?;
     elf.set_section_sizes();
     let mut bytes = Vec::new();
     elf.write(&mut bytes)?;
     Ok(bytes)
+}
+
+fn bring_types_into_one_form(elf: &mut Builder) -> Result<()> {
+    let endian = match elf.endian {
+        Endianness::Little => Endian::Little,
+        Endianness::Big => Endian::Big,
+    };
+    let find = |name: &[u8]| elf.sections.iter().find(|section| section.name.as_slice() == name);
+    let data = |section: &elf_file::Section| match &section.data {
+        SectionData::Data(data) => Some((section.id(), data.to_vec())),
+        _ => None,
+    };
+    let Some((types_id, types)) = find(b".BTF").and_then(data) else {
+        return Ok(());
+    };
+    let records = find(b".BTF.ext").and_then(data);
+    let records_data = records.as_ref().map(|(_, data)| data.as_slice());
+    let (types, records_data) = btf::canonical(&types, records_data, endian)?;
+    elf.sections.get_mut(types_id).data = SectionData::Data(types.into());
+    if let (Some((id, _)), Some(data)) = (records, records_data) {
+        elf.sections.get_mut(id).data = SectionData::Data(data.into());
+    }
+    Ok(())
 }
 
 /// Refuses what no kernel would load. Gives the names of the sections that hold programs.

@@ -1,8 +1,16 @@
 //! `bpf`: objects from sources.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use super::support::{Workspace, own_root};
+use super::engines::{IMAGES, engines};
+use super::support::{Workspace, has, own_root};
+use xtask::arch::Endian;
+use xtask::bpf::compare;
+use xtask::bpf::object::Object;
 
 #[test]
 fn objects_of_both_byte_orders_come_with_a_lock_file() {
@@ -25,7 +33,7 @@ fn an_object_holds_no_debug_information_but_btf() {
     let names: Vec<String> = file.sections.iter().map(|section| section.name.to_string()).collect();
     assert!(names.iter().any(|name| name == ".BTF"), "{names:?}");
     assert!(!names.iter().any(|name| name.contains("debug")), "{names:?}");
-    assert_eq!(xtask::bpf::object::check(&object, xtask::arch::Endian::Big).unwrap(), ["raw_tp/sys_enter"]);
+    assert_eq!(xtask::bpf::object::check(&object, Endian::Big).unwrap(), ["raw_tp/sys_enter"]);
 }
 
 #[test]
@@ -87,4 +95,295 @@ fn the_checked_in_objects_are_what_their_sources_give() {
         assert!(fs::read(copy.path(&path)).unwrap() == ours, "{name} differs");
     }
     assert_eq!(copy.read("bpf/bpf.lock"), fs::read_to_string(own_root().join("bpf/bpf.lock")).unwrap());
+}
+
+/// A header as a kernel's is: hundreds of structs that point to each other, most of which the program does not look into.
+fn header_as_of_a_kernel() -> String {
+    const PARTS: usize = 300;
+    let part = |number: usize| match number % PARTS {
+        number if number % 7 == 3 => format!("union part_{number}"),
+        number => format!("struct part_{number}"),
+    };
+    let mut text: String = (0..PARTS).map(|number| part(number) + ";\n").collect();
+    text += "#define user __attribute__((btf_type_tag(\"user\")))\n";
+    for number in 0..PARTS {
+        let [one, two, three] = [number * 31 + 7, number * 17 + 3, number * 11 + 5].map(part);
+        text += &format!("{} {{ int number; {one} *one; const {two} *two; {three} user **three; }};\n", part(number));
+    }
+    text += "struct whole {\n";
+    for number in 0..PARTS / 2 {
+        text += &format!("\t{} *pointer_{number};\n", part(number * 26));
+    }
+    for number in 0..PARTS / 10 {
+        text += &format!("\t{} member_{number};\n", part(number * 130 + 1));
+    }
+    text + "};\n"
+}
+
+/// Two structs of one name, both of which are only pointed to, are part of it.
+const PROGRAM_AS_FOR_A_KERNEL: &str = r#"#define SEC(name) __attribute__((section(name), used))
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#include "kernel.h"
+SEC("license") char LICENSE[] = "GPL";
+static long (*read)(void *to, unsigned size, const void *from) = (void *)113;
+SEC("raw_tp/sys_enter") int enter(struct whole **context)
+{
+	struct far { int number; };
+	struct near { struct far *pointer; } *near = (void *)context;
+	int number = 0;
+	read(&number, sizeof(number), &near->pointer);
+	read(&number, sizeof(number), &context[0]->pointer_0);
+	return number;
+}
+SEC("raw_tp/sys_exit") int leave(void *context)
+{
+	struct far { long number; };
+	struct next { struct far *pointer; } *near = context;
+	int number = 0;
+	read(&number, sizeof(number), &near->pointer);
+	return number;
+}
+#pragma clang attribute pop
+"#;
+
+fn as_for_a_kernel(name: &str) -> Workspace {
+    Workspace::usual(name)
+        .write("kernel/include/kernel.h", &header_as_of_a_kernel())
+        .write("kernel/tick.bpf.c", PROGRAM_AS_FOR_A_KERNEL)
+}
+
+/// What clang prints for one byte order when a plan is run, with its commands changed.
+fn compiled_by(plan: &str, workspace: &Workspace, endian: Endian, change: impl Fn(&str) -> String) -> Vec<u8> {
+    let object = format!("tick_{}.o", endian.bpf_target());
+    let is_wanted = |line: &&str| !line.contains(" clang -target ") || line.contains(&object);
+    let script: String = plan.lines().filter(is_wanted).map(|line| change(line) + "\n").collect();
+    workspace.shell(&format!("set -e\n{script}")).succeeds();
+    fs::read(workspace.path("target/dist/bpf").join(object)).unwrap()
+}
+
+#[test]
+fn neither_paths_nor_the_environment_nor_an_engine_have_a_say_in_the_order_of_types() {
+    let mut compiled: BTreeMap<Endian, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    for length in 1..=10 {
+        let workspace = as_for_a_kernel(&"folder ".repeat(length));
+        let plan = workspace.xtask("bpf --plan").succeeds().text();
+        for (padding, endian) in [0, 700, 7000].into_iter().flat_map(|padding| Endian::ALL.map(|end| (padding, end))) {
+            let environment = format!(" env -i PADDING={} ", "x".repeat(padding));
+            let bytes = compiled_by(&plan, &workspace, endian, |line| line.replace(" env -i ", &environment));
+            compiled.entry(endian).or_default().insert(bytes);
+        }
+    }
+    let mut finished = BTreeMap::new();
+    for (endian, compiled) in compiled {
+        assert!(compiled.len() > 1, "clang gives the same bytes everywhere, so that this test shows nothing");
+        let objects: BTreeSet<_> = compiled.iter().map(|bytes| Object::new(bytes, endian).unwrap().bytes).collect();
+        assert_eq!(objects.len(), 1, "of {} that clang gave", compiled.len());
+        let object = objects.into_iter().next().unwrap();
+        for compiled in &compiled {
+            let differences = compare::differences(compiled, &object).join("\n");
+            assert!(differences.contains("in section `.BTF`, the types are the same"), "{differences}");
+            assert!(!differences.contains("raw_tp"), "{differences}");
+        }
+        finished.insert(format!("tick_{}.o", endian.bpf_target()), object);
+    }
+    let _images = IMAGES.read().unwrap();
+    for engine in [&["host"], engines().as_slice()].concat() {
+        let workspace = as_for_a_kernel(engine);
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
+        for (name, object) in &finished {
+            let path = workspace.path("kernel/objects").join(name);
+            assert!(fs::read(path).unwrap() == *object, "{name} from {engine}");
+        }
+    }
+}
+
+/// A program on PATH.
+fn found(program: &str) -> Option<PathBuf> {
+    let paths = env::var_os("PATH")?;
+    env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// The pinned compiler's build for aarch64, downloaded once.
+fn compiler_for_aarch64() -> Option<PathBuf> {
+    const UNPACK: &str = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract('ziglang/zig')";
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiler-for-aarch64");
+    let compiler = folder.join(xtask::zig::PACKAGE).join("zig");
+    if !compiler.exists() {
+        fs::create_dir_all(&folder).unwrap();
+        let identity = xtask::zig::identity().replace(" sha256:", " --hash=sha256:");
+        fs::write(folder.join("requirements.txt"), identity).unwrap();
+        let script = format!(
+            "set -e; cd \"$1\"; rm -rf wheel; python3 -m pip download --quiet --require-hashes --no-deps \
+             --only-binary=:all: --platform manylinux_2_17_aarch64 --dest wheel --requirement requirements.txt; \
+             python3 -c \"{UNPACK}\" wheel/*.whl; rm -r wheel; chmod +x ziglang/zig; mv ziglang {}",
+            xtask::zig::PACKAGE
+        );
+        let output = Command::new("sh").args(["-c", &script, "sh"]).arg(&folder).output().unwrap();
+        let got = has("the compiler for aarch64", "it comes with pip", output.status.success());
+        return got.then_some(compiler);
+    }
+    Some(compiler)
+}
+
+#[test]
+fn a_compiler_on_another_architecture_gives_the_same_object() {
+    let emulator = found("qemu-aarch64");
+    if !has("qemu-aarch64", "Debian: apt install qemu-user, version 10 from backports", emulator.is_some()) {
+        return;
+    }
+    let (Some(emulator), Some(compiler)) = (emulator, compiler_for_aarch64()) else {
+        return;
+    };
+    let workspace = as_for_a_kernel("aarch64");
+    workspace.xtask("bpf").succeeds();
+    let plan = workspace.xtask("bpf --plan").succeeds().text();
+    for endian in Endian::ALL {
+        let compiled = compiled_by(&plan, &workspace, endian, |line| match line.split_once(" clang -target ") {
+            Some((before, after)) => {
+                let (before, _) = before.rsplit_once(' ').unwrap();
+                format!("{before} {} '{}' clang -target {after}", emulator.display(), compiler.display())
+            }
+            None => line.into(),
+        });
+        let object = Object::new(&compiled, endian).unwrap();
+        let path = workspace.path(&format!("kernel/objects/tick_{}.o", endian.bpf_target()));
+        assert!(fs::read(path).unwrap() == object.bytes, "{}", endian.name());
+    }
+}
+
+/// All files of the BPF folder, with what is in them.
+fn bpf_folder(workspace: &Workspace) -> String {
+    workspace.shell("cd kernel && find . -type f -exec sha256sum {} + | sort").succeeds().text()
+}
+
+#[test]
+fn check_compares_and_writes_nothing() {
+    let workspace = Workspace::usual("check");
+    workspace
+        .xtask("bpf --check")
+        .ends_with(1)
+        .says(
+            "the checked-in BPF objects are not what their sources give: run `cargo xtask bpf`, and commit its result",
+        )
+        .says("kernel/objects/tick_bpfel.o is missing")
+        .says("there is no kernel/bpf.lock");
+    assert!(!workspace.path("kernel/objects").exists() && !workspace.path("kernel/bpf.lock").exists());
+
+    workspace.xtask("bpf").succeeds();
+    let before = bpf_folder(&workspace);
+    let checked = workspace.xtask("bpf --check --offline").succeeds();
+    checked.says("kernel/objects/tick_bpfel.o").says("bytes: as its source gives it");
+    workspace.xtask("bpf --check --quiet").succeeds().says_nothing_of("tick");
+    assert_eq!(bpf_folder(&workspace), before);
+
+    let program = workspace.read("kernel/tick.bpf.c");
+    let workspace = workspace.write("kernel/tick.bpf.c", &program.replace("context ? ANSWER : 0", "context ? 1 : 2"));
+    let before = bpf_folder(&workspace);
+    workspace
+        .xtask("bpf --check")
+        .ends_with(1)
+        .says("kernel/objects/tick_bpfeb.o: program `tick` in section `raw_tp/sys_enter`")
+        .says("kernel/objects/tick_bpfel.o: program `tick` in section `raw_tp/sys_enter`")
+        .says(" differs from instruction ")
+        .says_nothing_of("license")
+        .says("kernel/bpf.lock is out of date: kernel/tick.bpf.c changed");
+    assert_eq!(bpf_folder(&workspace), before);
+
+    // What changes no instruction is a change all the same: the lines of the source are in the object, and the lock file
+    // tells the hash.
+    let workspace = workspace.write("kernel/tick.bpf.c", &program.replace("? ANSWER :", "?  ANSWER :"));
+    workspace
+        .xtask("bpf --check")
+        .ends_with(1)
+        .says("tick_bpfel.o: in section `.BTF`, the types are the same, their order or the strings beside them")
+        .says_nothing_of("program")
+        .says("kernel/bpf.lock is out of date: kernel/tick.bpf.c changed");
+}
+
+#[test]
+fn check_tells_where_an_object_was_altered() {
+    let workspace = Workspace::usual("check-altered");
+    workspace.xtask("bpf").succeeds();
+    let path = workspace.path("kernel/objects/tick_bpfel.o");
+    let good = fs::read(&path).unwrap();
+
+    let mut altered = good.clone();
+    let at = altered.windows(3).position(|bytes| bytes == b"GPL").unwrap();
+    altered[at + 1] = b'X';
+    fs::write(&path, &altered).unwrap();
+    workspace
+        .xtask("bpf --check")
+        .ends_with(1)
+        .says("tick_bpfel.o: in section `license`, byte 1 of 4 is the first that differs")
+        .says("kernel/bpf.lock is out of date: kernel/objects/tick_bpfel.o was altered")
+        .says("tick_bpfeb.o  ");
+
+    fs::write(&path, "nonsense").unwrap();
+    workspace.xtask("bpf --check").ends_with(1).says(&format!(
+        "tick_bpfel.o: there are 8 bytes where there shall be {}, and byte 0 is the first that differs; it is no object",
+        good.len()
+    ));
+
+    let mut altered = good.clone();
+    altered[0x30] ^= 1;
+    fs::write(&path, &altered).unwrap();
+    workspace.xtask("bpf --check").ends_with(1).says("tick_bpfel.o: outside of its sections, byte 48 of ");
+
+    fs::write(&path, &good).unwrap();
+    fs::write(workspace.path("kernel/objects/other_bpfel.o"), &good).unwrap();
+    workspace.xtask("bpf --check").ends_with(1).says("kernel/objects/other_bpfel.o has no source");
+    fs::remove_file(workspace.path("kernel/objects/other_bpfel.o")).unwrap();
+    workspace.xtask("bpf --check").succeeds();
+}
+
+#[test]
+fn check_names_types_and_sections_that_came_or_went() {
+    let program = |more: &str| {
+        format!(
+            "{more}#define SEC(name) __attribute__((section(name), used))\nSEC(\"license\") char LICENSE[] = \"GPL\";\n\
+             SEC(\"raw_tp/sys_enter\") int tick(void *context) {{ return 0; }}\n"
+        )
+    };
+    let workspace = Workspace::usual("check-types").write(
+        "kernel/tick.bpf.c",
+        &program("struct same { int a; }; struct old { int a; } old; struct same same; int gone;\n"),
+    );
+    workspace.xtask("bpf").succeeds();
+    let workspace = workspace.write(
+        "kernel/tick.bpf.c",
+        &program("struct same { long a; }; struct new { int a; } new; struct same same; const int kept = 3;\n"),
+    );
+    workspace
+        .xtask("bpf --check")
+        .ends_with(1)
+        .says("tick_bpfel.o: in section `.BTF`, ")
+        .says("struct new")
+        .says(": missing; struct old, variable gone, variable old: there without need; ")
+        .says("struct same")
+        .says(": not the same")
+        .says("tick_bpfel.o: section `.rodata` (4 bytes) is missing")
+        .says("tick_bpfel.o: section `.bss` has 12 bytes where there shall be 16");
+}
+
+#[test]
+fn the_plan_of_a_check_compares() {
+    let workspace = Workspace::usual("check-plan");
+    workspace.xtask("bpf --check --plan").succeeds().says("and compare with ").says_nothing_of("write to");
+    workspace.xtask("bpf --plan").succeeds().says("and write to ").says_nothing_of("compare");
+    workspace.xtask("bpf --check --plan --json").succeeds().says("\"end\": \"compare\"");
+}
+
+#[test]
+fn objects_of_an_earlier_form_are_out_of_date() {
+    let workspace = Workspace::usual("form");
+    workspace.xtask("bpf").succeeds();
+    let lock = workspace.read("kernel/bpf.lock");
+    assert!(lock.contains("\nform 2\n"), "{lock}");
+    let workspace = workspace.write("kernel/bpf.lock", &lock.replace("form 2\n", ""));
+    workspace
+        .xtask("bpf --check")
+        .ends_with(1)
+        .says("kernel/bpf.lock is out of date: the tool's form of objects changed")
+        .says_nothing_of("tick_bpfel.o:");
+    workspace.xtask("dist --arch amd64 --locked").ends_with(1).says("the tool's form of objects changed");
 }

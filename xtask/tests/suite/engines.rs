@@ -7,10 +7,10 @@ use std::sync::RwLock;
 use super::support::{Run, Workspace, has, own_root};
 
 /// Held while an image has a wrong name, so that no other test meets it.
-static IMAGES: RwLock<()> = RwLock::new(());
+pub static IMAGES: RwLock<()> = RwLock::new(());
 
 /// The engines that this machine has.
-fn engines() -> Vec<&'static str> {
+pub fn engines() -> Vec<&'static str> {
     let answers = |engine: &&str| {
         let output = Command::new(engine).args(["run", "--help"]).output();
         let info = Command::new(engine).arg("info").output();

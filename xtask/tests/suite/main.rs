@@ -19,3 +19,5 @@ mod plan;
 mod reproducible;
 mod support;
 mod tidy;
+mod verify;
+mod verify_hostile;

@@ -53,13 +53,8 @@ SEC("license") char LICENSE[] = "GPL";
 impl Workspace {
     /// A workspace in a folder of its own, outside of git. `config` goes into `[workspace.metadata.dist]`.
     pub fn new(name: &str, config: &str) -> Workspace {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let unique = format!("xtask-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let base = env::temp_dir().join(unique);
-        let root = base.join(name);
-        let workspace = Workspace { root, remove: Some(base), environment: BTreeMap::new() };
         let pin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rust-toolchain.toml");
-        workspace
+        Workspace::empty(name)
             .write("Cargo.toml", &format!("{MANIFEST}{config}"))
             .write("Cargo.lock", LOCK)
             .write("rust-toolchain.toml", &fs::read_to_string(pin).unwrap())
@@ -70,6 +65,16 @@ impl Workspace {
             .write("kernel/include/answer.h", "#define ANSWER 42\n")
             .env("SOURCE_DATE_EPOCH", "1700000000")
             .env("XTASK_ENGINE", "host")
+    }
+
+    /// A folder of its own with nothing in it.
+    pub fn empty(name: &str) -> Workspace {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let unique = format!("xtask-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let base = env::temp_dir().join(unique);
+        let root = base.join(name);
+        fs::create_dir_all(&root).unwrap();
+        Workspace { root, remove: Some(base), environment: BTreeMap::new() }
     }
 
     /// The usual configuration.
@@ -186,9 +191,13 @@ impl Workspace {
     }
 
     fn prepare(&self, command: &mut Command) {
-        // Workspaces do not share a target folder, whatever these tests were started with.
-        command.current_dir(&self.root).env_remove("SOURCE_DATE_EPOCH").env_remove("CARGO_TARGET_DIR");
-        command.envs(&self.environment).stdin(Stdio::null());
+        command.current_dir(&self.root).envs(&self.environment).stdin(Stdio::null());
+        // What may be set for the run of these tests is not meant for the workspace.
+        for name in ["SOURCE_DATE_EPOCH", "CARGO_TARGET_DIR"] {
+            if !self.environment.contains_key(name) {
+                command.env_remove(name);
+            }
+        }
     }
 
     pub fn xtask(&self, line: &str) -> Run {
@@ -329,6 +338,51 @@ pub fn knows_the_commands(text: &str) {
 pub fn can_mount() -> bool {
     let mounted = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     has("mount namespaces", "run as root", mounted.is_ok_and(|output| output.status.success()))
+}
+
+/// Numbers without an order, the same ones in every run.
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        // xorshift64*: small, and far better than what follows needs.
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
+    }
+
+    pub fn byte(&mut self) -> u8 {
+        self.below(256) as u8
+    }
+
+    /// What may become of a file on its way, or in bad hands.
+    pub fn mutated(&mut self, original: &[u8]) -> Vec<u8> {
+        if self.below(20) == 0 {
+            return (0..self.below(original.len() + 1)).map(|_| self.byte()).collect();
+        }
+        let mut bytes = original.to_vec();
+        for _ in 0..=self.below(4) {
+            let [at, to] = [0; 2].map(|_| self.below(bytes.len() + 1));
+            match (self.below(8), bytes.get_mut(at)) {
+                (0, _) => bytes.truncate(at),
+                (1, _) => bytes.insert(at, self.byte()),
+                (2, _) => drop(bytes.drain(at.min(to)..at.max(to))),
+                (3, _) => {
+                    let copied = bytes[at.min(to)..at.max(to)].to_vec();
+                    bytes.splice(at..at, copied);
+                }
+                (4, Some(byte)) => *byte ^= 1 << self.below(8),
+                (5, Some(byte)) => *byte = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
+                (_, Some(byte)) => *byte = self.byte(),
+                (_, None) => {}
+            }
+        }
+        // Copies of copies would grow for ever.
+        bytes.truncate(2 * original.len() + 100);
+        bytes
+    }
 }
 
 /// The workspace that this test belongs to.

@@ -1,0 +1,666 @@
+//! BTF, the kernel's format for types: reads it strictly, and brings what clang wrote into one form.
+//!
+//! clang keeps the structs that only pointers lead to in a map sorted by addresses of its own memory. What it makes of
+//! them (forward declarations, and tags of pointers to them) is written in that order, after all other types, and so
+//! are their names. The order was seen to change with the lengths of paths, with the size of the environment, and between
+//! the x86_64 and the aarch64 build of one clang; nothing else was. So the types before those stay where they are,
+//! and those come in the order in which others refer to them, first come, first served. It needs no comparison of types,
+//! and two declarations of one name keep apart what refers to the one and to the other. Strings come in the order of use.
+//!
+//! The format: <https://docs.kernel.org/bpf/btf.html>.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::arch::Endian;
+
+/// The contents of a section `.BTF`.
+#[derive(Debug)]
+pub struct Btf<'data> {
+    /// Type 1 comes first; 0 stands for `void`, and is not written.
+    pub types: Vec<Type<'data>>,
+    /// By their offsets.
+    strings: BTreeMap<u32, &'data [u8]>,
+}
+
+/// A type, word by word. All of BTF consists of words of 32 bits.
+#[derive(Debug)]
+pub struct Type<'data> {
+    pub kind: &'static Kind,
+    /// Its name, the number that tells kind and flags, and what the kind says.
+    pub words: Vec<Word<'data>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Word<'data> {
+    Number(u32),
+    /// The id of a type.
+    Type(u32),
+    Name(&'data [u8]),
+}
+
+/// What a word means.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Number,
+    Type,
+    Name,
+}
+
+/// How the types of one kind are written.
+#[derive(Debug)]
+pub struct Kind {
+    /// As in C, as far as C has it.
+    pub name: &'static str,
+    /// The words after the name and the flags.
+    words: &'static [Role],
+    /// The words of each member, value, parameter or variable, which follow.
+    each: &'static [Role],
+}
+
+const FORWARD: usize = 7;
+const FUNCTION: usize = 12;
+const TYPE_TAG: usize = 18;
+
+/// By their numbers.
+static KINDS: [Kind; 20] = {
+    use Role::{Name, Number, Type};
+    const fn kind(name: &'static str, words: &'static [Role], each: &'static [Role]) -> Kind {
+        Kind { name, words, each }
+    }
+    [
+        kind("void", &[], &[]),
+        kind("int", &[Number, Number], &[]),
+        kind("pointer", &[Type], &[]),
+        kind("array", &[Number, Type, Type, Number], &[]),
+        kind("struct", &[Number], &[Name, Type, Number]),
+        kind("union", &[Number], &[Name, Type, Number]),
+        kind("enum", &[Number], &[Name, Number]),
+        kind("forward declaration", &[Number], &[]),
+        kind("typedef", &[Type], &[]),
+        kind("volatile", &[Type], &[]),
+        kind("const", &[Type], &[]),
+        kind("restrict", &[Type], &[]),
+        kind("function", &[Type], &[]),
+        kind("prototype", &[Type], &[Name, Type]),
+        kind("variable", &[Type, Number], &[]),
+        kind("data section", &[Number], &[Type, Number, Number]),
+        kind("float", &[Number], &[]),
+        kind("declaration tag", &[Type, Number], &[]),
+        kind("type tag", &[Type], &[]),
+        kind("enum64", &[Number], &[Name, Number, Number]),
+    ]
+};
+
+/// The records of `.BTF.ext`: what they tell of instructions, and how.
+const RECORDS: [(&str, &[Role]); 3] = [
+    ("functions", &[Role::Number, Role::Type]),
+    ("lines", &[Role::Number, Role::Name, Role::Name, Role::Number]),
+    ("relocations", &[Role::Number, Role::Type, Role::Name, Role::Number]),
+];
+
+/// How long the headers of the two sections are, in bytes.
+const HEADER: usize = 24;
+const EXT_HEADER: usize = 32;
+
+/// Brings `.BTF` and `.BTF.ext` into their one form. The latter keeps the ids in it, for an instruction may hold the same id.
+pub fn canonical(btf: &[u8], ext: Option<&[u8]>, endian: Endian) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+    let parsed = Btf::parse(btf, endian)?;
+    let records = ext.map(|ext| parsed.records(ext, endian)).transpose()?;
+    let order = parsed.order(records.as_deref().unwrap_or_default());
+    let mut writer = Writer::new(endian, &order);
+    let ordered = order.iter().filter_map(|id| parsed.get(*id));
+    let types = writer.words(ordered.flat_map(|found| &found.words));
+    let ext = ext.zip(records).map(|(ext, records)| [&ext[..EXT_HEADER], &writer.words(&records)].concat());
+
+    let [types_length, strings_length] = [types.len(), writer.strings.len()].map(|length| length as u32);
+    let header = [HEADER as u32, 0, types_length, types_length, strings_length].map(Word::Number);
+    let btf = [&magic(endian), &*writer.words(&header), &types, &writer.strings].concat();
+    Ok((btf, ext))
+}
+
+impl<'data> Btf<'data> {
+    /// Reads a section `.BTF`, and refuses whatever it does not know for sure.
+    pub fn parse(bytes: &'data [u8], endian: Endian) -> Result<Btf<'data>> {
+        let ([types_at, types_length, strings_at, strings_length], rest) = header(".BTF", HEADER, bytes, endian)?;
+        let is_usual = types_at == 0 && strings_at == types_length;
+        let length = u64::from(types_length) + u64::from(strings_length);
+        ensure!(is_usual && length == rest.len() as u64, ".BTF does not consist of types and strings alone");
+        let (types, strings) = rest.split_at(types_length as usize);
+
+        let mut btf = Btf { types: Vec::new(), strings: parse_strings(strings)? };
+        let mut words = Words::new(".BTF", types, endian)?;
+        while !words.is_empty() {
+            let id = btf.types.len() + 1;
+            let found = btf.parse_type(&mut words).with_context(|| format!("type {id} in .BTF"))?;
+            btf.types.push(found);
+        }
+        let references = btf.types.iter().flat_map(Type::references);
+        btf.check_ids(references)?;
+        Ok(btf)
+    }
+
+    fn parse_type(&self, words: &mut Words) -> Result<Type<'data>> {
+        let name = words.read(Role::Name, self)?;
+        let info = words.next()?;
+        let (number, things) = ((info >> 24 & 0x1f) as usize, (info & 0xffff) as usize);
+        let Some(kind) = KINDS.get(number).filter(|_| number != 0) else {
+            bail!("it is of kind {number}, which this tool does not know: use clang 22 or an older one");
+        };
+        // Bits without a meaning may get one. A function tells by the number of things whether it is static.
+        let is_plain = info & 0x60ff_0000 == 0 && (things == 0 || !kind.each.is_empty() || number == FUNCTION);
+        ensure!(is_plain, "its flags {info:#x} are none that this tool knows for a {}", kind.name);
+        let mut all = vec![name, Word::Number(info)];
+        for role in kind.words.iter().chain(kind.each.iter().cycle().take(kind.each.len() * things)) {
+            all.push(words.read(*role, self)?);
+        }
+        Ok(Type { kind, words: all })
+    }
+
+    /// Reads a section `.BTF.ext` that belongs to this `.BTF`: all that follows its header.
+    pub fn records(&self, bytes: &'data [u8], endian: Endian) -> Result<Vec<Word<'data>>> {
+        let ([functions_at, functions, lines_at, lines, relocations_at, relocations], mut rest) =
+            header(".BTF.ext", EXT_HEADER, bytes, endian)?;
+        let is_usual = functions_at == 0
+            && lines_at == functions
+            && u64::from(relocations_at) == u64::from(functions) + u64::from(lines);
+        let length = u64::from(functions) + u64::from(lines) + u64::from(relocations);
+        ensure!(
+            is_usual && length == rest.len() as u64,
+            ".BTF.ext does not consist of functions, lines and relocations alone"
+        );
+        let mut all = Vec::new();
+        for ((what, roles), length) in RECORDS.iter().zip([functions, lines, relocations]) {
+            let (table, after) = rest.split_at(length as usize);
+            rest = after;
+            self.parse_records(table, roles, endian, &mut all).with_context(|| format!("the {what} in .BTF.ext"))?;
+        }
+        self.check_ids(all.iter().filter_map(Word::reference))?;
+        Ok(all)
+    }
+
+    fn parse_records(&self, table: &[u8], roles: &[Role], endian: Endian, all: &mut Vec<Word<'data>>) -> Result<()> {
+        let mut words = Words::new(".BTF.ext", table, endian)?;
+        if words.is_empty() {
+            return Ok(());
+        }
+        let size = words.next()?;
+        ensure!(size as usize == 4 * roles.len(), "a record has {size} bytes where {} are known", 4 * roles.len());
+        all.push(Word::Number(size));
+        while !words.is_empty() {
+            all.push(words.read(Role::Name, self)?);
+            let count = words.next()?;
+            all.push(Word::Number(count));
+            for _ in 0..count {
+                for role in roles {
+                    all.push(words.read(*role, self)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ids(&self, mut ids: impl Iterator<Item = u32>) -> Result<()> {
+        match ids.find(|id| *id as usize > self.types.len()) {
+            Some(id) => bail!("something refers to type {id} in .BTF, which has {} types", self.types.len()),
+            None => Ok(()),
+        }
+    }
+
+    /// The type with this id; none for `void`.
+    pub fn get(&self, id: u32) -> Option<&Type<'data>> {
+        self.types.get((id as usize).checked_sub(1)?)
+    }
+
+    /// The ids of all types in the order in which they shall come.
+    fn order(&self, records: &[Word]) -> Vec<u32> {
+        let is_late = |found: &Type| [FORWARD, TYPE_TAG].iter().any(|late| found.kind.name == KINDS[*late].name);
+        let last_kept = self.types.iter().rposition(|found| !is_late(found)).map_or(0, |index| index as u32 + 1);
+        // clang makes what instructions refer to before what this is about.
+        let last_kept = records.iter().filter_map(Word::reference).fold(last_kept, u32::max);
+        let all = 1..=self.types.len() as u32;
+
+        let mut order: Vec<u32> = (1..=last_kept).collect();
+        let mut is_placed: Vec<bool> = std::iter::once(0).chain(all.clone()).map(|id| id <= last_kept).collect();
+        let mut next = 0;
+        while let Some(id) = order.get(next) {
+            for reference in self.get(*id).into_iter().flat_map(Type::references) {
+                if !std::mem::replace(&mut is_placed[reference as usize], true) {
+                    order.push(reference);
+                }
+            }
+            next += 1;
+        }
+        // What nothing refers to was not made for a pointer, and keeps its place.
+        order.extend(all.filter(|id| !is_placed[*id as usize]));
+        order
+    }
+}
+
+impl<'data> Type<'data> {
+    /// Empty if it has none.
+    pub fn name(&self) -> &'data [u8] {
+        match self.words.first() {
+            Some(Word::Name(name)) => name,
+            _ => b"",
+        }
+    }
+
+    fn references(&self) -> impl Iterator<Item = u32> {
+        self.words.iter().filter_map(Word::reference)
+    }
+}
+
+impl Word<'_> {
+    fn reference(&self) -> Option<u32> {
+        match self {
+            Word::Type(id) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
+/// How both sections begin: a magic number, version 1, no flags.
+fn magic(endian: Endian) -> [u8; 4] {
+    match endian {
+        Endian::Little => [0x9f, 0xeb, 1, 0],
+        Endian::Big => [0xeb, 0x9f, 1, 0],
+    }
+}
+
+/// The numbers in a header, after its own length, and what follows it.
+fn header<'data, const N: usize>(
+    section: &'static str,
+    length: usize,
+    bytes: &'data [u8],
+    endian: Endian,
+) -> Result<([u32; N], &'data [u8])> {
+    let Some((header, rest)) = bytes.split_at_checked(length) else {
+        bail!("{section} is cut off: it has {} bytes", bytes.len());
+    };
+    let (found, numbers) = header.split_at(4);
+    ensure!(found == magic(endian), "{section} is none of version 1 and of this byte order");
+    let mut words = Words::new(section, numbers, endian)?;
+    let found = words.next()? as usize;
+    ensure!(found == length, "the header of {section} has {found} bytes where {length} are known");
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = words.next()?;
+    }
+    Ok((numbers, rest))
+}
+
+fn parse_strings(bytes: &[u8]) -> Result<BTreeMap<u32, &[u8]>> {
+    ensure!(bytes.first() == Some(&0), "the strings in .BTF do not begin with the empty one");
+    let Some((0, bytes)) = bytes.split_last() else {
+        bail!("the last string in .BTF has no end");
+    };
+    let mut at = 0;
+    let mut strings = BTreeMap::new();
+    for string in bytes.split(|byte| *byte == 0) {
+        strings.insert(at, string);
+        at += string.len() as u32 + 1;
+    }
+    Ok(strings)
+}
+
+/// The words of a part of a section, read one by one.
+struct Words<'bytes> {
+    section: &'static str,
+    bytes: &'bytes [u8],
+    endian: Endian,
+}
+
+impl<'bytes> Words<'bytes> {
+    fn new(section: &'static str, bytes: &'bytes [u8], endian: Endian) -> Result<Words<'bytes>> {
+        ensure!(bytes.len().is_multiple_of(4), "{section} has a part of {} bytes, which are no words", bytes.len());
+        Ok(Words { section, bytes, endian })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn next(&mut self) -> Result<u32> {
+        let (word, rest) = self.bytes.split_first_chunk().with_context(|| format!("{} is cut off", self.section))?;
+        self.bytes = rest;
+        Ok(match self.endian {
+            Endian::Little => u32::from_le_bytes(*word),
+            Endian::Big => u32::from_be_bytes(*word),
+        })
+    }
+
+    fn read<'data>(&mut self, role: Role, btf: &Btf<'data>) -> Result<Word<'data>> {
+        let number = self.next()?;
+        Ok(match role {
+            Role::Number => Word::Number(number),
+            Role::Type => Word::Type(number),
+            // clang never has one string begin within another; the output would have no bound if they could.
+            Role::Name => match btf.strings.get(&number) {
+                Some(string) => Word::Name(string),
+                None => bail!("no string in .BTF begins at {number}, where something has its name"),
+            },
+        })
+    }
+}
+
+/// Writes words with new ids, and gathers the strings.
+struct Writer<'data> {
+    endian: Endian,
+    /// The new id of each type, by the old one.
+    ids: Vec<u32>,
+    strings: Vec<u8>,
+    offsets: HashMap<&'data [u8], u32>,
+}
+
+impl<'data> Writer<'data> {
+    fn new(endian: Endian, order: &[u32]) -> Writer<'data> {
+        let mut ids = vec![0; order.len() + 1];
+        for (new, old) in (1..).zip(order) {
+            ids[*old as usize] = new;
+        }
+        Writer { endian, ids, strings: vec![0], offsets: HashMap::from([(&b""[..], 0)]) }
+    }
+
+    fn words<'word>(&mut self, words: impl IntoIterator<Item = &'word Word<'data>>) -> Vec<u8>
+    where
+        'data: 'word,
+    {
+        let mut bytes = Vec::new();
+        for word in words {
+            let number = match word {
+                Word::Number(number) => *number,
+                Word::Type(id) => self.ids[*id as usize],
+                Word::Name(name) => *self.offsets.entry(name).or_insert_with(|| {
+                    let offset = self.strings.len() as u32;
+                    self.strings.extend_from_slice(name);
+                    self.strings.push(0);
+                    offset
+                }),
+            };
+            bytes.extend(match self.endian {
+                Endian::Little => number.to_le_bytes(),
+                Endian::Big => number.to_be_bytes(),
+            });
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRINGS: &[u8] = b"\0int\0\0list\0next\0other\0far\0near\0user\0xdp\0prog.c\0return 0;\x000:1\0f\0unused\0";
+
+    /// Where a string begins in `STRINGS`.
+    fn name(wanted: &str) -> u32 {
+        let at = STRINGS.windows(wanted.len() + 2).position(|found| {
+            let inner = &found[1..found.len() - 1];
+            inner == wanted.as_bytes() && found[0] == 0 && found.ends_with(&[0])
+        });
+        at.unwrap() as u32 + 1
+    }
+
+    const fn info(kind: u32, things: u32) -> u32 {
+        kind << 24 | things
+    }
+
+    fn encode(words: &[u32], endian: Endian) -> Vec<u8> {
+        let word = |word: &u32| match endian {
+            Endian::Little => word.to_le_bytes(),
+            Endian::Big => word.to_be_bytes(),
+        };
+        words.iter().flat_map(word).collect()
+    }
+
+    fn section(types: &[u32], strings: &[u8], endian: Endian) -> Vec<u8> {
+        let length = 4 * types.len() as u32;
+        let header = encode(&[24, 0, length, length, strings.len() as u32], endian);
+        [&magic(endian)[..], &header, &encode(types, endian), strings].concat()
+    }
+
+    /// Types of every kind. Of the last four, those that pointers make, `late` gives the order.
+    fn types(late: [usize; 4]) -> Vec<u32> {
+        const FIRST: u32 = 21;
+        let id = |which: usize| FIRST + late.iter().position(|placed| *placed == which).unwrap() as u32;
+        let mut types = vec![
+            vec![name("int"), info(1, 0), 4, 0x0100_0020],
+            vec![name("list"), 1 << 31 | info(4, 3), 24, name("next"), 3, 0, name("other"), 4, 64, 0, 5, 128],
+            vec![0, info(2, 0), id(0)],
+            vec![0, info(2, 0), id(1)],
+            vec![0, info(2, 0), 6],
+            vec![0, info(2, 0), id(2)],
+            vec![0, info(3, 0), 0, 1, 1, 4],
+            vec![name("far"), info(7, 0), 0],
+            vec![name("other"), info(8, 0), 10],
+            vec![0, info(9, 0), 11],
+            vec![0, info(10, 0), 12],
+            vec![0, info(11, 0), 5],
+            vec![0, info(13, 2), 1, name("next"), 3, 0, 0],
+            vec![name("f"), info(12, 1), 13],
+            vec![name("near"), info(14, 0), 1, 1],
+            vec![name("xdp"), info(15, 1), 0, 15, 0, 4],
+            vec![name("far"), info(16, 0), 8],
+            vec![name("user"), info(17, 0), 14, u32::MAX],
+            vec![name("int"), 1 << 31 | info(6, 1), 4, name("near"), 7],
+            vec![name("int"), info(19, 1), 8, name("near"), 7, 9],
+        ];
+        assert_eq!(types.len() as u32 + 1, FIRST);
+        let made: [Vec<u32>; 4] = [
+            // Two structs of one name, which are not the same for those who know them.
+            vec![name("far"), info(7, 0), 0],
+            vec![name("far"), info(7, 0), 0],
+            vec![name("user"), info(18, 0), id(3)],
+            vec![name("near"), 1 << 31 | info(7, 0), 0],
+        ];
+        types.extend(late.map(|which| made[which].clone()));
+        types.concat()
+    }
+
+    fn ext() -> Vec<u32> {
+        let functions = [8, name("xdp"), 1, 0, 14];
+        let lines = [16, name("xdp"), 2, 0, name("prog.c"), name("return 0;"), 1025, 8, name("prog.c"), 0, 2050];
+        let relocations = [16, name("xdp"), 1, 16, 2, name("0:1"), 0];
+        let lengths = [functions.len(), lines.len(), relocations.len()].map(|words| 4 * words as u32);
+        let [f, l, r] = lengths;
+        [&[32, 0, f, f, l, f + l, r][..], &functions, &lines, &relocations].concat()
+    }
+
+    fn ext_section(words: &[u32], endian: Endian) -> Vec<u8> {
+        [&magic(endian)[..], &encode(words, endian)].concat()
+    }
+
+    fn orders() -> Vec<[usize; 4]> {
+        let all = (0..256).map(|number| [number & 3, number >> 2 & 3, number >> 4 & 3, number >> 6]);
+        all.filter(|order| (0..4).all(|which| order.contains(&which))).collect()
+    }
+
+    #[test]
+    fn the_order_in_which_pointers_were_met_makes_no_difference() {
+        assert_eq!(orders().len(), 24);
+        for endian in Endian::ALL {
+            let ext = ext_section(&ext(), endian);
+            let one_form: Vec<_> = orders()
+                .into_iter()
+                .map(|late| canonical(&section(&types(late), STRINGS, endian), Some(&ext), endian).unwrap())
+                .collect();
+            assert!(one_form.iter().all(|form| *form == one_form[0]));
+            // All that is gone is a string that nothing uses, and one that is there twice.
+            let before = section(&types([0, 1, 2, 3]), STRINGS, endian);
+            assert_eq!(one_form[0].0.len(), before.len() - "unused\0\0".len());
+        }
+    }
+
+    #[test]
+    fn types_and_records_say_what_they_said() {
+        for endian in Endian::ALL {
+            let before = (section(&types([3, 1, 0, 2]), STRINGS, endian), ext_section(&ext(), endian));
+            let (btf, ext) = canonical(&before.0, Some(&before.1), endian).unwrap();
+            let (before_btf, after_btf) = (Btf::parse(&before.0, endian).unwrap(), Btf::parse(&btf, endian).unwrap());
+            let ext = ext.unwrap();
+            assert_eq!(before_btf.records(&before.1, endian).unwrap(), after_btf.records(&ext, endian).unwrap());
+            // Nothing but what clang made for pointers has another id.
+            let moved = |id: u32| match id {
+                21 => 24,
+                23 => 21,
+                24 => 23,
+                id => id,
+            };
+            for id in 1..=24 {
+                let mut before = before_btf.get(id).unwrap().words.clone();
+                for word in &mut before {
+                    if let Word::Type(id) = word {
+                        *id = moved(*id);
+                    }
+                }
+                assert_eq!(before, after_btf.get(moved(id)).unwrap().words, "type {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_instructions_refer_to_does_not_move() {
+        let endian = Endian::Little;
+        let mut ext = ext();
+        let last = ext.len() - 3;
+        ext[last] = 23;
+        let before = section(&types([3, 1, 0, 2]), STRINGS, endian);
+        let (btf, _) = canonical(&before, Some(&ext_section(&ext, endian)), endian).unwrap();
+        let (before, after) = (Btf::parse(&before, endian).unwrap(), Btf::parse(&btf, endian).unwrap());
+        for id in 1..=23 {
+            assert_eq!(before.get(id).unwrap().words, after.get(id).unwrap().words);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let endian = Endian::Little;
+        let good = types([0, 1, 2, 3]);
+        let with = |at: usize, word: u32| {
+            let mut types = good.clone();
+            types[at] = word;
+            section(&types, STRINGS, endian)
+        };
+        let whole = section(&good, STRINGS, endian);
+        for (bytes, complaint) in [
+            (whole[..20].to_vec(), ".BTF is cut off: it has 20 bytes"),
+            (whole[..whole.len() - 1].to_vec(), ".BTF does not consist of types and strings alone"),
+            ([&whole[..], &[0]].concat(), ".BTF does not consist of types and strings alone"),
+            (section(&good, STRINGS, Endian::Big), ".BTF is none of version 1 and of this byte order"),
+            (section(&good, b"x\0", endian), "the strings in .BTF do not begin with the empty one"),
+            (section(&good, b"\0x", endian), "the last string in .BTF has no end"),
+            (section(&good, b"", endian), "the strings in .BTF do not begin with the empty one"),
+            (with(1, info(20, 0)), "type 1 in .BTF: it is of kind 20, which this tool does not know"),
+            (with(1, 0), "type 1 in .BTF: it is of kind 0, which this tool does not know"),
+            (with(1, info(1, 3)), "type 1 in .BTF: its flags 0x1000003 are none that this tool knows for a int"),
+            (with(1, 1 << 29 | info(1, 0)), "type 1 in .BTF: its flags 0x21000000 are none that this tool knows"),
+            (with(0, name("int") + 1), "type 1 in .BTF: no string in .BTF begins at 2, where something has its name"),
+            (with(5, info(4, 60_000)), "type 2 in .BTF: "),
+            (with(18, 25), "something refers to type 25 in .BTF, which has 24 types"),
+            (section(&good[..good.len() - 1], STRINGS, endian), "type 24 in .BTF: .BTF is cut off"),
+        ] {
+            let error = format!("{:#}", canonical(&bytes, None, endian).unwrap_err());
+            assert!(error.starts_with(complaint), "{error}\n{complaint}");
+        }
+
+        let good = ext();
+        let with = |at: usize, word: u32| {
+            let mut ext = good.clone();
+            ext[at] = word;
+            ext_section(&ext, endian)
+        };
+        for (bytes, complaint) in [
+            (with(0, 24), "the header of .BTF.ext has 24 bytes where 32 are known"),
+            (with(2, 4), ".BTF.ext does not consist of functions, lines and relocations alone"),
+            (with(6, 24), ".BTF.ext does not consist of functions, lines and relocations alone"),
+            (with(7, 12), "the functions in .BTF.ext: a record has 12 bytes where 8 are known"),
+            (with(9, u32::MAX), "the functions in .BTF.ext: .BTF.ext is cut off"),
+            (with(11, 25), "something refers to type 25 in .BTF, which has 24 types"),
+            (with(13, 2), "the lines in .BTF.ext: no string in .BTF begins at 2, where something has its name"),
+        ] {
+            let error = format!("{:#}", canonical(&whole, Some(&bytes), endian).unwrap_err());
+            assert!(error.starts_with(complaint), "{error}\n{complaint}");
+        }
+    }
+
+    /// Numbers that are the same in each run (xorshift).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 16) as usize % end.max(1)
+        }
+
+        /// Changes, drops or repeats words.
+        fn mutate(&mut self, words: &mut Vec<u32>) {
+            for _ in 0..=self.below(2) {
+                let at = self.below(words.len());
+                let value =
+                    [0, 1, self.below(30) as u32, self.below(80) as u32, info(self.below(22) as u32, 1), u32::MAX];
+                match self.below(8) {
+                    0 => words.truncate(at),
+                    1 => drop(words.drain(at..(at + self.below(9)).min(words.len()))),
+                    2 => words.extend_from_within(at..(at + self.below(9)).min(words.len())),
+                    _ if words.is_empty() => {}
+                    3 => words[at] ^= 1 << self.below(32),
+                    _ => words[at] = value[self.below(value.len())],
+                }
+            }
+        }
+
+        /// Changes or drops bytes.
+        fn mutate_bytes(&mut self, bytes: &mut Vec<u8>) {
+            let at = self.below(bytes.len());
+            match self.below(2) {
+                0 => bytes.truncate(at),
+                _ => bytes[at] = [0, 1, 0xff, self.below(256) as u8][self.below(4)],
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_comes_is_refused_or_gets_a_form_that_stays() {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let orders: Vec<_> = orders().into_iter().map(types).collect();
+        let ext = ext();
+        let mut understood = 0;
+        for round in 0..100_000 {
+            let endian = Endian::ALL[round & 1];
+            let mut types = orders[random.below(orders.len())].clone();
+            let mut records = ext.clone();
+            let mut strings = STRINGS.to_vec();
+            // A type or a record that is wrong, behind a header that is right; or anything else.
+            match random.below(4) {
+                0 => random.mutate(&mut types),
+                1 => {
+                    random.mutate(&mut records);
+                    if records.len() > 7 {
+                        records[6] =
+                            (4 * records.len() as u32).saturating_sub(28 + records[2].wrapping_add(records[4]));
+                    }
+                }
+                2 => random.mutate_bytes(&mut strings),
+                _ => {}
+            }
+            let mut btf = section(&types, &strings, endian);
+            let mut ext = ext_section(&records, endian);
+            match random.below(6) {
+                0 => random.mutate_bytes(&mut btf),
+                1 => random.mutate_bytes(&mut ext),
+                _ => {}
+            }
+            if let Ok((one_form, one_ext)) = canonical(&btf, Some(&ext), endian) {
+                understood += 1;
+                assert!(one_form.len() <= btf.len() && one_ext.as_ref().unwrap().len() == ext.len());
+                let again = canonical(&one_form, one_ext.as_deref(), endian).unwrap();
+                assert!(again == (one_form, one_ext), "round {round}");
+            }
+        }
+        assert!((20_000..80_000).contains(&understood), "{understood} of all were understood");
+    }
+}

@@ -1,0 +1,203 @@
+//! How a checked-in BPF object differs from what its source gives, in sentences.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+
+use anyhow::Result;
+use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolKind};
+
+use crate::arch::Endian;
+use crate::bpf::btf::{Btf, Word};
+
+/// Bytes of an instruction.
+const INSTRUCTION: usize = 8;
+
+/// How many names a sentence lists at most.
+const NAMES: usize = 5;
+
+/// A section, as far as it is of interest here.
+struct Part<'data> {
+    name: String,
+    /// How many sections before have the same name.
+    nth: usize,
+    executable: bool,
+    size: u64,
+    /// Empty where the file has none, as with `.bss`.
+    data: &'data [u8],
+    /// Where in `data` the functions are, by name.
+    functions: BTreeMap<String, &'data [u8]>,
+}
+
+/// What differs in `found`, a checked-in object, from `wanted`, which its source gives. Nothing, if they are the same bytes.
+pub fn differences(found: &[u8], wanted: &[u8]) -> Vec<String> {
+    if found == wanted {
+        return Vec::new();
+    }
+    let (found_parts, wanted_parts) = match (parts(found), parts(wanted)) {
+        (Ok(found), Ok(wanted)) => (found, wanted),
+        (Err(error), _) | (_, Err(error)) => {
+            return vec![format!("{}; it is no object: {error}", bytes(found, wanted))];
+        }
+    };
+    let same = |a: &Part, b: &Part| a.name == b.name && a.nth == b.nth;
+    let mut sentences = Vec::new();
+    for part in &wanted_parts {
+        match found_parts.iter().find(|other| same(other, part)) {
+            Some(other) if other.data == part.data && other.size == part.size => {}
+            Some(other) if part.executable => sentences.extend(programs(other, part)),
+            Some(other) if part.name == ".BTF" => sentences.push(types(other, part)),
+            Some(other) => sentences.push(section(other, part)),
+            None => sentences.push(format!("section `{}` ({} bytes) is missing", part.name, part.size)),
+        }
+    }
+    for part in found_parts.iter().filter(|part| !wanted_parts.iter().any(|other| same(other, part))) {
+        sentences.push(format!("section `{}` ({} bytes) is there, where there shall be none", part.name, part.size));
+    }
+    if sentences.is_empty() {
+        // The headers of file and sections.
+        sentences.push(format!("outside of its sections, {}", bytes(found, wanted)));
+    }
+    sentences
+}
+
+fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>> {
+    let file = File::parse(bytes)?;
+    let mut parts: Vec<Part> = Vec::new();
+    for section in file.sections() {
+        let name = section.name()?.to_owned();
+        let data = section.data()?;
+        let is_function = |kind| matches!(kind, SymbolKind::Text);
+        let mut functions = BTreeMap::new();
+        for symbol in file.symbols().filter(|symbol| is_function(symbol.kind())) {
+            let begin = symbol.address() as usize;
+            let code = begin.checked_add(symbol.size() as usize).and_then(|end| data.get(begin..end));
+            if let (true, Some(code)) = (symbol.section_index() == Some(section.index()), code) {
+                functions.insert(symbol.name()?.to_owned(), code);
+            }
+        }
+        let nth = parts.iter().filter(|part| part.name == name).count();
+        let executable = section.kind() == SectionKind::Text;
+        parts.push(Part { name, nth, executable, size: section.size(), data, functions });
+    }
+    Ok(parts)
+}
+
+/// Which programs of a section differ.
+fn programs(found: &Part, wanted: &Part) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let names: BTreeSet<&String> = found.functions.keys().chain(wanted.functions.keys()).collect();
+    for name in names {
+        let what = if wanted.name == ".text" { "function" } else { "program" };
+        let place = format!("{what} `{name}` in section `{}`", wanted.name);
+        sentences.extend(match (found.functions.get(name), wanted.functions.get(name)) {
+            (Some(found), Some(wanted)) if found == wanted => None,
+            (Some(found), Some(wanted)) => {
+                let begin = format!("from instruction {} on", first_difference(found, wanted) / INSTRUCTION);
+                Some(match (found.len() / INSTRUCTION, wanted.len() / INSTRUCTION) {
+                    (a, b) if a == b => format!("{place} differs {begin}, of {a}"),
+                    (a, b) => format!("{place} has {a} instructions where its source gives {b}, and differs {begin}"),
+                })
+            }
+            (None, _) => Some(format!("{place} is missing")),
+            (_, None) => Some(format!("{place} is there, where there shall be none")),
+        });
+    }
+    if sentences.is_empty() {
+        sentences.push(section(found, wanted));
+    }
+    sentences
+}
+
+fn section(found: &Part, wanted: &Part) -> String {
+    if found.data.is_empty() && wanted.data.is_empty() {
+        return format!("section `{}` has {} bytes where there shall be {}", wanted.name, found.size, wanted.size);
+    }
+    format!("in section `{}`, {}", wanted.name, bytes(found.data, wanted.data))
+}
+
+fn bytes(found: &[u8], wanted: &[u8]) -> String {
+    let begin = first_difference(found, wanted);
+    match (found.len(), wanted.len()) {
+        (a, b) if a == b => format!("byte {begin} of {a} is the first that differs"),
+        (a, b) => format!("there are {a} bytes where there shall be {b}, and byte {begin} is the first that differs"),
+    }
+}
+
+fn first_difference(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Which types differ.
+fn types(found: &Part, wanted: &Part) -> String {
+    let (Some(found_types), Some(wanted_types)) = (contents(found.data), contents(wanted.data)) else {
+        return section(found, wanted);
+    };
+    let (mut missing, mut needless, mut other) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let names: BTreeSet<&String> = found_types.keys().chain(wanted_types.keys()).collect();
+    for name in names {
+        match (found_types.get(name), wanted_types.get(name)) {
+            (None, _) => missing.insert(name.as_str()),
+            (_, None) => needless.insert(name.as_str()),
+            (found, wanted) => found != wanted && other.insert(name.as_str()),
+        };
+    }
+    let mut faults = Vec::new();
+    for (names, fault) in [(missing, "missing"), (needless, "there without need"), (other, "not the same")] {
+        let is_anonymous = |name: &&&str| name.ends_with(' ');
+        let listed: Vec<&str> = names.iter().filter(|name| !is_anonymous(name)).take(NAMES).copied().collect();
+        match names.len() - listed.len() {
+            _ if names.is_empty() => {}
+            0 => faults.push(format!("{}: {fault}", listed.join(", "))),
+            more if listed.is_empty() => faults.push(format!("types without a name ({more} kinds of them): {fault}")),
+            more => faults.push(format!("{} and {more} more: {fault}", listed.join(", "))),
+        }
+    }
+    if faults.is_empty() {
+        faults.push(
+            "the types are the same, their order or the strings beside them (lines of the source) are not".into(),
+        );
+    }
+    format!("in section `.BTF`, {}", faults.join("; "))
+}
+
+/// What types there are by kind and name, and for each a number that stands for what it consists of.
+fn contents(section: &[u8]) -> Option<BTreeMap<String, Vec<u64>>> {
+    let endian = if section.first() == Some(&0xeb) { Endian::Big } else { Endian::Little };
+    let btf = Btf::parse(section, endian).ok()?;
+
+    // Of a type with a name, that is all that others see, so a change is told where it is. What one without a name is,
+    // such as a pointer, becomes known further with each round.
+    let mut seen: Vec<u64> = vec![0; btf.types.len() + 1];
+    for (type_, seen) in btf.types.iter().zip(&mut seen[1..]) {
+        *seen = number(&(type_.kind.name, type_.name()));
+    }
+    let whole = |words: &[Word], seen: &[u64]| {
+        let words = words.iter().map(|word| match word {
+            Word::Type(id) => (seen[*id as usize], &b""[..]),
+            Word::Number(number) => (u64::from(*number), &b""[..]),
+            Word::Name(name) => (0, *name),
+        });
+        number(&words.collect::<Vec<_>>())
+    };
+    for _ in 0..8 {
+        let next = btf.types.iter().zip(&seen[1..]).map(|(type_, now)| match type_.name() {
+            b"" => whole(&type_.words, &seen),
+            _ => *now,
+        });
+        seen = std::iter::once(0).chain(next.collect::<Vec<_>>()).collect();
+    }
+    let mut contents: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for type_ in &btf.types {
+        let name = format!("{} {}", type_.kind.name, String::from_utf8_lossy(type_.name()));
+        contents.entry(name).or_default().push(whole(&type_.words, &seen));
+    }
+    contents.values_mut().for_each(|numbers| numbers.sort_unstable());
+    Some(contents)
+}
+
+fn number(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

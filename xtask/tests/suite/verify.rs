@@ -1,0 +1,448 @@
+//! `verify`: whether archives are what they should be, in `dist/` or wherever they were downloaded to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use flate2::read::GzDecoder;
+use memchr::memmem;
+use serde_json::{Value, json};
+use tar::{EntryType, Header};
+use xtask::{manifest, pack};
+
+use super::support::{Run, Workspace, list, own_root};
+
+const AMD64: &str = "tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
+const ARM64: &str = "tool-0.3.0-aarch64-unknown-linux-musl.tar.gz";
+const S390X: &str = "tool-0.3.0-s390x-unknown-linux-musl.tar.gz";
+
+/// What `dist` makes for three architectures, and the BPF objects, by file name.
+fn release() -> &'static BTreeMap<String, Vec<u8>> {
+    static RELEASE: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
+    RELEASE.get_or_init(|| {
+        let workspace = Workspace::usual("release");
+        workspace.xtask("dist --arch amd64,arm64,s390x").succeeds();
+        let read = |folder: &str| -> BTreeMap<String, Vec<u8>> {
+            let bytes = |name: &String| fs::read(workspace.path(folder).join(name)).unwrap();
+            workspace.list(folder).into_iter().map(|name| (name.clone(), bytes(&name))).collect()
+        };
+        let mut files = read("dist");
+        files.extend(read("kernel/objects"));
+        files
+    })
+}
+
+/// A folder of downloads, on a machine without a checkout, Rust, git, or any other program.
+struct Downloads(Workspace);
+
+impl Downloads {
+    fn of(names: &[&str]) -> Downloads {
+        let folder = Workspace::empty("downloads").env("PATH", "/nonexistent").env("HOME", "/nonexistent");
+        names.iter().fold(Downloads(folder), |downloads, name| downloads.with(name, &release()[*name]))
+    }
+
+    fn everything() -> Downloads {
+        let is_for_download = |name: &&str| !name.ends_with(".o");
+        Downloads::of(&release().keys().map(String::as_str).filter(is_for_download).collect::<Vec<_>>())
+    }
+
+    fn with(self, name: &str, bytes: impl AsRef<[u8]>) -> Downloads {
+        fs::write(self.0.path(name), bytes).unwrap();
+        self
+    }
+
+    fn without(self, name: &str) -> Downloads {
+        fs::remove_file(self.0.path(name)).unwrap();
+        self
+    }
+
+    /// The manifest, with another value at a JSON pointer.
+    fn with_manifest(self, pointer: &str, value: Value) -> Downloads {
+        let mut manifest: Value = serde_json::from_slice(&release()["dist-manifest.json"]).unwrap();
+        *manifest.pointer_mut(pointer).unwrap() = value;
+        self.with("dist-manifest.json", manifest.to_string())
+    }
+
+    fn verify(&self, line: &str) -> Run {
+        self.0.xtask(&format!("verify {line}"))
+    }
+}
+
+/// What is wrong with an archive that lies there alone.
+fn alone(name: &str, archive: &[u8]) -> Run {
+    Downloads::of(&[]).with(name, archive).verify(&format!("-q --no-checksum {name}"))
+}
+
+/// The entries of an archive.
+type Parts = Vec<(Header, Vec<u8>)>;
+
+fn parts(archive: &[u8]) -> Parts {
+    let mut archive = tar::Archive::new(GzDecoder::new(archive));
+    let part = |entry: std::io::Result<tar::Entry<'_, _>>| {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        (entry.header().clone(), bytes)
+    };
+    archive.entries().unwrap().map(part).collect()
+}
+
+/// An archive that was altered by somebody who knows how they are made.
+fn altered(archive: &[u8], alter: impl FnOnce(&mut Parts)) -> Vec<u8> {
+    let mut parts = parts(archive);
+    alter(&mut parts);
+    let mut tar = Vec::new();
+    for (mut header, bytes) in parts {
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        tar.extend(header.as_bytes());
+        tar.extend(&bytes);
+        tar.resize(tar.len().next_multiple_of(pack::BLOCK), 0);
+    }
+    tar.resize(tar.len() + 2 * pack::BLOCK, 0);
+    pack::gzip(&tar).unwrap()
+}
+
+/// The binary is the last file by name.
+fn binary(parts: &mut Parts) -> &mut (Header, Vec<u8>) {
+    let last = parts.last_mut().unwrap();
+    assert!(last.0.path().unwrap().ends_with("probe"));
+    last
+}
+
+fn set_name(header: &mut Header, name: &str) {
+    let field = &mut header.as_old_mut().name;
+    *field = [0; 100];
+    field[..name.len()].copy_from_slice(name.as_bytes());
+}
+
+#[test]
+fn what_dist_makes_is_right() {
+    let workspace = Workspace::usual("verified");
+    workspace.xtask("verify").ends_with(2).says("there is no dist-manifest.json in").says("run `cargo xtask dist`");
+    workspace.xtask("dist --arch amd64").succeeds();
+    // Of another version, it is in no manifest.
+    let workspace = workspace.write("dist/tool-0.2.9-x86_64-unknown-linux-musl.tar.gz", "no archive");
+    workspace
+        .xtask("verify")
+        .succeeds()
+        .says(&format!("{AMD64}  "))
+        .says("  ok  .sha256, SHA256SUMS, dist-manifest.json\n")
+        .in_one_line();
+    fs::remove_file(workspace.path("dist").join(AMD64)).unwrap();
+    workspace.xtask("verify").ends_with(1).says(&format!("{AMD64}: it is not there, although it is named"));
+}
+
+#[test]
+fn a_release_is_checked_without_a_checkout() {
+    let downloads = Downloads::everything();
+    let text = downloads.verify(".").succeeds().text();
+    let names: Vec<&str> = text.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(names, [ARM64, S390X, AMD64].map(|name| format!("./{name}")));
+    assert_eq!(text.lines().filter(|line| line.ends_with("  ok  .sha256, SHA256SUMS, dist-manifest.json")).count(), 3);
+    assert!(text.contains(&xtask::hash::bytes(&release()[ARM64])[..12]), "{text}");
+
+    let found: Value = serde_json::from_str(&downloads.verify("--json .").succeeds().text()).unwrap();
+    assert_eq!(found[2]["file"], format!("./{AMD64}"));
+    assert_eq!(found[2]["ok"], true);
+    assert_eq!(found[2]["sha256"], xtask::hash::bytes(&release()[AMD64]));
+    downloads.verify("-q .").succeeds().says_nothing_of("ok");
+    downloads.0.xtask("verify").ends_with(2).says("no archive is named").says("there is no Cargo.toml in");
+}
+
+#[test]
+fn an_archive_is_checked_against_whatever_lies_beside_it() {
+    let downloads = Downloads::of(&[ARM64]);
+    downloads.verify(ARM64).ends_with(1).says(&format!("{ARM64}: its checksum is not known: get {ARM64}.sha256"));
+    downloads
+        .verify(&format!("--no-checksum {ARM64}"))
+        .succeeds()
+        .says("  ok  no checksum\n")
+        .says("no dist-manifest.json: the BPF objects were checked for form and byte order only");
+    for (beside, source) in [
+        (format!("{ARM64}.sha256"), ".sha256"),
+        ("SHA256SUMS".into(), "SHA256SUMS"),
+        ("dist-manifest.json".into(), "dist-manifest.json"),
+    ] {
+        Downloads::of(&[ARM64, &beside]).verify(ARM64).succeeds().says(&format!("  ok  {source}\n"));
+    }
+    // The manifest tells of others, too, and that they are not there is no fault of this one.
+    let downloads = Downloads::everything().without(AMD64);
+    let path = downloads.0.path(ARM64);
+    downloads.verify(path.to_str().unwrap()).succeeds().in_one_line();
+    downloads.verify(".").ends_with(1).says(&format!("error: ./{AMD64}: it is not there")).says(&format!("{S390X}  "));
+}
+
+#[test]
+fn one_byte_is_enough() {
+    let mut archive = release()[AMD64].clone();
+    let middle = archive.len() / 2;
+    archive[middle] ^= 1;
+    let downloads = Downloads::everything().with(AMD64, &archive);
+    let mut run = downloads.verify(".").ends_with(1).says(&format!("{ARM64}  ")).says("its gzip stream is damaged");
+    for source in [".sha256", "SHA256SUMS", "dist-manifest.json"] {
+        let sha256 = xtask::hash::bytes(&archive);
+        run = run.says(&format!("./{AMD64}: its SHA-256 is {sha256:.12}…, and {source} says"));
+    }
+
+    let output = downloads.0.command("verify --json .").output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found[2]["ok"], false);
+    assert!(found[2]["faults"].as_array().unwrap().len() >= 4, "{found:#}");
+}
+
+#[test]
+fn all_that_tells_a_checksum_must_tell_the_same() {
+    let wrong = manifest::checksum_line(&"0".repeat(64), AMD64);
+    Downloads::everything()
+        .with(&format!("{AMD64}.sha256"), &wrong)
+        .verify(AMD64)
+        .ends_with(1)
+        .says("…, and .sha256 says 000000000000…: get it again")
+        .in_one_line();
+    Downloads::everything()
+        .with("SHA256SUMS", &wrong)
+        .verify(&format!("-q {AMD64}"))
+        .ends_with(1)
+        .says(&format!("  {AMD64}: its SHA-256 is"))
+        .says("…, and SHA256SUMS says 000000000000…")
+        .says(&format!("  SHA256SUMS: it does not say the same of {AMD64} as dist-manifest.json"))
+        .says(&format!("  SHA256SUMS: it does not say the same of {ARM64} as dist-manifest.json"));
+    let of_another = release()[&format!("{ARM64}.sha256")].clone();
+    Downloads::of(&[AMD64])
+        .with(&format!("{AMD64}.sha256"), of_another)
+        .verify(&format!("-q {AMD64}"))
+        .ends_with(1)
+        .says("its .sha256 is of no use: it is about something else");
+    Downloads::of(&[AMD64])
+        .with(&format!("{AMD64}.sha256"), "\u{1b}[2J")
+        .with("SHA256SUMS", [0xff])
+        .verify(".")
+        .ends_with(1)
+        .says("its .sha256 is of no use: its line 1 is not a SHA-256")
+        .says("./SHA256SUMS: it is not text");
+}
+
+#[test]
+fn what_is_not_one_gzip_stream_is_refused() {
+    let archive = &release()[AMD64];
+    let second = pack::gzip(b"").unwrap();
+    alone(AMD64, &[archive.as_slice(), &second].concat()).ends_with(1).says("a second gzip stream").in_one_line();
+    alone(AMD64, &[archive, b"and more".as_slice()].concat()).ends_with(1).says("8 bytes more").in_one_line();
+    alone(AMD64, &archive[..archive.len() - 1000]).ends_with(1).says("it is cut off: get it again").in_one_line();
+    alone(AMD64, b"").ends_with(1).says(&format!("error: {AMD64}: it is cut off")).in_one_line();
+}
+
+#[test]
+fn another_layout_than_that_of_dist_is_refused() {
+    type Alter = fn(&mut Parts);
+    let file = |parts: &mut Parts, name: &str| {
+        let mut added = parts.last().unwrap().0.clone();
+        set_name(&mut added, name);
+        added.set_mode(0o644);
+        parts.push((added, b"x".to_vec()));
+    };
+    let cases: [(&str, Alter); 12] = [
+        ("../x leads out of the archive", |parts| set_name(&mut parts[1].0, "../x")),
+        ("/etc/x has an absolute name", |parts| set_name(&mut parts[1].0, "/etc/x")),
+        ("COPYRIGHT-library.html is a symbolic link", |parts| parts[1].0.set_entry_type(EntryType::Symlink)),
+        ("COPYRIGHT-library.html is a device", |parts| parts[1].0.set_entry_type(EntryType::Char)),
+        ("probe has mode 4755", |parts| binary(parts).0.set_mode(0o4755)),
+        ("probe has mode 777", |parts| binary(parts).0.set_mode(0o777)),
+        ("probe belongs to user 1000 and group 0", |parts| binary(parts).0.set_uid(1000)),
+        ("probe belongs to `me`", |parts| binary(parts).0.set_username("me").unwrap()),
+        ("probe has another date", |parts| binary(parts).0.set_mtime(1)),
+        ("COPYRIGHT-library.html is in it twice", |parts| parts.insert(2, parts[1].clone())),
+        ("it is not sorted", |parts| parts.swap(1, 2)),
+        ("there is no program in its folder", |parts| drop(parts.pop())),
+    ];
+    for (words, alter) in cases {
+        alone(AMD64, &altered(&release()[AMD64], alter)).ends_with(1).says(words);
+    }
+    // As it may be: somebody else's tar writes the name of the owner.
+    let by_root = altered(&release()[AMD64], |parts| {
+        for (header, _) in parts {
+            header.set_username("root").unwrap();
+            header.set_groupname("root").unwrap();
+        }
+    });
+    alone(AMD64, &by_root).succeeds();
+    let renamed = AMD64.replace("tool", "tool-copy");
+    alone(&renamed, &release()[AMD64]).ends_with(1).says("is not in the one folder that is named like the archive");
+    let elsewhere = altered(&release()[AMD64], |parts| file(parts, "elsewhere/x"));
+    alone(AMD64, &elsewhere).ends_with(1).says("elsewhere/x is not in the one folder").in_one_line();
+}
+
+/// An archive of one architecture, in a folder that is named for another one.
+fn disguised(from: &str, to: &str) -> Vec<u8> {
+    let [from_top, to_top] = [from, to].map(|name| name.strip_suffix(".tar.gz").unwrap());
+    altered(&release()[from], |parts| {
+        for (header, _) in parts {
+            let name = header.path().unwrap().to_str().unwrap().replace(from_top, to_top);
+            set_name(header, &name);
+        }
+    })
+}
+
+#[test]
+fn a_binary_of_another_architecture_is_refused() {
+    alone(ARM64, &disguised(AMD64, ARM64)).ends_with(1).says("probe: it is for machine 62, and arm64 is 183");
+    alone(AMD64, &disguised(ARM64, AMD64)).ends_with(1).says("probe: it is for machine 183").in_one_line();
+    alone(AMD64, &disguised(S390X, AMD64))
+        .ends_with(1)
+        .says("probe: it is for machine 22")
+        .says("probe: it is big-endian, and amd64 is little-endian")
+        .says("no BPF object for amd64: it is big-endian where little-endian is wanted");
+    // As it is, under another name.
+    Downloads::of(&[ARM64, "SHA256SUMS", "dist-manifest.json"])
+        .with(AMD64, &release()[S390X])
+        .verify(&format!("-q {AMD64}"))
+        .ends_with(1)
+        .says("SHA256SUMS says")
+        .says("is not in the one folder");
+}
+
+#[test]
+fn a_dynamic_binary_is_refused() {
+    let dynamic = fs::read("/bin/true").unwrap();
+    let archive = altered(&release()[AMD64], |parts| binary(parts).1 = dynamic);
+    alone(AMD64, &archive)
+        .ends_with(1)
+        .says(&format!("  {AMD64}: probe: it asks for a loader (PT_INTERP)"))
+        .says(&format!("  {AMD64}: probe: it has no section .bpf.NAME"));
+}
+
+#[test]
+fn another_bpf_object_is_refused() {
+    let replaced = |old: &[u8], new: &[u8]| {
+        altered(&release()[AMD64], |parts| {
+            let bytes = &mut binary(parts).1;
+            let at = memmem::find(bytes, old).unwrap();
+            bytes[at..at + old.len()].copy_from_slice(new);
+        })
+    };
+    let [little, big] = ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| release()[name].as_slice());
+    let archive = replaced(little, big);
+    alone(AMD64, &archive)
+        .ends_with(1)
+        .says("what is in its section .bpf.tick is no BPF object for amd64: it is big-endian")
+        .in_one_line();
+
+    // Still a BPF object, and so only the manifest can tell.
+    let licensed = memmem::find(little, b"GPL\0").unwrap();
+    let mut other = little.to_vec();
+    other[licensed] = b'L';
+    let archive = replaced(little, &other);
+    alone(AMD64, &archive).succeeds();
+    Downloads::of(&["dist-manifest.json"])
+        .with(AMD64, &archive)
+        .verify(AMD64)
+        .ends_with(1)
+        .says("probe: the BPF object in its section .bpf.tick is not the tick_bpfel.o of dist-manifest.json")
+        .says("probe is not the one that dist-manifest.json tells of");
+}
+
+#[test]
+fn a_manifest_that_was_altered_is_seen() {
+    let zeros = json!("0".repeat(64));
+    // The artifacts are sorted by name, and so are the objects: bpfeb, bpfel.
+    let cases = [
+        ("/artifacts/0/file", json!("tool-0.3.0-mips-unknown-linux-musl.tar.gz"), "dist-manifest.json: it names"),
+        (
+            "/artifacts/0/file",
+            json!("../../etc/passwd"),
+            "../../etc/passwd: it is not called NAME-VERSION-TARGET.tar.gz",
+        ),
+        ("/artifacts/0/file", json!("\u{1b}[2J\n"), "\\u{1b}[2J\\n, which is not tool 0.3.0"),
+        ("/artifacts/0/endianness", json!("big"), "which is not tool 0.3.0 for arm64"),
+        ("/artifacts/0/sha256", zeros.clone(), "and dist-manifest.json says 000000000000…"),
+        ("/artifacts/0/sha256", json!("0"), "`0`, which it says of"),
+        ("/artifacts/0/size", json!(5), "bytes, and dist-manifest.json says 5"),
+        ("/artifacts/0/tar_sha256", zeros.clone(), "what it is before it is compressed is not what"),
+        ("/artifacts/0/binary/file", json!("README.md"), "README.md is not executable"),
+        ("/artifacts/0/binary/file", json!("prob"), "there is no prob in it, which dist-manifest.json names"),
+        ("/artifacts/0/binary/size", json!(5), "probe is not the one that dist-manifest.json tells of"),
+        ("/artifacts/0/binary/sha256", zeros.clone(), "probe is not the one that dist-manifest.json tells of"),
+        ("/bpf_objects/1/sha256", zeros, "is not the tick_bpfel.o of dist-manifest.json"),
+        ("/bpf_objects/1/file", json!("tock_bpfel.o"), "it has no section .bpf.tock with the BPF object tock"),
+        ("/bpf_objects", json!([]), "its section .bpf.tick belongs to no BPF object of dist-manifest.json"),
+        ("/source_date_epoch", json!(1), "its date is not the source_date_epoch of dist-manifest.json"),
+        ("/schema", json!(2), "its schema is 2, and this tool knows 1"),
+        ("/version", json!("0.3.1"), "which is not tool 0.3.1 for arm64"),
+        ("/artifacts", json!({}), "./dist-manifest.json: not a manifest that this version understands"),
+    ];
+    for (pointer, value, words) in cases {
+        let run = Downloads::everything().with_manifest(pointer, value).verify(".").ends_with(1).says(words);
+        assert!(!run.text().contains('\u{1b}'));
+    }
+    Downloads::everything()
+        .with("dist-manifest.json", "{}")
+        .verify(AMD64)
+        .ends_with(1)
+        .says("dist-manifest.json cannot be used: the BPF objects were checked for form and byte order only")
+        .says("dist-manifest.json: not a manifest that this version understands");
+    Downloads::everything()
+        .with("dist-manifest.json", vec![b' '; 2 << 20])
+        .verify(AMD64)
+        .ends_with(1)
+        .says("dist-manifest.json: it has more than 1048576 bytes");
+}
+
+#[test]
+fn a_wrong_request_is_refused() {
+    let downloads = Downloads::of(&["SHA256SUMS"]);
+    fs::create_dir(downloads.0.path("empty")).unwrap();
+    downloads.verify("nowhere.tar.gz").ends_with(2).says("nowhere.tar.gz is not there").in_one_line();
+    downloads.verify("empty").ends_with(2).says("there is nothing to verify in empty").in_one_line();
+    downloads.verify("SHA256SUMS").ends_with(2).says("an archive (*.tar.gz), or a folder of them, is wanted");
+    // Nothing is begun where one of several is wrong.
+    downloads.verify(". nowhere").ends_with(2).says("nowhere is not there").in_one_line();
+    downloads.verify(".").ends_with(1).says(&format!("./{AMD64}: it is not there, although it is named"));
+    downloads.with("tool.tar.gz", "").verify("tool.tar.gz").ends_with(1).says("it is not called NAME-VERSION-TARGET");
+}
+
+#[test]
+fn what_never_ends_does_not_keep_anybody_waiting() {
+    let downloads = Downloads::of(&[]);
+    let fifo = std::process::Command::new("mkfifo").arg(downloads.0.path(AMD64)).status().unwrap();
+    assert!(fifo.success());
+    downloads.verify(AMD64).ends_with(2).says("cannot be verified");
+    downloads.verify(".").ends_with(1).says("it is not a file").in_one_line();
+
+    // 300 MiB of nothing, which gzip makes a thousandth of; and there is less memory than that.
+    let mut zeros = pack::tar(AMD64.strip_suffix(".tar.gz").unwrap(), &BTreeMap::new(), 1).unwrap();
+    zeros.resize(300 << 20, 0);
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(2));
+    std::io::Write::write_all(&mut bomb, &zeros).unwrap();
+    let bomb = bomb.finish().unwrap();
+    let downloads = Downloads::of(&[]).with(AMD64, &bomb);
+    let limited = "ulimit -v 250000 && exec \"$XTASK\" verify -q --no-checksum .";
+    let downloads = Downloads(downloads.0.env("PATH", &std::env::var("PATH").unwrap()));
+    let begin = Instant::now();
+    downloads.0.shell(limited).ends_with(1).says("it holds more than 256 MiB");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn the_corpus_is_refused_by_the_tool_as_a_whole() {
+    let corpus = own_root().join("xtask/tests/corpus");
+    let mut downloads = Downloads::of(&[]);
+    let mut names = Vec::new();
+    for file in list(&corpus).into_iter().filter(|file| file.ends_with(".tar.gz")) {
+        let name = format!("{}-x86_64-unknown-linux-musl.tar.gz", file.strip_suffix(".tar.gz").unwrap());
+        downloads = downloads.with(&name, read(&corpus.join(file)));
+        names.push(name);
+    }
+    let text = downloads.verify(".").ends_with(1).text();
+    for name in names {
+        assert!(text.contains(&format!("\n  ./{name}: ")), "nothing is said of {name}:\n{text}");
+    }
+    assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}[2J"), "{text}");
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap()
+}
