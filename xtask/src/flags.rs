@@ -213,6 +213,9 @@ pub struct Verify {
     /// Accept an archive whose checksum is nowhere to be found
     #[arg(long)]
     pub no_checksum: bool,
+    /// Refuse an archive of which boot-report.json does not tell that it passed on a kernel
+    #[arg(long)]
+    pub require_boot: bool,
     /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,

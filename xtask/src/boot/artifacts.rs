@@ -1,14 +1,12 @@
 //! What there is to boot: the binaries in the tarballs of dist/, checked against what its manifest says.
 
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use flate2::read::GzDecoder;
 
 use crate::dist::MANIFEST;
 use crate::manifest::{self, Artifact, Manifest};
-use crate::{bad_request, files, hash};
+use crate::{bad_request, files, hash, unpack};
 
 /// What dist/ holds.
 pub fn read(dist: &Path) -> Result<Manifest> {
@@ -32,18 +30,13 @@ pub fn binary(dist: &Path, artifact: &Artifact) -> Result<Vec<u8>> {
         bail!("{}", altered(&path.display().to_string()));
     }
     let top = artifact.file.strip_suffix(".tar.gz").unwrap_or(&artifact.file);
-    let name = Path::new(top).join(&artifact.binary.file);
-    let mut tar = tar::Archive::new(GzDecoder::new(&archive[..]));
-    for member in tar.entries()? {
-        let mut member = member.with_context(|| format!("cannot unpack {}", path.display()))?;
-        if member.path()? == name {
-            let mut bytes = Vec::new();
-            member.read_to_end(&mut bytes).with_context(|| format!("cannot unpack {}", path.display()))?;
-            if hash::bytes(&bytes) != artifact.binary.sha256 {
-                bail!("{}", altered(&format!("{} in {}", name.display(), path.display())));
-            }
-            return Ok(bytes);
-        }
+    let mut unpacked = unpack::archive(&archive[..], top);
+    if let Some(fault) = unpacked.faults.first() {
+        bail!("{} cannot be used: {fault}", path.display());
     }
-    bail!("there is no {} in {}: run `cargo xtask dist` again", name.display(), path.display())
+    let name = &artifact.binary.file;
+    match unpacked.files.remove(name) {
+        Some(entry) if hash::bytes(&entry.bytes) == artifact.binary.sha256 => Ok(entry.bytes),
+        _ => bail!("{}", altered(&format!("{name} in {}", path.display()))),
+    }
 }

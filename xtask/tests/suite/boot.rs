@@ -61,6 +61,10 @@ fn every_released_binary_works_on_a_kernel_of_its_architecture() {
     let pass = |arch: &&Arch| ((arch.name.to_owned(), kernels::default_of(arch).label.to_owned()), "pass".into());
     assert_eq!(verdicts(&copy), arches.iter().map(pass).collect());
 
+    copy.xtask("verify --require-boot dist").ends_with(if arches.len() == ARCHES.len() { 0 } else { 1 });
+    let archive = |arch: &Arch| format!("exectrace-{}-{}.tar.gz", env!("CARGO_PKG_VERSION"), arch.triple);
+    copy.xtask(&format!("verify --require-boot dist/{}", archive(arches[0]))).succeeds().says("boot-report.json");
+
     // What is booted again takes the place of what was known, and the rest stays.
     copy.xtask(&format!("boot --offline --arch {}", arches[0])).succeeds();
     assert_eq!(verdicts(&copy).len(), arches.len());
@@ -98,6 +102,10 @@ fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_
         .says("the console of amd64 on debian-13-6.12:\n  init: ")
         .says("amd64 on debian-13-6.12: `exectrace --self-test` failed (exit code 1)");
     assert!(verdicts(&copy).values().all(|verdict| verdict == "fail"));
+    copy.xtask("verify --require-boot dist")
+        .ends_with(1)
+        .says("boot-report.json says that it failed on debian-13-6.12")
+        .says("boot-report.json tells of no kernel on which it passed: run `cargo xtask boot`");
 }
 
 /// Gives the released binary the BPF object of the other byte order.
