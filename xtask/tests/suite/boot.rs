@@ -298,7 +298,7 @@ fn a_wrong_configuration_is_refused() {
         ("timeout = 0", "`timeout` in [workspace.metadata.dist.boot] of Cargo.toml must be a number of seconds"),
         ("comands = []", "did you mean `commands`?"),
     ] {
-        let config = format!("package = \"tool\"\nboot.{value}\n");
+        let config = format!("package = \"tool\"\nbpf.folder = \"kernel\"\nboot.{value}\n");
         Workspace::new("boot config", &config).xtask("boot").ends_with(2).says(sentence).in_one_line();
     }
 }
