@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::bad_request;
+use crate::boot::kernels::{self, KERNELS, Kernel};
 use crate::cache::{Cache, PARTIAL};
 use crate::facts::{self, Rust};
 use crate::files;
@@ -76,7 +77,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Cache) -> Result<()
 
 impl Listing {
     pub fn read(cache: &Cache, rust: Option<&Rust>) -> Result<Listing> {
-        let names = toolchain::names(rust);
+        let mut names = toolchain::names(rust);
+        names.extend(KERNELS.iter().filter_map(Kernel::entry));
         let mut entries = Vec::new();
         for name in cache.entries()? {
             let path = cache.path(&name);
@@ -109,7 +111,7 @@ fn own(name: &str) -> Option<(&str, bool)> {
     let entry = half.unwrap_or(name);
     let (before, hash) = entry.rsplit_once('-')?;
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_ours = [zig::PREFIX, sysroot::PREFIX].iter().any(|prefix| before.starts_with(prefix));
+    let is_ours = [zig::PREFIX, sysroot::PREFIX, kernels::PREFIX].iter().any(|prefix| before.starts_with(prefix));
     (is_ours && is_hash).then_some((entry, half.is_none()))
 }
 

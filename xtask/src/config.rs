@@ -25,6 +25,16 @@ pub struct Config {
     /// The oldest kernel the application itself runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: Option<String>,
     pub bpf: Bpf,
+    pub boot: Boot,
+}
+
+/// `[workspace.metadata.dist.boot]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// What is run on a kernel, one after the other: the words that the binary is given.
+    pub commands: Vec<Vec<String>>,
+    /// Seconds after which a boot is given up.
+    pub timeout: u64,
 }
 
 /// `[workspace.metadata.dist.bpf]`.
@@ -40,8 +50,9 @@ pub struct Bpf {
     pub image: Option<String>,
 }
 
-const KEYS: [&str; 6] = ["package", "bin", "arches", "include", "minimum-kernel", "bpf"];
+const KEYS: [&str; 7] = ["package", "bin", "arches", "include", "minimum-kernel", "bpf", "boot"];
 const BPF_KEYS: [&str; 4] = ["folder", "cpu", "cflags", "image"];
+const BOOT_KEYS: [&str; 2] = ["commands", "timeout"];
 const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
 impl Config {
@@ -103,7 +114,34 @@ impl Config {
             );
         }
 
-        Ok(Config { package, version, bin, arches, include, minimum_kernel, bpf: Bpf { folder, cpu, cflags, image } })
+        let boot = match table.get("boot") {
+            Some(table) => Table::new(table, "workspace.metadata.dist.boot", &BOOT_KEYS)?,
+            None => Table::empty("workspace.metadata.dist.boot"),
+        };
+        let bpf = Bpf { folder, cpu, cflags, image };
+        Ok(Config { package, version, bin, arches, include, minimum_kernel, bpf, boot: Boot::parse(&boot)? })
+    }
+}
+
+impl Boot {
+    fn parse(table: &Table) -> Result<Boot> {
+        let lines = table.strings("commands")?.unwrap_or_else(|| vec!["--version".into(), "--self-test".into()]);
+        if lines.is_empty() {
+            bad_request!("{} is empty; at least one command is wanted", table.key("commands"));
+        }
+        let mut commands = Vec::new();
+        for line in lines {
+            match shlex::split(&line) {
+                Some(words) if !line.contains(['\n', '\0']) => commands.push(words),
+                _ => bad_request!("{} has `{line}`, which no shell would take as one line", table.key("commands")),
+            }
+        }
+        let timeout = match table.get("timeout").map(Value::as_u64) {
+            None => 180,
+            Some(Some(seconds)) if seconds > 0 => seconds,
+            Some(_) => bad_request!("{} must be a number of seconds", table.key("timeout")),
+        };
+        Ok(Boot { commands, timeout })
     }
 }
 

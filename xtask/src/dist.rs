@@ -478,6 +478,12 @@ impl Drop for Staging {
     }
 }
 
+/// A folder as the user would type it.
+pub(crate) fn shown(dist: &Path) -> &Path {
+    let here = std::env::current_dir().unwrap_or_default();
+    dist.strip_prefix(here).unwrap_or(dist)
+}
+
 /// Says what was made, when after the build's begin (in seconds, by target), and what of `dist/` the manifest leaves out.
 pub(crate) fn report(
     runner: Runner,
@@ -486,8 +492,7 @@ pub(crate) fn report(
     seconds: Option<&BTreeMap<String, f32>>,
     manifest: &Manifest,
 ) {
-    let here = std::env::current_dir().unwrap_or_default();
-    let shown = dist.strip_prefix(here).unwrap_or(dist).display();
+    let shown = shown(dist).display();
     let row = |artifact: &Artifact| Row {
         arch: artifact.arch.clone(),
         file: format!("{shown}/{}", artifact.file),

@@ -191,7 +191,7 @@ pub fn examine(probed: &Probed) -> Report {
     for (name, found) in &probed.contents {
         row(name, &[], found.clone());
     }
-    row("qemu", &[], optional("for tests of the binaries only"));
+    row("qemu", &[], optional("for `boot`, and for tests of the binaries"));
 
     let verdicts = BOTH.map(|verb| Verdict::new(verb, &rows)).into();
     Report { rows, verdicts }
@@ -359,7 +359,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Bpf, Config};
+    use crate::config::{Boot, Bpf, Config};
     use crate::engine::{Container, Engine, Kind, Place};
     use crate::facts::Rust;
     use crate::toolchain::Installed;
@@ -380,6 +380,7 @@ mod tests {
             include: Vec::new(),
             minimum_kernel: None,
             bpf: Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None },
+            boot: Boot { commands: Vec::new(), timeout: 1 },
         };
         let std = ["x86_64-unknown-linux-musl".to_owned()].into();
         Probed {

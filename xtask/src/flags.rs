@@ -57,6 +57,7 @@ pub enum Verb {
     Bpf(Bpf),
     Cache(Cache),
     Dist(Dist),
+    Boot(Boot),
     Doctor(Doctor),
     Verify(Verify),
     Completions(Completions),
@@ -151,6 +152,33 @@ pub struct Dist {
     pub show: Show,
 }
 
+/// Run every released binary on a real kernel of its architecture
+///
+/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else there, runs
+/// `commands` of [workspace.metadata.dist.boot], and tells what came of it, in `dist/boot-report.json` too. Kernels are
+/// fetched from Debian through apt, or built, once, and kept in $XTASK_CACHE.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask boot                              every tarball on the default kernel of its architecture
+  cargo xtask boot --arch s390x --all-kernels   on every kernel that there is for it
+  cargo xtask boot --arch arm64 --kernel Image  on a kernel of your own")]
+pub struct Boot {
+    /// The architecture to boot, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
+    pub arches: Vec<&'static Arch>,
+    /// The kernel to boot, by its label in --list, or a file; may be repeated [default: the architecture's default]
+    #[arg(long = "kernel", value_name = "LABEL|FILE")]
+    pub kernels: Vec<String>,
+    /// Boot every kernel of the list
+    #[arg(long, conflicts_with = "kernels")]
+    pub all_kernels: bool,
+    /// List the kernels, and do nothing
+    #[arg(long, conflicts_with_all = ["arches", "kernels", "all_kernels", "plan"])]
+    pub list: bool,
+    #[command(flatten)]
+    pub show: Show,
+}
+
 /// Tell what this machine has, and what it lacks
 ///
 /// Shows what each verb needs, whether it is there, and what gets it where it is not. Nothing is fetched. The exit code is
@@ -188,6 +216,9 @@ pub struct Verify {
     /// Build the commit that the manifest names once more, in a folder and with a cache of its own, and compare the bytes
     #[arg(long)]
     pub rebuild: bool,
+    /// Refuse an archive of which boot-report.json does not tell that it passed on a kernel
+    #[arg(long)]
+    pub require_boot: bool,
     /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,
@@ -213,7 +244,7 @@ pub enum CacheAction {
 
 /// Remove what is in the cache; the next run gets anew what it needs
 ///
-/// Removes compilers and standard libraries that this tool made, and what a killed run left half done; nothing else that
+/// Removes compilers, standard libraries and kernels that this tool made, and what a killed run left half done; nothing else that
 /// is in that folder, and nothing that another run makes or uses.
 #[derive(Debug, Args)]
 pub struct Clean {

@@ -3,6 +3,7 @@
 
 pub mod arch;
 pub mod binary;
+pub mod boot;
 pub mod bpf;
 pub mod cache;
 pub mod cache_verb;
@@ -77,6 +78,8 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Cache(request) => cache_verb::run(runner, &flags.common, request),
         Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),
         Verb::Dist(request) => twice(runner, || dist::run(runner, &facts()?, request)),
+        Verb::Boot(request) if request.list => boot::list(runner),
+        Verb::Boot(request) => twice(runner, || boot::run(runner, &facts()?, request)),
         Verb::Doctor(request) => doctor::run(runner, &flags.common, request),
         Verb::Verify(request) => verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),

@@ -107,26 +107,16 @@ pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::D
         bail!("--locked, but Cargo.lock is not as it was committed: commit it");
     }
     let mut products = Vec::new();
-    let mut needs = Needs::default();
-    let mut rustflags = Vec::new();
     for arch in arches {
         let std = request.std.unwrap_or(arch.std);
-        let mut flags = common_rustflags(facts);
-        match std {
-            Std::Prebuilt if !arch.in_rustup => {
-                bad_request!("--std prebuilt: Rust provides no standard library for {arch}; leave --std out")
-            }
-            Std::Prebuilt => needs.std.push(arch.triple),
-            Std::Source => {
-                let sysroot = Sysroot::new(arch, &facts.rust);
-                flags.extend(sysroot.rustflags(&facts.cache));
-                needs.sysroots.push(sysroot);
-            }
+        if std == Std::Prebuilt && !arch.in_rustup {
+            bad_request!("--std prebuilt: Rust provides no standard library for {arch}; leave --std out");
         }
-        rustflags.push((arch.triple, flags));
         let stem = format!("{}-{}-{}", config.package, config.version, arch.triple);
         products.push(Product { arch, std, stem });
     }
+    let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.std)).collect();
+    let mut needs = needs(facts, &targets);
 
     let mut stale = None;
     if let Some(reason) = facts.bpf.stale(&config.bpf) {
@@ -144,19 +134,53 @@ pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::D
     Ok(Plan {
         get: toolchain::plan(&needs, facts)?,
         stale,
-        build: build(facts, &source, &products, rustflags),
+        build: build(facts, &config.package, &config.bin, &targets, variables(&source)),
         products,
         source,
         dist: facts.root.join("dist"),
     })
 }
 
-fn build(facts: &Facts, source: &Source, products: &[Product], rustflags: Vec<(&'static str, Vec<String>)>) -> Build {
+/// An architecture to build for, and where its standard library comes from.
+pub type Target = (&'static Arch, Std);
+
+/// Decides how another binary of the workspace is built, in the same way as what is shipped.
+pub fn helper(facts: &Facts, package: &str, bin: &str, targets: &[Target]) -> Result<(toolchain::Plan, Build)> {
+    let get = toolchain::plan(&needs(facts, targets), facts)?;
+    Ok((get, build(facts, package, bin, targets, BTreeMap::new())))
+}
+
+/// What builds for these targets need to be there.
+fn needs(facts: &Facts, targets: &[Target]) -> Needs {
+    let mut needs = Needs::default();
+    for (arch, std) in targets {
+        match std {
+            Std::Prebuilt => needs.std.push(arch.triple),
+            Std::Source => needs.sysroots.push(Sysroot::new(arch, &facts.rust)),
+        }
+    }
+    needs
+}
+
+/// What the build of the application itself is told.
+fn variables(source: &Source) -> BTreeMap<String, String> {
+    let commit = source.describe().map(|commit| ("DIST_COMMIT".into(), commit));
+    [("SOURCE_DATE_EPOCH".into(), source.date.to_string())].into_iter().chain(commit).collect()
+}
+
+fn build(facts: &Facts, package: &str, bin: &str, targets: &[Target], variables: BTreeMap<String, String>) -> Build {
     let home = home(facts);
     let target = target(facts);
     let mut environment = facts.build_environment(&home);
-    environment.insert("SOURCE_DATE_EPOCH".into(), source.date.to_string());
-    environment.extend(source.describe().map(|commit| ("DIST_COMMIT".into(), commit)));
+    environment.extend(variables);
+    let rustflags = targets.iter().map(|(arch, std)| {
+        let mut flags = common_rustflags(facts);
+        if *std == Std::Source {
+            flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
+        }
+        (arch.triple, flags)
+    });
+    let config = cargo_home::with_rustflags(&facts.network_config, rustflags);
     // In `/`, cargo finds no configuration but that of its home.
     let command = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(environment)
@@ -167,9 +191,8 @@ fn build(facts: &Facts, source: &Source, products: &[Product], rustflags: Vec<(&
         .arg(facts.root.join("Cargo.toml").to_string_lossy())
         .arg("--target-dir")
         .arg(target.to_string_lossy())
-        .args(["--package", &facts.config.package, "--bin", &facts.config.bin])
-        .args(products.iter().flat_map(|product| ["--target", product.arch.triple]));
-    let config = cargo_home::with_rustflags(&facts.network_config, rustflags);
+        .args(["--package", package, "--bin", bin])
+        .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
     Build { home: cargo_home::steps(&home, &facts.cargo_home, config), target, command }
 }
 
@@ -265,7 +288,7 @@ mod tests {
     use crate::bpf::lock::Lock;
     use crate::cache::Cache;
     use crate::command::Environment;
-    use crate::config::{Bpf, Config};
+    use crate::config::{Boot, Bpf, Config};
     use crate::facts::Rust;
     use crate::toolchain::Installed;
 
@@ -291,6 +314,7 @@ mod tests {
                 include: Vec::new(),
                 minimum_kernel: None,
                 bpf,
+                boot: Boot { commands: vec![vec!["--version".into()]], timeout: 180 },
             },
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             root: "/home/ann/tool".into(),

@@ -102,7 +102,7 @@ pub struct Remedy {
 pub const BUILD: &str = "cargo build";
 
 /// Programs that fetch things, with proxies and certificates from the user's environment.
-const FETCHING: &[&str] = &["python3", "rustup", "rustc", "cargo"];
+const FETCHING: &[&str] = &["python3", "rustup", "rustc", "cargo", "apt-get"];
 
 /// Container engines.
 const ENGINES: &[&str] = &["docker", "podman"];
@@ -183,6 +183,9 @@ const REMEDIES: &[Remedy] = &[
         programs: FETCHING,
         clues: &[
             "Temporary failure in name resolution",
+            "Temporary failure resolving",
+            "Could not resolve '",
+            "Could not connect to",
             "Name or service not known",
             "NameResolutionError(",
             "failed to lookup address",
@@ -198,7 +201,6 @@ const REMEDIES: &[Remedy] = &[
             "timed out",
             "Timeout was reached",
             "Couldn't connect to server",
-            "Could not connect to server",
             "NewConnectionError(",
             "network failure seems to have happened",
             "error sending request",

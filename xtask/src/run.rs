@@ -1,6 +1,7 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::ops::ControlFlow;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -8,8 +9,11 @@ use std::process::{Child, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -74,6 +78,11 @@ impl Runner {
     /// What came out.
     pub fn table(self, rows: &[Row]) {
         self.screen.table(rows);
+    }
+
+    /// What came out, in lines of a verb's own.
+    pub fn tell(self, lines: &[String]) {
+        self.screen.tell(lines);
     }
 
     pub fn screen(self) -> &'static Screen {
@@ -166,6 +175,47 @@ impl Runner {
         read.and(status).with_context(|| format!("cannot wait for {}", name(command)))
     }
 
+    /// Runs a command and hands on each line it prints until it ends, `each` wants no more, or the time is over. In the
+    /// last two cases it is killed.
+    pub fn watch(
+        self,
+        command: &Command,
+        limit: Duration,
+        mut each: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Watched> {
+        let deadline = Instant::now() + limit;
+        let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
+        let second = writer.try_clone().context("cannot make a pipe")?;
+        let (mut child, group) = self.spawn(command, writer.into(), second.into())?;
+        let read = watch_lines(&mut reader, deadline, &mut each);
+        let _ = kill_process_group(group, Signal::KILL);
+        let status = child.wait();
+        forget(group);
+        self.check_interrupted()?;
+        let (read, status) =
+            read.and_then(|read| Ok((read, status?))).with_context(|| format!("cannot watch {}", name(command)))?;
+        Ok(read.unwrap_or(Watched::Ended(status)))
+    }
+
+    /// Runs a command and lets `read` have what it prints, until that has seen enough. Then it is killed, and how it ended
+    /// is of no interest; unless `read` fails because the command did.
+    pub fn stream<T>(self, command: &Command, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+        let (mut child, group) = self.spawn(command, Stdio::piped(), Stdio::null())?;
+        let mut output = child.stdout.take().context("a command without an output")?;
+        let result = read(&mut output);
+        drop(output);
+        let _ = kill_process_group(group, Signal::KILL);
+        let status = child.wait().with_context(|| format!("cannot wait for {}", name(command)));
+        forget(group);
+        self.check_interrupted()?;
+        match status?.code() {
+            Some(code) if code != 0 && result.is_err() => {
+                result.with_context(|| format!("{} failed (exit code {code})", name(command)))
+            }
+            _ => result,
+        }
+    }
+
     /// Runs a command that cleans up, even when a signal told us to stop. Whether it finds anything to do is all the same.
     pub fn sweep(self, command: &Command) {
         if self.screen.level == Level::Verbose {
@@ -181,13 +231,10 @@ impl Runner {
         if self.screen.level == Level::Verbose {
             self.say(format!("running {command}"));
         }
-        let child = prepare(command)?
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .process_group(0)
-            .spawn()
-            .map_err(|error| cannot_start(command, error))?;
+        let mut prepared = prepare(command)?;
+        prepared.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
+        die_with_us(&mut prepared);
+        let child = prepared.spawn().map_err(|error| cannot_start(command, error))?;
         let group = Pid::from_child(&child);
         CHILDREN.lock().unwrap().push(group);
         if SIGNAL.load(Ordering::SeqCst) != 0 {
@@ -196,6 +243,73 @@ impl Runner {
         Ok((child, group))
     }
 }
+
+/// How a command that was watched came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    Ended(ExitStatus),
+    Stopped,
+    Late,
+}
+
+/// The longest line that is handed on in one piece, in bytes.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Reads lines until the deadline, the end (then there is nothing to say), or until nobody wants more.
+fn watch_lines(
+    reader: &mut PipeReader,
+    deadline: Instant,
+    each: &mut impl FnMut(&str) -> ControlFlow<()>,
+) -> io::Result<Option<Watched>> {
+    let mut line = Vec::new();
+    let mut bytes = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Some(Watched::Late));
+        }
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&left)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            result => result?,
+        };
+        let read = reader.read(&mut bytes)?;
+        for byte in &bytes[..read] {
+            line.push(*byte);
+            if *byte == b'\n' || line.len() == LONGEST_LINE {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                line.clear();
+                if each(text.trim_end_matches(['\n', '\r'])).is_break() {
+                    return Ok(Some(Watched::Stopped));
+                }
+            }
+        }
+        if read == 0 {
+            let _ = each(&String::from_utf8_lossy(&line));
+            return Ok(None);
+        }
+    }
+}
+
+/// Has the kernel end a child when we are gone, for which there is no telling by signals if we were killed.
+#[cfg(target_os = "linux")]
+fn die_with_us(command: &mut std::process::Command) {
+    let us = rustix::process::getpid();
+    // SAFETY: between fork and exec this makes two system calls, and touches no memory but its own.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+            // If we ended before that, nobody would tell the child.
+            match rustix::process::getppid() {
+                Some(parent) if parent == us => Ok(()),
+                _ => Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_us(_: &mut std::process::Command) {}
 
 /// What users call a command: its program.
 fn name(command: &Command) -> String {

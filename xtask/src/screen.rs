@@ -74,9 +74,13 @@ impl Screen {
 
     /// What came out, on standard output.
     pub fn table(&self, rows: &[Row]) {
-        let width = width().unwrap_or(usize::MAX);
+        self.tell(&table(rows, width().unwrap_or(usize::MAX)));
+    }
+
+    /// Lines on standard output.
+    pub fn tell(&self, lines: &[String]) {
         if self.level > Level::Quiet {
-            let text: String = table(rows, width).iter().map(|line| format!("{line}\n")).collect();
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
             let _ = io::stdout().write_all(text.as_bytes());
         }
     }

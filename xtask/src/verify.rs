@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::arch::{ARCHES, Arch};
 use crate::binary::{self, Objects};
+use crate::boot::verdict::Verdict;
+use crate::boot::{self, REPORT};
 use crate::dist::{CHECKSUMS, MANIFEST};
 use crate::facts::Workspace;
 use crate::manifest::{self, Artifact, Manifest};
@@ -50,7 +52,11 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
         let others = reports.len();
         for name in names {
             runner.check_interrupted()?;
-            reports.push(release.check(&name, request.no_checksum));
+            let mut report = release.check(&name, request.no_checksum);
+            if request.require_boot {
+                release.check_boots(&mut report);
+            }
+            reports.push(report);
         }
         reports.append(&mut release.reports);
         let is_good = reports[others..].iter().all(|report| report.faults.is_empty());
@@ -278,6 +284,26 @@ impl Release {
             check_any_binary(&unpacked, arch, report);
         }
         Ok(())
+    }
+
+    /// It must have been booted, and have passed wherever it was.
+    fn check_boots(&self, report: &mut Report) {
+        let known = match text(&self.folder.join(REPORT)).map(|text| text.as_deref().map(boot::report::Report::parse)) {
+            Ok(Some(Some(known))) => known,
+            Ok(Some(None)) => return report.fault(format!("{REPORT} is none that this version understands")),
+            Ok(None) => return report.fault(format!("there is no {REPORT} that tells of its boots")),
+            Err(error) => return report.fault(format!("{error:#}")),
+        };
+        let boots: Vec<_> = known.boots.iter().filter(|boot| report.sha256.as_ref() == Some(&boot.sha256)).collect();
+        for boot in &boots {
+            if let Verdict::Fail(why) = &boot.verdict {
+                report.fault(format!("{REPORT} says that it failed on {}: {why}", boot.kernel.label));
+            }
+        }
+        match boots.iter().any(|boot| boot.verdict == Verdict::Pass) {
+            true => report.against.push(REPORT.into()),
+            false => report.fault(format!("{REPORT} tells of no kernel on which it passed: run `cargo xtask boot`")),
+        }
     }
 
     /// Every checksum that there is must be right.

@@ -1,6 +1,7 @@
 //! The tool as a user drives it.
 
 mod bad_requests;
+mod boot;
 mod bpf;
 mod cache;
 mod cache_damage;

@@ -96,6 +96,7 @@ impl Workspace {
             "bpf",
             "completions",
             "docs",
+            "init",
             "xtask",
         ] {
             copy_changed(&own_root().join(path), &root.join(path));

@@ -1,0 +1,206 @@
+//! What came out of a guest's console, understood line by line: reports of init's, and noise.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use init::frame;
+use init::message::{End, Message};
+
+/// As many lines are kept of what a guest says, the last ones.
+const KEPT: usize = 500;
+/// As many of those before init's first line, which is where a kernel that did not get so far says why.
+const KEPT_BEFORE: usize = 30;
+/// As many reports are kept; of what a program says beyond that, nothing.
+const MOST: usize = 50_000;
+
+/// What has come so far.
+#[derive(Debug)]
+pub struct Console {
+    nonce: String,
+    /// What the verdict depends on, by number.
+    messages: BTreeMap<u32, Message>,
+    /// What there is to show: the program's lines and noise, from init's first line on.
+    lines: VecDeque<String>,
+    /// The kernel's words when it gave up.
+    panic: Option<String>,
+    /// What QEMU itself said.
+    complaint: Option<String>,
+}
+
+impl Console {
+    pub fn new(nonce: String) -> Console {
+        Console { nonce, messages: BTreeMap::new(), lines: VecDeque::new(), panic: None, complaint: None }
+    }
+
+    /// Takes in a line, and gives what there is to see of it.
+    pub fn hear(&mut self, line: &str) -> Option<String> {
+        let reports = frame::decode(&self.nonce, line);
+        if reports.is_empty() {
+            let line = printable(line);
+            if line.is_empty() {
+                return None;
+            }
+            if self.panic.is_none() {
+                self.panic = line.split_once("Kernel panic - not syncing: ").map(|(_, reason)| reason.into());
+            }
+            if self.complaint.is_none() {
+                self.complaint =
+                    line.strip_prefix("qemu-system-").and_then(|rest| Some(rest.split_once(": ")?.1.into()));
+            }
+            return self.keep(line);
+        }
+        let mut shown = None;
+        for (number, body) in reports {
+            let Some(message) = Message::parse(&body) else { continue };
+            if self.messages.len() >= MOST && matches!(message, Message::Said { .. }) {
+                continue;
+            }
+            if self.messages.is_empty() {
+                self.lines.clear();
+            }
+            if self.messages.insert(number, message.clone()).is_none() {
+                let line = show(&message);
+                shown = line.and_then(|line| self.keep(line)).or(shown);
+            }
+        }
+        shown
+    }
+
+    fn keep(&mut self, line: String) -> Option<String> {
+        self.lines.push_back(line.clone());
+        if self.lines.len() > if self.messages.is_empty() { KEPT_BEFORE } else { KEPT } {
+            self.lines.pop_front();
+        }
+        Some(line)
+    }
+
+    /// Whether init has nothing more to say.
+    pub fn is_done(&self) -> bool {
+        self.messages.last_key_value().is_some_and(|(_, message)| *message == Message::Done)
+    }
+
+    /// Whether init was ever heard of.
+    pub fn has_begun(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
+    /// Reports that were lost, of those that must have been made.
+    pub fn lost(&self) -> usize {
+        let made = self.messages.last_key_value().map_or(0, |(last, _)| *last as usize + 1);
+        made - self.messages.len()
+    }
+
+    /// What was reported of the kernel.
+    pub fn fact(&self, wanted: &str) -> Option<&str> {
+        self.messages.values().find_map(|message| match message {
+            Message::Fact { name, value } if name == wanted => Some(value.as_str()),
+            _ => None,
+        })
+    }
+
+    /// How a command ended, if that was reported.
+    pub fn end(&self, wanted: usize) -> Option<&End> {
+        self.messages.values().find_map(|message| match message {
+            Message::Ended { command, end } if *command == wanted => Some(end),
+            _ => None,
+        })
+    }
+
+    /// The command that was begun last.
+    pub fn current(&self) -> Option<usize> {
+        self.messages.values().rev().find_map(|message| match message {
+            Message::Begun(command) => Some(*command),
+            _ => None,
+        })
+    }
+
+    /// What a command wrote.
+    pub fn said(&self, wanted: usize) -> impl Iterator<Item = &str> {
+        self.messages.values().filter_map(move |message| match message {
+            Message::Said { command, line } if *command == wanted => Some(line.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Why the kernel gave up, if it said so.
+    pub fn panic(&self) -> Option<&str> {
+        self.panic.as_deref()
+    }
+
+    /// What QEMU said of itself.
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
+    /// What there is to show of a boot that failed.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(String::as_str)
+    }
+}
+
+fn show(message: &Message) -> Option<String> {
+    let line = match message {
+        Message::Fact { name, value } => format!("init: {name} {value}"),
+        Message::Fault(text) => format!("init: {text}"),
+        Message::Begun(command) => format!("init: command {command}"),
+        Message::Said { line, .. } => line.clone(),
+        Message::Ended { command, end } => format!("init: command {command} {}", ended(end)),
+        Message::Done => return None,
+    };
+    Some(printable(&line))
+}
+
+/// How a command ended, to be put after its name.
+pub fn ended(end: &End) -> String {
+    match end {
+        End::Code(0) => "succeeded".into(),
+        End::Code(code) => format!("failed (exit code {code})"),
+        End::Signal(signal) => format!("was killed by signal {signal}"),
+        End::NotStarted(why) => format!("could not be started: {}", printable(why)),
+    }
+}
+
+/// A line of a guest's, with nothing in it that acts on a terminal.
+fn printable(line: &str) -> String {
+    let plain = console::strip_ansi_codes(line);
+    plain.chars().filter(|letter| !letter.is_control()).collect::<String>().trim_end().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(number: u32, message: &Message) -> String {
+        frame::encode("secret", number, &message.to_string())
+    }
+
+    #[test]
+    fn noise_before_init_is_dropped_and_what_is_said_twice_is_shown_once() {
+        let mut console = Console::new("secret".into());
+        assert_eq!(console.hear("\x1b[2J[    0.1] Linux version 6\r"), Some("[    0.1] Linux version 6".into()));
+        assert_eq!(console.hear("\r"), None);
+        let fact = Message::Fact { name: "btf".into(), value: "none".into() };
+        assert_eq!(console.hear(&report(0, &fact)), Some("init: btf none".into()));
+        assert_eq!(console.hear(&report(0, &fact)), None);
+        console.hear("noise");
+        assert_eq!(console.lines().collect::<Vec<_>>(), ["init: btf none", "noise"]);
+        assert_eq!((console.fact("btf"), console.lost(), console.is_done()), (Some("none"), 0, false));
+        console.hear(&report(2, &Message::Done));
+        assert_eq!((console.lost(), console.is_done()), (1, true));
+    }
+
+    #[test]
+    fn a_guest_that_never_stops_talking_does_not_fill_the_memory() {
+        let mut console = Console::new("secret".into());
+        (0..1000).for_each(|number| drop(console.hear(&format!("line {number}"))));
+        assert_eq!(console.lines().next(), Some("line 970"));
+        console.hear(&report(0, &Message::Begun(0)));
+        (0..1000).for_each(|number| drop(console.hear(&format!("line {number}"))));
+        assert_eq!(console.lines().count(), KEPT);
+        for number in 1..=60_000 {
+            console.hear(&report(number, &Message::Said { command: 0, line: "again".into() }));
+        }
+        assert_eq!(console.said(0).count(), MOST - 1);
+        console.hear(&report(60_001, &Message::Done));
+        assert!(console.is_done());
+    }
+}

@@ -1,0 +1,217 @@
+//! Kernels of Debian's: packages whose names change with each version, of which one file is wanted.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::apt;
+use super::host::Mirror;
+use super::image;
+use super::kernels::Package;
+use crate::arch::Arch;
+use crate::cache::Cache;
+use crate::command::Command;
+use crate::run::Runner;
+use crate::screen::Line;
+use crate::step::Step;
+use crate::{files, hash};
+
+/// The kernel in an entry of the cache, in the form that QEMU takes.
+pub const IMAGE: &str = "kernel";
+/// The description of the machine, where the kernel is given one.
+pub const DEVICE_TREE: &str = "device-tree";
+/// What was used: a [`Record`].
+pub const RECORD: &str = "kernel.json";
+
+/// How a kernel is got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    pub arch: &'static Arch,
+    pub label: &'static str,
+    pub package: Package,
+    /// Its name in the cache.
+    pub entry: String,
+    mirror: String,
+    /// Where apt works.
+    folder: PathBuf,
+    /// What makes apt know what there is.
+    update: Vec<Step>,
+    /// Prints the names of packages, among them the one that is wanted.
+    names: Command,
+    /// Downloads the package whose name is put behind it.
+    download: Command,
+    /// Prints the files of the package whose file is put behind it, as a tar archive.
+    unpack: Command,
+}
+
+/// Where a kernel in the cache comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub package: String,
+    pub version: String,
+    pub suite: String,
+    pub mirror: String,
+    /// SHA-256 of the package.
+    pub sha256: String,
+}
+
+pub fn plan(
+    cache: &Cache,
+    mirror: &Mirror,
+    arch: &'static Arch,
+    label: &'static str,
+    package: Package,
+    entry: String,
+) -> Plan {
+    let folder = cache.partial(&entry).join("apt");
+    let apt = |program: &str| apt::command(program, &folder);
+    let prefix = package.name.split('*').next().unwrap_or_default();
+    Plan {
+        arch,
+        label,
+        package,
+        entry,
+        mirror: mirror.url.clone(),
+        update: apt::update(&folder, mirror, package.suite, arch.name),
+        names: apt("apt-cache").args(["pkgnames", prefix]),
+        download: apt("apt-get").args(["--quiet", "download"]),
+        unpack: Command::new("dpkg-deb", &folder).arg("--fsys-tarfile"),
+        folder,
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# get the kernel {} for {} from Debian", self.label, self.arch)?;
+        for step in &self.update {
+            writeln!(f, "{step}")?;
+        }
+        writeln!(f, "{}", self.names)?;
+        writeln!(f, "# PACKAGE is the newest of those that are called {}", self.package.name)?;
+        writeln!(f, "{}\n{}", self.download.clone().arg("PACKAGE"), self.unpack.clone().arg("PACKAGE.deb"))?;
+        writeln!(f, "# keep {} of it as {} in the cache", self.package.image, self.entry)
+    }
+}
+
+/// Gets a kernel into the cache.
+pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<()> {
+    let fetched = cache.get(runner, &plan.entry, |entry| {
+        line.set("what Debian has");
+        runner.perform(&plan.update)?;
+        let names = runner.read(&plan.names)?;
+        let Some(name) = newest(plan.package.name, names.lines()) else {
+            bail!("{} has no package {} in {}", plan.mirror, plan.package.name, plan.package.suite);
+        };
+        line.set(name);
+        runner.run(&plan.download.clone().arg(name))?;
+        let file = files::list(&plan.folder)?.into_iter().find(|file| file.ends_with(".deb"));
+        let file = file.with_context(|| format!("apt-get got {name}, but left no file of it"))?;
+        line.set(&format!("unpacking {name}"));
+        keep(runner, plan, entry, &file)?;
+        let version = file.split('_').nth(1).unwrap_or_default().replace("%3a", ":");
+        let record = Record {
+            package: name.into(),
+            version,
+            suite: plan.package.suite.into(),
+            mirror: plan.mirror.clone(),
+            sha256: hash::file(&plan.folder.join(&file))?,
+        };
+        files::write(&entry.join(RECORD), format!("{:#}\n", serde_json::to_value(record)?))?;
+        files::remove_folder(&plan.folder)
+    });
+    fetched.map(drop).with_context(|| format!("cannot get the kernel {} for {}", plan.label, plan.arch))
+}
+
+/// Keeps what is wanted of a package.
+fn keep(runner: Runner, plan: &Plan, entry: &Path, file: &str) -> Result<()> {
+    let wanted = [(Some(plan.package.image), IMAGE), (plan.package.device_tree, DEVICE_TREE)];
+    let mut wanted: Vec<_> = wanted.into_iter().filter_map(|(pattern, name)| Some((pattern?, name))).collect();
+    runner.stream(&plan.unpack.clone().arg(file), |tar| {
+        for member in tar::Archive::new(tar).entries()? {
+            let mut member = member?;
+            let path = member.path()?.to_string_lossy().trim_start_matches("./").to_owned();
+            let Some(index) = wanted.iter().position(|(pattern, _)| matches(pattern, &path, '/')) else { continue };
+            let (_, name) = wanted.remove(index);
+            let mut bytes = Vec::new();
+            member.read_to_end(&mut bytes)?;
+            if name == IMAGE {
+                bytes = image::prepare(&bytes, plan.arch).with_context(|| format!("{path} in {file} is of no use"))?;
+            }
+            files::write(&entry.join(name), bytes)?;
+            if wanted.is_empty() {
+                return Ok(());
+            }
+        }
+        bail!("there is no {} in {file}", wanted[0].0)
+    })
+}
+
+/// Whether a name fits a pattern, in which each `*` stands for one or more characters, none of them `never`.
+fn matches(pattern: &str, name: &str, never: char) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
+            let end = rest.find(never).unwrap_or(rest.len());
+            (1..=end).any(|at| rest.is_char_boundary(at) && matches(after, &rest[at..], never))
+        }),
+    }
+}
+
+/// The newest of the packages that fit a pattern.
+fn newest<'a>(pattern: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names.filter(|name| matches(pattern, name, '-')).max_by(|one, other| by_number(one, other))
+}
+
+/// Compares names in which numbers count as such.
+fn by_number(one: &str, other: &str) -> Ordering {
+    let parts = |name: &str| -> Vec<(String, u64)> {
+        let mut parts = vec![(String::new(), 0_u64)];
+        for letter in name.chars() {
+            let last = parts.len() - 1;
+            match letter.to_digit(10) {
+                Some(digit) => parts[last].1 = parts[last].1.saturating_mul(10).saturating_add(digit.into()),
+                None if parts[last].1 == 0 => parts[last].0.push(letter),
+                None => parts.push((letter.into(), 0)),
+            }
+        }
+        parts
+    };
+    parts(one).cmp(&parts(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_package_that_fits_is_taken() {
+        let names = [
+            "linux-image-6.12.9+deb13-arm64",
+            "linux-image-6.12.107+deb13-arm64",
+            "linux-image-6.12.107+deb13-cloud-arm64",
+            "linux-image-6.12.107+deb13-arm64-16k",
+            "linux-image-6.12.107+deb13-rt-arm64",
+            "linux-image-6.12.107+deb13-arm64-dbg",
+            "linux-image-6.1.0-50-arm64",
+            "linux-image-6.1.0-9-arm64",
+        ];
+        let newest = |pattern| newest(pattern, names.into_iter());
+        assert_eq!(newest("linux-image-6.12.*-arm64"), Some("linux-image-6.12.107+deb13-arm64"));
+        assert_eq!(newest("linux-image-6.12.*-cloud-arm64"), Some("linux-image-6.12.107+deb13-cloud-arm64"));
+        assert_eq!(newest("linux-image-6.12.*-arm64-16k"), Some("linux-image-6.12.107+deb13-arm64-16k"));
+        assert_eq!(newest("linux-image-6.1.0-*-arm64"), Some("linux-image-6.1.0-50-arm64"));
+        assert_eq!(newest("linux-binary-*-arm64"), None);
+    }
+
+    #[test]
+    fn a_pattern_of_files_stays_in_its_folder() {
+        assert!(matches("boot/vmlinuz-*", "boot/vmlinuz-6.12.107+deb13-amd64", '/'));
+        assert!(matches("usr/lib/modules/*/vmlinuz", "usr/lib/modules/7.2.13+deb14-arm64/vmlinuz", '/'));
+        assert!(!matches("usr/lib/modules/*/vmlinuz", "usr/lib/modules/7.2/kernel/vmlinuz", '/'));
+        assert!(!matches("boot/vmlinuz-*", "boot/vmlinuz-", '/'));
+    }
+}

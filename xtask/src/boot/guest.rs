@@ -1,0 +1,146 @@
+//! Boots one machine, listens to it, and ends it.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use init::orders::Orders;
+
+use super::console::Console;
+use super::initramfs;
+use super::plan::{Boot, Chosen};
+use super::verdict::{self, Asked, Verdict};
+use crate::config::Config;
+use crate::run::{self, Runner, Watched};
+use crate::screen::Line;
+use crate::{files, pack};
+
+/// What QEMU itself takes besides the memory of the guest, in MiB.
+const OVERHEAD: u32 = 128;
+
+/// How a boot went.
+#[derive(Debug)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub seconds: f64,
+    pub console: Console,
+}
+
+/// What a guest is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    pub init: &'a [u8],
+    pub binary: &'a [u8],
+}
+
+/// The commands that guests run, as a user would type them.
+pub fn commands(config: &Config) -> Vec<String> {
+    let words =
+        |words: &Vec<String>| shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "));
+    config.boot.commands.iter().map(|command| format!("{} {}", config.bin, words(command)).trim_end().into()).collect()
+}
+
+/// Boots a machine, and ends it when it has said all, or has taken too long.
+pub fn boot(
+    runner: Runner,
+    config: &Config,
+    boot: &Boot,
+    kernel: &Chosen,
+    contents: Contents,
+    line: &Line,
+) -> Result<Outcome> {
+    let program = initramfs::program(&config.bin);
+    let with_program = |words: &Vec<String>| std::iter::once(program.clone()).chain(words.iter().cloned()).collect();
+    let orders = Orders { nonce: nonce()?, commands: config.boot.commands.iter().map(with_program).collect() };
+    let archive = initramfs::compose(contents.init, &config.bin, contents.binary, &orders);
+    files::write(&boot.initramfs, pack::gzip(&archive)?)?;
+
+    let begin = Instant::now();
+    let mut console = Console::new(orders.nonce);
+    let limit = Duration::from_secs(config.boot.timeout);
+    let watched = runner.watch(&boot.command, limit, |text| {
+        if let Some(seen) = console.hear(text) {
+            line.set(&format!("{}: {seen}", kernel.label));
+        }
+        if console.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    let ended = match watched {
+        Watched::Stopped => verdict::Ended::Done,
+        Watched::Late => verdict::Ended::Late(config.boot.timeout),
+        Watched::Ended(status) if status.success() => verdict::Ended::Alone("ended".into()),
+        Watched::Ended(status) => verdict::Ended::Alone(run::ended(status)),
+    };
+    let asked = Asked { commands: &commands(config), btf: kernel.btf };
+    let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+    Ok(Outcome { verdict: verdict::judge(&console, &ended, asked), seconds, console })
+}
+
+/// 128 random bits.
+fn nonce() -> Result<String> {
+    let mut bytes = [0; 16];
+    let read = File::open(Path::new("/dev/urandom")).and_then(|mut file| file.read_exact(&mut bytes));
+    read.context("cannot read /dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Memory that is shared by guests that run at once.
+#[derive(Debug)]
+pub struct Memory {
+    /// MiB that are free, and guests that run.
+    free: Mutex<(u32, usize)>,
+    given_back: Condvar,
+}
+
+impl Memory {
+    /// So many MiB; none for as much as is wanted.
+    pub fn new(available: Option<u32>) -> Memory {
+        Memory { free: Mutex::new((available.unwrap_or(u32::MAX), 0)), given_back: Condvar::new() }
+    }
+
+    /// Runs `guest` when there is memory for it. A guest for which there never will be runs alone.
+    pub fn with<T>(&self, megabytes: u32, guest: impl FnOnce() -> T) -> T {
+        let wanted = megabytes + OVERHEAD;
+        let no_room = |free: &mut (u32, usize)| free.0 < wanted && free.1 > 0;
+        let mut free = self.given_back.wait_while(self.free.lock().unwrap(), no_room).unwrap();
+        let taken = wanted.min(free.0);
+        *free = (free.0 - taken, free.1 + 1);
+        drop(free);
+        let result = guest();
+        let mut free = self.free.lock().unwrap();
+        *free = (free.0 + taken, free.1 - 1);
+        self.given_back.notify_all();
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn as_many_guests_run_as_there_is_memory_for_and_one_at_least() {
+        for (available, at_once) in [(Some(100), 1), (Some(1300), 2), (None, 4)] {
+            let memory = Memory::new(available);
+            let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        memory.with(512, || {
+                            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                            thread::sleep(Duration::from_millis(50));
+                            running.fetch_sub(1, Ordering::SeqCst);
+                        });
+                    });
+                }
+            });
+            assert!(most.load(Ordering::SeqCst) <= at_once, "{available:?}: {most:?}");
+        }
+    }
+}

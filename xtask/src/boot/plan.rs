@@ -1,0 +1,282 @@
+//! What `boot` will do, as data: decided from the facts alone.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::debian;
+use super::host::Host;
+use super::kernels::{self, KERNELS, Kernel, Source};
+use super::machines::{self, Load, Machine};
+use crate::arch::{ARCHES, Arch, Std};
+use crate::command::Command;
+use crate::facts::Facts;
+use crate::manifest::{Artifact, Manifest};
+use crate::plan::{self, Build, Target};
+use crate::{bad_request, suggest, toolchain};
+
+/// The package, and the binary in it, that is the first process of a guest.
+pub const INIT: &str = "init";
+
+/// Everything that one run does, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// What building init needs.
+    pub get: toolchain::Plan,
+    pub build: Build,
+    pub kernels: Vec<Chosen>,
+    pub boots: Vec<Boot>,
+}
+
+/// A kernel to boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Chosen {
+    pub arch: &'static Arch,
+    /// Its label, or the name of the user's file.
+    pub label: String,
+    pub machine: &'static Machine,
+    /// Whether the table promises BTF.
+    pub btf: bool,
+    pub get: Get,
+    /// Its name in the cache, if it is one of the table's.
+    pub entry: Option<String>,
+    /// Where it will be.
+    pub image: PathBuf,
+    pub device_tree: Option<PathBuf>,
+}
+
+/// How a kernel is got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Get {
+    /// It is in the cache.
+    Nothing,
+    Debian(Box<debian::Plan>),
+    /// It is a file of the user's, and only checked, and unpacked if it is packed.
+    File(PathBuf),
+}
+
+/// One boot of one binary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Boot {
+    /// Which of the plan's kernels it is.
+    pub kernel: usize,
+    /// The tarball that has the binary.
+    pub file: String,
+    pub initramfs: PathBuf,
+    pub command: Command,
+}
+
+/// A kernel as the user names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    Label(String),
+    File(PathBuf),
+}
+
+/// Which of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    Defaults,
+    All,
+    These(Vec<Wanted>),
+}
+
+/// Decides what is booted.
+pub fn boot(
+    facts: &Facts,
+    host: &Host,
+    manifest: &Manifest,
+    arches: &[&'static Arch],
+    which: &Selection,
+) -> Result<Plan> {
+    let artifacts = artifacts(manifest, arches)?;
+    let mut kernels = Vec::new();
+    let mut boots = Vec::new();
+    let mut targets: Vec<Target> = Vec::new();
+    for (arch, artifact) in &artifacts {
+        let chosen = choose(facts, host, arch, which, artifacts.len())?;
+        if chosen.is_empty() {
+            continue;
+        }
+        let std = if artifact.std == Std::Prebuilt.name() { Std::Prebuilt } else { Std::Source };
+        targets.push((arch, std));
+        for kernel in chosen {
+            boots.push(one(facts, host, artifact, &kernel, kernels.len()));
+            kernels.push(kernel);
+        }
+    }
+    let labels: Vec<&str> = kernels.iter().map(|kernel: &Chosen| kernel.label.as_str()).collect();
+    if let Selection::These(wanted) = which {
+        let here = |word: &str| labels.contains(&word);
+        for word in wanted.iter().filter_map(|wanted| if let Wanted::Label(word) = wanted { Some(word) } else { None })
+        {
+            if !here(word) {
+                refuse(word, &artifacts)?;
+            }
+        }
+    }
+    let (get, build) = plan::helper(facts, INIT, INIT, &targets)?;
+    Ok(Plan { get, build, kernels, boots })
+}
+
+/// Says why nothing is booted on a kernel that was asked for.
+fn refuse(word: &str, artifacts: &[(&'static Arch, &Artifact)]) -> Result<()> {
+    if KERNELS.iter().any(|kernel| kernel.label == word) {
+        let arches: Vec<_> = artifacts.iter().map(|(arch, _)| arch.name).collect();
+        bad_request!("--kernel: there is no `{word}` for {}; `cargo xtask boot --list` has all", arches.join(", "));
+    }
+    let hint = suggest::hint(word, KERNELS.iter().map(|kernel| kernel.label));
+    bad_request!("--kernel: `{word}` is neither a file nor a kernel of `cargo xtask boot --list`{hint}")
+}
+
+/// The tarballs to boot, in the order of architectures.
+fn artifacts<'a>(manifest: &'a Manifest, wanted: &[&'static Arch]) -> Result<Vec<(&'static Arch, &'a Artifact)>> {
+    let mut found = Vec::new();
+    for arch in &ARCHES {
+        if !wanted.is_empty() && !wanted.contains(&arch) {
+            continue;
+        }
+        match manifest.artifacts.iter().find(|artifact| artifact.arch == arch.name) {
+            Some(artifact) => found.push((arch, artifact)),
+            None if wanted.is_empty() => {}
+            None => bad_request!("dist/ has no tarball for {arch}: run `cargo xtask dist --arch {arch}`"),
+        }
+    }
+    if found.is_empty() {
+        bad_request!("dist/ has no tarball: run `cargo xtask dist`");
+    }
+    Ok(found)
+}
+
+fn choose(facts: &Facts, host: &Host, arch: &'static Arch, which: &Selection, arches: usize) -> Result<Vec<Chosen>> {
+    let mut chosen = Vec::new();
+    match which {
+        Selection::Defaults => chosen.push(from_table(facts, host, arch, kernels::default_of(arch))?),
+        Selection::All => {
+            for kernel in kernels::of(arch) {
+                chosen.push(from_table(facts, host, arch, kernel)?);
+            }
+        }
+        Selection::These(wanted) => {
+            for wanted in wanted {
+                match wanted {
+                    Wanted::Label(label) => {
+                        for kernel in kernels::of(arch).filter(|kernel| kernel.label == label) {
+                            chosen.push(from_table(facts, host, arch, kernel)?);
+                        }
+                    }
+                    Wanted::File(file) if arches > 1 => {
+                        bad_request!("--kernel {}: say with --arch what it is a kernel for", file.display())
+                    }
+                    Wanted::File(file) => chosen.push(from_file(facts, arch, file, chosen.len())),
+                }
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel) -> Result<Chosen> {
+    let Some(entry) = kernel.entry() else {
+        bail!("the kernel {} for {arch} cannot be built yet: boot one of your own with --kernel FILE", kernel.label);
+    };
+    let folder = facts.cache.path(&entry);
+    let device_tree = match &kernel.source {
+        Source::Debian(package) => package.device_tree.map(|_| folder.join(debian::DEVICE_TREE)),
+        Source::Built => None,
+    };
+    let get = match facts.installed.cached.contains(&entry) {
+        true => Get::Nothing,
+        false => get(facts, host, arch, kernel, &entry)?,
+    };
+    Ok(Chosen {
+        arch,
+        label: kernel.label.into(),
+        machine: kernel.machine,
+        btf: kernel.btf,
+        get,
+        image: folder.join(debian::IMAGE),
+        entry: Some(entry),
+        device_tree,
+    })
+}
+
+/// How a kernel gets into the cache.
+fn get(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel, entry: &str) -> Result<Get> {
+    if facts.offline {
+        bail!(
+            "--offline, but the kernel {} for {arch} is not in the cache: run this once without --offline, or boot one \
+             of your own with --kernel FILE",
+            kernel.label
+        );
+    }
+    let mirror = match &host.mirror {
+        Ok(mirror) => mirror,
+        Err(reason) => bail!(
+            "the kernel {} for {arch} comes from Debian's packages, and {reason}; or boot one of your own with \
+             --kernel FILE",
+            kernel.label
+        ),
+    };
+    match &kernel.source {
+        Source::Debian(package) => {
+            Ok(Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel.label, *package, entry.into()))))
+        }
+        Source::Built => bail!("the kernel {} for {arch} cannot be built yet", kernel.label),
+    }
+}
+
+fn from_file(facts: &Facts, arch: &'static Arch, file: &Path, number: usize) -> Chosen {
+    let label = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    Chosen {
+        arch,
+        label,
+        machine: kernels::default_of(arch).machine,
+        btf: true,
+        get: Get::File(file.into()),
+        entry: None,
+        image: facts.work.join(format!("boot/{arch}-file-{number}/kernel")),
+        device_tree: None,
+    }
+}
+
+fn one(facts: &Facts, host: &Host, artifact: &Artifact, kernel: &Chosen, number: usize) -> Boot {
+    let arch = kernel.arch;
+    let folder = facts.work.join("boot").join(format!("{arch}-{number}"));
+    let initramfs = folder.join("initramfs.gz");
+    let load = Load { kernel: &kernel.image, initramfs: &initramfs, device_tree: kernel.device_tree.as_deref() };
+    let program = host.emulators.get(arch.name).cloned().unwrap_or_else(|| machines::emulator(arch).into());
+    let command =
+        Command::new(program, Path::new("/")).only(facts.passed_on.clone()).args(kernel.machine.arguments(arch, load));
+    Boot { kernel: number, file: artifact.file.clone(), initramfs, command }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get.fmt(f)?;
+        writeln!(f, "# build {INIT}, the first process of each guest")?;
+        for step in &self.build.home {
+            writeln!(f, "{step}")?;
+        }
+        writeln!(f, "{}", self.build.command)?;
+        for kernel in &self.kernels {
+            match &kernel.get {
+                Get::Nothing => {}
+                Get::Debian(plan) => plan.fmt(f)?,
+                Get::File(file) => {
+                    writeln!(f, "# check {}, and put it, unpacked, to {}", file.display(), kernel.image.display())?;
+                }
+            }
+        }
+        for boot in &self.boots {
+            let kernel = &self.kernels[boot.kernel];
+            writeln!(f, "# boot {} on {}", boot.file, kernel.label)?;
+            writeln!(f, "# make {} of {INIT}, its binary and what to run", boot.initramfs.display())?;
+            writeln!(f, "{}", boot.command)?;
+        }
+        writeln!(f, "# write dist/{}", super::REPORT)
+    }
+}

@@ -1,0 +1,357 @@
+//! `cargo xtask boot`: released binaries on real kernels, and each way in which that can fail.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use xtask::arch::{ARCHES, Arch};
+use xtask::boot::{kernels, machines};
+use xtask::pack::{self, Entry};
+
+use super::exectrace::built;
+use super::support::{Run, Workspace, has, list, own_root};
+
+/// A copy of this workspace, with archives that were built in another one. `timeout` is in seconds.
+fn workspace(name: &str, timeout: u32) -> Workspace {
+    let copy = Workspace::copy_of_our_own(name);
+    let config = format!("{}\n[workspace.metadata.dist.boot]\ntimeout = {timeout}\n", copy.read("Cargo.toml"));
+    let copy = copy.write("Cargo.toml", &config);
+    fs::create_dir_all(copy.path("dist")).unwrap();
+    for name in list(&built().dist).iter().filter(|name| built().dist.join(name).is_file()) {
+        fs::copy(built().dist.join(name), copy.path("dist").join(name)).unwrap();
+    }
+    copy
+}
+
+fn is_on_path(program: &str) -> bool {
+    env::split_paths(&env::var_os("PATH").unwrap()).any(|folder| folder.join(program).is_file())
+}
+
+fn can_boot(arch: &Arch) -> bool {
+    let emulator = machines::emulator(arch);
+    has(&emulator, "Debian: apt install qemu-system, version 10 from backports", is_on_path(&emulator))
+        && has("apt-get", "a Debian machine", is_on_path("apt-get"))
+}
+
+/// What the report says, by architecture and label.
+fn verdicts(workspace: &Workspace) -> BTreeMap<(String, String), Value> {
+    let report: Value = serde_json::from_str(&workspace.read("dist/boot-report.json")).unwrap();
+    let boots = report["boots"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    boots.map(|boot| ((text(&boot["arch"]), text(&boot["kernel"]["label"])), boot["verdict"]["is"].clone())).collect()
+}
+
+#[test]
+fn every_released_binary_works_on_a_kernel_of_its_architecture() {
+    let can = |arch: &&Arch| kernels::default_of(arch).entry().is_some() && can_boot(arch);
+    let arches: Vec<&Arch> = ARCHES.iter().filter(can).collect();
+    if arches.is_empty() {
+        return;
+    }
+    let copy = workspace("boot", 180);
+    let _ = fs::remove_file(copy.path("dist/boot-report.json"));
+    let flags: String = arches.iter().map(|arch| format!(" --arch {arch}")).collect();
+    copy.xtask(&format!("boot{flags}")).succeeds().says("artifact").says("verdict");
+    let pass = |arch: &&Arch| ((arch.name.to_owned(), kernels::default_of(arch).label.to_owned()), "pass".into());
+    assert_eq!(verdicts(&copy), arches.iter().map(pass).collect());
+
+    copy.xtask("verify --require-boot dist").ends_with(if arches.len() == ARCHES.len() { 0 } else { 1 });
+    let archive = |arch: &Arch| format!("exectrace-{}-{}.tar.gz", env!("CARGO_PKG_VERSION"), arch.triple);
+    copy.xtask(&format!("verify --require-boot dist/{}", archive(arches[0]))).succeeds().says("boot-report.json");
+
+    // What is booted again takes the place of what was known, and the rest stays.
+    copy.xtask(&format!("boot --offline --arch {}", arches[0])).succeeds();
+    assert_eq!(verdicts(&copy).len(), arches.len());
+}
+
+fn amd64() -> &'static Arch {
+    ARCHES.iter().find(|arch| arch.name == "amd64").unwrap()
+}
+
+#[test]
+fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_initramfs() {
+    if !can_boot(amd64()) {
+        return;
+    }
+    let copy = workspace("boot-altered", 180);
+    // The initramfs is damaged behind the tool's back.
+    let path = env::var_os("PATH").unwrap();
+    let mut programs = env::split_paths(&path).map(|folder| folder.join("qemu-system-x86_64"));
+    let real = programs.find(|file| file.is_file()).unwrap();
+    let damage = format!(
+        "for word; do [ \"$last\" = -initrd ] && file=$word; last=$word; done\n\
+         [ -n \"$file\" ] && dd if=/dev/zero of=\"$file\" bs=1 seek=5000 count=3000 conv=notrunc 2>/dev/null\n\
+         exec '{}' \"$@\"",
+        real.display()
+    );
+    let damaged = |line| Run::of(copy.command(line).env("PATH", path_with(&copy, "damage", &damage)));
+    damaged("boot --arch amd64")
+        .ends_with(1)
+        .says("FAIL")
+        .says("1 of 1 boots failed:\n  amd64 on debian-13-6.12: the kernel gave up: ");
+
+    swap_object(&copy);
+    copy.xtask("boot --arch amd64")
+        .ends_with(1)
+        .says("the console of amd64 on debian-13-6.12:\n  init: ")
+        .says("amd64 on debian-13-6.12: `exectrace --self-test` failed (exit code 1)");
+    assert!(verdicts(&copy).values().all(|verdict| verdict == "fail"));
+    copy.xtask("verify --require-boot dist")
+        .ends_with(1)
+        .says("boot-report.json says that it failed on debian-13-6.12")
+        .says("boot-report.json tells of no kernel on which it passed: run `cargo xtask boot`");
+}
+
+/// Gives the released binary the BPF object of the other byte order.
+fn swap_object(copy: &Workspace) {
+    let mut manifest: Value = serde_json::from_str(&copy.read("dist/dist-manifest.json")).unwrap();
+    let artifacts = manifest["artifacts"].as_array_mut().unwrap();
+    let artifact = artifacts.iter_mut().find(|artifact| artifact["arch"] == "amd64").unwrap();
+    let file = artifact["file"].as_str().unwrap().to_owned();
+    let top = file.strip_suffix(".tar.gz").unwrap();
+    let mut binary = fs::read(built().dist.join(top).join("exectrace")).unwrap();
+    let object = |suffix: &str| fs::read(own_root().join(format!("bpf/objects/exectrace_{suffix}.o"))).unwrap();
+    let (right, wrong) = (object("bpfel"), object("bpfeb"));
+    let at = binary.windows(right.len()).position(|bytes| bytes == right).unwrap();
+    let length = right.len().min(wrong.len());
+    binary[at..at + length].copy_from_slice(&wrong[..length]);
+
+    artifact["binary"]["sha256"] = xtask::hash::bytes(&binary).into();
+    let files = [("exectrace".to_owned(), Entry { bytes: binary, executable: true })].into();
+    let archive = pack::gzip(&pack::tar(top, &files, 0).unwrap()).unwrap();
+    artifact["sha256"] = xtask::hash::bytes(&archive).into();
+    fs::write(copy.path("dist").join(&file), archive).unwrap();
+    fs::write(copy.path("dist/dist-manifest.json"), manifest.to_string()).unwrap();
+}
+
+/// A PATH on which a script stands in for QEMU.
+fn path_with(copy: &Workspace, name: &str, script: &str) -> String {
+    let folder = copy.path("stubs").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("qemu-system-x86_64");
+    let version = "[ \"$1\" = --version ] && { echo 'QEMU emulator version 10.0.0 (none)'; exit; }";
+    fs::write(&program, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", folder.display(), env::var("PATH").unwrap())
+}
+
+/// A workspace for QEMUs that are none, with something that is taken for a kernel, called `image`.
+fn stub() -> &'static Workspace {
+    static STUB: OnceLock<Workspace> = OnceLock::new();
+    STUB.get_or_init(|| {
+        let copy = workspace("boot-stub", 3);
+        let image = [vec![0; 0x202], b"HdrS".to_vec(), vec![0; 100]].concat();
+        fs::write(copy.path("image"), image).unwrap();
+        copy
+    })
+}
+
+const STUB: &str = "boot --arch amd64 --kernel image";
+
+fn with_stub(name: &str, script: &str) -> Run {
+    Run::of(stub().command(STUB).env("PATH", path_with(stub(), name, script)))
+}
+
+#[test]
+fn a_kernel_that_hangs_is_ended_and_nothing_of_it_is_left() {
+    let pid = stub().path("hangs.pid");
+    let script = format!("echo 'Linux version 6'; echo $$ >'{}'; exec sleep 1000", pid.display());
+    with_stub("hangs", &script)
+        .ends_with(1)
+        .says("the console of amd64 on image:\n  Linux version 6\n")
+        .says("amd64 on image: nothing came from init within 3 s: the kernel hangs");
+    assert!(!is_running(&pid));
+}
+
+#[test]
+fn garbage_and_what_a_program_forges_are_no_pass() {
+    let script = "printf 'x\\000\\377\\033[2J<init 0 0 done>\\n<init 9 0123456789abcdef done>\\n\\033[31mred'";
+    with_stub("garbage", script)
+        .ends_with(1)
+        .says("FAIL")
+        .says("the machine went off before init had begun (QEMU ended)")
+        .says_nothing_of("\x1b[2J");
+}
+
+#[test]
+fn what_qemu_itself_complains_of_is_told() {
+    with_stub("complains", "echo 'qemu-system-x86_64: unsupported machine type' >&2; exit 1")
+        .ends_with(1)
+        .says("amd64 on image: QEMU failed (exit code 1): unsupported machine type");
+}
+
+#[test]
+fn qemu_ends_with_the_tool_even_if_that_is_killed() {
+    let pid = stub().path("killed.pid");
+    let _ = fs::remove_file(&pid);
+    let script =
+        format!("echo $$ >'{}.new' && mv '{}.new' '{}'; exec sleep 1000", pid.display(), pid.display(), pid.display());
+    let mut tool = stub().command(STUB).env("PATH", path_with(stub(), "killed", &script)).spawn().unwrap();
+    let begin = Instant::now();
+    while !pid.exists() {
+        // The build of init comes first, and other tests in this workspace.
+        assert!(begin.elapsed() < Duration::from_secs(300) && tool.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(is_running(&pid));
+    tool.kill().unwrap();
+    tool.wait().unwrap();
+    let killed = Instant::now();
+    while is_running(&pid) {
+        assert!(killed.elapsed() < Duration::from_secs(2), "it is left behind");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn is_running(pid: &Path) -> bool {
+    let pid = fs::read_to_string(pid).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+    !status.is_empty() && !status.contains("State:\tZ")
+}
+
+/// A small workspace with one archive, ready to be booted but for what a test takes away. Nothing is built for that.
+fn small(name: &str) -> Workspace {
+    let workspace = Workspace::usual(name);
+    workspace.xtask("dist --arch amd64").succeeds();
+    let cache = workspace.path("cache").to_str().unwrap().to_owned();
+    // Not a member of the workspace: nobody gets so far.
+    workspace.write("init/Cargo.toml", "[package]\nname = \"init\"\n").env("XTASK_CACHE", &cache)
+}
+
+/// A PATH with all programs of this machine but those whose names begin so.
+fn path_without(workspace: &Workspace, start: &str) -> String {
+    let folder = workspace.path("without");
+    fs::create_dir_all(&folder).unwrap();
+    let mut programs: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for part in env::split_paths(&env::var_os("PATH").unwrap()).filter(|part| part.is_dir()) {
+        for name in list(&part) {
+            programs.entry(name.clone()).or_insert(part.join(name));
+        }
+    }
+    for (name, program) in programs.iter().filter(|(name, _)| !name.starts_with(start)) {
+        symlink(program, folder.join(name)).unwrap();
+    }
+    folder.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn without_the_emulator_one_sentence_says_how_it_is_installed() {
+    let workspace = small("boot no qemu");
+    let image = [vec![0; 0x202], b"HdrS".to_vec(), vec![0; 100]].concat();
+    fs::write(workspace.path("image"), image).unwrap();
+    Run::of(workspace.command("boot --kernel image").env("PATH", path_without(&workspace, "qemu-system-")))
+        .ends_with(1)
+        .says("there is no qemu-system-x86_64 on this machine: apt install qemu-system (Debian)")
+        .in_one_line();
+}
+
+#[test]
+fn without_apt_one_sentence_names_the_other_way() {
+    let workspace = small("boot no apt");
+    Run::of(workspace.command("boot").env("PATH", path_without(&workspace, "apt-get")))
+        .ends_with(1)
+        .says(
+            "the kernel debian-13-6.12 for amd64 comes from Debian's packages, and there is no apt-get on this machine",
+        )
+        .says("--kernel FILE")
+        .in_one_line();
+}
+
+#[test]
+fn offline_a_kernel_must_be_there() {
+    small("boot offline")
+        .xtask("boot --offline")
+        .ends_with(1)
+        .says("--offline, but the kernel debian-13-6.12 for amd64 is not in the cache: run this once without --offline")
+        .in_one_line();
+}
+
+#[test]
+fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
+    let workspace = small("boot requests").write("text", "#!/bin/sh\n");
+    for (line, sentence) in [
+        ("boot --kernel text", "is of no use: it is no kernel for amd64, nor one in a form that is known"),
+        ("boot --kernel debain-13-6.12", "did you mean `debian-13-6.12`?"),
+        ("boot --kernel debian-13-6.12-16k", "there is no `debian-13-6.12-16k` for amd64"),
+        ("boot --kernel dist", "dist is a folder"),
+        ("boot --arch mips", "dist/ has no tarball for mips: run `cargo xtask dist --arch mips`"),
+    ] {
+        workspace.xtask(line).ends_with(2).says(sentence).in_one_line();
+    }
+    fs::remove_dir_all(workspace.path("init")).unwrap();
+    workspace.xtask("boot").ends_with(1).says("there is no crate `init` in the workspace").in_one_line();
+    fs::remove_file(workspace.path("dist/dist-manifest.json")).unwrap();
+    workspace.xtask("boot").ends_with(2).says("there is nothing to boot").says("run `cargo xtask dist`").in_one_line();
+}
+
+#[test]
+fn a_wrong_configuration_is_refused() {
+    for (value, sentence) in [
+        ("commands = []", "`commands` in [workspace.metadata.dist.boot] of Cargo.toml is empty"),
+        ("commands = [\"--name 'x\"]", "has `--name 'x`, which no shell would take as one line"),
+        ("timeout = 0", "`timeout` in [workspace.metadata.dist.boot] of Cargo.toml must be a number of seconds"),
+        ("comands = []", "did you mean `commands`?"),
+    ] {
+        let config = format!("package = \"tool\"\nbpf.folder = \"kernel\"\nboot.{value}\n");
+        Workspace::new("boot config", &config).xtask("boot").ends_with(2).says(sentence).in_one_line();
+    }
+}
+
+#[test]
+fn an_archive_that_was_altered_is_not_booted() {
+    let copy = stub();
+    // Nobody else looks at this one.
+    let archive =
+        copy.path("dist").join(format!("exectrace-{}-mips-unknown-linux-musl.tar.gz", env!("CARGO_PKG_VERSION")));
+    fs::write(&archive, "altered").unwrap();
+    let image = copy.path("mips-image");
+    fs::copy(
+        built().dist.join(format!("exectrace-{}-mips-unknown-linux-musl/exectrace", env!("CARGO_PKG_VERSION"))),
+        &image,
+    )
+    .unwrap();
+    let path = path_with(copy, "mips", "exit 1");
+    let folder = copy.path("stubs/mips");
+    fs::copy(folder.join("qemu-system-x86_64"), folder.join("qemu-system-mips")).unwrap();
+    Run::of(copy.command("boot --arch mips --kernel mips-image").env("PATH", path))
+        .ends_with(1)
+        .says("is not what dist-manifest.json says: run `cargo xtask dist` again");
+}
+
+#[test]
+fn the_list_and_the_plan_tell_all_and_do_nothing() {
+    let workspace = small("boot plan");
+    workspace
+        .xtask("boot --list")
+        .succeeds()
+        .says("debian-13-6.12")
+        .says("raspi3b")
+        .says("built from Debian's linux-source");
+    if has("apt-get", "a Debian machine", is_on_path("apt-get")) {
+        workspace
+            .xtask("boot --plan")
+            .succeeds()
+            .says("--package init --bin init --target x86_64-unknown-linux-musl")
+            .says("apt-get --quiet update")
+            .says("# PACKAGE is the newest of those that are called linux-image-6.12.*-cloud-amd64")
+            .says("-M q35 -accel tcg -cpu qemu64 -m 512");
+        let plan = workspace.xtask("boot --plan --json").succeeds().json();
+        assert_eq!(plan["kernels"][0]["label"], "debian-13-6.12");
+        assert_eq!(plan["boots"][0]["kernel"], 0);
+    }
+    assert!(!workspace.path("cache").exists() && !workspace.path("target/dist/boot").exists());
+}
+
+#[test]
+fn the_list_in_the_guide_is_the_one_in_the_code() {
+    let guide = fs::read_to_string(own_root().join("docs/kernels.md")).unwrap();
+    let table = kernels::markdown_table();
+    assert!(guide.contains(&table), "docs/kernels.md wants this table:\n{table}");
+    super::support::knows_the_commands(&guide);
+}
