@@ -2,6 +2,7 @@
 //! flags → facts → plan → run → artifacts → manifest; docs/architecture.md tells more.
 
 pub mod arch;
+pub mod boot;
 pub mod bpf;
 pub mod cache;
 pub mod cargo_build;

@@ -1,0 +1,4 @@
+//! What `cargo xtask boot` is made of.
+
+pub mod build;
+pub mod host;
