@@ -29,6 +29,7 @@ pub mod packages;
 pub mod parallel;
 pub mod plan;
 pub mod probe;
+pub mod rebuild;
 pub mod remedies;
 pub mod run;
 pub mod screen;
@@ -80,7 +81,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Boot(request) if request.list => boot::list(runner),
         Verb::Boot(request) => twice(runner, || boot::run(runner, &facts()?, request)),
         Verb::Doctor(request) => doctor::run(runner, &flags.common, request),
-        Verb::Verify(request) => verify::run(runner, request, || Ok(facts()?.root)),
+        Verb::Verify(request) => verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),
     }
 }

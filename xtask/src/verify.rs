@@ -13,8 +13,10 @@ use crate::binary::{self, Objects};
 use crate::boot::verdict::Verdict;
 use crate::boot::{self, REPORT};
 use crate::dist::{CHECKSUMS, MANIFEST};
+use crate::facts::Workspace;
 use crate::manifest::{self, Artifact, Manifest};
 use crate::pack::Entry;
+use crate::rebuild::Rebuild;
 use crate::run::Runner;
 use crate::unpack::{self, Unpacked};
 use crate::{bad_request, files, flags, hash, screen};
@@ -28,11 +30,12 @@ const MAX_ARCHIVE: u64 = unpack::LIMIT + (1 << 20);
 /// How many bytes a manifest or a list of checksums may have.
 const MAX_TEXT: u64 = 1 << 20;
 
-/// Runs the verb. `workspace` finds the workspace, if nothing else is named.
-pub fn run(runner: Runner, request: &flags::Verify, workspace: impl FnOnce() -> Result<PathBuf>) -> Result<()> {
+/// Runs the verb.
+pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
+    let root = || anyhow::Ok(Workspace::read(runner, common)?.root);
     let mut work = Vec::new();
     if request.paths.is_empty() {
-        let dist = workspace().context("no archive is named, and so dist/ of a workspace is meant")?.join("dist");
+        let dist = root().context("no archive is named, and so dist/ of a workspace is meant")?.join("dist");
         if !dist.join(MANIFEST).exists() {
             bad_request!("there is no {MANIFEST} in {}: run `cargo xtask dist`, or name archives", dist.display());
         }
@@ -45,7 +48,8 @@ pub fn run(runner: Runner, request: &flags::Verify, workspace: impl FnOnce() -> 
     }
 
     let mut reports = Vec::new();
-    for (release, names) in work {
+    for (mut release, names) in work {
+        let others = reports.len();
         for name in names {
             runner.check_interrupted()?;
             let mut report = release.check(&name, request.no_checksum);
@@ -54,7 +58,12 @@ pub fn run(runner: Runner, request: &flags::Verify, workspace: impl FnOnce() -> 
             }
             reports.push(report);
         }
-        reports.extend(release.reports);
+        reports.append(&mut release.reports);
+        let is_good = reports[others..].iter().all(|report| report.faults.is_empty());
+        if request.rebuild && is_good {
+            let root = root().context("--rebuild builds from the repository of a workspace")?;
+            release.rebuild(runner, &root, common.offline, &mut reports[others..])?;
+        }
     }
     if request.json {
         let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
@@ -203,6 +212,26 @@ impl Release {
         release.reports.push(report);
         release.reports.retain(|report| !report.faults.is_empty());
         release
+    }
+
+    /// Builds all that the manifest names once more, and compares.
+    fn rebuild(&self, runner: Runner, root: &Path, offline: bool, reports: &mut [Report]) -> Result<()> {
+        let Some(manifest) = &self.manifest else {
+            bail!("there is no {MANIFEST} in {}, which would tell what to build again", self.folder.display());
+        };
+        let again = Rebuild::run(runner, root, offline, manifest)?;
+        for artifact in &manifest.artifacts {
+            let name = Report::new(&self.folder.join(&artifact.file)).file;
+            let Some(report) = reports.iter_mut().find(|report| report.file == name) else { continue };
+            let differences = again.differences(&self.folder, artifact)?;
+            if differences.is_empty() {
+                report.against.push("built again".into());
+            }
+            for difference in differences {
+                report.fault(format!("built again, it is another one: {difference}"));
+            }
+        }
+        Ok(())
     }
 
     /// Everything about one archive.

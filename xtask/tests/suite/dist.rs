@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::support::{Run, Workspace, can_mount, rustup_home};
+use super::support::{Run, Workspace, can_mount, commit, rustup_home};
 
 const ARCHIVE: &str = "tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
 
@@ -332,13 +332,6 @@ fn a_vendored_crate_gives_the_same_bytes_wherever_it_lies_and_leaves_no_path() {
         sha256(&workspace, ARCHIVE)
     };
     assert_eq!(with_vendored("here", "vendor"), with_vendored("there", "a folder/of crates"));
-}
-
-/// Makes the workspace a git repository with one commit.
-fn commit(workspace: &Workspace) {
-    workspace
-        .shell("git init -q && git add -A && git -c user.name=a -c user.email=a@b.invalid commit -qm first")
-        .succeeds();
 }
 
 #[test]

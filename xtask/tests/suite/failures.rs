@@ -642,12 +642,11 @@ fn a_full_cache_is_told_and_left_empty() {
     if has("rust-src", "rustup component add rust-src", rust_src) {
         let compiler = Cache::find().unwrap().path(&xtask::zig::name().unwrap());
         let library = up_to_date(with_cache("library"));
-        let script = format!("ln -s '{}' \"$folder\" && \"$XTASK\" dist --arch mips,s390x; {list}", compiler.display());
+        let script = format!("ln -s '{}' \"$folder\" && \"$XTASK\" dist --arch mips; {list}", compiler.display());
         let run = with_file_system(&library, "cache", "size=1m", &script);
         told(run, &format!("cannot build the C runtime for mips: {CACHE_IS_FULL}"))
             .says("zig said:\n  ")
             .says_nothing_of("unable to write cached")
-            .says("\n\nIt failed for s390x, too.\n")
             .says_nothing_of(".partial");
     }
 }

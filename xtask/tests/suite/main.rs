@@ -16,6 +16,7 @@ mod guard;
 mod merge;
 mod pipelines;
 mod plan;
+mod rebuild;
 mod reproducible;
 mod support;
 mod tidy;

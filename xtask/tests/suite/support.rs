@@ -395,3 +395,10 @@ pub fn rustup_home() -> String {
     let default = || env::home_dir().unwrap().join(".rustup").to_str().unwrap().to_owned();
     env::var("RUSTUP_HOME").unwrap_or_else(|_| default())
 }
+
+/// Makes the workspace a git repository with one commit.
+pub fn commit(workspace: &Workspace) {
+    workspace
+        .shell("git init -q && git add -A && git -c user.name=a -c user.email=a@b.invalid commit -qm first")
+        .succeeds();
+}

@@ -1,0 +1,48 @@
+//! `verify --rebuild`: what a manifest names is built again, apart from all that is here.
+
+use super::support::{Workspace, commit};
+
+/// A commit with up-to-date objects, so that building it needs no compiler for them.
+fn released(name: &str) -> Workspace {
+    let workspace = Workspace::usual(name).write(".gitignore", "target\ndist\n");
+    workspace.xtask("bpf").succeeds();
+    commit(&workspace);
+    workspace.xtask("dist --arch amd64").succeeds();
+    workspace
+}
+
+#[test]
+fn what_was_built_from_the_commit_is_the_same_built_again() {
+    let workspace = released("rebuild");
+    let before = workspace.shell("git status --porcelain --ignored && git rev-parse HEAD && ls .git").succeeds().text();
+    workspace.xtask("verify --rebuild").succeeds().says("  ok  ").says("built again");
+    let after = workspace.shell("git status --porcelain --ignored && git rev-parse HEAD && ls .git").succeeds().text();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn what_was_not_built_from_the_commit_is_told_by_file_section_and_text() {
+    let workspace = released("another commit");
+    let main = workspace.read("tool/main.rs").replace("probe of", "PROBE OF");
+    let workspace = workspace.write("tool/main.rs", &main);
+    commit(&workspace);
+    let script =
+        "sed -i \"s/\\\"commit\\\": .*/\\\"commit\\\": \\\"$(git rev-parse HEAD)\\\",/\" dist/dist-manifest.json";
+    workspace.shell(script).succeeds();
+    workspace
+        .xtask("verify --rebuild")
+        .ends_with(1)
+        .says("built again, it is another one: `probe`: in section `.rodata`")
+        .says("around the first difference, it says `");
+}
+
+#[test]
+fn what_is_in_no_commit_cannot_be_built_again() {
+    let workspace = released("dirty").write("README.md", "Changed.\n");
+    workspace.xtask("dist --arch amd64").succeeds();
+    workspace.xtask("verify --rebuild").ends_with(1).says("the manifest says that the work tree had changes");
+    let script = "sed -i 's/\"dirty\": true/\"dirty\": false/; s/\"commit\": .*/\"commit\": \"0123456789012345678901234567890123456789\",/' \
+                  dist/dist-manifest.json";
+    workspace.shell(script).succeeds();
+    workspace.xtask("verify --rebuild").ends_with(1).says("which the manifest names: fetch it into this repository");
+}
