@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::build;
 use super::machines::{ARM, ARM_16K, LOONGSON, MAINFRAME, MALTA, Machine, PC, RASPBERRY_PI_3, RISCV};
 use crate::arch::{ARCHES, Arch};
 use crate::hash;
@@ -112,7 +113,7 @@ impl Kernel {
             Source::Debian(Package { suite, name, image, device_tree }) => {
                 format!("{suite}\0{name}\0{image}\0{device_tree:?}")
             }
-            Source::Built => return None,
+            Source::Built => return build::name(ARCHES.iter().find(|arch| arch.name == self.arch)?),
         };
         Some(format!("{PREFIX}{}-{}-{}", self.arch, self.label, &hash::bytes(key.as_bytes())[..16]))
     }

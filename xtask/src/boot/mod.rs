@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod artifacts;
+pub mod build;
 pub mod console;
 pub mod debian;
 pub mod guest;
@@ -191,6 +192,7 @@ fn get_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
             runner.say(format!("fetching the kernel {} for {}, once, from Debian", kernel.label, kernel.arch));
             debian::get(runner, &facts.cache, plan, &runner.line(kernel.arch.name))
         }
+        Get::Built(plan) => build::get(runner, &facts.cache, plan, &runner.line(kernel.arch.name)).map(drop),
         Get::File(file) => files::write(&kernel.image, image::prepare(&files::read(file)?, kernel.arch)?),
     });
     runner.check_interrupted()?;

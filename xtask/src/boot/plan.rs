@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use super::build;
 use super::debian;
 use super::host::Host;
 use super::kernels::{self, KERNELS, Kernel, Source};
@@ -54,6 +55,7 @@ pub enum Get {
     /// It is in the cache.
     Nothing,
     Debian(Box<debian::Plan>),
+    Built(Box<build::Plan>),
     /// It is a file of the user's, and only checked, and unpacked if it is packed.
     File(PathBuf),
 }
@@ -181,7 +183,7 @@ fn choose(facts: &Facts, host: &Host, arch: &'static Arch, which: &Selection, ar
 
 fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel) -> Result<Chosen> {
     let Some(entry) = kernel.entry() else {
-        bail!("the kernel {} for {arch} cannot be built yet: boot one of your own with --kernel FILE", kernel.label);
+        bail!("the kernel {} for {arch} cannot be got: boot one of your own with --kernel FILE", kernel.label);
     };
     let folder = facts.cache.path(&entry);
     let device_tree = match &kernel.source {
@@ -225,7 +227,7 @@ fn get(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel,
         Source::Debian(package) => {
             Ok(Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel.label, *package, entry.into()))))
         }
-        Source::Built => bail!("the kernel {} for {arch} cannot be built yet", kernel.label),
+        Source::Built => Ok(Get::Built(Box::new(build::plan(&facts.cache, &facts.passed_on, mirror, arch)?))),
     }
 }
 
@@ -266,6 +268,7 @@ impl fmt::Display for Plan {
             match &kernel.get {
                 Get::Nothing => {}
                 Get::Debian(plan) => plan.fmt(f)?,
+                Get::Built(plan) => plan.fmt(f)?,
                 Get::File(file) => {
                     writeln!(f, "# check {}, and put it, unpacked, to {}", file.display(), kernel.image.display())?;
                 }
