@@ -54,10 +54,10 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    Boot(Boot),
     Bpf(Bpf),
     Cache(Cache),
     Dist(Dist),
-    Boot(Boot),
     Doctor(Doctor),
     Verify(Verify),
     Completions(Completions),
@@ -213,12 +213,12 @@ pub struct Verify {
     /// Accept an archive whose checksum is nowhere to be found
     #[arg(long)]
     pub no_checksum: bool,
-    /// Build the commit that the manifest names once more, in a folder and with a cache of its own, and compare the bytes
-    #[arg(long)]
-    pub rebuild: bool,
     /// Refuse an archive of which boot-report.json does not tell that it passed on a kernel
     #[arg(long)]
     pub require_boot: bool,
+    /// Build the commit that the manifest names once more, in a folder and with a cache of its own, and compare the bytes
+    #[arg(long)]
+    pub rebuild: bool,
     /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,
