@@ -3,9 +3,24 @@
 
 use std::path::Path;
 
+use anyhow::{Context, Result};
+use serde::Serialize;
+
 use super::host::Mirror;
 use crate::command::Command;
 use crate::step::Step;
+use crate::{files, hash};
+
+/// Where something that is kept of a package is from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Record {
+    pub package: String,
+    pub version: String,
+    pub suite: String,
+    pub mirror: String,
+    /// SHA-256 of the package.
+    pub sha256: String,
+}
 
 /// A command of apt's that works in `folder` and knows nothing but what is there.
 pub fn command(program: &str, folder: &Path) -> Command {
@@ -23,6 +38,20 @@ pub fn update(folder: &Path, mirror: &Mirror, suite: &str, arch: &str) -> Vec<St
         write("apt.conf", configuration(folder, arch, &mirror.acquire)),
         Step::Run(command("apt-get", folder).args(["--quiet", "update"])),
     ]
+}
+
+/// The file that `apt-get download` left of a package in `folder`, and where it is from.
+pub fn downloaded(folder: &Path, package: &str, suite: &str, mirror: &str) -> Result<(String, Record)> {
+    let file = files::list(folder)?.into_iter().find(|file| file.ends_with(".deb"));
+    let file = file.with_context(|| format!("apt-get got {package}, but left no file of it"))?;
+    let record = Record {
+        package: package.into(),
+        version: file.split('_').nth(1).unwrap_or_default().replace("%3a", ":"),
+        suite: suite.into(),
+        mirror: mirror.into(),
+        sha256: hash::file(&folder.join(&file))?,
+    };
+    Ok((file, record))
 }
 
 /// apt's configuration in place of the machine's, of which it has what concerns the network (`acquire`).

@@ -12,6 +12,7 @@ use anyhow::{Context, Error, Result, bail};
 use serde::Serialize;
 
 use super::apt;
+use super::debian::{IMAGE, RECORD};
 use super::host::Mirror;
 use crate::arch::Arch;
 use crate::cache::Cache;
@@ -22,10 +23,6 @@ use crate::screen::Line;
 use crate::step::{Step, quote};
 use crate::{files, hash};
 
-/// The kernel in an entry of the cache: an ELF file, which QEMU takes as it is.
-pub const IMAGE: &str = "kernel";
-/// What it was made of: a [`Record`].
-pub const RECORD: &str = "kernel.json";
 /// The word for such a kernel, of any architecture.
 pub const LABEL: &str = "linux-6.12-btf";
 
@@ -139,12 +136,8 @@ pub struct Plan {
 /// Where a kernel in the cache comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Record {
-    pub package: String,
-    pub version: String,
-    pub suite: String,
-    pub mirror: String,
-    /// SHA-256 of the package.
-    pub sha256: String,
+    #[serde(flatten)]
+    pub source: apt::Record,
     /// SHA-256 of the list of options.
     pub options: String,
     pub compiler: String,
@@ -271,9 +264,8 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<Pa
         line.set(PACKAGE);
         runner.perform(&plan.fetch)?;
         let apt = plan.work.join("apt");
-        let package = files::list(&apt)?.into_iter().find(|name| name.ends_with(".deb"));
-        let package = package.with_context(|| format!("apt-get got {PACKAGE}, but left no file of it"))?;
-        let record = record(runner, plan, &apt.join(&package))?;
+        let (package, source) = apt::downloaded(&apt, PACKAGE, SUITE, &plan.mirror)?;
+        let record = record(runner, plan, source)?;
         line.set(&format!("unpacking {PACKAGE}"));
         runner.run(&plan.open.clone().args([&package, &*plan.work.to_string_lossy()]))?;
         runner.perform(&plan.unpack)?;
@@ -289,18 +281,13 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<Pa
     Ok(made.with_context(|| format!("cannot build the kernel {LABEL} for {}", plan.arch))?.join(IMAGE))
 }
 
-fn record(runner: Runner, plan: &Plan, package: &Path) -> Result<Record> {
-    let file = package.file_name().unwrap_or_default().to_string_lossy();
+fn record(runner: Runner, plan: &Plan, source: apt::Record) -> Result<Record> {
     let [compiler, pahole] = &plan.versions;
     let first_line = |command: &Command| -> Result<String> {
         Ok(runner.read(command)?.lines().next().unwrap_or_default().trim().to_owned())
     };
     Ok(Record {
-        package: PACKAGE.into(),
-        version: file.split('_').nth(1).unwrap_or_default().replace("%3a", ":"),
-        suite: SUITE.into(),
-        mirror: plan.mirror.clone(),
-        sha256: hash::file(package)?,
+        source,
         options: hash::bytes(plan.options.as_bytes()),
         compiler: first_line(compiler)?,
         pahole: first_line(pahole)?,
@@ -314,7 +301,7 @@ fn check_options(plan: &Plan, record: &Record) -> Result<()> {
         Some(option) => bail!(
             "{PACKAGE} {} cannot be configured with `{option}`, as common.config or {} in xtask/src/boot asks: \
              give the list what that option depends on ({}, pahole {})",
-            record.version,
+            record.source.version,
             plan.list,
             record.compiler,
             record.pahole

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::apt;
 use super::host::Mirror;
@@ -15,16 +15,16 @@ use super::kernels::Package;
 use crate::arch::Arch;
 use crate::cache::Cache;
 use crate::command::Command;
+use crate::files;
 use crate::run::Runner;
 use crate::screen::Line;
 use crate::step::Step;
-use crate::{files, hash};
 
 /// The kernel in an entry of the cache, in the form that QEMU takes.
 pub const IMAGE: &str = "kernel";
 /// The description of the machine, where the kernel is given one.
 pub const DEVICE_TREE: &str = "device-tree";
-/// What was used: a [`Record`].
+/// What was used: an [`apt::Record`].
 pub const RECORD: &str = "kernel.json";
 
 /// How a kernel is got.
@@ -46,17 +46,6 @@ pub struct Plan {
     download: Command,
     /// Prints the files of the package whose file is put behind it, as a tar archive.
     unpack: Command,
-}
-
-/// Where a kernel in the cache comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    pub package: String,
-    pub version: String,
-    pub suite: String,
-    pub mirror: String,
-    /// SHA-256 of the package.
-    pub sha256: String,
 }
 
 pub fn plan(
@@ -108,18 +97,9 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<()
         };
         line.set(name);
         runner.run(&plan.download.clone().arg(name))?;
-        let file = files::list(&plan.folder)?.into_iter().find(|file| file.ends_with(".deb"));
-        let file = file.with_context(|| format!("apt-get got {name}, but left no file of it"))?;
+        let (file, record) = apt::downloaded(&plan.folder, name, plan.package.suite, &plan.mirror)?;
         line.set(&format!("unpacking {name}"));
         keep(runner, plan, entry, &file)?;
-        let version = file.split('_').nth(1).unwrap_or_default().replace("%3a", ":");
-        let record = Record {
-            package: name.into(),
-            version,
-            suite: plan.package.suite.into(),
-            mirror: plan.mirror.clone(),
-            sha256: hash::file(&plan.folder.join(&file))?,
-        };
         files::write(&entry.join(RECORD), format!("{:#}\n", serde_json::to_value(record)?))?;
         files::remove_folder(&plan.folder)
     });
