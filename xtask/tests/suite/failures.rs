@@ -246,7 +246,7 @@ fn a_program_that_says_nothing_or_nonsense_or_too_much_is_understood() {
 #[test]
 fn what_keeps_rustup_from_getting_a_standard_library_is_told() {
     const DOWNLOAD: &str = "info: downloading component rust-std\nerror: component download failed for rust-std-aarch64-unknown-linux-musl\n\nCaused by:";
-    const URL: &str = "https://static.rust-lang.org/dist/2026-04-16/rust-std-1.95.0-aarch64-unknown-linux-musl.tar.xz";
+    const URL: &str = "https://mirror.example/dist/2026-04-16/rust-std-1.95.0-aarch64-unknown-linux-musl.tar.xz";
     const TRACE: &str = "\n\nStack backtrace:\n   0: rustup::download::download_file_with_resume";
     let sending = format!("{DOWNLOAD}\n    3: error sending request for url ({URL})\n    4: client error (Connect)");
     for (name, words, reason) in [
