@@ -9,10 +9,11 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use xtask::arch::{ARCHES, Arch};
 use xtask::boot::kernels::{self, Source};
 use xtask::boot::machines;
+use xtask::boot::report::SCHEMA;
 use xtask::pack::{self, Entry};
 
 use super::exectrace::built;
@@ -21,8 +22,10 @@ use super::support::{Run, Workspace, has, list, own_root};
 /// A copy of this workspace, with archives that were built in another one. `timeout` is in seconds.
 fn workspace(name: &str, timeout: u32) -> Workspace {
     let copy = Workspace::copy_of_our_own(name);
-    let config = format!("{}\n[workspace.metadata.dist.boot]\ntimeout = {timeout}\n", copy.read("Cargo.toml"));
-    let copy = copy.write("Cargo.toml", &config);
+    let table = "[workspace.metadata.dist.boot]\n";
+    let config = copy.read("Cargo.toml");
+    assert!(config.contains(table));
+    let copy = copy.write("Cargo.toml", &config.replace(table, &format!("{table}timeout = {timeout}\n")));
     fs::create_dir_all(copy.path("dist")).unwrap();
     for name in list(&built().dist).iter().filter(|name| built().dist.join(name).is_file()) {
         fs::copy(built().dist.join(name), copy.path("dist").join(name)).unwrap();
@@ -81,6 +84,21 @@ fn every_released_binary_works_on_a_kernel_of_its_architecture() {
     // What is booted again takes the place of what was known, and the rest stays.
     copy.xtask(&format!("boot --offline --arch {}", arches[0])).succeeds();
     assert_eq!(verdicts(&copy).len(), arches.len());
+}
+
+#[test]
+fn a_guest_whose_btf_is_hidden_is_given_it_as_a_file() {
+    if !can_boot(amd64()) {
+        return;
+    }
+    let copy = workspace("boot-hidden", 180);
+    copy.xtask("boot --arch amd64 --kernel debian-13-6.12-hidden-btf").succeeds().says("hidden");
+    let report: Value = serde_json::from_str(&copy.read("dist/boot-report.json")).unwrap();
+    let boot = &report["boots"][0];
+    assert!(boot["kernel"]["btf"].is_null(), "{boot}");
+    assert!(boot["kernel"]["hidden_btf"].as_u64().unwrap() > 1_000_000, "{boot}");
+    let commands = ["exectrace --version", "exectrace --self-test", "exectrace --self-test --btf /tmp/vmlinux.btf"];
+    assert_eq!(boot["commands"], json!(commands));
 }
 
 fn amd64() -> &'static Arch {
@@ -304,10 +322,38 @@ fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
 }
 
 #[test]
+fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_none() {
+    let workspace = small("boot verified");
+    let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
+    let artifact = &manifest["artifacts"][0];
+    let report = |schema: u32, verdict: Value| {
+        let boot = json!({
+            "arch": "amd64", "file": artifact["file"], "sha256": artifact["sha256"],
+            "binary_sha256": artifact["binary"]["sha256"], "qemu": "10.0", "machine": "q35", "cpu": "qemu64",
+            "kernel": { "label": "a-kernel", "sha256": "0", "release": "6.12" },
+            "commands": [], "verdict": verdict, "seconds": 1.0, "date": "2026-11-22T10:00:00Z",
+        });
+        fs::write(workspace.path("dist/boot-report.json"), json!({ "schema": schema, "boots": [boot] }).to_string())
+            .unwrap();
+        workspace.xtask("verify --require-boot dist")
+    };
+    report(SCHEMA, json!({ "is": "gaps", "why": ["the uid"] })).succeeds();
+    report(SCHEMA, json!({ "is": "fail", "why": "it hung" })).ends_with(1).says("it failed on a-kernel: it hung");
+    // There, a gap was a program that refused the kernel.
+    report(1, json!({ "is": "gap", "why": "no BTF" }))
+        .ends_with(1)
+        .says("boot-report.json is none that this version understands");
+}
+
+#[test]
 fn a_wrong_configuration_is_refused() {
     for (value, sentence) in [
         ("commands = []", "`commands` in [workspace.metadata.dist.boot] of Cargo.toml is empty"),
         ("commands = [\"--name 'x\"]", "has `--name 'x`, which no shell would take as one line"),
+        (
+            "btf-commands = [\"--btf\"]",
+            "`btf-commands` in [workspace.metadata.dist.boot] of Cargo.toml has a command without {btf}",
+        ),
         ("timeout = 0", "`timeout` in [workspace.metadata.dist.boot] of Cargo.toml must be a number of seconds"),
         ("comands = []", "did you mean `commands`?"),
     ] {
@@ -344,6 +390,7 @@ fn the_list_and_the_plan_tell_all_and_do_nothing() {
         .xtask("boot --list")
         .succeeds()
         .says("debian-13-6.12")
+        .says("debian-13-6.12-hidden-btf           hidden")
         .says("raspi3b")
         .says("built from Debian's linux-source");
     if has("apt-get", "a Debian machine", is_on_path("apt-get")) {
@@ -357,6 +404,13 @@ fn the_list_and_the_plan_tell_all_and_do_nothing() {
         let plan = workspace.xtask("boot --plan --json").succeeds().json();
         assert_eq!(plan["kernels"][0]["label"], "debian-13-6.12");
         assert_eq!(plan["boots"][0]["kernel"], 0);
+
+        // One kernel for two guests is got once.
+        let both = "boot --plan --json --kernel debian-13-6.12 --kernel debian-13-6.12-hidden-btf";
+        let kernels = &workspace.xtask(both).succeeds().json()["kernels"];
+        assert_eq!(kernels[0]["entry"], kernels[1]["entry"]);
+        assert!(kernels[0]["get"]["debian"].is_object());
+        assert_eq!(kernels[1]["get"], "nothing");
     }
     assert!(!workspace.path("cache").exists() && !workspace.path("target/dist/boot").exists());
 }
