@@ -45,15 +45,18 @@ pub struct Contents<'a> {
 pub fn commands(config: &Config, btf: Btf) -> Vec<String> {
     let line =
         |words: &Vec<String>| shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "));
-    arguments(config, btf).iter().map(|words| format!("{} {}", config.bin, line(words)).trim_end().into()).collect()
+    arguments(&config.boot, btf)
+        .iter()
+        .map(|words| format!("{} {}", config.bin, line(words)).trim_end().into())
+        .collect()
 }
 
 /// What the program is given there, one command after the other.
-fn arguments(config: &Config, btf: Btf) -> Vec<Vec<String>> {
-    let mut commands = config.boot.commands.clone();
+fn arguments(wanted: &config::Boot, btf: Btf) -> Vec<Vec<String>> {
+    let mut commands = wanted.commands.clone();
     if btf == Btf::Hidden {
         let with_file = |words: &Vec<String>| words.iter().map(|word| word.replace(config::BTF, BTF_FILE)).collect();
-        commands.extend(config.boot.btf_commands.iter().map(with_file));
+        commands.extend(wanted.btf_commands.iter().map(with_file));
     }
     commands
 }
@@ -73,7 +76,7 @@ pub fn boot(
     let orders = Orders {
         nonce: nonce()?,
         hide_btf: hides_btf.then(|| BTF_FILE.into()),
-        commands: arguments(config, kernel.btf).into_iter().map(with_program).collect(),
+        commands: arguments(&config.boot, kernel.btf).into_iter().map(with_program).collect(),
     };
     let archive = initramfs::compose(contents.init, &config.bin, contents.binary, &orders);
     files::write(&boot.initramfs, pack::gzip(&archive)?)?;
@@ -142,6 +145,21 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn the_file_of_btf_is_for_guests_in_which_btf_is_hidden() {
+        let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        let orders = config::Boot {
+            commands: vec![words("--version")],
+            btf_commands: vec![words("--self-test --btf={btf}")],
+            timeout: 1,
+        };
+        let with_file = [words("--version"), words("--self-test --btf=/tmp/vmlinux.btf")];
+        assert_eq!(arguments(&orders, Btf::Hidden), with_file);
+        for btf in [Btf::Yes, Btf::None] {
+            assert_eq!(arguments(&orders, btf), with_file[..1]);
+        }
+    }
 
     #[test]
     fn as_many_guests_run_as_there_is_memory_for_and_one_at_least() {

@@ -241,6 +241,7 @@ fn from_file(facts: &Facts, arch: &'static Arch, file: &Path, number: usize) -> 
         arch,
         label,
         machine: kernels::default_of(arch).machine,
+        // Whether it carries any is for it to show.
         btf: Btf::Yes,
         get: Get::File(file.into()),
         entry: None,
