@@ -165,11 +165,15 @@ fn swap_object(copy: &Workspace) {
 fn path_with(copy: &Workspace, name: &str, script: &str) -> String {
     let folder = copy.path("stubs").join(name);
     fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("qemu-system-x86_64");
     let version = "[ \"$1\" = --version ] && { echo 'QEMU emulator version 10.0.0 (none)'; exit; }";
-    fs::write(&program, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&folder, "qemu-system-x86_64", &format!("{version}\n{script}"));
     format!("{}:{}", folder.display(), env::var("PATH").unwrap())
+}
+
+fn write_program(folder: &Path, name: &str, script: &str) {
+    let program = folder.join(name);
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A workspace for QEMUs that are none, with something that is taken for a kernel, called `image`.
@@ -198,6 +202,36 @@ fn a_kernel_that_hangs_is_ended_and_nothing_of_it_is_left() {
         .says("the console of amd64 on image:\n  Linux version 6\n")
         .says("amd64 on image: nothing came from init within 3 s: the kernel hangs");
     assert!(!is_running(&pid));
+}
+
+#[test]
+fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_it() {
+    if !has("apt-get", "a Debian machine", is_on_path("apt-get")) {
+        return;
+    }
+    let path = path_with(stub(), "apt", "exit 1");
+    let folder = stub().path("stubs/apt");
+    fs::create_dir(folder.join("boot")).unwrap();
+    fs::copy(stub().path("image"), folder.join("boot/vmlinuz-6.1.0-9-cloud-amd64")).unwrap();
+    let download = "case \"$*\" in\n\
+                    *download*-50-*) echo 'Err:1'; echo '  404  Not Found [IP: 192.0.2.1 80]'; exit 100;;\n\
+                    *download*) touch linux-image-6.1.0-9-cloud-amd64_6.1.9-1_amd64.deb;;\n\
+                    esac";
+    write_program(&folder, "apt-get", download);
+    write_program(&folder, "apt-cache", "echo linux-image-6.1.0-9-cloud-amd64\necho linux-image-6.1.0-50-cloud-amd64");
+    write_program(&folder, "dpkg-deb", &format!("tar --create --directory='{}' boot", folder.display()));
+    let mut boot = stub().command("boot --arch amd64 --kernel debian-12-6.1");
+    boot.env("PATH", path).env("XTASK_CACHE", stub().path("cache"));
+    boot.env("XTASK_DEBIAN_MIRROR", "http://mirror.example/debian");
+    Run::of(&mut boot)
+        .ends_with(1)
+        .says("lists linux-image-6.1.0-50-cloud-amd64 and has not got it: the one before it is taken")
+        .says("amd64 on debian-12-6.1: the machine went off before init had begun");
+    let report: Value = serde_json::from_str(&stub().read("dist/boot-report.json")).unwrap();
+    let mut boots = report["boots"].as_array().unwrap().iter();
+    let boot = boots.find(|boot| boot["kernel"]["label"] == "debian-12-6.1").unwrap();
+    assert_eq!(boot["kernel"]["source"]["package"], "linux-image-6.1.0-9-cloud-amd64");
+    assert_eq!(boot["kernel"]["source"]["version"], "6.1.9-1");
 }
 
 #[test]
