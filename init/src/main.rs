@@ -28,6 +28,7 @@ const MOUNTS: [(&str, &str); 7] = [
 ];
 
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
+const BTF_FOLDER: &str = "/sys/kernel/btf";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Longer lines of a command's are cut, in bytes.
@@ -45,6 +46,12 @@ fn main() {
 
     let mut reporter = Reporter { console, nonce: orders.nonce, number: 0 };
     faults.into_iter().for_each(|fault| reporter.tell(&Message::Fault(fault)));
+    if let Some(file) = &orders.hide_btf {
+        reporter.tell(&match hide_btf(file) {
+            Ok(bytes) => Message::Fact { name: facts::HIDDEN_BTF.into(), value: bytes.to_string() },
+            Err(fault) => Message::Fault(fault),
+        });
+    }
     for (name, value) in kernel_facts() {
         reporter.tell(&Message::Fact { name: name.into(), value });
     }
@@ -74,8 +81,8 @@ impl Reporter {
     fn tell(&mut self, message: &Message) {
         let frame = frame::encode(&self.nonce, self.number, &message.to_string());
         self.number += 1;
-        // What a verdict depends on is written twice: a line of the kernel's may cut through one of them.
-        let times = if matches!(message, Message::Said { .. }) { 1 } else { 2 };
+        // Twice, for a line of the kernel's may cut through one of them.
+        let times = if message.counts() { 2 } else { 1 };
         for _ in 0..times {
             let _ = self.console.write_all(format!("\n{frame}\n").as_bytes());
         }
@@ -87,6 +94,14 @@ fn mount_at(kind: &str, place: &str) -> Result<(), String> {
     let _ = fs::create_dir(place);
     mount(kind, place, kind, MountFlags::empty(), None::<&CStr>)
         .map_err(|error| format!("cannot mount {kind} at {place}: {error}"))
+}
+
+/// Puts the kernel's BTF into a file, and an empty folder in its place. Gives its bytes.
+fn hide_btf(file: &str) -> Result<usize, String> {
+    let btf = fs::read(BTF).map_err(|error| format!("cannot read {BTF}: {error}"))?;
+    fs::write(file, &btf).map_err(|error| format!("cannot write {file}: {error}"))?;
+    mount_at("tmpfs", BTF_FOLDER)?;
+    Ok(btf.len())
 }
 
 fn kernel_facts() -> Vec<(&'static str, String)> {

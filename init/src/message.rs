@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What a line of a program's begins with that names something it cannot do on this kernel, though it works.
+pub const GAP: &str = "gap: ";
+
 /// One report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
@@ -44,8 +47,10 @@ pub mod facts {
     pub const PAGE: &str = "page";
     /// Bytes of memory.
     pub const MEMORY: &str = "memory";
-    /// Bytes of the kernel's own BTF, or `none`.
+    /// Bytes of the kernel's BTF as programs find it, or `none`.
     pub const BTF: &str = "btf";
+    /// Bytes of the BTF that init has put out of their sight, where it was told to and could.
+    pub const HIDDEN_BTF: &str = "hidden-btf";
     /// `on`, `switched on` (by init), `off` (and could not be switched on) or `none`.
     pub const JIT: &str = "jit";
 }
@@ -66,6 +71,14 @@ impl fmt::Display for Message {
 }
 
 impl Message {
+    /// Whether a verdict depends on it.
+    pub fn counts(&self) -> bool {
+        match self {
+            Message::Said { line, .. } => line.starts_with(GAP),
+            _ => true,
+        }
+    }
+
     pub fn parse(text: &str) -> Option<Message> {
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -96,6 +109,13 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_a_program_says_its_gaps_count() {
+        let said = |line: &str| Message::Said { command: 0, line: line.into() };
+        assert!(said("gap: no uid").counts() && Message::Done.counts());
+        assert!(!said("passed, no gap: fine").counts());
+    }
 
     #[test]
     fn every_message_is_read_as_what_was_written() {

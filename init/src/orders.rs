@@ -7,6 +7,8 @@ pub const PATH: &str = "/orders";
 pub struct Orders {
     /// What only init and the host know.
     pub nonce: String,
+    /// The file to put the kernel's BTF into, which programs then do not find in its own place. None leaves it there.
+    pub hide_btf: Option<String>,
     /// What to run, one after the other: each a program and its arguments. No word may hold a NUL or a line break.
     pub commands: Vec<Vec<String>>,
 }
@@ -14,15 +16,17 @@ pub struct Orders {
 impl Orders {
     /// One line each, words separated by NULs.
     pub fn to_text(&self) -> String {
-        let lines = self.commands.iter().map(|command| command.join("\0"));
-        std::iter::once(self.nonce.clone()).chain(lines).map(|line| line + "\n").collect()
+        let first = [self.nonce.clone(), self.hide_btf.clone().unwrap_or_default()];
+        let commands = self.commands.iter().map(|command| command.join("\0"));
+        first.into_iter().chain(commands).map(|line| line + "\n").collect()
     }
 
     pub fn parse(text: &str) -> Option<Orders> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let nonce = lines.next().filter(|nonce| !nonce.is_empty())?.into();
+        let hide_btf = Some(lines.next()?.into()).filter(|file: &String| !file.is_empty());
         let commands = lines.map(|line| line.split('\0').map(String::from).collect()).collect();
-        Some(Orders { nonce, commands })
+        Some(Orders { nonce, hide_btf, commands })
     }
 }
 
@@ -33,9 +37,12 @@ mod tests {
     #[test]
     fn orders_are_read_as_they_were_given() {
         let commands = vec![vec!["/bin/tool".to_owned(), "--name".into(), String::new(), "two words".into()]];
-        let orders = Orders { nonce: "12ab".into(), commands };
-        assert_eq!(Orders::parse(&orders.to_text()), Some(orders));
+        for hide_btf in [None, Some("/tmp/btf".to_owned())] {
+            let orders = Orders { nonce: "12ab".into(), hide_btf, commands: commands.clone() };
+            assert_eq!(Orders::parse(&orders.to_text()), Some(orders));
+        }
         assert_eq!(Orders::parse("12ab"), None);
+        assert_eq!(Orders::parse("12ab\n"), None);
         assert_eq!(Orders::parse("\n"), None);
     }
 }

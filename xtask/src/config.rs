@@ -33,6 +33,8 @@ pub struct Config {
 pub struct Boot {
     /// What is run on a kernel, one after the other: the words that the binary is given.
     pub commands: Vec<Vec<String>>,
+    /// What is run besides where the kernel's BTF is hidden: [`BTF`] stands for the file that has it.
+    pub btf_commands: Vec<Vec<String>>,
     /// Seconds after which a boot is given up.
     pub timeout: u64,
 }
@@ -50,9 +52,12 @@ pub struct Bpf {
     pub image: Option<String>,
 }
 
+/// Stands for a file of BTF in a guest.
+pub const BTF: &str = "{btf}";
+
 const KEYS: [&str; 7] = ["package", "bin", "arches", "include", "minimum-kernel", "bpf", "boot"];
 const BPF_KEYS: [&str; 4] = ["folder", "cpu", "cflags", "image"];
-const BOOT_KEYS: [&str; 2] = ["commands", "timeout"];
+const BOOT_KEYS: [&str; 3] = ["commands", "btf-commands", "timeout"];
 const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
 impl Config {
@@ -125,23 +130,21 @@ impl Config {
 
 impl Boot {
     fn parse(table: &Table) -> Result<Boot> {
-        let lines = table.strings("commands")?.unwrap_or_else(|| vec!["--version".into(), "--self-test".into()]);
-        if lines.is_empty() {
+        let commands = table.commands("commands")?;
+        let commands = commands.unwrap_or_else(|| vec![vec!["--version".into()], vec!["--self-test".into()]]);
+        if commands.is_empty() {
             bad_request!("{} is empty; at least one command is wanted", table.key("commands"));
         }
-        let mut commands = Vec::new();
-        for line in lines {
-            match shlex::split(&line) {
-                Some(words) if !line.contains(['\n', '\0']) => commands.push(words),
-                _ => bad_request!("{} has `{line}`, which no shell would take as one line", table.key("commands")),
-            }
+        let btf_commands = table.commands("btf-commands")?.unwrap_or_default();
+        if btf_commands.iter().any(|words| !words.iter().any(|word| word.contains(BTF))) {
+            bad_request!("{} has a command without {BTF}, the file to read BTF from", table.key("btf-commands"));
         }
         let timeout = match table.get("timeout").map(Value::as_u64) {
             None => 180,
             Some(Some(seconds)) if seconds > 0 => seconds,
             Some(_) => bad_request!("{} must be a number of seconds", table.key("timeout")),
         };
-        Ok(Boot { commands, timeout })
+        Ok(Boot { commands, btf_commands, timeout })
     }
 }
 
@@ -205,6 +208,21 @@ impl<'a> Table<'a> {
             Some(strings) => Ok(Some(strings)),
             None => bad_request!("{} must be a list of strings", self.key(key)),
         }
+    }
+
+    /// Command lines, each split into words.
+    fn commands(&self, key: &str) -> Result<Option<Vec<Vec<String>>>> {
+        let Some(lines) = self.strings(key)? else {
+            return Ok(None);
+        };
+        let mut commands = Vec::new();
+        for line in lines {
+            match shlex::split(&line) {
+                Some(words) if !line.contains(['\n', '\0']) => commands.push(words),
+                _ => bad_request!("{} has `{line}`, which no shell would take as one line", self.key(key)),
+            }
+        }
+        Ok(Some(commands))
     }
 }
 

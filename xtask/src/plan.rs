@@ -314,7 +314,7 @@ mod tests {
                 include: Vec::new(),
                 minimum_kernel: None,
                 bpf,
-                boot: Boot { commands: vec![vec!["--version".into()]], timeout: 180 },
+                boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             root: "/home/ann/tool".into(),

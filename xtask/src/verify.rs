@@ -300,7 +300,7 @@ impl Release {
                 report.fault(format!("{REPORT} says that it failed on {}: {why}", boot.kernel.label));
             }
         }
-        match boots.iter().any(|boot| boot.verdict == Verdict::Pass) {
+        match boots.iter().any(|boot| boot.verdict.is_pass()) {
             true => report.against.push(REPORT.into()),
             false => report.fault(format!("{REPORT} tells of no kernel on which it passed: run `cargo xtask boot`")),
         }

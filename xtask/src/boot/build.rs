@@ -23,9 +23,6 @@ use crate::screen::Line;
 use crate::step::{Step, quote};
 use crate::{files, hash};
 
-/// The word for such a kernel, of any architecture.
-pub const LABEL: &str = "linux-6.12-btf";
-
 /// Debian's package of the kernel's sources, and the suite that has it.
 const PACKAGE: &str = "linux-source-6.12";
 const SUITE: &str = "trixie";
@@ -40,18 +37,28 @@ const RECIPE: u32 = 1;
 #[derive(Debug)]
 struct Row {
     arch: &'static str,
+    /// The word for it on the command line.
+    label: &'static str,
     /// The kernel's own word for the architecture.
     kernel_arch: &'static str,
-    /// The file of options besides those that all have, and what it says.
-    list: &'static str,
-    options: &'static str,
+    /// Its options besides those that all have.
+    lists: [List; 2],
 }
 
-const COMMON: &str = include_str!("common.config");
+/// A file of options, and what it says.
+type List = (&'static str, &'static str);
 
-const ROWS: [Row; 2] = [
-    Row { arch: "loong64", kernel_arch: "loongarch", list: "loong64.config", options: include_str!("loong64.config") },
-    Row { arch: "mips", kernel_arch: "mips", list: "mips.config", options: include_str!("mips.config") },
+const COMMON: List = ("common.config", include_str!("common.config"));
+const BTF: List = ("btf.config", include_str!("btf.config"));
+const NO_BPF_EVENTS: List = ("no-bpf-events.config", include_str!("no-bpf-events.config"));
+const LOONG64: List = ("loong64.config", include_str!("loong64.config"));
+const MIPS: List = ("mips.config", include_str!("mips.config"));
+
+#[rustfmt::skip]
+const ROWS: [Row; 3] = [
+    Row { arch: "loong64", label: "linux-6.12-btf", kernel_arch: "loongarch", lists: [BTF, LOONG64] },
+    Row { arch: "mips", label: "linux-6.12-btf", kernel_arch: "mips", lists: [BTF, MIPS] },
+    Row { arch: "mips", label: "linux-6.12-no-bpf-events", kernel_arch: "mips", lists: [NO_BPF_EVENTS, MIPS] },
 ];
 
 /// Folders of the sources whose code is for other hardware or other file systems, and left packed: unpacking and removing
@@ -108,6 +115,7 @@ const OTHER_FILES: [&str; 5] =
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     pub arch: &'static Arch,
+    label: &'static str,
     /// Its name in the cache.
     pub name: String,
     mirror: String,
@@ -124,7 +132,7 @@ pub struct Plan {
     /// The options that it must have then, and where they come from.
     #[serde(skip)]
     options: String,
-    list: &'static str,
+    lists: [&'static str; 3],
     build: Command,
     /// What leaves the kernel in `IMAGE`.
     strip: Command,
@@ -144,27 +152,35 @@ pub struct Record {
     pub pahole: String,
 }
 
-/// The name of an architecture's kernel in the cache, which says all that it is made from but the last numbers of versions;
-/// none if none is built for it.
-pub fn name(arch: &Arch) -> Option<String> {
-    let row = row(arch)?;
+/// The name of a kernel in the cache, which says all that it is made from but the last numbers of versions; none if no such
+/// kernel is built for this architecture.
+pub fn name(arch: &str, label: &str) -> Option<String> {
+    let row = row(arch, label)?;
     let key = format!("{RECIPE}\0{SUITE}\0{PACKAGE}\0clang {}\0{}", tools::LLVM, options(row));
-    Some(format!("kernel-{arch}-{LABEL}-{}", &hash::bytes(key.as_bytes())[..16]))
+    Some(format!("kernel-{arch}-{label}-{}", &hash::bytes(key.as_bytes())[..16]))
 }
 
-fn row(arch: &Arch) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.arch == arch.name)
+fn row(arch: &str, label: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.arch == arch && row.label == label)
 }
 
 /// The options of a kernel, one a line, without the comments: those do not count for its name.
 fn options(row: &Row) -> String {
-    [COMMON, row.options].into_iter().flat_map(options::wanted).flat_map(|option| [option, "\n"]).collect()
+    let [own, machine] = row.lists;
+    let lists = [COMMON, own, machine].into_iter();
+    lists.flat_map(|(_, list)| options::wanted(list)).flat_map(|option| [option, "\n"]).collect()
 }
 
-/// Plans to build an architecture's kernel. `passed_on` is what a build sees of the user's environment.
-pub fn plan(cache: &Cache, passed_on: &BTreeMap<String, String>, mirror: &Mirror, arch: &'static Arch) -> Result<Plan> {
-    let (Some(row), Some(name)) = (row(arch), name(arch)) else {
-        bail!("there is no list of options to build a kernel for {arch} with");
+/// Plans to build a kernel. `passed_on` is what a build sees of the user's environment.
+pub fn plan(
+    cache: &Cache,
+    passed_on: &BTreeMap<String, String>,
+    mirror: &Mirror,
+    arch: &'static Arch,
+    label: &str,
+) -> Result<Plan> {
+    let (Some(row), Some(name)) = (row(arch.name, label), name(arch.name, label)) else {
+        bail!("there is no list of options to build a kernel {label} for {arch} with");
     };
     let partial = cache.partial(&name);
     let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -214,6 +230,7 @@ pub fn plan(cache: &Cache, passed_on: &BTreeMap<String, String>, mirror: &Mirror
     let compiler = tool(&format!("clang-{}", tools::LLVM), Path::new("/"));
     Ok(Plan {
         arch,
+        label: row.label,
         name,
         mirror: mirror.url.clone(),
         fetch,
@@ -226,7 +243,7 @@ pub fn plan(cache: &Cache, passed_on: &BTreeMap<String, String>, mirror: &Mirror
         ],
         configuration,
         options: options(row),
-        list: row.list,
+        lists: [COMMON, row.lists[0], row.lists[1]].map(|(file, _)| file),
         build: make().arg("vmlinux"),
         strip: tool(&format!("llvm-objcopy-{}", tools::LLVM), &source)
             .args(["--strip-all", "vmlinux"])
@@ -239,7 +256,7 @@ pub fn plan(cache: &Cache, passed_on: &BTreeMap<String, String>, mirror: &Mirror
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# build a kernel for {} from Debian's {PACKAGE}, once", self.arch)?;
+        writeln!(f, "# build the kernel {} for {} from Debian's {PACKAGE}, once", self.label, self.arch)?;
         for step in &self.fetch {
             writeln!(f, "{step}")?;
         }
@@ -257,7 +274,8 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<Pa
     let made = cache.get(runner, &plan.name, |folder| {
         tools::check(runner, &plan.compiler)?;
         runner.say(format!(
-            "building a kernel for {}, once, into {}: some minutes of work, 1 GB of disk meanwhile",
+            "building the kernel {} for {}, once, into {}: some minutes of work, 1 GB of disk meanwhile",
+            plan.label,
             plan.arch,
             cache.path(&plan.name).display()
         ));
@@ -278,7 +296,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<Pa
         files::write(&folder.join(RECORD), format!("{:#}\n", serde_json::to_value(record)?))?;
         files::remove_folder(&plan.work)
     });
-    Ok(made.with_context(|| format!("cannot build the kernel {LABEL} for {}", plan.arch))?.join(IMAGE))
+    Ok(made.with_context(|| format!("cannot build the kernel {} for {}", plan.label, plan.arch))?.join(IMAGE))
 }
 
 fn record(runner: Runner, plan: &Plan, source: apt::Record) -> Result<Record> {
@@ -299,10 +317,10 @@ fn check_options(plan: &Plan, record: &Record) -> Result<()> {
     let configuration = files::read_if_there(&plan.configuration)?.unwrap_or_default();
     match options::unmet(&plan.options, &configuration) {
         Some(option) => bail!(
-            "{PACKAGE} {} cannot be configured with `{option}`, as common.config or {} in xtask/src/boot asks: \
+            "{PACKAGE} {} cannot be configured with `{option}`, as one of {} in xtask/src/boot asks: \
              give the list what that option depends on ({}, pahole {})",
             record.source.version,
-            plan.list,
+            plan.lists.join(", "),
             record.compiler,
             record.pahole
         ),
@@ -339,44 +357,44 @@ fn object_of(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::str::FromStr;
 
     use super::*;
-    use crate::arch::ARCHES;
     use crate::command::Environment;
 
     fn arch(name: &str) -> &'static Arch {
         <&Arch>::from_str(name).unwrap()
     }
 
-    fn planned(folder: &str, arch: &'static Arch) -> Result<Plan> {
+    fn planned(folder: &str, arch: &'static Arch, label: &str) -> Result<Plan> {
         let mirror = Mirror {
             url: "http://mirror.example/debian".into(),
             keyring: "/keys.gpg".into(),
             acquire: "Acquire::http::Proxy \"http://proxy.example\";\n".into(),
         };
         let passed_on = [("PATH".to_owned(), "/usr/bin".to_owned()), ("CARGO_BUILD_JOBS".to_owned(), "3".to_owned())];
-        plan(&Cache { folder: folder.into() }, &passed_on.into(), &mirror, arch)
+        plan(&Cache { folder: folder.into() }, &passed_on.into(), &mirror, arch, label)
     }
 
     #[test]
-    fn the_two_architectures_that_debian_has_no_such_kernel_for_are_built() {
-        let built: Vec<&str> = ARCHES.iter().filter(|arch| name(arch).is_some()).map(|arch| arch.name).collect();
-        assert_eq!(built, ["loong64", "mips"]);
-        let error = planned("/cache", arch("amd64")).unwrap_err().to_string();
-        assert_eq!(error, "there is no list of options to build a kernel for amd64 with");
+    fn a_kernel_without_a_list_of_options_is_not_built() {
+        assert_eq!(name("amd64", "linux-6.12-btf"), None);
+        let error = planned("/cache", arch("amd64"), "linux-6.12-btf").unwrap_err().to_string();
+        assert_eq!(error, "there is no list of options to build a kernel linux-6.12-btf for amd64 with");
     }
 
     #[test]
     fn each_has_a_name_of_its_own() {
-        let mips = name(arch("mips")).unwrap();
+        let mips = name("mips", "linux-6.12-btf").unwrap();
         assert!(mips.starts_with("kernel-mips-linux-6.12-btf-") && mips.len() == 27 + 16, "{mips}");
-        assert_ne!(mips.rsplit('-').next(), name(arch("loong64")).unwrap().rsplit('-').next());
+        let hash = |row: &Row| name(row.arch, row.label).unwrap().rsplit('-').next().map(String::from);
+        assert_eq!(ROWS.iter().map(hash).collect::<BTreeSet<_>>().len(), ROWS.len());
     }
 
     #[test]
     fn a_kernel_is_built_by_one_compiler_in_a_known_environment_and_gently() {
-        let plan = planned("/cache", arch("loong64")).unwrap();
+        let plan = planned("/cache", arch("loong64"), "linux-6.12-btf").unwrap();
         assert_eq!(plan.build.args, ["make", "--jobs", "3", "ARCH=loongarch", "LLVM=-19", "vmlinux"], "{}", plan.build);
         assert_eq!(plan.build.program, Path::new("nice"));
         let Environment::Only(environment) = &plan.build.environment else { panic!("the user's environment") };
@@ -387,8 +405,8 @@ mod tests {
 
     #[test]
     fn all_of_it_happens_in_a_folder_that_goes_away() {
-        let plan = planned("/cache", arch("mips")).unwrap();
-        let name = name(arch("mips")).unwrap();
+        let plan = planned("/cache", arch("mips"), "linux-6.12-btf").unwrap();
+        let name = name("mips", "linux-6.12-btf").unwrap();
         assert_eq!(plan.work, Path::new("/cache").join(format!("{name}.partial/work")));
         for folder in [&plan.open.folder, &plan.build.folder, &plan.strip.folder] {
             assert!(folder.starts_with(&plan.work), "{}", folder.display());
@@ -409,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_makefiles_do_not_take_is_refused() {
-        let error = planned("/my cache", arch("mips")).unwrap_err().to_string();
+        let error = planned("/my cache", arch("mips"), "linux-6.12-btf").unwrap_err().to_string();
         assert!(error.ends_with("set XTASK_CACHE to another folder"), "{error}");
     }
 
@@ -421,7 +439,7 @@ mod tests {
             let all = names.len();
             names.sort_unstable();
             names.dedup();
-            assert_eq!(names.len(), all, "{}", row.list);
+            assert_eq!(names.len(), all, "{} {}", row.arch, row.label);
         }
     }
 

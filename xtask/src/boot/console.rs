@@ -160,7 +160,7 @@ pub fn ended(end: &End) -> String {
 }
 
 /// A line of a guest's, with nothing in it that acts on a terminal.
-fn printable(line: &str) -> String {
+pub fn printable(line: &str) -> String {
     let plain = console::strip_ansi_codes(line);
     plain.chars().filter(|letter| !letter.is_control()).collect::<String>().trim_end().into()
 }

@@ -15,6 +15,7 @@ use super::kernels::Package;
 use crate::arch::Arch;
 use crate::cache::Cache;
 use crate::command::Command;
+use crate::error::Failed;
 use crate::files;
 use crate::run::Runner;
 use crate::screen::Line;
@@ -26,6 +27,9 @@ pub const IMAGE: &str = "kernel";
 pub const DEVICE_TREE: &str = "device-tree";
 /// What was used: an [`apt::Record`].
 pub const RECORD: &str = "kernel.json";
+
+/// What apt says of a file that a server has not got.
+const NOT_THERE: &str = "404  Not Found";
 
 /// How a kernel is got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,7 +84,7 @@ impl fmt::Display for Plan {
             writeln!(f, "{step}")?;
         }
         writeln!(f, "{}", self.names)?;
-        writeln!(f, "# PACKAGE is the newest of those that are called {}", self.package.name)?;
+        writeln!(f, "# PACKAGE is the newest of those that are called {}, and are there", self.package.name)?;
         writeln!(f, "{}\n{}", self.download.clone().arg("PACKAGE"), self.unpack.clone().arg("PACKAGE.deb"))?;
         writeln!(f, "# keep {} of it as {} in the cache", self.package.image, self.entry)
     }
@@ -92,11 +96,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<()
         line.set("what Debian has");
         runner.perform(&plan.update)?;
         let names = runner.read(&plan.names)?;
-        let Some(name) = newest(plan.package.name, names.lines()) else {
-            bail!("{} has no package {} in {}", plan.mirror, plan.package.name, plan.package.suite);
-        };
-        line.set(name);
-        runner.run(&plan.download.clone().arg(name))?;
+        let name = download(runner, plan, &newest_first(plan.package.name, names.lines()), line)?;
         let (file, record) = apt::downloaded(&plan.folder, name, plan.package.suite, &plan.mirror)?;
         line.set(&format!("unpacking {name}"));
         keep(runner, plan, entry, &file)?;
@@ -104,6 +104,27 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<()
         files::remove_folder(&plan.folder)
     });
     fetched.map(drop).with_context(|| format!("cannot get the kernel {} for {}", plan.label, plan.arch))
+}
+
+/// Downloads the first of these packages that the mirror has: while a mirror takes in a new version, it lists packages that
+/// it has not got yet.
+fn download<'a>(runner: Runner, plan: &Plan, names: &[&'a str], line: &Line) -> Result<&'a str> {
+    let Some((last, others)) = names.split_last() else {
+        bail!("{} has no package {} in {}", plan.mirror, plan.package.name, plan.package.suite);
+    };
+    let try_one = |name: &'a str| {
+        line.set(name);
+        runner.run(&plan.download.clone().arg(name)).map(|()| name)
+    };
+    for name in others {
+        match try_one(name) {
+            Err(error) if error.downcast_ref::<Failed>().is_some_and(|failed| failed.said.contains(NOT_THERE)) => {
+                runner.say(format!("{} lists {name} and has not got it: the one before it is taken", plan.mirror));
+            }
+            other => return other,
+        }
+    }
+    try_one(last)
 }
 
 /// Keeps what is wanted of a package.
@@ -141,9 +162,11 @@ fn matches(pattern: &str, name: &str, never: char) -> bool {
     }
 }
 
-/// The newest of the packages that fit a pattern.
-fn newest<'a>(pattern: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names.filter(|name| matches(pattern, name, '-')).max_by(|one, other| by_number(one, other))
+/// The packages that fit a pattern, the newest first.
+fn newest_first<'a>(pattern: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.filter(|name| matches(pattern, name, '-')).collect();
+    names.sort_by(|one, other| by_number(other, one));
+    names
 }
 
 /// Compares names in which numbers count as such.
@@ -168,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_package_that_fits_is_taken() {
+    fn the_packages_that_fit_are_taken_from_the_newest_on() {
         let names = [
             "linux-image-6.12.9+deb13-arm64",
             "linux-image-6.12.107+deb13-arm64",
@@ -179,12 +202,13 @@ mod tests {
             "linux-image-6.1.0-50-arm64",
             "linux-image-6.1.0-9-arm64",
         ];
-        let newest = |pattern| newest(pattern, names.into_iter());
-        assert_eq!(newest("linux-image-6.12.*-arm64"), Some("linux-image-6.12.107+deb13-arm64"));
-        assert_eq!(newest("linux-image-6.12.*-cloud-arm64"), Some("linux-image-6.12.107+deb13-cloud-arm64"));
-        assert_eq!(newest("linux-image-6.12.*-arm64-16k"), Some("linux-image-6.12.107+deb13-arm64-16k"));
-        assert_eq!(newest("linux-image-6.1.0-*-arm64"), Some("linux-image-6.1.0-50-arm64"));
-        assert_eq!(newest("linux-binary-*-arm64"), None);
+        let newest = |pattern| newest_first(pattern, names.into_iter());
+        let both = ["linux-image-6.12.107+deb13-arm64", "linux-image-6.12.9+deb13-arm64"];
+        assert_eq!(newest("linux-image-6.12.*-arm64"), both);
+        assert_eq!(newest("linux-image-6.12.*-cloud-arm64"), ["linux-image-6.12.107+deb13-cloud-arm64"]);
+        assert_eq!(newest("linux-image-6.12.*-arm64-16k"), ["linux-image-6.12.107+deb13-arm64-16k"]);
+        assert_eq!(newest("linux-image-6.1.0-*-arm64"), ["linux-image-6.1.0-50-arm64", "linux-image-6.1.0-9-arm64"]);
+        assert!(newest("linux-binary-*-arm64").is_empty());
     }
 
     #[test]

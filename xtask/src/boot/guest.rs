@@ -12,15 +12,19 @@ use init::orders::Orders;
 
 use super::console::Console;
 use super::initramfs;
+use super::kernels::Btf;
 use super::plan::{Boot, Chosen};
 use super::verdict::{self, Asked, Verdict};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::run::{self, Runner, Watched};
 use crate::screen::Line;
 use crate::{files, pack};
 
 /// What QEMU itself takes besides the memory of the guest, in MiB.
 const OVERHEAD: u32 = 128;
+
+/// Where init puts BTF that it hides.
+const BTF_FILE: &str = "/tmp/vmlinux.btf";
 
 /// How a boot went.
 #[derive(Debug)]
@@ -37,11 +41,24 @@ pub struct Contents<'a> {
     pub binary: &'a [u8],
 }
 
-/// The commands that guests run, as a user would type them.
-pub fn commands(config: &Config) -> Vec<String> {
-    let words =
+/// The commands that a guest runs, as a user would type them.
+pub fn commands(config: &Config, btf: Btf) -> Vec<String> {
+    let line =
         |words: &Vec<String>| shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "));
-    config.boot.commands.iter().map(|command| format!("{} {}", config.bin, words(command)).trim_end().into()).collect()
+    arguments(&config.boot, btf)
+        .iter()
+        .map(|words| format!("{} {}", config.bin, line(words)).trim_end().into())
+        .collect()
+}
+
+/// What the program is given there, one command after the other.
+fn arguments(wanted: &config::Boot, btf: Btf) -> Vec<Vec<String>> {
+    let mut commands = wanted.commands.clone();
+    if btf == Btf::Hidden {
+        let with_file = |words: &Vec<String>| words.iter().map(|word| word.replace(config::BTF, BTF_FILE)).collect();
+        commands.extend(wanted.btf_commands.iter().map(with_file));
+    }
+    commands
 }
 
 /// Boots a machine, and ends it when it has said all, or has taken too long.
@@ -54,8 +71,13 @@ pub fn boot(
     line: &Line,
 ) -> Result<Outcome> {
     let program = initramfs::program(&config.bin);
-    let with_program = |words: &Vec<String>| std::iter::once(program.clone()).chain(words.iter().cloned()).collect();
-    let orders = Orders { nonce: nonce()?, commands: config.boot.commands.iter().map(with_program).collect() };
+    let hides_btf = kernel.btf == Btf::Hidden;
+    let with_program = |words: Vec<String>| std::iter::once(program.clone()).chain(words).collect();
+    let orders = Orders {
+        nonce: nonce()?,
+        hide_btf: hides_btf.then(|| BTF_FILE.into()),
+        commands: arguments(&config.boot, kernel.btf).into_iter().map(with_program).collect(),
+    };
     let archive = initramfs::compose(contents.init, &config.bin, contents.binary, &orders);
     files::write(&boot.initramfs, pack::gzip(&archive)?)?;
 
@@ -74,7 +96,7 @@ pub fn boot(
         Watched::Ended(status) if status.success() => verdict::Ended::Alone("ended".into()),
         Watched::Ended(status) => verdict::Ended::Alone(run::ended(status)),
     };
-    let asked = Asked { commands: &commands(config), btf: kernel.btf };
+    let asked = Asked { commands: &commands(config, kernel.btf), hides_btf };
     let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;
     Ok(Outcome { verdict: verdict::judge(&console, &ended, asked), seconds, console })
 }
@@ -123,6 +145,21 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn the_file_of_btf_is_for_guests_in_which_btf_is_hidden() {
+        let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        let orders = config::Boot {
+            commands: vec![words("--version")],
+            btf_commands: vec![words("--self-test --btf={btf}")],
+            timeout: 1,
+        };
+        let with_file = [words("--version"), words("--self-test --btf=/tmp/vmlinux.btf")];
+        assert_eq!(arguments(&orders, Btf::Hidden), with_file);
+        for btf in [Btf::Yes, Btf::None] {
+            assert_eq!(arguments(&orders, btf), with_file[..1]);
+        }
+    }
 
     #[test]
     fn as_many_guests_run_as_there_is_memory_for_and_one_at_least() {

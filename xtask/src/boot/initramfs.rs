@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     fn orders() -> Orders {
-        Orders { nonce: "12ab".into(), commands: vec![vec![program("probe"), "--version".into()]] }
+        Orders { nonce: "12ab".into(), hide_btf: None, commands: vec![vec![program("probe"), "--version".into()]] }
     }
 
     /// Names, modes and contents, as a reader of the format sees them.
@@ -95,7 +95,7 @@ mod tests {
             [
                 ("init".to_owned(), 0o100_755, b"first".to_vec()),
                 ("bin/probe".to_owned(), 0o100_755, b"second!".to_vec()),
-                ("orders".to_owned(), 0o100_600, b"12ab\n/bin/probe\0--version\n".to_vec()),
+                ("orders".to_owned(), 0o100_600, b"12ab\n\n/bin/probe\0--version\n".to_vec()),
             ]
         );
     }

@@ -15,14 +15,37 @@ pub const PREFIX: &str = "kernel-";
 pub struct Kernel {
     /// The word for it on the command line; the same one may name kernels of several architectures.
     pub label: &'static str,
+    /// The label of the row whose kernel in the cache it is: its own, unless several rows share one.
+    kept_as: &'static str,
     /// As in the table of architectures.
     pub arch: &'static str,
     pub source: Source,
     pub machine: &'static Machine,
     /// Whether it is the one that is booted unless another is asked for.
     pub default: bool,
-    /// Whether it carries BTF. Where it does not, a program that says so and ends has not failed.
-    pub btf: bool,
+    pub btf: Btf,
+}
+
+/// Whether programs find the kernel's BTF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Btf {
+    Yes,
+    /// The kernel carries it, but init hides it, and keeps it in a file that programs can be given.
+    Hidden,
+    /// The kernel carries none.
+    None,
+}
+
+impl Btf {
+    /// For a table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Btf::Yes => "yes",
+            Btf::Hidden => "hidden",
+            Btf::None => "none",
+        }
+    }
 }
 
 /// Where a kernel comes from.
@@ -57,7 +80,7 @@ const BOOT_ELF: &str = "boot/vmlinux-*";
 const SPLIT: &str = "usr/lib/modules/*/vmlinuz";
 
 const fn row(label: &'static str, arch: &'static str, source: Source, machine: &'static Machine) -> Kernel {
-    Kernel { label, arch, source, machine, default: false, btf: true }
+    Kernel { label, kept_as: label, arch, source, machine, default: false, btf: Btf::Yes }
 }
 
 const fn default(kernel: Kernel) -> Kernel {
@@ -65,17 +88,28 @@ const fn default(kernel: Kernel) -> Kernel {
 }
 
 const fn without_btf(kernel: Kernel) -> Kernel {
-    Kernel { btf: false, ..kernel }
+    Kernel { btf: Btf::None, ..kernel }
 }
+
+/// The same kernel in a guest that hides its BTF.
+const fn hiding_btf(label: &'static str, kernel: Kernel) -> Kernel {
+    Kernel { label, btf: Btf::Hidden, ..kernel }
+}
+
+const AMD64: Kernel = row("debian-13-6.12", "amd64", debian("trixie", "linux-image-6.12.*-cloud-amd64", BOOT), &PC);
+const ARM64: Kernel = row("debian-13-6.12", "arm64", debian("trixie", "linux-image-6.12.*-cloud-arm64", BOOT), &ARM);
+const S390X: Kernel = row("debian-13-6.12", "s390x", debian("trixie", "linux-image-6.12.*-s390x", BOOT), &MAINFRAME);
 
 /// Every kernel, in the order in which they are shown.
 #[rustfmt::skip]
-pub static KERNELS: [Kernel; 18] = [
-    default(row("debian-13-6.12", "amd64", debian("trixie", "linux-image-6.12.*-cloud-amd64", BOOT), &PC)),
+pub static KERNELS: [Kernel; 22] = [
+    default(AMD64),
+    hiding_btf("debian-13-6.12-hidden-btf", AMD64),
     row("debian-11-5.10", "amd64", debian("bullseye", "linux-image-5.10.0-*-cloud-amd64", BOOT), &PC),
     row("debian-12-6.1", "amd64", debian("bookworm", "linux-image-6.1.0-*-cloud-amd64", BOOT), &PC),
     row("debian-sid", "amd64", debian("sid", "linux-binary-*-cloud-amd64", SPLIT), &PC),
-    default(row("debian-13-6.12", "arm64", debian("trixie", "linux-image-6.12.*-cloud-arm64", BOOT), &ARM)),
+    default(ARM64),
+    hiding_btf("debian-13-6.12-hidden-btf", ARM64),
     row("debian-11-5.10", "arm64", debian("bullseye", "linux-image-5.10.0-*-cloud-arm64", BOOT), &ARM),
     row("debian-12-6.1", "arm64", debian("bookworm", "linux-image-6.1.0-*-cloud-arm64", BOOT), &ARM),
     row("debian-sid", "arm64", debian("sid", "linux-binary-*-arm64", SPLIT), &ARM),
@@ -90,10 +124,12 @@ pub static KERNELS: [Kernel; 18] = [
     row("debian-sid", "riscv64", debian("sid", "linux-binary-*-riscv64", SPLIT), &RISCV),
     default(row("linux-6.12-btf", "loong64", Source::Built, &LOONGSON)),
     without_btf(row("debian-sid", "loong64", debian("sid", "linux-binary-*-loong64", SPLIT), &LOONGSON)),
-    default(row("debian-13-6.12", "s390x", debian("trixie", "linux-image-6.12.*-s390x", BOOT), &MAINFRAME)),
+    default(S390X),
+    hiding_btf("debian-13-6.12-hidden-btf", S390X),
     without_btf(row("debian-12-6.1", "s390x", debian("bookworm", "linux-image-6.1.0-*-s390x", BOOT), &MAINFRAME)),
     row("debian-sid", "s390x", debian("sid", "linux-binary-*-s390x", SPLIT), &MAINFRAME),
     default(row("linux-6.12-btf", "mips", Source::Built, &MALTA)),
+    without_btf(row("linux-6.12-no-bpf-events", "mips", Source::Built, &MALTA)),
 ];
 
 /// The kernels of an architecture.
@@ -113,9 +149,9 @@ impl Kernel {
             Source::Debian(Package { suite, name, image, device_tree }) => {
                 format!("{suite}\0{name}\0{image}\0{device_tree:?}")
             }
-            Source::Built => return build::name(ARCHES.iter().find(|arch| arch.name == self.arch)?),
+            Source::Built => return build::name(self.arch, self.label),
         };
-        Some(format!("{PREFIX}{}-{}-{}", self.arch, self.label, &hash::bytes(key.as_bytes())[..16]))
+        Some(format!("{PREFIX}{}-{}-{}", self.arch, self.kept_as, &hash::bytes(key.as_bytes())[..16]))
     }
 
     /// What it is, in a few words.
@@ -145,7 +181,7 @@ pub fn markdown_table() -> String {
             if kernel.default { ", the default" } else { "" },
             kernel.machine.name,
             arch.map_or("", |arch| kernel.machine.cpu(arch)),
-            if kernel.btf { "yes" } else { "none" }
+            kernel.btf.word()
         );
     }
     table
@@ -161,10 +197,20 @@ mod tests {
     fn every_architecture_has_one_default_with_btf_and_no_label_twice() {
         for arch in &ARCHES {
             assert_eq!(of(arch).filter(|kernel| kernel.default).count(), 1, "{arch}");
-            assert!(default_of(arch).btf, "{arch}");
+            assert_eq!(default_of(arch).btf, Btf::Yes, "{arch}");
             let labels: BTreeSet<_> = of(arch).map(|kernel| kernel.label).collect();
             assert_eq!(labels.len(), of(arch).count(), "{arch}");
         }
         assert!(KERNELS.iter().all(|kernel| ARCHES.iter().any(|arch| arch.name == kernel.arch)));
+    }
+
+    #[test]
+    fn a_kernel_is_kept_once_also_where_its_btf_is_hidden() {
+        for kernel in &KERNELS {
+            let entry = kernel.entry().unwrap();
+            let sharing: Vec<_> = KERNELS.iter().filter(|other| other.entry().unwrap() == entry).collect();
+            let hidden = sharing.iter().filter(|kernel| kernel.btf == Btf::Hidden).count();
+            assert_eq!(sharing.len() - hidden, 1, "{entry}");
+        }
     }
 }

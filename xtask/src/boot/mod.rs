@@ -15,7 +15,7 @@ pub mod plan;
 pub mod report;
 pub mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -91,12 +91,11 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
 pub fn list(runner: Runner) -> Result<()> {
     let width = KERNELS.iter().map(|kernel| kernel.label.len()).max().unwrap_or_default();
     let line = |arch: &str, label: &str, default: &str, btf: &str, machine: &str, from: &str| {
-        format!("{arch:7}  {label:width$}  {default:7}  {btf:4}  {machine:15}  {from}")
+        format!("{arch:7}  {label:width$}  {default:7}  {btf:6}  {machine:15}  {from}")
     };
     let rows = KERNELS.iter().map(|kernel| {
         let default = if kernel.default { "yes" } else { "" };
-        let btf = if kernel.btf { "yes" } else { "none" };
-        line(kernel.arch, kernel.label, default, btf, kernel.machine.name, &kernel.describe())
+        line(kernel.arch, kernel.label, default, kernel.btf.word(), kernel.machine.name, &kernel.describe())
     });
     let head = line("arch", "kernel", "default", "BTF", "machine", "from");
     runner.tell(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
@@ -205,7 +204,7 @@ fn get_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
 
 /// Makes sure that the kernels in the cache are what they were, and stay.
 fn hold_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<Vec<File>> {
-    let entries: Vec<&String> = plan.kernels.iter().filter_map(|kernel| kernel.entry.as_ref()).collect();
+    let entries: BTreeSet<&String> = plan.kernels.iter().filter_map(|kernel| kernel.entry.as_ref()).collect();
     let held = facts.cache.hold(entries.iter().copied());
     // All of them, before the first damaged one has all of this done again.
     let checked: Vec<Result<()>> = entries.iter().map(|entry| facts.cache.check(runner, entry, |_| true)).collect();
@@ -262,6 +261,7 @@ fn describe(
     let artifact = artifact(manifest, boot)?;
     let record = kernel.image.with_file_name(debian::RECORD);
     let fact = |name: &str| outcome.console.fact(name).map(String::from);
+    let number = |name: &str| outcome.console.fact(name).and_then(|text| text.parse().ok());
     Ok(report::Boot {
         arch: arch.name.into(),
         file: boot.file.clone(),
@@ -272,14 +272,15 @@ fn describe(
             sha256: hash::file(&kernel.image)?,
             source: files::read_if_there(&record)?.and_then(|text| serde_json::from_str(&text).ok()),
             release: fact(told::RELEASE),
-            btf: fact(told::BTF).and_then(|bytes| bytes.parse().ok()),
+            btf: number(told::BTF),
+            hidden_btf: number(told::HIDDEN_BTF),
             jit: fact(told::JIT),
-            page: fact(told::PAGE).and_then(|bytes| bytes.parse().ok()),
+            page: number(told::PAGE),
         },
         qemu: qemu.get(arch.name).cloned().unwrap_or_default(),
         machine: kernel.machine.name.into(),
         cpu: kernel.machine.cpu(arch).into(),
-        commands: guest::commands(&facts.config),
+        commands: guest::commands(&facts.config, kernel.btf),
         verdict: outcome.verdict.clone(),
         seconds: outcome.seconds,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -289,7 +290,11 @@ fn describe(
 /// Writes the report, with what earlier ones say of tarballs that are still there.
 fn keep(runner: Runner, dist: &Path, manifest: &Manifest, boots: Vec<report::Boot>) -> Result<()> {
     let path = dist.join(REPORT);
-    let mut report = files::read_if_there(&path)?.and_then(|text| Report::parse(&text)).unwrap_or_default();
+    let known = files::read_if_there(&path)?.map(|text| Report::parse(&text));
+    if known == Some(None) {
+        runner.say(format!("{REPORT} is none that this version understands, and is begun anew"));
+    }
+    let mut report = known.flatten().unwrap_or_default();
     report.add(boots, |sha256| manifest.artifacts.iter().any(|artifact| artifact.sha256 == sha256));
     files::replace(&[(path, report.to_json()?.as_bytes())])?;
     runner.say(format!("what was booted is in {}", dist::shown(dist).join(REPORT).display()));

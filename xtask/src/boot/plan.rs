@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::build;
 use super::debian;
 use super::host::Host;
-use super::kernels::{self, KERNELS, Kernel, Source};
+use super::kernels::{self, Btf, KERNELS, Kernel, Source};
 use super::machines::{self, Load, Machine};
 use crate::arch::{ARCHES, Arch, Std};
 use crate::command::Command;
@@ -38,8 +38,7 @@ pub struct Chosen {
     /// Its label, or the name of the user's file.
     pub label: String,
     pub machine: &'static Machine,
-    /// Whether the table promises BTF.
-    pub btf: bool,
+    pub btf: Btf,
     pub get: Get,
     /// Its name in the cache, if it is one of the table's.
     pub entry: Option<String>,
@@ -52,7 +51,7 @@ pub struct Chosen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Get {
-    /// It is in the cache.
+    /// It is in the cache, or will be: another one of the plan is the same.
     Nothing,
     Debian(Box<debian::Plan>),
     Built(Box<build::Plan>),
@@ -105,12 +104,15 @@ pub fn boot(
         }
         let std = if artifact.std == Std::Prebuilt.name() { Std::Prebuilt } else { Std::Source };
         targets.push((arch, std));
-        for kernel in chosen {
+        for mut kernel in chosen {
+            if kernel.entry.is_some() && kernels.iter().any(|other: &Chosen| other.entry == kernel.entry) {
+                kernel.get = Get::Nothing;
+            }
             boots.push(one(facts, host, artifact, &kernel, kernels.len()));
             kernels.push(kernel);
         }
     }
-    let labels: Vec<&str> = kernels.iter().map(|kernel: &Chosen| kernel.label.as_str()).collect();
+    let labels: Vec<&str> = kernels.iter().map(|kernel| kernel.label.as_str()).collect();
     if let Selection::These(wanted) = which {
         let here = |word: &str| labels.contains(&word);
         for word in wanted.iter().filter_map(|wanted| if let Wanted::Label(word) = wanted { Some(word) } else { None })
@@ -227,7 +229,9 @@ fn get(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel,
         Source::Debian(package) => {
             Ok(Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel.label, *package, entry.into()))))
         }
-        Source::Built => Ok(Get::Built(Box::new(build::plan(&facts.cache, &facts.passed_on, mirror, arch)?))),
+        Source::Built => {
+            Ok(Get::Built(Box::new(build::plan(&facts.cache, &facts.passed_on, mirror, arch, kernel.label)?)))
+        }
     }
 }
 
@@ -237,7 +241,8 @@ fn from_file(facts: &Facts, arch: &'static Arch, file: &Path, number: usize) -> 
         arch,
         label,
         machine: kernels::default_of(arch).machine,
-        btf: true,
+        // Whether it carries any is for it to show.
+        btf: Btf::Yes,
         get: Get::File(file.into()),
         entry: None,
         image: facts.work.join(format!("boot/{arch}-file-{number}/kernel")),

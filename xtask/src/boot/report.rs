@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::verdict::Verdict;
 
 /// What [`Report::schema`] is now.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -50,9 +50,11 @@ pub struct Kernel {
     pub sha256: String,
     /// What it is made from, as its entry in the cache says: package, version, suite, hash and the like.
     pub source: Option<Value>,
-    /// What it said of itself, as far as it came to that: its release, bytes of its BTF, state of its BPF JIT, bytes in a page.
+    /// What it said of itself, as far as it came to that: its release, bytes of its BTF as programs find it and of that
+    /// which was hidden from them, state of its BPF JIT, bytes in a page.
     pub release: Option<String>,
     pub btf: Option<u64>,
+    pub hidden_btf: Option<u64>,
     pub jit: Option<String>,
     pub page: Option<u64>,
 }
@@ -91,31 +93,40 @@ impl Default for Report {
     }
 }
 
-/// The table that a user reads, with the names of tarballs if `width` columns are enough for them.
+/// The table that a user reads, with the names of tarballs if `width` columns are enough for them, and the gaps below each
+/// boot.
 pub fn table(boots: &[Boot], width: usize) -> Vec<String> {
-    let wide = lines(boots, |boot| &boot.file);
-    match wide.iter().all(|line| line.len() <= width) {
-        true => wide,
-        false => lines(boots, |boot| &boot.arch),
+    let mut lines = rows(boots, |boot| &boot.file);
+    if lines.iter().any(|line| line.len() > width) {
+        lines = rows(boots, |boot| &boot.arch);
     }
+    for (number, boot) in boots.iter().enumerate().rev() {
+        if let Verdict::Gaps(gaps) = &boot.verdict {
+            // The first line is the head.
+            lines.splice(number + 2..number + 2, gaps.iter().map(|gap| format!("  gap: {gap}")));
+        }
+    }
+    lines
 }
 
-fn lines(boots: &[Boot], name: fn(&Boot) -> &str) -> Vec<String> {
+fn rows(boots: &[Boot], name: fn(&Boot) -> &str) -> Vec<String> {
     let cells = |boot: &Boot| {
         let release = boot.kernel.release.as_deref().map(|release| format!(" ({release})")).unwrap_or_default();
         [
             name(boot).into(),
             format!("{}{release}", boot.kernel.label),
             format!("{:.1} s", boot.seconds),
-            match (&boot.kernel.release, boot.kernel.btf) {
-                (None, _) => String::new(),
-                (_, None) => "none".into(),
-                (_, Some(bytes)) => format!("{:.1} MB", bytes as f64 / 1e6),
+            match &boot.kernel {
+                Kernel { release: None, .. } => String::new(),
+                Kernel { btf: Some(bytes), .. } => format!("{:.1} MB", *bytes as f64 / 1e6),
+                Kernel { hidden_btf: Some(_), .. } => "hidden".into(),
+                _ => "none".into(),
             },
             boot.kernel.jit.clone().unwrap_or_default(),
             match &boot.verdict {
                 Verdict::Pass => "pass".into(),
-                Verdict::Gap(why) => format!("pass with a gap: {why}"),
+                Verdict::Gaps(gaps) if gaps.len() == 1 => "pass with a gap".into(),
+                Verdict::Gaps(gaps) => format!("pass with {} gaps", gaps.len()),
                 Verdict::Fail(_) => "FAIL".into(),
             },
         ]
@@ -150,6 +161,7 @@ mod tests {
                 source: None,
                 release: Some("6.12".into()),
                 btf: Some(4_700_000),
+                hidden_btf: None,
                 jit: Some("on".into()),
                 page: Some(4096),
             },
@@ -166,10 +178,10 @@ mod tests {
     #[test]
     fn a_report_is_read_as_it_was_written_and_no_other() {
         let mut report = Report::new();
-        report.add(vec![boot("1", "k", Verdict::Pass), boot("1", "l", Verdict::Gap("no BTF".into()))], |_| true);
+        report.add(vec![boot("1", "k", Verdict::Pass), boot("1", "l", Verdict::Gaps(vec!["no uid".into()]))], |_| true);
         let json = report.to_json().unwrap();
         assert_eq!(Report::parse(&json), Some(report));
-        assert_eq!(Report::parse(&json.replace("\"schema\": 1", "\"schema\": 2")), None);
+        assert_eq!(Report::parse(&json.replace("\"schema\": 2", "\"schema\": 1")), None);
         assert_eq!(Report::parse(""), None);
     }
 
@@ -196,5 +208,25 @@ mod tests {
             ]
         );
         assert_eq!(table(&[hung], 40)[1], "arm64     l         7.5 s            FAIL");
+    }
+
+    #[test]
+    fn the_table_names_the_gaps_of_each_boot_below_it() {
+        let gaps = |gaps: &[&str]| Verdict::Gaps(gaps.iter().map(|gap| (*gap).into()).collect());
+        let long = "x".repeat(100);
+        let mut hidden = boot("1", "l", gaps(&["the uid", &long]));
+        hidden.kernel = Kernel { btf: None, hidden_btf: Some(4_700_000), ..hidden.kernel };
+        let mut none = boot("1", "m", gaps(&["the uid"]));
+        none.kernel.btf = None;
+        let expected = [
+            "artifact           kernel    seconds     BTF  JIT  verdict",
+            "tool-1.0-t.tar.gz  k (6.12)    7.5 s  4.7 MB  on   pass",
+            "tool-1.0-t.tar.gz  l (6.12)    7.5 s  hidden  on   pass with 2 gaps",
+            "  gap: the uid",
+            &format!("  gap: {long}"),
+            "tool-1.0-t.tar.gz  m (6.12)    7.5 s    none  on   pass with a gap",
+            "  gap: the uid",
+        ];
+        assert_eq!(table(&[boot("1", "k", Verdict::Pass), hidden, none], 80), expected);
     }
 }

@@ -1,17 +1,28 @@
 //! What a boot has proved, by what came out of its console and how it ended.
 
-use init::message::{End, facts};
+use init::message::{End, GAP, facts};
 use serde::{Deserialize, Serialize};
 
-use super::console::{Console, ended};
+use super::console::{Console, ended, printable};
+
+/// As many gaps are told of a boot, and so many characters of each: a program may say anything.
+const MOST_GAPS: usize = 16;
+const LONGEST_GAP: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", content = "why")]
 pub enum Verdict {
     Pass,
-    /// It could not all be proved, because of something that the kernel lacks and that its row in the table says.
-    Gap(String),
+    /// It passed, and the program named what it cannot do on this kernel.
+    Gaps(Vec<String>),
     Fail(String),
+}
+
+impl Verdict {
+    /// Whether it shows that the program works.
+    pub fn is_pass(&self) -> bool {
+        matches!(self, Verdict::Pass | Verdict::Gaps(_))
+    }
 }
 
 /// How a boot ended.
@@ -30,8 +41,8 @@ pub enum Ended {
 pub struct Asked<'a> {
     /// Each as a user would type it.
     pub commands: &'a [String],
-    /// Whether the table says that the kernel carries BTF.
-    pub btf: bool,
+    /// Whether init was to hide the kernel's BTF.
+    pub hides_btf: bool,
 }
 
 /// The verdict. Only reports of init's count for a pass; noise can but explain a failure.
@@ -39,23 +50,33 @@ pub fn judge(console: &Console, ended: &Ended, asked: Asked) -> Verdict {
     if !console.is_done() {
         return Verdict::Fail(unfinished(console, ended, asked));
     }
+    if asked.hides_btf && (console.fact(facts::HIDDEN_BTF).is_none() || console.fact(facts::BTF) != Some("none")) {
+        return Verdict::Fail("init could not hide the kernel's BTF".into());
+    }
     for (number, command) in asked.commands.iter().enumerate() {
-        let Some(end) = console.end(number) else {
-            return Verdict::Fail(format!("how `{command}` ended was lost among other lines of the console"));
-        };
-        match end {
-            End::Code(0) => {}
-            End::Code(_) if !asked.btf && console.fact(facts::BTF) == Some("none") => {
-                // It must be this that it complains of.
-                if console.said(number).any(|line| line.contains("BTF")) {
-                    return Verdict::Gap(format!("`{command}` refuses a kernel without BTF"));
-                }
-                return Verdict::Fail(failed(console, number, command, end));
+        match console.end(number) {
+            Some(End::Code(0)) => {}
+            Some(end) => return Verdict::Fail(failed(console, number, command, end)),
+            None => {
+                return Verdict::Fail(format!("how `{command}` ended was lost among other lines of the console"));
             }
-            _ => return Verdict::Fail(failed(console, number, command, end)),
         }
     }
-    Verdict::Pass
+    let gaps = gaps(console, asked);
+    if gaps.is_empty() { Verdict::Pass } else { Verdict::Gaps(gaps) }
+}
+
+/// What the commands say that they cannot do, each thing once.
+fn gaps(console: &Console, asked: Asked) -> Vec<String> {
+    let mut gaps: Vec<String> = Vec::new();
+    for line in (0..asked.commands.len()).flat_map(|number| console.said(number)) {
+        let Some(gap) = line.strip_prefix(GAP) else { continue };
+        let gap = printable(gap).trim().chars().take(LONGEST_GAP).collect();
+        if gaps.len() < MOST_GAPS && !gaps.contains(&gap) {
+            gaps.push(gap);
+        }
+    }
+    gaps
 }
 
 fn failed(console: &Console, number: usize, command: &str, end: &End) -> String {
@@ -98,11 +119,12 @@ mod tests {
 
     const NONCE: &str = "secret";
 
-    fn reports(btf: &str, ends: &[(&str, End)]) -> Vec<String> {
-        let mut messages = vec![Message::Fact { name: facts::BTF.into(), value: btf.into() }];
+    fn reports(facts: &[(&str, &str)], ends: &[(&str, End)]) -> Vec<String> {
+        let fact = |(name, value): &(&str, &str)| Message::Fact { name: (*name).into(), value: (*value).into() };
+        let mut messages: Vec<Message> = facts.iter().map(fact).collect();
         for (number, (said, end)) in ends.iter().enumerate() {
             messages.push(Message::Begun(number));
-            messages.push(Message::Said { command: number, line: (*said).into() });
+            messages.extend(said.lines().map(|line| Message::Said { command: number, line: line.into() }));
             messages.push(Message::Ended { command: number, end: end.clone() });
         }
         messages.push(Message::Done);
@@ -110,20 +132,20 @@ mod tests {
     }
 
     fn good() -> Vec<String> {
-        reports("4000000", &[("tool 1.0", End::Code(0)), ("passed", End::Code(0))])
+        reports(&[(facts::BTF, "4000000")], &[("tool 1.0", End::Code(0)), ("passed", End::Code(0))])
     }
 
     #[track_caller]
-    fn verdict_of(lines: &[String], ended: &Ended, btf: bool) -> Verdict {
+    fn verdict_of(lines: &[String], ended: &Ended, hides_btf: bool) -> Verdict {
         let mut console = Console::new(NONCE.into());
         lines.iter().for_each(|line| drop(console.hear(line)));
         let commands = ["tool --version".to_owned(), "tool --self-test".into()];
-        judge(&console, ended, Asked { commands: &commands, btf })
+        judge(&console, ended, Asked { commands: &commands, hides_btf })
     }
 
     #[track_caller]
     fn fails(lines: &[String], ended: &Ended, reason: &str) {
-        match verdict_of(lines, ended, true) {
+        match verdict_of(lines, ended, false) {
             Verdict::Fail(why) => assert!(why.contains(reason), "{why}"),
             other => panic!("{other:?}"),
         }
@@ -135,7 +157,7 @@ mod tests {
 
     #[test]
     fn all_commands_that_succeed_are_a_pass_whatever_noise_there_is() {
-        assert_eq!(verdict_of(&good(), &Ended::Done, true), Verdict::Pass);
+        assert_eq!(verdict_of(&good(), &Ended::Done, false), Verdict::Pass);
         let noisy = |line: &String| {
             [
                 format!("[    1.2] noise {line} more"),
@@ -144,18 +166,18 @@ mod tests {
             ]
         };
         let noise: Vec<String> = good().iter().flat_map(noisy).collect();
-        assert_eq!(verdict_of(&noise, &Ended::Done, true), Verdict::Pass);
+        assert_eq!(verdict_of(&noise, &Ended::Done, false), Verdict::Pass);
     }
 
     #[test]
     fn a_command_that_fails_is_a_failure_with_its_last_words() {
-        let one = reports("1", &[("", End::Code(0)), ("12 of 13 right", End::Code(1))]);
+        let one = reports(&[], &[("", End::Code(0)), ("12 of 13 right", End::Code(1))]);
         fails(&one, &Ended::Done, "`tool --self-test` failed (exit code 1); it said at last: 12 of 13 right");
-        let refused = reports("none", &[("", End::Code(0)), ("tool: there is no bpf() system call", End::Code(1))]);
+        let refused = reports(&[], &[("", End::Code(0)), ("tool: there is no bpf() system call", End::Code(1))]);
         fails(&refused, &Ended::Done, "it said at last: tool: there is no bpf() system call");
-        let two = reports("1", &[("", End::Signal(4)), ("", End::Code(0))]);
+        let two = reports(&[], &[("", End::Signal(4)), ("", End::Code(0))]);
         fails(&two, &Ended::Done, "`tool --version` was killed by signal 4");
-        let three = reports("1", &[("", End::NotStarted("Exec format error".into()))]);
+        let three = reports(&[], &[("", End::NotStarted("Exec format error".into()))]);
         fails(&three, &Ended::Done, "`tool --version` could not be started: Exec format error");
     }
 
@@ -178,12 +200,12 @@ mod tests {
     fn a_transcript_that_is_cut_is_no_pass_wherever_it_is_cut() {
         let whole = good();
         for kept in 0..whole.len() {
-            assert!(matches!(verdict_of(&whole[..kept], &off(), true), Verdict::Fail(_)), "{kept}");
+            assert!(matches!(verdict_of(&whole[..kept], &off(), false), Verdict::Fail(_)), "{kept}");
         }
         let text = whole.join("\n");
         for cut in 0..text.len() {
             let lines: Vec<String> = text[..cut].lines().map(String::from).collect();
-            assert!(matches!(verdict_of(&lines, &off(), true), Verdict::Fail(_)), "{cut}");
+            assert!(matches!(verdict_of(&lines, &off(), false), Verdict::Fail(_)), "{cut}");
         }
         fails(
             &["qemu-system-x86_64: could not load kernel 'x'".into()],
@@ -203,7 +225,7 @@ mod tests {
         lines.push("\u{fffd}\u{fffd}<init <<>>".into());
         fails(&lines, &off(), "the machine went off before init had begun");
         // Nor does a failure become a success by them.
-        let failed = reports("1", &[("", End::Code(0)), ("", End::Code(1))]);
+        let failed = reports(&[], &[("", End::Code(0)), ("", End::Code(1))]);
         fails(&[lines, failed].concat(), &Ended::Done, "`tool --self-test` failed");
     }
 
@@ -214,22 +236,47 @@ mod tests {
         cut[3].insert_str(20, "\n[    5.0] noise\n");
         fails(&cut, &Ended::Done, "how `tool --version` ended was lost");
         cut.insert(4, whole[3].clone());
-        assert_eq!(verdict_of(&cut, &Ended::Done, true), Verdict::Pass);
+        assert_eq!(verdict_of(&cut, &Ended::Done, false), Verdict::Pass);
     }
 
     #[test]
-    fn a_kernel_whose_row_says_so_may_lack_btf_and_no_other() {
-        let refusal = reports("none", &[("", End::Code(0)), ("tool: the kernel has no BTF", End::Code(1))]);
-        let gap = Verdict::Gap("`tool --self-test` refuses a kernel without BTF".into());
-        assert_eq!(verdict_of(&refusal, &Ended::Done, false), gap);
-        fails(&refusal, &Ended::Done, "failed (exit code 1)");
-        for (btf, said, end) in [
-            ("4000000", "the kernel has no BTF", End::Code(1)),
-            ("none", "something else", End::Code(1)),
-            ("none", "the kernel has no BTF", End::Signal(11)),
-        ] {
-            let lines = reports(btf, &[("", End::Code(0)), (said, end)]);
-            assert!(matches!(verdict_of(&lines, &Ended::Done, false), Verdict::Fail(_)), "{btf} {said}");
-        }
+    fn a_program_that_refuses_a_kernel_without_btf_has_failed() {
+        let refusal = reports(&[], &[("", End::Code(0)), ("tool: the kernel has no BTF", End::Code(1))]);
+        fails(&refusal, &Ended::Done, "failed (exit code 1); it said at last: tool: the kernel has no BTF");
+    }
+
+    #[test]
+    fn what_a_program_that_passed_names_as_gaps_is_told_once_and_in_order() {
+        let said = |text: &str| {
+            verdict_of(&reports(&[], &[("gap: the uid", End::Code(0)), (text, End::Code(0))]), &Ended::Done, false)
+        };
+        let gaps = |texts: &[&str]| Verdict::Gaps(texts.iter().map(|text| (*text).into()).collect());
+        assert_eq!(
+            said("12 of 12 right\ngap: core dumps\x1b[31m\ngap: the uid\n gap: indented\nno gap: all is well"),
+            gaps(&["the uid", "core dumps"])
+        );
+        let many: String = (0..100).map(|number| format!("gap: {number} {}\n", "x".repeat(1000))).collect();
+        let Verdict::Gaps(told) = said(&many) else { panic!("no gaps") };
+        assert_eq!(told.len(), MOST_GAPS);
+        assert!(told[1..].iter().all(|gap| gap.len() == LONGEST_GAP));
+    }
+
+    #[test]
+    fn a_gap_that_init_did_not_report_is_none_and_one_of_a_failure_neither() {
+        let noise = [vec!["gap: says the kernel".into(), frame::encode("guessed", 90, "said 0 gap: forged")], good()];
+        assert_eq!(verdict_of(&noise.concat(), &Ended::Done, false), Verdict::Pass);
+        let failed = reports(&[], &[("gap: the uid", End::Code(0)), ("", End::Code(1))]);
+        fails(&failed, &Ended::Done, "`tool --self-test` failed");
+    }
+
+    #[test]
+    fn btf_that_was_to_be_hidden_and_is_not_is_a_failure() {
+        let judged = |facts: &[(&str, &str)]| {
+            verdict_of(&reports(facts, &[("", End::Code(0)), ("", End::Code(0))]), &Ended::Done, true)
+        };
+        let fail = Verdict::Fail("init could not hide the kernel's BTF".into());
+        assert_eq!(judged(&[(facts::HIDDEN_BTF, "4000000"), (facts::BTF, "none")]), Verdict::Pass);
+        assert_eq!(judged(&[(facts::BTF, "none")]), fail);
+        assert_eq!(judged(&[(facts::HIDDEN_BTF, "4000000"), (facts::BTF, "4000000")]), fail);
     }
 }

@@ -9,10 +9,11 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use xtask::arch::{ARCHES, Arch};
 use xtask::boot::kernels::{self, Source};
 use xtask::boot::machines;
+use xtask::boot::report::SCHEMA;
 use xtask::pack::{self, Entry};
 
 use super::exectrace::built;
@@ -21,8 +22,10 @@ use super::support::{Run, Workspace, has, list, own_root};
 /// A copy of this workspace, with archives that were built in another one. `timeout` is in seconds.
 fn workspace(name: &str, timeout: u32) -> Workspace {
     let copy = Workspace::copy_of_our_own(name);
-    let config = format!("{}\n[workspace.metadata.dist.boot]\ntimeout = {timeout}\n", copy.read("Cargo.toml"));
-    let copy = copy.write("Cargo.toml", &config);
+    let table = "[workspace.metadata.dist.boot]\n";
+    let config = copy.read("Cargo.toml");
+    assert!(config.contains(table));
+    let copy = copy.write("Cargo.toml", &config.replace(table, &format!("{table}timeout = {timeout}\n")));
     fs::create_dir_all(copy.path("dist")).unwrap();
     for name in list(&built().dist).iter().filter(|name| built().dist.join(name).is_file()) {
         fs::copy(built().dist.join(name), copy.path("dist").join(name)).unwrap();
@@ -81,6 +84,21 @@ fn every_released_binary_works_on_a_kernel_of_its_architecture() {
     // What is booted again takes the place of what was known, and the rest stays.
     copy.xtask(&format!("boot --offline --arch {}", arches[0])).succeeds();
     assert_eq!(verdicts(&copy).len(), arches.len());
+}
+
+#[test]
+fn a_guest_whose_btf_is_hidden_is_given_it_as_a_file() {
+    if !can_boot(amd64()) {
+        return;
+    }
+    let copy = workspace("boot-hidden", 180);
+    copy.xtask("boot --arch amd64 --kernel debian-13-6.12-hidden-btf").succeeds().says("hidden");
+    let report: Value = serde_json::from_str(&copy.read("dist/boot-report.json")).unwrap();
+    let boot = &report["boots"][0];
+    assert!(boot["kernel"]["btf"].is_null(), "{boot}");
+    assert!(boot["kernel"]["hidden_btf"].as_u64().unwrap() > 1_000_000, "{boot}");
+    let commands = ["exectrace --version", "exectrace --self-test", "exectrace --self-test --btf /tmp/vmlinux.btf"];
+    assert_eq!(boot["commands"], json!(commands));
 }
 
 fn amd64() -> &'static Arch {
@@ -147,11 +165,15 @@ fn swap_object(copy: &Workspace) {
 fn path_with(copy: &Workspace, name: &str, script: &str) -> String {
     let folder = copy.path("stubs").join(name);
     fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("qemu-system-x86_64");
     let version = "[ \"$1\" = --version ] && { echo 'QEMU emulator version 10.0.0 (none)'; exit; }";
-    fs::write(&program, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&folder, "qemu-system-x86_64", &format!("{version}\n{script}"));
     format!("{}:{}", folder.display(), env::var("PATH").unwrap())
+}
+
+fn write_program(folder: &Path, name: &str, script: &str) {
+    let program = folder.join(name);
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A workspace for QEMUs that are none, with something that is taken for a kernel, called `image`.
@@ -180,6 +202,36 @@ fn a_kernel_that_hangs_is_ended_and_nothing_of_it_is_left() {
         .says("the console of amd64 on image:\n  Linux version 6\n")
         .says("amd64 on image: nothing came from init within 3 s: the kernel hangs");
     assert!(!is_running(&pid));
+}
+
+#[test]
+fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_it() {
+    if !has("apt-get", "a Debian machine", is_on_path("apt-get")) {
+        return;
+    }
+    let path = path_with(stub(), "apt", "exit 1");
+    let folder = stub().path("stubs/apt");
+    fs::create_dir(folder.join("boot")).unwrap();
+    fs::copy(stub().path("image"), folder.join("boot/vmlinuz-6.1.0-9-cloud-amd64")).unwrap();
+    let download = "case \"$*\" in\n\
+                    *download*-50-*) echo 'Err:1'; echo '  404  Not Found [IP: 192.0.2.1 80]'; exit 100;;\n\
+                    *download*) touch linux-image-6.1.0-9-cloud-amd64_6.1.9-1_amd64.deb;;\n\
+                    esac";
+    write_program(&folder, "apt-get", download);
+    write_program(&folder, "apt-cache", "echo linux-image-6.1.0-9-cloud-amd64\necho linux-image-6.1.0-50-cloud-amd64");
+    write_program(&folder, "dpkg-deb", &format!("tar --create --directory='{}' boot", folder.display()));
+    let mut boot = stub().command("boot --arch amd64 --kernel debian-12-6.1");
+    boot.env("PATH", path).env("XTASK_CACHE", stub().path("cache"));
+    boot.env("XTASK_DEBIAN_MIRROR", "http://mirror.example/debian");
+    Run::of(&mut boot)
+        .ends_with(1)
+        .says("lists linux-image-6.1.0-50-cloud-amd64 and has not got it: the one before it is taken")
+        .says("amd64 on debian-12-6.1: the machine went off before init had begun");
+    let report: Value = serde_json::from_str(&stub().read("dist/boot-report.json")).unwrap();
+    let mut boots = report["boots"].as_array().unwrap().iter();
+    let boot = boots.find(|boot| boot["kernel"]["label"] == "debian-12-6.1").unwrap();
+    assert_eq!(boot["kernel"]["source"]["package"], "linux-image-6.1.0-9-cloud-amd64");
+    assert_eq!(boot["kernel"]["source"]["version"], "6.1.9-1");
 }
 
 #[test]
@@ -304,10 +356,38 @@ fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
 }
 
 #[test]
+fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_none() {
+    let workspace = small("boot verified");
+    let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
+    let artifact = &manifest["artifacts"][0];
+    let report = |schema: u32, verdict: Value| {
+        let boot = json!({
+            "arch": "amd64", "file": artifact["file"], "sha256": artifact["sha256"],
+            "binary_sha256": artifact["binary"]["sha256"], "qemu": "10.0", "machine": "q35", "cpu": "qemu64",
+            "kernel": { "label": "a-kernel", "sha256": "0", "release": "6.12" },
+            "commands": [], "verdict": verdict, "seconds": 1.0, "date": "2026-11-22T10:00:00Z",
+        });
+        fs::write(workspace.path("dist/boot-report.json"), json!({ "schema": schema, "boots": [boot] }).to_string())
+            .unwrap();
+        workspace.xtask("verify --require-boot dist")
+    };
+    report(SCHEMA, json!({ "is": "gaps", "why": ["the uid"] })).succeeds();
+    report(SCHEMA, json!({ "is": "fail", "why": "it hung" })).ends_with(1).says("it failed on a-kernel: it hung");
+    // There, a gap was a program that refused the kernel.
+    report(1, json!({ "is": "gap", "why": "no BTF" }))
+        .ends_with(1)
+        .says("boot-report.json is none that this version understands");
+}
+
+#[test]
 fn a_wrong_configuration_is_refused() {
     for (value, sentence) in [
         ("commands = []", "`commands` in [workspace.metadata.dist.boot] of Cargo.toml is empty"),
         ("commands = [\"--name 'x\"]", "has `--name 'x`, which no shell would take as one line"),
+        (
+            "btf-commands = [\"--btf\"]",
+            "`btf-commands` in [workspace.metadata.dist.boot] of Cargo.toml has a command without {btf}",
+        ),
         ("timeout = 0", "`timeout` in [workspace.metadata.dist.boot] of Cargo.toml must be a number of seconds"),
         ("comands = []", "did you mean `commands`?"),
     ] {
@@ -344,6 +424,7 @@ fn the_list_and_the_plan_tell_all_and_do_nothing() {
         .xtask("boot --list")
         .succeeds()
         .says("debian-13-6.12")
+        .says("debian-13-6.12-hidden-btf           hidden")
         .says("raspi3b")
         .says("built from Debian's linux-source");
     if has("apt-get", "a Debian machine", is_on_path("apt-get")) {
@@ -357,6 +438,13 @@ fn the_list_and_the_plan_tell_all_and_do_nothing() {
         let plan = workspace.xtask("boot --plan --json").succeeds().json();
         assert_eq!(plan["kernels"][0]["label"], "debian-13-6.12");
         assert_eq!(plan["boots"][0]["kernel"], 0);
+
+        // One kernel for two guests is got once.
+        let both = "boot --plan --json --kernel debian-13-6.12 --kernel debian-13-6.12-hidden-btf";
+        let kernels = &workspace.xtask(both).succeeds().json()["kernels"];
+        assert_eq!(kernels[0]["entry"], kernels[1]["entry"]);
+        assert!(kernels[0]["get"]["debian"].is_object());
+        assert_eq!(kernels[1]["get"], "nothing");
     }
     assert!(!workspace.path("cache").exists() && !workspace.path("target/dist/boot").exists());
 }
