@@ -104,7 +104,7 @@ fn mount() -> io::Result<OwnedFd> {
 
 impl Format {
     /// Reads what the kernel's Documentation/trace/events.rst describes.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let id = text.lines().find_map(|line| line.strip_prefix("ID:"))?.trim().parse().ok()?;
         let fields = text
             .lines()

@@ -108,10 +108,11 @@ impl Tracer {
             if self.samples.is_empty() {
                 let (samples, lossy) = self.buffers.drain();
                 if lossy {
-                    // Whose child or thread somebody is, and what has ended, is not known any more.
+                    // Whose child or thread somebody is, and what has ended, is not known any more. Where it happens
+                    // again and again, the caller must still have its turn.
                     self.discarded += samples.len() as u64;
                     self.look_around()?;
-                    continue;
+                    return Ok(false);
                 }
                 self.table.resolve(|pid| {
                     let since_ns = monotonic_ns();

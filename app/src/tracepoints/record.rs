@@ -122,3 +122,92 @@ impl Known {
         Some(Seen { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid, what })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::Stack;
+
+    fn known(number: u32, fields: &str) -> Known {
+        let tracepoint = TRACEPOINTS.iter().find(|tracepoint| tracepoint.number == number).unwrap();
+        let text = fields.split_whitespace().fold("ID: 7\n".to_owned(), |text, field| {
+            let [name, offset, size] = field.split(':').collect::<Vec<_>>()[..] else { panic!("{field}") };
+            format!("{text}\tfield:int {name};\toffset:{offset};\tsize:{size};\tsigned:1;\n")
+        });
+        let format = Format::parse(&text.replace("int filename", "__data_loc char[] filename")).unwrap();
+        Known { tracepoint, format }
+    }
+
+    /// A record of these words, after the eight bytes that all have in common.
+    fn record(words: &[u32]) -> Vec<u8> {
+        [0, 0].iter().chain(words).flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    #[track_caller]
+    fn assert_means(known: &Known, record: &[u8], expected: Option<What<'_>>) {
+        let sample = Sample { time_ns: 9, pid: 20, tid: 21, raw: Vec::new(), stack: None };
+        let seen = known.understand(&sample, Some(1000), record);
+        let expected = expected.map(|what| Seen { pid: 20, tid: 21, time_ns: 9, uid: Some(1000), what });
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn signals_that_nobody_will_notice_mean_nothing() {
+        let known = known(SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
+        // enum in include/trace/events/signal.h: delivered, ignored, already pending, overflow, lost information.
+        for (result, is_sent) in [(0, true), (1, false), (2, false), (3, false), (4, true)] {
+            let sent = What::SignalSent { tid: 42, signal: 15 };
+            assert_means(&known, &record(&[15, 42, result]), is_sent.then_some(sent));
+        }
+    }
+
+    #[test]
+    fn a_handler_is_anything_but_the_default() {
+        let known = known(SIGNAL_DELIVER, "sig:8:4 sa_handler:12:4");
+        for (handler, has_handler) in [(0, false), (1, true), (0xffff_0000, true)] {
+            let taken = What::SignalTaken { signal: 9, has_handler };
+            assert_means(&known, &record(&[9, handler]), Some(taken));
+        }
+    }
+
+    #[test]
+    fn of_a_code_the_lowest_byte_counts() {
+        let known = known(SYS_ENTER_EXIT_GROUP, "error_code:8:4");
+        assert_means(&known, &record(&[0x1ff]), Some(What::ExitGroup(0xff)));
+    }
+
+    #[test]
+    fn a_rename_without_a_thread_is_that_of_the_one_that_runs() {
+        let name = u32::from_ne_bytes(*b"ab\0\0");
+        let rename = |tid| Some(What::Rename { tid, comm: b"ab" });
+        assert_means(&known(TASK_RENAME, "pid:8:4 newcomm:12:4"), &record(&[42, name]), rename(42));
+        assert_means(&known(TASK_RENAME, "newcomm:8:4"), &record(&[name]), rename(21));
+    }
+
+    #[test]
+    fn a_long_name_of_a_file_is_cut_and_a_stack_that_says_nothing_gives_no_arguments() {
+        let known = known(SCHED_PROCESS_EXEC, "filename:8:4");
+        assert_eq!(known.file_word(), Some(8));
+        for (length, file_truncated) in [(FILE_MAX, false), (FILE_MAX + 1, true)] {
+            let mut record = record(&[((length as u32 + 1) << 16) | 12]);
+            record.extend(vec![b'/'; length]);
+            record.push(0);
+            let file = vec![b'/'; FILE_MAX];
+            assert_means(&known, &record, Some(What::Exec { file: &file, file_truncated, args: None }));
+        }
+        let stack = Stack { is_32_bit: false, pointer: 0, bytes: vec![1; 100] };
+        let sample = Sample { time_ns: 9, pid: 20, tid: 20, raw: Vec::new(), stack: Some(stack) };
+        let record = record(&[(2 << 16) | 12, 0]);
+        let What::Exec { args, .. } = known.understand(&sample, None, &record).unwrap().what else { panic!("no exec") };
+        assert_eq!(args, None);
+    }
+
+    #[test]
+    fn a_record_that_is_cut_means_nothing() {
+        let known = known(SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
+        let whole = record(&[15, 42, 0]);
+        for length in 0..whole.len() {
+            assert_means(&known, &whole[..length], None);
+        }
+    }
+}

@@ -315,3 +315,176 @@ impl Entry {
 fn name(comm: &[u8]) -> Vec<u8> {
     comm.iter().copied().take(COMM_SIZE - 1).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::End;
+
+    /// Time 100, when the table was filled, is the beginning.
+    const BEGIN: u64 = 100;
+
+    fn process(pid: u32, ppid: u32, threads: &[u32]) -> proc::Process {
+        let comm = format!("p{pid}").into_bytes();
+        proc::Process { pid, ppid, threads: threads.to_vec(), comm, is_kernel: pid == 2, as_of_ns: BEGIN - 10 }
+    }
+
+    /// init, the kernel's first thread, a shell, and a process of the shell's with two threads.
+    fn table() -> Table {
+        let mut table = Table::new(false);
+        let processes =
+            vec![process(1, 0, &[1]), process(2, 0, &[2]), process(10, 1, &[10]), process(20, 10, &[20, 21])];
+        table.fill(processes, BEGIN);
+        table
+    }
+
+    fn seen(pid: u32, tid: u32, time_ns: u64, what: What<'_>) -> Seen<'_> {
+        Seen { pid, tid, time_ns, uid: Some(1000), what }
+    }
+
+    fn fork(child: u32) -> What<'static> {
+        What::NewTask { tid: child, flags: 0, comm: b"fork" }
+    }
+
+    const EXEC: What<'static> = What::Exec { file: b"/bin/x", file_truncated: false, args: Some((b"x\0", false)) };
+
+    /// What is told in short: of an exec the file, of an exit the end.
+    fn told(table: &mut Table, seen: Seen<'_>) -> Option<String> {
+        let event = table.see(&seen)?;
+        let process = event.process();
+        let ppid = process.ppid.map_or("-".into(), |ppid| ppid.to_string());
+        let who = format!("{} of {ppid} {}", process.pid, String::from_utf8_lossy(process.comm));
+        Some(match &event {
+            Event::Exec(exec) => format!("{who} runs {}", String::from_utf8_lossy(exec.file)),
+            Event::Exit(exit) => format!("{who} ends {:?} {:?}", exit.end, exit.exec_ns),
+        })
+    }
+
+    #[track_caller]
+    fn assert_told(table: &mut Table, seen: Seen<'_>, expected: &str) {
+        assert_eq!(told(table, seen).as_deref(), Some(expected));
+    }
+
+    #[track_caller]
+    fn assert_silent(table: &mut Table, seen: Seen<'_>) {
+        assert_eq!(told(table, seen), None);
+    }
+
+    #[test]
+    fn a_child_that_executes_and_ends_is_told_with_its_parent_name_and_code() {
+        let mut table = table();
+        assert_silent(&mut table, seen(10, 10, 110, fork(30)));
+        assert_silent(&mut table, seen(30, 30, 120, What::Rename { tid: 30, comm: b"x" }));
+        assert_told(&mut table, seen(30, 30, 121, EXEC), "30 of 10 x runs /bin/x");
+        assert_silent(&mut table, seen(30, 30, 130, What::ExitGroup(3)));
+        assert_told(&mut table, seen(30, 30, 131, What::End), "30 of 10 x ends Some(Code(3)) Some(121)");
+        assert_silent(&mut table, seen(30, 30, 140, What::End));
+    }
+
+    #[test]
+    fn a_child_that_only_forked_has_the_name_of_the_thread_that_made_it() {
+        let mut table = table();
+        assert_silent(&mut table, seen(20, 21, 110, What::NewTask { tid: 30, flags: 0, comm: b"worker" }));
+        assert_told(&mut table, seen(30, 30, 120, What::End), "30 of 20 worker ends None None");
+    }
+
+    #[test]
+    fn a_process_ends_with_its_last_thread_and_has_the_name_of_its_first() {
+        let mut table = table();
+        assert_silent(&mut table, seen(20, 20, 110, What::NewTask { tid: 22, flags: CLONE_THREAD, comm: b"t" }));
+        assert_silent(&mut table, seen(20, 21, 111, What::Rename { tid: 21, comm: b"other" }));
+        assert_silent(&mut table, seen(20, 20, 112, What::ExitGroup(4)));
+        assert_silent(&mut table, seen(20, 20, 113, What::End));
+        assert_silent(&mut table, seen(20, 22, 114, What::End));
+        assert_told(&mut table, seen(20, 21, 115, What::End), "20 of 10 p20 ends Some(Code(4)) None");
+    }
+
+    #[test]
+    fn an_exec_leaves_one_thread_with_the_number_of_the_first() {
+        let mut table = table();
+        // The other thread executes: the first one ends, and leaves it its number.
+        assert_silent(&mut table, seen(20, 20, 110, What::End));
+        assert_told(&mut table, seen(20, 20, 111, EXEC), "20 of 10 p20 runs /bin/x");
+        assert_silent(&mut table, seen(20, 20, 112, What::ExitThread(5)));
+        assert_told(&mut table, seen(20, 20, 113, What::End), "20 of 10 p20 ends Some(Code(5)) Some(111)");
+    }
+
+    #[test]
+    fn the_code_of_a_thread_is_not_that_of_a_process_with_several() {
+        let mut table = table();
+        assert_silent(&mut table, seen(20, 20, 110, What::ExitThread(5)));
+        assert_silent(&mut table, seen(20, 20, 111, What::End));
+        assert_silent(&mut table, seen(20, 21, 112, What::ExitThread(6)));
+        assert_told(&mut table, seen(20, 21, 113, What::End), "20 of 10 p20 ends None None");
+    }
+
+    #[test]
+    fn a_signal_finds_its_process_by_any_thread() {
+        let mut table = table();
+        assert_silent(&mut table, seen(10, 10, 110, What::SignalSent { tid: 21, signal: libc::SIGTERM as u8 }));
+        for tid in [20, 21] {
+            let taken = What::SignalTaken { signal: libc::SIGKILL as u8, has_handler: false };
+            assert_silent(&mut table, seen(20, tid, 111, taken));
+        }
+        assert_silent(&mut table, seen(20, 20, 112, What::End));
+        let end = End::Signal { number: libc::SIGTERM as u8, core_dumped: Some(false) };
+        assert_told(&mut table, seen(20, 21, 113, What::End), &format!("20 of 10 p20 ends {:?} None", Some(end)));
+    }
+
+    #[test]
+    fn after_the_end_of_a_parent_the_new_one_is_known_only_from_when_it_was_looked_up() {
+        let mut table = table();
+        assert_silent(&mut table, seen(10, 10, 110, fork(30)));
+        assert_told(&mut table, seen(10, 10, 120, What::End), "10 of 1 p10 ends None None");
+        // The kernel is not done with it: /proc still shows the one that has ended.
+        table.resolve(|pid| (pid == 30).then_some((10, 125)));
+        assert_told(&mut table, seen(30, 30, 130, EXEC), "30 of - fork runs /bin/x");
+        table.resolve(|pid| (pid == 30).then_some((1, 140)));
+        assert_told(&mut table, seen(30, 30, 135, EXEC), "30 of - fork runs /bin/x");
+        assert_told(&mut table, seen(30, 30, 145, EXEC), "30 of 1 fork runs /bin/x");
+        table.resolve(|_| panic!("nothing is left to be looked up but process 20, which is gone"));
+    }
+
+    #[test]
+    fn a_child_made_for_the_own_parent_is_its_sibling() {
+        let mut table = table();
+        assert_silent(&mut table, seen(20, 20, 110, What::NewTask { tid: 30, flags: CLONE_PARENT, comm: b"c" }));
+        assert_told(&mut table, seen(30, 30, 120, EXEC), "30 of 10 c runs /bin/x");
+    }
+
+    #[test]
+    fn threads_of_the_kernel_are_not_told_but_what_they_run_is() {
+        let mut table = table();
+        assert_silent(&mut table, seen(2, 2, 110, fork(30)));
+        assert_silent(&mut table, seen(30, 30, 120, What::End));
+        assert_silent(&mut table, seen(2, 2, 130, fork(31)));
+        assert_told(&mut table, seen(31, 31, 140, EXEC), "31 of 2 fork runs /bin/x");
+    }
+
+    #[test]
+    fn what_is_older_than_what_proc_has_shown_changes_nothing_and_is_not_told() {
+        let mut table = table();
+        // From before 20 was looked at, and so about another one of that number.
+        assert_silent(&mut table, seen(20, 20, 50, What::End));
+        assert_silent(&mut table, seen(20, 20, 51, What::Rename { tid: 20, comm: b"old" }));
+        assert_silent(&mut table, seen(10, 10, 52, fork(20)));
+        // From after that, but before all had been looked at.
+        assert_silent(&mut table, seen(20, 20, 95, EXEC));
+        assert_told(&mut table, seen(20, 20, 110, What::End), "20 of 10 p20 ends None Some(95)");
+    }
+
+    #[test]
+    fn only_a_process_and_its_descendants_are_told_if_asked_for() {
+        let mut table = Table { only_tracked: true, ..table() };
+        table.track(&[10]);
+        assert_silent(&mut table, seen(1, 1, 110, fork(30)));
+        assert_silent(&mut table, seen(30, 30, 111, EXEC));
+        assert_silent(&mut table, seen(20, 20, 112, fork(31)));
+        assert_told(&mut table, seen(31, 31, 113, EXEC), "31 of 20 fork runs /bin/x");
+        // After a loss too, those that are still there.
+        table.fill(vec![process(1, 0, &[1]), process(20, 10, &[20]), process(32, 20, &[32])], 200);
+        assert_told(&mut table, seen(20, 20, 210, EXEC), "20 of 10 p20 runs /bin/x");
+        assert_told(&mut table, seen(32, 32, 211, EXEC), "32 of 20 p32 runs /bin/x");
+        assert_silent(&mut table, seen(1, 1, 212, EXEC));
+    }
+}
