@@ -114,10 +114,7 @@ impl Tracer {
                     self.look_around()?;
                     return Ok(false);
                 }
-                self.table.resolve(|pid| {
-                    let since_ns = monotonic_ns();
-                    Some((proc::parent(pid)?, since_ns))
-                });
+                self.table.resolve(|pid| Some((proc::parent(pid)?, monotonic_ns())));
                 if samples.is_empty() {
                     return Ok(false);
                 }

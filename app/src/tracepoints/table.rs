@@ -151,7 +151,7 @@ impl Table {
         }
     }
 
-    /// Asks for the parents that are not known; `look_up` gives a parent and a moment from before it was asked for.
+    /// Asks for the parents that are not known; `look_up` gives a parent and a moment from after it was found.
     pub(super) fn resolve(&mut self, look_up: impl Fn(u32) -> Option<(u32, u64)>) {
         let orphans = std::mem::take(&mut self.orphans);
         for pid in orphans {
