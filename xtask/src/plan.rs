@@ -416,6 +416,13 @@ mod tests {
         assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
         assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/xtask/sysroot-s390x"));
         assert!(flags("s390x-unknown-linux-musl").contains("--remap-path-prefix=/home/ann/tool=workspace"));
+
+        // Whatever happens to be there.
+        let mut facts = facts();
+        facts.installed.std = ["riscv64gc-unknown-linux-musl".to_owned()].into();
+        let plan = dist(&facts, source(), &request(&["arm64", "riscv64"])).unwrap();
+        let routes: Vec<Std> = plan.products.iter().map(|product| product.std).collect();
+        assert_eq!(routes, [Std::Prebuilt, Std::Source]);
     }
 
     #[test]

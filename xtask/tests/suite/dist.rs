@@ -366,10 +366,14 @@ fn a_vendored_crate_gives_the_same_bytes_wherever_it_lies_and_whatever_was_there
 
 #[test]
 fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_told() {
-    let workspace =
-        Workspace::usual("git").without_env("SOURCE_DATE_EPOCH").env("GIT_COMMITTER_DATE", "1600000000 +0200");
+    let workspace = Workspace::new("git", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\"]\n")
+        .without_env("SOURCE_DATE_EPOCH")
+        .env("GIT_COMMITTER_DATE", "1600000000 +0200")
+        .write(".gitignore", "*~\n/target\n/dist\n")
+        .write("README.md~", "an editor's copy")
+        .write("docs/probe.md", "A page.\n")
+        .write("docs/probe.md~", "an editor's copy");
     workspace.xtask("bpf").succeeds();
-    let workspace = workspace.write(".gitignore", "*~\n/target\n/dist\n").write("README.md~", "an editor's copy");
     commit(&workspace);
     // In a hook, git points at the repository that it is called for, which may be another one.
     let workspace = workspace.env("GIT_DIR", "/nonexistent");
