@@ -367,13 +367,38 @@ mod tests {
         let command = dist(&facts(), source(), &request(&["mips"])).unwrap().build.command;
         assert_eq!(command.folder, Path::new("/"));
         assert!(command.args.contains(&"--offline".to_owned()) && command.args.contains(&"--locked".to_owned()));
-        let Environment::Only(environment) = &command.environment else {
-            panic!("the build sees the environment of the user");
-        };
+        let environment = whole_environment(&command);
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
         assert_eq!(names, ["CARGO_HOME", "DIST_COMMIT", "LC_ALL", "PATH", "RUSTC", "SOURCE_DATE_EPOCH"]);
         assert_eq!(environment["DIST_COMMIT"], "1a2b");
         assert_eq!(environment["CARGO_HOME"], "/home/ann/tool/target/dist/cargo-home");
+    }
+
+    #[test]
+    fn so_is_that_of_a_standard_library_and_what_compiles_c_sees_less() {
+        let mut facts = facts();
+        facts.installed.cached.clear();
+        facts.bpf.lock = None;
+        let plan = dist(&facts, source(), &request(&["s390x"])).unwrap();
+        let names = |command: &Command| whole_environment(command).into_keys().collect::<Vec<_>>();
+        let sysroot = &plan.get.sysroots[0];
+        assert_eq!(sysroot.build.folder, Path::new("/"));
+        assert!(sysroot.build.args.contains(&"--offline".to_owned()));
+        assert_eq!(names(&sysroot.build), ["CARGO_HOME", "LC_ALL", "PATH", "RUSTC", "RUSTC_BOOTSTRAP"]);
+        let home = &whole_environment(&sysroot.build)["CARGO_HOME"];
+        assert!(Path::new(home).starts_with(facts.cache.partial(&sysroot.sysroot.name)), "{home}");
+        let (_, objects) = plan.stale.unwrap();
+        for command in [&sysroot.link, &objects.jobs[0].command] {
+            assert_eq!(names(command), ["ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"]);
+        }
+    }
+
+    /// All that a command sees, if it is not what the user has set.
+    fn whole_environment(command: &Command) -> BTreeMap<String, String> {
+        match &command.environment {
+            Environment::Only(environment) => environment.clone(),
+            Environment::Users(_) => panic!("{command} sees the environment of the user"),
+        }
     }
 
     #[test]
@@ -391,6 +416,13 @@ mod tests {
         assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
         assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/xtask/sysroot-s390x"));
         assert!(flags("s390x-unknown-linux-musl").contains("--remap-path-prefix=/home/ann/tool=workspace"));
+
+        // Whatever happens to be there.
+        let mut facts = facts();
+        facts.installed.std = ["riscv64gc-unknown-linux-musl".to_owned()].into();
+        let plan = dist(&facts, source(), &request(&["arm64", "riscv64"])).unwrap();
+        let routes: Vec<Std> = plan.products.iter().map(|product| product.std).collect();
+        assert_eq!(routes, [Std::Prebuilt, Std::Source]);
     }
 
     #[test]
@@ -411,11 +443,7 @@ mod tests {
         assert_eq!(reason, "kernel/tick.bpf.c changed");
         assert_eq!(objects.jobs.len(), 2);
         assert!(plan.get.compiler.is_some() && plan.source.dirty);
-        assert_eq!(plan.build.command.environment, {
-            let Environment::Only(mut environment) = plan.build.command.environment.clone() else { panic!() };
-            environment.insert("DIST_COMMIT".into(), "1a2b-dirty".into());
-            Environment::Only(environment)
-        });
+        assert_eq!(whole_environment(&plan.build.command)["DIST_COMMIT"], "1a2b-dirty");
 
         let locked = flags::Dist { locked: true, ..request(&["arm64"]) };
         let error = dist(&facts, source(), &locked).unwrap_err().to_string();

@@ -227,3 +227,23 @@ fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
     // std asks for an unwinder, and panic=abort never calls it: an archive without members will do.
     files::write(&to.join("libunwind.a"), "!<arch>\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+
+    #[test]
+    fn its_name_tells_the_compiler_and_not_where_that_lies() {
+        let arch = <&Arch>::from_str("s390x").unwrap();
+        let name = |version: &str, commit: &str, sysroot: &str| {
+            let (version, commit, llvm) = (version.into(), commit.into(), "22".into());
+            Sysroot::new(arch, &Rust { sysroot: sysroot.into(), version, commit, llvm }).name
+        };
+        let usual = name("1.95.0", "c0ffee", "/rust");
+        assert_eq!(usual, name("1.95.0", "c0ffee", "/elsewhere"));
+        assert_ne!(usual, name("1.95.0", "decade", "/rust"));
+        assert_ne!(usual, name("1.95.1", "c0ffee", "/rust"));
+    }
+}

@@ -37,9 +37,12 @@ fn an_object_holds_no_debug_information_but_btf() {
 }
 
 #[test]
-fn the_folder_has_no_say_in_the_bytes() {
+fn neither_the_folder_nor_the_environment_has_a_say_in_the_bytes() {
     let here = Workspace::usual("a");
-    let there = Workspace::usual("another folder, with a longer name");
+    // clang would take more flags, and more folders of headers, from these.
+    let there = Workspace::usual("another folder, with a longer name")
+        .env("CCC_OVERRIDE_OPTIONS", "# +-O0")
+        .env("C_INCLUDE_PATH", "/usr/include");
     here.xtask("bpf").succeeds();
     there.xtask("bpf").succeeds();
     for object in here.list("kernel/objects") {

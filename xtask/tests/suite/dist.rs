@@ -83,6 +83,7 @@ fn the_manifest_tells_the_artifacts_and_their_origin() {
     assert_eq!(manifest["commit"], Value::Null);
     assert_eq!(manifest["source_date_epoch"], 1_700_000_000);
     assert_eq!(manifest["bpf_objects"].as_array().unwrap().len(), 2);
+    assert!(manifest["flags"].as_array().unwrap().is_sorted_by_key(Value::as_str));
     let artifact = &manifest["artifacts"][0];
     assert_eq!(artifact["arch"], "amd64");
     assert_eq!(artifact["std"], "prebuilt");
@@ -144,7 +145,7 @@ fn objects_that_are_not_up_to_date_are_refused_with_locked_and_made_without() {
 #[test]
 fn a_build_is_deaf_to_the_settings_of_the_user() {
     let plain = Workspace::usual("plain");
-    plain.xtask("dist --arch amd64").succeeds();
+    plain.shell("chmod 755 README.md && \"$XTASK\" dist --arch amd64").succeeds();
 
     let home = plain.path("cargo-home");
     fs::create_dir_all(&home).unwrap();
@@ -169,8 +170,23 @@ fn a_build_is_deaf_to_the_settings_of_the_user() {
         .env("HOME", "/nonexistent")
         .env("XTASK_CACHE", xtask::cache::Cache::find().unwrap().folder.to_str().unwrap())
         .env("RUSTUP_HOME", &rustup_home());
-    deaf.shell("umask 077 && \"$XTASK\" dist --arch amd64").succeeds();
+    deaf.shell("umask 077 && chmod 700 README.md && \"$XTASK\" dist --arch amd64").succeeds();
     assert_eq!(sha256(&deaf, ARCHIVE), sha256(&plain, ARCHIVE));
+}
+
+#[test]
+fn a_profile_of_the_workspace_cannot_make_a_binary_of_another_kind() {
+    const FAT: &str = "[profile.release]\nlto = 'fat'\npanic = 'abort'\nstrip = true\n";
+    const OTHER: &str =
+        "[profile.release]\nlto = 'off'\npanic = 'unwind'\nstrip = 'none'\ndebug = true\nincremental = true\n";
+    let [usual, other] = [FAT, OTHER].map(|profile| {
+        let workspace = Workspace::usual("profile");
+        let manifest = workspace.read("Cargo.toml");
+        let workspace = workspace.write("Cargo.toml", &format!("{manifest}\n{profile}"));
+        workspace.xtask("dist --arch amd64").succeeds();
+        sha256(&workspace, ARCHIVE)
+    });
+    assert_eq!(usual, other);
 }
 
 #[test]
@@ -297,48 +313,67 @@ fn a_second_run_in_the_same_workspace_waits_for_the_first() {
     workspace.shell("cd dist && sha256sum -c SHA256SUMS").succeeds();
 }
 
-#[test]
-fn a_vendored_crate_gives_the_same_bytes_wherever_it_lies_and_leaves_no_path() {
+/// A workspace that needs a crate `dep`.
+fn with_dependency(name: &str) -> Workspace {
+    let workspace = Workspace::usual(name);
+    let manifest = workspace.read("tool/Cargo.toml");
+    let main = workspace.read("tool/main.rs");
+    workspace
+        .write("tool/Cargo.toml", &format!("{manifest}\n[dependencies]\ndep = \">=0.1\"\n"))
+        .write("tool/main.rs", &main.replace("fn main() {", "fn main() { dep::f(&OBJECT, std::env::args().count());"))
+}
+
+/// Has it find a version of that in a `folder` of vendored crates, beside the workspace.
+fn vendored(workspace: Workspace, folder: &str, krate: &str, version: &str) -> Workspace {
     const CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-    let with_vendored = |name: &str, folder: &str| {
-        let workspace = Workspace::usual(name);
-        let manifest = workspace.read("tool/Cargo.toml");
-        let main = workspace.read("tool/main.rs");
-        let workspace = workspace
-            .write(&format!("../{folder}/dep/Cargo.toml"), "[package]\nname = \"dep\"\nversion = \"0.1.0\"\n")
-            .write(&format!("../{folder}/dep/src/lib.rs"), "pub fn f(x: &[u8], i: usize) -> u8 { x[i] }\n")
-            .write(
-                &format!("../{folder}/dep/.cargo-checksum.json"),
-                &format!("{{\"files\":{{}},\"package\":\"{CHECKSUM}\"}}"),
-            )
-            .write(
-                ".cargo/config.toml",
-                &format!("[source.crates-io]\nreplace-with = 'v'\n[source.v]\ndirectory = '../{folder}'\n"),
-            )
-            .write("tool/Cargo.toml", &format!("{manifest}\n[dependencies]\ndep = \"0.1.0\"\n"))
-            .write(
-                "tool/main.rs",
-                &main.replace("fn main() {", "fn main() { dep::f(&OBJECT, std::env::args().count());"),
-            )
-            .write(
-                "Cargo.lock",
-                &format!(
-                    "version = 4\n\n[[package]]\nname = \"dep\"\nversion = \"0.1.0\"\n\
-                     source = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{CHECKSUM}\"\n\n\
-                     [[package]]\nname = \"tool\"\nversion = \"0.3.0\"\ndependencies = [\n \"dep\",\n]\n"
-                ),
-            );
+    let krate = format!("../{folder}/{krate}");
+    workspace
+        .write(&format!("{krate}/Cargo.toml"), &format!("[package]\nname = \"dep\"\nversion = \"{version}\"\n"))
+        .write(&format!("{krate}/src/lib.rs"), "pub fn f(x: &[u8], i: usize) -> u8 { x[i] }\n")
+        .write(&format!("{krate}/.cargo-checksum.json"), &format!("{{\"files\":{{}},\"package\":\"{CHECKSUM}\"}}"))
+        .write(
+            ".cargo/config.toml",
+            &format!("[source.crates-io]\nreplace-with = 'v'\n[source.v]\ndirectory = '../{folder}'\n"),
+        )
+        .write(
+            "Cargo.lock",
+            &format!(
+                "version = 4\n\n[[package]]\nname = \"dep\"\nversion = \"{version}\"\n\
+                 source = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{CHECKSUM}\"\n\n\
+                 [[package]]\nname = \"tool\"\nversion = \"0.3.0\"\ndependencies = [\n \"dep\",\n]\n"
+            ),
+        )
+}
+
+#[test]
+fn a_vendored_crate_gives_the_same_bytes_wherever_it_lies_and_whatever_was_there_before() {
+    let shipped = |workspace: &Workspace| {
         workspace.xtask("dist --arch amd64").succeeds();
-        sha256(&workspace, ARCHIVE)
+        sha256(workspace, ARCHIVE)
     };
-    assert_eq!(with_vendored("here", "vendor"), with_vendored("there", "a folder/of crates"));
+    // `cargo vendor` can name folders in both ways.
+    let here = vendored(with_dependency("here"), "vendor", "dep-0.1.0", "0.1.0");
+    let there = vendored(with_dependency("there"), "a folder/of crates", "dep", "0.1.0");
+    let older = shipped(&here);
+    assert_eq!(older, shipped(&there));
+    // What is known of a workspace's crates is kept, and must not outlive what it depends on.
+    let here = vendored(here, "moved", "dep", "0.1.0");
+    assert_eq!(older, shipped(&here));
+    let here = vendored(here, "moved", "dep", "0.2.0");
+    let there = vendored(with_dependency("without a past"), "vendor", "dep", "0.2.0");
+    assert_eq!(shipped(&here), shipped(&there));
 }
 
 #[test]
 fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_told() {
-    let workspace = Workspace::usual("git").without_env("SOURCE_DATE_EPOCH");
+    let workspace = Workspace::new("git", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\"]\n")
+        .without_env("SOURCE_DATE_EPOCH")
+        .env("GIT_COMMITTER_DATE", "1600000000 +0200")
+        .write(".gitignore", "*~\n/target\n/dist\n")
+        .write("README.md~", "an editor's copy")
+        .write("docs/probe.md", "A page.\n")
+        .write("docs/probe.md~", "an editor's copy");
     workspace.xtask("bpf").succeeds();
-    let workspace = workspace.write(".gitignore", "*~\n/target\n/dist\n").write("README.md~", "an editor's copy");
     commit(&workspace);
     // In a hook, git points at the repository that it is called for, which may be another one.
     let workspace = workspace.env("GIT_DIR", "/nonexistent");
@@ -348,6 +383,7 @@ fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_told() {
     let manifest =
         |workspace: &Workspace| -> Value { serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap() };
     assert_eq!(manifest(&workspace)["dirty"], false);
+    assert_eq!(manifest(&workspace)["source_date_epoch"], 1_600_000_000);
     assert_eq!(manifest(&workspace)["commit"].as_str().unwrap().len(), 40);
 
     let workspace = workspace.write("LICENSE.new", "not committed");

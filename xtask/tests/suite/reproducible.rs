@@ -1,11 +1,14 @@
 //! The same sources give the same bytes, whoever builds them, and where.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use xtask::pack::{self, Entry};
+
 use super::exectrace::built;
-use super::support::{Workspace, list, rustup_home};
+use super::support::{Workspace, commit, list, rustup_home};
 
 /// One architecture of each kind of standard library. That of all six differs in nothing but their rows.
 const ARCHIVES: [&str; 2] = ["aarch64", "s390x"];
@@ -44,4 +47,148 @@ fn another_folder_home_cache_locale_and_number_of_jobs_give_the_same_archives() 
         let hash = |folder: &Path| xtask::hash::file(&folder.join(&name)).unwrap();
         assert_eq!(hash(&here.dist), hash(&elsewhere.path("dist")), "{name}");
     }
+}
+
+/// Has a program hold code of the standard library, and of a crate that this is made of, that tells where it was compiled.
+const USES_MAPS: &str = "fn main() {
+    let mut map: std::collections::BTreeMap<String, usize> = std::env::args().zip(0..).collect();
+    map.retain(|_, number| *number > 1);
+    println!(\"{}\", map.into_iter().collect::<std::collections::HashMap<_, _>>().len());
+";
+
+/// The files of a crate that tells where it was compiled: in its own file, in one that it includes by its whole path, and in
+/// one that its build script makes.
+fn crate_that_tells(name: &str) -> [(&'static str, String); 4] {
+    const BUILD: &str = r#"fn main() {
+    std::fs::copy("stored.rs", std::env::var("OUT_DIR").unwrap() + "/made.rs").unwrap();
+}
+"#;
+    const TELLS: &str = r#"mod stored { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/stored.rs")); }
+mod made { include!(concat!(env!("OUT_DIR"), "/made.rs")); }
+pub fn places() -> [&'static str; 3] { [file!(), stored::place(), made::place()] }
+"#;
+    [
+        ("Cargo.toml", format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")),
+        ("build.rs", BUILD.into()),
+        ("src/lib.rs", TELLS.into()),
+        ("stored.rs", "pub fn place() -> &'static str { file!() }\n".into()),
+    ]
+}
+
+fn with_crate(workspace: Workspace, folder: &str, name: &str) -> Workspace {
+    crate_that_tells(name)
+        .iter()
+        .fold(workspace, |workspace, (file, text)| workspace.write(&format!("{folder}{file}"), text))
+}
+
+/// A workspace whose binary tells where its parts were compiled: a member, a crate from a registry and one from git.
+fn telling(name: &str, git: &Workspace) -> Workspace {
+    let files = crate_that_tells("registered").map(|(file, text)| (file.to_owned(), text.into_bytes()));
+    let files = files.map(|(file, bytes)| (file, Entry { bytes, executable: false }));
+    let packed = pack::gzip(&pack::tar("registered-0.1.0", &BTreeMap::from(files), 0).unwrap()).unwrap();
+    let sha256 = xtask::hash::bytes(&packed);
+
+    let workspace = with_crate(Workspace::usual(name), "part/", "part")
+        .write(
+            "../registry/index/re/gi/registered",
+            &format!(
+                r#"{{"name":"registered","vers":"0.1.0","deps":[],"cksum":"{sha256}","features":{{}},"yanked":false}}"#
+            ),
+        )
+        .write(
+            ".cargo/config.toml",
+            "[source.crates-io]\nreplace-with = 'here'\n[source.here]\nlocal-registry = '../registry'\n",
+        );
+    fs::write(workspace.path("../registry/registered-0.1.0.crate"), packed).unwrap();
+
+    let url = format!("file://{}", git.root.display());
+    let revision = git.shell("git rev-parse HEAD").succeeds().text();
+    let lock = format!(
+        "version = 4\n\n[[package]]\nname = \"fetched\"\nversion = \"0.1.0\"\nsource = \"git+{url}#{}\"\n\n\
+         [[package]]\nname = \"part\"\nversion = \"0.1.0\"\n\n\
+         [[package]]\nname = \"registered\"\nversion = \"0.1.0\"\n\
+         source = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{sha256}\"\n\n\
+         [[package]]\nname = \"tool\"\nversion = \"0.3.0\"\n\
+         dependencies = [\n \"fetched\",\n \"part\",\n \"registered\",\n]\n",
+        revision.trim_end()
+    );
+    let manifest = workspace.read("tool/Cargo.toml");
+    let dependencies = format!("fetched.git = \"{url}\"\npart.path = \"../part\"\nregistered = \"0.1.0\"\n");
+    let tells = "
+    println!(\"{}\", file!());
+    for place in [part::places(), registered::places(), fetched::places()].concat() {
+        println!(\"{place}\");
+    }
+";
+    let main = workspace.read("tool/main.rs").replace("fn main() {", &format!("{USES_MAPS}{tells}"));
+    let home = workspace.path("../home of cargo").to_str().unwrap().to_owned();
+    workspace
+        .write("tool/Cargo.toml", &format!("{manifest}\n[dependencies]\n{dependencies}"))
+        .write("tool/main.rs", &main)
+        .write("Cargo.lock", &lock)
+        .env("CARGO_HOME", &home)
+}
+
+#[test]
+fn what_code_tells_of_the_place_where_it_was_compiled_is_the_same_everywhere() {
+    let git = with_crate(Workspace::empty("git"), "", "fetched");
+    commit(&git);
+    let here = telling("here", &git);
+    let there = telling("another folder, whose name is longer", &git);
+    let target = there.path("../a target folder").to_str().unwrap().to_owned();
+    let there = there.env("CARGO_TARGET_DIR", &target).env("CARGO_BUILD_JOBS", "1");
+    let archive = "dist/tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
+    let hashes = [&here, &there].map(|workspace| {
+        workspace.xtask("dist --arch amd64").succeeds();
+        xtask::hash::file(&workspace.path(archive)).unwrap()
+    });
+    assert_eq!(hashes[0], hashes[1]);
+    // Nor does another home after the first make a difference.
+    let home = here.path("../another home").to_str().unwrap().to_owned();
+    let here = here.env("CARGO_HOME", &home);
+    here.xtask("dist --arch amd64").succeeds();
+    assert_eq!(hashes[0], xtask::hash::file(&here.path(archive)).unwrap());
+
+    let told =
+        here.shell(&format!("tar xzf {archive} && tool-0.3.0-x86_64-unknown-linux-musl/probe")).succeeds().text();
+    // The name of a folder for what a build script makes holds a hash.
+    let is_hash = |word: &str| word.len() == 16 && word.chars().all(|letter| letter.is_ascii_hexdigit());
+    let without_hash = |line: &str| -> String {
+        line.split('/').filter(|part| !part.rsplit('-').next().is_some_and(is_hash)).collect::<Vec<_>>().join("/")
+    };
+    let places: Vec<String> = told.lines().filter(|line| line.ends_with(".rs")).map(without_hash).collect();
+    assert_eq!(
+        places,
+        [
+            "tool/main.rs",
+            "part/src/lib.rs",
+            "workspace/part/stored.rs",
+            "target/x86_64-unknown-linux-musl/release/build/out/made.rs",
+            "cargo/registered-0.1.0/src/lib.rs",
+            "cargo/registered-0.1.0/stored.rs",
+            "target/x86_64-unknown-linux-musl/release/build/out/made.rs",
+            "cargo/fetched-0.1.0/src/lib.rs",
+            "cargo/fetched-0.1.0/stored.rs",
+            "target/x86_64-unknown-linux-musl/release/build/out/made.rs",
+        ]
+    );
+}
+
+#[test]
+fn a_standard_library_that_is_made_elsewhere_gives_the_same_archive() {
+    let [here, there] = ["here", "there"].map(|name| {
+        let workspace = Workspace::usual(name);
+        let main = workspace.read("tool/main.rs").replace("fn main() {", USES_MAPS);
+        workspace.write("tool/main.rs", &main)
+    });
+    here.xtask("dist --arch s390x").succeeds();
+    // The compiler is shared, for it is large.
+    let (compiler, cache) = (xtask::zig::name().unwrap(), there.path("a cache"));
+    fs::create_dir_all(&cache).unwrap();
+    symlink(xtask::cache::Cache::find().unwrap().path(&compiler), cache.join(&compiler)).unwrap();
+    let there = there.env("XTASK_CACHE", cache.to_str().unwrap()).env("CARGO_BUILD_JOBS", "1");
+    there.shell("umask 077 && \"$XTASK\" dist --arch s390x").succeeds().says("building the standard library for s390x");
+    let archive = "dist/tool-0.3.0-s390x-unknown-linux-musl.tar.gz";
+    let hash = |workspace: &Workspace| xtask::hash::file(&workspace.path(archive)).unwrap();
+    assert_eq!(hash(&here), hash(&there));
 }

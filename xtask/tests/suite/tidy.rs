@@ -99,3 +99,16 @@ fn the_table_in_the_readme_is_the_one_in_the_code() {
 fn a_command_of_the_readme_is_one_that_exists() {
     knows_the_commands(&fs::read_to_string(own_root().join("README.md")).unwrap());
 }
+
+#[test]
+fn a_test_that_the_documentation_names_is_one_that_exists() {
+    let text = fs::read_to_string(own_root().join("docs/reproducible.md")).unwrap();
+    let (_, table) = text.split_once("## What notices\n").expect("no table of tests");
+    let table = table.split("\n## ").next().unwrap();
+    let names: Vec<&str> = table.split('`').filter(|word| word.contains('_') && !word.contains(' ')).collect();
+    assert!(names.len() > 10, "{names:?}");
+    let sources: String = all_rust_files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}()")), "there is no test {name}");
+    }
+}
