@@ -20,6 +20,7 @@ pub(crate) enum Error {
     NoStacks,
     Tracefs(io::Error),
     NoTracepoint(&'static str),
+    NoUsers,
     NoWay(String),
     Unknowable { flag: &'static str, field: &'static str },
     Word32On64 { machine: String },
@@ -106,6 +107,9 @@ impl fmt::Display for Error {
                 "this kernel has no tracepoint {name}: use a kernel with {}",
                 if name.starts_with("syscalls/") { "CONFIG_FTRACE_SYSCALLS=y" } else { "CONFIG_EVENT_TRACING=y" }
             ),
+            Self::NoUsers => {
+                write!(f, "on x86_64 no tracepoint tells every change of user: use a kernel with CONFIG_BPF_EVENTS=y")
+            }
             Self::NoWay(why) => f.write_str(why),
             Self::Unknowable { flag, field } => write!(
                 f,

@@ -69,7 +69,8 @@ impl Filter {
 
     fn matches(&self, process: &Process<'_>) -> bool {
         (self.comms.is_empty() || self.comms.iter().any(|comm| comm == process.comm))
-            && (self.uids.is_empty() || process.uid.is_some_and(|uid| self.uids.contains(&uid)))
+            // One that is not known may be the right one.
+            && (self.uids.is_empty() || process.uid.is_none_or(|uid| self.uids.contains(&uid)))
     }
 }
 
@@ -123,6 +124,14 @@ mod tests {
         assert!(filter.admits(&exec(5, 7, "b", 1)));
         assert!(!filter.admits(&exec(5, 7, "c", 1)));
         assert!(!filter.admits(&exec(5, 8, "a", 1)));
+    }
+
+    #[test]
+    fn a_user_that_is_not_known_is_not_hidden() {
+        let unknown = Process { uid: None, ..process(5, 0, "a", 1) };
+        let args = Some(Args::new(b""));
+        let exec = Exec { process: unknown, file: b"/x", file_truncated: false, args, args_truncated: Some(false) };
+        assert!(filter(&["--uid", "7"]).admits(&Event::Exec(exec)));
     }
 
     #[test]

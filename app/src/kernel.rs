@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     load, perf,
     tracefs::Tracefs,
-    tracepoints::record::{self, TRACEPOINTS},
+    tracepoints::record::{self, TRACEPOINTS, Tells, Tracepoint},
 };
 
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -89,6 +89,8 @@ pub(crate) struct Kernel {
     pub(crate) tracepoints: Offer,
     /// Those that tell which code a process ends with.
     pub(crate) codes: Offer,
+    /// Those that tell when a process changes its user.
+    pub(crate) users: Offer,
 }
 
 impl Kernel {
@@ -119,7 +121,7 @@ impl Kernel {
             Offer::No(_) => Offer::Unknown("needs bpf()"),
             Offer::Unknown(why) => Offer::Unknown(why),
         };
-        let (tracefs, tracepoints, codes) = tracefs(may);
+        let (tracefs, [tracepoints, codes, users]) = tracefs(may);
         let (perf, stacks) = if may { perf() } else { (Offer::Unknown("needs root"), Offer::Unknown("needs root")) };
         Ok(Self {
             page: perf::page_size(),
@@ -141,6 +143,7 @@ impl Kernel {
             tracefs,
             tracepoints,
             codes,
+            users,
             bpf,
             rights,
             release,
@@ -245,29 +248,24 @@ fn perf() -> (Offer, Offer) {
     }
 }
 
-/// tracefs, the tracepoints that are needed, and those that tell the codes of exits.
-fn tracefs(may: bool) -> (Offer, Offer, Offer) {
-    const NEEDS: &str = "needs tracefs";
+/// tracefs, and the tracepoints that tell anything, codes, and users.
+fn tracefs(may: bool) -> (Offer, [Offer; 3]) {
+    let unknown = |why| [why; 3].map(Offer::Unknown);
     let known = Tracefs::find().and_then(|tracefs| Ok((record::known(&tracefs)?, tracefs.is_mounted())));
     let (known, is_mounted) = match known {
         Ok(known) => known,
-        Err(_) if !may => {
-            let unknown = || Offer::Unknown("needs root");
-            return (unknown(), unknown(), unknown());
-        }
-        Err(error) => return (Offer::No(Error::Tracefs(error)), Offer::Unknown(NEEDS), Offer::Unknown(NEEDS)),
+        Err(_) if !may => return (Offer::Unknown("needs root"), unknown("needs root")),
+        Err(error) => return (Offer::No(Error::Tracefs(error)), unknown("needs tracefs")),
     };
-    let missing = |is_needed| {
-        TRACEPOINTS.iter().find(|tracepoint| {
-            tracepoint.is_needed == is_needed && !known.iter().any(|known| known.name() == tracepoint.name)
-        })
-    };
-    let offer = |is_needed| match missing(is_needed) {
+    let is_missing = |tracepoint: &&Tracepoint| !known.iter().any(|known| known.name() == tracepoint.name);
+    let all = |tells| match TRACEPOINTS.iter().filter(|tracepoint| tracepoint.tells == tells).find(is_missing) {
         Some(tracepoint) => Offer::No(Error::NoTracepoint(tracepoint.name)),
         None => Offer::yes(),
     };
+    // On x86_64 every program may use the system calls of 32-bit ones, which these tracepoints leave out.
+    let users = if cfg!(target_arch = "x86_64") { Offer::No(Error::NoUsers) } else { all(Tells::Users) };
     let how = if is_mounted { "mounted" } else { "not mounted; exectrace mounts it for itself" };
-    (Offer::Yes(how.to_owned()), offer(true), offer(false))
+    (Offer::Yes(how.to_owned()), [all(Tells::Anything), all(Tells::Codes), users])
 }
 
 fn jit() -> &'static str {

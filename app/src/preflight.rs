@@ -131,6 +131,7 @@ fn rows(kernel: &Kernel) -> Vec<Row> {
         ("tracefs", &kernel.tracefs),
         ("tracepoints", &kernel.tracepoints),
         ("exit tracepoints", &kernel.codes),
+        ("user tracepoints", &kernel.users),
         ("host's pids", &kernel.numbers),
     ]
     .map(|(offer, state)| {

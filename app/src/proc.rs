@@ -1,10 +1,15 @@
 //! What /proc tells about processes.
 
-use std::{collections::HashSet, fs, io};
+use std::{
+    collections::HashSet,
+    fs,
+    io::{self, Read as _},
+};
 
 use crate::clock::monotonic_ns;
 
 const PF_KTHREAD: u64 = 0x0020_0000;
+const ELFCLASS64: u8 = 2;
 
 /// A process with a thread that has not ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +19,10 @@ pub(crate) struct Process {
     /// Those that have not ended.
     pub(crate) threads: Vec<u32>,
     pub(crate) comm: Vec<u8>,
+    /// The real one, if all threads have the same.
+    pub(crate) uid: Option<u32>,
+    /// A program of 32 bits, of which a kernel of 64 records no system calls.
+    pub(crate) is_32_bit: bool,
     pub(crate) is_kernel: bool,
     /// All of this was read after this moment, in `CLOCK_MONOTONIC` nanoseconds.
     pub(crate) as_of_ns: u64,
@@ -41,7 +50,35 @@ fn read(pid: u32) -> Option<Process> {
     // As it is; stat has a backslash before some bytes.
     let mut comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
     comm.pop_if(|last| *last == b'\n');
-    Some(Process { pid, ppid: stat.ppid, threads, comm, is_kernel: stat.is_kernel, as_of_ns })
+    Some(Process {
+        pid,
+        ppid: stat.ppid,
+        comm,
+        uid: threads_uid(pid, &threads),
+        threads,
+        // Threads of the kernel's have none, and change no user.
+        is_32_bit: !stat.is_kernel && cfg!(target_pointer_width = "64") && elf_class(pid) != Some(ELFCLASS64),
+        is_kernel: stat.is_kernel,
+        as_of_ns,
+    })
+}
+
+fn elf_class(pid: u32) -> Option<u8> {
+    let mut identification = [0; 5];
+    fs::File::open(format!("/proc/{pid}/exe")).ok()?.read_exact(&mut identification).ok()?;
+    Some(identification[4])
+}
+
+/// The real user of a process, if it is still there.
+pub(crate) fn uid(pid: u32) -> Option<u32> {
+    status(&format!("/proc/{pid}/status"), "Uid:")
+}
+
+/// The real user of all threads, if they have the same.
+fn threads_uid(pid: u32, threads: &[u32]) -> Option<u32> {
+    let mut uids = threads.iter().map(|tid| status(&format!("/proc/{pid}/task/{tid}/status"), "Uid:"));
+    let first = uids.next()?;
+    uids.all(|uid| uid == first).then_some(first)?
 }
 
 /// The parent of a process, if it still has one to tell.
@@ -51,8 +88,14 @@ pub(crate) fn parent(pid: u32) -> Option<u32> {
 
 /// The number of the process that a thread belongs to.
 pub(crate) fn thread_group(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+    status(&format!("/proc/{pid}/status"), "Tgid:")
+}
+
+/// The first number of a line.
+fn status(path: &str, name: &str) -> Option<u32> {
+    let status = fs::read(path).ok()?;
+    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Every process with its parent.
@@ -145,7 +188,8 @@ mod tests {
         let own = all.iter().find(|process| process.pid == std::process::id()).unwrap();
         assert!(own.threads.contains(&std::process::id()));
         assert_eq!(Some(own.ppid), parent(own.pid));
-        assert!(!own.is_kernel && own.comm.len() < 16, "{own:?}");
+        assert!(!own.is_kernel && !own.is_32_bit && own.comm.len() < 16, "{own:?}");
+        assert_eq!(own.uid, Some(nix::unistd::getuid().as_raw()));
         assert!(own.as_of_ns < monotonic_ns());
     }
 

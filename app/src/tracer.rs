@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     event::Event,
     load::{self, Settings},
-    tracepoints,
+    tracepoints::{self, Wanted},
     way::Way,
 };
 
@@ -23,8 +23,9 @@ impl Tracer {
             Way::Structs { btf, ring_buffer, .. } => {
                 Self::Structs(Box::new(load::Tracer::start(settings, btf, *ring_buffer)?))
             }
-            Way::Tracepoints { bpf, stacks, .. } => {
-                Self::Tracepoints(Box::new(tracepoints::Tracer::start(settings, *bpf, *stacks)?))
+            Way::Tracepoints { bpf, stacks, users, .. } => {
+                let what = Wanted { bpf: *bpf, stacks: *stacks, users: *users && !bpf };
+                Self::Tracepoints(Box::new(tracepoints::Tracer::start(settings, &what)?))
             }
         })
     }

@@ -14,7 +14,7 @@ pub(crate) enum Way {
     /// BPF programs that read the kernel's own structs, whose places BTF tells.
     Structs { btf: PathBuf, is_given: bool, ring_buffer: bool },
     /// The records of tracepoints, by way of BPF programs or in perf's own samples.
-    Tracepoints { bpf: bool, stacks: bool, codes: bool },
+    Tracepoints { bpf: bool, stacks: bool, codes: bool, users: bool },
 }
 
 /// Something that a way cannot tell.
@@ -57,6 +57,7 @@ impl Name {
                 bpf: self == Self::Tracepoints,
                 stacks: kernel.stacks.is_there(),
                 codes: kernel.codes.is_there(),
+                users: kernel.users.is_there(),
             },
         })
     }
@@ -91,12 +92,28 @@ impl Way {
     /// between was never touched, perf's copy of the stack ends.
     pub(crate) const STACKS_HAVE_HOLES: bool = cfg!(target_arch = "x86_64");
 
+    /// Some architectures copy 64 bytes at a time, and give up on the last ones before the end of the stack. After the
+    /// arguments come the environment and the file's name: where these are short, arguments are among the last bytes.
+    const STACKS_END_EARLY: bool = cfg!(any(target_arch = "aarch64", target_arch = "riscv64"));
+
+    /// The tracepoints of system calls leave out those of such programs.
+    const HAS_32_BIT_PROGRAMS: bool = cfg!(target_pointer_width = "64");
+
     pub(crate) fn gaps(&self) -> Vec<Gap> {
-        let Self::Tracepoints { bpf, stacks, codes } = *self else { return Vec::new() };
+        let Self::Tracepoints { bpf, stacks, codes, users } = *self else { return Vec::new() };
         let never = |field| Gap { field, when: None };
         let mut gaps = Vec::new();
-        if !bpf {
-            gaps.push(never("uid"));
+        match (bpf, users) {
+            (true, _) => {}
+            (false, true) => {
+                let when = if Self::HAS_32_BIT_PROGRAMS {
+                    "of 32-bit programs, and right after a change of user"
+                } else {
+                    "right after a change of user"
+                };
+                gaps.push(Gap { field: "uid", when: Some(when) });
+            }
+            (false, false) => gaps.push(never("uid")),
         }
         if !stacks {
             gaps.push(never("args"));
@@ -104,14 +121,19 @@ impl Way {
             let when =
                 "of one program in four on x86_64, where chance leaves a hole in the stack that perf does not copy";
             gaps.push(Gap { field: "args", when: Some(when) });
+        } else if Self::STACKS_END_EARLY {
+            let when = "of a program with less than some 130 bytes of environment and file name together";
+            gaps.push(Gap { field: "args", when: Some(when) });
         }
         if codes {
             gaps.push(Gap {
                 field: "code",
-                when: Some(
-                    "of 32-bit programs on a 64-bit kernel, of processes whose threads end one by one, \
-                     and where a signal comes at the same time",
-                ),
+                when: Some(if Self::HAS_32_BIT_PROGRAMS {
+                    "of 32-bit programs, of processes whose threads end one by one, and where a signal comes at the \
+                     same time"
+                } else {
+                    "of processes whose threads end one by one, and where a signal comes at the same time"
+                }),
             });
         } else {
             gaps.push(never("code"));

@@ -27,6 +27,16 @@ use crate::{
     tracefs::Tracefs,
 };
 
+/// What is to be used of what there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) bpf: bool,
+    /// Samples of execs have the user's stack.
+    pub(crate) stacks: bool,
+    /// Users are kept up from what tracepoints tell.
+    pub(crate) users: bool,
+}
+
 /// Tracepoints that are watched, until this is dropped.
 pub(crate) struct Tracer {
     known: Vec<Known>,
@@ -50,7 +60,8 @@ struct Programs {
 
 impl Tracer {
     /// Everything is watched when this returns.
-    pub(crate) fn start(settings: &Settings, with_bpf: bool, stacks: bool) -> Result<Self, Error> {
+    pub(crate) fn start(settings: &Settings, what: &Wanted) -> Result<Self, Error> {
+        let Wanted { bpf: with_bpf, stacks, users } = *what;
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
         let known = record::known(&tracefs).map_err(Error::Tracefs)?;
         load::raise_limits();
@@ -63,7 +74,8 @@ impl Tracer {
                 fill(map, &mut buffers, with_stack).map_err(failed)?;
             }
             buffers.enable(true).map_err(failed)?;
-            let events = known.iter().map(|known| attach(&mut ebpf, known)).collect::<Result<_, _>>()?;
+            let programs = known.iter().filter_map(|known| Some((known, known.tracepoint.program?)));
+            let events = programs.map(|(known, name)| attach(&mut ebpf, known, name)).collect::<Result<_, _>>()?;
             Some(Programs { events, _maps: maps })
         } else {
             for known in &known {
@@ -73,7 +85,7 @@ impl Tracer {
             buffers.enable(true).map_err(failed)?;
             None
         };
-        let table = Table::new(settings.only_tracked);
+        let table = Table::new(settings.only_tracked, users);
         let mut tracer = Self { known, buffers, bpf, table, samples: VecDeque::new(), discarded: 0, detached: false };
         tracer.look_around()?;
         Ok(tracer)
@@ -114,7 +126,10 @@ impl Tracer {
                     self.look_around()?;
                     return Ok(false);
                 }
-                self.table.resolve(|pid| Some((proc::parent(pid)?, monotonic_ns())));
+                self.table.resolve(
+                    |pid| Some((proc::parent(pid)?, monotonic_ns())),
+                    |pid| Some((proc::uid(pid)?, monotonic_ns())),
+                );
                 if samples.is_empty() {
                     return Ok(false);
                 }
@@ -177,8 +192,7 @@ fn fill(map: &MapData, buffers: &mut Buffers, with_stack: bool) -> io::Result<()
 
 /// The program runs on all processors as long as the event is there. aya would do the same, but for where it looks for
 /// tracefs.
-fn attach(ebpf: &mut Ebpf, known: &Known) -> Result<OwnedFd, Error> {
-    let name = known.tracepoint.program;
+fn attach(ebpf: &mut Ebpf, known: &Known, name: &str) -> Result<OwnedFd, Error> {
     let program: &mut TracePoint = load::program(ebpf, name)?;
     program.load().map_err(|error| Error::from_program(name, error))?;
     let fd = program.fd().map_err(|error| Error::from_program(name, error))?.as_fd().as_raw_fd();

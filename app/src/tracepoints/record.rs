@@ -22,34 +22,50 @@ pub(crate) struct Tracepoint {
     /// What the BPF half calls it (enum tracepoint).
     pub(super) number: u32,
     pub(crate) name: &'static str,
-    /// The BPF program for it.
-    pub(super) program: &'static str,
+    /// The BPF program for it. None if BPF has no use for it, for it tells the same.
+    pub(super) program: Option<&'static str>,
     fields: &'static [&'static str],
-    /// Without it, nothing at all can be told.
-    pub(crate) is_needed: bool,
+    pub(crate) tells: Tells,
 }
 
-const fn needed(number: u32, name: &'static str, program: &'static str, fields: &'static [&'static str]) -> Tracepoint {
-    Tracepoint { number, name, program, fields, is_needed: true }
-}
-
-const fn useful(number: u32, name: &'static str, program: &'static str, fields: &'static [&'static str]) -> Tracepoint {
-    Tracepoint { number, name, program, fields, is_needed: false }
+/// What cannot be told without a tracepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    Anything,
+    Codes,
+    /// Where BPF does not tell them.
+    Users,
 }
 
 /// The name of the exec tracepoint's field for the file.
 const FILENAME: &str = "filename";
+/// A system call that changes the user has returned.
+const USER_CHANGED: u32 = 9;
 
-pub(crate) static TRACEPOINTS: [Tracepoint; 8] = [
-    needed(TASK_NEWTASK, "task/task_newtask", "on_new_task", &["pid", "clone_flags", "comm"]),
-    needed(TASK_RENAME, "task/task_rename", "on_rename", &["newcomm"]),
-    needed(SCHED_PROCESS_EXEC, "sched/sched_process_exec", "on_exec", &[FILENAME]),
-    needed(SCHED_PROCESS_EXIT, "sched/sched_process_exit", "on_exit", &[]),
-    useful(SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", "on_exit_group", &["error_code"]),
-    useful(SYS_ENTER_EXIT, "syscalls/sys_enter_exit", "on_exit_thread", &["error_code"]),
-    needed(SIGNAL_GENERATE, "signal/signal_generate", "on_signal_sent", &["sig", "pid", "result"]),
-    needed(SIGNAL_DELIVER, "signal/signal_deliver", "on_signal_taken", &["sig", "sa_handler"]),
+#[rustfmt::skip]
+pub(crate) static TRACEPOINTS: [Tracepoint; 11] = [
+    row(TASK_NEWTASK, "task/task_newtask", Some("on_new_task"), &["pid", "clone_flags", "comm"], Tells::Anything),
+    row(TASK_RENAME, "task/task_rename", Some("on_rename"), &["newcomm"], Tells::Anything),
+    row(SCHED_PROCESS_EXEC, "sched/sched_process_exec", Some("on_exec"), &[FILENAME], Tells::Anything),
+    row(SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some("on_exit"), &[], Tells::Anything),
+    row(SIGNAL_GENERATE, "signal/signal_generate", Some("on_signal_sent"), &["sig", "pid", "result"], Tells::Anything),
+    row(SIGNAL_DELIVER, "signal/signal_deliver", Some("on_signal_taken"), &["sig", "sa_handler"], Tells::Anything),
+    row(SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", Some("on_exit_group"), &["error_code"], Tells::Codes),
+    row(SYS_ENTER_EXIT, "syscalls/sys_enter_exit", Some("on_exit_thread"), &["error_code"], Tells::Codes),
+    row(USER_CHANGED, "syscalls/sys_exit_setuid", None, &["ret"], Tells::Users),
+    row(USER_CHANGED, "syscalls/sys_exit_setreuid", None, &["ret"], Tells::Users),
+    row(USER_CHANGED, "syscalls/sys_exit_setresuid", None, &["ret"], Tells::Users),
 ];
+
+const fn row(
+    number: u32,
+    name: &'static str,
+    program: Option<&'static str>,
+    fields: &'static [&'static str],
+    tells: Tells,
+) -> Tracepoint {
+    Tracepoint { number, name, program, fields, tells }
+}
 
 impl Tracepoint {
     /// Whether samples of it hold the user's stack.
@@ -107,6 +123,7 @@ impl Known {
                     file: &file[..file.len().min(FILE_MAX)],
                     file_truncated: cut || file.len() > FILE_MAX,
                     args: sample.stack.as_ref().and_then(|stack| stack::arguments(stack, exectrace_bpf::ARGS_MAX)),
+                    is_compat: sample.stack.as_ref().map(|stack| stack.is_32_bit && cfg!(target_pointer_width = "64")),
                 }
             }
             SCHED_PROCESS_EXIT => What::End,
@@ -117,6 +134,7 @@ impl Known {
             SIGNAL_GENERATE => What::SignalSent { tid: word("pid")?, signal: word("sig")? as u8 },
             // SIG_DFL
             SIGNAL_DELIVER => What::SignalTaken { signal: word("sig")? as u8, has_handler: number("sa_handler")? != 0 },
+            USER_CHANGED if number("ret")? == 0 => What::UserChanged,
             _ => return None,
         };
         Some(Seen { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid, what })
@@ -171,6 +189,14 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_user_that_fails_is_none() {
+        let known = known(USER_CHANGED, "ret:8:4");
+        for (ret, changed) in [(0, true), (-1_i32 as u32, false)] {
+            assert_means(&known, &record(&[ret]), changed.then_some(What::UserChanged));
+        }
+    }
+
+    #[test]
     fn of_a_code_the_lowest_byte_counts() {
         let known = known(SYS_ENTER_EXIT_GROUP, "error_code:8:4");
         assert_means(&known, &record(&[0x1ff]), Some(What::ExitGroup(0xff)));
@@ -193,7 +219,11 @@ mod tests {
             record.extend(vec![b'/'; length]);
             record.push(0);
             let file = vec![b'/'; FILE_MAX];
-            assert_means(&known, &record, Some(What::Exec { file: &file, file_truncated, args: None }));
+            assert_means(
+                &known,
+                &record,
+                Some(What::Exec { file: &file, file_truncated, args: None, is_compat: None }),
+            );
         }
         let stack = Stack { is_32_bit: false, pointer: 0, bytes: vec![1; 100] };
         let sample = Sample { time_ns: 9, pid: 20, tid: 20, raw: Vec::new(), stack: Some(stack) };

@@ -21,6 +21,7 @@ pub(super) struct Seen<'a> {
     pub(super) pid: u32,
     pub(super) tid: u32,
     pub(super) time_ns: u64,
+    /// If BPF has told it.
     pub(super) uid: Option<u32>,
     pub(super) what: What<'a>,
 }
@@ -38,11 +39,15 @@ pub(super) enum What<'a> {
         tid: u32,
         comm: &'a [u8],
     },
+    /// Whether the program is one of 32 bits on a kernel of 64 is not known if its stack is not.
     Exec {
         file: &'a [u8],
         file_truncated: bool,
         args: Option<(&'a [u8], bool)>,
+        is_compat: Option<bool>,
     },
+    /// The thread has changed its user.
+    UserChanged,
     /// The thread ends.
     End,
     /// The thread ends the process, or only itself, with this code.
@@ -64,8 +69,11 @@ pub(super) struct Table {
     processes: HashMap<u32, Entry>,
     /// The process of each thread.
     threads: HashMap<u32, u32>,
-    /// Processes whose parent is to be looked up.
+    /// Processes whose parent, and whose user is to be looked up.
     orphans: Vec<u32>,
+    strangers: Vec<u32>,
+    /// Changes of users are seen, and nobody else tells users.
+    keeps_users: bool,
     /// Events from before are not told: what they rest on may be missing.
     begin_ns: u64,
     /// --pid: only processes that are marked.
@@ -81,7 +89,11 @@ struct Entry {
     threads: HashSet<u32>,
     /// It had more than one, since it began or last executed a program.
     was_threaded: bool,
-    parent: Option<Parent>,
+    parent: Option<Known>,
+    /// The user.
+    uid: Option<Known>,
+    /// It may change its user without being seen.
+    is_compat: bool,
     comm: Vec<u8>,
     /// A thread of the kernel's, or what it has started and has executed nothing.
     is_kernel: bool,
@@ -90,22 +102,22 @@ struct Entry {
     is_tracked: bool,
 }
 
+/// A number that is right since then at the latest, and until something is seen that changes it.
 #[derive(Debug, Clone, Copy)]
-struct Parent {
-    pid: u32,
-    /// It is the parent since then at the latest, and until it ends.
+struct Known {
+    number: u32,
     since_ns: u64,
 }
 
 impl Table {
-    pub(super) fn new(only_tracked: bool) -> Self {
-        Self { only_tracked, ..Self::default() }
+    pub(super) fn new(only_tracked: bool, keeps_users: bool) -> Self {
+        Self { only_tracked, keeps_users, ..Self::default() }
     }
 
     /// Begins with what /proc shows. Whoever calls has made sure that everything is seen which happens from before on.
     pub(super) fn fill(&mut self, snapshot: Vec<proc::Process>, begin_ns: u64) {
         let tracked: HashSet<u32> = self.tracked().collect();
-        *self = Self { begin_ns, only_tracked: self.only_tracked, ..Self::default() };
+        *self = Self { begin_ns, ..Self::new(self.only_tracked, self.keeps_users) };
         for process in snapshot {
             for &tid in &process.threads {
                 self.threads.insert(tid, process.pid);
@@ -114,7 +126,9 @@ impl Table {
                 as_of_ns: process.as_of_ns,
                 was_threaded: process.threads.len() > 1,
                 threads: process.threads.into_iter().collect(),
-                parent: Some(Parent { pid: process.ppid, since_ns: process.as_of_ns }),
+                parent: Some(Known { number: process.ppid, since_ns: process.as_of_ns }),
+                uid: self.user(process.uid.filter(|_| !process.is_32_bit), process.as_of_ns),
+                is_compat: process.is_32_bit,
                 comm: process.comm,
                 is_kernel: process.is_kernel,
                 is_tracked: tracked.contains(&process.pid),
@@ -143,7 +157,7 @@ impl Table {
     fn track_descendants(&mut self) {
         let known: HashSet<u32> = self.tracked().collect();
         let parents: Vec<(u32, u32)> =
-            self.processes.iter().filter_map(|(&pid, entry)| Some((pid, entry.parent?.pid))).collect();
+            self.processes.iter().filter_map(|(&pid, entry)| Some((pid, entry.parent?.number))).collect();
         for pid in proc::descendants(&parents, &known) {
             if let Some(entry) = self.processes.get_mut(&pid) {
                 entry.is_tracked = true;
@@ -151,19 +165,34 @@ impl Table {
         }
     }
 
-    /// Asks for the parents that are not known; `look_up` gives a parent and a moment from after it was found.
-    pub(super) fn resolve(&mut self, look_up: impl Fn(u32) -> Option<(u32, u64)>) {
-        let orphans = std::mem::take(&mut self.orphans);
-        for pid in orphans {
-            let Some((parent, since_ns)) = look_up(pid) else { continue };
-            let is_there = parent == 0 || self.processes.contains_key(&parent);
+    /// What is not known is looked up, with a moment from after it was found.
+    pub(super) fn resolve(
+        &mut self,
+        parent_of: impl Fn(u32) -> Option<(u32, u64)>,
+        user_of: impl Fn(u32) -> Option<(u32, u64)>,
+    ) {
+        for pid in std::mem::take(&mut self.orphans) {
+            let Some((number, since_ns)) = parent_of(pid) else { continue };
+            let is_there = number == 0 || self.processes.contains_key(&number);
             match self.processes.get_mut(&pid) {
-                Some(entry) if is_there => entry.parent = Some(Parent { pid: parent, since_ns }),
+                Some(entry) if is_there => entry.parent = Some(Known { number, since_ns }),
                 // The old parent still, whose end we have seen before the kernel was done with it.
                 Some(_) => self.orphans.push(pid),
                 None => {}
             }
         }
+        for pid in std::mem::take(&mut self.strangers) {
+            let Some((number, since_ns)) = user_of(pid) else { continue };
+            // Each thread has a user of its own, and /proc shows that of the first.
+            if let Some(entry) = self.processes.get_mut(&pid).filter(|entry| !entry.was_threaded && !entry.is_compat) {
+                entry.uid = Some(Known { number, since_ns });
+            }
+        }
+    }
+
+    /// A user, if users are to be known.
+    fn user(&self, uid: Option<u32>, since_ns: u64) -> Option<Known> {
+        uid.filter(|_| self.keeps_users).map(|number| Known { number, since_ns })
     }
 
     /// Takes in what was seen, in the order of time, and tells what that means to the user, if anything.
@@ -181,7 +210,19 @@ impl Table {
                 }
                 None
             }
-            What::Exec { file, file_truncated, args } => self.exec(seen, file, file_truncated, args),
+            What::Exec { file, file_truncated, args, is_compat } => {
+                self.exec(seen, is_compat)?;
+                let process = self.processes.get(&seen.pid)?.describe(seen);
+                let (args, args_truncated) = args.unzip();
+                let args = args.map(Args::new);
+                Some(Event::Exec(Exec { process, file, file_truncated, args, args_truncated }))
+            }
+            What::UserChanged => {
+                let entry = self.known(seen.pid, time_ns)?;
+                entry.uid = None;
+                self.strangers.push(seen.pid);
+                None
+            }
             What::End => self.thread_ends(seen),
             What::ExitGroup(code) => {
                 self.known(seen.pid, time_ns)?.ending.exit_group(code, time_ns);
@@ -220,11 +261,13 @@ impl Table {
             self.threads.insert(tid, seen.pid);
             return;
         }
-        let own = Parent { pid: seen.pid, since_ns: seen.time_ns };
+        let own = Known { number: seen.pid, since_ns: seen.time_ns };
         let entry = Entry {
             as_of_ns: seen.time_ns,
             threads: HashSet::from([tid]),
             parent: if flags & CLONE_PARENT == 0 { Some(own) } else { maker.parent },
+            uid: maker.uid.filter(|_| !maker.is_compat),
+            is_compat: maker.is_compat,
             // That of the thread that made it.
             comm: name(comm),
             is_kernel: maker.is_kernel,
@@ -242,15 +285,10 @@ impl Table {
         self.processes.insert(tid, entry);
     }
 
-    fn exec<'s>(
-        &'s mut self,
-        seen: &Seen<'s>,
-        file: &'s [u8],
-        file_truncated: bool,
-        args: Option<(&'s [u8], bool)>,
-    ) -> Option<Event<'s>> {
-        let pid = seen.pid;
-        let entry = self.processes.get_mut(&pid).filter(|entry| entry.as_of_ns <= seen.time_ns)?;
+    /// Takes in an exec; none if it is not to be told.
+    fn exec(&mut self, seen: &Seen<'_>, is_compat: Option<bool>) -> Option<()> {
+        let (pid, keeps_users) = (seen.pid, self.keeps_users);
+        let entry = self.known(pid, seen.time_ns)?;
         // The other threads are gone, and this one has the number of the first.
         let gone: Vec<u32> = entry.threads.drain().filter(|tid| *tid != pid).collect();
         entry.threads.insert(pid);
@@ -258,21 +296,18 @@ impl Table {
         entry.is_kernel = false;
         entry.exec_ns = Some(seen.time_ns);
         entry.ending.is_alive();
+        entry.forget_user_if_compat();
+        entry.is_compat = is_compat.unwrap_or(true);
+        let is_tracked = entry.is_tracked;
+        let is_stranger = keeps_users && entry.uid.is_none();
         for tid in gone {
             self.threads.remove(&tid);
         }
         self.threads.insert(pid, pid);
-        let entry = self.processes.get(&pid)?;
-        if seen.time_ns < self.begin_ns || (self.only_tracked && !entry.is_tracked) {
-            return None;
+        if is_stranger {
+            self.strangers.push(pid);
         }
-        Some(Event::Exec(Exec {
-            process: entry.describe(seen),
-            file,
-            file_truncated,
-            args: args.map(|(args, _)| Args::new(args)),
-            args_truncated: args.map(|(_, truncated)| truncated),
-        }))
+        (seen.time_ns >= self.begin_ns && (is_tracked || !self.only_tracked)).then_some(())
     }
 
     fn thread_ends<'s>(&'s mut self, seen: &Seen<'s>) -> Option<Event<'s>> {
@@ -286,8 +321,9 @@ impl Table {
             return None;
         }
         self.ended = self.processes.remove(&pid)?;
+        self.ended.forget_user_if_compat();
         for (&child, entry) in &mut self.processes {
-            if entry.parent.is_some_and(|parent| parent.pid == pid) {
+            if entry.parent.is_some_and(|parent| parent.number == pid) {
                 entry.parent = None;
                 self.orphans.push(child);
             }
@@ -301,14 +337,27 @@ impl Table {
 }
 
 impl Entry {
+    /// What such a program has done since its exec is not seen.
+    fn forget_user_if_compat(&mut self) {
+        if self.is_compat {
+            self.uid = None;
+        }
+    }
+
     fn describe(&self, seen: &Seen<'_>) -> Process<'_> {
         Process {
             pid: seen.pid,
-            ppid: self.parent.filter(|parent| parent.since_ns <= seen.time_ns).map(|parent| parent.pid),
-            uid: seen.uid,
+            ppid: Known::at(self.parent, seen.time_ns),
+            uid: seen.uid.or(Known::at(self.uid, seen.time_ns)),
             time_ns: seen.time_ns,
             comm: &self.comm,
         }
+    }
+}
+
+impl Known {
+    fn at(known: Option<Self>, time_ns: u64) -> Option<u32> {
+        known.filter(|known| known.since_ns <= time_ns).map(|known| known.number)
     }
 }
 
@@ -326,12 +375,21 @@ mod tests {
 
     fn process(pid: u32, ppid: u32, threads: &[u32]) -> proc::Process {
         let comm = format!("p{pid}").into_bytes();
-        proc::Process { pid, ppid, threads: threads.to_vec(), comm, is_kernel: pid == 2, as_of_ns: BEGIN - 10 }
+        proc::Process {
+            pid,
+            ppid,
+            threads: threads.to_vec(),
+            comm,
+            uid: Some(500),
+            is_32_bit: false,
+            is_kernel: pid == 2,
+            as_of_ns: BEGIN - 10,
+        }
     }
 
     /// init, the kernel's first thread, a shell, and a process of the shell's with two threads.
     fn table() -> Table {
-        let mut table = Table::new(false);
+        let mut table = Table::new(false, false);
         let processes =
             vec![process(1, 0, &[1]), process(2, 0, &[2]), process(10, 1, &[10]), process(20, 10, &[20, 21])];
         table.fill(processes, BEGIN);
@@ -346,7 +404,10 @@ mod tests {
         What::NewTask { tid: child, flags: 0, comm: b"fork" }
     }
 
-    const EXEC: What<'static> = What::Exec { file: b"/bin/x", file_truncated: false, args: Some((b"x\0", false)) };
+    const EXEC: What<'static> =
+        What::Exec { file: b"/bin/x", file_truncated: false, args: Some((b"x\0", false)), is_compat: Some(false) };
+    const EXEC_32: What<'static> =
+        What::Exec { file: b"/bin/x", file_truncated: false, args: Some((b"x\0", false)), is_compat: Some(true) };
 
     /// What is told in short: of an exec the file, of an exit the end.
     fn told(table: &mut Table, seen: Seen<'_>) -> Option<String> {
@@ -437,12 +498,12 @@ mod tests {
         assert_silent(&mut table, seen(10, 10, 110, fork(30)));
         assert_told(&mut table, seen(10, 10, 120, What::End), "10 of 1 p10 ends None None");
         // The kernel is not done with it: /proc still shows the one that has ended.
-        table.resolve(|pid| (pid == 30).then_some((10, 125)));
+        table.resolve(|pid| (pid == 30).then_some((10, 125)), |_| None);
         assert_told(&mut table, seen(30, 30, 130, EXEC), "30 of - fork runs /bin/x");
-        table.resolve(|pid| (pid == 30).then_some((1, 140)));
+        table.resolve(|pid| (pid == 30).then_some((1, 140)), |_| None);
         assert_told(&mut table, seen(30, 30, 135, EXEC), "30 of - fork runs /bin/x");
         assert_told(&mut table, seen(30, 30, 145, EXEC), "30 of 1 fork runs /bin/x");
-        table.resolve(|_| panic!("nothing is left to be looked up but process 20, which is gone"));
+        table.resolve(|pid| panic!("the parent of {pid} is known"), |_| None);
     }
 
     #[test]
@@ -486,5 +547,61 @@ mod tests {
         assert_told(&mut table, seen(20, 20, 210, EXEC), "20 of 10 p20 runs /bin/x");
         assert_told(&mut table, seen(32, 32, 211, EXEC), "32 of 20 p32 runs /bin/x");
         assert_silent(&mut table, seen(1, 1, 212, EXEC));
+    }
+
+    /// The user of the next event, where BPF does not tell it.
+    fn user_of(table: &mut Table, pid: u32, time_ns: u64, what: What<'_>) -> Option<u32> {
+        table.see(&Seen { uid: None, ..seen(pid, pid, time_ns, what) }).unwrap().process().uid
+    }
+
+    fn table_of_users() -> Table {
+        let mut table = Table::new(false, true);
+        table.fill(vec![process(1, 0, &[1]), process(10, 1, &[10]), process(20, 1, &[20, 21])], BEGIN);
+        table
+    }
+
+    #[test]
+    fn users_are_those_of_parents_until_they_are_changed() {
+        let mut table = table_of_users();
+        assert_silent(&mut table, seen(10, 10, 110, fork(30)));
+        assert_eq!(user_of(&mut table, 30, 111, EXEC), Some(500));
+        assert_silent(&mut table, seen(30, 30, 120, What::UserChanged));
+        assert_eq!(user_of(&mut table, 30, 121, EXEC), None);
+        table.resolve(|_| None, |pid| (pid == 30).then_some((600, 130)));
+        assert_eq!(user_of(&mut table, 30, 125, EXEC), None);
+        assert_eq!(user_of(&mut table, 30, 135, EXEC), Some(600));
+        assert_silent(&mut table, seen(30, 30, 136, fork(31)));
+        assert_eq!(user_of(&mut table, 31, 137, What::End), Some(600));
+    }
+
+    #[test]
+    fn threads_with_users_of_their_own_leave_a_process_none_until_it_executes() {
+        let mut table = table_of_users();
+        assert_silent(&mut table, seen(20, 21, 110, What::UserChanged));
+        table.resolve(|_| None, |_| Some((600, 120)));
+        assert_silent(&mut table, seen(20, 21, 130, fork(30)));
+        assert_eq!(user_of(&mut table, 30, 131, EXEC), None);
+        assert_eq!(user_of(&mut table, 20, 140, EXEC), None);
+        table.resolve(|_| None, |_| Some((600, 150)));
+        assert_eq!(user_of(&mut table, 20, 160, EXEC), Some(600));
+    }
+
+    #[test]
+    fn what_a_32_bit_program_does_with_its_user_is_not_seen() {
+        let mut table = table_of_users();
+        assert_silent(&mut table, seen(10, 10, 110, fork(30)));
+        assert_eq!(user_of(&mut table, 30, 111, EXEC_32), Some(500));
+        assert_silent(&mut table, seen(30, 30, 112, fork(31)));
+        assert_eq!(user_of(&mut table, 31, 113, What::End), None);
+        table.resolve(|_| None, |_| Some((600, 120)));
+        assert_eq!(user_of(&mut table, 30, 130, What::End), None);
+    }
+
+    #[test]
+    fn where_changes_are_not_seen_no_user_is_told() {
+        let mut table = table();
+        assert_eq!(user_of(&mut table, 10, 110, EXEC), None);
+        table.resolve(|_| None, |_| Some((600, 120)));
+        assert_eq!(user_of(&mut table, 10, 130, EXEC), None);
     }
 }
