@@ -176,3 +176,113 @@ impl fmt::Display for Gap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn yes() -> Offer {
+        Offer::Yes(String::new())
+    }
+
+    /// A kernel that has everything.
+    fn kernel() -> Kernel {
+        Kernel {
+            release: "6.12".into(),
+            machine: "riscv64".into(),
+            page: 4096,
+            jit: "on",
+            locked_memory: "unlimited".into(),
+            rights: yes(),
+            numbers: yes(),
+            lockdown: yes(),
+            bpf: yes(),
+            raw_tracepoints: yes(),
+            classic_tracepoints: yes(),
+            btf: yes(),
+            btf_file: "/btf".into(),
+            btf_is_given: false,
+            ring_buffer: yes(),
+            perf: yes(),
+            stacks: yes(),
+            tracefs: yes(),
+            tracepoints: yes(),
+            codes: yes(),
+            users: yes(),
+        }
+    }
+
+    const RING: Way = structs(true);
+    const fn structs(ring_buffer: bool) -> Way {
+        Way::Structs { btf: PathBuf::new(), is_given: false, ring_buffer }
+    }
+    const BPF: Way = Way::Tracepoints { bpf: true, stacks: true, codes: true, users: true };
+    const PERF: Way = Way::Tracepoints { bpf: false, stacks: true, codes: true, users: true };
+
+    #[track_caller]
+    fn assert_ways(kernel: &Kernel, expected: &[Way], lack: Option<&str>) {
+        let (ways, why) = Name::choose(None, kernel).unwrap();
+        let without_file = |way: Way| match way {
+            Way::Structs { ring_buffer, .. } => structs(ring_buffer),
+            way => way,
+        };
+        assert_eq!(ways.into_iter().map(without_file).collect::<Vec<_>>(), expected);
+        match (why, lack) {
+            (Some(why), Some(lack)) => assert!(why.starts_with(lack), "{why}"),
+            (why, lack) => assert_eq!(why.as_deref(), lack),
+        }
+    }
+
+    #[test]
+    fn the_best_way_is_the_first_that_lacks_nothing() {
+        assert_ways(&kernel(), &[RING, structs(false), BPF, PERF], None);
+        let old = Kernel { ring_buffer: Offer::No(Error::NoRingBuffer { release: "5.4".into() }), ..kernel() };
+        assert_ways(&old, &[structs(false), BPF, PERF], Some("Linux 5.4 has no BPF ring buffer"));
+        let no_btf = Kernel { btf: Offer::No(Error::NoBtf), ..kernel() };
+        assert_ways(&no_btf, &[BPF, PERF], Some("this kernel does not describe its types"));
+        let raspberry_pi = Kernel {
+            raw_tracepoints: Offer::No(Error::NoBpfEvents),
+            classic_tracepoints: Offer::No(Error::NoBpfEvents),
+            btf: Offer::No(Error::NoBtf),
+            ..kernel()
+        };
+        assert_ways(&raspberry_pi, &[PERF], Some("this kernel runs no BPF programs on tracepoints"));
+        let no_perf = Kernel { perf: Offer::No(Error::Perf(io::ErrorKind::Unsupported.into())), ..kernel() };
+        assert_ways(&no_perf, &[RING], None);
+    }
+
+    #[test]
+    fn where_there_is_no_way_each_reason_is_told_once() {
+        let refused = |kernel: &Kernel, forced| Name::choose(forced, kernel).unwrap_err().to_string();
+        let nobody = Kernel { rights: Offer::No(Error::NotPrivileged { root: false }), ..kernel() };
+        let sentence = "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON: run it with sudo";
+        assert_eq!(refused(&nobody, None), sentence);
+        let nothing = Kernel {
+            bpf: Offer::No(Error::NoBpf),
+            perf: Offer::No(Error::Perf(io::ErrorKind::Unsupported.into())),
+            ..kernel()
+        };
+        let sentence = refused(&nothing, None);
+        assert!(sentence.starts_with("there is no bpf() system call here: "), "{sentence}");
+        assert!(sentence.contains("; without that, the kernel refuses perf_event_open()"), "{sentence}");
+        assert_eq!(sentence.matches("bpf() system call").count(), 1, "{sentence}");
+        // Another way is no answer to who asks for one.
+        let no_btf = Kernel { btf: Offer::No(Error::NoBtf), ..kernel() };
+        assert!(refused(&no_btf, Some(Name::Btf)).starts_with("this kernel does not describe its types"));
+    }
+
+    #[test]
+    fn what_a_way_cannot_tell_is_named() {
+        let fields = |way: &Way, never: bool| -> Vec<&str> {
+            way.gaps().iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect()
+        };
+        assert_eq!(RING.gaps(), []);
+        assert_eq!(fields(&BPF, true), [""; 0]);
+        let poor = Way::Tracepoints { bpf: false, stacks: false, codes: false, users: false };
+        assert_eq!(fields(&poor, true), ["uid", "args", "code"]);
+        assert!(poor.never_tells("uid") && !PERF.never_tells("uid") && !BPF.never_tells("uid"));
+        assert!(fields(&PERF, false).contains(&"uid") && !fields(&BPF, false).contains(&"uid"));
+    }
+}
