@@ -23,7 +23,7 @@ _exectrace() {
 
     case "${cmd}" in
         exectrace)
-            opts="-v -V -h --json --pid --comm --uid --no-exits --duration --count --buffer --self-test --verbose --version --help"
+            opts="-v -V -h --json --pid --comm --uid --no-exits --duration --count --buffer --btf --preflight --way --self-test --verbose --version --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -63,6 +63,28 @@ _exectrace() {
                     ;;
                 --buffer)
                     COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --btf)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --way)
+                    COMPREPLY=($(compgen -W "btf btf-perf tracepoints perf" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi

@@ -1,8 +1,8 @@
 //! The command line.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// Shows every program that this machine runs, and how each process ends.
 #[derive(Debug, Parser)]
@@ -40,6 +40,18 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "KIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(crate) buffer: u32,
 
+    /// The kernel's types, should /sys/kernel/btf/vmlinux be missing; or in the variable EXECTRACE_BTF
+    #[arg(long, value_name = "FILE")]
+    pub(crate) btf: Option<PathBuf>,
+
+    /// Tell what this kernel offers, and what would be missing here; with --json for programs
+    #[arg(long, conflicts_with_all = ["self_test", "pid", "comm", "uid", "no_exits", "duration", "count"])]
+    pub(crate) preflight: bool,
+
+    /// Only this way, instead of the best one.
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) way: Option<Name>,
+
     /// Check on this machine that exectrace sees what happens, and exit with 0 if so
     #[arg(long, conflicts_with_all = ["json", "pid", "comm", "uid", "no_exits", "duration", "count"])]
     pub(crate) self_test: bool,
@@ -51,6 +63,17 @@ pub(crate) struct Cli {
     /// Print version, commit, target and the SHA-256 of each embedded BPF object
     #[arg(short = 'V', long)]
     pub(crate) version: bool,
+}
+
+/// A way of tracing (see way.rs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    Btf,
+    /// The same for kernels without a ring buffer.
+    BtfPerf,
+    Tracepoints,
+    /// The same without BPF.
+    Perf,
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
@@ -89,6 +112,9 @@ JSON, in this order, none left out:
         time             when it was noticed
         count            events lost since the last such line, because the buffer was full
 
+Where the kernel does not describe its types (BTF), or runs no BPF, some of this cannot always be
+told, and is null, or - without --json: --preflight says what and why.
+
 comm, file and each of args are strings; where the bytes are not UTF-8, an array of their numbers
 stands in the string's place.
 
@@ -98,6 +124,7 @@ Exit status:
   2  wrong usage
 
 Examples:
+  exectrace --preflight                what will be seen on this machine, and what not
   exectrace                            everything, until Ctrl-C
   exectrace --pid $$                   what this shell starts
   exectrace --comm sshd --no-exits     programs named sshd

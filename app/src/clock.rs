@@ -35,7 +35,7 @@ impl Clock {
 }
 
 /// `CLOCK_MONOTONIC`, which bpf_ktime_get_ns() reads too.
-fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     // Cannot fail for this clock; 0 would only shift what is shown.
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_or(0, |time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)

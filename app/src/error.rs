@@ -1,6 +1,6 @@
 //! What can go wrong, each with its remedy.
 
-use std::{fmt, io};
+use std::{fmt, io, path::PathBuf};
 
 use aya::{EbpfError, programs::ProgramError};
 
@@ -12,15 +12,22 @@ pub(crate) enum Error {
     Lockdown,
     NoSysfs,
     NoBtf,
-    UnreadableBtf(String),
+    UnreadableBtf { file: PathBuf, why: String },
+    OtherBtf(PathBuf),
     NoRingBuffer { release: String },
-    NoTracepoints,
+    NoBpfEvents,
+    Perf(io::Error),
+    NoStacks,
+    Tracefs(io::Error),
+    NoTracepoint(&'static str),
+    NoWay(String),
+    Unknowable { flag: &'static str, field: &'static str },
     Word32On64 { machine: String },
     Memory { kib: u32 },
     JitOff,
     Rejected { program: String, error: io::Error, log: String },
     Load(String),
-    PidNamespace { flag: &'static str },
+    PidNamespace { what: &'static str },
     NoProcess(u32),
     Thread { tid: u32, process: u32 },
     Proc(io::Error),
@@ -61,18 +68,50 @@ impl fmt::Display for Error {
             Self::NoSysfs => write!(f, "/sys is not mounted: mount -t sysfs sysfs /sys"),
             Self::NoBtf => write!(
                 f,
-                "this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing), \
-                 and without that exectrace would read wrong fields: use a kernel with CONFIG_DEBUG_INFO_BTF=y"
+                "this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): \
+                 use a kernel with CONFIG_DEBUG_INFO_BTF=y, or --btf with a file made for this one"
             ),
-            Self::UnreadableBtf(why) => {
-                write!(f, "cannot read /sys/kernel/btf/vmlinux: {why}: please report it, with the output of uname -a")
-            }
+            Self::UnreadableBtf { file, why } => write!(
+                f,
+                "cannot read {}: {why}: name a file such as the /sys/kernel/btf/vmlinux of a machine with the same kernel",
+                file.display()
+            ),
+            Self::OtherBtf(file) => write!(
+                f,
+                "{} describes another kernel than this one, with which wrong values would be shown: \
+                 name one that was made for exactly this kernel",
+                file.display()
+            ),
             Self::NoRingBuffer { release } => {
-                write!(f, "Linux {release} has no BPF ring buffer: use Linux 5.10 or newer")
+                write!(f, "Linux {release} has no BPF ring buffer: use Linux 5.8 or newer")
             }
-            Self::NoTracepoints => {
-                write!(f, "this kernel runs no BPF on tracepoints: use a kernel with CONFIG_BPF_EVENTS=y")
-            }
+            Self::NoBpfEvents => write!(
+                f,
+                "this kernel runs no BPF programs on tracepoints: use a kernel with CONFIG_BPF_EVENTS=y, \
+                 which CONFIG_UPROBE_EVENTS=y or CONFIG_KPROBE_EVENTS=y brings"
+            ),
+            Self::Perf(error) => write!(
+                f,
+                "the kernel refuses perf_event_open() ({error}): use a kernel with CONFIG_PERF_EVENTS=y, \
+                 and no seccomp filter against it"
+            ),
+            Self::NoStacks => write!(f, "perf samples no user stacks on this architecture: use a newer kernel"),
+            Self::Tracefs(error) => write!(
+                f,
+                "cannot read the kernel's tracepoints ({error}): use a kernel with CONFIG_FTRACE=y and \
+                 CONFIG_ENABLE_DEFAULT_TRACERS=y or a tracer, or mount -t tracefs tracefs /sys/kernel/tracing"
+            ),
+            Self::NoTracepoint(name) => write!(
+                f,
+                "this kernel has no tracepoint {name}: use a kernel with {}",
+                if name.starts_with("syscalls/") { "CONFIG_FTRACE_SYSCALLS=y" } else { "CONFIG_EVENT_TRACING=y" }
+            ),
+            Self::NoWay(why) => f.write_str(why),
+            Self::Unknowable { flag, field } => write!(
+                f,
+                "{flag} needs to know the {field} of processes, which this kernel does not tell without BPF on \
+                 tracepoints: leave it away, or use a kernel with CONFIG_BPF_EVENTS=y"
+            ),
             Self::Word32On64 { machine } => write!(
                 f,
                 "this is a 32-bit program on a 64-bit kernel ({machine}), whose ring buffer it cannot read: \
@@ -96,9 +135,9 @@ impl fmt::Display for Error {
             Self::Load(why) => {
                 write!(f, "cannot load the BPF programs: {why}: please report it, with the output of uname -a")
             }
-            Self::PidNamespace { flag } => write!(
+            Self::PidNamespace { what } => write!(
                 f,
-                "{flag} needs the host's process numbers, and this is another pid namespace: \
+                "{what} needs the host's process numbers, and this is another pid namespace: \
                  start the container with --pid=host"
             ),
             Self::NoProcess(pid) => write!(f, "no process has the number {pid}: see ps -e for those that run"),
@@ -127,6 +166,19 @@ impl Error {
         }
     }
 
+    /// Whether another way of tracing may work.
+    pub(crate) fn is_of_the_way(&self) -> bool {
+        matches!(
+            self,
+            Self::JitOff
+                | Self::Rejected { .. }
+                | Self::Refused(_)
+                | Self::Load(_)
+                | Self::UnreadableBtf { .. }
+                | Self::Perf(_)
+        )
+    }
+
     /// What a failed BPF_PROG_LOAD means.
     pub(crate) fn from_program(program: &str, error: ProgramError) -> Self {
         match error {
@@ -141,6 +193,16 @@ impl Error {
                 }
             }
             other => Self::Load(format!("{program}: {}", chain(&other))),
+        }
+    }
+
+    /// What a failure of perf's means.
+    pub(crate) fn from_perf(error: io::Error, kib: u32) -> Self {
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => Self::Memory { kib },
+            // Of mmap(), when more would be locked than is allowed; perf_event_open() was allowed before.
+            io::ErrorKind::PermissionDenied if kib > 0 => Self::Memory { kib },
+            _ => Self::Perf(error),
         }
     }
 

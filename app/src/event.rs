@@ -1,4 +1,4 @@
-//! Reads the records of the ring buffer.
+//! What happens, and how the BPF programs' records tell it.
 
 use std::mem::{offset_of, size_of};
 
@@ -19,8 +19,9 @@ pub(crate) enum Event<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Process<'a> {
     pub(crate) pid: u32,
-    pub(crate) ppid: u32,
-    pub(crate) uid: u32,
+    /// None where the way of tracing cannot tell, as in all options below.
+    pub(crate) ppid: Option<u32>,
+    pub(crate) uid: Option<u32>,
     /// `CLOCK_MONOTONIC`, in nanoseconds.
     pub(crate) time_ns: u64,
     pub(crate) comm: &'a [u8],
@@ -31,14 +32,14 @@ pub(crate) struct Exec<'a> {
     pub(crate) process: Process<'a>,
     pub(crate) file: &'a [u8],
     pub(crate) file_truncated: bool,
-    pub(crate) args: Args<'a>,
-    pub(crate) args_truncated: bool,
+    pub(crate) args: Option<Args<'a>>,
+    pub(crate) args_truncated: Option<bool>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Exit<'a> {
     pub(crate) process: Process<'a>,
-    pub(crate) end: End,
+    pub(crate) end: Option<End>,
     /// When its last exec was, in `CLOCK_MONOTONIC` nanoseconds, if it was seen.
     pub(crate) exec_ns: Option<u64>,
 }
@@ -46,7 +47,7 @@ pub(crate) struct Exit<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Code(u8),
-    Signal { number: u8, core_dumped: bool },
+    Signal { number: u8, core_dumped: Option<bool> },
 }
 
 /// The arguments as they lay in the process's memory: each ends with a NUL, but for one that was cut.
@@ -82,8 +83,8 @@ impl<'a> Event<'a> {
         }
         let process = Process {
             pid: u32_at(record, offset_of!(EventHeader, pid)),
-            ppid: u32_at(record, offset_of!(EventHeader, ppid)),
-            uid: u32_at(record, offset_of!(EventHeader, uid)),
+            ppid: Some(u32_at(record, offset_of!(EventHeader, ppid))),
+            uid: Some(u32_at(record, offset_of!(EventHeader, uid))),
             time_ns: u64_at(record, offset_of!(EventHeader, time_ns)),
             comm: until_nul(&record[offset_of!(EventHeader, comm)..][..COMM_SIZE]),
         };
@@ -102,15 +103,15 @@ impl<'a> Event<'a> {
                     process,
                     file,
                     file_truncated: flags & EXEC_FILE_CUT != 0,
-                    args: Args::new(&rest[..args_len]),
-                    args_truncated: flags & (EXEC_ARGS_CUT | EXEC_ARGS_UNREADABLE) != 0,
+                    args: Some(Args::new(&rest[..args_len])),
+                    args_truncated: Some(flags & (EXEC_ARGS_CUT | EXEC_ARGS_UNREADABLE) != 0),
                 }))
             }
             EVENT_EXIT if record.len() >= size_of::<ExitEvent>() => {
                 let exec_ns = u64_at(record, offset_of!(ExitEvent, exec_ns));
                 Ok(Self::Exit(Exit {
                     process,
-                    end: End::from_status(u32_at(record, offset_of!(ExitEvent, status))),
+                    end: Some(End::from_status(u32_at(record, offset_of!(ExitEvent, status)))),
                     exec_ns: (exec_ns != 0).then_some(exec_ns),
                 }))
             }
@@ -139,7 +140,7 @@ impl End {
     pub(crate) fn from_status(status: u32) -> Self {
         match (status & 0x7f) as u8 {
             0 => Self::Code((status >> 8) as u8),
-            number => Self::Signal { number, core_dumped: status & 0x80 != 0 },
+            number => Self::Signal { number, core_dumped: Some(status & 0x80 != 0) },
         }
     }
 }
@@ -192,7 +193,7 @@ mod tests {
     }
 
     fn process() -> Process<'static> {
-        Process { pid: 42, ppid: 7, uid: 1000, time_ns: 123_456, comm: b"name" }
+        Process { pid: 42, ppid: Some(7), uid: Some(1000), time_ns: 123_456, comm: b"name" }
     }
 
     #[test]
@@ -202,15 +203,15 @@ mod tests {
         let Event::Exec(exec) = Event::read(&record).unwrap() else { panic!("no exec") };
         assert_eq!(exec.process, process());
         assert_eq!((exec.file, exec.file_truncated), (&b"/ls"[..], false));
-        assert_eq!(exec.args.iter().collect::<Vec<_>>(), [&b"ls"[..], b"-l a"]);
-        assert!(exec.args_truncated);
+        assert_eq!(exec.args.unwrap().iter().collect::<Vec<_>>(), [&b"ls"[..], b"-l a"]);
+        assert_eq!(exec.args_truncated, Some(true));
     }
 
     #[test]
     fn an_exit_is_read() {
         let record = exit_record(123_000, 3 << 8);
         let Event::Exit(exit) = Event::read(&record).unwrap() else { panic!("no exit") };
-        assert_eq!(exit, Exit { process: process(), end: End::Code(3), exec_ns: Some(123_000) });
+        assert_eq!(exit, Exit { process: process(), end: Some(End::Code(3)), exec_ns: Some(123_000) });
         assert_eq!(exit.since_exec_ns(), Some(456));
     }
 
@@ -218,7 +219,7 @@ mod tests {
     fn no_exec_time_is_none() {
         let record = exit_record(0, 9);
         let Event::Exit(exit) = Event::read(&record).unwrap() else { panic!("no exit") };
-        assert_eq!(exit.end, End::Signal { number: 9, core_dumped: false });
+        assert_eq!(exit.end, Some(End::Signal { number: 9, core_dumped: Some(false) }));
         assert_eq!(exit.since_exec_ns(), None);
     }
 
@@ -226,8 +227,8 @@ mod tests {
     fn wait_status_is_told_apart() {
         assert_eq!(End::from_status(0), End::Code(0));
         assert_eq!(End::from_status(0xff00), End::Code(255));
-        assert_eq!(End::from_status(11 | 0x80), End::Signal { number: 11, core_dumped: true });
-        assert_eq!(End::from_status(64), End::Signal { number: 64, core_dumped: false });
+        assert_eq!(End::from_status(11 | 0x80), End::Signal { number: 11, core_dumped: Some(true) });
+        assert_eq!(End::from_status(64), End::Signal { number: 64, core_dumped: Some(false) });
     }
 
     #[test]
@@ -274,7 +275,7 @@ mod tests {
                 kind.copy_from_slice(&(1 + state % 2).to_ne_bytes());
             }
             if let Ok(Event::Exec(exec)) = Event::read(&record) {
-                exec.args.iter().for_each(drop);
+                exec.args.unwrap().iter().for_each(drop);
             }
             state = state.wrapping_mul(0x9e37_79b1) | 1;
         }

@@ -69,7 +69,7 @@ impl Filter {
 
     fn matches(&self, process: &Process<'_>) -> bool {
         (self.comms.is_empty() || self.comms.iter().any(|comm| comm == process.comm))
-            && (self.uids.is_empty() || self.uids.contains(&process.uid))
+            && (self.uids.is_empty() || process.uid.is_some_and(|uid| self.uids.contains(&uid)))
     }
 }
 
@@ -85,16 +85,17 @@ mod tests {
     }
 
     fn process(pid: u32, uid: u32, comm: &str, time_ns: u64) -> Process<'_> {
-        Process { pid, ppid: 1, uid, time_ns, comm: comm.as_bytes() }
+        Process { pid, ppid: Some(1), uid: Some(uid), time_ns, comm: comm.as_bytes() }
     }
 
     fn exec(pid: u32, uid: u32, comm: &str, time_ns: u64) -> Event<'_> {
         let process = process(pid, uid, comm, time_ns);
-        Event::Exec(Exec { process, file: b"/x", file_truncated: false, args: Args::new(b""), args_truncated: false })
+        let args = Some(Args::new(b""));
+        Event::Exec(Exec { process, file: b"/x", file_truncated: false, args, args_truncated: Some(false) })
     }
 
     fn exit(pid: u32, uid: u32, comm: &str, exec_ns: Option<u64>) -> Event<'_> {
-        Event::Exit(Exit { process: process(pid, uid, comm, 99), end: End::Code(0), exec_ns })
+        Event::Exit(Exit { process: process(pid, uid, comm, 99), end: Some(End::Code(0)), exec_ns })
     }
 
     #[test]

@@ -22,14 +22,15 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
                 comm: Bytes(exec.process.comm),
                 file: Bytes(exec.file),
                 file_truncated: exec.file_truncated,
-                args: Args(exec.args),
+                args: exec.args.map(Args),
                 args_truncated: exec.args_truncated,
             },
         ),
         Event::Exit(exit) => {
             let (code, signal, core_dumped) = match exit.end {
-                End::Code(code) => (Some(code), None, false),
-                End::Signal { number, core_dumped } => (None, Some(number), core_dumped),
+                Some(End::Code(code)) => (Some(code), None, Some(false)),
+                Some(End::Signal { number, core_dumped }) => (None, Some(number), core_dumped),
+                None => (None, None, None),
             };
             write_line(
                 out,
@@ -64,13 +65,13 @@ struct Exec<'a> {
     event: &'static str,
     time: Time,
     pid: u32,
-    ppid: u32,
-    uid: u32,
+    ppid: Option<u32>,
+    uid: Option<u32>,
     comm: Bytes<'a>,
     file: Bytes<'a>,
     file_truncated: bool,
-    args: Args<'a>,
-    args_truncated: bool,
+    args: Option<Args<'a>>,
+    args_truncated: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -78,12 +79,12 @@ struct Exit<'a> {
     event: &'static str,
     time: Time,
     pid: u32,
-    ppid: u32,
-    uid: u32,
+    ppid: Option<u32>,
+    uid: Option<u32>,
     comm: Bytes<'a>,
     code: Option<u8>,
     signal: Option<u8>,
-    core_dumped: bool,
+    core_dumped: Option<bool>,
     since_exec_us: Option<u64>,
 }
 
@@ -134,7 +135,7 @@ mod tests {
     };
 
     fn process(comm: &[u8]) -> Process<'_> {
-        Process { pid: 42, ppid: 7, uid: 1000, time_ns: 5_000_000_000, comm }
+        Process { pid: 42, ppid: Some(7), uid: Some(1000), time_ns: 5_000_000_000, comm }
     }
 
     fn line(event: &Event<'_>) -> String {
@@ -149,8 +150,8 @@ mod tests {
             process: process(b"ls"),
             file: b"/bin/ls",
             file_truncated: false,
-            args: Args::new(b"ls\0a \"b\"\n\0"),
-            args_truncated: true,
+            args: Some(Args::new(b"ls\0a \"b\"\n\0")),
+            args_truncated: Some(true),
         });
         assert_eq!(
             line(&exec),
@@ -163,15 +164,37 @@ mod tests {
     fn an_exit_has_these_fields_in_this_order() {
         let exit = |end, exec_ns| line(&Event::Exit(event::Exit { process: process(b"ls"), end, exec_ns }));
         assert_eq!(
-            exit(End::Code(3), Some(4_999_998_500)),
+            exit(Some(End::Code(3)), Some(4_999_998_500)),
             r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","code":3,"signal":null,"core_dumped":false,"since_exec_us":1}"#
                 .to_owned() + "\n"
         );
         assert_eq!(
-            exit(End::Signal { number: 11, core_dumped: true }, None),
+            exit(Some(End::Signal { number: 11, core_dumped: Some(true) }), None),
             r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
                 .to_owned() + "\n"
         );
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let unknown = Process { ppid: None, uid: None, ..process(b"ls") };
+        let exec = Event::Exec(event::Exec {
+            process: unknown,
+            file: b"/bin/ls",
+            file_truncated: false,
+            args: None,
+            args_truncated: None,
+        });
+        assert_eq!(
+            line(&exec),
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":"ls","file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null}"#
+                .to_owned() + "\n"
+        );
+        let exit = line(&Event::Exit(event::Exit { process: process(b"ls"), end: None, exec_ns: None }));
+        assert!(exit.contains(r#""code":null,"signal":null,"core_dumped":null,"since_exec_us":null"#), "{exit}");
+        let end = Some(End::Signal { number: 11, core_dumped: None });
+        let killed = line(&Event::Exit(event::Exit { process: process(b"ls"), end, exec_ns: None }));
+        assert!(killed.contains(r#""code":null,"signal":11,"core_dumped":null"#), "{killed}");
     }
 
     #[test]
@@ -187,8 +210,8 @@ mod tests {
             process: process(b"\xff"),
             file: b"/caf\xe9",
             file_truncated: false,
-            args: Args::new(b"caf\xe9\0ok\0\xc3\xa9\0\0"),
-            args_truncated: false,
+            args: Some(Args::new(b"caf\xe9\0ok\0\xc3\xa9\0\0")),
+            args_truncated: Some(false),
         }));
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["comm"], json!([255]));
@@ -205,8 +228,8 @@ mod tests {
                 process: process(bytes),
                 file: bytes,
                 file_truncated: false,
-                args: Args::new(bytes),
-                args_truncated: false,
+                args: Some(Args::new(bytes)),
+                args_truncated: Some(false),
             }));
             assert_eq!(line.matches('\n').count(), 1);
             let value: Value = serde_json::from_str(&line).unwrap();

@@ -1,48 +1,85 @@
-//! Loads the BPF programs, attaches them, and reads what they count.
+//! Loads the BPF programs that read the kernel's own structs, attaches them, and reads what they tell and count.
 
-use std::fs;
+use std::{
+    collections::VecDeque,
+    fs, io, mem,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
+    path::Path,
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
-    maps::{HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{RawTracePoint, raw_trace_point::RawTracePointLink},
+    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::{Program, ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink},
 };
+use aya_obj::generated::{bpf_attr, bpf_cmd::BPF_MAP_UPDATE_ELEM};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-use crate::error::Error;
-
-pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+use crate::{
+    error::Error,
+    event::Event,
+    follow,
+    perf::{Buffers, Sample, Source},
+};
 
 /// Programs that are loaded and attached, until this is dropped.
 pub(crate) struct Tracer {
-    ring: RingBuf<MapData>,
+    output: Output,
     lost: PerCpuArray<MapData, u64>,
     tracked: HashMap<MapData, u32, u8>,
     links: Vec<RawTracePointLink>,
 }
 
+/// What the programs write to.
+enum Output {
+    Ring(RingBuf<MapData>),
+    /// When the map is closed, the kernel takes the buffers out of it.
+    Perf {
+        buffers: Buffers,
+        samples: VecDeque<Sample>,
+        _map: MapData,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// Size of the ring buffer.
+    /// Size of the buffer, or of each of several.
     pub(crate) buffer_kib: u32,
-    /// Tells only of processes in the map of tracked ones, and of their descendants.
+    /// Tells only of processes that are tracked, and of their descendants.
     pub(crate) only_tracked: bool,
 }
 
 impl Tracer {
     /// Everything is attached when this returns.
-    pub(crate) fn start(settings: &Settings) -> Result<Self, Error> {
+    pub(crate) fn start(settings: &Settings, btf: &Path, ring_buffer: bool) -> Result<Self, Error> {
         // aya loads code for another kernel's structs without a word when it finds no BTF, so it gets it from us or
         // it gets nothing to load.
-        let btf = Btf::parse_file(KERNEL_BTF, Endianness::default())
-            .map_err(|error| Error::UnreadableBtf(error.to_string()))?;
+        let btf = Btf::parse_file(btf, Endianness::default())
+            .map_err(|error| Error::UnreadableBtf { file: btf.into(), why: error.to_string() })?;
+        raise_limits();
         let processes = process_limit();
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .btf(Some(&btf))
-            .map_max_entries("events", settings.buffer_kib.saturating_mul(1024))
             .map_max_entries("exec_times", processes)
-            .map_max_entries("tracked", if settings.only_tracked { processes } else { 1 })
-            .override_global("only_tracked", &u32::from(settings.only_tracked), true)
-            .load(exectrace_bpf::exectrace())
-            .map_err(|error| Error::from_loader(error, settings.buffer_kib))?;
+            .map_max_entries("tracked", if settings.only_tracked { processes } else { 1 });
+        let only_tracked = u32::from(settings.only_tracked);
+        loader.override_global("only_tracked", &only_tracked, true);
+        let object = if ring_buffer {
+            loader.map_max_entries("events", settings.buffer_kib.saturating_mul(1024));
+            exectrace_bpf::exectrace()
+        } else {
+            exectrace_bpf::exectrace_perf()
+        };
+        let mut ebpf = loader.load(object).map_err(|error| Error::from_loader(error, settings.buffer_kib))?;
+        let output = if ring_buffer {
+            Output::Ring(take_map(&mut ebpf, "events")?)
+        } else {
+            let map = map_data(&mut ebpf, "events")?;
+            let buffers = perf_buffers(&map, settings.buffer_kib)
+                .map_err(|error| Error::from_perf(error, settings.buffer_kib))?;
+            Output::Perf { buffers, samples: VecDeque::new(), _map: map }
+        };
 
         // Fork first, so that no child of a tracked process slips through while the others are attached.
         let mut links = Vec::new();
@@ -52,23 +89,51 @@ impl Tracer {
         links.push(attach(&mut ebpf, "on_exit", "sched_process_exit")?);
         links.push(attach(&mut ebpf, "on_exec", "sched_process_exec")?);
 
-        Ok(Self {
-            ring: take_map(&mut ebpf, "events")?,
-            lost: take_map(&mut ebpf, "lost")?,
-            tracked: take_map(&mut ebpf, "tracked")?,
-            links,
-        })
+        Ok(Self { output, lost: take_map(&mut ebpf, "lost")?, tracked: take_map(&mut ebpf, "tracked")?, links })
     }
 
-    pub(crate) fn ring(&mut self) -> &mut RingBuf<MapData> {
-        &mut self.ring
+    /// --pid: these and their descendants.
+    pub(crate) fn track(&mut self, pids: &[u32]) -> Result<(), Error> {
+        follow::track(&mut self.tracked, pids)
     }
 
-    pub(crate) fn tracked(&mut self) -> &mut HashMap<MapData, u32, u8> {
-        &mut self.tracked
+    /// Readable when something has happened.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.output {
+            Output::Ring(ring) => vec![ring.as_fd()],
+            Output::Perf { buffers, .. } => buffers.fds().collect(),
+        }
     }
 
-    /// Events that found the ring buffer full, since the start.
+    /// Something has happened that [`Self::next`] can tell a moment later, without anything to wait for.
+    pub(crate) fn has_more(&self) -> bool {
+        match &self.output {
+            Output::Ring(_) => false,
+            Output::Perf { buffers, samples, .. } => !samples.is_empty() || buffers.has_more(),
+        }
+    }
+
+    /// Hands on the next event, if there is one.
+    pub(crate) fn next(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> Result<bool, Error> {
+        match &mut self.output {
+            Output::Ring(ring) => match ring.next() {
+                Some(record) => show(&Event::read(&record)?),
+                None => return Ok(false),
+            },
+            Output::Perf { buffers, samples, .. } => {
+                if samples.is_empty() {
+                    samples.extend(buffers.drain().0);
+                }
+                match samples.pop_front() {
+                    Some(sample) => show(&Event::read(&sample.raw)?),
+                    None => return Ok(false),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Events that found the buffer full, since the start.
     pub(crate) fn lost(&self) -> Result<u64, Error> {
         match self.lost.get(&0, 0) {
             Ok(counters) => Ok(counters.iter().sum()),
@@ -76,26 +141,74 @@ impl Tracer {
         }
     }
 
-    /// Nothing new arrives after this; what is in the ring buffer stays there to be read.
+    /// Nothing new arrives after this; what is in the buffer stays there to be read.
     pub(crate) fn detach(&mut self) {
         self.links.clear();
     }
 }
 
+fn perf_buffers(map: &MapData, kib: u32) -> io::Result<Buffers> {
+    let mut buffers = Buffers::new(kib)?;
+    for (cpu, event) in buffers.open(Source::Bpf, false)? {
+        set_element(map, cpu, event.as_raw_fd())?;
+    }
+    buffers.enable(true)?;
+    Ok(buffers)
+}
+
 fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<RawTracePointLink, Error> {
-    let program: &mut RawTracePoint = ebpf
-        .program_mut(name)
-        .ok_or_else(|| Error::Load(format!("the object has no program {name}")))?
-        .try_into()
-        .map_err(|error| Error::from_program(name, error))?;
+    let program: &mut RawTracePoint = program(ebpf, name)?;
     program.load().map_err(|error| Error::from_program(name, error))?;
     let link = program.attach(tracepoint).map_err(|error| Error::from_program(name, error))?;
     program.take_link(link).map_err(|error| Error::from_program(name, error))
 }
 
-fn take_map<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
+pub(crate) fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P, Error>
+where
+    &'e mut P: TryFrom<&'e mut Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or_else(|| Error::Load(format!("the object has no program {name}")))?
+        .try_into()
+        .map_err(|error| Error::from_program(name, error))
+}
+
+fn take_map<M: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
     let map = ebpf.take_map(name).ok_or_else(|| Error::Load(format!("the object has no map {name}")))?;
     M::try_from(map).map_err(|error| Error::Load(format!("map {name}: {error}")))
+}
+
+/// A map of perf buffers.
+pub(crate) fn map_data(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
+    match ebpf.take_map(name) {
+        Some(Map::PerfEventArray(map)) => Ok(map),
+        _ => Err(Error::Load(format!("the object has no map {name} of perf buffers"))),
+    }
+}
+
+/// Puts a descriptor into a map: aya fills maps of perf buffers only with buffers of its own, which hold no stacks.
+pub(crate) fn set_element(map: &MapData, key: u32, value: RawFd) -> io::Result<()> {
+    // SAFETY: all zeros is a valid bpf_attr, a union of structs of numbers.
+    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
+    // SAFETY: the command below reads this part of the union.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = map.fd().as_fd().as_raw_fd() as u32;
+    element.key = &raw const key as usize as u64;
+    element.__bindgen_anon_1.value = &raw const value as usize as u64;
+    // SAFETY: attr, key and value are alive, and of the sizes that the map has.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM as libc::c_int, &raw mut attr, size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Before Linux 5.11 maps count as locked memory, and a processor of many takes several descriptors. Where these are
+/// not to be raised, what is allowed may still be enough.
+pub(crate) fn raise_limits() {
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }
 
 /// How many processes there can be. The kernel derives its limit of threads from the memory, so that tables of this

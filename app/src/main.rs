@@ -1,5 +1,6 @@
 //! exectrace: shows every program that a Linux machine runs.
 
+mod begin;
 mod cli;
 mod clock;
 mod error;
@@ -7,13 +8,20 @@ mod event;
 mod filter;
 mod follow;
 mod json;
+mod kernel;
 mod load;
+mod perf;
 mod preflight;
+mod proc;
 mod selftest;
 mod stderr;
 mod text;
 mod trace;
+mod tracefs;
+mod tracepoints;
+mod tracer;
 mod version;
+mod way;
 
 use std::{env, process::ExitCode};
 
@@ -43,6 +51,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     if cli.version {
         return version::print();
     }
-    preflight::check(cli)?;
+    if cli.preflight {
+        return preflight::run(cli);
+    }
     if cli.self_test { selftest::run(cli) } else { trace::run(cli) }
 }

@@ -1,141 +1,145 @@
-//! What this machine must have, asked before anything is loaded: each lack has its own sentence.
+//! --preflight: what this kernel offers, which way exectrace would take, what that could not tell, and what would help.
 
-use std::{fs, io, path::Path};
-
-use aya::{
-    maps::MapType,
-    programs::ProgramType,
-    sys::{is_map_supported, is_program_supported},
-};
-use nix::{
-    sys::{
-        resource::{RLIM_INFINITY, Resource, setrlimit},
-        utsname::uname,
-    },
-    unistd::geteuid,
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
 };
 
-use crate::{cli::Cli, error::Error, load::KERNEL_BTF, stderr};
+use serde::Serialize;
 
-const CAP_SYS_ADMIN: u64 = 1 << 21;
-const CAP_PERFMON: u64 = 1 << 38;
-const CAP_BPF: u64 = 1 << 39;
+use crate::{
+    cli::{Cli, Name},
+    error::Error,
+    kernel::{Kernel, Offer},
+};
 
-/// The inode of the pid namespace that the machine booted with (PROC_PID_INIT_INO in the kernel).
-const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
-
-pub(crate) fn check(cli: &Cli) -> Result<(), Error> {
-    check_privileges()?;
-    check_bpf()?;
-    check_btf()?;
-    check_tracepoints()?;
-    check_pid_namespace(cli)
-}
-
-fn check_privileges() -> Result<(), Error> {
-    let root = geteuid().is_root();
-    let granted = match fs::read_to_string("/proc/self/status").ok().and_then(|status| effective_capabilities(&status))
-    {
-        Some(capabilities) => may_trace(capabilities),
-        // Without /proc, the kernel will have the last word.
-        None => root,
-    };
-    if granted { Ok(()) } else { Err(Error::NotPrivileged { root }) }
-}
-
-fn effective_capabilities(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
-}
-
-fn may_trace(capabilities: u64) -> bool {
-    capabilities & CAP_SYS_ADMIN != 0 || capabilities & (CAP_BPF | CAP_PERFMON) == CAP_BPF | CAP_PERFMON
-}
-
-fn check_bpf() -> Result<(), Error> {
-    // Before Linux 5.11 maps count as locked memory. Later it does nothing, and without CAP_SYS_RESOURCE it fails:
-    // then what is allowed may still be enough.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
-
-    let system = uname().map_err(|errno| Error::System { call: "uname", error: errno.into() })?;
-    let machine = system.machine().to_string_lossy().into_owned();
-    if cfg!(target_pointer_width = "32") && machine.contains("64") {
-        return Err(Error::Word32On64 { machine });
+pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    let kernel = Kernel::probe(cli.btf.as_deref())?;
+    let report = Report::new(cli, &kernel);
+    let text = if cli.json { report.json()? } else { report.text() };
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ if report.way.is_some() => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
     }
-    match is_map_supported(MapType::RingBuf) {
-        Ok(true) => {}
-        Ok(false) => {
-            return Err(Error::NoRingBuffer { release: system.release().to_string_lossy().into_owned() });
+}
+
+/// The fields of the JSON are documented in docs/exectrace.md: keep them.
+#[derive(Debug, Serialize)]
+struct Report<'k> {
+    kernel: &'k str,
+    machine: &'k str,
+    page_size: usize,
+    bpf_jit: &'static str,
+    locked_memory: &'k str,
+    offers: Vec<Row>,
+    /// The way that would be taken.
+    way: Option<String>,
+    /// What it cannot tell.
+    missing: Vec<Missing>,
+    /// Why there is no better one, or none at all, with the remedy.
+    remedy: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    offer: &'static str,
+    /// None if that could not be tried.
+    is_there: Option<bool>,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Missing {
+    field: &'static str,
+    /// None if always.
+    when: Option<&'static str>,
+}
+
+impl<'k> Report<'k> {
+    fn new(cli: &Cli, kernel: &'k Kernel) -> Self {
+        let (way, remedy) = match Name::choose(cli.way, kernel) {
+            Ok((ways, lack)) => (ways.into_iter().next(), lack),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let missing = way.iter().flat_map(|way| way.gaps());
+        Self {
+            kernel: &kernel.release,
+            machine: &kernel.machine,
+            page_size: kernel.page,
+            bpf_jit: kernel.jit,
+            locked_memory: &kernel.locked_memory,
+            offers: rows(kernel),
+            missing: missing.map(|gap| Missing { field: gap.field, when: gap.when }).collect(),
+            way: way.map(|way| way.to_string()),
+            remedy,
         }
-        // ENOSYS; its number differs between architectures.
-        Err(error) if error.io_error.kind() == io::ErrorKind::Unsupported => {
-            return Err(Error::NoBpf);
+    }
+
+    fn json(&self) -> Result<String, Error> {
+        let text = serde_json::to_string_pretty(self).map_err(|error| Error::Output(error.into()))?;
+        Ok(text + "\n")
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "kernel               Linux {} on {}, pages of {} KiB, BPF JIT {}, locked memory {}\n",
+            self.kernel,
+            self.machine,
+            self.page_size / 1024,
+            self.bpf_jit,
+            self.locked_memory
+        );
+        for row in &self.offers {
+            let is_there = match row.is_there {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "?",
+            };
+            text += format!("{:20} {is_there:4}{}", row.offer, row.detail).trim_end();
+            text += "\n";
         }
-        Err(error) if error.io_error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Error::Refused("bpf()"));
+        text += "\n";
+        match &self.way {
+            Some(way) => text += &format!("way: {way}\n"),
+            None => text += "way: none\n",
         }
-        Err(error) => {
-            return Err(Error::System { call: "bpf", error: error.io_error });
+        for missing in &self.missing {
+            match missing.when {
+                Some(when) => text += &format!("missing: {}, {when}\n", missing.field),
+                None => text += &format!("missing: {}, always\n", missing.field),
+            }
         }
-    }
-    // Often not there to be read: then the verifier will say no.
-    match fs::read_to_string("/sys/kernel/security/lockdown") {
-        Ok(modes) if modes.contains("[confidentiality]") => Err(Error::Lockdown),
-        _ => Ok(()),
-    }
-}
-
-fn check_btf() -> Result<(), Error> {
-    if Path::new(KERNEL_BTF).exists() {
-        Ok(())
-    } else if Path::new("/sys/kernel").exists() {
-        Err(Error::NoBtf)
-    } else {
-        Err(Error::NoSysfs)
+        if let Some(remedy) = &self.remedy {
+            text += &format!("for more: {remedy}\n");
+        }
+        text
     }
 }
 
-fn check_tracepoints() -> Result<(), Error> {
-    // Where the question itself fails, loading will tell more.
-    match is_program_supported(ProgramType::RawTracePoint) {
-        Ok(false) => Err(Error::NoTracepoints),
-        _ => Ok(()),
-    }
-}
-
-/// The kernel side numbers processes as the first pid namespace does.
-fn check_pid_namespace(cli: &Cli) -> Result<(), Error> {
-    let Ok(namespace) = fs::read_link("/proc/self/ns/pid") else {
-        return Ok(());
-    };
-    if namespace == Path::new(FIRST_PID_NAMESPACE) {
-        return Ok(());
-    }
-    if cli.self_test {
-        return Err(Error::PidNamespace { flag: "--self-test" });
-    }
-    if !cli.pid.is_empty() {
-        return Err(Error::PidNamespace { flag: "--pid" });
-    }
-    stderr::say("this is another pid namespace than the host's, whose process numbers are shown");
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn capabilities_are_read_from_proc() {
-        assert_eq!(effective_capabilities("Name:\tx\nCapPrm:\t00\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
-        assert_eq!(effective_capabilities("Name:\tx\n"), None);
-    }
-
-    #[test]
-    fn sys_admin_or_bpf_with_perfmon_suffice() {
-        assert!(may_trace(CAP_SYS_ADMIN));
-        assert!(may_trace(CAP_BPF | CAP_PERFMON));
-        assert!(!may_trace(CAP_BPF));
-        assert!(!may_trace(0));
-    }
+fn rows(kernel: &Kernel) -> Vec<Row> {
+    [
+        ("root or capabilities", &kernel.rights),
+        ("no lockdown", &kernel.lockdown),
+        ("bpf()", &kernel.bpf),
+        ("BPF raw tracepoints", &kernel.raw_tracepoints),
+        ("BPF tracepoints", &kernel.classic_tracepoints),
+        ("BTF", &kernel.btf),
+        ("BPF ring buffer", &kernel.ring_buffer),
+        ("perf events", &kernel.perf),
+        ("user stacks", &kernel.stacks),
+        ("tracefs", &kernel.tracefs),
+        ("tracepoints", &kernel.tracepoints),
+        ("exit tracepoints", &kernel.codes),
+        ("host's pids", &kernel.numbers),
+    ]
+    .map(|(offer, state)| {
+        let (is_there, detail) = match state {
+            Offer::Yes(detail) => (Some(true), detail.clone()),
+            Offer::No(error) => (Some(false), error.to_string()),
+            Offer::Unknown(why) => (None, (*why).to_owned()),
+        };
+        Row { offer, is_there, detail }
+    })
+    .into()
 }

@@ -24,7 +24,7 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
         Event::Exec(exec) => ("exec", exec_details(exec)),
         Event::Exit(exit) => ("exit", exit_details(exit)),
     };
-    let [pid, ppid, uid] = [process.pid, process.ppid, process.uid].map(|number| number.to_string());
+    let [pid, ppid, uid] = [Some(process.pid), process.ppid, process.uid].map(or_dash);
     let columns = [&time.local().to_string(), name, &pid, &ppid, &uid, &quoted(process.comm).to_string()];
     write_line(out, columns, &details)
 }
@@ -34,6 +34,11 @@ fn write_line(out: &mut impl Write, columns: [&str; 6], details: &str) -> io::Re
     writeln!(out, "{time:<12} {event:<5} {pid:>7} {ppid:>7} {uid:>5} {comm:<15} {details}")
 }
 
+/// What is not known is a dash.
+fn or_dash(number: Option<u32>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
 /// The file and its arguments, as one would type them. The first argument is nearly always the file's name over again
 /// and then left out; where it is not (scripts, login shells), all arguments follow in brackets.
 fn exec_details(exec: &Exec<'_>) -> String {
@@ -41,7 +46,12 @@ fn exec_details(exec: &Exec<'_>) -> String {
     if exec.file_truncated {
         let _ = write!(text, " [file cut at {FILE_MAX} bytes]");
     }
-    let mut args = exec.args.iter().peekable();
+    let Some(args) = exec.args else {
+        text.push_str(" [arguments -]");
+        return text;
+    };
+    let is_empty = args.iter().next().is_none();
+    let mut args = args.iter().peekable();
     let base = exec.file.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     if args.peek().is_none_or(|first| *first == exec.file || *first == base) {
         args.next();
@@ -52,11 +62,11 @@ fn exec_details(exec: &Exec<'_>) -> String {
         let all: Vec<String> = args.map(|arg| quoted(arg).to_string()).collect();
         let _ = write!(text, " [as {}]", all.join(" "));
     }
-    if exec.args_truncated {
-        if exec.args.iter().next().is_some() {
-            let _ = write!(text, " [arguments cut at {ARGS_MAX} bytes]");
-        } else {
+    if exec.args_truncated == Some(true) {
+        if is_empty {
             text.push_str(" [arguments unreadable]");
+        } else {
+            let _ = write!(text, " [arguments cut at {ARGS_MAX} bytes]");
         }
     }
     text
@@ -64,12 +74,17 @@ fn exec_details(exec: &Exec<'_>) -> String {
 
 fn exit_details(exit: &Exit<'_>) -> String {
     let mut text = match exit.end {
-        End::Code(code) => format!("code {code}"),
-        End::Signal { number, core_dumped } => {
+        None => "code -".to_owned(),
+        Some(End::Code(code)) => format!("code {code}"),
+        Some(End::Signal { number, core_dumped }) => {
             // Names differ between architectures as numbers do; real-time signals have none.
             let name = Signal::try_from(i32::from(number))
                 .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
-            if core_dumped { format!("killed by {name}, core dumped") } else { format!("killed by {name}") }
+            match core_dumped {
+                Some(true) => format!("killed by {name}, core dumped"),
+                Some(false) => format!("killed by {name}"),
+                None => format!("killed by {name}, core dumped -"),
+            }
         }
     };
     if let Some(ns) = exit.since_exec_ns() {
@@ -139,11 +154,17 @@ mod tests {
     use crate::event::{Args, Process};
 
     fn process(comm: &[u8]) -> Process<'_> {
-        Process { pid: 42, ppid: 7, uid: 1000, time_ns: 5_000_000_000, comm }
+        Process { pid: 42, ppid: Some(7), uid: Some(1000), time_ns: 5_000_000_000, comm }
     }
 
     fn exec<'a>(file: &'a [u8], args: &'a [u8]) -> Exec<'a> {
-        Exec { process: process(b"x"), file, file_truncated: false, args: Args::new(args), args_truncated: false }
+        Exec {
+            process: process(b"x"),
+            file,
+            file_truncated: false,
+            args: Some(Args::new(args)),
+            args_truncated: Some(false),
+        }
     }
 
     #[track_caller]
@@ -197,22 +218,42 @@ mod tests {
 
     #[test]
     fn what_was_cut_says_so() {
-        let cut = Exec { args_truncated: true, file_truncated: true, ..exec(b"/bin/ls", b"ls\0a") };
+        let cut = Exec { args_truncated: Some(true), file_truncated: true, ..exec(b"/bin/ls", b"ls\0a") };
         assert_eq!(exec_details(&cut), "/bin/ls [file cut at 4096 bytes] a [arguments cut at 4096 bytes]");
-        let unreadable = Exec { args_truncated: true, ..exec(b"/bin/ls", b"") };
+        let unreadable = Exec { args_truncated: Some(true), ..exec(b"/bin/ls", b"") };
         assert_eq!(exec_details(&unreadable), "/bin/ls [arguments unreadable]");
     }
 
     #[test]
     fn exits_tell_how_and_after_how_long() {
         let exit = |end, exec_ns| exit_details(&Exit { process: process(b"x"), end, exec_ns });
-        assert_eq!(exit(End::Code(3), Some(4_998_800_000)), "code 3, 1.2ms after its exec");
-        assert_eq!(exit(End::Code(0), None), "code 0");
-        assert_eq!(exit(End::Signal { number: 9, core_dumped: false }, None), "killed by SIGKILL");
-        assert_eq!(exit(End::Signal { number: 11, core_dumped: true }, None), "killed by SIGSEGV, core dumped");
-        assert_eq!(exit(End::Signal { number: 64, core_dumped: false }, None), "killed by signal 64");
+        assert_eq!(exit(Some(End::Code(3)), Some(4_998_800_000)), "code 3, 1.2ms after its exec");
+        assert_eq!(exit(Some(End::Code(0)), None), "code 0");
+        assert_eq!(exit(Some(End::Signal { number: 9, core_dumped: Some(false) }), None), "killed by SIGKILL");
+        assert_eq!(
+            exit(Some(End::Signal { number: 11, core_dumped: Some(true) }), None),
+            "killed by SIGSEGV, core dumped"
+        );
+        assert_eq!(exit(Some(End::Signal { number: 64, core_dumped: Some(false) }), None), "killed by signal 64");
         // A clock that went backwards between two CPUs.
-        assert_eq!(exit(End::Code(0), Some(5_000_000_001)), "code 0, 0.0ns after its exec");
+        assert_eq!(exit(Some(End::Code(0)), Some(5_000_000_001)), "code 0, 0.0ns after its exec");
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_dash() {
+        assert_eq!(
+            exec_details(&Exec { args: None, args_truncated: None, ..exec(b"/bin/ls", b"") }),
+            "/bin/ls [arguments -]"
+        );
+        let exit = |end| exit_details(&Exit { process: process(b"x"), end, exec_ns: None });
+        assert_eq!(exit(None), "code -");
+        assert_eq!(exit(Some(End::Signal { number: 11, core_dumped: None })), "killed by SIGSEGV, core dumped -");
+        let unknown = Process { ppid: None, uid: None, ..process(b"x") };
+        let mut line = Vec::new();
+        let event = Event::Exit(Exit { process: unknown, end: None, exec_ns: None });
+        write_event(&mut line, WallTime::now(), &event).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert!(line.ends_with(" exit       42       -     - x               code -\n"), "{line}");
     }
 
     #[test]

@@ -17,14 +17,14 @@ use nix::{
 };
 
 use crate::{
+    begin,
     cli::Cli,
     clock::{Clock, WallTime},
     error::Error,
     event::Event,
     filter::Filter,
-    follow, json,
-    load::{Settings, Tracer},
-    stderr, text,
+    json, stderr, text,
+    tracer::Tracer,
 };
 
 /// So often at most is the counter of lost events read.
@@ -35,10 +35,7 @@ const BATCH: usize = 256;
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     // From here on a signal waits until the loop asks for it, so that none is missed.
     let signals = stop_signals().map_err(|errno| Error::System { call: "signalfd", error: errno.into() })?;
-    let mut tracer = Tracer::start(&Settings { buffer_kib: cli.buffer, only_tracked: !cli.pid.is_empty() })?;
-    if !cli.pid.is_empty() {
-        follow::track(tracer.tracked(), &cli.pid)?;
-    }
+    let mut tracer = begin::tracer(cli)?;
     if cli.verbose {
         stderr::say("tracing");
     }
@@ -143,15 +140,14 @@ enum Wake {
     Other,
 }
 
-fn wait(tracer: &mut Tracer, signals: &SignalFd, timeout: Option<Duration>) -> Result<Wake, Stop> {
+fn wait(tracer: &Tracer, signals: &SignalFd, timeout: Option<Duration>) -> Result<Wake, Stop> {
     let stdout = io::stdout();
-    let ring = tracer.ring();
-    let mut fds = [
-        PollFd::new(ring.as_fd(), PollFlags::POLLIN),
+    let mut fds = vec![
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         // Nothing asked for: errors are always reported, and that its reader has gone is one.
         PollFd::new(stdout.as_fd(), PollFlags::empty()),
     ];
+    fds.extend(tracer.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
     // Rounded up: a poll that returns a little early would run once more for nothing.
     let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
         let millis = timeout.as_nanos().div_ceil(1_000_000);
@@ -164,9 +160,9 @@ fn wait(tracer: &mut Tracer, signals: &SignalFd, timeout: Option<Duration>) -> R
         }
     }
     let ready = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
-    if ready(&fds[1]).contains(PollFlags::POLLIN) {
+    if ready(&fds[0]).contains(PollFlags::POLLIN) {
         Ok(Wake::Signal)
-    } else if ready(&fds[2]).intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
+    } else if ready(&fds[1]).intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
         Ok(Wake::ReaderGone)
     } else {
         Ok(Wake::Other)
@@ -215,18 +211,21 @@ impl Output {
         self.left == Some(0)
     }
 
-    /// Shows what the ring buffer holds, up to [`BATCH`] events, and whether that was all.
+    /// Shows what is there, up to [`BATCH`] events, and whether that was all.
     fn show_batch(&mut self, tracer: &mut Tracer) -> Result<bool, Stop> {
         let mut clock = None;
         self.batch_had_events = false;
         for _ in 0..BATCH {
-            let Some(record) = tracer.ring().next() else {
+            let mut shown = Ok(());
+            let had_one = tracer.next(&mut |event| {
+                shown = self.show(*clock.get_or_insert_with(Clock::read), event);
+            })?;
+            shown?;
+            if !had_one {
                 self.flush()?;
-                return Ok(true);
-            };
+                return Ok(!tracer.has_more());
+            }
             self.batch_had_events = true;
-            let clock = *clock.get_or_insert_with(Clock::read);
-            self.show(clock, &Event::read(&record)?)?;
             if self.is_complete() {
                 break;
             }

@@ -60,40 +60,93 @@ fn one_source_serves_all_architectures() {
     }
 }
 
-#[test]
-fn the_embedded_object_is_the_one_of_this_byte_order() {
-    let name = if cfg!(target_endian = "big") { "exectrace_bpfeb.o" } else { "exectrace_bpfel.o" };
-    assert_eq!(exectrace_bpf::exectrace(), fs::read(bpf().join("objects").join(name)).unwrap());
-    assert_eq!(exectrace_bpf::exectrace().as_ptr().align_offset(8), 0);
+/// A program and its section.
+type Program = (&'static str, &'static str);
+
+/// What is embedded, and the programs in it.
+fn embedded() -> [(&'static str, &'static [u8], Vec<Program>); 3] {
+    let structs = vec![
+        ("on_exec", "raw_tp/sched_process_exec"),
+        ("on_exit", "raw_tp/sched_process_exit"),
+        ("on_fork", "raw_tp/sched_process_fork"),
+    ];
+    let tracepoints = vec![
+        ("on_exec", "tracepoint/sched/sched_process_exec"),
+        ("on_exit", "tracepoint/sched/sched_process_exit"),
+        ("on_exit_group", "tracepoint/syscalls/sys_enter_exit_group"),
+        ("on_exit_thread", "tracepoint/syscalls/sys_enter_exit"),
+        ("on_new_task", "tracepoint/task/task_newtask"),
+        ("on_rename", "tracepoint/task/task_rename"),
+        ("on_signal_sent", "tracepoint/signal/signal_generate"),
+        ("on_signal_taken", "tracepoint/signal/signal_deliver"),
+    ];
+    [
+        ("exectrace", exectrace_bpf::exectrace(), structs.clone()),
+        ("exectrace_perf", exectrace_bpf::exectrace_perf(), structs),
+        ("tracepoints", exectrace_bpf::tracepoints(), tracepoints),
+    ]
 }
 
 #[test]
-fn the_loader_understands_the_embedded_object() {
-    // aya-obj parses the BTF of its own byte order only.
-    let object = aya_obj::Object::parse(exectrace_bpf::exectrace()).unwrap();
-    let mut programs: Vec<&str> = object.programs.keys().map(String::as_str).collect();
-    programs.sort_unstable();
-    assert_eq!(programs, ["on_exec", "on_exit", "on_fork"]);
-    assert_eq!(object.license.to_str(), Ok("Dual MIT/GPL"));
+fn the_embedded_objects_are_those_of_this_byte_order() {
+    for (name, object, _) in embedded() {
+        let file = format!("{name}_{}.o", if cfg!(target_endian = "big") { "bpfeb" } else { "bpfel" });
+        assert_eq!(object, fs::read(bpf().join("objects").join(file)).unwrap());
+        assert_eq!(object.as_ptr().align_offset(8), 0);
+    }
 }
 
 #[test]
-fn both_objects_hold_the_same_programs() {
-    for (name, little_endian) in [("exectrace_bpfel.o", true), ("exectrace_bpfeb.o", false)] {
-        let bytes = object_file(name);
-        let file = object::File::parse(&*bytes).unwrap();
-        assert_eq!(file.architecture(), object::Architecture::Bpf, "{name}");
-        assert_eq!(file.is_little_endian(), little_endian, "{name}");
-        for tracepoint in ["exec", "exit", "fork"] {
-            let section = format!("raw_tp/sched_process_{tracepoint}");
-            assert!(file.section_by_name(&section).is_some_and(|section| section.size() > 0), "{name}: {section}");
+fn the_loader_understands_the_embedded_objects() {
+    for (name, bytes, expected) in embedded() {
+        // aya-obj parses the BTF of its own byte order only.
+        let object = aya_obj::Object::parse(bytes).unwrap();
+        let mut programs: Vec<&str> = object.programs.keys().map(String::as_str).collect();
+        programs.sort_unstable();
+        assert_eq!(programs, expected.iter().map(|(program, _)| *program).collect::<Vec<_>>(), "{name}");
+        assert_eq!(object.license.to_str(), Ok("Dual MIT/GPL"));
+        // Where there is no BTF, aya would load such a program as if it needed none.
+        assert_eq!(object.has_btf_relocations(), name != "tracepoints", "{name}");
+    }
+}
+
+#[test]
+fn objects_of_both_byte_orders_hold_the_same_programs() {
+    for (name, _, expected) in embedded() {
+        for (order, little_endian) in [("bpfel", true), ("bpfeb", false)] {
+            let name = format!("{name}_{order}.o");
+            let bytes = object_file(&name);
+            let file = object::File::parse(&*bytes).unwrap();
+            assert_eq!(file.architecture(), object::Architecture::Bpf, "{name}");
+            assert_eq!(file.is_little_endian(), little_endian, "{name}");
+            for (_, section) in &expected {
+                assert!(file.section_by_name(section).is_some_and(|section| section.size() > 0), "{name}: {section}");
+            }
         }
     }
 }
 
 #[test]
+fn tracepoints_have_the_same_numbers_on_both_sides() {
+    let header = fs::read_to_string(bpf().join("include/tracepoints.h")).unwrap();
+    for (name, number) in [
+        ("TASK_NEWTASK", exectrace_bpf::TASK_NEWTASK),
+        ("TASK_RENAME", exectrace_bpf::TASK_RENAME),
+        ("SCHED_PROCESS_EXEC", exectrace_bpf::SCHED_PROCESS_EXEC),
+        ("SCHED_PROCESS_EXIT", exectrace_bpf::SCHED_PROCESS_EXIT),
+        ("SYS_ENTER_EXIT_GROUP", exectrace_bpf::SYS_ENTER_EXIT_GROUP),
+        ("SYS_ENTER_EXIT", exectrace_bpf::SYS_ENTER_EXIT),
+        ("SIGNAL_GENERATE", exectrace_bpf::SIGNAL_GENERATE),
+        ("SIGNAL_DELIVER", exectrace_bpf::SIGNAL_DELIVER),
+    ] {
+        assert!(header.contains(&format!("\t{name} = {number},\n")), "{name}");
+    }
+    assert!(header.contains(&format!("#define RECORD_HEADER {} ", exectrace_bpf::RECORD_HEADER)));
+}
+
+#[test]
 fn events_have_one_layout_on_both_sides() {
-    for name in ["exectrace_bpfel.o", "exectrace_bpfeb.o"] {
+    for name in ["exectrace_bpfel.o", "exectrace_bpfeb.o", "exectrace_perf_bpfel.o", "exectrace_perf_bpfeb.o"] {
         let btf = Btf::of(&object_file(name));
         let check = |structure: &str, size: usize, fields: &[(&str, usize)]| {
             let (c_size, c_fields) = btf.structure(structure).unwrap_or_else(|| panic!("{name}: no {structure}"));

@@ -23,6 +23,7 @@ when the reader of the output has gone, as in exectrace | head.";
 /// In place of --help's one line.
 const USAGE: &str = "\
 exectrace [OPTION]...
+exectrace --preflight [--json]
 exectrace --self-test [--buffer KIB] [--verbose]
 exectrace --version";
 
@@ -60,6 +61,7 @@ fn completions(shell: Shell) -> String {
     // Without a hint, shells offer names of files, which no option takes.
     let mut command = cli::Cli::command().mut_args(|arg| match arg.get_id().as_str() {
         "comm" => arg.value_hint(ValueHint::CommandName),
+        "btf" => arg.value_hint(ValueHint::FilePath),
         _ if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
         _ => arg,
     });

@@ -3,6 +3,7 @@
 //! What a test needs and does not find, it names, and passes; with XTASK_REQUIRE=all it fails instead.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
@@ -32,9 +33,14 @@ fn self_test_passes() {
     let output = run(Command::new(EXECTRACE).arg("--self-test"));
     let text = stdout(&output);
     assert!(output.status.success(), "{output:?}");
-    let (verdict, checks) = text.lines().collect::<Vec<_>>().split_last().map(|(v, c)| (*v, c.to_vec())).unwrap();
-    assert_eq!(verdict, format!("self-test: passed ({} checks)", checks.len()));
-    assert!(checks.iter().all(|check| check.starts_with("ok   ")), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    let begin_with = |word: &str| lines.iter().filter(|line| line.starts_with(word)).count();
+    // Every way that this kernel allows: all of them, where there is BTF.
+    assert_eq!(begin_with("way: "), 4, "{text}");
+    let checks = begin_with("ok   ");
+    assert_eq!(lines.last(), Some(&&*format!("self-test: passed ({checks} checks)")));
+    // The best way leaves no gap; not every kernel runs 32-bit programs.
+    assert_eq!(lines.len(), 4 + checks + begin_with("none 32-bit program") + 1, "{text}");
 }
 
 #[test]
@@ -111,6 +117,78 @@ fn check_family(shell: &Shell, ended: &Ended) {
     // Neither has executed anything while it was watched.
     assert_eq!(fork["since_exec_us"], Value::Null);
     assert_eq!(last["since_exec_us"], Value::Null);
+}
+
+/// What one way tells, another tells too, or null where it has a gap: field by field, of the same processes.
+#[test]
+fn all_ways_tell_the_same_of_a_busy_workload() {
+    if !can_trace() {
+        return;
+    }
+    const WORKLOAD: &str = r#"
+        read go
+        for round in 1 2 3 4 5 6 7 8; do
+            ( /bin/true a$round "" 'two words'; exit $round ) &
+            ( exec /bin/sh -c 'exit 3' ) &
+            sh -c 'kill -TERM $$' &
+            sh -c 'kill -9 $$' &
+            sh -c 'ulimit -c 0; kill -SEGV $$' &
+            # Nobody waits for the last one, whose parent ends first.
+            sh -c '( sleep 0.2; exec /bin/true orphan ) & exit 0' &
+            /bin/false | /bin/cat | /bin/true
+        done 2>/dev/null
+        wait
+        sleep 0.5
+    "#;
+    let mut shell = Shell::start(WORKLOAD);
+    let pid = shell.pid().to_string();
+    let ways = ["btf", "btf-perf", "tracepoints", "perf"];
+    let tracings = ways.map(|way| Tracing::start(&["--json", "--pid", &pid, "--buffer", "4096", "--way", way]));
+    shell.go();
+    let [best, others @ ..] = tracings.map(|tracing| events_by_process(&tracing.stop(Signal::SIGINT)));
+    assert!(best.values().map(Vec::len).sum::<usize>() > 8 * 20, "{best:?}");
+    for (way, events) in ways[1..].iter().zip(others) {
+        assert_eq!(events.keys().collect::<Vec<_>>(), best.keys().collect::<Vec<_>>(), "{way}");
+        let mut unknown = BTreeMap::new();
+        for (pid, best) in &best {
+            let same = &events[pid];
+            assert_eq!(same.len(), best.len(), "{way}: {same:?} {best:?}");
+            for (event, best) in same.iter().zip(best) {
+                for (field, value) in best.as_object().unwrap() {
+                    let told = &event[field];
+                    if told.is_null() && !value.is_null() {
+                        *unknown.entry(field.clone()).or_insert(0) += 1;
+                    } else if field == "since_exec_us" {
+                        let [told, value] = [told, value].map(|value| value.as_i64().unwrap_or_default());
+                        assert!(told.abs_diff(value) < 100_000, "{way}: {event} {best}");
+                    } else if field != "time" {
+                        assert_eq!(told, value, "{way}: {field} of {event} {best}");
+                    }
+                }
+            }
+        }
+        let gaps: Vec<&str> = unknown.keys().map(String::as_str).collect();
+        let allowed: &[&str] = match *way {
+            "tracepoints" => &["args", "args_truncated", "code", "core_dumped", "ppid", "signal"],
+            "perf" => &["args", "args_truncated", "code", "core_dumped", "ppid", "signal", "uid"],
+            _ => &[],
+        };
+        assert!(gaps.iter().all(|gap| allowed.contains(gap)), "{way}: {unknown:?}");
+        // Exits at the same time as signals, and parents that have just ended, are few.
+        for rare in ["code", "ppid", "signal"] {
+            assert!(unknown.get(rare).is_none_or(|&count| count <= 16), "{way}: {unknown:?}");
+        }
+    }
+}
+
+/// In the order in which each process had them.
+fn events_by_process(ended: &Ended) -> BTreeMap<u64, Vec<Value>> {
+    assert!(ended.success && ended.summary().contains(" 0 lost, "), "{ended:?}");
+    let mut processes: BTreeMap<u64, Vec<Value>> = BTreeMap::new();
+    for event in ended.json() {
+        processes.entry(event["pid"].as_u64().unwrap()).or_default().push(event);
+    }
+    processes
 }
 
 #[test]
@@ -223,34 +301,152 @@ fn without_root_one_sentence_says_so() {
 }
 
 #[test]
-fn without_bpf_one_sentence_says_so() {
+fn without_bpf_it_says_so_and_records_tracepoints() {
     if !can_trace() {
         return;
     }
-    assert_refused(
-        with_bpf_failing(&mut Command::new(EXECTRACE), libc::ENOSYS),
-        "there is no bpf() system call here: run it on a kernel with CONFIG_BPF_SYSCALL=y, \
-         and not under an emulator such as qemu-user",
-    );
-    assert_refused(
-        with_bpf_failing(&mut Command::new(EXECTRACE), libc::EPERM),
-        "the kernel refuses bpf() in spite of the capabilities: run it on the host, \
-         or in a container with --privileged",
-    );
+    for (errno, lack) in [
+        (
+            libc::ENOSYS,
+            "there is no bpf() system call here: run it on a kernel with CONFIG_BPF_SYSCALL=y, \
+             and not under an emulator such as qemu-user",
+        ),
+        (
+            libc::EPERM,
+            "the kernel refuses bpf() in spite of the capabilities: run it on the host, \
+             or in a container with --privileged",
+        ),
+    ] {
+        let trace = |arguments: &[&str]| run(with_bpf_failing(Command::new(EXECTRACE).args(arguments), errno));
+        let output = trace(&["--duration", "0.1"]);
+        assert!(output.status.success(), "{output:?}");
+        let way = "; until then, perf records tracepoints, without BPF, which never tells uid and not always ";
+        assert!(stderr(&output).starts_with(&format!("exectrace: {lack}{way}")), "{output:?}");
+        // What is never told is no filter.
+        let refused = trace(&["--uid", "0"]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(stderr(&refused).starts_with("exectrace: --uid needs to know the user of processes"), "{refused:?}");
+        let tested = trace(&["--self-test"]);
+        assert!(tested.status.success(), "{tested:?}");
+        assert!(stdout(&tested).contains("\ngap: uid is never known\n"), "{tested:?}");
+    }
 }
 
 #[test]
-fn without_btf_one_sentence_says_so() {
+fn without_btf_it_says_so_and_reads_tracepoints() {
     if !can_trace() || !can_unshare() {
         return;
     }
     let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" \"$@\"";
-    for argument in ["--self-test", "--json"] {
-        assert_refused(
-            Command::new("unshare").args(["--mount", "sh", "-c", hide, EXECTRACE, argument]),
-            "this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing), \
-             and without that exectrace would read wrong fields: use a kernel with CONFIG_DEBUG_INFO_BTF=y",
-        );
+    let trace = |arguments: &[&str]| {
+        run(Command::new("unshare").args(["--mount", "sh", "-c", hide, EXECTRACE]).args(arguments))
+    };
+    let output = trace(&["--duration", "0.1"]);
+    assert!(output.status.success(), "{output:?}");
+    let sentence = "exectrace: this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): \
+                    use a kernel with CONFIG_DEBUG_INFO_BTF=y, or --btf with a file made for this one; until then, \
+                    BPF hands over the records of tracepoints, which cannot always tell ";
+    assert!(stderr(&output).starts_with(sentence), "{output:?}");
+    let tested = trace(&["--self-test"]);
+    assert!(tested.status.success(), "{tested:?}");
+    assert!(!stdout(&tested).contains("structs"), "{tested:?}");
+}
+
+#[test]
+fn btf_from_a_file_is_used_and_that_of_another_kernel_refused() {
+    if !can_trace() || !can_unshare() {
+        return;
+    }
+    let folder = Folder::new("btf");
+    let (own, other) = (folder.0.join("own"), folder.0.join("other"));
+    let mut types = fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    fs::write(&own, &types).unwrap();
+    shift_members(&mut types, "task_struct");
+    fs::write(&other, &types).unwrap();
+    let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" \"$@\"";
+    let trace = |name: &str, file: &Path, arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", hide, EXECTRACE]).args(arguments);
+        match name {
+            "--btf" => command.arg("--btf").arg(file),
+            name => command.env(name, file),
+        };
+        run(&mut command)
+    };
+    for name in ["--btf", "EXECTRACE_BTF"] {
+        let output = trace(name, &own, &["--duration", "0.1"]);
+        assert!(output.status.success(), "{output:?}");
+        assert!(!stderr(&output).contains("until then"), "{output:?}");
+        let output = trace(name, &other, &["--duration", "0.1"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr(&output).contains("describes another kernel than this one"), "{output:?}");
+    }
+    let output = trace("--btf", Path::new(EXECTRACE), &["--duration", "0.1"]);
+    assert!(stderr(&output).starts_with(&format!("exectrace: cannot read {EXECTRACE}: ")), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+/// Moves every member of a struct by 8 bytes, in BTF.
+fn shift_members(btf: &mut [u8], name: &str) {
+    let word = |btf: &[u8], at: usize| u32::from_ne_bytes(btf[at..at + 4].try_into().unwrap());
+    // struct btf_header: the types begin where the header ends, and the strings lie at an offset from there.
+    let header = word(btf, 4) as usize;
+    let (types, length) = (header + word(btf, 8) as usize, word(btf, 12) as usize);
+    let strings = header + word(btf, 16) as usize;
+    let mut at = types;
+    while at < types + length {
+        let (name_at, info) = (strings + word(btf, at) as usize, word(btf, at + 4));
+        let (kind, members) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+        let is_it = kind == 4 && btf[name_at..].starts_with(name.as_bytes()) && btf[name_at + name.len()] == 0;
+        at += 12;
+        // What follows a type, and how often (Documentation/bpf/btf.rst).
+        let (size, count) = match kind {
+            1 | 14 | 17 => (4, 1),
+            3 => (12, 1),
+            4 | 5 | 15 | 19 => (12, members),
+            6 | 13 => (8, members),
+            _ => (0, 0),
+        };
+        for member in 0..count {
+            if is_it {
+                let offset = at + member * 12 + 8;
+                let moved = word(btf, offset) + 64;
+                btf[offset..offset + 4].copy_from_slice(&moved.to_ne_bytes());
+            }
+        }
+        at += size * count;
+    }
+}
+
+#[test]
+fn preflight_tells_what_there_is_with_and_without_root() {
+    let report = |command: &mut Command| -> Value {
+        serde_json::from_str(&stdout(&run(command.args(["--preflight", "--json"])))).unwrap()
+    };
+    let is_there = |report: &Value, name: &str| -> Value {
+        let rows = report["offers"].as_array().unwrap();
+        rows.iter().find(|row| row["offer"] == name).unwrap()["is_there"].clone()
+    };
+    let own = report(&mut Command::new(EXECTRACE));
+    assert_eq!(own["page_size"].as_u64().unwrap() % 4096, 0);
+    assert_eq!(is_there(&own, "BTF"), Path::new("/sys/kernel/btf/vmlinux").exists());
+    if can_trace() {
+        assert_eq!(own["way"], "BPF reads the kernel's structs");
+        assert_eq!(own["missing"], serde_json::json!([]));
+        let text = stdout(&run(Command::new(EXECTRACE).arg("--preflight")));
+        assert!(text.ends_with("\nway: BPF reads the kernel's structs\n"), "{text}");
+        let without_bpf = report(with_bpf_failing(&mut Command::new(EXECTRACE), libc::ENOSYS));
+        assert_eq!(without_bpf["way"], "perf records tracepoints, without BPF");
+        assert_eq!(without_bpf["missing"][0], serde_json::json!({ "field": "uid", "when": null }));
+        let folder = Folder::new("preflight");
+        let copy = folder.0.join("exectrace");
+        fs::copy(EXECTRACE, &copy).unwrap();
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+        let nobody = report(Command::new(&copy).uid(65_534).gid(65_534));
+        assert_eq!(is_there(&nobody, "root or capabilities"), false);
+        assert_eq!(is_there(&nobody, "bpf()"), Value::Null);
+        assert_eq!(is_there(&nobody, "BTF"), true);
+        assert_eq!(nobody["way"], Value::Null);
     }
 }
 
@@ -306,13 +502,13 @@ fn version_tells_what_exactly_this_is() {
     let output = run(Command::new(EXECTRACE).arg("--version"));
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
-    let [version, commit, target, object] = lines[..] else { panic!("{text}") };
+    let [version, commit, target, ref objects @ ..] = lines[..] else { panic!("{text}") };
     assert_eq!(version, format!("exectrace {}", env!("CARGO_PKG_VERSION")));
     assert!(commit.starts_with("commit "), "{text}");
     assert!(target.starts_with("target "), "{text}");
     assert!(target.ends_with(&format!("-{}", if cfg!(target_env = "musl") { "musl" } else { "gnu" })), "{text}");
-    let (name, sha256) = exectrace_bpf::OBJECTS[0];
-    assert_eq!(object, format!("bpf object {name} sha256 {sha256}"));
+    let expected = exectrace_bpf::OBJECTS.map(|(name, sha256)| format!("bpf object {name} sha256 {sha256}"));
+    assert_eq!(*objects, expected);
 }
 
 #[test]

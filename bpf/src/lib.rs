@@ -79,6 +79,19 @@ const _: () = {
     assert!(offset_of!(ExitEvent, status) == 48);
 };
 
+/// What `tracepoints.bpf.c` puts before a tracepoint's record: the tracepoint and the user, as `u32` each.
+pub const RECORD_HEADER: usize = 8;
+
+/// The tracepoints that it knows, by their names in tracefs (enum tracepoint in `include/tracepoints.h`).
+pub const TASK_NEWTASK: u32 = 1;
+pub const TASK_RENAME: u32 = 2;
+pub const SCHED_PROCESS_EXEC: u32 = 3;
+pub const SCHED_PROCESS_EXIT: u32 = 4;
+pub const SYS_ENTER_EXIT_GROUP: u32 = 5;
+pub const SYS_ENTER_EXIT: u32 = 6;
+pub const SIGNAL_GENERATE: u32 = 7;
+pub const SIGNAL_DELIVER: u32 = 8;
+
 /// `include_bytes!` of an object, at an address from which a loader may read its ELF structs in place.
 #[repr(C, align(8))]
 struct Aligned<const N: usize>([u8; N]);
@@ -93,25 +106,54 @@ impl<const N: usize> Aligned<N> {
     }
 }
 
-#[cfg(target_endian = "little")]
-const OBJECT: &[u8] = include_bytes!("../objects/exectrace_bpfel.o");
-#[cfg(target_endian = "big")]
-const OBJECT: &[u8] = include_bytes!("../objects/exectrace_bpfeb.o");
-
-// In a section of its own, where packaging finds it again in the finished binary and compares it with the locked object.
-#[used]
-#[unsafe(link_section = ".bpf.exectrace")]
-static EMBEDDED: Aligned<{ OBJECT.len().next_multiple_of(8) }> = Aligned::new(OBJECT);
-
-/// The BPF object for this target's byte order.
-pub fn exectrace() -> &'static [u8] {
-    &EMBEDDED.0[..OBJECT.len()]
+/// Embeds the object of this target's byte order, in a section of its own: there, packaging finds it again in the
+/// finished binary and compares it with the locked object.
+macro_rules! embed {
+    ($(#[$doc:meta])* $function:ident, $name:literal, $section:literal) => {
+        $(#[$doc])*
+        pub fn $function() -> &'static [u8] {
+            #[cfg(target_endian = "little")]
+            const OBJECT: &[u8] = include_bytes!(concat!("../objects/", $name, "_bpfel.o"));
+            #[cfg(target_endian = "big")]
+            const OBJECT: &[u8] = include_bytes!(concat!("../objects/", $name, "_bpfeb.o"));
+            #[used]
+            #[unsafe(link_section = $section)]
+            static EMBEDDED: Aligned<{ OBJECT.len().next_multiple_of(8) }> = Aligned::new(OBJECT);
+            &EMBEDDED.0[..OBJECT.len()]
+        }
+    };
 }
 
+embed!(
+    /// Reads the kernel's own structs, which takes BTF, and tells through a ring buffer.
+    exectrace,
+    "exectrace",
+    ".bpf.exectrace"
+);
+embed!(
+    /// The same programs, which tell through perf buffers.
+    exectrace_perf,
+    "exectrace_perf",
+    ".bpf.exectrace_perf"
+);
+embed!(
+    /// Hands over the records of tracepoints, without BTF.
+    tracepoints,
+    "tracepoints",
+    ".bpf.tracepoints"
+);
+
 /// Name and SHA-256 of each embedded object, as bpf.lock has them.
-pub const OBJECTS: &[(&str, &str)] = &[
-    #[cfg(target_endian = "little")]
+#[cfg(target_endian = "little")]
+pub const OBJECTS: [(&str, &str); 3] = [
     ("exectrace_bpfel", env!("BPF_SHA256_EXECTRACE_BPFEL")),
-    #[cfg(target_endian = "big")]
+    ("exectrace_perf_bpfel", env!("BPF_SHA256_EXECTRACE_PERF_BPFEL")),
+    ("tracepoints_bpfel", env!("BPF_SHA256_TRACEPOINTS_BPFEL")),
+];
+/// Name and SHA-256 of each embedded object, as bpf.lock has them.
+#[cfg(target_endian = "big")]
+pub const OBJECTS: [(&str, &str); 3] = [
     ("exectrace_bpfeb", env!("BPF_SHA256_EXECTRACE_BPFEB")),
+    ("exectrace_perf_bpfeb", env!("BPF_SHA256_EXECTRACE_PERF_BPFEB")),
+    ("tracepoints_bpfeb", env!("BPF_SHA256_TRACEPOINTS_BPFEB")),
 ];

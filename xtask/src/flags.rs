@@ -70,10 +70,22 @@ pub enum Verb {
 /// that folder. `bpf.lock` beside it records what the objects were made from. Both belong into source control: with
 /// them, a plain `cargo build` needs no clang.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask bpf                       compile what is in the BPF folder
+  cargo xtask bpf --check               see whether the checked-in objects are what their sources give
+  cargo xtask bpf --report              see which kernels can load them, and why
+  cargo xtask bpf --report ~/prog.o     the same of any BPF object")]
 pub struct Bpf {
     /// Compare with what is checked in instead of writing; a difference is told and ends with 1
     #[arg(long)]
     pub check: bool,
+    /// Tell what each checked-in object, or each FILE, holds and needs of a kernel, and since when Linux has that; nothing
+    /// is compiled (docs/bpf-report.md)
+    #[arg(long, group = "shown", conflicts_with = "check")]
+    pub report: bool,
+    /// A BPF object to report on [default: those that are checked in]
+    #[arg(value_name = "FILE", requires = "report")]
+    pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub clang: Clang,
     #[command(flatten)]
@@ -110,10 +122,10 @@ pub struct Clang {
 pub struct Show {
     /// Print what would be done, as a shell script in which this tool's own work is told in comments, and do nothing (but
     /// that cargo may download crates, to know them)
-    #[arg(long)]
+    #[arg(long, group = "shown")]
     pub plan: bool,
-    /// Print the plan as JSON
-    #[arg(long, requires = "plan")]
+    /// Print it as JSON
+    #[arg(long, requires = "shown")]
     pub json: bool,
 }
 

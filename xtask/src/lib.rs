@@ -74,6 +74,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     run::catch_signals()?;
     let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
+        Verb::Bpf(request) if request.report => bpf::report_verb::run(runner, &flags.common, request),
         Verb::Bpf(request) => twice(runner, || bpf::compile::verb(runner, &facts()?, request)),
         Verb::Cache(request) => cache_verb::run(runner, &flags.common, request),
         Verb::Dist(request) if !request.merge.is_empty() => merge::run(runner, &flags.common, &request.merge),

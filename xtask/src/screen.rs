@@ -110,6 +110,15 @@ pub fn output(text: &str) -> Result<()> {
     }
 }
 
+/// A text without characters that do something to a terminal: names in a file are anybody's.
+pub fn plain(text: &str) -> String {
+    let escape = |char: char| match char {
+        '"' | '\'' | '\\' => char.to_string(),
+        _ => char.escape_debug().to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
 /// A number of bytes as people say it.
 pub fn size(bytes: u64) -> String {
     match bytes {

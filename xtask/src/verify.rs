@@ -111,11 +111,11 @@ struct Report {
 
 impl Report {
     fn new(file: &Path) -> Report {
-        Report { file: plain(&file.to_string_lossy()), ..Report::default() }
+        Report { file: screen::plain(&file.to_string_lossy()), ..Report::default() }
     }
 
     fn fault(&mut self, fault: impl AsRef<str>) {
-        self.faults.push(plain(fault.as_ref()));
+        self.faults.push(screen::plain(fault.as_ref()));
     }
 
     fn to_json(&self) -> Value {
@@ -132,15 +132,6 @@ impl Report {
     fn failures(&self) -> impl Iterator<Item = String> {
         self.faults.iter().map(|fault| format!("{}: {fault}", self.file))
     }
-}
-
-/// A text without characters that do something to a terminal: names in an archive are anybody's.
-fn plain(text: &str) -> String {
-    let escape = |char: char| match char {
-        '"' | '\'' | '\\' => char.to_string(),
-        _ => char.escape_debug().to_string(),
-    };
-    text.chars().map(escape).collect()
 }
 
 /// The archives that a word of the command line stands for, and what lies beside them.

@@ -10,7 +10,10 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        resource::{Resource, setrlimit},
+        signal::{Signal, kill},
+    },
     unistd::{Uid, alarm, getpid, setuid},
 };
 
@@ -32,6 +35,9 @@ pub(crate) enum Child {
     Succeed,
     Fail,
     BeKilled,
+    BeTerminated,
+    /// By a signal that can make the kernel write a core dump.
+    Crash,
     /// Ends while it still has other threads.
     Threads,
     /// Its first thread ends before the others.
@@ -44,10 +50,12 @@ pub(crate) enum Child {
 }
 
 impl Child {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Succeed,
         Self::Fail,
         Self::BeKilled,
+        Self::BeTerminated,
+        Self::Crash,
         Self::Threads,
         Self::LeaderFirst,
         Self::ExecFromThread,
@@ -60,6 +68,8 @@ impl Child {
             Self::Succeed => "succeed",
             Self::Fail => "fail",
             Self::BeKilled => "be-killed",
+            Self::BeTerminated => "be-terminated",
+            Self::Crash => "crash",
             Self::Threads => "threads",
             Self::LeaderFirst => "leader-first",
             Self::ExecFromThread => "exec-from-thread",
@@ -80,9 +90,12 @@ impl Child {
         match self {
             Self::Succeed => ExitCode::SUCCESS,
             Self::Fail => ExitCode::from(FAILURE),
-            Self::BeKilled => {
-                let _ = kill(getpid(), Signal::SIGKILL);
-                ExitCode::FAILURE
+            Self::BeKilled => end_by(Signal::SIGKILL),
+            Self::BeTerminated => end_by(Signal::SIGTERM),
+            Self::Crash => {
+                // No file is left behind, unless the machine hands dumps to a program.
+                let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+                end_by(Signal::SIGSEGV)
             }
             Self::Threads => {
                 for _ in 0..3 {
@@ -121,6 +134,12 @@ pub(crate) fn named_by(argument: Option<OsString>) -> Option<Child> {
     let argument = argument?;
     let name = argument.to_str()?.strip_prefix(FLAG)?;
     Child::ALL.into_iter().find(|child| child.name() == name)
+}
+
+fn end_by(signal: Signal) -> ExitCode {
+    let _ = kill(getpid(), signal);
+    // Only a process that takes no notice of it gets here.
+    ExitCode::FAILURE
 }
 
 /// Ends the calling thread alone, without the C library, which would end the process with the first one.

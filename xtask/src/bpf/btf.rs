@@ -100,6 +100,18 @@ const RECORDS: [(&str, &[Role]); 3] = [
     ("relocations", &[Role::Number, Role::Type, Role::Name, Role::Number]),
 ];
 
+/// One of the relocations in `.BTF.ext`: what an instruction wants to know of the kernel's types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Relocation<'data> {
+    pub section: &'data [u8],
+    /// Of the instruction in that section, in bytes.
+    pub offset: u32,
+    pub type_id: u32,
+    /// Numbers with colons between them: the way from the type to what is wanted.
+    pub access: &'data [u8],
+    pub kind: u32,
+}
+
 /// How long the headers of the two sections are, in bytes.
 const HEADER: usize = 24;
 const EXT_HEADER: usize = 32;
@@ -107,7 +119,7 @@ const EXT_HEADER: usize = 32;
 /// Brings `.BTF` and `.BTF.ext` into their one form. The latter keeps the ids in it, for an instruction may hold the same id.
 pub fn canonical(btf: &[u8], ext: Option<&[u8]>, endian: Endian) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
     let parsed = Btf::parse(btf, endian)?;
-    let records = ext.map(|ext| parsed.records(ext, endian)).transpose()?;
+    let records = ext.map(|ext| parsed.records(ext, endian)).transpose()?.map(|tables| tables.concat());
     let order = parsed.order(records.as_deref().unwrap_or_default());
     let mut writer = Writer::new(endian, &order);
     let ordered = order.iter().filter_map(|id| parsed.get(*id));
@@ -158,8 +170,8 @@ impl<'data> Btf<'data> {
         Ok(Type { kind, words: all })
     }
 
-    /// Reads a section `.BTF.ext` that belongs to this `.BTF`: all that follows its header.
-    pub fn records(&self, bytes: &'data [u8], endian: Endian) -> Result<Vec<Word<'data>>> {
+    /// Reads a section `.BTF.ext` that belongs to this `.BTF`: all that follows its header, as [`RECORDS`] lists it.
+    pub fn records(&self, bytes: &'data [u8], endian: Endian) -> Result<[Vec<Word<'data>>; 3]> {
         let ([functions_at, functions, lines_at, lines, relocations_at, relocations], mut rest) =
             header(".BTF.ext", EXT_HEADER, bytes, endian)?;
         let is_usual = functions_at == 0
@@ -170,14 +182,31 @@ impl<'data> Btf<'data> {
             is_usual && length == rest.len() as u64,
             ".BTF.ext does not consist of functions, lines and relocations alone"
         );
-        let mut all = Vec::new();
-        for ((what, roles), length) in RECORDS.iter().zip([functions, lines, relocations]) {
+        let mut tables = [const { Vec::new() }; 3];
+        for (((what, roles), length), all) in RECORDS.iter().zip([functions, lines, relocations]).zip(&mut tables) {
             let (table, after) = rest.split_at(length as usize);
             rest = after;
-            self.parse_records(table, roles, endian, &mut all).with_context(|| format!("the {what} in .BTF.ext"))?;
+            self.parse_records(table, roles, endian, all).with_context(|| format!("the {what} in .BTF.ext"))?;
         }
-        self.check_ids(all.iter().filter_map(Word::reference))?;
-        Ok(all)
+        self.check_ids(tables.iter().flatten().filter_map(Word::reference))?;
+        Ok(tables)
+    }
+
+    /// The relocations in a section `.BTF.ext` that belongs to this `.BTF`.
+    pub fn relocations(&self, bytes: &'data [u8], endian: Endian) -> Result<Vec<Relocation<'data>>> {
+        let [_, _, table] = self.records(bytes, endian)?;
+        let mut relocations = Vec::new();
+        let mut words = table.get(1..).unwrap_or_default();
+        while let [Word::Name(section), Word::Number(count), rest @ ..] = words {
+            let (records, after) = rest.split_at(4 * *count as usize);
+            words = after;
+            for record in records.as_chunks::<4>().0 {
+                if let [Word::Number(offset), Word::Type(type_id), Word::Name(access), Word::Number(kind)] = *record {
+                    relocations.push(Relocation { section, offset, type_id, access, kind });
+                }
+            }
+        }
+        Ok(relocations)
     }
 
     fn parse_records(&self, table: &[u8], roles: &[Role], endian: Endian, all: &mut Vec<Word<'data>>) -> Result<()> {
@@ -501,6 +530,8 @@ mod tests {
             let (before_btf, after_btf) = (Btf::parse(&before.0, endian).unwrap(), Btf::parse(&btf, endian).unwrap());
             let ext = ext.unwrap();
             assert_eq!(before_btf.records(&before.1, endian).unwrap(), after_btf.records(&ext, endian).unwrap());
+            let wanted = Relocation { section: b"xdp", offset: 16, type_id: 2, access: b"0:1", kind: 0 };
+            assert_eq!(after_btf.relocations(&ext, endian).unwrap(), [wanted]);
             // Nothing but what clang made for pointers has another id.
             let moved = |id: u32| match id {
                 21 => 24,
@@ -656,6 +687,7 @@ mod tests {
             }
             if let Ok((one_form, one_ext)) = canonical(&btf, Some(&ext), endian) {
                 understood += 1;
+                Btf::parse(&btf, endian).unwrap().relocations(&ext, endian).unwrap();
                 assert!(one_form.len() <= btf.len() && one_ext.as_ref().unwrap().len() == ext.len());
                 let again = canonical(&one_form, one_ext.as_deref(), endian).unwrap();
                 assert!(again == (one_form, one_ext), "round {round}");

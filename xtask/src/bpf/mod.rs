@@ -1,11 +1,18 @@
 //! The BPF objects: which there are, what they are made from, and whether they are up to date.
 
 pub mod btf;
+pub mod co_re;
+pub mod code;
 pub mod compare;
 pub mod compile;
 pub mod image;
+pub mod instructions;
 pub mod lock;
+pub mod maps;
+pub mod needs;
 pub mod object;
+pub mod report;
+pub mod report_verb;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

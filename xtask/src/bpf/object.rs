@@ -76,8 +76,8 @@ fn bring_types_into_one_form(elf: &mut Builder) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what no kernel would load. Gives the names of the sections that hold programs.
-pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
+/// Reads an ELF file, and refuses one that is none of BPF.
+pub fn parse(bytes: &[u8]) -> Result<Elf<'_>> {
     let file = Elf::parse(bytes)?;
     if file.machine != elf::EM_BPF {
         bail!("its machine is {} where {} (BPF) is wanted", file.machine, elf::EM_BPF);
@@ -85,6 +85,12 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
     if file.bits != 64 {
         bail!("it is a {}-bit ELF file where BPF has 64 bits", file.bits);
     }
+    Ok(file)
+}
+
+/// Refuses what no kernel would load. Gives the names of the sections that hold programs.
+pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
+    let file = parse(bytes)?;
     if file.endian != endian {
         bail!("it is {}-endian where {}-endian is wanted", file.endian.name(), endian.name());
     }

@@ -3,6 +3,7 @@
 mod bad_requests;
 mod boot;
 mod bpf;
+mod bpf_report;
 mod cache;
 mod cache_damage;
 mod completions;

@@ -1,0 +1,78 @@
+//! Begins to trace: in the best way that works here, and never without a word in a lesser one.
+
+use crate::{
+    cli::{Cli, Name},
+    error::Error,
+    follow,
+    kernel::{Kernel, Offer},
+    load::Settings,
+    selftest, stderr,
+    tracer::Tracer,
+    way::Way,
+};
+
+/// Everything is seen that happens after this returns.
+pub(crate) fn tracer(cli: &Cli) -> Result<Tracer, Error> {
+    let kernel = Kernel::probe(cli.btf.as_deref())?;
+    let (ways, mut lack) = Name::choose(cli.way, &kernel)?;
+    follow::check(&cli.pid)?;
+    let settings = Settings { buffer_kib: cli.buffer, only_tracked: !cli.pid.is_empty() };
+    let last = ways.len().saturating_sub(1);
+    for (index, way) in ways.iter().enumerate() {
+        check(cli, &kernel, way)?;
+        match start(way, &settings) {
+            Ok(mut tracer) => {
+                if let Some(lack) = lack {
+                    tell(way, &lack);
+                }
+                tracer.track(&cli.pid)?;
+                return Ok(tracer);
+            }
+            // The kernel seemed to offer it, and then refuses. What the user has named is not passed over.
+            Err(error) if index < last && error.is_of_the_way() && !kernel.btf_is_given => {
+                lack = Some(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::NoWay("there is no way to trace on this kernel".to_owned()))
+}
+
+/// A request that this way cannot fulfil is refused.
+fn check(cli: &Cli, kernel: &Kernel, way: &Way) -> Result<(), Error> {
+    if !cli.uid.is_empty() && way.never_tells("uid") {
+        return Err(Error::Unknowable { flag: "--uid", field: "user" });
+    }
+    // BPF numbers processes as the first pid namespace does.
+    if let Offer::No(_) = kernel.numbers {
+        if !cli.pid.is_empty() {
+            return Err(Error::PidNamespace { what: "--pid" });
+        }
+        stderr::say("this is another pid namespace than the host's, whose process numbers are shown");
+    }
+    Ok(())
+}
+
+fn start(way: &Way, settings: &Settings) -> Result<Tracer, Error> {
+    // The places of another kernel's fields would give values that look right and are not.
+    if let Way::Structs { btf, is_given: true, .. } = way
+        && !selftest::agrees(way, settings.buffer_kib)?
+    {
+        return Err(Error::OtherBtf(btf.clone()));
+    }
+    Tracer::start(way, settings)
+}
+
+fn tell(way: &Way, lack: &str) {
+    let gaps = way.gaps();
+    let fields = |never: bool| -> String {
+        let fields: Vec<_> = gaps.iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect();
+        fields.join(", ")
+    };
+    let missing = match (fields(true), fields(false)) {
+        (never, sometimes) if never.is_empty() && sometimes.is_empty() => String::new(),
+        (never, sometimes) if never.is_empty() => format!(", which cannot always tell {sometimes}"),
+        (never, sometimes) => format!(", which never tells {never} and not always {sometimes}"),
+    };
+    stderr::say(format_args!("{lack}; until then, {way}{missing} (see --preflight)"));
+}

@@ -1,0 +1,307 @@
+//! What this kernel offers to this process, found out by trying: versions and configurations tell less.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Btf, Endianness,
+    maps::MapType,
+    programs::ProgramType,
+    sys::{is_map_supported, is_program_supported},
+};
+use nix::{
+    sys::{
+        resource::{RLIM_INFINITY, Resource, getrlimit},
+        utsname::uname,
+    },
+    unistd::geteuid,
+};
+
+use crate::{
+    error::Error,
+    load, perf,
+    tracefs::Tracefs,
+    tracepoints::record::{self, TRACEPOINTS},
+};
+
+pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+const BTF_MAGIC: u16 = 0xeb9f;
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_PERFMON: u64 = 1 << 38;
+const CAP_BPF: u64 = 1 << 39;
+
+/// The inode of the pid namespace that the machine booted with (PROC_PID_INIT_INO in the kernel).
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Something that tracing may need.
+#[derive(Debug)]
+pub(crate) enum Offer {
+    /// With what there is to say of it.
+    Yes(String),
+    /// With the remedy.
+    No(Error),
+    /// Why it could not be tried.
+    Unknown(&'static str),
+}
+
+impl Offer {
+    pub(crate) fn is_there(&self) -> bool {
+        matches!(self, Self::Yes(_))
+    }
+
+    fn yes() -> Self {
+        Self::Yes(String::new())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) release: String,
+    pub(crate) machine: String,
+    /// In bytes.
+    pub(crate) page: usize,
+    pub(crate) jit: &'static str,
+    pub(crate) locked_memory: String,
+    pub(crate) rights: Offer,
+    /// Process numbers are those of the first pid namespace.
+    pub(crate) numbers: Offer,
+    /// The kernel's memory may be read.
+    pub(crate) lockdown: Offer,
+    pub(crate) bpf: Offer,
+    /// BPF programs on raw tracepoints, and on classic ones.
+    pub(crate) raw_tracepoints: Offer,
+    pub(crate) classic_tracepoints: Offer,
+    pub(crate) btf: Offer,
+    /// Where BTF is, or would be.
+    pub(crate) btf_file: PathBuf,
+    /// It is not the kernel's own.
+    pub(crate) btf_is_given: bool,
+    pub(crate) ring_buffer: Offer,
+    pub(crate) perf: Offer,
+    /// Samples hold the user's stack.
+    pub(crate) stacks: Offer,
+    pub(crate) tracefs: Offer,
+    /// All tracepoints without which nothing can be told.
+    pub(crate) tracepoints: Offer,
+    /// Those that tell which code a process ends with.
+    pub(crate) codes: Offer,
+}
+
+impl Kernel {
+    /// `btf_file`: in the place of the kernel's own; else the variable EXECTRACE_BTF may name one.
+    ///
+    /// # Errors
+    /// When such a file is of no use, or the kernel does not tell its name.
+    pub(crate) fn probe(btf_file: Option<&Path>) -> Result<Self, Error> {
+        let variable = env::var_os("EXECTRACE_BTF").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let btf_file = btf_file.or(variable.as_deref());
+        let system = uname().map_err(|errno| Error::System { call: "uname", error: errno.into() })?;
+        let release = system.release().to_string_lossy().into_owned();
+        let machine = system.machine().to_string_lossy().into_owned();
+        let rights = rights();
+        let may = rights.is_there();
+        if may {
+            load::raise_limits();
+        }
+        // Without rights the kernel refuses everything alike.
+        let tried = |offer: &dyn Fn() -> Offer| if may { offer() } else { Offer::Unknown("needs root") };
+        let bpf = if cfg!(target_pointer_width = "32") && machine.contains("64") {
+            Offer::No(Error::Word32On64 { machine: machine.clone() })
+        } else {
+            tried(&bpf)
+        };
+        let with_bpf = |offer: &dyn Fn() -> Offer| match &bpf {
+            Offer::Yes(_) => offer(),
+            Offer::No(_) => Offer::Unknown("needs bpf()"),
+            Offer::Unknown(why) => Offer::Unknown(why),
+        };
+        let (tracefs, tracepoints, codes) = tracefs(may);
+        let (perf, stacks) = if may { perf() } else { (Offer::Unknown("needs root"), Offer::Unknown("needs root")) };
+        Ok(Self {
+            page: perf::page_size(),
+            jit: jit(),
+            locked_memory: locked_memory(),
+            numbers: numbers(),
+            lockdown: lockdown(),
+            raw_tracepoints: with_bpf(&|| program(ProgramType::RawTracePoint)),
+            classic_tracepoints: with_bpf(&|| program(ProgramType::TracePoint)),
+            btf: match btf_file {
+                Some(file) => given_btf(file)?,
+                None => kernel_btf(),
+            },
+            btf_file: btf_file.unwrap_or(Path::new(KERNEL_BTF)).into(),
+            btf_is_given: btf_file.is_some(),
+            ring_buffer: with_bpf(&|| ring_buffer(&release)),
+            perf,
+            stacks,
+            tracefs,
+            tracepoints,
+            codes,
+            bpf,
+            rights,
+            release,
+            machine,
+        })
+    }
+}
+
+fn rights() -> Offer {
+    let root = geteuid().is_root();
+    let granted = match fs::read_to_string("/proc/self/status").ok().and_then(|status| effective_capabilities(&status))
+    {
+        Some(capabilities) => may_trace(capabilities),
+        // Without /proc, the kernel will have the last word.
+        None => root,
+    };
+    if granted { Offer::yes() } else { Offer::No(Error::NotPrivileged { root }) }
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn may_trace(capabilities: u64) -> bool {
+    capabilities & CAP_SYS_ADMIN != 0 || capabilities & (CAP_BPF | CAP_PERFMON) == CAP_BPF | CAP_PERFMON
+}
+
+fn numbers() -> Offer {
+    match fs::read_link("/proc/self/ns/pid") {
+        Ok(namespace) if namespace != Path::new(FIRST_PID_NAMESPACE) => {
+            Offer::No(Error::PidNamespace { what: "this way" })
+        }
+        // Without /proc, /proc is what will be missed.
+        _ => Offer::yes(),
+    }
+}
+
+fn lockdown() -> Offer {
+    // Often not there to be read: then loading will be refused.
+    match fs::read_to_string("/sys/kernel/security/lockdown") {
+        Ok(modes) if modes.contains("[confidentiality]") => Offer::No(Error::Lockdown),
+        _ => Offer::yes(),
+    }
+}
+
+fn bpf() -> Offer {
+    match is_map_supported(MapType::Array) {
+        Ok(true) => Offer::yes(),
+        Ok(false) => Offer::No(Error::NoBpf),
+        Err(error) => Offer::No(match error.io_error.kind() {
+            // ENOSYS; its number differs between architectures.
+            io::ErrorKind::Unsupported => Error::NoBpf,
+            io::ErrorKind::PermissionDenied => Error::Refused("bpf()"),
+            _ => Error::System { call: "bpf", error: error.io_error },
+        }),
+    }
+}
+
+/// By a program of two instructions.
+fn program(kind: ProgramType) -> Offer {
+    match is_program_supported(kind) {
+        Ok(true) => Offer::yes(),
+        Ok(false) => Offer::No(Error::NoBpfEvents),
+        Err(_) => Offer::No(Error::Refused("to load a BPF program")),
+    }
+}
+
+fn ring_buffer(release: &str) -> Offer {
+    match is_map_supported(MapType::RingBuf) {
+        Ok(true) => Offer::yes(),
+        _ => Offer::No(Error::NoRingBuffer { release: release.to_owned() }),
+    }
+}
+
+fn kernel_btf() -> Offer {
+    match fs::metadata(KERNEL_BTF) {
+        Ok(file) => Offer::Yes(format!("{} kB", file.len() / 1000)),
+        Err(_) if Path::new("/sys/kernel").exists() => Offer::No(Error::NoBtf),
+        Err(_) => Offer::No(Error::NoSysfs),
+    }
+}
+
+fn given_btf(file: &Path) -> Result<Offer, Error> {
+    let wrong = |why: String| Error::UnreadableBtf { file: file.into(), why };
+    let bytes = fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    // aya takes anything for BTF.
+    if !bytes.starts_with(&BTF_MAGIC.to_ne_bytes()) {
+        return Err(wrong("it holds no raw BTF, or in the other byte order".to_owned()));
+    }
+    match Btf::parse(&bytes, Endianness::default()) {
+        Ok(_) => Ok(Offer::Yes(file.display().to_string())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+fn perf() -> (Offer, Offer) {
+    match (perf::try_one(true), perf::try_one(false)) {
+        (Ok(()), _) => (Offer::yes(), Offer::yes()),
+        (Err(_), Ok(())) => (Offer::yes(), Offer::No(Error::NoStacks)),
+        (_, Err(error)) => (Offer::No(Error::from_perf(error, 0)), Offer::Unknown("needs perf events")),
+    }
+}
+
+/// tracefs, the tracepoints that are needed, and those that tell the codes of exits.
+fn tracefs(may: bool) -> (Offer, Offer, Offer) {
+    const NEEDS: &str = "needs tracefs";
+    let known = Tracefs::find().and_then(|tracefs| Ok((record::known(&tracefs)?, tracefs.is_mounted())));
+    let (known, is_mounted) = match known {
+        Ok(known) => known,
+        Err(_) if !may => {
+            let unknown = || Offer::Unknown("needs root");
+            return (unknown(), unknown(), unknown());
+        }
+        Err(error) => return (Offer::No(Error::Tracefs(error)), Offer::Unknown(NEEDS), Offer::Unknown(NEEDS)),
+    };
+    let missing = |is_needed| {
+        TRACEPOINTS.iter().find(|tracepoint| {
+            tracepoint.is_needed == is_needed && !known.iter().any(|known| known.name() == tracepoint.name)
+        })
+    };
+    let offer = |is_needed| match missing(is_needed) {
+        Some(tracepoint) => Offer::No(Error::NoTracepoint(tracepoint.name)),
+        None => Offer::yes(),
+    };
+    let how = if is_mounted { "mounted" } else { "not mounted; exectrace mounts it for itself" };
+    (Offer::Yes(how.to_owned()), offer(true), offer(false))
+}
+
+fn jit() -> &'static str {
+    match fs::read_to_string("/proc/sys/net/core/bpf_jit_enable") {
+        Ok(value) if value.trim() == "0" => "off",
+        Ok(_) => "on",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "none",
+        Err(_) => "not known: needs root",
+    }
+}
+
+fn locked_memory() -> String {
+    match getrlimit(Resource::RLIMIT_MEMLOCK) {
+        Ok((RLIM_INFINITY, _)) => "unlimited".to_owned(),
+        Ok((bytes, _)) => format!("{} KiB", bytes / 1024),
+        Err(_) => "not known".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_proc() {
+        assert_eq!(effective_capabilities("Name:\tx\nCapPrm:\t00\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
+        assert_eq!(effective_capabilities("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn sys_admin_or_bpf_with_perfmon_suffice() {
+        assert!(may_trace(CAP_SYS_ADMIN));
+        assert!(may_trace(CAP_BPF | CAP_PERFMON));
+        assert!(!may_trace(CAP_BPF));
+        assert!(!may_trace(0));
+    }
+}

@@ -1,0 +1,213 @@
+//! From the records of tracepoints to what they mean.
+
+use std::io;
+
+use exectrace_bpf::{
+    FILE_MAX, SCHED_PROCESS_EXEC, SCHED_PROCESS_EXIT, SIGNAL_DELIVER, SIGNAL_GENERATE, SYS_ENTER_EXIT,
+    SYS_ENTER_EXIT_GROUP, TASK_NEWTASK, TASK_RENAME,
+};
+
+use super::{
+    stack,
+    table::{Seen, What},
+};
+use crate::{
+    perf::Sample,
+    tracefs::{Format, Tracefs},
+};
+
+/// A tracepoint that is used here.
+#[derive(Debug)]
+pub(crate) struct Tracepoint {
+    /// What the BPF half calls it (enum tracepoint).
+    pub(super) number: u32,
+    pub(crate) name: &'static str,
+    /// The BPF program for it.
+    pub(super) program: &'static str,
+    fields: &'static [&'static str],
+    /// Without it, nothing at all can be told.
+    pub(crate) is_needed: bool,
+}
+
+const fn needed(number: u32, name: &'static str, program: &'static str, fields: &'static [&'static str]) -> Tracepoint {
+    Tracepoint { number, name, program, fields, is_needed: true }
+}
+
+const fn useful(number: u32, name: &'static str, program: &'static str, fields: &'static [&'static str]) -> Tracepoint {
+    Tracepoint { number, name, program, fields, is_needed: false }
+}
+
+/// The name of the exec tracepoint's field for the file.
+const FILENAME: &str = "filename";
+
+pub(crate) static TRACEPOINTS: [Tracepoint; 8] = [
+    needed(TASK_NEWTASK, "task/task_newtask", "on_new_task", &["pid", "clone_flags", "comm"]),
+    needed(TASK_RENAME, "task/task_rename", "on_rename", &["newcomm"]),
+    needed(SCHED_PROCESS_EXEC, "sched/sched_process_exec", "on_exec", &[FILENAME]),
+    needed(SCHED_PROCESS_EXIT, "sched/sched_process_exit", "on_exit", &[]),
+    useful(SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", "on_exit_group", &["error_code"]),
+    useful(SYS_ENTER_EXIT, "syscalls/sys_enter_exit", "on_exit_thread", &["error_code"]),
+    needed(SIGNAL_GENERATE, "signal/signal_generate", "on_signal_sent", &["sig", "pid", "result"]),
+    needed(SIGNAL_DELIVER, "signal/signal_deliver", "on_signal_taken", &["sig", "sa_handler"]),
+];
+
+impl Tracepoint {
+    /// Whether samples of it hold the user's stack.
+    pub(super) fn with_stack(&self) -> bool {
+        self.number == SCHED_PROCESS_EXEC
+    }
+}
+
+/// A tracepoint that this kernel has.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(super) tracepoint: &'static Tracepoint,
+    pub(super) format: Format,
+}
+
+/// What this kernel has of [`TRACEPOINTS`].
+///
+/// # Errors
+/// When one of them cannot be read, or lacks a field.
+pub(crate) fn known(tracefs: &Tracefs) -> io::Result<Vec<Known>> {
+    let mut known = Vec::new();
+    for tracepoint in &TRACEPOINTS {
+        if let Some(format) = tracefs.format(tracepoint.name)? {
+            if let Some(field) = tracepoint.fields.iter().find(|field| format.offset(field).is_none()) {
+                return Err(io::Error::other(format!("{} has no field {field}", tracepoint.name)));
+            }
+            known.push(Known { tracepoint, format });
+        }
+    }
+    Ok(known)
+}
+
+impl Known {
+    pub(crate) fn name(&self) -> &'static str {
+        self.tracepoint.name
+    }
+
+    /// Where the word is that tells where the name of the executed file lies.
+    pub(super) fn file_word(&self) -> Option<u32> {
+        self.format.offset(FILENAME)?.try_into().ok()
+    }
+
+    /// What a record means; none if it makes no sense, or says nothing that matters.
+    pub(super) fn understand<'s>(&self, sample: &'s Sample, uid: Option<u32>, record: &'s [u8]) -> Option<Seen<'s>> {
+        let number = |field| self.format.number(record, field);
+        let word = |field| number(field).map(|number| number as u32);
+        let text = |field| self.format.text(record, field);
+        let what = match self.tracepoint.number {
+            TASK_NEWTASK => What::NewTask { tid: word("pid")?, flags: number("clone_flags")?, comm: text("comm")?.0 },
+            // Newer kernels may leave the thread out, for it is nearly always the one that runs.
+            TASK_RENAME => What::Rename { tid: word("pid").unwrap_or(sample.tid), comm: text("newcomm")?.0 },
+            SCHED_PROCESS_EXEC => {
+                let (file, cut) = text(FILENAME)?;
+                What::Exec {
+                    file: &file[..file.len().min(FILE_MAX)],
+                    file_truncated: cut || file.len() > FILE_MAX,
+                    args: sample.stack.as_ref().and_then(|stack| stack::arguments(stack, exectrace_bpf::ARGS_MAX)),
+                }
+            }
+            SCHED_PROCESS_EXIT => What::End,
+            SYS_ENTER_EXIT_GROUP => What::ExitGroup(word("error_code")? as u8),
+            SYS_ENTER_EXIT => What::ExitThread(word("error_code")? as u8),
+            // TRACE_SIGNAL_DELIVERED or _LOSE_INFO: neither ignored nor there already.
+            SIGNAL_GENERATE if !matches!(word("result")?, 0 | 4) => return None,
+            SIGNAL_GENERATE => What::SignalSent { tid: word("pid")?, signal: word("sig")? as u8 },
+            // SIG_DFL
+            SIGNAL_DELIVER => What::SignalTaken { signal: word("sig")? as u8, has_handler: number("sa_handler")? != 0 },
+            _ => return None,
+        };
+        Some(Seen { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid, what })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::Stack;
+
+    fn known(number: u32, fields: &str) -> Known {
+        let tracepoint = TRACEPOINTS.iter().find(|tracepoint| tracepoint.number == number).unwrap();
+        let text = fields.split_whitespace().fold("ID: 7\n".to_owned(), |text, field| {
+            let [name, offset, size] = field.split(':').collect::<Vec<_>>()[..] else { panic!("{field}") };
+            format!("{text}\tfield:int {name};\toffset:{offset};\tsize:{size};\tsigned:1;\n")
+        });
+        let format = Format::parse(&text.replace("int filename", "__data_loc char[] filename")).unwrap();
+        Known { tracepoint, format }
+    }
+
+    /// A record of these words, after the eight bytes that all have in common.
+    fn record(words: &[u32]) -> Vec<u8> {
+        [0, 0].iter().chain(words).flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    #[track_caller]
+    fn assert_means(known: &Known, record: &[u8], expected: Option<What<'_>>) {
+        let sample = Sample { time_ns: 9, pid: 20, tid: 21, raw: Vec::new(), stack: None };
+        let seen = known.understand(&sample, Some(1000), record);
+        let expected = expected.map(|what| Seen { pid: 20, tid: 21, time_ns: 9, uid: Some(1000), what });
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn signals_that_nobody_will_notice_mean_nothing() {
+        let known = known(SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
+        // enum in include/trace/events/signal.h: delivered, ignored, already pending, overflow, lost information.
+        for (result, is_sent) in [(0, true), (1, false), (2, false), (3, false), (4, true)] {
+            let sent = What::SignalSent { tid: 42, signal: 15 };
+            assert_means(&known, &record(&[15, 42, result]), is_sent.then_some(sent));
+        }
+    }
+
+    #[test]
+    fn a_handler_is_anything_but_the_default() {
+        let known = known(SIGNAL_DELIVER, "sig:8:4 sa_handler:12:4");
+        for (handler, has_handler) in [(0, false), (1, true), (0xffff_0000, true)] {
+            let taken = What::SignalTaken { signal: 9, has_handler };
+            assert_means(&known, &record(&[9, handler]), Some(taken));
+        }
+    }
+
+    #[test]
+    fn of_a_code_the_lowest_byte_counts() {
+        let known = known(SYS_ENTER_EXIT_GROUP, "error_code:8:4");
+        assert_means(&known, &record(&[0x1ff]), Some(What::ExitGroup(0xff)));
+    }
+
+    #[test]
+    fn a_rename_without_a_thread_is_that_of_the_one_that_runs() {
+        let name = u32::from_ne_bytes(*b"ab\0\0");
+        let rename = |tid| Some(What::Rename { tid, comm: b"ab" });
+        assert_means(&known(TASK_RENAME, "pid:8:4 newcomm:12:4"), &record(&[42, name]), rename(42));
+        assert_means(&known(TASK_RENAME, "newcomm:8:4"), &record(&[name]), rename(21));
+    }
+
+    #[test]
+    fn a_long_name_of_a_file_is_cut_and_a_stack_that_says_nothing_gives_no_arguments() {
+        let known = known(SCHED_PROCESS_EXEC, "filename:8:4");
+        assert_eq!(known.file_word(), Some(8));
+        for (length, file_truncated) in [(FILE_MAX, false), (FILE_MAX + 1, true)] {
+            let mut record = record(&[((length as u32 + 1) << 16) | 12]);
+            record.extend(vec![b'/'; length]);
+            record.push(0);
+            let file = vec![b'/'; FILE_MAX];
+            assert_means(&known, &record, Some(What::Exec { file: &file, file_truncated, args: None }));
+        }
+        let stack = Stack { is_32_bit: false, pointer: 0, bytes: vec![1; 100] };
+        let sample = Sample { time_ns: 9, pid: 20, tid: 20, raw: Vec::new(), stack: Some(stack) };
+        let record = record(&[(2 << 16) | 12, 0]);
+        let What::Exec { args, .. } = known.understand(&sample, None, &record).unwrap().what else { panic!("no exec") };
+        assert_eq!(args, None);
+    }
+
+    #[test]
+    fn a_record_that_is_cut_means_nothing() {
+        let known = known(SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
+        let whole = record(&[15, 42, 0]);
+        for length in 0..whole.len() {
+            assert_means(&known, &whole[..length], None);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What sees the events: one of the ways, behind one face.
+
+use std::os::fd::BorrowedFd;
+
+use crate::{
+    error::Error,
+    event::Event,
+    load::{self, Settings},
+    tracepoints,
+    way::Way,
+};
+
+/// Sees what happens, until it is dropped.
+pub(crate) enum Tracer {
+    Structs(Box<load::Tracer>),
+    Tracepoints(Box<tracepoints::Tracer>),
+}
+
+impl Tracer {
+    /// Everything is seen that happens after this returns.
+    pub(crate) fn start(way: &Way, settings: &Settings) -> Result<Self, Error> {
+        Ok(match way {
+            Way::Structs { btf, ring_buffer, .. } => {
+                Self::Structs(Box::new(load::Tracer::start(settings, btf, *ring_buffer)?))
+            }
+            Way::Tracepoints { bpf, stacks, .. } => {
+                Self::Tracepoints(Box::new(tracepoints::Tracer::start(settings, *bpf, *stacks)?))
+            }
+        })
+    }
+
+    /// --pid: these processes and their descendants.
+    pub(crate) fn track(&mut self, pids: &[u32]) -> Result<(), Error> {
+        match self {
+            Self::Structs(tracer) => tracer.track(pids),
+            Self::Tracepoints(tracer) => {
+                tracer.track(pids);
+                Ok(())
+            }
+        }
+    }
+
+    /// Readable when something has happened.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Structs(tracer) => tracer.fds(),
+            Self::Tracepoints(tracer) => tracer.fds().collect(),
+        }
+    }
+
+    /// Something has happened that [`Self::next`] can tell a moment later, without anything to wait for.
+    pub(crate) fn has_more(&self) -> bool {
+        match self {
+            Self::Structs(tracer) => tracer.has_more(),
+            Self::Tracepoints(tracer) => tracer.has_more(),
+        }
+    }
+
+    /// Hands on the next event, if there is one.
+    pub(crate) fn next(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> Result<bool, Error> {
+        match self {
+            Self::Structs(tracer) => tracer.next(show),
+            Self::Tracepoints(tracer) => tracer.next(show),
+        }
+    }
+
+    /// How many events found no room, since the start.
+    pub(crate) fn lost(&self) -> Result<u64, Error> {
+        match self {
+            Self::Structs(tracer) => tracer.lost(),
+            Self::Tracepoints(tracer) => Ok(tracer.lost()),
+        }
+    }
+
+    /// Nothing new arrives after this; what is there already stays to be read.
+    pub(crate) fn detach(&mut self) {
+        match self {
+            Self::Structs(tracer) => tracer.detach(),
+            Self::Tracepoints(tracer) => tracer.detach(),
+        }
+    }
+}

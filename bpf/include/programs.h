@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Sees every exec, and the end of every process. Whoever includes this says how userspace is told: with output(). */
+#ifndef PROGRAMS_H
+#define PROGRAMS_H
+
+#include "exectrace.h"
+#include "kernel.h"
+
+#define EEXIST 17 /* one of the errno numbers that are the same on every architecture */
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+/* --pid: only processes in `tracked`, which userspace fills and fork extends. */
+const volatile __u32 only_tracked = 0;
+
+/* Hands an event to userspace; not 0 if there was no room. */
+static long output(void *ctx, void *event, __u64 size);
+
+/* Events for which there was no room. A counter for each CPU needs no atomics. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+/* The last exec of every living process, in CLOCK_MONOTONIC ns. When full, an exit comes without it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768); /* userspace sets as many as the machine can run */
+	__type(key, __u32);
+	__type(value, __u64);
+} exec_times SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1); /* with --pid, userspace sets as many as the machine can run */
+	__type(key, __u32);
+	__type(value, __u8);
+} tracked SEC(".maps");
+
+/* A pid alone comes back; together with when its process began it does not. */
+struct process {
+	__u64 start_ns;
+	__u32 pid;
+	__u32 reserved;
+};
+
+/* Processes whose end was told lately: see first_to_end(). */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct process);
+	__type(value, __u8);
+} ended SEC(".maps");
+
+struct exec_record {
+	struct exec_event event;
+	char data[FILE_MAX + 1 /* NUL */ + ARGS_MAX + 7 /* to a multiple of 8 */];
+};
+
+/* A record is too large for the 512 bytes of stack. The kernel never runs a raw tracepoint's program twice at a time
+ * on one CPU (it counts a miss instead), and only on_exec uses this. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exec_record);
+} scratch SEC(".maps");
+
+/* clang leaves a type that only a buffer carries out of BTF, where a test compares it with the Rust side. */
+const struct exit_event *unused_exit_event __attribute__((unused));
+
+static __always_inline int is_ignored(__u32 pid)
+{
+	return only_tracked && !bpf_map_lookup_elem(&tracked, &pid);
+}
+
+static __always_inline void send(void *ctx, void *event, __u64 size)
+{
+	__u32 zero = 0;
+	__u64 *count;
+
+	if (output(ctx, event, size) == 0)
+		return;
+	count = bpf_map_lookup_elem(&lost, &zero);
+	if (count)
+		*count += 1;
+}
+
+static __always_inline __u32 parent_of(struct task_struct *task)
+{
+	struct task_struct *parent = (struct task_struct *)KREAD(task, real_parent);
+
+	return KREAD(parent, tgid);
+}
+
+/* The contexts are arrays of __u64, as every kernel passes them: aya-obj 0.3 cannot relocate the flexible array in
+ * struct bpf_raw_tracepoint_args. */
+
+/* sched_process_exec(struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm): the new program is in
+ * place, its arguments lie in its memory, and none of its instructions has run. */
+SEC("raw_tp/sched_process_exec")
+int on_exec(__u64 *args)
+{
+	struct task_struct *task = (struct task_struct *)args[0];
+	struct linux_binprm *bprm = (struct linux_binprm *)args[2];
+	__u64 now = bpf_ktime_get_ns();
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	__u32 zero = 0, flags = 0;
+	struct exec_record *record;
+	struct mm_struct *mm;
+	const char *filename;
+	__u64 start, file_len, args_len;
+	char beyond = 0;
+	long length;
+
+	if (is_ignored(pid))
+		return 0;
+	bpf_map_update_elem(&exec_times, &pid, &now, BPF_ANY);
+
+	record = bpf_map_lookup_elem(&scratch, &zero);
+	if (!record)
+		return 0;
+	record->event.header.kind = EVENT_EXEC;
+	record->event.header.pid = pid;
+	record->event.header.ppid = parent_of(task);
+	record->event.header.uid = bpf_get_current_uid_gid();
+	record->event.header.time_ns = now;
+	bpf_get_current_comm(record->event.header.comm, sizeof(record->event.header.comm));
+	record->event.reserved = 0;
+
+	mm = (struct mm_struct *)KREAD(task, mm);
+	start = KREAD(mm, arg_start);
+	args_len = KREAD(mm, arg_end) - start;
+	if (args_len > ARGS_MAX) {
+		args_len = ARGS_MAX;
+		flags |= EXEC_ARGS_CUT;
+	}
+
+	filename = (const char *)KREAD(bprm, filename);
+	length = bpf_probe_read_kernel_str(record->data, FILE_MAX + 1, filename);
+	file_len = length > 0 ? length - 1 : 0;
+	if (file_len == FILE_MAX) {
+		bpf_probe_read_kernel(&beyond, sizeof(beyond), filename + FILE_MAX);
+		if (beyond)
+			flags |= EXEC_FILE_CUT;
+	}
+
+	/* What is known to be in bounds has to be seen to be, by the verifiers of old kernels too, and right here:
+	 * they forget the bounds of a number that went to the stack. */
+	barrier_var(file_len);
+	if (file_len > FILE_MAX)
+		return 0;
+	barrier_var(args_len);
+	if (args_len > ARGS_MAX)
+		return 0;
+	if (bpf_probe_read_user(record->data + file_len, args_len, (const void *)start)) {
+		args_len = 0;
+		flags |= EXEC_ARGS_UNREADABLE;
+	}
+
+	record->event.file_len = file_len;
+	record->event.args_len = args_len;
+	record->event.flags = flags;
+	args_len += file_len + sizeof(record->event);
+	barrier_var(args_len);
+	if (args_len > sizeof(*record))
+		return 0;
+	send(args, record, args_len);
+	return 0;
+}
+
+/* Two last threads may leave at once, and then each of them sees that none is left: true for one of them. */
+static __always_inline int first_to_end(__u32 pid, struct task_struct *leader)
+{
+	struct process process = {.start_ns = KREAD(leader, start_time), .pid = pid};
+	__u8 one = 1;
+
+	return bpf_map_update_elem(&ended, &process, &one, BPF_NOEXIST) != -EEXIST;
+}
+
+/* sched_process_exit(struct task_struct *task, …), for every thread that ends. */
+SEC("raw_tp/sched_process_exit")
+int on_exit(__u64 *args)
+{
+	struct task_struct *task = (struct task_struct *)args[0];
+	struct signal_struct *signal = (struct signal_struct *)KREAD(task, signal);
+	struct exit_event event = {};
+	struct task_struct *leader;
+	__u64 *exec_ns;
+	__u32 pid;
+
+	if (KREAD(signal, live.counter) != 0 || KREAD(task, flags) & PF_KTHREAD)
+		return 0;
+	pid = KREAD(task, tgid);
+	if (is_ignored(pid))
+		return 0;
+	leader = (struct task_struct *)KREAD(task, group_leader);
+	if (!first_to_end(pid, leader))
+		return 0;
+
+	event.header.kind = EVENT_EXIT;
+	event.header.pid = pid;
+	event.header.ppid = parent_of(leader);
+	event.header.uid = bpf_get_current_uid_gid();
+	event.header.time_ns = bpf_ktime_get_ns();
+	bpf_probe_read_kernel(event.header.comm, sizeof(event.header.comm), &leader->comm);
+	event.status = KREAD(signal, flags) & SIGNAL_GROUP_EXIT ? KREAD(signal, group_exit_code)
+								: KREAD(leader, exit_code);
+
+	exec_ns = bpf_map_lookup_elem(&exec_times, &pid);
+	if (exec_ns)
+		event.exec_ns = *exec_ns;
+	bpf_map_delete_elem(&exec_times, &pid);
+	if (only_tracked)
+		bpf_map_delete_elem(&tracked, &pid);
+	send(args, &event, sizeof(event));
+	return 0;
+}
+
+/* sched_process_fork(struct task_struct *parent, struct task_struct *child), before the child runs. Attached with
+ * --pid only. */
+SEC("raw_tp/sched_process_fork")
+int on_fork(__u64 *args)
+{
+	struct task_struct *child = (struct task_struct *)args[1];
+	__u32 parent = bpf_get_current_pid_tgid() >> 32;
+	__u32 pid = KREAD(child, tgid);
+	__u8 one = 1;
+
+	/* A new thread has the pid of its process, which is tracked already or not to be. */
+	if (pid != parent && bpf_map_lookup_elem(&tracked, &parent))
+		bpf_map_update_elem(&tracked, &pid, &one, BPF_ANY);
+	return 0;
+}
+
+#endif

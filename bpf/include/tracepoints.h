@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What tracepoints.bpf.c tells userspace: mirrored by bpf/src/lib.rs. */
+#ifndef TRACEPOINTS_H
+#define TRACEPOINTS_H
+
+#include <linux/types.h>
+
+enum tracepoint {
+	TASK_NEWTASK = 1,
+	TASK_RENAME = 2,
+	SCHED_PROCESS_EXEC = 3,
+	SCHED_PROCESS_EXIT = 4,
+	SYS_ENTER_EXIT_GROUP = 5,
+	SYS_ENTER_EXIT = 6,
+	SIGNAL_GENERATE = 7,
+	SIGNAL_DELIVER = 8,
+};
+
+#define RECORD_HEADER 8       /* bytes before the tracepoint's own record */
+#define RECORD_MAX 4352       /* bytes of that record: a file's name of 4096 and what comes before it */
+#define RECORD_USUAL_MAX 128  /* the same, where there is no file's name */
+
+struct record {
+	__u32 tracepoint; /* enum tracepoint */
+	__u32 uid;        /* of the process that ran: real, in the first user namespace */
+	char data[RECORD_MAX];
+};
+
+_Static_assert(__builtin_offsetof(struct record, data) == RECORD_HEADER, "layout of struct record");
+
+#endif
