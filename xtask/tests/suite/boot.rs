@@ -211,7 +211,10 @@ fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_i
     }
     let path = path_with(stub(), "apt", "exit 1");
     let folder = stub().path("stubs/apt");
-    fs::create_dir(folder.join("boot")).unwrap();
+    fs::create_dir_all(folder.join("boot")).unwrap();
+    // An earlier run has left the kernel in it.
+    let cache = stub().path("cache");
+    let _ = fs::remove_dir_all(&cache);
     fs::copy(stub().path("image"), folder.join("boot/vmlinuz-6.1.0-9-cloud-amd64")).unwrap();
     let download = "case \"$*\" in\n\
                     *download*-50-*) echo 'Err:1'; echo '  404  Not Found [IP: 192.0.2.1 80]'; exit 100;;\n\
@@ -221,7 +224,7 @@ fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_i
     write_program(&folder, "apt-cache", "echo linux-image-6.1.0-9-cloud-amd64\necho linux-image-6.1.0-50-cloud-amd64");
     write_program(&folder, "dpkg-deb", &format!("tar --create --directory='{}' boot", folder.display()));
     let mut boot = stub().command("boot --arch amd64 --kernel debian-12-6.1");
-    boot.env("PATH", path).env("XTASK_CACHE", stub().path("cache"));
+    boot.env("PATH", path).env("XTASK_CACHE", cache);
     boot.env("XTASK_DEBIAN_MIRROR", "http://mirror.example/debian");
     Run::of(&mut boot)
         .ends_with(1)
