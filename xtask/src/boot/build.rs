@@ -43,7 +43,14 @@ struct Row {
     kernel_arch: &'static str,
     /// Its options besides those that all have.
     lists: [List; 2],
+    /// What makes the kernel that QEMU takes of the ELF file that make leaves.
+    strip: &'static [&'static str],
 }
+
+/// An ELF file.
+const ELF: &[&str] = &["--strip-all"];
+/// As arm64's `Image`: QEMU gives a device tree to no other.
+const RAW: &[&str] = &["--strip-all", "--output-target=binary", "--remove-section=.note*", "--remove-section=.comment"];
 
 /// A file of options, and what it says.
 type List = (&'static str, &'static str);
@@ -51,20 +58,25 @@ type List = (&'static str, &'static str);
 const COMMON: List = ("common.config", include_str!("common.config"));
 const BTF: List = ("btf.config", include_str!("btf.config"));
 const NO_BPF_EVENTS: List = ("no-bpf-events.config", include_str!("no-bpf-events.config"));
+const ARM64: List = ("arm64.config", include_str!("arm64.config"));
 const LOONG64: List = ("loong64.config", include_str!("loong64.config"));
 const MIPS: List = ("mips.config", include_str!("mips.config"));
 
 #[rustfmt::skip]
-const ROWS: [Row; 3] = [
-    Row { arch: "loong64", label: "linux-6.12-btf", kernel_arch: "loongarch", lists: [BTF, LOONG64] },
-    Row { arch: "mips", label: "linux-6.12-btf", kernel_arch: "mips", lists: [BTF, MIPS] },
-    Row { arch: "mips", label: "linux-6.12-no-bpf-events", kernel_arch: "mips", lists: [NO_BPF_EVENTS, MIPS] },
+const ROWS: [Row; 4] = [
+    Row { arch: "arm64", label: "linux-6.12-no-bpf-events", kernel_arch: "arm64", lists: [NO_BPF_EVENTS, ARM64], strip: RAW },
+    Row { arch: "loong64", label: "linux-6.12-btf", kernel_arch: "loongarch", lists: [BTF, LOONG64], strip: ELF },
+    Row { arch: "mips", label: "linux-6.12-btf", kernel_arch: "mips", lists: [BTF, MIPS], strip: ELF },
+    Row { arch: "mips", label: "linux-6.12-no-bpf-events", kernel_arch: "mips", lists: [NO_BPF_EVENTS, MIPS], strip: ELF },
 ];
 
 /// Folders of the sources whose code is for other hardware or other file systems, and left packed: unpacking and removing
 /// files takes its time, and there are 90,000 of them. The configuration reads what else lies there.
-const OTHER_CODE: [&str; 41] = [
-    "arch/[!lm]*",
+const OTHER_CODE: [&str; 44] = [
+    "arch/[!alm]*",
+    "arch/alpha",
+    "arch/arc",
+    "arch/arm",
     "arch/m68k",
     "arch/microblaze",
     "drivers/accel",
@@ -246,7 +258,8 @@ pub fn plan(
         lists: [COMMON, row.lists[0], row.lists[1]].map(|(file, _)| file),
         build: make().arg("vmlinux"),
         strip: tool(&format!("llvm-objcopy-{}", tools::LLVM), &source)
-            .args(["--strip-all", "vmlinux"])
+            .args(row.strip.iter().copied())
+            .arg("vmlinux")
             .arg(text(&partial.join(IMAGE))),
         versions: [compiler.clone(), tool("pahole", Path::new("/"))].map(|command| command.arg("--version")),
         compiler,

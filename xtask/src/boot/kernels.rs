@@ -102,7 +102,7 @@ const S390X: Kernel = row("debian-13-6.12", "s390x", debian("trixie", "linux-ima
 
 /// Every kernel, in the order in which they are shown.
 #[rustfmt::skip]
-pub static KERNELS: [Kernel; 22] = [
+pub static KERNELS: [Kernel; 23] = [
     default(AMD64),
     hiding_btf("debian-13-6.12-hidden-btf", AMD64),
     row("debian-11-5.10", "amd64", debian("bullseye", "linux-image-5.10.0-*-cloud-amd64", BOOT), &PC),
@@ -120,6 +120,7 @@ pub static KERNELS: [Kernel; 22] = [
         image: BOOT,
         device_tree: Some("usr/lib/linux-image-*/broadcom/bcm2837-rpi-3-b.dtb"),
     }), &RASPBERRY_PI_3),
+    without_btf(row("linux-6.12-no-bpf-events", "arm64", Source::Built, &ARM_16K)),
     default(row("debian-13-6.12", "riscv64", debian("trixie", "linux-image-6.12.*-riscv64", BOOT_ELF), &RISCV)),
     row("debian-sid", "riscv64", debian("sid", "linux-binary-*-riscv64", SPLIT), &RISCV),
     default(row("linux-6.12-btf", "loong64", Source::Built, &LOONGSON)),
