@@ -118,7 +118,7 @@ impl fmt::Display for Error {
             ),
             Self::Word32On64 { machine } => write!(
                 f,
-                "this is a 32-bit program on a 64-bit kernel ({machine}), whose ring buffer it cannot read: \
+                "this is a 32-bit program on a 64-bit kernel ({machine}), whose words it would misread: \
                  use the exectrace for {machine}"
             ),
             Self::Memory { kib } => write!(

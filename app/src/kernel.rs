@@ -97,13 +97,16 @@ impl Kernel {
     /// `btf_file`: in the place of the kernel's own; else the variable EXECTRACE_BTF may name one.
     ///
     /// # Errors
-    /// When such a file is of no use, or the kernel does not tell its name.
+    /// When such a file is of no use, the kernel does not tell its name, or has other words than this program.
     pub(crate) fn probe(btf_file: Option<&Path>) -> Result<Self, Error> {
         let variable = env::var_os("EXECTRACE_BTF").filter(|value| !value.is_empty()).map(PathBuf::from);
         let btf_file = btf_file.or(variable.as_deref());
         let system = uname().map_err(|errno| Error::System { call: "uname", error: errno.into() })?;
         let release = system.release().to_string_lossy().into_owned();
         let machine = system.machine().to_string_lossy().into_owned();
+        if cfg!(target_pointer_width = "32") && machine.contains("64") {
+            return Err(Error::Word32On64 { machine });
+        }
         let rights = rights();
         let may = rights.is_there();
         if may {
@@ -111,11 +114,7 @@ impl Kernel {
         }
         // Without rights the kernel refuses everything alike.
         let tried = |offer: &dyn Fn() -> Offer| if may { offer() } else { Offer::Unknown("needs root") };
-        let bpf = if cfg!(target_pointer_width = "32") && machine.contains("64") {
-            Offer::No(Error::Word32On64 { machine: machine.clone() })
-        } else {
-            tried(&bpf)
-        };
+        let bpf = tried(&bpf);
         let with_bpf = |offer: &dyn Fn() -> Offer| match &bpf {
             Offer::Yes(_) => offer(),
             Offer::No(_) => Offer::Unknown("needs bpf()"),

@@ -16,7 +16,10 @@ use aya::{Ebpf, EbpfLoader, maps::MapData, programs::TracePoint};
 use aya_obj::generated::{PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF};
 use exectrace_bpf::RECORD_HEADER;
 
-use self::{record::Known, table::Table};
+use self::{
+    record::{Known, Tells},
+    table::Table,
+};
 use crate::{
     clock::monotonic_ns,
     error::Error,
@@ -78,7 +81,7 @@ impl Tracer {
             let events = programs.map(|(known, name)| attach(&mut ebpf, known, name)).collect::<Result<_, _>>()?;
             Some(Programs { events, _maps: maps })
         } else {
-            for known in &known {
+            for known in known.iter().filter(|known| users || known.tracepoint.tells != Tells::Users) {
                 let source = Source::Tracepoint(known.format.id);
                 buffers.open(source, stacks && known.tracepoint.with_stack()).map_err(failed)?;
             }
