@@ -65,6 +65,7 @@ pub(crate) struct Kernel {
     /// In bytes.
     pub(crate) page: usize,
     pub(crate) jit: &'static str,
+    /// What is allowed before it is raised. It counts before Linux 5.11, for maps and programs.
     pub(crate) locked_memory: String,
     pub(crate) rights: Offer,
     /// Process numbers are those of the first pid namespace.
@@ -109,6 +110,7 @@ impl Kernel {
         }
         let rights = rights();
         let may = rights.is_there();
+        let locked_memory = locked_memory();
         if may {
             load::raise_limits();
         }
@@ -125,7 +127,7 @@ impl Kernel {
         Ok(Self {
             page: perf::page_size(),
             jit: jit(),
-            locked_memory: locked_memory(),
+            locked_memory,
             numbers: numbers(),
             lockdown: lockdown(),
             raw_tracepoints: with_bpf(&|| program(ProgramType::RawTracePoint)),
