@@ -54,7 +54,7 @@ fn the_commands_for_a_raspberry_pi_fit_the_archive() {
     let readme = std::fs::read_to_string(own_root().join("README.md")).unwrap();
     let words = readme.lines().filter_map(|line| line.strip_prefix("$ ")).flat_map(str::split_whitespace);
     let named: Vec<&str> = words.filter(|word| word.starts_with("exectrace-")).collect();
-    assert_eq!(named.len(), 2, "{named:?}");
+    assert_eq!(named.len(), 3, "{named:?}");
     for word in named {
         assert!(built().dist.join(word).is_file(), "{word} is not there");
     }
