@@ -30,6 +30,9 @@ use crate::{
     tracefs::Tracefs,
 };
 
+/// How many times more room a buffer has whose samples hold stacks, which make an exec some ten times as large.
+const LARGER: u32 = 4;
+
 /// What is to be used of what there is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
@@ -68,7 +71,8 @@ impl Tracer {
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
         let known = record::known(&tracefs).map_err(Error::Tracefs)?;
         load::raise_limits();
-        let mut buffers = Buffers::new(settings.buffer_kib).map_err(Error::Perf)?;
+        let kib = settings.buffer_kib.saturating_mul(if stacks { LARGER } else { 1 });
+        let mut buffers = Buffers::new(kib).map_err(Error::Perf)?;
         let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
         let bpf = if with_bpf {
             let mut ebpf = load(&known)?;
