@@ -148,7 +148,10 @@ impl fmt::Display for Error {
             Self::Thread { tid, process } => {
                 write!(f, "{tid} is a thread of process {process}: use --pid {process}")
             }
-            Self::Proc(error) => write!(f, "cannot read /proc: {error}: mount -t proc proc /proc"),
+            Self::Proc(error) => write!(
+                f,
+                "cannot read /proc: {error}: mount -t proc proc /proc, or run it as root if /proc has hidepid"
+            ),
             Self::Record(why) => write!(
                 f,
                 "the BPF program sent a record that makes no sense ({why}): please report it, \

@@ -21,7 +21,7 @@ use nix::{
 
 use crate::{
     error::Error,
-    load, perf,
+    load, perf, proc,
     tracefs::Tracefs,
     tracepoints::record::{self, TRACEPOINTS, Tells, Tracepoint},
 };
@@ -86,6 +86,8 @@ pub(crate) struct Kernel {
     /// Samples hold the user's stack.
     pub(crate) stacks: Offer,
     pub(crate) tracefs: Offer,
+    /// /proc shows all processes.
+    pub(crate) processes: Offer,
     /// All tracepoints without which nothing can be told.
     pub(crate) tracepoints: Offer,
     /// Those that tell which code a process ends with.
@@ -142,6 +144,7 @@ impl Kernel {
             perf,
             stacks,
             tracefs,
+            processes: processes(),
             tracepoints,
             codes,
             users,
@@ -180,6 +183,13 @@ fn numbers() -> Offer {
         }
         // Without /proc, /proc is what will be missed.
         _ => Offer::yes(),
+    }
+}
+
+fn processes() -> Offer {
+    match proc::pids() {
+        Ok(_) => Offer::yes(),
+        Err(error) => Offer::No(Error::Proc(error)),
     }
 }
 
@@ -242,6 +252,10 @@ fn given_btf(file: &Path) -> Result<Offer, Error> {
 }
 
 fn perf() -> (Offer, Offer) {
+    // Which processors there are.
+    if aya::util::online_cpus().is_err() {
+        return (Offer::No(Error::NoSysfs), Offer::Unknown("needs /sys"));
+    }
     match (perf::try_one(true), perf::try_one(false)) {
         (Ok(()), _) => (Offer::yes(), Offer::yes()),
         (Err(_), Ok(())) => (Offer::yes(), Offer::No(Error::NoStacks)),

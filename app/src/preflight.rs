@@ -132,6 +132,7 @@ fn rows(kernel: &Kernel) -> Vec<Row> {
         ("tracepoints", &kernel.tracepoints),
         ("exit tracepoints", &kernel.codes),
         ("user tracepoints", &kernel.users),
+        ("all processes", &kernel.processes),
         ("host's pids", &kernel.numbers),
     ]
     .map(|(offer, state)| {

@@ -4,10 +4,13 @@ use std::{
     collections::HashSet,
     fs,
     io::{self, Read as _},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::clock::monotonic_ns;
 
+const PF_EXITING: u64 = 4;
 const PF_KTHREAD: u64 = 0x0020_0000;
 const ELFCLASS64: u8 = 2;
 
@@ -28,29 +31,63 @@ pub(crate) struct Process {
     pub(crate) as_of_ns: u64,
 }
 
-/// All processes. Those that begin or end meanwhile may be among them or not.
+/// So long it is waited in all for processes that are ending, and so long at a time.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// All processes. Those that begin meanwhile may be among them or not.
+///
+/// A thread that is about to end has perhaps told its end before, and perhaps will: it is waited for. One that takes too
+/// long counts as ended.
 ///
 /// # Errors
-/// When there is no /proc.
+/// When there is no /proc, or it does not show all.
 pub(crate) fn snapshot() -> io::Result<Vec<Process>> {
-    Ok(pids()?.into_iter().filter_map(read).collect())
+    let begin = Instant::now();
+    let mut processes = Vec::new();
+    for pid in pids()? {
+        loop {
+            match read(pid) {
+                Read::Gone => break,
+                Read::Ending if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Read::Ending => break,
+                Read::Alive(process) => {
+                    processes.push(process);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(processes)
 }
 
-fn read(pid: u32) -> Option<Process> {
+enum Read {
+    Alive(Process),
+    /// One of its threads is about to end.
+    Ending,
+    Gone,
+}
+
+fn read(pid: u32) -> Read {
     let as_of_ns = monotonic_ns();
-    let stat = Stat::read(&format!("/proc/{pid}/stat"))?;
-    let threads: Vec<u32> = numbers_in(&format!("/proc/{pid}/task"))
-        .ok()?
-        .into_iter()
-        .filter(|tid| Stat::read(&format!("/proc/{pid}/task/{tid}/stat")).is_some_and(|stat| !stat.has_ended))
-        .collect();
-    if threads.is_empty() {
-        return None;
+    let Some(stat) = Stat::read(&format!("/proc/{pid}/stat")) else { return Read::Gone };
+    let Ok(tids) = numbers_in(&format!("/proc/{pid}/task")) else { return Read::Gone };
+    let mut threads = Vec::new();
+    for tid in tids {
+        match Stat::read(&format!("/proc/{pid}/task/{tid}/stat")) {
+            Some(stat) if stat.has_ended => {}
+            Some(stat) if stat.is_ending => return Read::Ending,
+            Some(_) => threads.push(tid),
+            None => {}
+        }
     }
     // As it is; stat has a backslash before some bytes.
-    let mut comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let Ok(mut comm) = fs::read(format!("/proc/{pid}/comm")) else { return Read::Gone };
     comm.pop_if(|last| *last == b'\n');
-    Some(Process {
+    if threads.is_empty() {
+        return Read::Gone;
+    }
+    Read::Alive(Process {
         pid,
         ppid: stat.ppid,
         comm,
@@ -124,8 +161,14 @@ pub(crate) fn descendants(parents: &[(u32, u32)], ancestors: &HashSet<u32>) -> V
     }
 }
 
-fn pids() -> io::Result<Vec<u32>> {
-    numbers_in("/proc")
+/// # Errors
+/// When there is no /proc, or it does not show all.
+pub(crate) fn pids() -> io::Result<Vec<u32>> {
+    let pids = numbers_in("/proc")?;
+    if !pids.contains(&1) {
+        return Err(io::Error::other("it does not show all processes"));
+    }
+    Ok(pids)
 }
 
 fn numbers_in(folder: &str) -> io::Result<Vec<u32>> {
@@ -139,6 +182,7 @@ fn numbers_in(folder: &str) -> io::Result<Vec<u32>> {
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     has_ended: bool,
+    is_ending: bool,
     ppid: u32,
     is_kernel: bool,
 }
@@ -153,10 +197,12 @@ impl Stat {
         let name_end = stat.iter().rposition(|&byte| byte == b')')?;
         let fields: Vec<&str> = std::str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace().collect();
         let [state, ppid, _, _, _, _, flags, ..] = fields[..] else { return None };
+        let flags: u64 = flags.parse().ok()?;
         Some(Self {
             has_ended: matches!(state, "Z" | "X" | "x"),
+            is_ending: flags & PF_EXITING != 0,
             ppid: ppid.parse().ok()?,
-            is_kernel: flags.parse::<u64>().ok()? & PF_KTHREAD != 0,
+            is_kernel: flags & PF_KTHREAD != 0,
         })
     }
 }
@@ -180,6 +226,7 @@ mod tests {
         assert!(stat(b"2 (kthreadd) S 0 0 0 0 -1 2129984 0").is_kernel);
         assert!(!stat(b"1 (init) S 0 1 1 0 -1 4194560 0").is_kernel);
         assert!(stat(b"9 (x) Z 1 1 1 0 -1 4194560 0").has_ended);
+        assert!(stat(b"9 (x) R 1 1 1 0 -1 4194564 0").is_ending);
     }
 
     #[test]

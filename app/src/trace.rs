@@ -179,6 +179,8 @@ struct Output {
     execs: u64,
     exits: u64,
     lost: u64,
+    /// --pid
+    follows: bool,
 }
 
 impl Output {
@@ -192,6 +194,7 @@ impl Output {
             execs: 0,
             exits: 0,
             lost: 0,
+            follows: !cli.pid.is_empty(),
         }
     }
 
@@ -260,7 +263,14 @@ impl Output {
         let new = lost.saturating_sub(self.lost);
         if new > 0 {
             self.lost = lost;
-            stderr::say(format_args!("{new} events lost, for the buffer was full: a larger --buffer may help"));
+            let descendants = if self.follows && tracer.forgets() {
+                ", and descendants that began meanwhile may not be followed"
+            } else {
+                ""
+            };
+            stderr::say(format_args!(
+                "{new} events lost, for the buffer was full{descendants}: a larger --buffer may help"
+            ));
             if self.json {
                 json::write_lost(&mut self.out, WallTime::now(), new)?;
                 self.flush()?;

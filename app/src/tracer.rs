@@ -73,6 +73,11 @@ impl Tracer {
         }
     }
 
+    /// After a loss, it no longer knows all descendants of --pid.
+    pub(crate) fn forgets(&self) -> bool {
+        matches!(self, Self::Tracepoints(_))
+    }
+
     /// Nothing new arrives after this; what is there already stays to be read.
     pub(crate) fn detach(&mut self) {
         match self {

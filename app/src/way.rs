@@ -33,7 +33,7 @@ impl Name {
     /// The way of this name, or in a sentence why there is none.
     pub(crate) fn find(self, kernel: &Kernel) -> Result<Way, String> {
         let always = [&kernel.rights, &kernel.lockdown];
-        let stable = [&kernel.perf, &kernel.tracefs, &kernel.tracepoints, &kernel.numbers];
+        let stable = [&kernel.perf, &kernel.tracefs, &kernel.tracepoints, &kernel.processes, &kernel.numbers];
         let needs: Vec<&Offer> = match self {
             Self::Btf => vec![&kernel.bpf, &kernel.raw_tracepoints, &kernel.btf, &kernel.ring_buffer],
             Self::BtfPerf => vec![&kernel.bpf, &kernel.raw_tracepoints, &kernel.btf, &kernel.perf],
@@ -208,6 +208,7 @@ mod tests {
             perf: yes(),
             stacks: yes(),
             tracefs: yes(),
+            processes: yes(),
             tracepoints: yes(),
             codes: yes(),
             users: yes(),

@@ -12,7 +12,7 @@ use std::{
 use nix::{
     sys::{
         resource::{Resource, setrlimit},
-        signal::{Signal, kill},
+        signal::{SigSet, Signal, kill},
     },
     unistd::{Uid, alarm, getpid, setuid},
 };
@@ -137,6 +137,8 @@ pub(crate) fn named_by(argument: Option<OsString>) -> Option<Child> {
 }
 
 fn end_by(signal: Signal) -> ExitCode {
+    // Whoever traces has blocked some, and children inherit that.
+    let _ = SigSet::from_iter([signal]).thread_unblock();
     let _ = kill(getpid(), signal);
     // Only a process that takes no notice of it gets here.
     ExitCode::FAILURE

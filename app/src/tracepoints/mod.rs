@@ -130,6 +130,12 @@ impl Tracer {
                     // Whose child or thread somebody is, and what has ended, is not known any more. Where it happens
                     // again and again, the caller must still have its turn.
                     self.discarded += samples.len() as u64;
+                    // But who is to be tracked with --pid.
+                    for sample in &samples {
+                        if let Some(seen) = understand(&self.known, self.bpf.is_some(), sample) {
+                            let _ = self.table.see(&seen);
+                        }
+                    }
                     self.look_around()?;
                     return Ok(false);
                 }

@@ -124,7 +124,8 @@ impl Table {
             }
             let entry = Entry {
                 as_of_ns: process.as_of_ns,
-                was_threaded: process.threads.len() > 1,
+                // Perhaps the first one has ended.
+                was_threaded: process.threads != [process.pid],
                 threads: process.threads.into_iter().collect(),
                 parent: Some(Known { number: process.ppid, since_ns: process.as_of_ns }),
                 uid: self.user(process.uid.filter(|_| !process.is_32_bit), process.as_of_ns),
@@ -135,6 +136,14 @@ impl Table {
                 ..Entry::default()
             };
             self.processes.insert(process.pid, entry);
+        }
+        // One that has ended since its child was looked at.
+        let parents: HashSet<u32> = self.processes.keys().copied().chain([0]).collect();
+        for (&pid, entry) in &mut self.processes {
+            if entry.parent.is_some_and(|parent| !parents.contains(&parent.number)) {
+                entry.parent = None;
+                self.orphans.push(pid);
+            }
         }
         // A process that was forked while we looked away.
         self.track_descendants();
@@ -235,12 +244,13 @@ impl Table {
                 None
             }
             What::SignalSent { tid, signal } => {
-                let pid = *self.threads.get(&tid)?;
+                // Of a process whose first thread has ended, that one is named all the same.
+                let pid = self.threads.get(&tid).copied().unwrap_or(tid);
                 self.known(pid, time_ns)?.ending.signal_sent(signal, time_ns);
                 None
             }
             What::SignalTaken { signal, has_handler } => {
-                self.known(seen.pid, time_ns)?.ending.signal_taken(signal, has_handler);
+                self.known(seen.pid, time_ns)?.ending.signal_taken(seen.tid, signal, has_handler, time_ns);
                 None
             }
         }
@@ -252,31 +262,44 @@ impl Table {
     }
 
     fn new_task(&mut self, seen: &Seen<'_>, tid: u32, flags: u64, comm: &[u8]) {
-        let is_thread = flags & CLONE_THREAD != 0;
-        let Some(maker) = self.known(seen.pid, seen.time_ns) else { return };
-        maker.ending.is_alive();
-        if is_thread {
-            maker.threads.insert(tid);
-            maker.was_threaded = true;
-            self.threads.insert(tid, seen.pid);
+        let (pid, time_ns) = (seen.pid, seen.time_ns);
+        if flags & CLONE_THREAD != 0 {
+            if let Some(maker) = self.known(pid, time_ns) {
+                maker.ending.is_alive();
+                maker.threads.insert(tid);
+                maker.was_threaded = true;
+                self.threads.insert(tid, pid);
+            }
             return;
         }
-        let own = Known { number: seen.pid, since_ns: seen.time_ns };
-        let entry = Entry {
-            as_of_ns: seen.time_ns,
-            threads: HashSet::from([tid]),
-            parent: if flags & CLONE_PARENT == 0 { Some(own) } else { maker.parent },
-            uid: maker.uid.filter(|_| !maker.is_compat),
-            is_compat: maker.is_compat,
-            // That of the thread that made it.
-            comm: name(comm),
-            is_kernel: maker.is_kernel,
-            is_tracked: maker.is_tracked,
-            ..Entry::default()
-        };
         // From /proc, later than this.
-        if self.processes.get(&tid).is_some_and(|entry| entry.as_of_ns > seen.time_ns) {
+        if self.processes.get(&tid).is_some_and(|entry| entry.as_of_ns > time_ns) {
             return;
+        }
+        let mut entry =
+            Entry { as_of_ns: time_ns, threads: HashSet::from([tid]), comm: name(comm), ..Entry::default() };
+        let maker = self.processes.get_mut(&pid);
+        if let Some(maker) = &maker {
+            entry.is_kernel = maker.is_kernel;
+            entry.is_tracked = maker.is_tracked;
+            if flags & CLONE_PARENT == 0 {
+                entry.parent = Some(Known { number: pid, since_ns: time_ns });
+            }
+        }
+        match maker {
+            Some(maker) if maker.as_of_ns <= time_ns => {
+                maker.ending.is_alive();
+                entry.is_compat = maker.is_compat;
+                entry.uid = maker.uid.filter(|_| !maker.is_compat);
+                if flags & CLONE_PARENT != 0 {
+                    entry.parent = maker.parent;
+                }
+            }
+            // It was looked at later, or not at all: what it was at this moment is not known.
+            _ => {
+                entry.is_compat = true;
+                self.strangers.push(tid);
+            }
         }
         if entry.parent.is_none() {
             self.orphans.push(tid);
@@ -295,7 +318,7 @@ impl Table {
         entry.was_threaded = false;
         entry.is_kernel = false;
         entry.exec_ns = Some(seen.time_ns);
-        entry.ending.is_alive();
+        entry.ending.executes();
         entry.forget_user_if_compat();
         entry.is_compat = is_compat.unwrap_or(true);
         let is_tracked = entry.is_tracked;
@@ -314,6 +337,7 @@ impl Table {
         let pid = seen.pid;
         let entry = self.processes.get_mut(&pid).filter(|entry| entry.as_of_ns <= seen.time_ns)?;
         entry.threads.remove(&seen.tid);
+        entry.ending.thread_ended(seen.tid, seen.time_ns);
         if self.threads.get(&seen.tid) == Some(&pid) {
             self.threads.remove(&seen.tid);
         }
@@ -544,7 +568,7 @@ mod tests {
         assert_told(&mut table, seen(31, 31, 113, EXEC), "31 of 20 fork runs /bin/x");
         // After a loss too, those that are still there.
         table.fill(vec![process(1, 0, &[1]), process(20, 10, &[20]), process(32, 20, &[32])], 200);
-        assert_told(&mut table, seen(20, 20, 210, EXEC), "20 of 10 p20 runs /bin/x");
+        assert_told(&mut table, seen(20, 20, 210, EXEC), "20 of - p20 runs /bin/x");
         assert_told(&mut table, seen(32, 32, 211, EXEC), "32 of 20 p32 runs /bin/x");
         assert_silent(&mut table, seen(1, 1, 212, EXEC));
     }
@@ -603,5 +627,36 @@ mod tests {
         assert_eq!(user_of(&mut table, 10, 110, EXEC), None);
         table.resolve(|_| None, |_| Some((600, 120)));
         assert_eq!(user_of(&mut table, 10, 130, EXEC), None);
+    }
+
+    #[test]
+    fn a_process_that_was_forked_while_proc_was_read_is_known_nonetheless() {
+        let mut table = table();
+        // Its maker was read after that, the list of processes before; or the maker is gone.
+        assert_silent(&mut table, seen(10, 10, 50, fork(30)));
+        assert_told(&mut table, seen(30, 30, 110, EXEC), "30 of 10 fork runs /bin/x");
+        assert_silent(&mut table, seen(9, 9, 51, fork(31)));
+        assert_told(&mut table, seen(31, 31, 111, EXEC), "31 of - fork runs /bin/x");
+        table.resolve(|pid| (pid == 31).then_some((1, 120)), |_| None);
+        assert_told(&mut table, seen(31, 31, 130, EXEC), "31 of 1 fork runs /bin/x");
+    }
+
+    #[test]
+    fn a_parent_that_was_not_there_any_more_is_looked_up() {
+        let mut table = Table::new(false, false);
+        table.fill(vec![process(1, 0, &[1]), process(30, 10, &[30])], BEGIN);
+        assert_told(&mut table, seen(30, 30, 110, EXEC), "30 of - p30 runs /bin/x");
+        table.resolve(|_| Some((1, 120)), |_| None);
+        assert_told(&mut table, seen(30, 30, 130, EXEC), "30 of 1 p30 runs /bin/x");
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_had_several() {
+        let mut table = Table::new(false, false);
+        table.fill(vec![process(1, 0, &[1]), process(20, 1, &[21])], BEGIN);
+        // kill() names the first thread.
+        assert_silent(&mut table, seen(1, 1, 109, What::SignalSent { tid: 20, signal: libc::SIGTERM as u8 }));
+        assert_silent(&mut table, seen(20, 21, 110, What::ExitThread(6)));
+        assert_told(&mut table, seen(20, 21, 111, What::End), "20 of 1 p20 ends None None");
     }
 }
