@@ -56,7 +56,6 @@ impl Tracer {
         // it gets nothing to load.
         let btf = Btf::parse_file(btf, Endianness::default())
             .map_err(|error| Error::UnreadableBtf { file: btf.into(), why: error.to_string() })?;
-        raise_limits();
         let processes = process_limit();
         let mut loader = EbpfLoader::new();
         loader
@@ -76,8 +75,10 @@ impl Tracer {
             Output::Ring(take_map(&mut ebpf, "events")?)
         } else {
             let map = map_data(&mut ebpf, "events")?;
-            let buffers = perf_buffers(&map, settings.buffer_kib)
-                .map_err(|error| Error::from_perf(error, settings.buffer_kib))?;
+            let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
+            let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
+            fill(&map, &mut buffers, false).map_err(failed)?;
+            buffers.enable(true).map_err(failed)?;
             Output::Perf { buffers, samples: VecDeque::new(), _map: map }
         };
 
@@ -147,15 +148,6 @@ impl Tracer {
     }
 }
 
-fn perf_buffers(map: &MapData, kib: u32) -> io::Result<Buffers> {
-    let mut buffers = Buffers::new(kib)?;
-    for (cpu, event) in buffers.open(Source::Bpf, false)? {
-        set_element(map, cpu, event.as_raw_fd())?;
-    }
-    buffers.enable(true)?;
-    Ok(buffers)
-}
-
 fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<RawTracePointLink, Error> {
     let program: &mut RawTracePoint = program(ebpf, name)?;
     program.load().map_err(|error| Error::from_program(name, error))?;
@@ -186,8 +178,14 @@ pub(crate) fn map_data(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
     }
 }
 
-/// Puts a descriptor into a map: aya fills maps of perf buffers only with buffers of its own, which hold no stacks.
-pub(crate) fn set_element(map: &MapData, key: u32, value: RawFd) -> io::Result<()> {
+/// Gives a map of perf buffers an event of each processor: aya fills such maps only with buffers of its own, which hold no
+/// stacks.
+pub(crate) fn fill(map: &MapData, buffers: &mut Buffers, with_stack: bool) -> io::Result<()> {
+    let events = buffers.open(Source::Bpf, with_stack)?;
+    events.into_iter().try_for_each(|(cpu, event)| set_element(map, cpu, event.as_raw_fd()))
+}
+
+fn set_element(map: &MapData, key: u32, value: RawFd) -> io::Result<()> {
     // SAFETY: all zeros is a valid bpf_attr, a union of structs of numbers.
     let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
     // SAFETY: the command below reads this part of the union.

@@ -51,11 +51,11 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
 
     let mut verdict = Verdict::default();
     for way in &ways {
-        say(&format!("way: {way}"));
+        verdict.say(&format!("way: {way}"));
         check_way(way, cli.buffer, &exe, &stage, &mut verdict)?;
     }
     for gap in ways.first().map(Way::gaps).unwrap_or_default() {
-        say(&format!("gap: {gap}"));
+        verdict.say(&format!("gap: {gap}"));
     }
     Ok(verdict.tell())
 }
@@ -216,9 +216,7 @@ impl Case {
         loop {
             tries -= 1;
             let Some((pid, end, events)) = self.run_once(tracer)? else {
-                if !verdict.is_quiet {
-                    say(&format!("none {}: not on this kernel", self.name));
-                }
+                verdict.say(&format!("none {}: not on this kernel", self.name));
                 return Ok(());
             };
             let exec_args_missing = |found: &Found| found.exec.as_ref().is_some_and(|exec| exec.args.is_none());
@@ -459,26 +457,27 @@ impl Verdict {
         let differences: Vec<String> = differences.into_iter().flatten().map(|difference| difference.0).collect();
         self.checks += 1;
         self.failed += usize::from(!differences.is_empty());
-        if self.is_quiet {
-        } else if differences.is_empty() {
-            say(&format!("ok   {name}"));
+        if differences.is_empty() {
+            self.say(&format!("ok   {name}"));
         } else {
-            say(&format!("FAIL {name}: {}", differences.join("; ")));
+            self.say(&format!("FAIL {name}: {}", differences.join("; ")));
         }
     }
 
     fn tell(&self) -> ExitCode {
         if self.failed == 0 {
-            say(&format!("self-test: passed ({} checks)", self.checks));
+            self.say(&format!("self-test: passed ({} checks)", self.checks));
             ExitCode::SUCCESS
         } else {
-            say(&format!("self-test: failed ({} of {} checks)", self.failed, self.checks));
+            self.say(&format!("self-test: failed ({} of {} checks)", self.failed, self.checks));
             ExitCode::FAILURE
         }
     }
-}
 
-/// The exit code tells the verdict as well: that nobody reads this is no reason to stop.
-fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+    /// The exit code tells the verdict as well: that nobody reads this is no reason to stop.
+    fn say(&self, line: &str) {
+        if !self.is_quiet {
+            let _ = writeln!(io::stdout(), "{line}");
+        }
+    }
 }

@@ -70,15 +70,14 @@ impl Tracer {
         let Wanted { bpf: with_bpf, stacks, users } = *what;
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
         let known = record::known(&tracefs).map_err(Error::Tracefs)?;
-        load::raise_limits();
         let kib = settings.buffer_kib.saturating_mul(if stacks { LARGER } else { 1 });
         let mut buffers = Buffers::new(kib).map_err(Error::Perf)?;
         let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
         let bpf = if with_bpf {
-            let mut ebpf = load(&known)?;
+            let mut ebpf = load(&known, settings.buffer_kib)?;
             let maps = [load::map_data(&mut ebpf, "execs")?, load::map_data(&mut ebpf, "others")?];
             for (map, with_stack) in maps.iter().zip([stacks, false]) {
-                fill(map, &mut buffers, with_stack).map_err(failed)?;
+                load::fill(map, &mut buffers, with_stack).map_err(failed)?;
             }
             buffers.enable(true).map_err(failed)?;
             let programs = known.iter().filter_map(|known| Some((known, known.tracepoint.program?)));
@@ -188,19 +187,13 @@ fn understand<'s>(known: &[Known], with_bpf: bool, sample: &'s Sample) -> Option
     }
 }
 
-fn load(known: &[Known]) -> Result<Ebpf, Error> {
+fn load(known: &[Known], kib: u32) -> Result<Ebpf, Error> {
     let file_word = known.iter().find_map(Known::file_word).unwrap_or_default();
     EbpfLoader::new()
         .btf(None)
         .override_global("file_word", &file_word, true)
         .load(exectrace_bpf::tracepoints())
-        .map_err(|error| Error::from_loader(error, 0))
-}
-
-/// Gives a map of perf buffers the event of each processor.
-fn fill(map: &MapData, buffers: &mut Buffers, with_stack: bool) -> io::Result<()> {
-    let events = buffers.open(Source::Bpf, with_stack)?;
-    events.into_iter().try_for_each(|(cpu, event)| load::set_element(map, cpu, event.as_raw_fd()))
+        .map_err(|error| Error::from_loader(error, kib))
 }
 
 /// The program runs on all processors as long as the event is there. aya would do the same, but for where it looks for

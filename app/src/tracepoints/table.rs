@@ -191,9 +191,10 @@ impl Table {
             }
         }
         for pid in std::mem::take(&mut self.strangers) {
-            let Some((number, since_ns)) = user_of(pid) else { continue };
             // Each thread has a user of its own, and /proc shows that of the first.
-            if let Some(entry) = self.processes.get_mut(&pid).filter(|entry| !entry.was_threaded && !entry.is_compat) {
+            if let Some(entry) = self.processes.get_mut(&pid).filter(|entry| !entry.was_threaded && !entry.is_compat)
+                && let Some((number, since_ns)) = user_of(pid)
+            {
                 entry.uid = Some(Known { number, since_ns });
             }
         }
@@ -221,10 +222,10 @@ impl Table {
             }
             What::Exec { file, file_truncated, args, is_compat } => {
                 self.exec(seen, is_compat)?;
-                let process = self.processes.get(&seen.pid)?.describe(seen);
                 let (args, args_truncated) = args.unzip();
                 let args = args.map(Args::new);
-                Some(Event::Exec(Exec { process, file, file_truncated, args, args_truncated }))
+                let entry = self.processes.get(&seen.pid).filter(|entry| self.is_told(entry, time_ns))?;
+                Some(Event::Exec(Exec { process: entry.describe(seen), file, file_truncated, args, args_truncated }))
             }
             What::UserChanged => {
                 let entry = self.known(seen.pid, time_ns)?;
@@ -296,10 +297,7 @@ impl Table {
                 }
             }
             // It was looked at later, or not at all: what it was at this moment is not known.
-            _ => {
-                entry.is_compat = true;
-                self.strangers.push(tid);
-            }
+            _ => entry.is_compat = true,
         }
         if entry.parent.is_none() {
             self.orphans.push(tid);
@@ -308,7 +306,7 @@ impl Table {
         self.processes.insert(tid, entry);
     }
 
-    /// Takes in an exec; none if it is not to be told.
+    /// None if what is known of the process is newer, or nothing.
     fn exec(&mut self, seen: &Seen<'_>, is_compat: Option<bool>) -> Option<()> {
         let (pid, keeps_users) = (seen.pid, self.keeps_users);
         let entry = self.known(pid, seen.time_ns)?;
@@ -321,7 +319,6 @@ impl Table {
         entry.ending.executes();
         entry.forget_user_if_compat();
         entry.is_compat = is_compat.unwrap_or(true);
-        let is_tracked = entry.is_tracked;
         let is_stranger = keeps_users && entry.uid.is_none();
         for tid in gone {
             self.threads.remove(&tid);
@@ -330,18 +327,19 @@ impl Table {
         if is_stranger {
             self.strangers.push(pid);
         }
-        (seen.time_ns >= self.begin_ns && (is_tracked || !self.only_tracked)).then_some(())
+        Some(())
     }
 
     fn thread_ends<'s>(&'s mut self, seen: &Seen<'s>) -> Option<Event<'s>> {
         let pid = seen.pid;
-        let entry = self.processes.get_mut(&pid).filter(|entry| entry.as_of_ns <= seen.time_ns)?;
+        let entry = self.known(pid, seen.time_ns)?;
         entry.threads.remove(&seen.tid);
         entry.ending.thread_ended(seen.tid, seen.time_ns);
+        let is_last = entry.threads.is_empty();
         if self.threads.get(&seen.tid) == Some(&pid) {
             self.threads.remove(&seen.tid);
         }
-        if !entry.threads.is_empty() {
+        if !is_last {
             return None;
         }
         self.ended = self.processes.remove(&pid)?;
@@ -353,10 +351,15 @@ impl Table {
             }
         }
         let entry = &self.ended;
-        if seen.time_ns < self.begin_ns || entry.is_kernel || (self.only_tracked && !entry.is_tracked) {
+        if !self.is_told(entry, seen.time_ns) {
             return None;
         }
         Some(Event::Exit(Exit { process: entry.describe(seen), end: entry.ending.end(), exec_ns: entry.exec_ns }))
+    }
+
+    /// Whether the user is told what happens to a process at this time.
+    fn is_told(&self, entry: &Entry, time_ns: u64) -> bool {
+        time_ns >= self.begin_ns && !entry.is_kernel && (entry.is_tracked || !self.only_tracked)
     }
 }
 
