@@ -17,7 +17,7 @@ pub(crate) fn print() -> Result<ExitCode, Error> {
 
 fn text() -> String {
     // Set by `cargo xtask dist`, which knows whether the checkout was clean.
-    let commit = option_env!("DIST_COMMIT").unwrap_or("unknown (not built by cargo xtask dist)");
+    let commit = option_env!("BPFSHIP_COMMIT").unwrap_or("unknown (not built by cargo xtask dist)");
     let mut text = format!("exectrace {}\ncommit {commit}\ntarget {}\n", env!("CARGO_PKG_VERSION"), env!("TARGET"));
     for (name, sha256) in exectrace_bpf::OBJECTS {
         let _ = writeln!(text, "bpf object {name} sha256 {sha256}");

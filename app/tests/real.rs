@@ -1,6 +1,6 @@
 //! The built binary on this machine's kernel.
 //!
-//! What a test needs and does not find, it names, and passes; with XTASK_REQUIRE=all it fails instead.
+//! What a test needs and does not find, it names, and passes; with BPFSHIP_REQUIRE=all it fails instead.
 
 use std::{
     collections::BTreeMap,
@@ -570,7 +570,7 @@ fn help_documents_every_field() {
 
 fn not_run(needs: &str, how: &str) {
     assert!(
-        env::var_os("XTASK_REQUIRE").is_none_or(|value| !value.to_string_lossy().starts_with("all")),
+        env::var_os("BPFSHIP_REQUIRE").is_none_or(|value| !value.to_string_lossy().starts_with("all")),
         "needs {needs} ({how})"
     );
     println!("not run: needs {needs} ({how})");

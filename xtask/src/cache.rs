@@ -32,29 +32,29 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// `$XTASK_CACHE`, else `xtask` in the user's cache folder.
+    /// `$BPFSHIP_CACHE`, else `bpfship` in the user's cache folder.
     pub fn find() -> Result<Cache> {
-        let folder = if let Some(folder) = env::var_os("XTASK_CACHE").filter(|dir| !dir.is_empty()) {
+        let folder = if let Some(folder) = env::var_os("BPFSHIP_CACHE").filter(|dir| !dir.is_empty()) {
             PathBuf::from(folder)
         } else if let Some(folder) = env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
-            Path::new(&folder).join("xtask")
+            Path::new(&folder).join(crate::NAME)
         } else if let Some(home) = env::home_dir() {
             let caches = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
-            home.join(caches).join("xtask")
+            home.join(caches).join(crate::NAME)
         } else {
-            bail!("there is no home folder to keep a cache in: set XTASK_CACHE to a folder");
+            bail!("there is no home folder to keep a cache in: set BPFSHIP_CACHE to a folder");
         };
         let folder = std::path::absolute(&folder)
             .with_context(|| format!("cannot find the cache folder {}", folder.display()))?;
         if folder.to_str().is_none() {
-            bail!("the cache folder {} is not UTF-8: set XTASK_CACHE to one that is", folder.display());
+            bail!("the cache folder {} is not UTF-8: set BPFSHIP_CACHE to one that is", folder.display());
         }
         Ok(Cache { folder })
     }
 
     /// The names of what is there.
     pub fn entries(&self) -> Result<BTreeSet<String>> {
-        let names = files::list(&self.folder).context("the cache (XTASK_CACHE) is of no use")?;
+        let names = files::list(&self.folder).context("the cache (BPFSHIP_CACHE) is of no use")?;
         Ok(names.into_iter().collect())
     }
 
@@ -155,7 +155,7 @@ impl Cache {
             .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path))
             .map_err(|error| {
                 let cache = self.folder.display();
-                anyhow!("cannot write to the cache {cache}: {error}: set XTASK_CACHE to a folder that can be written")
+                anyhow!("cannot write to the cache {cache}: {error}: set BPFSHIP_CACHE to a folder that can be written")
             })
     }
 }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     fn empty(name: &str) -> Cache {
-        let folder = env::temp_dir().join(format!("xtask-cache-{}-{name}", std::process::id()));
+        let folder = env::temp_dir().join(format!("bpfship-cache-{}-{name}", std::process::id()));
         files::remove_folder(&folder).unwrap();
         Cache { folder }
     }

@@ -1,4 +1,4 @@
-//! `[workspace.metadata.dist]` in Cargo.toml, parsed strictly: what can be wrong with it is found before anything is built.
+//! `[workspace.metadata.bpfship]` in Cargo.toml, parsed strictly: what can be wrong with it is found before anything is built.
 
 use std::path::{Component, Path};
 use std::str::FromStr;
@@ -28,7 +28,7 @@ pub struct Config {
     pub boot: Boot,
 }
 
-/// `[workspace.metadata.dist.boot]`.
+/// `[workspace.metadata.bpfship.boot]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
     /// What is run on a kernel, one after the other: the words that the binary is given.
@@ -39,7 +39,7 @@ pub struct Boot {
     pub timeout: u64,
 }
 
-/// `[workspace.metadata.dist.bpf]`.
+/// `[workspace.metadata.bpfship.bpf]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bpf {
     /// The folder of `*.bpf.c`, relative to the workspace.
@@ -63,13 +63,16 @@ const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 impl Config {
     /// Reads the configuration out of cargo's metadata.
     pub fn parse(metadata: &Metadata) -> Result<Config> {
-        let table = match metadata.workspace_metadata.get("dist") {
-            Some(table) => Table::new(table, "workspace.metadata.dist", &KEYS)?,
-            None => Table::empty("workspace.metadata.dist"),
+        let table = match metadata.workspace_metadata.get(crate::NAME) {
+            Some(table) => Table::new(table, "workspace.metadata.bpfship", &KEYS)?,
+            None if metadata.workspace_metadata.get("dist").is_some() => bad_request!(
+                "[workspace.metadata.dist] in Cargo.toml is a key of cargo-dist's: rename it to [workspace.metadata.bpfship]"
+            ),
+            None => Table::empty("workspace.metadata.bpfship"),
         };
         let bpf = match table.get("bpf") {
-            Some(table) => Table::new(table, "workspace.metadata.dist.bpf", &BPF_KEYS)?,
-            None => Table::empty("workspace.metadata.dist.bpf"),
+            Some(table) => Table::new(table, "workspace.metadata.bpfship.bpf", &BPF_KEYS)?,
+            None => Table::empty("workspace.metadata.bpfship.bpf"),
         };
         let root = metadata.workspace_root.as_std_path();
         let (package, version, bin) = package_and_bin(metadata, table.string("package")?, table.string("bin")?)?;
@@ -120,8 +123,8 @@ impl Config {
         }
 
         let boot = match table.get("boot") {
-            Some(table) => Table::new(table, "workspace.metadata.dist.boot", &BOOT_KEYS)?,
-            None => Table::empty("workspace.metadata.dist.boot"),
+            Some(table) => Table::new(table, "workspace.metadata.bpfship.boot", &BOOT_KEYS)?,
+            None => Table::empty("workspace.metadata.bpfship.boot"),
         };
         let bpf = Bpf { folder, cpu, cflags, image };
         Ok(Config { package, version, bin, arches, include, minimum_kernel, bpf, boot: Boot::parse(&boot)? })
@@ -237,11 +240,11 @@ fn package_and_bin(
         Some(name) => match members.iter().find(|member| *member.name == name) {
             Some(member) => member,
             None => bad_request!(
-                "`package` in [workspace.metadata.dist] of Cargo.toml: no package `{name}` in this workspace{}",
+                "`package` in [workspace.metadata.bpfship] of Cargo.toml: no package `{name}` in this workspace{}",
                 suggest::hint(&name, members.iter().map(|member| member.name.as_str()))
             ),
         },
-        None => bad_request!("nothing says what to ship: set `package` in [workspace.metadata.dist] of Cargo.toml"),
+        None => bad_request!("nothing says what to ship: set `package` in [workspace.metadata.bpfship] of Cargo.toml"),
     };
     let bins: Vec<&str> = package
         .targets
@@ -252,14 +255,14 @@ fn package_and_bin(
     let bin = match (bin, bins.as_slice()) {
         (Some(bin), _) if bins.contains(&bin.as_str()) => bin,
         (Some(bin), _) => bad_request!(
-            "`bin` in [workspace.metadata.dist] of Cargo.toml: package `{}` has no binary `{bin}`{}",
+            "`bin` in [workspace.metadata.bpfship] of Cargo.toml: package `{}` has no binary `{bin}`{}",
             package.name,
             suggest::hint(&bin, bins)
         ),
         (None, [only]) => only.to_string(),
         (None, []) => bad_request!("package `{}` has no binary to ship", package.name),
         (None, _) => bad_request!(
-            "package `{}` has several binaries ({}): set `bin` in [workspace.metadata.dist] of Cargo.toml",
+            "package `{}` has several binaries ({}): set `bin` in [workspace.metadata.bpfship] of Cargo.toml",
             package.name,
             bins.join(", ")
         ),

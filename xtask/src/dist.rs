@@ -33,7 +33,7 @@ use crate::toolchain;
 use crate::unpack;
 use crate::zig;
 
-pub(crate) const MANIFEST: &str = "dist-manifest.json";
+pub(crate) const MANIFEST: &str = "release.json";
 pub(crate) const CHECKSUMS: &str = "SHA256SUMS";
 
 /// Runs the verb.
@@ -349,7 +349,7 @@ fn documents(facts: &Facts, source: &Source) -> Result<BTreeMap<String, Entry>> 
             .extend(included.into_iter().filter(|file| source.files.as_ref().is_none_or(|files| files.contains(file))));
         if found.len() == before {
             bail!(
-                "`include` in [workspace.metadata.dist] of Cargo.toml names `{path}`, and git ignores all of it: commit it"
+                "`include` in [workspace.metadata.bpfship] of Cargo.toml names `{path}`, and git ignores all of it: commit it"
             );
         }
     }

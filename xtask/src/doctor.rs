@@ -202,11 +202,11 @@ fn check(Space { folder, used, free, writable }: &Space, wanted: Option<u64>) ->
     let (used, room) = (screen::size(*used), screen::size(*free));
     match (wanted, writable) {
         (Some(_), Err(why)) => {
-            Err(Status::lack(format!("{folder}: {why}"), "set XTASK_CACHE to a folder that can be written"))
+            Err(Status::lack(format!("{folder}: {why}"), "set BPFSHIP_CACHE to a folder that can be written"))
         }
         (Some(wanted), _) if wanted > *free => Err(Status::lack(
             format!("{folder}: {room} free, and {} are needed", screen::size(wanted)),
-            "free some space, or set XTASK_CACHE to a folder on a larger disk",
+            "free some space, or set BPFSHIP_CACHE to a folder on a larger disk",
         )),
         (_, Err(_)) => Ok(format!("{folder}: {used}, read-only, which does while nothing is missing")),
         _ => Ok(format!("{folder}: {used}, and {room} free")),

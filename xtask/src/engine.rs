@@ -160,7 +160,7 @@ impl Place {
         };
         if choice == Choice::Host && theirs.is_some() {
             bad_request!(
-                "--engine host, but `image` in [workspace.metadata.dist.bpf] of Cargo.toml names a compiler that is in a \
+                "--engine host, but `image` in [workspace.metadata.bpfship.bpf] of Cargo.toml names a compiler that is in a \
                  container image: leave one of them out"
             );
         }
@@ -186,7 +186,7 @@ impl Place {
         match refusals.pop() {
             Some(refusal) if choice != Choice::Auto => Err(refusal.context(format!("--engine {}", kinds[0].program()))),
             Some(refusal) if theirs.is_some() => Err(refusal.context(
-                "`image` in [workspace.metadata.dist.bpf] of Cargo.toml wants docker or podman, and neither answers",
+                "`image` in [workspace.metadata.bpfship.bpf] of Cargo.toml wants docker or podman, and neither answers",
             )),
             Some(_) => {
                 runner.say("clang runs on this machine itself, for neither docker nor podman answers");

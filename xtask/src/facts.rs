@@ -107,7 +107,7 @@ impl Facts {
         cargo_home::check_root(&cargo_home)?;
         rust.check_pin(&root)?;
         let cache = Cache::find()?;
-        let work: PathBuf = metadata.target_directory.join("dist").into();
+        let work: PathBuf = metadata.target_directory.join(crate::NAME).into();
         let network_config = cargo_home::network_config(&root, &cargo_home)?;
         let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
         let packages = cargo.packages(&metadata, &network_config.to_string(), &work.join("packages.json"))?;

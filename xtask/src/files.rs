@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn of_files_that_cannot_all_be_written_none_is_replaced() {
-        let folder = std::env::temp_dir().join(format!("xtask-files-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("bpfship-files-{}", std::process::id()));
         write(&folder.join("a"), "old").unwrap();
         let nowhere = folder.join("nowhere/b");
         let error = replace(&[(folder.join("a"), b"new".as_slice()), (nowhere.clone(), b"new")]).unwrap_err();

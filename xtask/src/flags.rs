@@ -113,7 +113,7 @@ impl Completions {
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Clang {
     /// Where to run clang: in a container without a network, or on this machine itself. The bytes are the same
-    #[arg(long, value_name = "ENGINE", env = "XTASK_ENGINE", default_value = "auto")]
+    #[arg(long, value_name = "ENGINE", env = "BPFSHIP_ENGINE", default_value = "auto")]
     pub engine: Choice,
 }
 
@@ -132,8 +132,8 @@ pub struct Show {
 /// Build, check and pack the binaries
 ///
 /// Brings the BPF objects up to date, cross-compiles a static binary for each architecture, checks each one, and
-/// writes to `dist/`: a tarball for each, its checksum, SHA256SUMS and dist-manifest.json. What is missing (a
-/// standard library, the pinned clang) is fetched once and kept in $XTASK_CACHE [default: `xtask` in your cache
+/// writes to `dist/`: a tarball for each, its checksum, SHA256SUMS and release.json. What is missing (a
+/// standard library, the pinned clang) is fetched once and kept in $BPFSHIP_CACHE [default: `bpfship` in your cache
 /// folder].
 ///
 /// Set SOURCE_DATE_EPOCH (seconds since 1970) to give the files in the tarballs that date instead of the commit's.
@@ -154,7 +154,7 @@ pub struct Dist {
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
     pub std: Option<Std>,
-    /// Build nothing: join what other runs left in these folders, each with its dist-manifest.json, into one `dist/`,
+    /// Build nothing: join what other runs left in these folders, each with its release.json, into one `dist/`,
     /// as if one run had built it all
     #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["arches", "locked", "std", "plan"])]
     pub merge: Vec<PathBuf>,
@@ -167,8 +167,8 @@ pub struct Dist {
 /// Run every released binary on a real kernel of its architecture
 ///
 /// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else there, runs
-/// `commands` of [workspace.metadata.dist.boot], and tells what came of it, in `dist/boot-report.json` too. Kernels are
-/// fetched from Debian through apt, or built, once, and kept in $XTASK_CACHE.
+/// `commands` of [workspace.metadata.bpfship.boot], and tells what came of it, in `dist/boot-report.json` too. Kernels are
+/// fetched from Debian through apt, or built, once, and kept in $BPFSHIP_CACHE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask boot                              every tarball on the default kernel of its architecture
@@ -210,13 +210,13 @@ pub struct Doctor {
 
 /// Check archives: those in `dist/`, or any that were downloaded
 ///
-/// Checks each archive against its checksums (`.sha256`, SHA256SUMS and dist-manifest.json, as far as they lie beside
+/// Checks each archive against its checksums (`.sha256`, SHA256SUMS and release.json, as far as they lie beside
 /// it), that it is laid out as `dist` does it, and that the binary in it is static, for the architecture of its name, and
 /// holds the BPF objects that the manifest names. Archives need no checkout and no Rust to be checked. Checksums tell that
 /// files belong together, and not who made them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cargo xtask verify                 what dist-manifest.json in dist/ names
+  cargo xtask verify                 what release.json in dist/ names
   cargo xtask verify ~/Downloads     a release: archives, and what tells their checksums")]
 pub struct Verify {
     /// An archive, or a folder of them [default: what the manifest in `dist/` of this workspace names]
@@ -238,7 +238,7 @@ pub struct Verify {
 
 /// Show what is kept in the cache, or remove it
 ///
-/// Shows what lies in the cache, which is $XTASK_CACHE, or `xtask` in your cache folder. (A relative XTASK_CACHE is
+/// Shows what lies in the cache, which is $BPFSHIP_CACHE, or `bpfship` in your cache folder. (A relative BPFSHIP_CACHE is
 /// relative to the current folder.) Ages are since something was made, not since it was last used.
 #[derive(Debug, Args)]
 pub struct Cache {

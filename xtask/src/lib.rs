@@ -51,6 +51,10 @@ use facts::Facts;
 use flags::{Flags, Verb};
 use run::Runner;
 
+/// What this tool is called wherever it needs a name: its cache folder, its folder in target/, its key in Cargo.toml, its
+/// container images, and what its lines begin with. Its variables begin with `BPFSHIP_`.
+pub const NAME: &str = "bpfship";
+
 /// Runs the command line, and tells what went wrong with it.
 pub fn main() -> ExitCode {
     let flags = Flags::parse();

@@ -1,4 +1,4 @@
-//! `dist-manifest.json` and the checksum files: what is said about the artifacts. A pure function of commit and toolchain.
+//! `release.json` and the checksum files: what is said about the artifacts. A pure function of commit and toolchain.
 
 use std::collections::BTreeMap;
 

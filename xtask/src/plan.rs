@@ -164,7 +164,7 @@ fn needs(facts: &Facts, targets: &[Target]) -> Needs {
 
 /// What the build of the application itself is told.
 fn variables(source: &Source) -> BTreeMap<String, String> {
-    let commit = source.describe().map(|commit| ("DIST_COMMIT".into(), commit));
+    let commit = source.describe().map(|commit| ("BPFSHIP_COMMIT".into(), commit));
     [("SOURCE_DATE_EPOCH".into(), source.date.to_string())].into_iter().chain(commit).collect()
 }
 
@@ -220,7 +220,7 @@ impl fmt::Display for Plan {
         for product in &self.products {
             writeln!(f, "#   {}/{}.tar.gz and its .sha256", self.dist.display(), product.stem)?;
         }
-        writeln!(f, "#   {}/SHA256SUMS and dist-manifest.json", self.dist.display())
+        writeln!(f, "#   {}/SHA256SUMS and release.json", self.dist.display())
     }
 }
 
@@ -318,9 +318,9 @@ mod tests {
             },
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             root: "/home/ann/tool".into(),
-            work: "/home/ann/tool/target/dist".into(),
+            work: "/home/ann/tool/target/bpfship".into(),
             rust,
-            cache: Cache { folder: "/home/ann/.cache/xtask".into() },
+            cache: Cache { folder: "/home/ann/.cache/bpfship".into() },
             installed: Installed { std, rust_src: false, cached },
             bpf: inputs,
             cargo_home: "/home/ann/.cargo".into(),
@@ -369,9 +369,9 @@ mod tests {
         assert!(command.args.contains(&"--offline".to_owned()) && command.args.contains(&"--locked".to_owned()));
         let environment = whole_environment(&command);
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
-        assert_eq!(names, ["CARGO_HOME", "DIST_COMMIT", "LC_ALL", "PATH", "RUSTC", "SOURCE_DATE_EPOCH"]);
-        assert_eq!(environment["DIST_COMMIT"], "1a2b");
-        assert_eq!(environment["CARGO_HOME"], "/home/ann/tool/target/dist/cargo-home");
+        assert_eq!(names, ["CARGO_HOME", "BPFSHIP_COMMIT", "LC_ALL", "PATH", "RUSTC", "SOURCE_DATE_EPOCH"]);
+        assert_eq!(environment["BPFSHIP_COMMIT"], "1a2b");
+        assert_eq!(environment["CARGO_HOME"], "/home/ann/tool/target/bpfship/cargo-home");
     }
 
     #[test]
@@ -414,7 +414,7 @@ mod tests {
         let config: toml::Table = text.parse().unwrap();
         let flags = |triple: &str| config["target"][triple]["rustflags"].to_string();
         assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
-        assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/xtask/sysroot-s390x"));
+        assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/bpfship/sysroot-s390x"));
         assert!(flags("s390x-unknown-linux-musl").contains("--remap-path-prefix=/home/ann/tool=workspace"));
 
         // Whatever happens to be there.
@@ -443,7 +443,7 @@ mod tests {
         assert_eq!(reason, "kernel/tick.bpf.c changed");
         assert_eq!(objects.jobs.len(), 2);
         assert!(plan.get.compiler.is_some() && plan.source.dirty);
-        assert_eq!(whole_environment(&plan.build.command)["DIST_COMMIT"], "1a2b-dirty");
+        assert_eq!(whole_environment(&plan.build.command)["BPFSHIP_COMMIT"], "1a2b-dirty");
 
         let locked = flags::Dist { locked: true, ..request(&["arm64"]) };
         let error = dist(&facts, source(), &locked).unwrap_err().to_string();

@@ -173,7 +173,7 @@ impl Space {
     fn of(cache: &Cache) -> Result<Space> {
         // It need not be there yet.
         let there = cache.folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
-        let trial = there.join(format!(".xtask-{}", std::process::id()));
+        let trial = there.join(format!(".bpfship-{}", std::process::id()));
         let disk = rustix::fs::statvfs(there).with_context(|| format!("cannot read {}", there.display()))?;
         Ok(Space {
             folder: cache.folder.to_string_lossy().into_owned(),

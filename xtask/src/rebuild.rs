@@ -29,7 +29,7 @@ impl Rebuild {
         if origin.dirty {
             bail!("the manifest says that the work tree had changes: what was built then is in no commit");
         }
-        let folder = env::temp_dir().join(format!("xtask-rebuild-{}", std::process::id()));
+        let folder = env::temp_dir().join(format!("bpfship-rebuild-{}", std::process::id()));
         files::remove_folder(&folder)?;
         files::create_folder(&folder)?;
         let rebuild = Rebuild { folder };
@@ -50,7 +50,7 @@ impl Rebuild {
         for (std, arches) in routes(&manifest.artifacts)? {
             let mut build = Command::new(&tool, &checkout)
                 .env("CARGO_TARGET_DIR", text(&rebuild.folder.join("target")))
-                .env("XTASK_CACHE", text(&rebuild.folder.join("cache")))
+                .env("BPFSHIP_CACHE", text(&rebuild.folder.join("cache")))
                 .env("SOURCE_DATE_EPOCH", origin.source_date_epoch.to_string())
                 .args(["dist", "--locked", "--arch", &arches.join(","), "--std", std])
                 .args(["--manifest-path", &text(&checkout.join("Cargo.toml"))]);
@@ -58,7 +58,7 @@ impl Rebuild {
             let mut said = String::new();
             let status = runner.lines(&build, |words| {
                 // It begins with the time.
-                line.set(words.split_once(" xtask: ").map_or(words, |(_, words)| words));
+                line.set(words.split_once(" bpfship: ").map_or(words, |(_, words)| words));
                 said.push_str(words);
                 said.push('\n');
             })?;

@@ -119,7 +119,7 @@ const REMEDIES: &[Remedy] = &[
         programs: &["python3", "zig"],
         clues: &["No space left on device", "NoSpaceLeft", "Disk quota exceeded"],
         reason: "the disk is full",
-        remedy: "free some space, or set XTASK_CACHE to a folder on a larger disk",
+        remedy: "free some space, or set BPFSHIP_CACHE to a folder on a larger disk",
     },
     Remedy {
         programs: &["cargo"],
@@ -131,7 +131,7 @@ const REMEDIES: &[Remedy] = &[
         programs: &[BUILD],
         clues: &["No space left on device", "Disk quota exceeded"],
         reason: "the disk is full",
-        remedy: "free some space, or have the build elsewhere (CARGO_TARGET_DIR for binaries, XTASK_CACHE for standard libraries)",
+        remedy: "free some space, or have the build elsewhere (CARGO_TARGET_DIR for binaries, BPFSHIP_CACHE for standard libraries)",
     },
     Remedy {
         programs: &[],
@@ -232,7 +232,7 @@ const REMEDIES: &[Remedy] = &[
         programs: &["python3"],
         clues: &["error: incomplete-download"],
         reason: "the download was cut off",
-        remedy: "try again; if it is cut off each time, see whether the disk of XTASK_CACHE is full, which pip does not tell",
+        remedy: "try again; if it is cut off each time, see whether the disk of BPFSHIP_CACHE is full, which pip does not tell",
     },
     Remedy {
         programs: &["python3"],

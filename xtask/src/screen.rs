@@ -10,6 +10,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
+use crate::NAME;
+
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -55,8 +57,8 @@ impl Screen {
     pub fn say(&self, line: &str) {
         match self.live {
             _ if self.level == Level::Quiet => {}
-            Some(_) => self.print(&format!("xtask: {line}")),
-            None => self.print(&format!("{} xtask: {line}", humantime::format_rfc3339_seconds(SystemTime::now()))),
+            Some(_) => self.print(&format!("{NAME}: {line}")),
+            None => self.print(&format!("{} {NAME}: {line}", humantime::format_rfc3339_seconds(SystemTime::now()))),
         }
     }
 

@@ -199,7 +199,7 @@ pub fn plan(
     if text(&partial).contains([' ', ':']) {
         bail!(
             "a kernel cannot be built in {}, for its makefiles know no spaces or colons in names: \
-             set XTASK_CACHE to another folder",
+             set BPFSHIP_CACHE to another folder",
             cache.folder.display()
         );
     }
@@ -226,8 +226,8 @@ pub fn plan(
     // What a kernel tells of who built it, and when.
     for (name, value) in [
         ("LC_ALL", "C"),
-        ("KBUILD_BUILD_USER", "xtask"),
-        ("KBUILD_BUILD_HOST", "xtask"),
+        ("KBUILD_BUILD_USER", crate::NAME),
+        ("KBUILD_BUILD_HOST", crate::NAME),
         ("KBUILD_BUILD_TIMESTAMP", "1970-01-01"),
     ] {
         environment.insert(name.into(), value.into());
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn a_folder_that_makefiles_do_not_take_is_refused() {
         let error = planned("/my cache", arch("mips"), "linux-6.12-btf").unwrap_err().to_string();
-        assert!(error.ends_with("set XTASK_CACHE to another folder"), "{error}");
+        assert!(error.ends_with("set BPFSHIP_CACHE to another folder"), "{error}");
     }
 
     #[test]

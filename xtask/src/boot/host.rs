@@ -13,7 +13,7 @@ use crate::files;
 use crate::run::Runner;
 
 /// The variable that names a mirror of Debian's.
-const VARIABLE: &str = "XTASK_DEBIAN_MIRROR";
+const VARIABLE: &str = "BPFSHIP_DEBIAN_MIRROR";
 /// Where Debian's package of its own keys puts them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The settings that say how to reach a mirror: beginnings of names below `Acquire`. None of them has signatures ignored.

@@ -26,7 +26,7 @@ const USER: &str = "65534:65534";
 /// The name of our image: all that goes into it.
 pub fn tag() -> Result<String> {
     let content = format!("{} {CONTAINERFILE}", zig::name()?);
-    Ok(format!("xtask-bpf-clang:{}", &hash::bytes(content.as_bytes())[..16]))
+    Ok(format!("bpfship-bpf-clang:{}", &hash::bytes(content.as_bytes())[..16]))
 }
 
 /// What makes clang ready to run in a container, besides the jobs' own commands.
@@ -48,7 +48,7 @@ pub struct Plan {
 pub fn plan(container: &Container, stage: &Path, work: &Path, compiler: &Path, jobs: &mut [Job]) -> Plan {
     let engine = || Command::new(container.engine.kind.program(), stage.parent().unwrap_or(stage));
     // One workspace's runs wait for each other, so the name is ours alone.
-    let volume = format!("xtask-bpf-{}", &hash::bytes(stage.as_os_str().as_encoded_bytes())[..16]);
+    let volume = format!("bpfship-bpf-{}", &hash::bytes(stage.as_os_str().as_encoded_bytes())[..16]);
 
     let mut get = Vec::new();
     let builds = !container.present && !container.theirs;

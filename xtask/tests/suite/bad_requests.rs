@@ -24,7 +24,7 @@ fn a_misspelt_key_suggests_the_right_one() {
     with_config("key", "package = \"tool\"\ninclud = []\n")
         .xtask("dist")
         .ends_with(2)
-        .says("unknown key `includ` in [workspace.metadata.dist] of Cargo.toml; did you mean `include`?")
+        .says("unknown key `includ` in [workspace.metadata.bpfship] of Cargo.toml; did you mean `include`?")
         .in_one_line();
 }
 
@@ -33,7 +33,7 @@ fn a_misspelt_key_of_the_bpf_table_is_refused_too() {
     with_config("bpf-key", "package = \"tool\"\nbpf.cflag = []\n")
         .xtask("bpf")
         .ends_with(2)
-        .says("unknown key `cflag` in [workspace.metadata.dist.bpf] of Cargo.toml; did you mean `cflags`?");
+        .says("unknown key `cflag` in [workspace.metadata.bpfship.bpf] of Cargo.toml; did you mean `cflags`?");
 }
 
 #[test]
@@ -41,13 +41,13 @@ fn a_value_of_the_wrong_type_is_refused() {
     with_config("type", "package = \"tool\"\narches = \"arm64\"\n")
         .xtask("dist")
         .ends_with(2)
-        .says("`arches` in [workspace.metadata.dist] of Cargo.toml must be a list of strings");
+        .says("`arches` in [workspace.metadata.bpfship] of Cargo.toml must be a list of strings");
 }
 
 #[test]
 fn a_misspelt_architecture_in_the_configuration_is_refused() {
     with_config("config-arch", "package = \"tool\"\narches = [\"amd46\"]\n").xtask("dist").ends_with(2).says(
-        "`arches` in [workspace.metadata.dist] of Cargo.toml: unknown architecture `amd46`: did you mean `amd64`?",
+        "`arches` in [workspace.metadata.bpfship] of Cargo.toml: unknown architecture `amd46`: did you mean `amd64`?",
     );
 }
 
@@ -74,7 +74,7 @@ fn a_missing_file_to_include_is_found_before_anything_is_built() {
     workspace
         .xtask("dist")
         .ends_with(2)
-        .says("`include` in [workspace.metadata.dist] of Cargo.toml names `man/probe.1`, which is not there")
+        .says("`include` in [workspace.metadata.bpfship] of Cargo.toml names `man/probe.1`, which is not there")
         .in_one_line();
     assert!(!workspace.path("target").exists() && !workspace.path("dist").exists());
 }

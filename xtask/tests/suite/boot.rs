@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bpfship::arch::{ARCHES, Arch};
+use bpfship::boot::kernels::{self, Source};
+use bpfship::boot::machines;
+use bpfship::boot::report::SCHEMA;
+use bpfship::pack::{self, Entry};
 use serde_json::{Value, json};
-use xtask::arch::{ARCHES, Arch};
-use xtask::boot::kernels::{self, Source};
-use xtask::boot::machines;
-use xtask::boot::report::SCHEMA;
-use xtask::pack::{self, Entry};
 
 use super::exectrace::built;
 use super::support::{Run, Workspace, has, list, own_root};
@@ -22,7 +22,7 @@ use super::support::{Run, Workspace, has, list, own_root};
 /// A copy of this workspace, with archives that were built in another one. `timeout` is in seconds.
 fn workspace(name: &str, timeout: u32) -> Workspace {
     let copy = Workspace::copy_of_our_own(name);
-    let table = "[workspace.metadata.dist.boot]\n";
+    let table = "[workspace.metadata.bpfship.boot]\n";
     let config = copy.read("Cargo.toml");
     assert!(config.contains(table));
     let copy = copy.write("Cargo.toml", &config.replace(table, &format!("{table}timeout = {timeout}\n")));
@@ -46,7 +46,7 @@ fn can_boot(arch: &Arch) -> bool {
 /// Whether the kernel of an architecture is there, or can be built.
 fn can_build(arch: &Arch) -> bool {
     let kernel = kernels::default_of(arch);
-    let cache = xtask::cache::Cache::find().unwrap();
+    let cache = bpfship::cache::Cache::find().unwrap();
     kernel.source != Source::Built
         || kernel.entry().is_some_and(|entry| cache.path(&entry).exists())
         || has(
@@ -141,7 +141,7 @@ fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_
 
 /// Gives the released binary the BPF object of the other byte order.
 fn swap_object(copy: &Workspace) {
-    let mut manifest: Value = serde_json::from_str(&copy.read("dist/dist-manifest.json")).unwrap();
+    let mut manifest: Value = serde_json::from_str(&copy.read("dist/release.json")).unwrap();
     let artifacts = manifest["artifacts"].as_array_mut().unwrap();
     let artifact = artifacts.iter_mut().find(|artifact| artifact["arch"] == "amd64").unwrap();
     let file = artifact["file"].as_str().unwrap().to_owned();
@@ -153,12 +153,12 @@ fn swap_object(copy: &Workspace) {
     let length = right.len().min(wrong.len());
     binary[at..at + length].copy_from_slice(&wrong[..length]);
 
-    artifact["binary"]["sha256"] = xtask::hash::bytes(&binary).into();
+    artifact["binary"]["sha256"] = bpfship::hash::bytes(&binary).into();
     let files = [("exectrace".to_owned(), Entry { bytes: binary, executable: true })].into();
     let archive = pack::gzip(&pack::tar(top, &files, 0).unwrap()).unwrap();
-    artifact["sha256"] = xtask::hash::bytes(&archive).into();
+    artifact["sha256"] = bpfship::hash::bytes(&archive).into();
     fs::write(copy.path("dist").join(&file), archive).unwrap();
-    fs::write(copy.path("dist/dist-manifest.json"), manifest.to_string()).unwrap();
+    fs::write(copy.path("dist/release.json"), manifest.to_string()).unwrap();
 }
 
 /// A PATH on which a script stands in for QEMU.
@@ -224,8 +224,8 @@ fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_i
     write_program(&folder, "apt-cache", "echo linux-image-6.1.0-9-cloud-amd64\necho linux-image-6.1.0-50-cloud-amd64");
     write_program(&folder, "dpkg-deb", &format!("tar --create --directory='{}' boot", folder.display()));
     let mut boot = stub().command("boot --arch amd64 --kernel debian-12-6.1");
-    boot.env("PATH", path).env("XTASK_CACHE", cache);
-    boot.env("XTASK_DEBIAN_MIRROR", "http://mirror.example/debian");
+    boot.env("PATH", path).env("BPFSHIP_CACHE", cache);
+    boot.env("BPFSHIP_DEBIAN_MIRROR", "http://mirror.example/debian");
     Run::of(&mut boot)
         .ends_with(1)
         .says("lists linux-image-6.1.0-50-cloud-amd64 and has not got it: the one before it is taken")
@@ -289,7 +289,7 @@ fn small(name: &str) -> Workspace {
     workspace.xtask("dist --arch amd64").succeeds();
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
     // Not a member of the workspace: nobody gets so far.
-    workspace.write("init/Cargo.toml", "[package]\nname = \"init\"\n").env("XTASK_CACHE", &cache)
+    workspace.write("init/Cargo.toml", "[package]\nname = \"init\"\n").env("BPFSHIP_CACHE", &cache)
 }
 
 /// A PATH with all programs of this machine but those whose names begin so.
@@ -354,14 +354,14 @@ fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
     }
     fs::remove_dir_all(workspace.path("init")).unwrap();
     workspace.xtask("boot").ends_with(1).says("there is no crate `init` in the workspace").in_one_line();
-    fs::remove_file(workspace.path("dist/dist-manifest.json")).unwrap();
+    fs::remove_file(workspace.path("dist/release.json")).unwrap();
     workspace.xtask("boot").ends_with(2).says("there is nothing to boot").says("run `cargo xtask dist`").in_one_line();
 }
 
 #[test]
 fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_none() {
     let workspace = small("boot verified");
-    let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
     let artifact = &manifest["artifacts"][0];
     let report = |schema: u32, verdict: Value| {
         let boot = json!({
@@ -385,13 +385,13 @@ fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_
 #[test]
 fn a_wrong_configuration_is_refused() {
     for (value, sentence) in [
-        ("commands = []", "`commands` in [workspace.metadata.dist.boot] of Cargo.toml is empty"),
+        ("commands = []", "`commands` in [workspace.metadata.bpfship.boot] of Cargo.toml is empty"),
         ("commands = [\"--name 'x\"]", "has `--name 'x`, which no shell would take as one line"),
         (
             "btf-commands = [\"--btf\"]",
-            "`btf-commands` in [workspace.metadata.dist.boot] of Cargo.toml has a command without {btf}",
+            "`btf-commands` in [workspace.metadata.bpfship.boot] of Cargo.toml has a command without {btf}",
         ),
-        ("timeout = 0", "`timeout` in [workspace.metadata.dist.boot] of Cargo.toml must be a number of seconds"),
+        ("timeout = 0", "`timeout` in [workspace.metadata.bpfship.boot] of Cargo.toml must be a number of seconds"),
         ("comands = []", "did you mean `commands`?"),
     ] {
         let config = format!("package = \"tool\"\nbpf.folder = \"kernel\"\nboot.{value}\n");
@@ -417,7 +417,7 @@ fn an_archive_that_was_altered_is_not_booted() {
     fs::copy(folder.join("qemu-system-x86_64"), folder.join("qemu-system-mips")).unwrap();
     Run::of(copy.command("boot --arch mips --kernel mips-image").env("PATH", path))
         .ends_with(1)
-        .says("is not what dist-manifest.json says: run `cargo xtask dist` again");
+        .says("is not what release.json says: run `cargo xtask dist` again");
 }
 
 #[test]
@@ -449,7 +449,7 @@ fn the_list_and_the_plan_tell_all_and_do_nothing() {
         assert!(kernels[0]["get"]["debian"].is_object());
         assert_eq!(kernels[1]["get"], "nothing");
     }
-    assert!(!workspace.path("cache").exists() && !workspace.path("target/dist/boot").exists());
+    assert!(!workspace.path("cache").exists() && !workspace.path("target/bpfship/boot").exists());
 }
 
 #[test]

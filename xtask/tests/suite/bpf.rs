@@ -8,9 +8,9 @@ use std::process::Command;
 
 use super::engines::{IMAGES, engines};
 use super::support::{Workspace, has, own_root};
-use xtask::arch::Endian;
-use xtask::bpf::compare;
-use xtask::bpf::object::Object;
+use bpfship::arch::Endian;
+use bpfship::bpf::compare;
+use bpfship::bpf::object::Object;
 
 #[test]
 fn objects_of_both_byte_orders_come_with_a_lock_file() {
@@ -33,7 +33,7 @@ fn an_object_holds_no_debug_information_but_btf() {
     let names: Vec<String> = file.sections.iter().map(|section| section.name.to_string()).collect();
     assert!(names.iter().any(|name| name == ".BTF"), "{names:?}");
     assert!(!names.iter().any(|name| name.contains("debug")), "{names:?}");
-    assert_eq!(xtask::bpf::object::check(&object, Endian::Big).unwrap(), ["raw_tp/sys_enter"]);
+    assert_eq!(bpfship::bpf::object::check(&object, Endian::Big).unwrap(), ["raw_tp/sys_enter"]);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn compiled_by(plan: &str, workspace: &Workspace, endian: Endian, change: impl F
     let is_wanted = |line: &&str| !line.contains(" clang -target ") || line.contains(&object);
     let script: String = plan.lines().filter(is_wanted).map(|line| change(line) + "\n").collect();
     workspace.shell(&format!("set -e\n{script}")).succeeds();
-    fs::read(workspace.path("target/dist/bpf").join(object)).unwrap()
+    fs::read(workspace.path("target/bpfship/bpf").join(object)).unwrap()
 }
 
 #[test]
@@ -210,16 +210,16 @@ fn found(program: &str) -> Option<PathBuf> {
 fn compiler_for_aarch64() -> Option<PathBuf> {
     const UNPACK: &str = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract('ziglang/zig')";
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiler-for-aarch64");
-    let compiler = folder.join(xtask::zig::PACKAGE).join("zig");
+    let compiler = folder.join(bpfship::zig::PACKAGE).join("zig");
     if !compiler.exists() {
         fs::create_dir_all(&folder).unwrap();
-        let identity = xtask::zig::identity().replace(" sha256:", " --hash=sha256:");
+        let identity = bpfship::zig::identity().replace(" sha256:", " --hash=sha256:");
         fs::write(folder.join("requirements.txt"), identity).unwrap();
         let script = format!(
             "set -e; cd \"$1\"; rm -rf wheel; python3 -m pip download --quiet --require-hashes --no-deps \
              --only-binary=:all: --platform manylinux_2_17_aarch64 --dest wheel --requirement requirements.txt; \
              python3 -c \"{UNPACK}\" wheel/*.whl; rm -r wheel; chmod +x ziglang/zig; mv ziglang {}",
-            xtask::zig::PACKAGE
+            bpfship::zig::PACKAGE
         );
         let output = Command::new("sh").args(["-c", &script, "sh"]).arg(&folder).output().unwrap();
         let got = has("the compiler for aarch64", "it comes with pip", output.status.success());

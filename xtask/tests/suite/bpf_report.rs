@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::support::{Random, Workspace, knows_the_commands, own_root};
-use xtask::bpf::needs;
-use xtask::bpf::report::Report;
+use bpfship::bpf::needs;
+use bpfship::bpf::report::Report;
 
 /// What the programs below are written with.
 const HEADER: &str = r#"#define SEC(name) __attribute__((section(name), used))
@@ -109,7 +109,7 @@ fn a_report_reads_the_checked_in_objects_and_nothing_else() {
     workspace.xtask("bpf").succeeds();
     let listing = "find . -type f -not -path './target/*' -exec sha256sum {} + | sort";
     let before = workspace.shell(listing).succeeds().text();
-    let workspace = workspace.env("XTASK_CACHE", "nothing-is-here").env("XTASK_ENGINE", "podman");
+    let workspace = workspace.env("BPFSHIP_CACHE", "nothing-is-here").env("BPFSHIP_ENGINE", "podman");
     workspace
         .xtask("bpf --report --offline")
         .succeeds()

@@ -15,7 +15,7 @@ const FOREIGN: [&str; 4] = ["ann/letter.txt", "ziglang-notes/a.txt", "sysroot-ba
 fn workspace(name: &str) -> Workspace {
     let workspace = Workspace::usual(name);
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
-    let mut workspace = workspace.env("XTASK_CACHE", &cache);
+    let mut workspace = workspace.env("BPFSHIP_CACHE", &cache);
     for entry in [current().as_str(), OLD, HALF] {
         workspace = workspace.write(&format!("cache/{entry}/lib/file"), &"x".repeat(2_000_000));
     }
@@ -26,7 +26,7 @@ fn workspace(name: &str) -> Workspace {
 }
 
 fn current() -> String {
-    xtask::zig::name().unwrap()
+    bpfship::zig::name().unwrap()
 }
 
 fn make_older(workspace: &Workspace, entry: &str, days: u32) {
@@ -143,7 +143,7 @@ fn what_an_interrupted_clean_left_is_not_whole_and_goes_with_the_next() {
 
 #[test]
 fn a_cache_that_is_not_there_is_empty() {
-    let workspace = workspace("cache none").env("XTASK_CACHE", "nowhere");
+    let workspace = workspace("cache none").env("BPFSHIP_CACHE", "nowhere");
     let shown = workspace.xtask("cache").succeeds();
     shown.says(&format!("{}: 0 kB\n", workspace.path("nowhere").display())).in_one_line();
     workspace.xtask("cache clean").succeeds().says("nothing was removed from");
@@ -168,12 +168,12 @@ fn what_a_run_uses_stays_while_it_runs() {
     let zig = format!("cache/{}/zig", current());
     let (cache, log) = (workspace.path("cache"), workspace.path("log"));
     let script = format!(
-        "#!/bin/sh\nXTASK_CACHE='{}' '{}' cache clean 2>>'{}'\nexit 1\n",
+        "#!/bin/sh\nBPFSHIP_CACHE='{}' '{}' cache clean 2>>'{}'\nexit 1\n",
         cache.display(),
         env!("CARGO_BIN_EXE_xtask"),
         log.display()
     );
-    let contents = format!("{}  zig\n", xtask::hash::bytes(script.as_bytes()));
+    let contents = format!("{}  zig\n", bpfship::hash::bytes(script.as_bytes()));
     let workspace = workspace.write(&zig, &script).write(&format!("cache/{}/CONTENTS", current()), &contents);
     fs::set_permissions(workspace.path(&zig), fs::Permissions::from_mode(0o755)).unwrap();
     workspace.xtask("bpf").ends_with(1).says("cannot compile the BPF objects");

@@ -4,7 +4,7 @@ use super::support::Workspace;
 
 #[test]
 fn bash_completes_verbs_and_architectures() {
-    let script = "eval \"$(\"$XTASK\" completions bash)\"
+    let script = "eval \"$(\"$BPFSHIP\" completions bash)\"
         COMP_WORDS=(xtask dist --arch ''); COMP_CWORD=3; _xtask xtask '' --arch; echo arches: ${COMPREPLY[@]}
         COMP_WORDS=(xtask ''); COMP_CWORD=1; _xtask xtask '' xtask; echo verbs: ${COMPREPLY[@]}";
     // It is bash that this is for, and not any sh.

@@ -28,7 +28,7 @@ fn unpack(archive: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn sha256(workspace: &Workspace, archive: &str) -> String {
-    xtask::hash::file(&workspace.path("dist").join(archive)).unwrap()
+    bpfship::hash::file(&workspace.path("dist").join(archive)).unwrap()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
         .succeeds()
         .says("compiling the BPF objects again: there is no kernel/bpf.lock")
         .says(ARCHIVE);
-    assert_eq!(workspace.list("dist"), ["SHA256SUMS", "dist-manifest.json", ARCHIVE, &format!("{ARCHIVE}.sha256")]);
+    assert_eq!(workspace.list("dist"), ["SHA256SUMS", "release.json", ARCHIVE, &format!("{ARCHIVE}.sha256")]);
 
     let files = unpack(&workspace.path("dist").join(ARCHIVE));
     let top = "tool-0.3.0-x86_64-unknown-linux-musl";
@@ -77,7 +77,7 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
 fn the_manifest_tells_the_artifacts_and_their_origin() {
     let workspace = Workspace::usual("manifest-json");
     workspace.xtask("dist --arch amd64").succeeds();
-    let text = workspace.read("dist/dist-manifest.json");
+    let text = workspace.read("dist/release.json");
     let manifest: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(manifest["schema"], 1);
     assert_eq!(manifest["commit"], Value::Null);
@@ -90,7 +90,7 @@ fn the_manifest_tells_the_artifacts_and_their_origin() {
     assert_eq!(artifact["sha256"], sha256(&workspace, ARCHIVE));
     let top = ARCHIVE.strip_suffix(".tar.gz").unwrap();
     let binary = &unpack(&workspace.path("dist").join(ARCHIVE))[&format!("{top}/probe")];
-    assert_eq!(artifact["binary"]["sha256"], xtask::hash::bytes(binary));
+    assert_eq!(artifact["binary"]["sha256"], bpfship::hash::bytes(binary));
     assert_eq!(artifact["binary"]["size"], binary.len());
     assert!(!text.contains(workspace.root.to_str().unwrap()), "the manifest tells a path:\n{text}");
 }
@@ -105,7 +105,7 @@ fn two_runs_leave_checksums_and_manifest_of_both() {
     let sums = workspace.read("dist/SHA256SUMS");
     let names: Vec<&str> = sums.lines().map(|line| line.split_once("  ").unwrap().1).collect();
     assert_eq!(names, ["tool-0.3.0-aarch64-unknown-linux-musl.tar.gz", ARCHIVE]);
-    let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
     let arches: Vec<&Value> =
         manifest["artifacts"].as_array().unwrap().iter().map(|artifact| &artifact["arch"]).collect();
     assert_eq!(arches, ["arm64", "amd64"]);
@@ -116,8 +116,8 @@ fn two_runs_leave_checksums_and_manifest_of_both() {
     workspace
         .xtask("dist --arch amd64")
         .succeeds()
-        .says("not in dist-manifest.json, for of another commit or toolchain: arm64");
-    let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
+        .says("not in release.json, for of another commit or toolchain: arm64");
+    let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
     assert_eq!(manifest["artifacts"].as_array().unwrap().len(), 1);
     assert_eq!(workspace.read("dist/SHA256SUMS").lines().count(), 1);
 }
@@ -145,7 +145,7 @@ fn objects_that_are_not_up_to_date_are_refused_with_locked_and_made_without() {
 #[test]
 fn a_build_is_deaf_to_the_settings_of_the_user() {
     let plain = Workspace::usual("plain");
-    plain.shell("chmod 755 README.md && \"$XTASK\" dist --arch amd64").succeeds();
+    plain.shell("chmod 755 README.md && \"$BPFSHIP\" dist --arch amd64").succeeds();
 
     let home = plain.path("cargo-home");
     fs::create_dir_all(&home).unwrap();
@@ -153,7 +153,7 @@ fn a_build_is_deaf_to_the_settings_of_the_user() {
 [target.x86_64-unknown-linux-musl]\nrustflags = ['-Ctarget-cpu=native', '-Copt-level=0']\nlinker = '/bin/false'\n
 [profile.release]\nopt-level = 0\noverflow-checks = true\nlto = false\n
 [profile.release.package.'*']\nopt-level = 1\n
-[env]\nDIST_COMMIT = 'forged'\n";
+[env]\nBPFSHIP_COMMIT = 'forged'\n";
     fs::write(home.join("config.toml"), hostile).unwrap();
     let deaf = Workspace::usual("deaf/a folder above")
         .write("../.cargo/config.toml", &hostile.replace("opt-level = 0", "opt-level = 2"))
@@ -164,13 +164,13 @@ fn a_build_is_deaf_to_the_settings_of_the_user() {
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "7")
         .env("CARGO_INCREMENTAL", "1")
-        .env("DIST_COMMIT", "forged")
+        .env("BPFSHIP_COMMIT", "forged")
         .env("LC_ALL", "tr_TR.UTF-8")
         .env("TZ", "Asia/Kathmandu")
         .env("HOME", "/nonexistent")
-        .env("XTASK_CACHE", xtask::cache::Cache::find().unwrap().folder.to_str().unwrap())
+        .env("BPFSHIP_CACHE", bpfship::cache::Cache::find().unwrap().folder.to_str().unwrap())
         .env("RUSTUP_HOME", &rustup_home());
-    deaf.shell("umask 077 && chmod 700 README.md && \"$XTASK\" dist --arch amd64").succeeds();
+    deaf.shell("umask 077 && chmod 700 README.md && \"$BPFSHIP\" dist --arch amd64").succeeds();
     assert_eq!(sha256(&deaf, ARCHIVE), sha256(&plain, ARCHIVE));
 }
 
@@ -234,7 +234,7 @@ fn a_full_disk_leaves_dist_as_it_was() {
     Workspace::usual("full")
         .shell_with_mounts(
             "mkdir dist && mount -t tmpfs -o size=32k none dist && echo before > dist/SHA256SUMS
-            \"$XTASK\" dist --arch amd64; code=$?; ls -A dist; cat dist/SHA256SUMS; exit $code",
+            \"$BPFSHIP\" dist --arch amd64; code=$?; ls -A dist; cat dist/SHA256SUMS; exit $code",
         )
         .ends_with(1)
         .says("cannot write")
@@ -250,12 +250,12 @@ fn a_read_only_dist_is_found_before_anything_is_built() {
     }
     let workspace = Workspace::usual("read-only");
     workspace
-        .shell_with_mounts("mkdir dist && mount -t tmpfs -o ro none dist && \"$XTASK\" dist --arch amd64")
+        .shell_with_mounts("mkdir dist && mount -t tmpfs -o ro none dist && \"$BPFSHIP\" dist --arch amd64")
         .ends_with(1)
         .says("cannot write to")
         .says("Read-only file system")
         .in_one_line();
-    assert!(!workspace.path("target/dist/build").exists());
+    assert!(!workspace.path("target/bpfship/build").exists());
 }
 
 /// Starts a build that takes minutes, and waits until it is under way.
@@ -381,7 +381,7 @@ fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_told() {
     let files = unpack(&workspace.path("dist").join(ARCHIVE));
     assert!(!files.keys().any(|name| name.ends_with('~')), "{:?}", files.keys());
     let manifest =
-        |workspace: &Workspace| -> Value { serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap() };
+        |workspace: &Workspace| -> Value { serde_json::from_str(&workspace.read("dist/release.json")).unwrap() };
     assert_eq!(manifest(&workspace)["dirty"], false);
     assert_eq!(manifest(&workspace)["source_date_epoch"], 1_600_000_000);
     assert_eq!(manifest(&workspace)["commit"].as_str().unwrap().len(), 40);

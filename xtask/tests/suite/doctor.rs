@@ -18,7 +18,7 @@ fn machine(name: &str) -> Workspace {
         .program("cc", "#!/bin/sh\n")
         .program("python3", "#!/bin/sh\n")
         .program("rustup", "#!/bin/sh\necho rustup 1.29.0\n")
-        .env("XTASK_CACHE", &cache)
+        .env("BPFSHIP_CACHE", &cache)
 }
 
 fn with_rust(workspace: Workspace, version: &str) -> Workspace {
@@ -41,13 +41,13 @@ fn with_everything(name: &str) -> Workspace {
     for target in ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"] {
         workspace = workspace.write(&format!("programs/lib/rustlib/{target}/lib/libstd-1.rlib"), "");
     }
-    let rust = xtask::facts::Rust {
+    let rust = bpfship::facts::Rust {
         sysroot: workspace.path("programs"),
         version: workspace.xtask("doctor --json").json()["rows"][0]["detail"].as_str().unwrap()[..6].into(),
         commit: "c".into(),
         llvm: "1".into(),
     };
-    for name in xtask::toolchain::names(Some(&rust)) {
+    for name in bpfship::toolchain::names(Some(&rust)) {
         workspace = workspace.write(&format!("cache/{name}/file"), "");
     }
     workspace
@@ -174,20 +174,20 @@ fn an_engine_is_needed_only_where_it_is_asked_for() {
 #[test]
 fn a_cache_that_cannot_be_written_matters_while_something_is_missing() {
     machine("doctor cache")
-        .env("XTASK_CACHE", "/proc/nowhere")
+        .env("BPFSHIP_CACHE", "/proc/nowhere")
         .xtask("doctor")
         .ends_with(1)
         .says("  needs you  cache        /proc/nowhere: ")
-        .says("set XTASK_CACHE to a folder that can be written");
+        .says("set BPFSHIP_CACHE to a folder that can be written");
     if can_mount() {
         let workspace = with_everything("doctor read-only");
         let path = format!("{}:{}", workspace.path("programs").display(), workspace.path("few").display());
         let doctor = format!(
-            "mount --bind cache cache && mount -o remount,bind,ro cache && PATH='{path}' exec \"$XTASK\" doctor"
+            "mount --bind cache cache && mount -o remount,bind,ro cache && PATH='{path}' exec \"$BPFSHIP\" doctor"
         );
         let workspace = workspace.env("PATH", &std::env::var("PATH").unwrap());
         workspace.shell_with_mounts(&doctor).succeeds().says("read-only, which does while nothing is missing");
-        fs::remove_dir_all(workspace.path("cache").join(xtask::zig::name().unwrap())).unwrap();
+        fs::remove_dir_all(workspace.path("cache").join(bpfship::zig::name().unwrap())).unwrap();
         workspace.shell_with_mounts(&doctor).ends_with(1).says("Read-only file system");
     }
 }
@@ -200,7 +200,7 @@ fn a_wrong_configuration_is_told_with_the_rest() {
         .write("Cargo.toml", &manifest)
         .xtask("doctor")
         .ends_with(1)
-        .says("  needs you  workspace    unknown key `archs` in [workspace.metadata.dist] of")
+        .says("  needs you  workspace    unknown key `archs` in [workspace.metadata.bpfship] of")
         .says("  ok         cc           it links\n");
 }
 

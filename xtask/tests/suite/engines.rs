@@ -22,7 +22,8 @@ pub fn engines() -> Vec<&'static str> {
 /// What is left of the containers of a workspace.
 fn left_behind(workspace: &Workspace, engine: &str) -> String {
     let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
-    let name = plan.split_whitespace().find(|word| word.starts_with("xtask-bpf-") && !word.contains("clang")).unwrap();
+    let name =
+        plan.split_whitespace().find(|word| word.starts_with("bpfship-bpf-") && !word.contains("clang")).unwrap();
     let containers = ["ps", "--all", "--filter", &format!("name={name}"), "--format", "{{.Names}}"];
     Run::of(Command::new(engine).args(containers)).succeeds().text()
 }
@@ -83,10 +84,10 @@ fn the_commands_printed_for_a_container_compile_the_same_object() {
         workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
         let ours = fs::read(workspace.path("kernel/objects/tick_bpfel.o")).unwrap();
         workspace
-            .shell(&format!("umask 077 && \"$XTASK\" bpf --engine {engine} --plan >plan.sh && sh -e plan.sh"))
+            .shell(&format!("umask 077 && \"$BPFSHIP\" bpf --engine {engine} --plan >plan.sh && sh -e plan.sh"))
             .succeeds();
-        let compiled = fs::read(workspace.path("target/dist/tick_bpfel.o")).unwrap();
-        let object = xtask::bpf::object::Object::new(&compiled, xtask::arch::Endian::Little).unwrap();
+        let compiled = fs::read(workspace.path("target/bpfship/tick_bpfel.o")).unwrap();
+        let object = bpfship::bpf::object::Object::new(&compiled, bpfship::arch::Endian::Little).unwrap();
         assert!(object.bytes == ours, "{engine}");
     }
 }
@@ -113,17 +114,17 @@ fn an_image_of_ones_own_is_taken_by_its_digest_and_recorded() {
         let workspace = Workspace::usual("image");
         workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
         let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
-        let base = plan.split_whitespace().find(|word| word.starts_with("xtask-bpf-clang:")).unwrap();
+        let base = plan.split_whitespace().find(|word| word.starts_with("bpfship-bpf-clang:")).unwrap();
         let build = format!(
             "printf 'FROM {base}\\nENTRYPOINT [\"/zig\", \"clang\", \"-isystem\", \"/lib/include\"]\\n' >Containerfile && \
-             {engine} build -q --network none -t xtask-test-image -f Containerfile kernel >id && \
-             {engine} image inspect --format '{{{{.Id}}}}' xtask-test-image"
+             {engine} build -q --network none -t bpfship-test-image -f Containerfile kernel >id && \
+             {engine} image inspect --format '{{{{.Id}}}}' bpfship-test-image"
         );
         let id = workspace.shell(&build).succeeds().without_lines("").text();
         let digest = id.trim().rsplit(':').next().unwrap().to_owned();
         let image = format!("team/clang@sha256:{digest}");
         let config = format!(
-            "[workspace]\nmembers = [\"tool\"]\nresolver = \"3\"\n\n[workspace.metadata.dist]\npackage = \"tool\"\nbpf.folder = \"kernel\"\nbpf.image = \"{image}\"\n"
+            "[workspace]\nmembers = [\"tool\"]\nresolver = \"3\"\n\n[workspace.metadata.bpfship]\npackage = \"tool\"\nbpf.folder = \"kernel\"\nbpf.image = \"{image}\"\n"
         );
         let workspace = workspace.write("Cargo.toml", &config);
         workspace
@@ -148,7 +149,7 @@ fn an_image_by_its_tag_is_refused() {
     Workspace::new("tag", "package = \"tool\"\nbpf.folder = \"kernel\"\nbpf.image = \"team/clang:22\"\n")
         .xtask("bpf")
         .ends_with(2)
-        .says("`image` in [workspace.metadata.dist.bpf] of Cargo.toml is `team/clang:22`; NAME@sha256:DIGEST is wanted")
+        .says("`image` in [workspace.metadata.bpfship.bpf] of Cargo.toml is `team/clang:22`; NAME@sha256:DIGEST is wanted")
         .in_one_line();
 }
 
@@ -179,7 +180,7 @@ fn an_engine_that_was_named_and_does_not_answer_says_why() {
 #[test]
 fn an_engine_that_is_not_there_is_named_with_how_to_install_it() {
     let workspace =
-        Workspace::usual("no engine").only(&["rustc", "cargo", "git", "python3", "env"]).without_env("XTASK_ENGINE");
+        Workspace::usual("no engine").only(&["rustc", "cargo", "git", "python3", "env"]).without_env("BPFSHIP_ENGINE");
     workspace
         .xtask("bpf --engine podman")
         .ends_with(1)
@@ -192,10 +193,10 @@ fn an_engine_that_is_not_there_is_named_with_how_to_install_it() {
 fn without_a_choice_the_first_engine_that_answers_is_taken_and_said() {
     let _images = IMAGES.read().unwrap();
     let refuses = with_docker("auto", "echo 'Cannot connect to the Docker daemon' >&2; exit 1");
-    refuses.without_env("XTASK_ENGINE").xtask("bpf").succeeds().says("clang runs on this machine itself");
+    refuses.without_env("BPFSHIP_ENGINE").xtask("bpf").succeeds().says("clang runs on this machine itself");
     if let Some(engine) = engines().first() {
         Workspace::usual("first")
-            .without_env("XTASK_ENGINE")
+            .without_env("BPFSHIP_ENGINE")
             .xtask("bpf")
             .succeeds()
             .says(&format!("clang runs in {engine} "));
@@ -209,7 +210,7 @@ fn an_image_that_only_has_our_name_is_not_used() {
         let workspace = Workspace::usual("impostor");
         workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
         let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
-        let ours = plan.split_whitespace().find(|word| word.starts_with("xtask-bpf-clang:")).unwrap();
+        let ours = plan.split_whitespace().find(|word| word.starts_with("bpfship-bpf-clang:")).unwrap();
         let build = "printf 'FROM scratch\\nCOPY tick.bpf.c /\\nENTRYPOINT [\"/tick.bpf.c\"]\\n' >Containerfile && \
                      $ENGINE build -q --network none -t $OURS -f Containerfile kernel";
         workspace.shell(&build.replace("$ENGINE", engine).replace("$OURS", ours)).succeeds();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use xtask::cache::Cache;
+use bpfship::cache::Cache;
 
 use super::support::{Run, Workspace, can_mount, has, list, own_root};
 
@@ -22,7 +22,7 @@ const DEAD: &str = "http://127.0.0.1:1";
 fn with_cache(name: &str) -> Workspace {
     let workspace = Workspace::usual(name);
     let cache = workspace.path("cache");
-    workspace.env("XTASK_CACHE", cache.to_str().unwrap())
+    workspace.env("BPFSHIP_CACHE", cache.to_str().unwrap())
 }
 
 /// The same, with a `python3` that does this when it is asked to download to `$folder`.
@@ -104,7 +104,7 @@ fn state(workspace: &Workspace) -> BTreeMap<PathBuf, String> {
         if path.is_dir() {
             list(path).iter().for_each(|name| add(&path.join(name), state));
         } else if path.exists() {
-            state.insert(path.into(), xtask::hash::file(path).unwrap());
+            state.insert(path.into(), bpfship::hash::file(path).unwrap());
         }
     }
     let mut state = BTreeMap::new();
@@ -142,7 +142,7 @@ const UNTRUSTED: &str = "the server's certificate is not trusted: set PIP_CERT, 
 const NO_PIP: &str = "python3 has no pip: install it: apt install python3-pip (Debian), dnf install python3-pip (Fedora), \
                       pacman -S python-pip (Arch), brew install python (macOS)";
 const OLD_PIP: &str = "this pip is too old: bring it up to date: python3 -m pip install --user --upgrade pip";
-const CACHE_IS_FULL: &str = "the disk is full: free some space, or set XTASK_CACHE to a folder on a larger disk";
+const CACHE_IS_FULL: &str = "the disk is full: free some space, or set BPFSHIP_CACHE to a folder on a larger disk";
 
 #[test]
 fn what_keeps_pip_from_getting_the_compiler_is_told() {
@@ -178,7 +178,7 @@ No matching distribution found for ziglang==0.17.1 (from -r requirements.txt (li
         (
             "cut off",
             "error: incomplete-download\n\n× Download failed after 6 attempts because not enough bytes were received (10.5 MB/101.1 MB)",
-            "the download was cut off: try again; if it is cut off each time, see whether the disk of XTASK_CACHE is full, \
+            "the download was cut off: try again; if it is cut off each time, see whether the disk of BPFSHIP_CACHE is full, \
              which pip does not tell",
         ),
         (
@@ -293,7 +293,7 @@ fn what_keeps_rustup_from_getting_a_standard_library_is_told() {
 /// Its BPF objects are compiled with the compiler in the real cache.
 fn up_to_date(workspace: Workspace) -> Workspace {
     let cache = Cache::find().unwrap();
-    Run::of(workspace.command("bpf").env("XTASK_CACHE", &cache.folder)).succeeds();
+    Run::of(workspace.command("bpf").env("BPFSHIP_CACHE", &cache.folder)).succeeds();
     workspace
 }
 
@@ -551,9 +551,9 @@ fn a_compiler_that_is_killed_is_told_with_the_likely_reason() {
         .says("(signal: 9, SIGKILL: kill)")
         .says_nothing_of("--extern");
 
-    let name = xtask::zig::name().unwrap();
+    let name = bpfship::zig::name().unwrap();
     let script = "#!/bin/sh\nkill -9 $$\n";
-    let contents = format!("{}  zig\n", xtask::hash::bytes(script.as_bytes()));
+    let contents = format!("{}  zig\n", bpfship::hash::bytes(script.as_bytes()));
     let workspace = with_cache("clang").program("zig", script).write(&format!("cache/{name}/CONTENTS"), &contents);
     fs::copy(workspace.path("programs/zig"), workspace.path(&format!("cache/{name}/zig"))).unwrap();
     fails(
@@ -600,11 +600,11 @@ fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
     ] {
         let workspace = Workspace::usual(name).program("docker", &format!("#!/bin/sh\n{script}\n"));
         // Where it says that it has the image, it is the one that was built.
-        let image = xtask::bpf::image::tag().unwrap().replace("xtask-bpf-clang:", "image-docker-");
+        let image = bpfship::bpf::image::tag().unwrap().replace("bpfship-bpf-clang:", "image-docker-");
         let cache = workspace.path("cache").to_str().unwrap().to_owned();
         let workspace = match name {
             "full" => workspace,
-            _ => workspace.write(&format!("cache/{image}"), "").env("XTASK_CACHE", &cache),
+            _ => workspace.write(&format!("cache/{image}"), "").env("BPFSHIP_CACHE", &cache),
         };
         let run = fails(&workspace, "bpf --engine docker", &sentence);
         if !name.starts_with("killed") {
@@ -633,16 +633,16 @@ fn a_full_cache_is_told_and_left_empty() {
     let list = "code=$?; ls -A \"$folder\"; exit $code";
     let fill = "mkdir -p \"$folder\"; head -c 3000000 /dev/zero >\"$folder/ziglang.whl\" || exit 1";
     let download = with_pip("download", fill);
-    let run = with_file_system(&download, "cache", "size=1m", &format!("\"$XTASK\" bpf; {list}"));
+    let run = with_file_system(&download, "cache", "size=1m", &format!("\"$BPFSHIP\" bpf; {list}"));
     told(run, &format!("cannot get ziglang==0.17.1 with pip: {CACHE_IS_FULL}"))
         .says("No space left on device")
         .says_nothing_of(".partial");
 
     let rust_src = toolchain().join("lib/rustlib/src/rust/library/std/Cargo.toml").exists();
     if has("rust-src", "rustup component add rust-src", rust_src) {
-        let compiler = Cache::find().unwrap().path(&xtask::zig::name().unwrap());
+        let compiler = Cache::find().unwrap().path(&bpfship::zig::name().unwrap());
         let library = up_to_date(with_cache("library"));
-        let script = format!("ln -s '{}' \"$folder\" && \"$XTASK\" dist --arch mips; {list}", compiler.display());
+        let script = format!("ln -s '{}' \"$folder\" && \"$BPFSHIP\" dist --arch mips; {list}", compiler.display());
         let run = with_file_system(&library, "cache", "size=1m", &script);
         told(run, &format!("cannot build the C runtime for mips: {CACHE_IS_FULL}"))
             .says("zig said:\n  ")
@@ -657,12 +657,12 @@ fn a_read_only_cache_is_told_with_the_remedy() {
         return;
     }
     let workspace = with_pip("read-only", "exit 1");
-    let run = with_file_system(&workspace, "cache", "ro", "\"$XTASK\" bpf");
+    let run = with_file_system(&workspace, "cache", "ro", "\"$BPFSHIP\" bpf");
     let cache = workspace.path("cache");
     told(
         run,
         &format!(
-            "cannot write to the cache {}: Read-only file system (os error 30): set XTASK_CACHE to a folder that can be \
+            "cannot write to the cache {}: Read-only file system (os error 30): set BPFSHIP_CACHE to a folder that can be \
              written",
             cache.display()
         ),
@@ -675,11 +675,12 @@ fn a_full_target_folder_is_told() {
         return;
     }
     let workspace = with_code("target", "");
-    let run = with_file_system(&workspace, "target", "size=1m", "\"$XTASK\" dist --arch amd64");
+    let run = with_file_system(&workspace, "target", "size=1m", "\"$BPFSHIP\" dist --arch amd64");
     let failures = "  amd64: cannot build `tool`: the disk is full: free some space, or have the build elsewhere \
-                    (CARGO_TARGET_DIR for binaries, XTASK_CACHE for standard libraries)\n";
+                    (CARGO_TARGET_DIR for binaries, BPFSHIP_CACHE for standard libraries)\n";
     told(run, "nothing was written to dist/, because this failed:").says(failures);
-    let run = with_file_system(&workspace, "target", "size=4k", "echo >\"$folder/full\"; \"$XTASK\" dist --arch amd64");
+    let run =
+        with_file_system(&workspace, "target", "size=4k", "echo >\"$folder/full\"; \"$BPFSHIP\" dist --arch amd64");
     run.ends_with(1).says("No space left on device (os error 28): free some space on that disk\n").in_one_line();
     assert_eq!(workspace.list("dist"), ["SHA256SUMS"]);
 }
@@ -693,7 +694,7 @@ fn of_objects_that_do_not_fit_on_the_disk_none_is_replaced() {
     workspace.xtask("bpf").succeeds();
     let workspace = workspace.write("kernel/include/answer.h", "#define ANSWER 43\n");
     // Room for the two objects and one more.
-    let script = "before=$(cat \"$folder\"/*.o | sha256sum); \"$XTASK\" bpf; code=$?
+    let script = "before=$(cat \"$folder\"/*.o | sha256sum); \"$BPFSHIP\" bpf; code=$?
         [ \"$before\" = \"$(cat \"$folder\"/*.o | sha256sum)\" ] || echo altered; ls -A \"$folder\"; exit $code";
     let script = format!("cp kernel/saved/* \"$folder\" && {script}");
     workspace.shell("cp -r kernel/objects kernel/saved").succeeds();

@@ -7,7 +7,7 @@ fn with_pip(name: &str, script: &str) -> Workspace {
     let workspace = Workspace::usual(name);
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
     let program = format!("#!/bin/sh\nwhile [ \"$1\" != --dest ]; do shift; done\nmkdir -p \"$2\"\n{script}\n");
-    workspace.env("XTASK_CACHE", &cache).program("python3", &program)
+    workspace.env("BPFSHIP_CACHE", &cache).program("python3", &program)
 }
 
 /// What is in the cache, apart from locks.
@@ -42,7 +42,7 @@ fn a_download_that_is_cut_off_leaves_nothing() {
 #[test]
 fn what_an_earlier_run_left_half_done_is_not_trusted() {
     let workspace = with_pip("half", "exit 1");
-    let name = xtask::zig::name().unwrap();
+    let name = bpfship::zig::name().unwrap();
     let workspace = workspace.write(&format!("cache/{name}.partial/zig"), "half a compiler");
     workspace.xtask("bpf").ends_with(1).says("fetching ziglang==");
     assert!(cached(&workspace).is_empty(), "{:?}", cached(&workspace));
@@ -54,7 +54,7 @@ fn without_pip_the_remedy_is_named() {
         Workspace::usual("no-pip").program("python3", "#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n");
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
     workspace
-        .env("XTASK_CACHE", &cache)
+        .env("BPFSHIP_CACHE", &cache)
         .xtask("bpf")
         .ends_with(1)
         .says("No module named pip")
@@ -63,7 +63,7 @@ fn without_pip_the_remedy_is_named() {
 
 #[test]
 fn offline_with_an_empty_cache_says_what_is_missing_and_asks_nobody() {
-    let workspace = with_pip("offline", "touch \"$XTASK_CACHE/asked\"");
+    let workspace = with_pip("offline", "touch \"$BPFSHIP_CACHE/asked\"");
     workspace
         .xtask("dist --arch mips --offline")
         .ends_with(1)
@@ -77,9 +77,9 @@ fn offline_with_an_empty_cache_says_what_is_missing_and_asks_nobody() {
 #[test]
 fn a_cache_that_cannot_be_written_is_named_with_the_remedy() {
     Workspace::usual("cache")
-        .env("XTASK_CACHE", "/proc/nowhere")
+        .env("BPFSHIP_CACHE", "/proc/nowhere")
         .xtask("bpf")
         .ends_with(1)
-        .says("set XTASK_CACHE")
+        .says("set BPFSHIP_CACHE")
         .in_one_line();
 }

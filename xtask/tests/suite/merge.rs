@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use bpfship::arch::{ARCHES, Arch, Endian};
+use bpfship::hash;
+use bpfship::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
 use serde_json::Value;
-use xtask::arch::{ARCHES, Arch, Endian};
-use xtask::hash;
-use xtask::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
 
 use super::support::Workspace;
 
@@ -60,7 +60,7 @@ fn manifest(arches: &[&str]) -> Manifest {
 fn part(workspace: &Workspace, folder: &str, manifest: &Manifest) {
     let folder = workspace.path(folder);
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("dist-manifest.json"), manifest.to_json().unwrap()).unwrap();
+    fs::write(folder.join("release.json"), manifest.to_json().unwrap()).unwrap();
     for artifact in &manifest.artifacts {
         let arch = ARCHES.iter().find(|arch| arch.name == artifact.arch).unwrap();
         let line = format!("{}  {}\n", artifact.sha256, artifact.file);
@@ -80,7 +80,7 @@ fn two_parts(name: &str, change: impl FnOnce(&mut Manifest)) -> Workspace {
 }
 
 fn merged(workspace: &Workspace) -> Value {
-    serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap()
+    serde_json::from_str(&workspace.read("dist/release.json")).unwrap()
 }
 
 fn merged_arches(workspace: &Workspace) -> Vec<String> {
@@ -133,7 +133,7 @@ fn it_needs_no_compiler_no_crates_and_no_cache() {
     let workspace = workspace
         .without_env("SOURCE_DATE_EPOCH")
         .env("ASKED", asked.to_str().unwrap())
-        .env("XTASK_CACHE", cache.to_str().unwrap())
+        .env("BPFSHIP_CACHE", cache.to_str().unwrap())
         .env("CARGO_HOME", home.to_str().unwrap());
     workspace.xtask("dist --merge a b --offline").succeeds();
     assert_eq!(merged_arches(&workspace), ["arm64", "amd64"]);
@@ -154,7 +154,7 @@ fn an_archive_that_is_not_what_its_manifest_says_is_refused_and_dist_is_as_it_wa
     workspace
         .xtask("dist --merge a b")
         .ends_with(1)
-        .says(&format!("b/{ARM64} is not there, but the dist-manifest.json beside it names it: copy the whole folder"))
+        .says(&format!("b/{ARM64} is not there, but the release.json beside it names it: copy the whole folder"))
         .in_one_line();
     assert_eq!(contents(&workspace, "dist"), [("SHA256SUMS".to_owned(), b"before\n".to_vec())]);
 }
@@ -214,7 +214,7 @@ fn an_archive_that_two_parts_have_must_be_the_same_in_both() {
     part(&workspace, "c", &another);
     let workspace = workspace.write(&format!("c/{ARM64}"), "another build");
     another.artifacts[0].size = "another build".len();
-    let workspace = workspace.write("c/dist-manifest.json", &another.to_json().unwrap());
+    let workspace = workspace.write("c/release.json", &another.to_json().unwrap());
     let before = contents(&workspace, "dist");
     workspace
         .xtask("dist --merge a b c")
@@ -250,12 +250,12 @@ fn parts_of_another_version_or_application_are_refused() {
 
 #[test]
 fn a_folder_that_is_no_part_is_refused() {
-    let workspace = two_parts("no-part", |_| {}).write("parts/amd64/dist-manifest.json", "{}").write("empty/file", "");
+    let workspace = two_parts("no-part", |_| {}).write("parts/amd64/release.json", "{}").write("empty/file", "");
     let cases = [
         ("nowhere", "--merge names nowhere, which is not there"),
-        ("README.md", "--merge names README.md, where a folder with a dist-manifest.json is wanted"),
-        ("empty", "--merge names empty, which holds no dist-manifest.json: name what `cargo xtask dist` wrote"),
-        ("parts", "--merge names parts, which holds no dist-manifest.json, but folders in it do: name those"),
+        ("README.md", "--merge names README.md, where a folder with a release.json is wanted"),
+        ("empty", "--merge names empty, which holds no release.json: name what `cargo xtask dist` wrote"),
+        ("parts", "--merge names parts, which holds no release.json, but folders in it do: name those"),
     ];
     for (folder, sentence) in cases {
         workspace.xtask(&format!("dist --merge a {folder} b")).ends_with(2).says(sentence).in_one_line();
@@ -269,14 +269,14 @@ fn a_manifest_that_this_tool_does_not_understand_is_refused() {
     workspace
         .xtask("dist --merge a b")
         .ends_with(1)
-        .says("b/dist-manifest.json has schema 2, and this tool knows 1: merge with the tool that wrote it")
+        .says("b/release.json has schema 2, and this tool knows 1: merge with the tool that wrote it")
         .in_one_line();
     for text in ["", "{}", "half a manif"] {
-        let workspace = two_parts("unreadable", |_| {}).write("b/dist-manifest.json", text);
+        let workspace = two_parts("unreadable", |_| {}).write("b/release.json", text);
         workspace
             .xtask("dist --merge a b")
             .ends_with(1)
-            .says("b/dist-manifest.json is not a manifest that this version understands (")
+            .says("b/release.json is not a manifest that this version understands (")
             .in_one_line();
     }
 }
@@ -286,11 +286,11 @@ fn a_manifest_cannot_name_a_file_outside_its_folder() {
     let workspace = two_parts("outside", |_| {});
     let mut second = manifest(&["arm64"]);
     second.artifacts[0].file = "../a/README.md".into();
-    let workspace = workspace.write("b/dist-manifest.json", &second.to_json().unwrap());
+    let workspace = workspace.write("b/release.json", &second.to_json().unwrap());
     workspace
         .xtask("dist --merge a b")
         .ends_with(1)
-        .says("b/dist-manifest.json names \"../a/README.md\", which is no archive of tool 0.3.0")
+        .says("b/release.json names \"../a/README.md\", which is no archive of tool 0.3.0")
         .in_one_line();
 }
 
@@ -308,7 +308,7 @@ fn of_what_lies_in_dist_that_of_the_same_origin_is_kept_in_the_manifest() {
     workspace
         .xtask("dist --merge a b")
         .succeeds()
-        .says("not in dist-manifest.json, for of another commit or toolchain: riscv64");
+        .says("not in release.json, for of another commit or toolchain: riscv64");
     assert_eq!(merged_arches(&workspace), ["arm64", "amd64"]);
     assert_eq!(merged(&workspace)["commit"], "1a2b");
     // Its own checksum vouches for it there, as after a run that builds.

@@ -8,20 +8,20 @@ use super::support::Workspace;
 fn the_printed_commands_give_the_same_binary() {
     let workspace = Workspace::usual("plan");
     workspace.xtask("dist --arch amd64").succeeds();
-    let manifest: Value = serde_json::from_str(&workspace.read("dist/dist-manifest.json")).unwrap();
-    std::fs::remove_dir_all(workspace.path("target/dist/build")).unwrap();
+    let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
+    std::fs::remove_dir_all(workspace.path("target/bpfship/build")).unwrap();
 
-    workspace.shell("\"$XTASK\" dist --arch amd64 --plan >plan.sh && chmod +x plan.sh && ./plan.sh").succeeds();
-    let binary = workspace.path("target/dist/build/x86_64-unknown-linux-musl/release/probe");
-    assert_eq!(manifest["artifacts"][0]["binary"]["sha256"], xtask::hash::file(&binary).unwrap());
+    workspace.shell("\"$BPFSHIP\" dist --arch amd64 --plan >plan.sh && chmod +x plan.sh && ./plan.sh").succeeds();
+    let binary = workspace.path("target/bpfship/build/x86_64-unknown-linux-musl/release/probe");
+    assert_eq!(manifest["artifacts"][0]["binary"]["sha256"], bpfship::hash::file(&binary).unwrap());
 }
 
 #[test]
 fn the_printed_commands_compile_the_same_object() {
     let workspace = Workspace::usual("plan-bpf");
-    workspace.shell("\"$XTASK\" bpf --plan >plan.sh && sh -e plan.sh").succeeds();
-    let compiled = std::fs::read(workspace.path("target/dist/bpf/tick_bpfel.o")).unwrap();
-    let object = xtask::bpf::object::Object::new(&compiled, xtask::arch::Endian::Little).unwrap();
+    workspace.shell("\"$BPFSHIP\" bpf --plan >plan.sh && sh -e plan.sh").succeeds();
+    let compiled = std::fs::read(workspace.path("target/bpfship/bpf/tick_bpfel.o")).unwrap();
+    let object = bpfship::bpf::object::Object::new(&compiled, bpfship::arch::Endian::Little).unwrap();
     workspace.xtask("bpf").succeeds();
     assert!(std::fs::read(workspace.path("kernel/objects/tick_bpfel.o")).unwrap() == object.bytes);
 }
@@ -30,7 +30,7 @@ fn the_printed_commands_compile_the_same_object() {
 fn a_plan_does_nothing_and_tells_all_of_it() {
     let workspace = Workspace::usual("plan-only");
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
-    let workspace = workspace.env("XTASK_CACHE", &cache);
+    let workspace = workspace.env("BPFSHIP_CACHE", &cache);
     workspace
         .xtask("dist --arch mips --plan")
         .succeeds()

@@ -28,8 +28,7 @@ fn what_was_not_built_from_the_commit_is_told_by_file_section_and_text() {
     let main = workspace.read("tool/main.rs").replace("probe of", "PROBE OF");
     let workspace = workspace.write("tool/main.rs", &main);
     commit(&workspace);
-    let script =
-        "sed -i \"s/\\\"commit\\\": .*/\\\"commit\\\": \\\"$(git rev-parse HEAD)\\\",/\" dist/dist-manifest.json";
+    let script = "sed -i \"s/\\\"commit\\\": .*/\\\"commit\\\": \\\"$(git rev-parse HEAD)\\\",/\" dist/release.json";
     workspace.shell(script).succeeds();
     workspace
         .xtask("verify --rebuild")
@@ -44,7 +43,7 @@ fn what_is_in_no_commit_cannot_be_built_again() {
     workspace.xtask("dist --arch amd64").succeeds();
     workspace.xtask("verify --rebuild").ends_with(1).says("the manifest says that the work tree had changes");
     let script = "sed -i 's/\"dirty\": true/\"dirty\": false/; s/\"commit\": .*/\"commit\": \"0123456789012345678901234567890123456789\",/' \
-                  dist/dist-manifest.json";
+                  dist/release.json";
     workspace.shell(script).succeeds();
     workspace.xtask("verify --rebuild").ends_with(1).says("which the manifest names: fetch it into this repository");
 }

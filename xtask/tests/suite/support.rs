@@ -18,7 +18,7 @@ pub struct Workspace {
     environment: BTreeMap<String, String>,
 }
 
-const MANIFEST: &str = "[workspace]\nmembers = [\"tool\"]\nresolver = \"3\"\n\n[workspace.metadata.dist]\n";
+const MANIFEST: &str = "[workspace]\nmembers = [\"tool\"]\nresolver = \"3\"\n\n[workspace.metadata.bpfship]\n";
 
 const TOOL_MANIFEST: &str = "[package]\nname = \"tool\"\nversion = \"0.3.0\"\nedition = \"2024\"\nlicense = \"MIT\"\n
 [[bin]]\nname = \"probe\"\npath = \"main.rs\"\n";
@@ -40,7 +40,7 @@ static OBJECT: [u8; BYTES.len()] = {
 };
 
 fn main() {
-    println!("probe of {} bytes, commit {:?}", OBJECT.len(), option_env!("DIST_COMMIT"));
+    println!("probe of {} bytes, commit {:?}", OBJECT.len(), option_env!("BPFSHIP_COMMIT"));
 }
 "#;
 
@@ -51,7 +51,7 @@ SEC("license") char LICENSE[] = "GPL";
 "#;
 
 impl Workspace {
-    /// A workspace in a folder of its own, outside of git. `config` goes into `[workspace.metadata.dist]`.
+    /// A workspace in a folder of its own, outside of git. `config` goes into `[workspace.metadata.bpfship]`.
     pub fn new(name: &str, config: &str) -> Workspace {
         let pin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rust-toolchain.toml");
         Workspace::empty(name)
@@ -64,13 +64,13 @@ impl Workspace {
             .write("kernel/tick.bpf.c", PROGRAM)
             .write("kernel/include/answer.h", "#define ANSWER 42\n")
             .env("SOURCE_DATE_EPOCH", "1700000000")
-            .env("XTASK_ENGINE", "host")
+            .env("BPFSHIP_ENGINE", "host")
     }
 
     /// A folder of its own with nothing in it.
     pub fn empty(name: &str) -> Workspace {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let unique = format!("xtask-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let unique = format!("bpfship-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let base = env::temp_dir().join(unique);
         let root = base.join(name);
         fs::create_dir_all(&root).unwrap();
@@ -106,7 +106,7 @@ impl Workspace {
         }
         Workspace { root: root.clone(), remove: None, environment: BTreeMap::new() }
             .env("SOURCE_DATE_EPOCH", "1700000000")
-            .env("XTASK_ENGINE", "host")
+            .env("BPFSHIP_ENGINE", "host")
     }
 
     pub fn write(self, path: &str, text: &str) -> Workspace {
@@ -175,7 +175,7 @@ impl Workspace {
         command
     }
 
-    /// A shell script in which `$XTASK` is the tool.
+    /// A shell script in which `$BPFSHIP` is the tool.
     pub fn shell(&self, script: &str) -> Run {
         self.run_shell(&mut Command::new("sh"), script)
     }
@@ -187,7 +187,7 @@ impl Workspace {
 
     fn run_shell(&self, command: &mut Command, script: &str) -> Run {
         self.prepare(command);
-        Run::of(command.args(["-c", script]).env("XTASK", env!("CARGO_BIN_EXE_xtask")))
+        Run::of(command.args(["-c", script]).env("BPFSHIP", env!("CARGO_BIN_EXE_xtask")))
     }
 
     fn prepare(&self, command: &mut Command) {
@@ -306,12 +306,12 @@ pub fn list(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Whether what a test needs is here. If not, says so, or fails where everything is required (XTASK_REQUIRE=all, or
+/// Whether what a test needs is here. If not, says so, or fails where everything is required (BPFSHIP_REQUIRE=all, or
 /// `all but WHAT`).
 #[track_caller]
 pub fn has(what: &str, how_to_get_it: &str, found: bool) -> bool {
     if !found {
-        let required = env::var("XTASK_REQUIRE").unwrap_or_default();
+        let required = env::var("BPFSHIP_REQUIRE").unwrap_or_default();
         let excepted = required.is_empty() || required == format!("all but {what}");
         assert!(excepted, "needs {what} ({how_to_get_it})");
         // Not by `println!`, which the test runner keeps to itself when a test passes.
@@ -327,7 +327,7 @@ pub fn knows_the_commands(text: &str) {
     for line in text.split("cargo xtask ").skip(1) {
         let command = line.split(['\n', '`', '#', '&', ';', '|']).next().unwrap();
         let words = std::iter::once("cargo xtask").chain(command.split_whitespace());
-        let parsed = <xtask::flags::Flags as clap::Parser>::try_parse_from(words);
+        let parsed = <bpfship::flags::Flags as clap::Parser>::try_parse_from(words);
         assert!(parsed.is_ok(), "cargo xtask {command}: {}", parsed.unwrap_err());
         found += 1;
     }

@@ -91,7 +91,7 @@ fn the_tool_does_not_know_the_application() {
 #[test]
 fn the_table_in_the_readme_is_the_one_in_the_code() {
     let readme = fs::read_to_string(own_root().join("README.md")).unwrap();
-    let table = xtask::arch::markdown_table();
+    let table = bpfship::arch::markdown_table();
     assert!(readme.contains(&table), "README.md wants this table:\n{table}");
 }
 

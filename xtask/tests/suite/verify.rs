@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use bpfship::{manifest, pack};
 use flate2::read::GzDecoder;
 use memchr::memmem;
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
-use xtask::{manifest, pack};
 
 use super::support::{Run, Workspace, list, own_root};
 
@@ -61,9 +61,9 @@ impl Downloads {
 
     /// The manifest, with another value at a JSON pointer.
     fn with_manifest(self, pointer: &str, value: Value) -> Downloads {
-        let mut manifest: Value = serde_json::from_slice(&release()["dist-manifest.json"]).unwrap();
+        let mut manifest: Value = serde_json::from_slice(&release()["release.json"]).unwrap();
         *manifest.pointer_mut(pointer).unwrap() = value;
-        self.with("dist-manifest.json", manifest.to_string())
+        self.with("release.json", manifest.to_string())
     }
 
     fn verify(&self, line: &str) -> Run {
@@ -122,7 +122,7 @@ fn set_name(header: &mut Header, name: &str) {
 #[test]
 fn what_dist_makes_is_right() {
     let workspace = Workspace::usual("verified");
-    workspace.xtask("verify").ends_with(2).says("there is no dist-manifest.json in").says("run `cargo xtask dist`");
+    workspace.xtask("verify").ends_with(2).says("there is no release.json in").says("run `cargo xtask dist`");
     workspace.xtask("dist --arch amd64").succeeds();
     // Of another version, it is in no manifest.
     let workspace = workspace.write("dist/tool-0.2.9-x86_64-unknown-linux-musl.tar.gz", "no archive");
@@ -130,7 +130,7 @@ fn what_dist_makes_is_right() {
         .xtask("verify")
         .succeeds()
         .says(&format!("{AMD64}  "))
-        .says("  ok  .sha256, SHA256SUMS, dist-manifest.json\n")
+        .says("  ok  .sha256, SHA256SUMS, release.json\n")
         .in_one_line();
     fs::remove_file(workspace.path("dist").join(AMD64)).unwrap();
     workspace.xtask("verify").ends_with(1).says(&format!("{AMD64}: it is not there, although it is named"));
@@ -142,13 +142,13 @@ fn a_release_is_checked_without_a_checkout() {
     let text = downloads.verify(".").succeeds().text();
     let names: Vec<&str> = text.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(names, [ARM64, S390X, AMD64].map(|name| format!("./{name}")));
-    assert_eq!(text.lines().filter(|line| line.ends_with("  ok  .sha256, SHA256SUMS, dist-manifest.json")).count(), 3);
-    assert!(text.contains(&xtask::hash::bytes(&release()[ARM64])[..12]), "{text}");
+    assert_eq!(text.lines().filter(|line| line.ends_with("  ok  .sha256, SHA256SUMS, release.json")).count(), 3);
+    assert!(text.contains(&bpfship::hash::bytes(&release()[ARM64])[..12]), "{text}");
 
     let found: Value = serde_json::from_str(&downloads.verify("--json .").succeeds().text()).unwrap();
     assert_eq!(found[2]["file"], format!("./{AMD64}"));
     assert_eq!(found[2]["ok"], true);
-    assert_eq!(found[2]["sha256"], xtask::hash::bytes(&release()[AMD64]));
+    assert_eq!(found[2]["sha256"], bpfship::hash::bytes(&release()[AMD64]));
     downloads.verify("-q .").succeeds().says_nothing_of("ok");
     downloads.0.xtask("verify").ends_with(2).says("no archive is named").says("there is no Cargo.toml in");
 }
@@ -161,11 +161,11 @@ fn an_archive_is_checked_against_whatever_lies_beside_it() {
         .verify(&format!("--no-checksum {ARM64}"))
         .succeeds()
         .says("  ok  no checksum\n")
-        .says("no dist-manifest.json: the BPF objects were checked for form and byte order only");
+        .says("no release.json: the BPF objects were checked for form and byte order only");
     for (beside, source) in [
         (format!("{ARM64}.sha256"), ".sha256"),
         ("SHA256SUMS".into(), "SHA256SUMS"),
-        ("dist-manifest.json".into(), "dist-manifest.json"),
+        ("release.json".into(), "release.json"),
     ] {
         Downloads::of(&[ARM64, &beside]).verify(ARM64).succeeds().says(&format!("  ok  {source}\n"));
     }
@@ -183,8 +183,8 @@ fn one_byte_is_enough() {
     archive[middle] ^= 1;
     let downloads = Downloads::everything().with(AMD64, &archive);
     let mut run = downloads.verify(".").ends_with(1).says(&format!("{ARM64}  ")).says("its gzip stream is damaged");
-    for source in [".sha256", "SHA256SUMS", "dist-manifest.json"] {
-        let sha256 = xtask::hash::bytes(&archive);
+    for source in [".sha256", "SHA256SUMS", "release.json"] {
+        let sha256 = bpfship::hash::bytes(&archive);
         run = run.says(&format!("./{AMD64}: its SHA-256 is {sha256:.12}…, and {source} says"));
     }
 
@@ -209,8 +209,8 @@ fn all_that_tells_a_checksum_must_tell_the_same() {
         .ends_with(1)
         .says(&format!("  {AMD64}: its SHA-256 is"))
         .says("…, and SHA256SUMS says 000000000000…")
-        .says(&format!("  SHA256SUMS: it does not say the same of {AMD64} as dist-manifest.json"))
-        .says(&format!("  SHA256SUMS: it does not say the same of {ARM64} as dist-manifest.json"));
+        .says(&format!("  SHA256SUMS: it does not say the same of {AMD64} as release.json"))
+        .says(&format!("  SHA256SUMS: it does not say the same of {ARM64} as release.json"));
     let of_another = release()[&format!("{ARM64}.sha256")].clone();
     Downloads::of(&[AMD64])
         .with(&format!("{AMD64}.sha256"), of_another)
@@ -297,7 +297,7 @@ fn a_binary_of_another_architecture_is_refused() {
         .says("probe: it is big-endian, and amd64 is little-endian")
         .says("no BPF object for amd64: it is big-endian where little-endian is wanted");
     // As it is, under another name.
-    Downloads::of(&[ARM64, "SHA256SUMS", "dist-manifest.json"])
+    Downloads::of(&[ARM64, "SHA256SUMS", "release.json"])
         .with(AMD64, &release()[S390X])
         .verify(&format!("-q {AMD64}"))
         .ends_with(1)
@@ -337,12 +337,12 @@ fn another_bpf_object_is_refused() {
     other[licensed] = b'L';
     let archive = replaced(little, &other);
     alone(AMD64, &archive).succeeds();
-    Downloads::of(&["dist-manifest.json"])
+    Downloads::of(&["release.json"])
         .with(AMD64, &archive)
         .verify(AMD64)
         .ends_with(1)
-        .says("probe: the BPF object in its section .bpf.tick is not the tick_bpfel.o of dist-manifest.json")
-        .says("probe is not the one that dist-manifest.json tells of");
+        .says("probe: the BPF object in its section .bpf.tick is not the tick_bpfel.o of release.json")
+        .says("probe is not the one that release.json tells of");
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn a_manifest_that_was_altered_is_seen() {
     let zeros = json!("0".repeat(64));
     // The artifacts are sorted by name, and so are the objects: bpfeb, bpfel.
     let cases = [
-        ("/artifacts/0/file", json!("tool-0.3.0-mips-unknown-linux-musl.tar.gz"), "dist-manifest.json: it names"),
+        ("/artifacts/0/file", json!("tool-0.3.0-mips-unknown-linux-musl.tar.gz"), "release.json: it names"),
         (
             "/artifacts/0/file",
             json!("../../etc/passwd"),
@@ -358,37 +358,37 @@ fn a_manifest_that_was_altered_is_seen() {
         ),
         ("/artifacts/0/file", json!("\u{1b}[2J\n"), "\\u{1b}[2J\\n, which is not tool 0.3.0"),
         ("/artifacts/0/endianness", json!("big"), "which is not tool 0.3.0 for arm64"),
-        ("/artifacts/0/sha256", zeros.clone(), "and dist-manifest.json says 000000000000…"),
+        ("/artifacts/0/sha256", zeros.clone(), "and release.json says 000000000000…"),
         ("/artifacts/0/sha256", json!("0"), "`0`, which it says of"),
-        ("/artifacts/0/size", json!(5), "bytes, and dist-manifest.json says 5"),
+        ("/artifacts/0/size", json!(5), "bytes, and release.json says 5"),
         ("/artifacts/0/tar_sha256", zeros.clone(), "what it is before it is compressed is not what"),
         ("/artifacts/0/binary/file", json!("README.md"), "README.md is not executable"),
-        ("/artifacts/0/binary/file", json!("prob"), "there is no prob in it, which dist-manifest.json names"),
-        ("/artifacts/0/binary/size", json!(5), "probe is not the one that dist-manifest.json tells of"),
-        ("/artifacts/0/binary/sha256", zeros.clone(), "probe is not the one that dist-manifest.json tells of"),
-        ("/bpf_objects/1/sha256", zeros, "is not the tick_bpfel.o of dist-manifest.json"),
+        ("/artifacts/0/binary/file", json!("prob"), "there is no prob in it, which release.json names"),
+        ("/artifacts/0/binary/size", json!(5), "probe is not the one that release.json tells of"),
+        ("/artifacts/0/binary/sha256", zeros.clone(), "probe is not the one that release.json tells of"),
+        ("/bpf_objects/1/sha256", zeros, "is not the tick_bpfel.o of release.json"),
         ("/bpf_objects/1/file", json!("tock_bpfel.o"), "it has no section .bpf.tock with the BPF object tock"),
-        ("/bpf_objects", json!([]), "its section .bpf.tick belongs to no BPF object of dist-manifest.json"),
-        ("/source_date_epoch", json!(1), "its date is not the source_date_epoch of dist-manifest.json"),
+        ("/bpf_objects", json!([]), "its section .bpf.tick belongs to no BPF object of release.json"),
+        ("/source_date_epoch", json!(1), "its date is not the source_date_epoch of release.json"),
         ("/schema", json!(2), "its schema is 2, and this tool knows 1"),
         ("/version", json!("0.3.1"), "which is not tool 0.3.1 for arm64"),
-        ("/artifacts", json!({}), "./dist-manifest.json: not a manifest that this version understands"),
+        ("/artifacts", json!({}), "./release.json: not a manifest that this version understands"),
     ];
     for (pointer, value, words) in cases {
         let run = Downloads::everything().with_manifest(pointer, value).verify(".").ends_with(1).says(words);
         assert!(!run.text().contains('\u{1b}'));
     }
     Downloads::everything()
-        .with("dist-manifest.json", "{}")
+        .with("release.json", "{}")
         .verify(AMD64)
         .ends_with(1)
-        .says("dist-manifest.json cannot be used: the BPF objects were checked for form and byte order only")
-        .says("dist-manifest.json: not a manifest that this version understands");
+        .says("release.json cannot be used: the BPF objects were checked for form and byte order only")
+        .says("release.json: not a manifest that this version understands");
     Downloads::everything()
-        .with("dist-manifest.json", vec![b' '; 2 << 20])
+        .with("release.json", vec![b' '; 2 << 20])
         .verify(AMD64)
         .ends_with(1)
-        .says("dist-manifest.json: it has more than 1048576 bytes");
+        .says("release.json: it has more than 1048576 bytes");
 }
 
 #[test]
@@ -419,7 +419,7 @@ fn what_never_ends_does_not_keep_anybody_waiting() {
     std::io::Write::write_all(&mut bomb, &zeros).unwrap();
     let bomb = bomb.finish().unwrap();
     let downloads = Downloads::of(&[]).with(AMD64, &bomb);
-    let limited = "ulimit -v 250000 && exec \"$XTASK\" verify -q --no-checksum .";
+    let limited = "ulimit -v 250000 && exec \"$BPFSHIP\" verify -q --no-checksum .";
     let downloads = Downloads(downloads.0.env("PATH", &std::env::var("PATH").unwrap()));
     let begin = Instant::now();
     downloads.0.shell(limited).ends_with(1).says("it holds more than 256 MiB");

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use bpfship::arch::Arch;
+use bpfship::binary::{self, Objects};
+use bpfship::manifest::{self, Manifest};
+use bpfship::unpack::{self, Unpacked};
+use bpfship::{elf, pack};
 use flate2::bufread::GzDecoder;
-use xtask::arch::Arch;
-use xtask::binary::{self, Objects};
-use xtask::manifest::{self, Manifest};
-use xtask::unpack::{self, Unpacked};
-use xtask::{elf, pack};
 
 use super::support::{Random, list, own_root};
 
