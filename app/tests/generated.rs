@@ -50,9 +50,9 @@ fn completions_and_man_page_are_up_to_date() {
 /// All generated files: paths in the workspace, and what is in each.
 fn generate() -> [(&'static str, String); 4] {
     [
-        ("completions/exectrace.bash", completions(Shell::Bash)),
-        ("completions/_exectrace", completions(Shell::Zsh)),
-        ("completions/exectrace.fish", completions(Shell::Fish)),
+        ("app/completions/exectrace.bash", completions(Shell::Bash)),
+        ("app/completions/_exectrace", completions(Shell::Zsh)),
+        ("app/completions/exectrace.fish", completions(Shell::Fish)),
         ("docs/exectrace.1", man_page()),
     ]
 }

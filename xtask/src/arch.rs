@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use object::elf;
 
-use crate::suggest;
+use crate::ui::suggest;
 
 /// One architecture. A column is named after whoever reads it.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch, Std};
-use crate::engine::Choice;
-use crate::screen::{self, Level};
+use crate::bpf::engine::Choice;
+use crate::ui::screen;
+use crate::ui::screen::Level;
 
 /// Ships a Rust eBPF application as one static binary for each architecture.
 #[derive(Debug, Parser)]

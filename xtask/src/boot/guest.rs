@@ -10,15 +10,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use init::orders::Orders;
 
-use super::console::Console;
-use super::initramfs;
-use super::kernels::Btf;
-use super::plan::{Boot, Chosen};
-use super::verdict::{self, Asked, Verdict};
-use crate::config::{self, Config};
-use crate::run::{self, Runner, Watched};
-use crate::screen::Line;
-use crate::{files, pack};
+use crate::boot::console::Console;
+use crate::boot::initramfs;
+use crate::boot::kernels::Btf;
+use crate::boot::plan::{Boot, Chosen};
+use crate::boot::verdict;
+use crate::boot::verdict::{Asked, Verdict};
+use crate::release::pack;
+use crate::sys::files;
+use crate::sys::process;
+use crate::sys::process::{Runner, Watched};
+use crate::ui::screen::Line;
+use crate::workspace::config;
+use crate::workspace::config::Config;
 
 /// What QEMU itself takes besides the memory of the guest, in MiB.
 const OVERHEAD: u32 = 128;
@@ -94,7 +98,7 @@ pub fn boot(
         Watched::Stopped => verdict::Ended::Done,
         Watched::Late => verdict::Ended::Late(config.boot.timeout),
         Watched::Ended(status) if status.success() => verdict::Ended::Alone("ended".into()),
-        Watched::Ended(status) => verdict::Ended::Alone(run::ended(status)),
+        Watched::Ended(status) => verdict::Ended::Alone(process::ended(status)),
     };
     let asked = Asked { commands: &commands(config, kernel.btf), hides_btf };
     let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;

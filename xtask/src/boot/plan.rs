@@ -6,17 +6,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::build;
-use super::debian;
-use super::host::Host;
-use super::kernels::{self, Btf, KERNELS, Kernel, Source};
-use super::machines::{self, Load, Machine};
 use crate::arch::{ARCHES, Arch, Std};
-use crate::command::Command;
-use crate::facts::Facts;
-use crate::manifest::{Artifact, Manifest};
-use crate::plan::{self, Build, Target};
-use crate::{bad_request, suggest, toolchain};
+use crate::boot::facts::Host;
+use crate::boot::kernels;
+use crate::boot::kernels::debian;
+use crate::boot::kernels::from_source as build;
+use crate::boot::kernels::{Btf, KERNELS, Kernel, Source};
+use crate::boot::machines;
+use crate::boot::machines::{Load, Machine};
+use crate::build::plan;
+use crate::build::plan::{Build, Target};
+use crate::release::boot_report::REPORT;
+use crate::release::manifest::{Artifact, Manifest};
+use crate::sys::command::Command;
+use crate::ui::suggest;
+use crate::workspace::facts::Facts;
+use crate::{bad_request, toolchain};
 
 /// The package, and the binary in it, that is the first process of a guest.
 pub const INIT: &str = "init";
@@ -285,6 +290,6 @@ impl fmt::Display for Plan {
             writeln!(f, "# make {} of {INIT}, its binary and what to run", boot.initramfs.display())?;
             writeln!(f, "{}", boot.command)?;
         }
-        writeln!(f, "# write dist/{}", super::REPORT)
+        writeln!(f, "# write dist/{}", REPORT)
     }
 }

@@ -3,7 +3,7 @@
 use init::message::{End, GAP, facts};
 use serde::{Deserialize, Serialize};
 
-use super::console::{Console, ended, printable};
+use crate::boot::console::{Console, ended, printable};
 
 /// As many gaps are told of a boot, and so many characters of each: a program may say anything.
 const MOST_GAPS: usize = 16;

@@ -7,8 +7,10 @@ use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, Relocatio
 use object::{SectionKind, Symbol, SymbolKind};
 
 use crate::arch::Endian;
-use crate::bpf::instructions::{self, Call, Instruction, SLOT};
-use crate::bpf::needs::{self, Row};
+use crate::bpf::instructions;
+use crate::bpf::instructions::{Call, Instruction, SLOT};
+use crate::bpf::needs;
+use crate::bpf::needs::Row;
 
 /// The instructions of an object.
 #[derive(Debug)]

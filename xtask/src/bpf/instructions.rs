@@ -5,7 +5,8 @@
 use anyhow::{Result, bail, ensure};
 
 use crate::arch::Endian;
-use crate::bpf::needs::{self, Row};
+use crate::bpf::needs;
+use crate::bpf::needs::Row;
 
 /// Bytes of a slot. The kernel counts slots: a load of 64 bits takes two, and any other instruction one.
 pub const SLOT: usize = 8;

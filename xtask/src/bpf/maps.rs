@@ -6,7 +6,8 @@ use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
 use crate::arch::Endian;
 use crate::bpf::btf::{Btf, Type, Word};
 use crate::bpf::co_re;
-use crate::bpf::code::{self, is_global_data};
+use crate::bpf::code;
+use crate::bpf::code::is_global_data;
 
 /// A map, and the numbers of its type and of the type of the maps in it.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use object::{Endianness, elf};
 
 use crate::arch::Endian;
 use crate::bpf::btf;
-use crate::elf::{Elf, Section};
+use crate::release::elf::{Elf, Section};
 
 /// The form of the objects that are made here. Another number makes all that were made before out of date.
 pub const FORM: u32 = 2;

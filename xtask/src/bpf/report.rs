@@ -10,8 +10,10 @@ use serde::Serialize;
 use crate::arch::Endian;
 use crate::bpf;
 use crate::bpf::btf::{Btf, Word};
-use crate::bpf::code::{self, Code, Uses};
-use crate::bpf::needs::{self, Row, Section, Since};
+use crate::bpf::code;
+use crate::bpf::code::{Code, Uses};
+use crate::bpf::needs;
+use crate::bpf::needs::{Row, Section, Since};
 use crate::bpf::{co_re, maps};
 
 /// All that is told of an object.

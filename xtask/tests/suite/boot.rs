@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bpfship::arch::{ARCHES, Arch};
 use bpfship::boot::kernels::{self, Source};
 use bpfship::boot::machines;
-use bpfship::boot::report::SCHEMA;
-use bpfship::pack::{self, Entry};
+use bpfship::release::boot_report::SCHEMA;
+use bpfship::release::pack::{self, Entry};
 use serde_json::{Value, json};
 
 use super::exectrace::built;
@@ -46,7 +46,7 @@ fn can_boot(arch: &Arch) -> bool {
 /// Whether the kernel of an architecture is there, or can be built.
 fn can_build(arch: &Arch) -> bool {
     let kernel = kernels::default_of(arch);
-    let cache = bpfship::cache::Cache::find().unwrap();
+    let cache = bpfship::sys::cache::Cache::find().unwrap();
     kernel.source != Source::Built
         || kernel.entry().is_some_and(|entry| cache.path(&entry).exists())
         || has(
@@ -153,10 +153,10 @@ fn swap_object(copy: &Workspace) {
     let length = right.len().min(wrong.len());
     binary[at..at + length].copy_from_slice(&wrong[..length]);
 
-    artifact["binary"]["sha256"] = bpfship::hash::bytes(&binary).into();
+    artifact["binary"]["sha256"] = bpfship::sys::hash::bytes(&binary).into();
     let files = [("exectrace".to_owned(), Entry { bytes: binary, executable: true })].into();
     let archive = pack::gzip(&pack::tar(top, &files, 0).unwrap()).unwrap();
-    artifact["sha256"] = bpfship::hash::bytes(&archive).into();
+    artifact["sha256"] = bpfship::sys::hash::bytes(&archive).into();
     fs::write(copy.path("dist").join(&file), archive).unwrap();
     fs::write(copy.path("dist/release.json"), manifest.to_string()).unwrap();
 }

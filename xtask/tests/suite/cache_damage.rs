@@ -13,8 +13,8 @@ fn with_cache(name: &str) -> Workspace {
 
 #[test]
 fn a_compiler_with_a_flipped_byte_is_not_run_and_is_fetched_again() {
-    let name = bpfship::zig::name().unwrap();
-    let hash = bpfship::hash::bytes(b"#!/bin/sh\necho once\n");
+    let name = bpfship::toolchain::zig::name().unwrap();
+    let hash = bpfship::sys::hash::bytes(b"#!/bin/sh\necho once\n");
     with_cache("flipped compiler")
         .write(&format!("cache/{name}/zig"), "#!/bin/sh\necho twice\n")
         .write(&format!("cache/{name}/CONTENTS"), &format!("{hash}  zig\n"))
@@ -26,7 +26,7 @@ fn a_compiler_with_a_flipped_byte_is_not_run_and_is_fetched_again() {
 
 #[test]
 fn a_compiler_of_which_nothing_is_known_is_not_run() {
-    let name = bpfship::zig::name().unwrap();
+    let name = bpfship::toolchain::zig::name().unwrap();
     with_cache("unknown compiler")
         .write(&format!("cache/{name}/zig"), "#!/bin/sh\necho anything\n")
         .xtask("bpf")
@@ -38,7 +38,7 @@ fn a_compiler_of_which_nothing_is_known_is_not_run() {
 fn a_standard_library_with_a_flipped_byte_gets_into_no_archive() {
     // Makes the standard library, if no test has yet.
     Workspace::usual("whole std").xtask("dist --arch s390x").succeeds();
-    let cache = bpfship::cache::Cache::find().unwrap();
+    let cache = bpfship::sys::cache::Cache::find().unwrap();
     let is_ours = |name: &String| name.starts_with("sysroot-s390x-") && !name.ends_with(".partial");
     let name = cache.entries().unwrap().into_iter().find(is_ours).unwrap();
     let workspace = with_cache("flipped std");
@@ -64,8 +64,8 @@ fn a_standard_library_with_a_flipped_byte_gets_into_no_archive() {
 
 #[test]
 fn doctor_reads_all_of_it_and_changes_nothing() {
-    let name = bpfship::zig::name().unwrap();
-    let hash = bpfship::hash::bytes(b"once\n");
+    let name = bpfship::toolchain::zig::name().unwrap();
+    let hash = bpfship::sys::hash::bytes(b"once\n");
     let workspace = with_cache("doctor of the cache")
         .write(&format!("cache/{name}/zig"), "twice\n")
         .write(&format!("cache/{name}/CONTENTS"), &format!("{hash}  zig\n"));

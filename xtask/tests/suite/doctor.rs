@@ -41,7 +41,7 @@ fn with_everything(name: &str) -> Workspace {
     for target in ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"] {
         workspace = workspace.write(&format!("programs/lib/rustlib/{target}/lib/libstd-1.rlib"), "");
     }
-    let rust = bpfship::facts::Rust {
+    let rust = bpfship::workspace::facts::Rust {
         sysroot: workspace.path("programs"),
         version: workspace.xtask("doctor --json").json()["rows"][0]["detail"].as_str().unwrap()[..6].into(),
         commit: "c".into(),
@@ -187,7 +187,7 @@ fn a_cache_that_cannot_be_written_matters_while_something_is_missing() {
         );
         let workspace = workspace.env("PATH", &std::env::var("PATH").unwrap());
         workspace.shell_with_mounts(&doctor).succeeds().says("read-only, which does while nothing is missing");
-        fs::remove_dir_all(workspace.path("cache").join(bpfship::zig::name().unwrap())).unwrap();
+        fs::remove_dir_all(workspace.path("cache").join(bpfship::toolchain::zig::name().unwrap())).unwrap();
         workspace.shell_with_mounts(&doctor).ends_with(1).says("Read-only file system");
     }
 }

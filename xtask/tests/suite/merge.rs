@@ -3,8 +3,8 @@
 use std::fs;
 
 use bpfship::arch::{ARCHES, Arch, Endian};
-use bpfship::hash;
-use bpfship::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+use bpfship::release::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+use bpfship::sys::hash;
 use serde_json::Value;
 
 use super::support::Workspace;

@@ -94,7 +94,6 @@ impl Workspace {
             "CHANGELOG.md",
             "app",
             "bpf",
-            "completions",
             "docs",
             "init",
             "xtask",

@@ -8,10 +8,10 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use bpfship::arch::Arch;
-use bpfship::binary::{self, Objects};
-use bpfship::manifest::{self, Manifest};
-use bpfship::unpack::{self, Unpacked};
-use bpfship::{elf, pack};
+use bpfship::release::binary::{self, Objects};
+use bpfship::release::manifest::{self, Manifest};
+use bpfship::release::unpack::{self, Unpacked};
+use bpfship::release::{elf, pack};
 use flate2::bufread::GzDecoder;
 
 use super::support::{Random, list, own_root};

@@ -1,0 +1,222 @@
+//! The kernels that binaries are booted on, one row each.
+
+pub mod apt;
+pub mod debian;
+pub mod from_source;
+pub mod image;
+
+use serde::Serialize;
+
+use self::from_source as build;
+use crate::arch::{ARCHES, Arch};
+use crate::boot::machines::{ARM, ARM_16K, LOONGSON, MAINFRAME, MALTA, Machine, PC, RASPBERRY_PI_3, RISCV};
+use crate::sys::hash;
+
+/// What the names of kernels in the cache begin with.
+pub const PREFIX: &str = "kernel-";
+
+/// One kernel of one architecture.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Kernel {
+    /// The word for it on the command line; the same one may name kernels of several architectures.
+    pub label: &'static str,
+    /// The label of the row whose kernel in the cache it is: its own, unless several rows share one.
+    kept_as: &'static str,
+    /// As in the table of architectures.
+    pub arch: &'static str,
+    pub source: Source,
+    pub machine: &'static Machine,
+    /// Whether it is the one that is booted unless another is asked for.
+    pub default: bool,
+    pub btf: Btf,
+}
+
+/// Whether programs find the kernel's BTF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Btf {
+    Yes,
+    /// The kernel carries it, but init hides it, and keeps it in a file that programs can be given.
+    Hidden,
+    /// The kernel carries none.
+    None,
+}
+
+impl Btf {
+    /// For a table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Btf::Yes => "yes",
+            Btf::Hidden => "hidden",
+            Btf::None => "none",
+        }
+    }
+}
+
+/// Where a kernel comes from.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A package of Debian's.
+    Debian(Package),
+    /// Built from Debian's sources (build.rs).
+    Built,
+}
+
+/// A package of Debian's that changes its name with each version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Package {
+    pub suite: &'static str,
+    /// Its name, with `*` for what changes: anything without a dash. The newest counts.
+    pub name: &'static str,
+    /// The kernel in it, with `*` for anything without a slash.
+    pub image: &'static str,
+    /// The description of the machine that the kernel is given.
+    pub device_tree: Option<&'static str>,
+}
+
+const fn debian(suite: &'static str, name: &'static str, image: &'static str) -> Source {
+    Source::Debian(Package { suite, name, image, device_tree: None })
+}
+
+/// Where the kernel is in a package.
+const BOOT: &str = "boot/vmlinuz-*";
+const BOOT_ELF: &str = "boot/vmlinux-*";
+const SPLIT: &str = "usr/lib/modules/*/vmlinuz";
+
+const fn row(label: &'static str, arch: &'static str, source: Source, machine: &'static Machine) -> Kernel {
+    Kernel { label, kept_as: label, arch, source, machine, default: false, btf: Btf::Yes }
+}
+
+const fn default(kernel: Kernel) -> Kernel {
+    Kernel { default: true, ..kernel }
+}
+
+const fn without_btf(kernel: Kernel) -> Kernel {
+    Kernel { btf: Btf::None, ..kernel }
+}
+
+/// The same kernel in a guest that hides its BTF.
+const fn hiding_btf(label: &'static str, kernel: Kernel) -> Kernel {
+    Kernel { label, btf: Btf::Hidden, ..kernel }
+}
+
+const AMD64: Kernel = row("debian-13-6.12", "amd64", debian("trixie", "linux-image-6.12.*-cloud-amd64", BOOT), &PC);
+const ARM64: Kernel = row("debian-13-6.12", "arm64", debian("trixie", "linux-image-6.12.*-cloud-arm64", BOOT), &ARM);
+const S390X: Kernel = row("debian-13-6.12", "s390x", debian("trixie", "linux-image-6.12.*-s390x", BOOT), &MAINFRAME);
+
+/// Every kernel, in the order in which they are shown.
+#[rustfmt::skip]
+pub static KERNELS: [Kernel; 23] = [
+    default(AMD64),
+    hiding_btf("debian-13-6.12-hidden-btf", AMD64),
+    row("debian-11-5.10", "amd64", debian("bullseye", "linux-image-5.10.0-*-cloud-amd64", BOOT), &PC),
+    row("debian-12-6.1", "amd64", debian("bookworm", "linux-image-6.1.0-*-cloud-amd64", BOOT), &PC),
+    row("debian-sid", "amd64", debian("sid", "linux-binary-*-cloud-amd64", SPLIT), &PC),
+    default(ARM64),
+    hiding_btf("debian-13-6.12-hidden-btf", ARM64),
+    row("debian-11-5.10", "arm64", debian("bullseye", "linux-image-5.10.0-*-cloud-arm64", BOOT), &ARM),
+    row("debian-12-6.1", "arm64", debian("bookworm", "linux-image-6.1.0-*-cloud-arm64", BOOT), &ARM),
+    row("debian-sid", "arm64", debian("sid", "linux-binary-*-arm64", SPLIT), &ARM),
+    row("debian-13-6.12-16k", "arm64", debian("trixie", "linux-image-6.12.*-arm64-16k", BOOT), &ARM_16K),
+    row("debian-13-6.12-pi3", "arm64", Source::Debian(Package {
+        suite: "trixie",
+        name: "linux-image-6.12.*-arm64",
+        image: BOOT,
+        device_tree: Some("usr/lib/linux-image-*/broadcom/bcm2837-rpi-3-b.dtb"),
+    }), &RASPBERRY_PI_3),
+    without_btf(row("linux-6.12-no-bpf-events", "arm64", Source::Built, &ARM_16K)),
+    default(row("debian-13-6.12", "riscv64", debian("trixie", "linux-image-6.12.*-riscv64", BOOT_ELF), &RISCV)),
+    row("debian-sid", "riscv64", debian("sid", "linux-binary-*-riscv64", SPLIT), &RISCV),
+    default(row("linux-6.12-btf", "loong64", Source::Built, &LOONGSON)),
+    without_btf(row("debian-sid", "loong64", debian("sid", "linux-binary-*-loong64", SPLIT), &LOONGSON)),
+    default(S390X),
+    hiding_btf("debian-13-6.12-hidden-btf", S390X),
+    without_btf(row("debian-12-6.1", "s390x", debian("bookworm", "linux-image-6.1.0-*-s390x", BOOT), &MAINFRAME)),
+    row("debian-sid", "s390x", debian("sid", "linux-binary-*-s390x", SPLIT), &MAINFRAME),
+    default(row("linux-6.12-btf", "mips", Source::Built, &MALTA)),
+    without_btf(row("linux-6.12-no-bpf-events", "mips", Source::Built, &MALTA)),
+];
+
+/// The kernels of an architecture.
+pub fn of(arch: &Arch) -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().filter(move |kernel| kernel.arch == arch.name)
+}
+
+/// The one that is booted unless another is asked for.
+pub fn default_of(arch: &Arch) -> &'static Kernel {
+    of(arch).find(|kernel| kernel.default).unwrap_or_else(|| panic!("there is no default kernel for {arch}"))
+}
+
+impl Kernel {
+    /// The name of its entry in the cache, which says all that it is made from but the version. None if it cannot be made.
+    pub fn entry(&self) -> Option<String> {
+        let key = match &self.source {
+            Source::Debian(Package { suite, name, image, device_tree }) => {
+                format!("{suite}\0{name}\0{image}\0{device_tree:?}")
+            }
+            Source::Built => return build::name(self.arch, self.label),
+        };
+        Some(format!("{PREFIX}{}-{}-{}", self.arch, self.kept_as, &hash::bytes(key.as_bytes())[..16]))
+    }
+
+    /// What it is, in a few words.
+    pub fn describe(&self) -> String {
+        match &self.source {
+            Source::Debian(package) => format!("Debian {}, {}", package.suite, package.name),
+            Source::Built => "built from Debian's linux-source".into(),
+        }
+    }
+}
+
+/// The table of kernels in docs/kernels.md.
+pub fn markdown_table() -> String {
+    let mut table = String::from(
+        "| `--arch` | `--kernel` | from | QEMU's machine | processor | BTF |\n|---|---|---|---|---|---|\n",
+    );
+    for kernel in &KERNELS {
+        let from = match &kernel.source {
+            Source::Debian(package) => format!("Debian {}: `{}`", package.suite, package.name),
+            Source::Built => "Debian's `linux-source`, built here".into(),
+        };
+        let arch = ARCHES.iter().find(|arch| arch.name == kernel.arch);
+        table += &format!(
+            "| `{}` | `{}`{} | {from} | `{}` | `{}` | {} |\n",
+            kernel.arch,
+            kernel.label,
+            if kernel.default { ", the default" } else { "" },
+            kernel.machine.name,
+            arch.map_or("", |arch| kernel.machine.cpu(arch)),
+            kernel.btf.word()
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_architecture_has_one_default_with_btf_and_no_label_twice() {
+        for arch in &ARCHES {
+            assert_eq!(of(arch).filter(|kernel| kernel.default).count(), 1, "{arch}");
+            assert_eq!(default_of(arch).btf, Btf::Yes, "{arch}");
+            let labels: BTreeSet<_> = of(arch).map(|kernel| kernel.label).collect();
+            assert_eq!(labels.len(), of(arch).count(), "{arch}");
+        }
+        assert!(KERNELS.iter().all(|kernel| ARCHES.iter().any(|arch| arch.name == kernel.arch)));
+    }
+
+    #[test]
+    fn a_kernel_is_kept_once_also_where_its_btf_is_hidden() {
+        for kernel in &KERNELS {
+            let entry = kernel.entry().unwrap();
+            let sharing: Vec<_> = KERNELS.iter().filter(|other| other.entry().unwrap() == entry).collect();
+            let hidden = sharing.iter().filter(|kernel| kernel.btf == Btf::Hidden).count();
+            assert_eq!(sharing.len() - hidden, 1, "{entry}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What the workspace has of BPF, what objects are made from, and whether they are up to date.
+
+use super::lock::Lock;
+use super::object;
+use crate::arch::Endian;
+use crate::bad_request;
+use crate::sys::files;
+use crate::sys::hash;
+use crate::toolchain::zig;
+use crate::workspace::config::Bpf;
+use crate::workspace::packages::Package;
+use anyhow::{Context, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The headers that libbpf has for BPF programs.
+const LIBBPF_HEADERS: [&str; 6] =
+    ["bpf_core_read.h", "bpf_endian.h", "bpf_helper_defs.h", "bpf_helpers.h", "bpf_tracing.h", "usdt.bpf.h"];
+
+/// What the workspace has of BPF, with hashes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Every `.c` and `.h` below the BPF folder, by its path in there.
+    pub sources: BTreeMap<String, String>,
+    /// libbpf's headers, by name, and the folder they are in; none if the workspace does not have libbpf-sys.
+    pub libbpf: BTreeMap<String, String>,
+    pub libbpf_folder: Option<PathBuf>,
+    /// The checked-in objects, by name.
+    pub objects: BTreeMap<String, String>,
+    pub lock: Option<Lock>,
+}
+
+impl Inputs {
+    pub fn read(root: &Path, packages: &[Package], bpf: &Bpf) -> Result<Inputs> {
+        let folder = root.join(&bpf.folder);
+        let mut inputs = Inputs::default();
+        read_sources(&folder, "", &mut inputs.sources)?;
+        if !inputs.sources.keys().any(|name| is_program(name)) {
+            bad_request!("there is no *.bpf.c in {}", folder.display());
+        }
+
+        if let Some(package) = packages.iter().find(|package| package.name == "libbpf-sys") {
+            let headers = package.folder.join("libbpf/src");
+            for name in LIBBPF_HEADERS {
+                let hash = hash::file(&headers.join(name))
+                    .context("the libbpf-sys in Cargo.lock does not have libbpf's headers where they are expected")?;
+                inputs.libbpf.insert(name.into(), hash);
+            }
+            inputs.libbpf_folder = Some(headers);
+        }
+
+        for name in files::list(&folder.join("objects"))?.into_iter().filter(|name| name.ends_with(".o")) {
+            let hash = hash::file(&folder.join("objects").join(&name))?;
+            inputs.objects.insert(name, hash);
+        }
+        inputs.lock = files::read_if_there(&folder.join("bpf.lock"))?.map(|text| Lock::parse(&text));
+        Ok(inputs)
+    }
+
+    /// What an up-to-date lock file says of the inputs.
+    pub fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
+        let compiler = match &bpf.image {
+            Some(image) => format!("compiler image {image}"),
+            None => format!("compiler {}", zig::identity()),
+        };
+        let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian).join(" ")));
+        let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
+            hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
+        };
+        [compiler, format!("form {}", object::FORM)]
+            .into_iter()
+            .chain(flags)
+            .chain(hashes("libbpf", &self.libbpf))
+            .chain(hashes("source", &self.sources))
+            .collect()
+    }
+
+    /// Why the objects must be compiled again, or `None` if they are up to date.
+    pub fn stale(&self, bpf: &Bpf) -> Option<String> {
+        let Some(lock) = &self.lock else {
+            return Some(format!("there is no {}/bpf.lock", bpf.folder));
+        };
+        let wanted: Vec<String> = self.jobs().into_iter().map(|(_, _, object)| object).collect();
+        for object in &wanted {
+            match (lock.objects.get(object), self.objects.get(object)) {
+                (Some(locked), Some(found)) if locked == found => {}
+                (Some(_), Some(_)) => return Some(format!("{}/objects/{object} was altered", bpf.folder)),
+                _ => return Some(format!("{}/objects/{object} was never compiled", bpf.folder)),
+            }
+        }
+        if let Some(orphan) = self.objects.keys().chain(lock.objects.keys()).find(|name| !wanted.contains(name)) {
+            return Some(format!("{}/objects/{orphan} has no source any more", bpf.folder));
+        }
+        let lines = self.lines(bpf);
+        let differing = lines.symmetric_difference(&lock.inputs).next()?;
+        Some(match differing.split(' ').collect::<Vec<_>>().as_slice() {
+            ["source", _, name] => format!("{}/{name} changed", bpf.folder),
+            ["libbpf", _, name] => format!("libbpf's {name} changed"),
+            ["flags", ..] => "the compiler's flags changed".into(),
+            ["form", ..] => "the tool's form of objects changed".into(),
+            _ => "the compiler changed".into(),
+        })
+    }
+
+    /// Source, byte order and object name of everything to compile.
+    pub fn jobs(&self) -> Vec<(String, Endian, String)> {
+        let programs = self.sources.keys().filter(|name| is_program(name));
+        programs
+            .flat_map(|source| Endian::ALL.map(|endian| (source.clone(), endian, object_name(source, endian))))
+            .collect()
+    }
+}
+
+/// Whether compiling reads this file of the compiler.
+pub fn reads(file: &str) -> bool {
+    file == "zig" || ["lib/include/", "lib/libc/include/"].iter().any(|folder| file.starts_with(folder))
+}
+
+/// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not tell a path.
+pub const COMPILER_FOLDER: &str = "{compiler}";
+
+/// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
+pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
+    let mut flags: Vec<String> = [
+        "-target",
+        endian.bpf_target(),
+        &format!("-mcpu={}", bpf.cpu),
+        "-O2",
+        "-g",
+        "-std=gnu11",
+        "-Wall",
+        "-fno-ident",
+        // A table for linkers that tells symbols by their numbers, which change when debug information is dropped.
+        "-fno-addrsig",
+        "-fdebug-compilation-dir=.",
+        &format!("-I{}/include", bpf.folder),
+        "-isystem",
+        "libbpf",
+    ]
+    .map(String::from)
+    .to_vec();
+    if bpf.image.is_none() {
+        // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
+        flags.push("-nostdinc".into());
+        for headers in ["include", &format!("libc/include/{}", endian.uapi_headers()), "libc/include/any-linux-any"] {
+            flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
+        }
+    }
+    flags.extend(bpf.cflags.iter().cloned());
+    flags
+}
+
+fn is_program(name: &str) -> bool {
+    name.ends_with(".bpf.c") && !name.contains('/')
+}
+
+/// `tick.bpf.c` becomes `tick_bpfel.o` and `tick_bpfeb.o`.
+fn object_name(source: &str, endian: Endian) -> String {
+    let stem = source.strip_suffix(".bpf.c").unwrap_or(source);
+    format!("{stem}_{}.o", endian.bpf_target())
+}
+
+fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) -> Result<()> {
+    for name in files::list(folder)? {
+        let path = folder.join(&name);
+        if name.contains(char::is_whitespace) {
+            bad_request!("{} has white space in its name, which is not possible in this folder", path.display());
+        }
+        if path.is_dir() {
+            if !name.starts_with('.') && name != "target" {
+                read_sources(&path, &format!("{prefix}{name}/"), sources)?;
+            }
+        } else if name.ends_with(".c") || name.ends_with(".h") {
+            sources.insert(format!("{prefix}{name}"), hash::file(&path)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! What every binary must satisfy, read from the ELF file itself.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use memchr::memmem;
+use object::elf;
+
+use crate::arch::Arch;
+use crate::bpf;
+use crate::release::elf::Elf;
+use crate::release::manifest::BpfObject;
+use crate::sys::hash;
+
+/// The section of a binary that holds the BPF object `NAME` is called `.bpf.NAME`.
+const BPF_SECTION: &str = ".bpf.";
+
+/// How much the linker may fill such a section up, in bytes: less than the alignment that objects are given.
+const PADDING: usize = 16;
+
+/// The BPF objects that a binary must hold.
+#[derive(Debug)]
+pub struct Objects<'a> {
+    /// The file that says so.
+    pub of: &'static str,
+    /// Those of its byte order, by name (`tick`).
+    pub by_name: BTreeMap<String, &'a BpfObject>,
+}
+
+/// Everything that is wrong with a binary; nothing, if it may be shipped.
+///
+/// Where it is not known which BPF `objects` it must hold, any will do. `private` are folders that must not be named in it.
+pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[String]) -> Result<Vec<String>> {
+    let file = Elf::parse(bytes)?;
+    let mut faults = identity(&file, arch);
+    faults.extend(segments(&file, arch));
+    faults.extend(well_formed(&file, arch));
+    faults.extend(match objects {
+        Some(objects) => embedded(&file, objects),
+        None => any_embedded(&file),
+    });
+    for folder in private {
+        // With the slash, for the name of a folder may be part of another word.
+        if memmem::find(bytes, format!("{folder}/").as_bytes()).is_some() {
+            faults.push(format!("it tells a path of this machine: {folder}"));
+        }
+    }
+    Ok(faults)
+}
+
+fn identity(file: &Elf, arch: &Arch) -> Vec<String> {
+    let mut faults = Vec::new();
+    if file.machine != arch.elf_machine {
+        faults.push(format!("it is for machine {}, and {arch} is {}", file.machine, arch.elf_machine));
+    }
+    if file.bits != arch.bits {
+        faults.push(format!("it is a {}-bit binary, and {arch} has {} bits", file.bits, arch.bits));
+    }
+    if file.endian != arch.endian {
+        faults.push(format!("it is {}-endian, and {arch} is {}-endian", file.endian.name(), arch.endian.name()));
+    }
+    if file.kind != elf::ET_EXEC {
+        faults.push(format!("its type is {}, and a static binary at a fixed address has {}", file.kind, elf::ET_EXEC));
+    }
+    faults
+}
+
+fn segments(file: &Elf, arch: &Arch) -> Vec<String> {
+    let mut faults = Vec::new();
+    for segment in &file.segments {
+        match segment.kind {
+            elf::PT_INTERP => faults.push("it asks for a loader (PT_INTERP), so it is not static".into()),
+            elf::PT_DYNAMIC => faults.push("it has a dynamic section (PT_DYNAMIC), so it is not static".into()),
+            elf::PT_LOAD if segment.align < arch.max_page_size => faults.push(format!(
+                "a segment is aligned to {} bytes, and kernels for {arch} have pages of up to {}",
+                segment.align, arch.max_page_size
+            )),
+            _ => {}
+        }
+    }
+    // Without the segment, a kernel takes the stack to be executable.
+    let stack = file.segments.iter().find(|segment| segment.kind == elf::PT_GNU_STACK);
+    if stack.is_none_or(|stack| stack.flags & elf::PF_X != 0) {
+        faults.push("its stack is executable (PT_GNU_STACK)".into());
+    }
+    faults
+}
+
+/// The sections that hold BPF objects, with the names of those.
+fn sections<'a>(file: &'a Elf) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    file.sections.iter().filter_map(|section| Some((section.name.strip_prefix(BPF_SECTION)?, section.data)))
+}
+
+/// What no kernel would load, or not on this architecture.
+fn well_formed(file: &Elf, arch: &Arch) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, data) in sections(file) {
+        // Of a copy, for where it is, it may not be aligned as the reader needs it.
+        let object = data.to_vec();
+        if let Err(error) = bpf::object::check(&object, arch.endian) {
+            faults.push(format!("what is in its section {BPF_SECTION}{name} is no BPF object for {arch}: {error}"));
+        }
+    }
+    faults
+}
+
+fn any_embedded(file: &Elf) -> Vec<String> {
+    match sections(file).next() {
+        Some(_) => Vec::new(),
+        None => vec![format!("it has no section {BPF_SECTION}NAME with a BPF object")],
+    }
+}
+
+fn embedded(file: &Elf, Objects { of, by_name }: &Objects) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut found: BTreeMap<&str, &[u8]> = BTreeMap::new();
+    for (name, data) in sections(file) {
+        if found.insert(name, data).is_some() {
+            faults.push(format!("it has two sections {BPF_SECTION}{name}"));
+        }
+    }
+    for (name, object) in by_name {
+        let Some(data) = found.remove(name.as_str()) else {
+            faults.push(format!("it has no section {BPF_SECTION}{name} with the BPF object {name}"));
+            continue;
+        };
+        let is_it = data.split_at_checked(object.size).is_some_and(|(data, rest)| {
+            let is_padding = rest.len() < PADDING && rest.iter().all(|byte| *byte == 0);
+            is_padding && hash::bytes(data) == object.sha256
+        });
+        if !is_it {
+            faults
+                .push(format!("the BPF object in its section {BPF_SECTION}{name} is not the {} of {of}", object.file));
+        }
+    }
+    for name in found.keys() {
+        faults.push(format!("its section {BPF_SECTION}{name} belongs to no BPF object of {of}"));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+    use crate::arch::Endian;
+    use crate::release::elf::{Section, Segment};
+    use crate::release::manifest;
+
+    fn arm64() -> &'static Arch {
+        <&Arch>::from_str("arm64").unwrap()
+    }
+
+    fn section(name: &str, data: &'static [u8]) -> Section<'static> {
+        Section { name: name.into(), executable: false, data }
+    }
+
+    fn good() -> Elf<'static> {
+        let segment = |kind, flags, align| Segment { kind, flags, align };
+        Elf {
+            bits: 64,
+            endian: Endian::Little,
+            kind: elf::ET_EXEC,
+            machine: elf::EM_AARCH64,
+            segments: vec![segment(elf::PT_LOAD, elf::PF_X, 65536), segment(elf::PT_GNU_STACK, elf::PF_W, 0)],
+            sections: vec![section(".bpf.tick", b"object\0\0")],
+        }
+    }
+
+    fn objects() -> Vec<BpfObject> {
+        vec![BpfObject { file: "tick_bpfel.o".into(), size: 6, sha256: hash::bytes(b"object") }]
+    }
+
+    /// All faults of a file that was good before `spoil`.
+    fn faults(spoil: impl FnOnce(&mut Elf)) -> Vec<String> {
+        let mut file = good();
+        spoil(&mut file);
+        let mut faults = identity(&file, arm64());
+        faults.extend(segments(&file, arm64()));
+        let objects = objects();
+        let by_name = manifest::objects_of(&objects, Endian::Little);
+        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name }));
+        faults
+    }
+
+    #[test]
+    fn a_good_binary_has_no_fault() {
+        assert!(faults(|_| ()).is_empty());
+    }
+
+    #[test]
+    fn every_fault_is_seen() {
+        type Spoil = fn(&mut Elf);
+        let cases: [(&str, Spoil); 14] = [
+            ("it is for machine 62", |file| file.machine = elf::EM_X86_64),
+            ("it is a 32-bit binary", |file| file.bits = 32),
+            ("it is big-endian, and arm64 is little-endian", |file| file.endian = Endian::Big),
+            ("its type is 3", |file| file.kind = elf::ET_DYN),
+            ("asks for a loader", |file| file.segments[0].kind = elf::PT_INTERP),
+            ("dynamic section", |file| file.segments[0].kind = elf::PT_DYNAMIC),
+            ("aligned to 4096 bytes", |file| file.segments[0].align = 4096),
+            ("stack is executable", |file| file.segments[1].flags = elf::PF_X),
+            ("stack is executable", |file| file.segments.truncate(1)),
+            ("no section .bpf.tick", |file| file.sections.clear()),
+            ("is not the tick_bpfel.o of bpf.lock", |file| file.sections[0].data = b"object\0x"),
+            ("is not the tick_bpfel.o of bpf.lock", |file| file.sections[0].data = b"objec"),
+            (".bpf.tock belongs to no BPF object of bpf.lock", |file| file.sections.push(section(".bpf.tock", b""))),
+            ("has two sections .bpf.tick", |file| file.sections.push(section(".bpf.tick", b"object"))),
+        ];
+        for (fault, spoil) in cases {
+            let faults = faults(spoil);
+            assert!(matches!(&faults[..], [only] if only.contains(fault)), "{fault}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_this_machine_is_seen() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let private = [env!("CARGO_MANIFEST_DIR").rsplit_once('/').unwrap().0.to_owned()];
+        let faults = check(&bytes, arm64(), None, &private).unwrap();
+        assert!(faults.iter().any(|fault| fault.contains("tells a path")), "{faults:?}");
+    }
+}

@@ -1,0 +1,235 @@
+//! `boot-report.json`: what was booted, on which kernel, and what came of it. It stands beside the manifest, which tells
+//! nothing but what follows from the commit.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::boot::verdict::Verdict;
+
+/// The report's name in dist/.
+pub const REPORT: &str = "boot-report.json";
+
+/// What [`Report::schema`] is now.
+pub const SCHEMA: u32 = 2;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`]. Whoever reads the report must refuse a number it does not know.
+    pub schema: u32,
+    pub boots: Vec<Boot>,
+}
+
+/// One binary on one kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Boot {
+    pub arch: String,
+    /// The tarball.
+    pub file: String,
+    /// SHA-256 of the tarball.
+    pub sha256: String,
+    /// SHA-256 of the binary in it.
+    pub binary_sha256: String,
+    pub kernel: Kernel,
+    /// As QEMU says.
+    pub qemu: String,
+    /// QEMU's words for machine and processor.
+    pub machine: String,
+    pub cpu: String,
+    /// What was run there.
+    pub commands: Vec<String>,
+    pub verdict: Verdict,
+    /// From QEMU's start to the verdict.
+    pub seconds: f64,
+    /// RFC 3339, UTC.
+    pub date: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Its label, or the name of a file that the user gave.
+    pub label: String,
+    /// SHA-256 of the image.
+    pub sha256: String,
+    /// What it is made from, as its entry in the cache says: package, version, suite, hash and the like.
+    pub source: Option<Value>,
+    /// What it said of itself, as far as it came to that: its release, bytes of its BTF as programs find it and of that
+    /// which was hidden from them, state of its BPF JIT, bytes in a page.
+    pub release: Option<String>,
+    pub btf: Option<u64>,
+    pub hidden_btf: Option<u64>,
+    pub jit: Option<String>,
+    pub page: Option<u64>,
+}
+
+impl Report {
+    pub fn new() -> Report {
+        Report { schema: SCHEMA, boots: Vec::new() }
+    }
+
+    /// None if this version does not understand it.
+    pub fn parse(text: &str) -> Option<Report> {
+        serde_json::from_str(text).ok().filter(|report: &Report| report.schema == SCHEMA)
+    }
+
+    pub fn to_json(&self) -> Result<String> {
+        // By way of a value, whose keys are sorted.
+        let value = serde_json::to_value(self).context("cannot write the report")?;
+        Ok(format!("{value:#}\n"))
+    }
+
+    /// Takes in what was booted now. Of what was known, that stays which tells of a tarball that is still there, on
+    /// another kernel.
+    pub fn add(&mut self, new: Vec<Boot>, is_there: impl Fn(&str) -> bool) {
+        let same = |one: &Boot, other: &Boot| one.sha256 == other.sha256 && one.kernel.label == other.kernel.label;
+        self.boots.retain(|boot| is_there(&boot.sha256) && !new.iter().any(|new| same(new, boot)));
+        self.boots.extend(new);
+        self.boots.sort_by(|one, other| {
+            (&one.file, &one.sha256, &one.kernel.label).cmp(&(&other.file, &other.sha256, &other.kernel.label))
+        });
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Report::new()
+    }
+}
+
+/// The table that a user reads, with the names of tarballs if `width` columns are enough for them, and the gaps below each
+/// boot.
+pub fn table(boots: &[Boot], width: usize) -> Vec<String> {
+    let mut lines = rows(boots, |boot| &boot.file);
+    if lines.iter().any(|line| line.len() > width) {
+        lines = rows(boots, |boot| &boot.arch);
+    }
+    for (number, boot) in boots.iter().enumerate().rev() {
+        if let Verdict::Gaps(gaps) = &boot.verdict {
+            // The first line is the head.
+            lines.splice(number + 2..number + 2, gaps.iter().map(|gap| format!("  gap: {gap}")));
+        }
+    }
+    lines
+}
+
+fn rows(boots: &[Boot], name: fn(&Boot) -> &str) -> Vec<String> {
+    let cells = |boot: &Boot| {
+        let release = boot.kernel.release.as_deref().map(|release| format!(" ({release})")).unwrap_or_default();
+        [
+            name(boot).into(),
+            format!("{}{release}", boot.kernel.label),
+            format!("{:.1} s", boot.seconds),
+            match &boot.kernel {
+                Kernel { release: None, .. } => String::new(),
+                Kernel { btf: Some(bytes), .. } => format!("{:.1} MB", *bytes as f64 / 1e6),
+                Kernel { hidden_btf: Some(_), .. } => "hidden".into(),
+                _ => "none".into(),
+            },
+            boot.kernel.jit.clone().unwrap_or_default(),
+            match &boot.verdict {
+                Verdict::Pass => "pass".into(),
+                Verdict::Gaps(gaps) if gaps.len() == 1 => "pass with a gap".into(),
+                Verdict::Gaps(gaps) => format!("pass with {} gaps", gaps.len()),
+                Verdict::Fail(_) => "FAIL".into(),
+            },
+        ]
+    };
+    let head = ["artifact", "kernel", "seconds", "BTF", "JIT", "verdict"].map(String::from);
+    let rows: Vec<_> = std::iter::once(head).chain(boots.iter().map(cells)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+            2 | 3 => format!("{cell:>width$}"),
+            _ => format!("{cell:width$}"),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(sha256: &str, label: &str, verdict: Verdict) -> Boot {
+        Boot {
+            arch: "arm64".into(),
+            file: "tool-1.0-t.tar.gz".into(),
+            sha256: sha256.into(),
+            binary_sha256: "2".into(),
+            kernel: Kernel {
+                label: label.into(),
+                sha256: "3".into(),
+                source: None,
+                release: Some("6.12".into()),
+                btf: Some(4_700_000),
+                hidden_btf: None,
+                jit: Some("on".into()),
+                page: Some(4096),
+            },
+            qemu: "10.0".into(),
+            machine: "virt".into(),
+            cpu: "cortex-a53".into(),
+            commands: vec!["tool --version".into()],
+            verdict,
+            seconds: 7.5,
+            date: "2026-11-22T10:00:00Z".into(),
+        }
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written_and_no_other() {
+        let mut report = Report::new();
+        report.add(vec![boot("1", "k", Verdict::Pass), boot("1", "l", Verdict::Gaps(vec!["no uid".into()]))], |_| true);
+        let json = report.to_json().unwrap();
+        assert_eq!(Report::parse(&json), Some(report));
+        assert_eq!(Report::parse(&json.replace("\"schema\": 2", "\"schema\": 1")), None);
+        assert_eq!(Report::parse(""), None);
+    }
+
+    #[test]
+    fn what_is_booted_again_is_replaced_and_what_is_gone_is_forgotten() {
+        let fail = || Verdict::Fail("it hung".into());
+        let mut report = Report::new();
+        report.add(vec![boot("1", "k", fail()), boot("1", "l", Verdict::Pass), boot("0", "k", fail())], |_| true);
+        report.add(vec![boot("1", "k", Verdict::Pass)], |sha256| sha256 == "1");
+        assert_eq!(report.boots, [boot("1", "k", Verdict::Pass), boot("1", "l", Verdict::Pass)]);
+    }
+
+    #[test]
+    fn the_table_tells_every_verdict() {
+        let mut hung = boot("1", "l", Verdict::Fail("it hung".into()));
+        hung.kernel = Kernel { release: None, btf: None, jit: None, ..hung.kernel };
+        let rows = table(&[boot("1", "k", Verdict::Pass), hung.clone()], 80);
+        assert_eq!(
+            rows,
+            [
+                "artifact           kernel    seconds     BTF  JIT  verdict",
+                "tool-1.0-t.tar.gz  k (6.12)    7.5 s  4.7 MB  on   pass",
+                "tool-1.0-t.tar.gz  l           7.5 s               FAIL",
+            ]
+        );
+        assert_eq!(table(&[hung], 40)[1], "arm64     l         7.5 s            FAIL");
+    }
+
+    #[test]
+    fn the_table_names_the_gaps_of_each_boot_below_it() {
+        let gaps = |gaps: &[&str]| Verdict::Gaps(gaps.iter().map(|gap| (*gap).into()).collect());
+        let long = "x".repeat(100);
+        let mut hidden = boot("1", "l", gaps(&["the uid", &long]));
+        hidden.kernel = Kernel { btf: None, hidden_btf: Some(4_700_000), ..hidden.kernel };
+        let mut none = boot("1", "m", gaps(&["the uid"]));
+        none.kernel.btf = None;
+        let expected = [
+            "artifact           kernel    seconds     BTF  JIT  verdict",
+            "tool-1.0-t.tar.gz  k (6.12)    7.5 s  4.7 MB  on   pass",
+            "tool-1.0-t.tar.gz  l (6.12)    7.5 s  hidden  on   pass with 2 gaps",
+            "  gap: the uid",
+            &format!("  gap: {long}"),
+            "tool-1.0-t.tar.gz  m (6.12)    7.5 s    none  on   pass with a gap",
+            "  gap: the uid",
+        ];
+        assert_eq!(table(&[boot("1", "k", Verdict::Pass), hidden, none], 80), expected);
+    }
+}

@@ -1,0 +1,12 @@
+//! What leaves the workspace: checked binaries, archives and the manifest.
+
+pub mod artifacts;
+pub mod binary;
+pub mod boot_report;
+pub mod compare;
+pub mod elf;
+pub mod licenses;
+pub mod manifest;
+pub mod pack;
+pub mod staging;
+pub mod unpack;

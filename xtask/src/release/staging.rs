@@ -1,0 +1,125 @@
+//! dist/: what lies there, and how everything new gets there at once.
+
+use crate::arch::{ARCHES, Arch};
+use crate::release::manifest;
+use crate::release::manifest::{Artifact, Manifest};
+use crate::sys::files;
+use crate::sys::hash;
+use crate::sys::process::Runner;
+use crate::ui::screen::Row;
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub const MANIFEST: &str = "release.json";
+pub const CHECKSUMS: &str = "SHA256SUMS";
+
+/// What an earlier run says of `dist/`. A manifest of another version of this tool, or none at all, is replaced.
+pub fn earlier(dist: &Path) -> Option<Manifest> {
+    fs::read_to_string(dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok())
+}
+
+/// Takes over what an earlier run left in `dist/`, as far as it is of the same origin and unaltered.
+pub fn adopt(manifest: &mut Manifest, earlier: Option<Manifest>, dist: &Path) {
+    if let Some(earlier) = earlier {
+        manifest.adopt(earlier, |artifact| {
+            hash::file(&dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
+        });
+    }
+}
+
+/// A folder in dist/ where everything is written before any of it is moved to its place. Goes away with this value.
+pub struct Staging {
+    folder: PathBuf,
+    dist: PathBuf,
+}
+
+impl Staging {
+    pub fn new(dist: &Path) -> Result<Staging> {
+        let folder = dist.join(".partial");
+        files::remove_folder(&folder)?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", dist.display()))?;
+        Ok(Staging { folder, dist: dist.into() })
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        files::write(&self.folder.join(name), bytes)
+    }
+
+    /// An archive and its checksum.
+    pub fn write_archive(&self, file: &str, bytes: &[u8], sha256: &str) -> Result<()> {
+        self.write(file, bytes)?;
+        self.write(&format!("{file}.sha256"), manifest::checksum_line(sha256, file).as_bytes())
+    }
+
+    /// Moves everything to its place, with checksums of all archives of this version that will then be there.
+    pub fn publish(&self, manifest: &Manifest) -> Result<()> {
+        let mut names = files::list(&self.folder)?;
+        let mut checksums: BTreeMap<String, String> =
+            manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
+        // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
+        for arch in &ARCHES {
+            let file = manifest.origin.archive(arch);
+            if let Ok(sha256) = hash::file(&self.dist.join(&file)) {
+                let line = fs::read_to_string(self.dist.join(format!("{file}.sha256"))).unwrap_or_default();
+                if !checksums.contains_key(&file) && line == manifest::checksum_line(&sha256, &file) {
+                    checksums.insert(file, sha256);
+                }
+            }
+        }
+        let lines: String = checksums.iter().map(|(name, sha256)| manifest::checksum_line(sha256, name)).collect();
+        self.write(CHECKSUMS, lines.as_bytes())?;
+        self.write(MANIFEST, manifest.to_json()?.as_bytes())?;
+
+        names.extend([CHECKSUMS.into(), MANIFEST.into()]);
+        for name in names {
+            fs::rename(self.folder.join(&name), self.dist.join(&name))
+                .with_context(|| format!("cannot write {}", self.dist.join(&name).display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let _ = files::remove_folder(&self.folder);
+    }
+}
+
+/// A folder as the user would type it.
+pub fn shown(dist: &Path) -> &Path {
+    let here = std::env::current_dir().unwrap_or_default();
+    dist.strip_prefix(here).unwrap_or(dist)
+}
+
+/// Says what was made, when after the build's begin (in seconds, by target), and what of `dist/` the manifest leaves out.
+pub fn report(
+    runner: Runner,
+    dist: &Path,
+    made: &[&Arch],
+    seconds: Option<&BTreeMap<String, f32>>,
+    manifest: &Manifest,
+) {
+    let shown = shown(dist).display();
+    let row = |artifact: &Artifact| Row {
+        arch: artifact.arch.clone(),
+        file: format!("{shown}/{}", artifact.file),
+        binary: artifact.binary.size,
+        archive: artifact.size,
+        sha256: artifact.sha256.clone(),
+        seconds: seconds.and_then(|seconds| seconds.get(&artifact.triple).copied()),
+    };
+    let of = |arch: &&Arch| manifest.artifacts.iter().find(|artifact| artifact.triple == arch.triple).map(row);
+    runner.table(&made.iter().filter_map(of).collect::<Vec<_>>());
+    let is_left_out = |arch: &&Arch| {
+        let file = manifest.origin.archive(arch);
+        dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
+    };
+    let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
+    if !left_out.is_empty() {
+        runner.say(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
+    }
+    let dirty = if manifest.origin.dirty { ", from a work tree with changes that are not committed" } else { "" };
+    runner.say(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
+}

@@ -1,0 +1,265 @@
+//! The cache: things that are costly to get, each kept under a name that says all that went into it.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::sys::files;
+use crate::sys::hash;
+use crate::sys::parallel;
+use crate::sys::process::Runner;
+use crate::ui::error::Damaged;
+
+/// What the name of an entry that is being made ends with.
+pub const PARTIAL: &str = ".partial";
+
+/// What the name of the lock of those who use an entry ends with. It is another one than that of those who make it: who
+/// finds an entry damaged uses it, and makes it anew.
+const IN_USE: &str = ".in-use";
+
+/// The file in an entry that tells the hash of every other file in it.
+const CONTENTS: &str = "CONTENTS";
+
+/// A folder of finished entries. An entry is there whole or not at all: it is made beside its place and renamed.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    pub folder: PathBuf,
+}
+
+impl Cache {
+    /// `$BPFSHIP_CACHE`, else `bpfship` in the user's cache folder.
+    pub fn find() -> Result<Cache> {
+        let folder = if let Some(folder) = env::var_os("BPFSHIP_CACHE").filter(|dir| !dir.is_empty()) {
+            PathBuf::from(folder)
+        } else if let Some(folder) = env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
+            Path::new(&folder).join(crate::NAME)
+        } else if let Some(home) = env::home_dir() {
+            let caches = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+            home.join(caches).join(crate::NAME)
+        } else {
+            bail!("there is no home folder to keep a cache in: set BPFSHIP_CACHE to a folder");
+        };
+        let folder = std::path::absolute(&folder)
+            .with_context(|| format!("cannot find the cache folder {}", folder.display()))?;
+        if folder.to_str().is_none() {
+            bail!("the cache folder {} is not UTF-8: set BPFSHIP_CACHE to one that is", folder.display());
+        }
+        Ok(Cache { folder })
+    }
+
+    /// The names of what is there.
+    pub fn entries(&self) -> Result<BTreeSet<String>> {
+        let names = files::list(&self.folder).context("the cache (BPFSHIP_CACHE) is of no use")?;
+        Ok(names.into_iter().collect())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Where an entry is while it is made.
+    pub fn partial(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}{PARTIAL}"))
+    }
+
+    /// Makes the entry `name` with `fill`, which is given an empty folder to fill, unless it is there. Of two runs at
+    /// once, one makes it and the other waits.
+    pub fn get(&self, runner: Runner, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let entry = self.path(name);
+        if entry.exists() {
+            return Ok(entry);
+        }
+        let _lock = self.lock(runner, name)?;
+        if entry.exists() {
+            return Ok(entry);
+        }
+        let partial = self.partial(name);
+        let made = (|| {
+            // Left behind by a run that was killed: nobody else can be at it, we hold the lock.
+            files::remove_folder(&partial)?;
+            files::create_folder(&partial)?;
+            fill(&partial)?;
+            seal(&partial)?;
+            fs::rename(&partial, &entry).with_context(|| format!("cannot create {}", entry.display()))
+        })();
+        if made.is_err() {
+            let _ = files::remove_folder(&partial);
+        }
+        made.map(|()| entry)
+    }
+
+    /// Keeps these entries from being removed, where they are there, until the files returned are dropped.
+    pub fn hold<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Vec<File> {
+        let there = names.into_iter().filter(|name| self.path(name).exists());
+        // Where no lock can be made, in a cache that cannot be written, nothing can be removed either.
+        let files = there.filter_map(|name| self.lock_file(&format!("{name}{IN_USE}")).ok());
+        files.filter(|file| file.try_lock_shared().is_ok()).collect()
+    }
+
+    /// Holds off other runs from an entry, unless one makes or uses it already.
+    pub fn try_lock(&self, name: &str) -> Result<Option<[File; 2]>> {
+        let files = [self.lock_file(name)?, self.lock_file(&format!("{name}{IN_USE}"))?];
+        for file in &files {
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(error)) => return Err(error).context("cannot lock a file"),
+            }
+        }
+        Ok(Some(files))
+    }
+
+    /// Makes sure that the files of an entry that a job `reads`, by their paths in it, are what they were when it was made.
+    /// If one is not, the entry is removed, and the error is a [`Damaged`].
+    pub fn check(&self, runner: Runner, name: &str, reads: impl Fn(&str) -> bool) -> Result<()> {
+        let Some(file) = self.damage(name, reads)? else {
+            return Ok(());
+        };
+        let entry = self.path(name);
+        let _lock = self.lock(runner, name)?;
+        let partial = self.partial(name);
+        files::remove_folder(&partial)?;
+        fs::rename(&entry, &partial).with_context(|| format!("cannot remove {}", entry.display()))?;
+        files::remove_folder(&partial)?;
+        Err(Damaged { entry: name.into(), file }.into())
+    }
+
+    /// The first of these files that is not what it was.
+    pub fn damage(&self, name: &str, reads: impl Fn(&str) -> bool) -> Result<Option<String>> {
+        let entry = self.path(name);
+        let contents = files::read_if_there(&entry.join(CONTENTS))?.unwrap_or_default();
+        let lines: Vec<(&str, &str)> =
+            contents.lines().filter_map(|line| line.split_once("  ")).filter(|(_, file)| reads(file)).collect();
+        let differs = |(sha256, file): &(&str, &str)| hash::file(&entry.join(file)).ok().as_deref() != Some(sha256);
+        Ok(match parallel::map(&lines, differs).iter().position(|differs| *differs) {
+            Some(index) => Some(lines[index].1.into()),
+            None if lines.is_empty() => Some(CONTENTS.into()),
+            None => None,
+        })
+    }
+
+    /// Holds off other runs that want the same lock until the file returned is dropped.
+    pub fn lock(&self, runner: Runner, name: &str) -> Result<File> {
+        lock(runner, self.lock_file(name)?, "that makes the same thing")
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
+        let folder = self.folder.join("locks");
+        let path = folder.join(name);
+        fs::create_dir_all(&folder)
+            .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path))
+            .map_err(|error| {
+                let cache = self.folder.display();
+                anyhow!("cannot write to the cache {cache}: {error}: set BPFSHIP_CACHE to a folder that can be written")
+            })
+    }
+}
+
+/// Writes down what is in a folder.
+fn seal(folder: &Path) -> Result<()> {
+    let mut names = Vec::new();
+    files::walk(folder, "", &mut names)?;
+    let hashes = parallel::map(&names, |name| hash::file(&folder.join(name)));
+    let line = |(name, hash): (&String, Result<String>)| Ok(format!("{}  {name}\n", hash?));
+    let lines: String = names.iter().zip(hashes).map(line).collect::<Result<_>>()?;
+    files::write(&folder.join(CONTENTS), lines)
+}
+
+/// Locks a file, waiting for whoever holds it.
+pub fn lock(runner: Runner, file: File, whose: &str) -> Result<File> {
+    let mut said = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::Error(error)) => return Err(error).context("cannot lock a file"),
+            Err(fs::TryLockError::WouldBlock) => {
+                if !said {
+                    runner.say(format!("waiting for another run {whose}"));
+                    said = true;
+                }
+                // Not `File::lock`, which Ctrl-C would not end.
+                thread::sleep(Duration::from_millis(200));
+                runner.check_interrupted()?;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use anyhow::bail;
+
+    use super::*;
+    use crate::ui::screen::Level;
+
+    fn runner() -> Runner {
+        Runner::new(Level::Quiet)
+    }
+
+    fn empty(name: &str) -> Cache {
+        let folder = env::temp_dir().join(format!("bpfship-cache-{}-{name}", std::process::id()));
+        files::remove_folder(&folder).unwrap();
+        Cache { folder }
+    }
+
+    #[test]
+    fn of_two_runs_at_once_one_makes_an_entry_and_the_other_waits() {
+        let cache = empty("twice");
+        let made = AtomicUsize::new(0);
+        let get = || {
+            cache.get(runner(), "entry", |folder| {
+                made.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(300));
+                files::write(&folder.join("file"), "whole")
+            })
+        };
+        let entries: Vec<PathBuf> = thread::scope(|scope| {
+            let runs = [scope.spawn(get), scope.spawn(get)];
+            runs.map(|run| run.join().unwrap().unwrap()).to_vec()
+        });
+        assert_eq!(made.into_inner(), 1);
+        assert_eq!(fs::read_to_string(entries[1].join("file")).unwrap(), "whole");
+        files::remove_folder(&cache.folder).unwrap();
+    }
+
+    #[test]
+    fn a_flipped_byte_is_seen_by_who_reads_it_and_the_entry_is_made_again() {
+        let cache = empty("flipped");
+        let fill = |folder: &Path| {
+            files::write(&folder.join("a"), "a")?;
+            files::write(&folder.join("deeper/b"), "b")
+        };
+        cache.get(runner(), "entry", fill).unwrap();
+        cache.check(runner(), "entry", |_| true).unwrap();
+        fs::write(cache.path("entry/deeper/b"), "c").unwrap();
+        cache.check(runner(), "entry", |file| file == "a").unwrap();
+        let damaged = cache.check(runner(), "entry", |_| true).unwrap_err();
+        assert_eq!(damaged.to_string(), "entry in the cache is damaged (deeper/b), and is made again");
+        assert!(!cache.path("entry").exists());
+        cache.get(runner(), "entry", fill).unwrap();
+        fs::remove_file(cache.path("entry/a")).unwrap();
+        assert!(cache.check(runner(), "entry", |_| true).unwrap_err().is::<Damaged>());
+        files::remove_folder(&cache.folder).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_not_there_and_what_was_left_half_made_is_made_anew() {
+        let cache = empty("half");
+        files::write(&cache.path("entry.partial").join("old"), "half").unwrap();
+        let failed = cache.get(runner(), "entry", |folder| {
+            assert!(files::list(folder).unwrap().is_empty());
+            files::write(&folder.join("file"), "half")?;
+            bail!("cut off")
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "cut off");
+        assert_eq!(cache.entries().unwrap(), ["locks".to_owned()].into());
+        files::remove_folder(&cache.folder).unwrap();
+    }
+}

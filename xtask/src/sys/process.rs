@@ -1,0 +1,364 @@
+//! Where processes are started. They die with us: a signal that ends this program ends them first.
+
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::ops::ControlFlow;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::sys::command::{Command, Environment, UNSET};
+use crate::sys::files;
+use crate::sys::hash;
+use crate::sys::step::Step;
+use crate::ui::error::{Failed, Interrupted, Missing};
+use crate::ui::remedies;
+use crate::ui::screen::{Level, Line, Row, Screen};
+
+/// The signal that told us to stop, or 0.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+/// The process groups of running children.
+static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// From now on SIGINT, SIGTERM and SIGHUP end the children and make [`Runner::check_interrupted`] fail; a second one ends us
+/// at once.
+pub fn catch_signals() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot catch signals")?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if SIGNAL.swap(signal, Ordering::SeqCst) != 0 {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            for group in CHILDREN.lock().unwrap().iter() {
+                let _ = kill_process_group(*group, Signal::TERM);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Starts commands, and tells the user what is going on.
+#[derive(Debug, Clone, Copy)]
+pub struct Runner {
+    /// There is one for the whole of a process's life.
+    screen: &'static Screen,
+}
+
+impl Runner {
+    pub fn new(level: Level) -> Runner {
+        Runner { screen: Box::leak(Box::new(Screen::new(level))) }
+    }
+
+    /// One line of progress.
+    pub fn say(self, line: impl AsRef<str>) {
+        self.screen.say(line.as_ref());
+    }
+
+    /// A line of another program's.
+    pub fn show(self, line: &str) {
+        self.screen.print(line);
+    }
+
+    /// A line that tells how far something is.
+    pub fn line(self, name: &str) -> Line<'static> {
+        self.screen.line(name)
+    }
+
+    /// What came out.
+    pub fn table(self, rows: &[Row]) {
+        self.screen.table(rows);
+    }
+
+    /// What came out, in lines of a verb's own.
+    pub fn tell(self, lines: &[String]) {
+        self.screen.tell(lines);
+    }
+
+    pub fn screen(self) -> &'static Screen {
+        self.screen
+    }
+
+    /// Fails if a signal told us to stop.
+    pub fn check_interrupted(self) -> Result<()> {
+        match SIGNAL.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            signal => Err(Interrupted(signal).into()),
+        }
+    }
+
+    /// Does what a plan says.
+    pub fn perform(self, steps: &[Step]) -> Result<()> {
+        for step in steps {
+            match step {
+                Step::Remove { folder } => files::remove_folder(folder)?,
+                Step::Write { file, text } => files::write(file, text)?,
+                Step::Copy { from, to, sha256 } => {
+                    let bytes = files::read(from)?;
+                    if hash::bytes(&bytes) != *sha256 {
+                        bail!("{} has changed since this run began: run it again", from.display());
+                    }
+                    files::write(to, bytes)?;
+                }
+                Step::Link { file, to } => {
+                    symlink(to, file).with_context(|| format!("cannot create {}", file.display()))?
+                }
+                Step::Run(command) => self.run(command)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a command to its end and gives what it printed.
+    pub fn read(self, command: &Command) -> Result<String> {
+        let output = self.output(command)?;
+        if !output.status.success() {
+            return Err(failed(command, output.status, String::from_utf8_lossy(&output.stderr).into()));
+        }
+        String::from_utf8(output.stdout)
+            .with_context(|| format!("{} printed something that is not UTF-8, a file name perhaps", name(command)))
+    }
+
+    /// Runs a command to its end; whether it failed is the caller's to see.
+    pub fn output(self, command: &Command) -> Result<Output> {
+        let (child, group) = self.spawn(command, Stdio::piped(), Stdio::piped())?;
+        let output = child.wait_with_output().with_context(|| format!("cannot wait for {}", name(command)));
+        forget(group);
+        self.check_interrupted()?;
+        output
+    }
+
+    /// Runs a command to its end. What it says is of interest only if it fails, and then stands below the error.
+    pub fn run(self, command: &Command) -> Result<()> {
+        let mut said = String::new();
+        let status = self.lines(command, |line| {
+            if self.screen.level == Level::Verbose {
+                self.show(line);
+            }
+            said.push_str(line);
+            said.push('\n');
+        })?;
+        match self.screen.level {
+            _ if status.success() => Ok(()),
+            Level::Verbose => Err(Failed::shown(&name(command), status, said).into()),
+            _ => Err(failed(command, status, said)),
+        }
+    }
+
+    /// Runs a command and hands on each line it prints, on standard output or standard error.
+    pub fn lines(self, command: &Command, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
+        let (reader, writer) = io::pipe().context("cannot make a pipe")?;
+        let second = writer.try_clone().context("cannot make a pipe")?;
+        let (mut child, group) = self.spawn(command, writer.into(), second.into())?;
+        let mut lines = BufReader::new(reader);
+        let read = (|| {
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line)? > 0 {
+                each(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+                line.clear();
+            }
+            io::Result::Ok(())
+        })();
+        let status = child.wait();
+        forget(group);
+        self.check_interrupted()?;
+        read.and(status).with_context(|| format!("cannot wait for {}", name(command)))
+    }
+
+    /// Runs a command and hands on each line it prints until it ends, `each` wants no more, or the time is over. In the
+    /// last two cases it is killed.
+    pub fn watch(
+        self,
+        command: &Command,
+        limit: Duration,
+        mut each: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Watched> {
+        let deadline = Instant::now() + limit;
+        let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
+        let second = writer.try_clone().context("cannot make a pipe")?;
+        let (mut child, group) = self.spawn(command, writer.into(), second.into())?;
+        let read = watch_lines(&mut reader, deadline, &mut each);
+        let _ = kill_process_group(group, Signal::KILL);
+        let status = child.wait();
+        forget(group);
+        self.check_interrupted()?;
+        let (read, status) =
+            read.and_then(|read| Ok((read, status?))).with_context(|| format!("cannot watch {}", name(command)))?;
+        Ok(read.unwrap_or(Watched::Ended(status)))
+    }
+
+    /// Runs a command and lets `read` have what it prints, until that has seen enough. Then it is killed, and how it ended
+    /// is of no interest; unless `read` fails because the command did.
+    pub fn stream<T>(self, command: &Command, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+        let (mut child, group) = self.spawn(command, Stdio::piped(), Stdio::null())?;
+        let mut output = child.stdout.take().context("a command without an output")?;
+        let result = read(&mut output);
+        drop(output);
+        let _ = kill_process_group(group, Signal::KILL);
+        let status = child.wait().with_context(|| format!("cannot wait for {}", name(command)));
+        forget(group);
+        self.check_interrupted()?;
+        match status?.code() {
+            Some(code) if code != 0 && result.is_err() => {
+                result.with_context(|| format!("{} failed (exit code {code})", name(command)))
+            }
+            _ => result,
+        }
+    }
+
+    /// Runs a command that cleans up, even when a signal told us to stop. Whether it finds anything to do is all the same.
+    pub fn sweep(self, command: &Command) {
+        if self.screen.level == Level::Verbose {
+            self.say(format!("running {command}"));
+        }
+        let _ = prepare(command).map(|mut command| {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).status()
+        });
+    }
+
+    fn spawn(self, command: &Command, stdout: Stdio, stderr: Stdio) -> Result<(Child, Pid)> {
+        self.check_interrupted()?;
+        if self.screen.level == Level::Verbose {
+            self.say(format!("running {command}"));
+        }
+        let mut prepared = prepare(command)?;
+        prepared.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
+        die_with_us(&mut prepared);
+        let child = prepared.spawn().map_err(|error| cannot_start(command, error))?;
+        let group = Pid::from_child(&child);
+        CHILDREN.lock().unwrap().push(group);
+        if SIGNAL.load(Ordering::SeqCst) != 0 {
+            let _ = kill_process_group(group, Signal::TERM);
+        }
+        Ok((child, group))
+    }
+}
+
+/// How a command that was watched came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    Ended(ExitStatus),
+    Stopped,
+    Late,
+}
+
+/// The longest line that is handed on in one piece, in bytes.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Reads lines until the deadline, the end (then there is nothing to say), or until nobody wants more.
+fn watch_lines(
+    reader: &mut PipeReader,
+    deadline: Instant,
+    each: &mut impl FnMut(&str) -> ControlFlow<()>,
+) -> io::Result<Option<Watched>> {
+    let mut line = Vec::new();
+    let mut bytes = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Some(Watched::Late));
+        }
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&left)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            result => result?,
+        };
+        let read = reader.read(&mut bytes)?;
+        for byte in &bytes[..read] {
+            line.push(*byte);
+            if *byte == b'\n' || line.len() == LONGEST_LINE {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                line.clear();
+                if each(text.trim_end_matches(['\n', '\r'])).is_break() {
+                    return Ok(Some(Watched::Stopped));
+                }
+            }
+        }
+        if read == 0 {
+            let _ = each(&String::from_utf8_lossy(&line));
+            return Ok(None);
+        }
+    }
+}
+
+/// Has the kernel end a child when we are gone, for which there is no telling by signals if we were killed.
+#[cfg(target_os = "linux")]
+fn die_with_us(command: &mut std::process::Command) {
+    let us = rustix::process::getpid();
+    // SAFETY: between fork and exec this makes two system calls, and touches no memory but its own.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+            // If we ended before that, nobody would tell the child.
+            match rustix::process::getppid() {
+                Some(parent) if parent == us => Ok(()),
+                _ => Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_us(_: &mut std::process::Command) {}
+
+/// What users call a command: its program.
+fn name(command: &Command) -> String {
+    let program = Path::new(&command.program).file_name().unwrap_or(command.program.as_os_str());
+    program.to_string_lossy().into_owned()
+}
+
+/// The failure of a command, with what it said.
+pub fn failed(command: &Command, status: ExitStatus, said: String) -> anyhow::Error {
+    Failed::of(&name(command), status, said).into()
+}
+
+fn cannot_start(command: &Command, error: io::Error) -> anyhow::Error {
+    let (name, program) = (name(command), command.program.display());
+    match remedies::installation(&name) {
+        // What we know the place of came with something else.
+        _ if error.kind() == io::ErrorKind::NotFound && command.program.is_absolute() => {
+            anyhow!("there is no {program}: {}", remedies::restoration(&name))
+        }
+        Some(installation) if error.kind() == io::ErrorKind::NotFound => Missing(installation).into(),
+        _ => anyhow::Error::new(error).context(format!("cannot start {program}")),
+    }
+}
+
+fn prepare(command: &Command) -> Result<std::process::Command> {
+    let shell = xshell::Shell::new().context("cannot read the current folder")?;
+    let mut prepared = shell.cmd(&command.program).args(&command.args);
+    prepared = match &command.environment {
+        Environment::Users(variables) => {
+            UNSET.iter().fold(prepared, |command, name| command.env_remove(name)).envs(variables)
+        }
+        Environment::Only(variables) => prepared.env_clear().envs(variables),
+    };
+    let mut prepared = std::process::Command::from(prepared);
+    prepared.current_dir(&command.folder);
+    Ok(prepared)
+}
+
+fn forget(group: Pid) {
+    CHILDREN.lock().unwrap().retain(|known| *known != group);
+}
+
+/// How a process ended, to be put after its name.
+pub fn ended(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        // The former is how a container engine tells the latter.
+        (Some(137), _) | (None, Some(9)) => "was killed, most likely because the machine ran out of memory".into(),
+        (Some(code), _) => format!("failed (exit code {code})"),
+        (None, signal) => format!("was ended by signal {}", signal.unwrap_or(0)),
+    }
+}

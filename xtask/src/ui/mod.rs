@@ -1,0 +1,6 @@
+//! What the user reads: the screen, errors and their remedies. It imports nothing from above.
+
+pub mod error;
+pub mod remedies;
+pub mod screen;
+pub mod suggest;

@@ -1,0 +1,192 @@
+//! `dist --merge`: joins what runs elsewhere left in their `dist/` into this one, as if one run had built it all.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::arch::ARCHES;
+use crate::bad_request;
+use crate::flags::Common;
+use crate::release::manifest;
+use crate::release::manifest::{Artifact, Manifest};
+use crate::release::staging::{self, MANIFEST, Staging};
+use crate::sys::process::Runner;
+use crate::sys::{files, hash};
+use crate::workspace::config::Config;
+use crate::workspace::facts;
+use crate::workspace::facts::Workspace;
+
+/// What one run left: a folder with a manifest and the archives that it names.
+struct Part<'a> {
+    folder: &'a Path,
+    manifest: Manifest,
+}
+
+/// An archive that is what the manifest of its part says.
+struct Archive<'a> {
+    part: &'a Part<'a>,
+    artifact: &'a Artifact,
+    bytes: Vec<u8>,
+}
+
+/// Joins the folders. All of them are read and checked before anything is written.
+pub fn run(runner: Runner, common: &Common, folders: &[PathBuf]) -> Result<()> {
+    let Workspace { config, root, .. } = Workspace::read(runner, common)?;
+    let dist = root.join("dist");
+    // dist/ may be one of the folders, and must not change after it was read.
+    let _lock = facts::lock(runner, &root)?;
+
+    let parts = folders.iter().map(|folder| Part::read(folder)).collect::<Result<Vec<_>>>()?;
+    for part in &parts {
+        part.check_version(&config)?;
+        part.check_names()?;
+        check_origins(&parts[0], part)?;
+    }
+    let archives = read_archives(runner, &parts)?;
+
+    let mut manifest = parts[0].manifest.clone();
+    // By file name, as a run sorts them.
+    manifest.artifacts = archives.values().map(|archive| archive.artifact.clone()).collect();
+    let made: Vec<_> = ARCHES.iter().filter(|arch| archives.contains_key(&manifest.origin.archive(arch))).collect();
+    staging::adopt(&mut manifest, staging::earlier(&dist), &dist);
+
+    let staging = Staging::new(&dist)?;
+    for (file, Archive { artifact, bytes, .. }) in &archives {
+        staging.write_archive(file, bytes, &artifact.sha256)?;
+    }
+    runner.check_interrupted()?;
+    staging.publish(&manifest)?;
+    staging::report(runner, &dist, &made, None, &manifest);
+    Ok(())
+}
+
+impl Part<'_> {
+    fn read(folder: &Path) -> Result<Part<'_>> {
+        let shown = folder.display();
+        if !folder.exists() {
+            bad_request!("--merge names {shown}, which is not there");
+        }
+        if !folder.is_dir() {
+            bad_request!("--merge names {shown}, where a folder with a {MANIFEST} is wanted");
+        }
+        let path = folder.join(MANIFEST);
+        let Some(text) = files::read_if_there(&path)? else {
+            if files::list(folder)?.iter().any(|name| folder.join(name).join(MANIFEST).is_file()) {
+                bad_request!("--merge names {shown}, which holds no {MANIFEST}, but folders in it do: name those");
+            }
+            bad_request!("--merge names {shown}, which holds no {MANIFEST}: name what `cargo xtask dist` wrote");
+        };
+        let manifest = match Manifest::parse(&text) {
+            Ok(manifest) => manifest,
+            Err(error) => bail!("{} is {error} ({}): build that part again", path.display(), error.root_cause()),
+        };
+        if manifest.schema != manifest::SCHEMA {
+            bail!(
+                "{} has schema {}, and this tool knows {}: merge with the tool that wrote it",
+                path.display(),
+                manifest.schema,
+                manifest::SCHEMA
+            );
+        }
+        Ok(Part { folder, manifest })
+    }
+
+    /// The commit may be another than that of the workspace, but what is shipped may not.
+    fn check_version(&self, config: &Config) -> Result<()> {
+        let origin = &self.manifest.origin;
+        if (&origin.name, &origin.version) != (&config.package, &config.version) {
+            bad_request!(
+                "--merge names {}, which holds {} {}, but this workspace ships {} {}: check out what it was built from",
+                self.folder.display(),
+                origin.name,
+                origin.version,
+                config.package,
+                config.version
+            );
+        }
+        Ok(())
+    }
+
+    /// A name that no run gives might lead out of the folder.
+    fn check_names(&self) -> Result<()> {
+        let Manifest { origin, artifacts, .. } = &self.manifest;
+        let is_known = |artifact: &Artifact| {
+            ARCHES.iter().any(|arch| arch.triple == artifact.triple && origin.archive(arch) == artifact.file)
+        };
+        match artifacts.iter().find(|artifact| !is_known(artifact)) {
+            Some(artifact) => bail!(
+                "{} names {:?}, which is no archive of {} {}: build that part again",
+                self.folder.join(MANIFEST).display(),
+                artifact.file,
+                origin.name,
+                origin.version
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes of an archive, if it is what the manifest says.
+    fn archive(&self, artifact: &Artifact) -> Result<Vec<u8>> {
+        let path = self.folder.join(&artifact.file);
+        let shown = path.display();
+        let bytes = match files::read(&path) {
+            Err(error) if error.downcast_ref().map(io::Error::kind) == Some(io::ErrorKind::NotFound) => {
+                bail!("{shown} is not there, but the {MANIFEST} beside it names it: copy the whole folder")
+            }
+            bytes => bytes?,
+        };
+        let sha256 = hash::bytes(&bytes);
+        if sha256 != artifact.sha256 {
+            bail!("{shown} has sha256 {sha256}, but the {MANIFEST} beside it says {}: copy it again", artifact.sha256);
+        }
+        if bytes.len() != artifact.size {
+            bail!(
+                "{shown} has {} bytes, but the {MANIFEST} beside it says {}: build that part again",
+                bytes.len(),
+                artifact.size
+            );
+        }
+        Ok(bytes)
+    }
+}
+
+/// Refuses parts that one run could not have made.
+fn check_origins(one: &Part, other: &Part) -> Result<()> {
+    let origin = |part: &Part| Manifest { artifacts: Vec::new(), ..part.manifest.clone() };
+    match manifest::difference(&origin(one), &origin(other))? {
+        Some((key, value, another)) => bail!(
+            "{} and {} are of different origin: `{key}` is {value} in the one and {another} in the other; \
+             build both from one commit with one toolchain",
+            one.folder.display(),
+            other.folder.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// All archives, by file name. Two parts may hold the same one.
+fn read_archives<'a>(runner: Runner, parts: &'a [Part<'a>]) -> Result<BTreeMap<String, Archive<'a>>> {
+    let mut archives: BTreeMap<String, Archive> = BTreeMap::new();
+    for part in parts {
+        for artifact in &part.manifest.artifacts {
+            runner.check_interrupted()?;
+            let bytes = part.archive(artifact)?;
+            let Some(present) = archives.get(&artifact.file) else {
+                archives.insert(artifact.file.clone(), Archive { part, artifact, bytes });
+                continue;
+            };
+            if let Some((key, value, another)) = manifest::difference(present.artifact, artifact)? {
+                bail!(
+                    "{} is not the same in {} and {}: `{key}` is {value} in the one and {another} in the other; \
+                     leave one of them out",
+                    artifact.file,
+                    present.part.folder.display(),
+                    part.folder.display()
+                );
+            }
+        }
+    }
+    Ok(archives)
+}

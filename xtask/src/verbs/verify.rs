@@ -1,0 +1,419 @@
+//! `cargo xtask verify`: whether archives are what `dist` makes, in dist/ or wherever they were downloaded to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::arch::{ARCHES, Arch};
+use crate::boot::verdict::Verdict;
+use crate::release::binary;
+use crate::release::binary::Objects;
+use crate::release::boot_report::{self, REPORT};
+use crate::release::manifest;
+use crate::release::manifest::{Artifact, Manifest};
+use crate::release::pack::Entry;
+use crate::release::staging::{CHECKSUMS, MANIFEST};
+use crate::release::unpack;
+use crate::release::unpack::Unpacked;
+use crate::sys::process::Runner;
+use crate::sys::{files, hash};
+use crate::ui::screen;
+use crate::verbs::rebuild::Rebuild;
+use crate::workspace::facts::Workspace;
+use crate::{bad_request, flags};
+
+const ARCHIVE: &str = ".tar.gz";
+const CHECKSUM: &str = ".sha256";
+
+/// How many bytes an archive may have: one that could not be compressed at all has little more than what is in it.
+const MAX_ARCHIVE: u64 = unpack::LIMIT + (1 << 20);
+
+/// How many bytes a manifest or a list of checksums may have.
+const MAX_TEXT: u64 = 1 << 20;
+
+/// Runs the verb.
+pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
+    let root = || anyhow::Ok(Workspace::read(runner, common)?.root);
+    let mut work = Vec::new();
+    if request.paths.is_empty() {
+        let dist = root().context("no archive is named, and so dist/ of a workspace is meant")?.join("dist");
+        if !dist.join(MANIFEST).exists() {
+            bad_request!("there is no {MANIFEST} in {}: run `cargo xtask dist`, or name archives", dist.display());
+        }
+        let release = Release::read(&dist);
+        let names = release.manifest.iter().flat_map(Manifest::files).collect();
+        work.push((release, names));
+    }
+    for path in &request.paths {
+        work.push(find(path)?);
+    }
+
+    let mut reports = Vec::new();
+    for (mut release, names) in work {
+        let others = reports.len();
+        for name in names {
+            runner.check_interrupted()?;
+            let mut report = release.check(&name, request.no_checksum);
+            if request.require_boot {
+                release.check_boots(&mut report);
+            }
+            reports.push(report);
+        }
+        reports.append(&mut release.reports);
+        let is_good = reports[others..].iter().all(|report| report.faults.is_empty());
+        if request.rebuild && is_good {
+            let root = root().context("--rebuild builds from the repository of a workspace")?;
+            release.rebuild(runner, &root, common.offline, &mut reports[others..])?;
+        }
+    }
+    if request.json {
+        let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
+        screen::output(&format!("{:#}\n", Value::Array(list)))?;
+    } else {
+        tell(runner, &reports)?;
+    }
+    let failures: Vec<String> = reports.iter().flat_map(Report::failures).collect();
+    match failures.as_slice() {
+        [] => Ok(()),
+        [only] => bail!("{only}"),
+        several => bail!("this must not be used:\n  {}", several.join("\n  ")),
+    }
+}
+
+/// One line for each archive that is as it should be, and what is still to be said.
+fn tell(runner: Runner, reports: &[Report]) -> Result<()> {
+    for note in reports.iter().flat_map(|report| report.notes.iter().map(|note| format!("{}: {note}", report.file))) {
+        runner.say(note);
+    }
+    let good: Vec<&Report> = reports.iter().filter(|report| report.faults.is_empty()).collect();
+    let column = good.iter().map(|report| report.file.chars().count()).max().unwrap_or_default();
+    let line = |report: &Report| {
+        let against = if report.against.is_empty() { "no checksum".into() } else { report.against.join(", ") };
+        format!("{:column$}  {:.12}  ok  {against}\n", report.file, report.sha256.as_deref().unwrap_or_default())
+    };
+    match runner.screen().level {
+        screen::Level::Quiet => Ok(()),
+        _ => screen::output(&good.into_iter().map(line).collect::<String>()),
+    }
+}
+
+/// What is said of one archive, or of a file beside it.
+#[derive(Debug, Default)]
+struct Report {
+    file: String,
+    /// None, if it could not be read.
+    sha256: Option<String>,
+    /// What tells its checksum.
+    against: Vec<String>,
+    /// What could not be checked.
+    notes: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Report {
+    fn new(file: &Path) -> Report {
+        Report { file: screen::plain(&file.to_string_lossy()), ..Report::default() }
+    }
+
+    fn fault(&mut self, fault: impl AsRef<str>) {
+        self.faults.push(screen::plain(fault.as_ref()));
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "file": self.file,
+            "ok": self.faults.is_empty(),
+            "sha256": self.sha256,
+            "checked_against": self.against,
+            "notes": self.notes,
+            "faults": self.faults,
+        })
+    }
+
+    fn failures(&self) -> impl Iterator<Item = String> {
+        self.faults.iter().map(|fault| format!("{}: {fault}", self.file))
+    }
+}
+
+/// The archives that a word of the command line stands for, and what lies beside them.
+fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
+    let shown = path.display();
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bad_request!("{shown} is not there"),
+        Err(error) => bad_request!("{shown} cannot be verified: {error}"),
+    };
+    if metadata.is_dir() {
+        let release = Release::read(path);
+        let named = release.manifest.iter().flat_map(Manifest::files);
+        let listed = release.checksums.iter().flat_map(BTreeMap::keys).cloned();
+        let present = files::list(path)?.into_iter().filter_map(|file| {
+            let archive = file.strip_suffix(CHECKSUM).unwrap_or(&file);
+            archive.ends_with(ARCHIVE).then(|| archive.to_owned())
+        });
+        let names: BTreeSet<String> = named.chain(listed).chain(present).collect();
+        if names.is_empty() && release.reports.is_empty() {
+            bad_request!("there is nothing to verify in {shown}: archives (*{ARCHIVE}) are wanted");
+        }
+        return Ok((release, names));
+    }
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) if metadata.is_file() && name.ends_with(ARCHIVE) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            Ok((Release::read(folder), BTreeSet::from([name.into()])))
+        }
+        _ => bad_request!("{shown} cannot be verified: an archive (*{ARCHIVE}), or a folder of them, is wanted"),
+    }
+}
+
+/// A folder of archives, and what it says about all of them.
+struct Release {
+    folder: PathBuf,
+    manifest: Option<Manifest>,
+    checksums: Option<BTreeMap<String, String>>,
+    /// What is wrong with these two.
+    reports: Vec<Report>,
+}
+
+impl Release {
+    fn read(folder: &Path) -> Release {
+        let mut release = Release { folder: folder.into(), manifest: None, checksums: None, reports: Vec::new() };
+        let mut report = Report::new(&folder.join(MANIFEST));
+        match text(&folder.join(MANIFEST)).and_then(|text| text.as_deref().map(Manifest::parse).transpose()) {
+            Ok(manifest) => {
+                manifest.iter().flat_map(Manifest::faults).for_each(|fault| report.fault(fault));
+                // One of another schema may mean something else by the same words.
+                release.manifest = manifest.filter(|manifest| manifest.schema == manifest::SCHEMA);
+            }
+            Err(error) => report.fault(format!("{error:#}")),
+        }
+        release.reports.push(report);
+
+        let mut report = Report::new(&folder.join(CHECKSUMS));
+        match text(&folder.join(CHECKSUMS)).and_then(|text| text.as_deref().map(manifest::checksums).transpose()) {
+            Ok(checksums) => release.checksums = checksums,
+            Err(error) => report.fault(format!("{error:#}")),
+        }
+        if let (Some(manifest), Some(checksums)) = (&release.manifest, &release.checksums) {
+            for artifact in &manifest.artifacts {
+                if checksums.get(&artifact.file) != Some(&artifact.sha256) {
+                    report.fault(format!("it does not say the same of {} as {MANIFEST}", artifact.file));
+                }
+            }
+        }
+        release.reports.push(report);
+        release.reports.retain(|report| !report.faults.is_empty());
+        release
+    }
+
+    /// Builds all that the manifest names once more, and compares.
+    fn rebuild(&self, runner: Runner, root: &Path, offline: bool, reports: &mut [Report]) -> Result<()> {
+        let Some(manifest) = &self.manifest else {
+            bail!("there is no {MANIFEST} in {}, which would tell what to build again", self.folder.display());
+        };
+        let again = Rebuild::run(runner, root, offline, manifest)?;
+        for artifact in &manifest.artifacts {
+            let name = Report::new(&self.folder.join(&artifact.file)).file;
+            let Some(report) = reports.iter_mut().find(|report| report.file == name) else { continue };
+            let differences = again.differences(&self.folder, artifact)?;
+            if differences.is_empty() {
+                report.against.push("built again".into());
+            }
+            for difference in differences {
+                report.fault(format!("built again, it is another one: {difference}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything about one archive.
+    fn check(&self, name: &str, without_checksum: bool) -> Report {
+        let mut report = Report::new(&self.folder.join(name));
+        if let Err(error) = self.check_archive(name, without_checksum, &mut report) {
+            report.fault(format!("{error:#}"));
+        }
+        report
+    }
+
+    fn check_archive(&self, name: &str, without_checksum: bool, report: &mut Report) -> Result<()> {
+        let target =
+            |arch: &&Arch| name.strip_suffix(ARCHIVE).is_some_and(|stem| stem.ends_with(&format!("-{}", arch.triple)));
+        let (Some(arch), true) = (ARCHES.iter().find(target), manifest::is_file_name(name)) else {
+            bail!("it is not called NAME-VERSION-TARGET{ARCHIVE}, for a target of this tool: rename it, if it was");
+        };
+        let artifact =
+            self.manifest.iter().flat_map(|manifest| &manifest.artifacts).find(|artifact| artifact.file == name);
+
+        let path = self.folder.join(name);
+        let (size, unpacked) = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                bail!("it is not there, although it is named: download it, or verify only archives that are there")
+            }
+            metadata => read(&path, metadata?, report)?,
+        };
+        self.check_checksum(name, artifact, without_checksum, report);
+        unpacked.faults.iter().for_each(|fault| report.fault(fault));
+        if let (Some(manifest), Some(artifact)) = (&self.manifest, artifact) {
+            if artifact.size as u64 != size {
+                report.fault(format!("it has {size} bytes, and {MANIFEST} says {}", artifact.size));
+            }
+            if unpacked.tar_sha256.as_ref().is_some_and(|sha256| *sha256 != artifact.tar_sha256) {
+                report.fault(format!("what it is before it is compressed is not what {MANIFEST} says"));
+            }
+            if unpacked.date.is_some_and(|date| date != manifest.origin.source_date_epoch) {
+                report.fault(format!("its date is not the source_date_epoch of {MANIFEST}"));
+            }
+            let by_name = manifest::objects_of(&manifest.bpf_objects, arch.endian);
+            check_named_binary(&unpacked, arch, artifact, &Objects { of: MANIFEST, by_name }, report);
+        } else {
+            let is_there = self.folder.join(MANIFEST).exists();
+            let why = match &self.manifest {
+                Some(_) => format!("{MANIFEST} does not name it"),
+                None if is_there => format!("{MANIFEST} cannot be used"),
+                None => format!("no {MANIFEST}"),
+            };
+            report.notes.push(format!("{why}: the BPF objects were checked for form and byte order only"));
+            check_any_binary(&unpacked, arch, report);
+        }
+        Ok(())
+    }
+
+    /// It must have been booted, and have passed wherever it was.
+    fn check_boots(&self, report: &mut Report) {
+        let known = match text(&self.folder.join(REPORT)).map(|text| text.as_deref().map(boot_report::Report::parse)) {
+            Ok(Some(Some(known))) => known,
+            Ok(Some(None)) => return report.fault(format!("{REPORT} is none that this version understands")),
+            Ok(None) => return report.fault(format!("there is no {REPORT} that tells of its boots")),
+            Err(error) => return report.fault(format!("{error:#}")),
+        };
+        let boots: Vec<_> = known.boots.iter().filter(|boot| report.sha256.as_ref() == Some(&boot.sha256)).collect();
+        for boot in &boots {
+            if let Verdict::Fail(why) = &boot.verdict {
+                report.fault(format!("{REPORT} says that it failed on {}: {why}", boot.kernel.label));
+            }
+        }
+        match boots.iter().any(|boot| boot.verdict.is_pass()) {
+            true => report.against.push(REPORT.into()),
+            false => report.fault(format!("{REPORT} tells of no kernel on which it passed: run `cargo xtask boot`")),
+        }
+    }
+
+    /// Every checksum that there is must be right.
+    fn check_checksum(&self, name: &str, artifact: Option<&Artifact>, without_checksum: bool, report: &mut Report) {
+        let found = report.sha256.clone().unwrap_or_default();
+        let mut hold = |source: &str, wanted: &str| {
+            report.against.push(source.into());
+            if wanted != found {
+                report.fault(format!("its SHA-256 is {found:.12}…, and {source} says {wanted:.12}…: get it again"));
+            }
+        };
+        let beside = checksum_beside(&self.folder, name);
+        if let Ok(Some(wanted)) = &beside {
+            hold(CHECKSUM, wanted);
+        }
+        if let Some(wanted) = self.checksums.as_ref().and_then(|checksums| checksums.get(name)) {
+            hold(CHECKSUMS, wanted);
+        }
+        if let Some(artifact) = artifact {
+            hold(MANIFEST, &artifact.sha256);
+        }
+        match beside {
+            Err(error) => report.fault(format!("its {CHECKSUM} is of no use: {error:#}")),
+            Ok(_) if report.against.is_empty() && !without_checksum => {
+                report.fault(format!("its checksum is not known: get {name}{CHECKSUM}, or say --no-checksum"));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+/// What the file beside an archive says, if it is there.
+fn checksum_beside(folder: &Path, name: &str) -> Result<Option<String>> {
+    let Some(text) = text(&folder.join(format!("{name}{CHECKSUM}")))? else {
+        return Ok(None);
+    };
+    let mut checksums = manifest::checksums(&text)?;
+    match checksums.remove(name) {
+        Some(sha256) if checksums.is_empty() => Ok(Some(sha256)),
+        _ => bail!("it is about something else"),
+    }
+}
+
+/// Reads an archive, once and to its end. Gives its size.
+fn read(path: &Path, metadata: fs::Metadata, report: &mut Report) -> Result<(u64, Unpacked)> {
+    if !metadata.is_file() {
+        bail!("it is not a file");
+    }
+    if metadata.len() > MAX_ARCHIVE {
+        bail!("it has {} MB, and an archive may have {}", metadata.len() / 1_000_000, MAX_ARCHIVE / 1_000_000);
+    }
+    let top = path.file_name().and_then(|name| name.to_str()?.strip_suffix(ARCHIVE)).unwrap_or_default();
+    // It may grow while it is read.
+    let mut file = hash::Reader::new(File::open(path).context("it cannot be opened")?.take(MAX_ARCHIVE));
+    let unpacked = unpack::archive(BufReader::with_capacity(1 << 16, &mut file), top);
+    io::copy(&mut file, &mut io::sink()).context("it cannot be read")?;
+    let size = file.size;
+    report.sha256 = Some(file.finish());
+    Ok((size, unpacked))
+}
+
+/// The binary that the manifest names.
+fn check_named_binary(unpacked: &Unpacked, arch: &Arch, artifact: &Artifact, objects: &Objects, report: &mut Report) {
+    let wanted = &artifact.binary;
+    let Some(entry) = unpacked.files.get(&wanted.file) else {
+        // What comes after a damage is not known.
+        if unpacked.tar_sha256.is_some() {
+            report.fault(format!("there is no {} in it, which {MANIFEST} names", wanted.file));
+        }
+        return;
+    };
+    if !entry.executable {
+        report.fault(format!("{} is not executable", wanted.file));
+    }
+    if entry.bytes.len() != wanted.size || hash::bytes(&entry.bytes) != wanted.sha256 {
+        report.fault(format!("{} is not the one that {MANIFEST} tells of", wanted.file));
+    }
+    check_binary(&wanted.file, entry, arch, Some(objects), report);
+}
+
+/// Whatever program there is.
+fn check_any_binary(unpacked: &Unpacked, arch: &Arch, report: &mut Report) {
+    let is_program = |(name, entry): &(&String, &Entry)| {
+        entry.executable && !name.contains('/') && entry.bytes.starts_with(&object::elf::ELFMAG)
+    };
+    let mut programs = unpacked.files.iter().filter(is_program).peekable();
+    if programs.peek().is_none() && unpacked.tar_sha256.is_some() {
+        report.fault("there is no program in its folder");
+    }
+    for (name, entry) in programs {
+        check_binary(name, entry, arch, None, report);
+    }
+}
+
+fn check_binary(name: &str, entry: &Entry, arch: &Arch, objects: Option<&Objects>, report: &mut Report) {
+    match binary::check(&entry.bytes, arch, objects, &[]) {
+        Ok(faults) => faults.iter().for_each(|fault| report.fault(format!("{name}: {fault}"))),
+        Err(error) => report.fault(format!("{name}: it cannot be understood: {error:#}")),
+    }
+}
+
+/// The text of a file, if it is there.
+fn text(path: &Path) -> Result<Option<String>> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?,
+    };
+    if !metadata.is_file() {
+        bail!("it is not a file");
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_TEXT {
+        bail!("it has more than {MAX_TEXT} bytes");
+    }
+    Ok(Some(String::from_utf8(bytes).ok().context("it is not text")?))
+}

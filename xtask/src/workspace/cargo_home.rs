@@ -1,0 +1,143 @@
+//! A CARGO_HOME of our own, which makes builds deaf to the user's settings (docs/why-a-private-cargo-home.md): it shares
+//! the downloaded crates with the user's, and holds of the user's configuration only where crates come from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use toml::{Table, Value};
+
+use crate::sys::step::Step;
+
+/// The tables of cargo's configuration that say where crates come from.
+const KEPT: [&str; 2] = ["source", "registries"];
+
+/// What the configuration that cargo would read in `root` says of where crates come from.
+pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
+    let mut files: Vec<PathBuf> = root.ancestors().filter_map(|dir| config_file(&dir.join(".cargo"))).collect();
+    files.extend(config_file(cargo_home).filter(|file| !files.contains(file)));
+    let mut merged = Table::new();
+    for file in files {
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let mut config: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+        config.retain(|key, _| KEPT.contains(&key));
+        // Whoever keeps cargo's target folder for later must not keep a token with it.
+        for (_, registry) in config.get_mut("registries").and_then(Value::as_table_mut).into_iter().flatten() {
+            if let Some(registry) = registry.as_table_mut() {
+                registry.retain(|key, _| key == "index");
+            }
+        }
+        // A path in a configuration is relative to the folder that holds `.cargo`.
+        let base = file.parent().and_then(Path::parent).unwrap_or(root);
+        absolute_sources(&mut config, base);
+        merge(&mut merged, config);
+    }
+    Ok(merged)
+}
+
+/// A configuration that sets the linker and the flags of each target, and nothing else of its own.
+pub fn with_rustflags<'a>(network: &Table, flags: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> String {
+    let mut config = network.clone();
+    let mut targets = Table::new();
+    for (triple, flags) in flags {
+        let mut target = Table::new();
+        target.insert("linker".into(), "rust-lld".into());
+        target.insert("rustflags".into(), flags.into());
+        targets.insert(triple.into(), target.into());
+    }
+    config.insert("target".into(), targets.into());
+    config.to_string()
+}
+
+/// Makes the folder: a configuration, and the user's downloaded crates by symbolic link.
+pub fn steps(folder: &Path, cargo_home: &Path, config: String) -> Vec<Step> {
+    let link = |name: &str| Step::Link { file: folder.join(name), to: cargo_home.join(name) };
+    vec![
+        Step::Remove { folder: folder.into() },
+        Step::Write { file: folder.join("config.toml"), text: config },
+        link("registry"),
+        link("git"),
+    ]
+}
+
+/// Refuses what would have a say in the build all the same: it runs in `/`.
+pub fn check_root(cargo_home: &Path) -> Result<()> {
+    match config_file(Path::new("/.cargo")) {
+        Some(file) if !cargo_home.starts_with("/.cargo") => bail!(
+            "{} would have a say in the build, and cargo cannot be kept from reading it: move it to {}",
+            file.display(),
+            cargo_home.display()
+        ),
+        Some(file) => bail!(
+            "{} would have a say in the build, and cargo cannot be kept from reading it: set CARGO_HOME to another folder",
+            file.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+fn config_file(folder: &Path) -> Option<PathBuf> {
+    // cargo prefers the name without an extension, too.
+    ["config", "config.toml"].iter().map(|name| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Adds what is not there yet: the file nearest to the workspace wins, as with cargo.
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (None, value) => {
+                into.insert(key, value);
+            }
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+fn absolute_sources(config: &mut Table, base: &Path) {
+    let Some(Value::Table(sources)) = config.get_mut("source") else {
+        return;
+    };
+    for (_, source) in sources.iter_mut() {
+        for key in ["directory", "local-registry"] {
+            if let Some(Value::String(path)) = source.get_mut(key) {
+                *path = base.join(&*path).to_string_lossy().into_owned();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_sources_of_crates_are_kept_and_the_nearest_file_wins() {
+        let folder = std::env::temp_dir().join(format!("bpfship-cargo-home-{}", std::process::id()));
+        let (root, home) = (folder.join("a/b"), folder.join("home"));
+        fs::create_dir_all(root.join(".cargo")).unwrap();
+        fs::create_dir_all(folder.join("a/.cargo")).unwrap();
+        fs::create_dir_all(&home).unwrap();
+        fs::write(root.join(".cargo/config.toml"), "[source.v]\ndirectory = 'vendor'\n[build]\nrustflags = ['-x']")
+            .unwrap();
+        fs::write(
+            folder.join("a/.cargo/config"),
+            "[registries.r]\nindex = \"i\"\n\n[source.crates-io]\nreplace-with = 'v'\n[profile.release]\nlto = false",
+        )
+        .unwrap();
+        fs::write(
+            home.join("config.toml"),
+            "[source.crates-io]\nreplace-with = 'w'\n[registries.r]\nindex = 'i'\ntoken = 's'\n[env]\nA = 'b'",
+        )
+        .unwrap();
+
+        let config = with_rustflags(&network_config(&root, &home).unwrap(), [("t", vec!["-f".into()])]);
+        fs::remove_dir_all(&folder).unwrap();
+
+        let expected = format!(
+            "[registries.r]\nindex = \"i\"\n\n[source.crates-io]\nreplace-with = \"v\"\n\n[source.v]\ndirectory = \"{}\"\n\n[target.t]\nlinker = \"rust-lld\"\nrustflags = [\"-f\"]\n",
+            root.join("vendor").display()
+        );
+        assert_eq!(config, expected);
+    }
+}

@@ -1,0 +1,122 @@
+//! The crates of Cargo.lock: where their sources are, and under which licence.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::{Metadata, MetadataCommand, PackageId};
+use serde::{Deserialize, Serialize};
+
+use crate::sys::command::Command;
+use crate::sys::files;
+use crate::sys::hash;
+use crate::sys::process::Runner;
+use crate::workspace::facts::Rust;
+
+/// A crate that is not of the workspace itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    pub id: PackageId,
+    pub name: String,
+    pub version: String,
+    pub license: Option<String>,
+    pub repository: Option<String>,
+    /// The folder of its sources.
+    pub folder: PathBuf,
+}
+
+/// What was found out, and from which inputs.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    key: String,
+    packages: Vec<Package>,
+}
+
+/// Whom to ask about the workspace: cargo, in the user's own environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Cargo<'a> {
+    pub runner: Runner,
+    pub rust: &'a Rust,
+    /// The user's CARGO_HOME.
+    pub home: &'a Path,
+    pub offline: bool,
+}
+
+impl Cargo<'_> {
+    /// The workspace itself, without its dependencies.
+    pub fn workspace(self, manifest: &Path) -> Result<Metadata> {
+        self.ask(manifest, &["--no-deps"])
+            .with_context(|| format!("cannot read the workspace of {} with cargo", manifest.display()))
+    }
+
+    /// All packages that Cargo.lock names.
+    ///
+    /// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs the
+    /// network for crates. It is also the slowest part of a run that has nothing to do, so the answer is kept in `record`
+    /// and taken from there while everything it depends on is the same and every package still is where it was.
+    pub fn packages(self, workspace: &Metadata, network_config: &str, record: &Path) -> Result<Vec<Package>> {
+        let manifest = workspace.workspace_root.as_std_path().join("Cargo.toml");
+        let lock = manifest.with_file_name("Cargo.lock");
+        let mut inputs = vec![
+            self.rust.commit.clone(),
+            self.home.to_string_lossy().into_owned(),
+            network_config.into(),
+            files::read_if_there(&lock)?.unwrap_or_default(),
+            files::read_if_there(&manifest)?.unwrap_or_default(),
+        ];
+        for package in &workspace.packages {
+            inputs.push(files::read_if_there(package.manifest_path.as_std_path())?.unwrap_or_default());
+        }
+        let key = hash::bytes(inputs.join("\0").as_bytes());
+        let known: Option<Record> = files::read_if_there(record)?.and_then(|text| serde_json::from_str(&text).ok());
+        if let Some(known) = known
+            && known.key == key
+            && known.packages.iter().all(|package| package.folder.join("Cargo.toml").exists())
+        {
+            return Ok(known.packages);
+        }
+
+        let mut flags = vec!["--locked"];
+        flags.extend(self.offline.then_some("--offline"));
+        let metadata = match self.ask(&manifest, &flags) {
+            // cargo would have the user leave out a flag that the user did not give.
+            Err(error) if format!("{error:#}").contains("--locked") => bail!(
+                "{} is missing or out of date: run `cargo update --workspace` and commit what it writes",
+                lock.display()
+            ),
+            answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", lock.display()))?,
+        };
+        let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
+        let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
+        let found = Record { key, packages };
+        if let Some(folder) = record.parent() {
+            files::create_folder(folder)?;
+        }
+        files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
+        Ok(found.packages)
+    }
+
+    fn ask(self, manifest: &Path, flags: &[&str]) -> Result<Metadata> {
+        let folder = manifest.parent().context("a manifest in no folder")?;
+        let command = Command::new(self.rust.cargo(), folder)
+            .env("RUSTC", self.rust.rustc().to_string_lossy())
+            .env("CARGO_HOME", self.home.to_string_lossy())
+            .args(["metadata", "--format-version", "1", "--manifest-path"])
+            .arg(manifest.to_string_lossy())
+            .args(flags.iter().copied());
+        let json = self.runner.read(&command)?;
+        MetadataCommand::parse(json).context("cannot understand what cargo says of the workspace")
+    }
+}
+
+impl Package {
+    fn new(package: &cargo_metadata::Package) -> Result<Package> {
+        Ok(Package {
+            id: package.id.clone(),
+            name: package.name.to_string(),
+            version: package.version.to_string(),
+            license: package.license.clone(),
+            repository: package.repository.clone(),
+            folder: package.manifest_path.parent().context("a manifest in no folder")?.into(),
+        })
+    }
+}
