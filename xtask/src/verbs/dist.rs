@@ -58,7 +58,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
         plan.products.iter().map(|product| (product.arch.triple, runner.line(product.arch.name))).collect();
     let _held = toolchain::get(runner, facts, &plan.get, &lines)?;
     if let Some((reason, objects)) = &plan.stale {
-        runner.say(format!("compiling the BPF objects again: {reason}"));
+        runner.status(format!("compiling the BPF objects again: {reason}"));
         bpf::run::run(runner, &facts.cache, objects)?;
     }
     let built = build(runner, facts, &plan, &lines)?;
@@ -142,7 +142,7 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Bu
     let build = &plan.build;
     runner.perform(&build.home)?;
     let arches: Vec<&str> = plan.products.iter().map(|product| product.arch.name).collect();
-    runner.say(format!("building {} for {}", facts.config.bin, arches.join(", ")));
+    runner.status(format!("building {} for {}", facts.config.bin, arches.join(", ")));
     let mut built = Built::default();
     let (status, messages) = cargo_build::run(runner, &build.command, &build.target, lines, |triple, artifact| {
         let is_ours = artifact.target.name == facts.config.bin && artifact.target.kind.contains(&TargetKind::Bin);
