@@ -21,6 +21,7 @@ pub mod files;
 pub mod flags;
 pub mod hash;
 pub mod licenses;
+pub mod linker;
 pub mod manifest;
 pub mod merge;
 pub mod messages;
