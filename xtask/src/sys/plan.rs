@@ -96,7 +96,7 @@ impl Task {
 
     fn run(&self, runner: Runner) -> Result<()> {
         if self.announced {
-            runner.say(&self.title);
+            runner.status(&self.title);
         }
         let line = self.live.as_ref().map(|name| runner.line(name));
         run_steps(&self.steps, &Work { runner, line: line.as_ref() })
