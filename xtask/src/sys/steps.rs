@@ -3,14 +3,14 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::sys::cache::Cache;
 use crate::sys::command::{Command, quote, word};
+use crate::sys::files;
 use crate::sys::plan::{self, Step, Steps, Work};
-use crate::sys::{files, hash};
 
 /// Removes a folder and all in it, if it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,11 +71,7 @@ impl Step for Copy {
     }
 
     fn run(&self, _: &Work) -> Result<()> {
-        let bytes = files::read(&self.from)?;
-        if hash::bytes(&bytes) != self.sha256 {
-            bail!("{} has changed since this run began: run it again", self.from.display());
-        }
-        files::write(&self.to, bytes)
+        files::write(&self.to, files::read_unchanged(&self.from, &self.sha256)?)
     }
 }
 
