@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::arch::{ARCHES, Arch, Std};
+use crate::bad_request;
 use crate::boot::facts::Host;
 use crate::boot::kernels;
 use crate::boot::kernels::debian;
@@ -15,23 +16,26 @@ use crate::boot::kernels::{Btf, KERNELS, Kernel, Source};
 use crate::boot::machines;
 use crate::boot::machines::{Load, Machine};
 use crate::build::plan;
-use crate::build::plan::{Build, Target};
+use crate::build::plan::Target;
+use crate::build::run::Built;
 use crate::release::boot_report::REPORT;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::sys::command::Command;
+use crate::sys::plan::{Slot, Task, script};
 use crate::ui::suggest;
 use crate::workspace::facts::Facts;
-use crate::{bad_request, toolchain};
 
 /// The package, and the binary in it, that is the first process of a guest.
 pub const INIT: &str = "init";
 
 /// Everything that one run does, in this order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Plan {
-    /// What building init needs.
-    pub get: toolchain::Plan,
-    pub build: Build,
+    /// Build init.
+    #[serde(skip)]
+    pub tasks: Vec<Task>,
+    #[serde(skip)]
+    pub init: Slot<Built>,
     pub kernels: Vec<Chosen>,
     pub boots: Vec<Boot>,
 }
@@ -127,8 +131,8 @@ pub fn boot(
             }
         }
     }
-    let (get, build) = plan::helper(facts, INIT, INIT, &targets)?;
-    Ok(Plan { get, build, kernels, boots })
+    let (tasks, init) = plan::helper(facts, INIT, INIT, &targets)?;
+    Ok(Plan { tasks, init, kernels, boots })
 }
 
 /// Says why nothing is booted on a kernel that was asked for.
@@ -268,12 +272,7 @@ fn one(facts: &Facts, host: &Host, artifact: &Artifact, kernel: &Chosen, number:
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get.fmt(f)?;
-        writeln!(f, "# build {INIT}, the first process of each guest")?;
-        for step in &self.build.home {
-            writeln!(f, "{step}")?;
-        }
-        writeln!(f, "{}", self.build.command)?;
+        f.write_str(&script(&self.tasks))?;
         for kernel in &self.kernels {
             match &kernel.get {
                 Get::Nothing => {}

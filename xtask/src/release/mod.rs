@@ -9,5 +9,7 @@ pub mod elf;
 pub mod licenses;
 pub mod manifest;
 pub mod pack;
+pub mod plan;
+pub mod run;
 pub mod staging;
 pub mod unpack;

@@ -9,8 +9,6 @@ use crate::boot::kernels::{debian, from_source, image};
 use crate::boot::plan;
 use crate::boot::plan::{Boot, Chosen, Get, INIT, Plan, Selection, Wanted};
 use crate::boot::verdict::Verdict;
-use crate::build::run as cargo_build;
-use crate::build::run::Lines;
 use crate::release::artifacts;
 use crate::release::boot_report::{self as report, REPORT, Report};
 use crate::release::manifest::{Artifact, Manifest};
@@ -18,16 +16,14 @@ use crate::release::staging;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
 use crate::sys::{files, hash, parallel};
-use crate::ui::error::Failed;
 use crate::ui::{error, screen};
 use crate::workspace::facts::Facts;
-use crate::{bad_request, flags, toolchain};
-use anyhow::{Context, Error, Result, bail};
-use cargo_metadata::TargetKind;
+use crate::{bad_request, flags, sys};
+use anyhow::{Context, Result, bail};
 use init::message::facts as told;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 /// Runs the verb.
@@ -43,7 +39,10 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     }
     let mut plan = plan::boot(facts, &host, &manifest, &request.arches, &which)?;
     if request.show.plan {
-        return crate::build::plan::show(&plan, request.show.json);
+        return screen::print(&match request.show.json {
+            true => format!("{:#}\n", serde_json::to_value(&plan)?),
+            false => plan.to_string(),
+        });
     }
     check_files(&plan)?;
     let qemu = qemu_versions(runner, &host, &plan)?;
@@ -56,7 +55,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
         manifest = now;
     }
     let binaries = binaries(&dist, &manifest, &plan)?;
-    let inits = build_init(runner, facts, &plan)?;
+    let inits = build_init(runner, &plan)?;
     get_kernels(runner, facts, &plan)?;
     let _held = hold_kernels(runner, facts, &plan)?;
 
@@ -136,24 +135,11 @@ fn artifact<'a>(manifest: &'a Manifest, boot: &Boot) -> Result<&'a Artifact> {
 }
 
 /// Builds init; gives the binary for each target.
-fn build_init(runner: Runner, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String, Vec<u8>>> {
-    let arches: BTreeMap<_, _> = plan.kernels.iter().map(|kernel| (kernel.arch.triple, kernel.arch.name)).collect();
-    let lines: Lines = arches.iter().map(|(triple, name)| (*triple, runner.line(name))).collect();
-    let _held = toolchain::get(runner, facts, &plan.get, &lines)?;
-    runner.perform(&plan.build.home)?;
-    let mut built: BTreeMap<String, PathBuf> = BTreeMap::new();
-    let (status, messages) =
-        cargo_build::run(runner, &plan.build.command, &plan.build.target, &lines, |triple, artifact| {
-            let is_init = artifact.target.name == INIT && artifact.target.kind.contains(&TargetKind::Bin);
-            if let (true, Some(binary)) = (is_init, artifact.executable) {
-                built.insert(triple.into(), binary.into());
-            }
-        })?;
-    if !status.success() {
-        let failed = Failed::of("cargo", status, messages.errors());
-        return Err(Error::new(failed).context(format!("cannot build `{INIT}`, the first process of each guest")));
-    }
-    built.into_iter().map(|(triple, path)| Ok((triple, files::read(&path)?))).collect()
+fn build_init(runner: Runner, plan: &Plan) -> Result<BTreeMap<String, Vec<u8>>> {
+    sys::plan::run(runner, &plan.tasks)
+        .with_context(|| format!("cannot build `{INIT}`, the first process of each guest"))?;
+    let built = plan.init.get()?;
+    built.binaries.iter().map(|(triple, path)| Ok((triple.clone(), files::read(path)?))).collect()
 }
 
 fn get_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {

@@ -271,6 +271,24 @@ impl Source {
     }
 }
 
+/// Reads all facts while other runs in this workspace are held off, so that they are true until the lock is dropped. Where
+/// nothing but a plan is wanted, nobody is waited for.
+pub fn read_locked(runner: Runner, common: &Common, plan_only: bool) -> Result<(Facts, Option<File>)> {
+    if plan_only {
+        return Ok((Facts::read(runner, common)?, None));
+    }
+    let mut root = root_of(&find_manifest(common.manifest_path.as_deref())?);
+    loop {
+        let lock = lock(runner, &root)?;
+        let facts = Facts::read(runner, common)?;
+        if facts.root == root {
+            return Ok((facts, Some(lock)));
+        }
+        // Only cargo knows for sure.
+        root = facts.root;
+    }
+}
+
 /// Holds off other runs in this workspace, whatever target folder they use, until the file returned is dropped.
 pub fn lock(runner: Runner, root: &Path) -> Result<File> {
     let manifest = root.join("Cargo.toml");
