@@ -4,7 +4,6 @@ pub mod artifacts;
 pub mod binary;
 pub mod boot_report;
 pub mod compare;
-pub mod elf;
 pub mod licenses;
 pub mod manifest;
 pub mod pack;

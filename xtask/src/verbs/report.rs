@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::arch::Endian;
 use crate::bad_request;
-use crate::bpf::report::{Function, Need, Program, Report};
 use crate::flags;
 use crate::flags::Common;
 use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
+use bpfship_object::report::{Function, Need, Program, Report};
 
 /// The files of which one and the same is told, as the two byte orders of an object mostly are.
 #[derive(Debug, PartialEq, Eq, Serialize)]

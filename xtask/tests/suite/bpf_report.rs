@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::support::{Random, Workspace, knows_the_commands, own_root};
-use bpfship::bpf::needs;
-use bpfship::bpf::report::Report;
+use bpfship_object::kernel_features;
+use bpfship_object::report::Report;
 
 /// What the programs below are written with.
 const HEADER: &str = r#"#define SEC(name) __attribute__((section(name), used))
@@ -355,7 +355,7 @@ fn any_object_can_be_told_of() {
         .says("error: not all of it can be told:\n  broken.o: not an ELF file")
         .says("\n  empty.o: not an ELF file")
         .says("\n  program: its machine is ")
-        .says(" (BPF) is wanted\n");
+        .says(", expected 247 (BPF)\n");
     elsewhere.xtask("bpf --report broken.o").ends_with(1).says("error: broken.o: not an ELF file").in_one_line();
     elsewhere.xtask("bpf --report missing.o").ends_with(2).says("error: there is no file missing.o").in_one_line();
     elsewhere.xtask("bpf --report .").ends_with(2).says("error: there is no file .").in_one_line();
@@ -404,10 +404,10 @@ fn helpers_have_the_numbers_that_libbpf_gives_them() {
         let (name, line) = line.split_once(')').unwrap();
         let (_, number) = line.rsplit_once("(void *) ").unwrap();
         let number = number.trim_end_matches(';').parse().unwrap();
-        assert_eq!(needs::helper(number).map(|row| row.name), Some(name), "{number}");
+        assert_eq!(kernel_features::helper(number).map(|row| row.name), Some(name), "{number}");
         found += 1;
     }
-    assert!(found > 200 && needs::helper(found + 1).is_none(), "{found}");
+    assert!(found > 200 && kernel_features::helper(found + 1).is_none(), "{found}");
 }
 
 #[test]

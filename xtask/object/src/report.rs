@@ -1,4 +1,4 @@
-//! What a BPF object holds and what it needs of a kernel, read from the object alone and from the tables in `needs.rs`.
+//! What a BPF object holds and what it needs of a kernel, read from the object alone and from the tables in `kernel_features.rs`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,14 +7,10 @@ use anyhow::{Context, Result, ensure};
 use object::{File, Object as _, ObjectSymbol as _};
 use serde::Serialize;
 
-use crate::arch::Endian;
-use crate::bpf;
-use crate::bpf::btf::{Btf, Word};
-use crate::bpf::code;
-use crate::bpf::code::{Code, Uses};
-use crate::bpf::needs;
-use crate::bpf::needs::{Row, Section, Since};
-use crate::bpf::{co_re, maps};
+use crate::btf::{Btf, Field, Kind};
+use crate::code::{Code, Uses};
+use crate::kernel_features::{Feature, Section, Since};
+use crate::{Endian, canonical, co_re, code, kernel_features, maps};
 
 /// All that is told of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,13 +94,13 @@ pub struct Need {
 /// The most relocations that are read: in use are hundreds.
 const MAX_RELOCATIONS: usize = 20_000;
 
-/// The most instructions that a program could have before [`needs::MANY_INSTRUCTIONS`].
+/// The most instructions that a program could have before [`kernel_features::MANY_INSTRUCTIONS`].
 const FEW_INSTRUCTIONS: usize = 4096;
 
 impl Report {
     /// Reads an object. Gives its byte order, too.
     pub fn read(bytes: &[u8]) -> Result<(Endian, Report)> {
-        let elf = bpf::object::parse(bytes)?;
+        let elf = canonical::parse(bytes)?;
         let endian = elf.endian;
         let section = |name: &str| elf.sections.iter().find(|section| section.name == name).map(|found| found.data);
         let btf = section(".BTF").map(|data| Btf::parse(data, endian)).transpose()?;
@@ -121,46 +117,47 @@ impl Report {
         if let Some(btf) = &btf {
             found.kernel_symbols(&file, btf)?;
         }
-        let uses = code.bodies.iter().map(|body| code.uses(body)).collect::<Result<Vec<_>>>()?;
+        let uses = code.functions.iter().map(|function| code.uses(function)).collect::<Result<Vec<_>>>()?;
         let mut programs = Vec::new();
-        for (index, body) in code.bodies.iter().enumerate().filter(|(_, body)| body.is_program()) {
-            let reached = code::reached(index, &uses);
-            let loaded_instructions = reached.iter().map(|index| code.bodies[*index].slots.len()).sum();
+        for (index, function) in code.functions.iter().enumerate().filter(|(_, function)| function.is_program()) {
+            let reached = code::reachable_from(index, &uses);
+            let loaded_instructions = reached.iter().map(|index| code.functions[*index].insns.len()).sum();
             if reached.len() > 1 {
-                found.need(&needs::FUNCTIONS);
+                found.need(&kernel_features::FUNCTIONS);
             }
             if loaded_instructions > FEW_INSTRUCTIONS {
-                found.need(&needs::MANY_INSTRUCTIONS);
+                found.need(&kernel_features::MANY_INSTRUCTIONS);
             }
-            let (row, attach) = found.section(&body.section);
+            let (row, attach) = found.section(&function.section);
             let kind = row.map(|row| row.kind);
-            let mut tracing: BTreeSet<&str> = kind.into_iter().filter(|kind| needs::TRACING.contains(kind)).collect();
+            let mut tracing: BTreeSet<&str> =
+                kind.into_iter().filter(|kind| kernel_features::TRACING.contains(kind)).collect();
             for index in &reached {
                 let helpers = found.uses(&uses[*index]);
-                tracing.extend(helpers.into_iter().filter(|helper| needs::TRACING_HELPERS.contains(helper)));
+                tracing.extend(helpers.into_iter().filter(|helper| kernel_features::TRACING_HELPERS.contains(helper)));
             }
             programs.push(Program {
-                name: body.name.clone(),
-                section: body.section.clone(),
+                name: function.name.clone(),
+                section: function.section.clone(),
                 kind,
                 attach,
-                instructions: body.slots.len(),
+                instructions: function.insns.len(),
                 loaded_instructions,
-                relocations: reached.iter().filter_map(|index| relocations.by_body.get(index)).sum(),
+                relocations: reached.iter().filter_map(|index| relocations.by_function.get(index)).sum(),
                 attaches_by_btf: row.is_some_and(|row| row.needs_btf),
                 tracing: tracing.into_iter().collect(),
             });
         }
         let license = section("license").map(|data| data.split(|byte| *byte == 0).next().unwrap_or_default());
-        let functions = code.bodies.iter().filter(|body| !body.is_program());
+        let functions = code.functions.iter().filter(|function| !function.is_program());
         let mut needs: Vec<Need> = found.needs.into_iter().collect();
         needs.sort_by_key(|need| Reverse(need.source.kernel()));
         let report = Report {
             license: license.map(code::name).transpose()?,
             functions: functions
-                .map(|body| Function { name: body.name.clone(), instructions: body.slots.len() })
+                .map(|function| Function { name: function.name.clone(), instructions: function.insns.len() })
                 .collect(),
-            instructions: code.bodies.iter().map(|body| body.slots.len()).sum(),
+            instructions: code.functions.iter().map(|function| function.insns.len()).sum(),
             helpers: found.helpers,
             needs_kernel_btf: !relocations.all.is_empty()
                 || !found.kernel_symbols.is_empty()
@@ -191,7 +188,7 @@ impl Map {
 struct Relocations {
     all: Vec<Relocation>,
     /// How many there are in a program or function, by its index.
-    by_body: BTreeMap<usize, usize>,
+    by_function: BTreeMap<usize, usize>,
 }
 
 impl Relocations {
@@ -199,18 +196,18 @@ impl Relocations {
         let read = btf.relocations(ext, endian)?;
         ensure!(read.len() <= MAX_RELOCATIONS, "it has {} relocations, and {MAX_RELOCATIONS} are enough", read.len());
         let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
-        let mut by_body: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut by_function: BTreeMap<usize, usize> = BTreeMap::new();
         for relocation in &read {
             let section = code::name(relocation.section)?;
             let place = || format!("the relocation at byte {} of section `{section}`", relocation.offset);
             let (kind, target) = co_re::describe(btf, relocation).with_context(place)?;
             *counts.entry((target, kind)).or_default() += 1;
-            if let Some(body) = code.containing(&section, relocation.offset) {
-                *by_body.entry(body).or_default() += 1;
+            if let Some(function) = code.containing(&section, relocation.offset) {
+                *by_function.entry(function).or_default() += 1;
             }
         }
         let all = counts.into_iter().map(|((target, kind), count)| Relocation { target, kind, count });
-        Ok(Relocations { all: all.collect(), by_body })
+        Ok(Relocations { all: all.collect(), by_function })
     }
 }
 
@@ -224,7 +221,7 @@ struct Found {
 }
 
 impl Found {
-    fn need(&mut self, row: &Row) {
+    fn need(&mut self, row: &Feature) {
         self.need_named(row.name.into(), row.since);
     }
 
@@ -247,7 +244,7 @@ impl Found {
     }
 
     fn map(&mut self, map: maps::Map) -> Map {
-        let mut name = |number: u32| match needs::map(number) {
+        let mut name = |number: u32| match kernel_features::map(number) {
             Some(row) => {
                 self.need_named(format!("map type {}", row.name), row.since);
                 row.name.to_owned()
@@ -264,7 +261,7 @@ impl Found {
     /// nothing of it.
     fn kernel_symbols(&mut self, file: &File, btf: &Btf) -> Result<()> {
         if !maps::variables(btf, ".struct_ops.link").is_empty() {
-            self.need(&needs::STRUCT_OPS_LINK);
+            self.need(&kernel_features::STRUCT_OPS_LINK);
         }
         let optional: BTreeSet<&[u8]> = file
             .symbols()
@@ -272,9 +269,11 @@ impl Found {
             .map(|symbol| symbol.name_bytes())
             .collect::<Result<_, _>>()?;
         for symbol in maps::variables(btf, ".ksyms") {
-            let row = match (symbol.kind.name, symbol.words.get(2)) {
-                ("function", _) => &needs::KERNEL_FUNCTIONS,
-                (_, Some(Word::Type(id))) if co_re::behind_names(btf, *id).is_ok() => &needs::KERNEL_VARIABLES,
+            let row = match (symbol.kind, symbol.fields.get(2)) {
+                (Kind::Function, _) => &kernel_features::KERNEL_FUNCTIONS,
+                (_, Some(Field::Type(id))) if co_re::skip_mods_and_typedefs(btf, *id).is_ok() => {
+                    &kernel_features::KERNEL_VARIABLES
+                }
                 _ => continue,
             };
             if !optional.contains(symbol.name()) {
@@ -287,11 +286,11 @@ impl Found {
 
     /// Gives the names of the helpers.
     fn uses(&mut self, uses: &Uses) -> Vec<&'static str> {
-        uses.needs.iter().for_each(|row| self.need(row));
+        uses.features.iter().for_each(|row| self.need(row));
         self.unknown.extend(uses.unknown.iter().cloned());
         let mut names = Vec::new();
         for number in &uses.helpers {
-            match needs::helper(*number) {
+            match kernel_features::helper(*number) {
                 Some(row) => {
                     self.need_named(format!("helper {}", row.name), row.since);
                     self.helpers.insert(row.name.into());
@@ -331,7 +330,7 @@ fn without_btf(programs: &[Program], maps: &[Map], kernel_symbols: &BTreeSet<Str
 
 fn without_bpf_events(programs: &[Program]) -> Vec<String> {
     let mut sentences = Vec::new();
-    let is_type = |program: &Program| program.kind.is_some_and(|kind| needs::TRACING.contains(&kind));
+    let is_type = |program: &Program| program.kind.is_some_and(|kind| kernel_features::TRACING.contains(&kind));
     let by_type = list(names(programs, is_type));
     if !by_type.is_empty() {
         let kinds: BTreeSet<&str> =
