@@ -86,6 +86,11 @@ pub fn map(number: u32) -> Option<&'static Feature> {
     MAPS.get((number as usize).checked_sub(1)?)
 }
 
+/// The struct of this name, as one of functions that the kernel calls.
+pub fn struct_ops(name: &str) -> Option<&'static Feature> {
+    STRUCT_OPS.iter().find(|row| row.name == name)
+}
+
 /// The helper with this number.
 pub fn helper(number: u32) -> Option<&'static Feature> {
     HELPERS.get((number as usize).checked_sub(1)?)
@@ -109,6 +114,9 @@ pub const TRACING_HELPERS: [&str; 10] = [
     "task_pt_regs",
     "trace_vprintk",
 ];
+
+/// The structs of registers that programs are given or find in a task: each architecture has its own.
+pub const REGISTERS: [&str; 3] = ["pt_regs", "user_pt_regs", "user_regs_struct"];
 
 /// Instructions of an earlier cpu need none of these.
 pub const CPU_V2: Feature = row("instructions of cpu v2", 4, 14, "92b31a9af73b");
@@ -274,6 +282,14 @@ static MAPS: [Feature; 34] = [
     row("cgrp_storage", 6, 2, "c4bcfb38a95e"),
     row("arena", 6, 9, "317460317a02"),
     row("insn_array", 6, 19, "b4ce5923e780"),
+];
+
+/// Structs of functions that programs can implement.
+static STRUCT_OPS: [Feature; 4] = [
+    row("tcp_congestion_ops", 5, 6, "0baf26b0fcd7"),
+    row("hid_bpf_ops", 6, 11, "ebc0d8093e8c"),
+    row("sched_ext_ops", 6, 12, "f0e1a0643a59"),
+    row("Qdisc_ops", 6, 16, "c8240344956e"),
 ];
 
 /// Helpers, by their numbers from 1 on: ___BPF_FUNC_MAPPER in include/uapi/linux/bpf.h. Linux gets no new ones.
@@ -543,13 +559,13 @@ mod tests {
     #[test]
     fn every_row_has_a_source_that_can_be_looked_up() {
         let sections = SECTIONS.iter().filter_map(|row| row.since);
-        for since in sections.chain(MAPS.iter().chain(&HELPERS).map(|row| row.since)) {
+        for since in sections.chain(MAPS.iter().chain(&STRUCT_OPS).chain(&HELPERS).map(|row| row.since)) {
             let is_commit = since.commit.len() == 12 && since.commit.bytes().all(|byte| byte.is_ascii_hexdigit());
             assert!(is_commit && since.kernel() >= (3, 18), "{since}");
         }
         // One commit is in one release.
         let mut all: Vec<Since> = SECTIONS.iter().filter_map(|row| row.since).collect();
-        all.extend(MAPS.iter().chain(&HELPERS).map(|row| row.since));
+        all.extend(MAPS.iter().chain(&STRUCT_OPS).chain(&HELPERS).map(|row| row.since));
         all.sort_unstable_by_key(|since| since.commit);
         for pair in all.windows(2).filter(|pair| pair[0].commit == pair[1].commit) {
             assert_eq!(pair[0], pair[1]);

@@ -18,6 +18,9 @@ pub struct Map {
 /// The most that are read: in use are dozens.
 const MAX_MAPS: usize = 1000;
 
+/// Where `__kconfig` variables are, which loaders set to the kernel's configuration, in a map of this name.
+pub const KCONFIG: &str = ".kconfig";
+
 /// Numbers of types that loaders choose.
 const ARRAY: u32 = 2;
 const STRUCT_OPS: u32 = 26;
@@ -55,10 +58,18 @@ pub fn read(file: &File, btf: Option<&Btf>, endian: Endian) -> Result<Vec<Map>> 
         let name = co_re::name(variable)?;
         maps.push(from_btf(btf, variable, name.clone()).with_context(|| format!("map `{name}` in .BTF"))?);
     }
-    for variable in [".struct_ops", ".struct_ops.link"].into_iter().flat_map(|section| variables(btf, section)) {
+    for variable in struct_ops(btf) {
         maps.push(Map { name: co_re::name(variable)?, kind: STRUCT_OPS, inner: None });
     }
+    if !variables(btf, KCONFIG).is_empty() {
+        maps.push(Map { name: KCONFIG.into(), kind: ARRAY, inner: None });
+    }
     Ok(maps)
+}
+
+/// Structs of functions for the kernel to call.
+pub fn struct_ops<'btf, 'data>(btf: &'btf Btf<'data>) -> impl Iterator<Item = &'btf Type<'data>> {
+    [".struct_ops", ".struct_ops.link"].into_iter().flat_map(|section| variables(btf, section))
 }
 
 /// What BTF says is in a section: variables, and functions of the kernel's.
@@ -97,7 +108,7 @@ fn kind(btf: &Btf, definition: &Type) -> Result<u32> {
 }
 
 /// The type that a variable or a pointer is of.
-fn follow<'btf, 'data>(btf: &'btf Btf<'data>, from: &Type) -> Result<&'btf Type<'data>> {
+pub fn follow<'btf, 'data>(btf: &'btf Btf<'data>, from: &Type) -> Result<&'btf Type<'data>> {
     match from.fields.get(2) {
         Some(Field::Type(id)) => co_re::skip_mods_and_typedefs(btf, *id),
         _ => bail!("expected a pointer or a variable, found a {}", from.kind),

@@ -27,12 +27,16 @@ pub struct Report {
     pub relocations: Vec<Relocation>,
     /// What it wants of the kernel by name (`__ksym`) and type.
     pub kernel_symbols: BTreeSet<String>,
+    /// What it reads of the kernel's configuration (`__kconfig`).
+    pub kernel_config: BTreeSet<String>,
     pub needs_kernel_btf: bool,
     /// The release that has all of `needs`. What is `unknown` may want a later one.
     pub oldest_kernel: Option<String>,
     /// The newest first.
     pub needs: Vec<Need>,
     pub unknown: BTreeSet<String>,
+    /// What else decides whether it can be loaded, in sentences.
+    pub notes: Vec<String>,
     /// What becomes of it on a kernel that has no BTF, or was built without CONFIG_BPF_EVENTS, in sentences.
     pub without_btf: Vec<String>,
     pub without_bpf_events: Vec<String>,
@@ -115,7 +119,10 @@ impl Report {
         let maps = maps::read(&file, btf.as_ref(), endian)?.into_iter().map(|map| found.map(map));
         let maps: Vec<Map> = maps.collect();
         if let Some(btf) = &btf {
-            found.kernel_symbols(&file, btf)?;
+            found.struct_ops(btf)?;
+            let optional = weak_externs(&file)?;
+            found.kernel_symbols(btf, &optional)?;
+            found.kernel_config(btf, &optional)?;
         }
         let uses = code.functions.iter().map(|function| code.uses(function)).collect::<Result<Vec<_>>>()?;
         let mut programs = Vec::new();
@@ -163,6 +170,8 @@ impl Report {
                 || !found.kernel_symbols.is_empty()
                 || programs.iter().any(|program| program.attaches_by_btf)
                 || maps.iter().any(Map::is_struct_ops),
+            notes: notes(&found.required_config, &relocations.all),
+            kernel_config: found.kernel_config,
             without_btf: without_btf(&programs, &maps, &found.kernel_symbols),
             without_bpf_events: without_bpf_events(&programs),
             maps,
@@ -218,6 +227,9 @@ struct Found {
     unknown: BTreeSet<String>,
     helpers: BTreeSet<String>,
     kernel_symbols: BTreeSet<String>,
+    kernel_config: BTreeSet<String>,
+    /// Those of `kernel_config` without which loaders refuse it, and which only the kernel's configuration has.
+    required_config: BTreeSet<String>,
 }
 
 impl Found {
@@ -257,17 +269,39 @@ impl Found {
         Map { kind: name(map.kind), inner: map.inner.map(&mut name), name: map.name }
     }
 
-    /// Functions and variables of the kernel's. The addresses of variables without a type are in /proc/kallsyms, so they need
-    /// nothing of it.
-    fn kernel_symbols(&mut self, file: &File, btf: &Btf) -> Result<()> {
+    fn struct_ops(&mut self, btf: &Btf) -> Result<()> {
         if !maps::variables(btf, ".struct_ops.link").is_empty() {
             self.need(&kernel_features::STRUCT_OPS_LINK);
         }
-        let optional: BTreeSet<&[u8]> = file
-            .symbols()
-            .filter(|symbol| symbol.is_undefined() && symbol.is_weak())
-            .map(|symbol| symbol.name_bytes())
-            .collect::<Result<_, _>>()?;
+        for variable in maps::struct_ops(btf) {
+            // `struct NAME___suffix` stands for NAME.
+            let name = co_re::name(maps::follow(btf, variable)?)?;
+            let name = name.split("___").next().unwrap_or_default();
+            match kernel_features::struct_ops(name) {
+                Some(row) => self.need_named(format!("struct_ops {name}"), row.since),
+                None => drop(self.unknown.insert(format!("the first kernel with struct_ops {name}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// What loaders read from the kernel's configuration, into a map for variables.
+    fn kernel_config(&mut self, btf: &Btf, optional: &BTreeSet<&[u8]>) -> Result<()> {
+        for variable in maps::variables(btf, maps::KCONFIG) {
+            self.need(&kernel_features::GLOBAL_DATA);
+            let name = co_re::name(variable)?;
+            // libbpf finds out by itself what begins with LINUX_.
+            if name.starts_with("CONFIG_") && !optional.contains(variable.name()) {
+                self.required_config.insert(name.clone());
+            }
+            self.kernel_config.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Functions and variables of the kernel's. The addresses of variables without a type are in /proc/kallsyms, so they need
+    /// nothing of it.
+    fn kernel_symbols(&mut self, btf: &Btf, optional: &BTreeSet<&[u8]>) -> Result<()> {
         for symbol in maps::variables(btf, ".ksyms") {
             let row = match (symbol.kind, symbol.fields.get(2)) {
                 (Kind::Function, _) => &kernel_features::KERNEL_FUNCTIONS,
@@ -304,6 +338,38 @@ impl Found {
         }
         names
     }
+}
+
+/// The names of what the object uses if it is there.
+fn weak_externs<'data>(file: &File<'data>) -> Result<BTreeSet<&'data [u8]>> {
+    let externs = file.symbols().filter(|symbol| symbol.is_undefined() && symbol.is_weak());
+    Ok(externs.map(|symbol| symbol.name_bytes()).collect::<Result<_, _>>()?)
+}
+
+fn notes(required_config: &BTreeSet<String>, relocations: &[Relocation]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if !required_config.is_empty() {
+        let options = list(required_config.iter().map(String::as_str));
+        sentences.push(format!(
+            "{options}: libbpf reads the kernel's configuration in /boot/config-RELEASE or /proc/config.gz, and refuses the \
+             object where it finds neither"
+        ));
+    }
+    for registers in kernel_features::REGISTERS {
+        let field = |relocation: &'_ Relocation| -> Option<String> {
+            let (name, field) = relocation.target.split_once('.')?;
+            (name.strip_prefix("struct ")?.split("___").next() == Some(registers)).then(|| field.to_owned())
+        };
+        let fields: BTreeSet<String> = relocations.iter().filter_map(field).collect();
+        if !fields.is_empty() {
+            sentences.push(format!(
+                "struct {registers} differs between architectures, and the object reads {} in it: on an architecture \
+                 without that field, it cannot be loaded",
+                list(fields.iter().map(String::as_str))
+            ));
+        }
+    }
+    sentences
 }
 
 fn without_btf(programs: &[Program], maps: &[Map], kernel_symbols: &BTreeSet<String>) -> Vec<String> {

@@ -282,23 +282,74 @@ SEC("tc") int filters(void *context)
 }
 
 #[test]
+fn what_is_read_of_the_kernels_configuration_is_reported() {
+    let workspace = compiled(
+        "kconfig",
+        r#"
+extern int LINUX_KERNEL_VERSION __attribute__((section(".kconfig")));
+extern int CONFIG_HZ __attribute__((section(".kconfig")));
+extern int CONFIG_NUMA __attribute__((section(".kconfig"), weak));
+SEC("socket") int new_enough(void *context) { return LINUX_KERNEL_VERSION > 0x50000 && CONFIG_HZ > 99 && !CONFIG_NUMA; }
+"#,
+    );
+    let report = report(&workspace);
+    assert_eq!(report["maps"], json!([{"name": ".kconfig", "type": "array", "inner_type": null}]));
+    assert_eq!(report["kernel_config"], json!(["CONFIG_HZ", "CONFIG_NUMA", "LINUX_KERNEL_VERSION"]));
+    assert_eq!(report["oldest_kernel"], "5.2");
+    workspace
+        .xtask("bpf --report")
+        .succeeds()
+        .says("\n  kernel config       CONFIG_HZ, CONFIG_NUMA, LINUX_KERNEL_VERSION\n")
+        .says("\n  note                CONFIG_HZ: libbpf reads the kernel's configuration in ");
+}
+
+#[test]
+fn registers_of_one_architecture_are_noted() {
+    let workspace = compiled(
+        "registers",
+        r#"
+struct pt_regs { unsigned long bx, di; } core;
+SEC("kprobe/do_exit") int first(struct pt_regs *context) { return context->di != 0; }
+"#,
+    );
+    let report = report(&workspace);
+    assert_eq!(
+        report["notes"],
+        json!([
+            "struct pt_regs differs between architectures, and the object reads di in it: on an architecture without that \
+             field, it cannot be loaded"
+        ])
+    );
+}
+
+#[test]
 fn structs_of_functions_are_told() {
     let workspace = compiled(
         "struct-ops",
         r#"
 SEC("struct_ops/choose") int choose(void *context) { return 0; }
 struct ops { int (*choose)(void *context); };
+struct sched_ext_ops___new { int (*choose)(void *context); };
 SEC(".struct_ops.link") struct ops choosing = { .choose = choose };
+SEC(".struct_ops.link") struct sched_ext_ops___new scheduling = { .choose = choose };
 "#,
     );
     let report = report(&workspace);
-    assert_eq!(report["maps"], json!([{"name": "choosing", "type": "struct_ops", "inner_type": null}]));
-    assert_eq!(report["oldest_kernel"], "6.4");
+    assert_eq!(
+        report["maps"],
+        json!([
+            {"name": "choosing", "type": "struct_ops", "inner_type": null},
+            {"name": "scheduling", "type": "struct_ops", "inner_type": null}
+        ])
+    );
+    assert_eq!(report["oldest_kernel"], "6.12");
+    assert!(needs_of(&report).contains(&("struct_ops with a link", "6.4")));
+    assert_eq!(report["unknown"], json!(["the first kernel with struct_ops ops"]));
     assert_eq!(report["needs_kernel_btf"], true);
     workspace
         .xtask("bpf --report")
         .succeeds()
-        .says("choose, choosing cannot be loaded: attaching takes the kernel's own");
+        .says("choose, choosing, scheduling cannot be loaded: ");
 }
 
 #[test]
