@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use bpfship_object::Endian;
 use object::elf;
 
 use crate::ui::suggest;
@@ -40,43 +41,6 @@ pub struct Arch {
     pub oldest_cpu: &'static str,
     /// Machines that people know it by.
     pub machines: &'static str,
-}
-
-/// Byte order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Endian {
-    Little,
-    Big,
-}
-
-impl Endian {
-    pub const ALL: [Endian; 2] = [Endian::Little, Endian::Big];
-
-    /// The word for it in the manifest.
-    pub fn name(self) -> &'static str {
-        match self {
-            Endian::Little => "little",
-            Endian::Big => "big",
-        }
-    }
-
-    /// clang's target for BPF objects of this byte order, and the suffix of their names.
-    pub fn bpf_target(self) -> &'static str {
-        match self {
-            Endian::Little => "bpfel",
-            Endian::Big => "bpfeb",
-        }
-    }
-
-    /// Whose kernel headers (`asm/…`) such objects are compiled with: any architecture of this byte order serves, since
-    /// an object is for all of them.
-    pub fn uapi_headers(self) -> &'static str {
-        match self {
-            Endian::Little => "x86-linux-any",
-            Endian::Big => "s390x-linux-any",
-        }
-    }
 }
 
 /// Where a standard library comes from. The two give different bytes, so it is part of a binary's identity.

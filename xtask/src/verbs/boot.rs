@@ -18,8 +18,8 @@ use crate::release::staging;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
 use crate::sys::{files, hash, parallel};
+use crate::ui::error;
 use crate::ui::error::Failed;
-use crate::ui::{error, screen};
 use crate::workspace::facts::Facts;
 use crate::{bad_request, flags, toolchain};
 use anyhow::{Context, Error, Result, bail};
@@ -65,7 +65,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     for (boot, outcome) in plan.boots.iter().zip(&outcomes) {
         boots.push(describe(facts, &plan, boot, outcome, &manifest, &qemu)?);
     }
-    runner.println(report::table(&boots, screen::width().unwrap_or(usize::MAX)).join("\n"));
+    runner.table(&report::tables(&boots));
     let failed: Vec<_> =
         plan.boots.iter().zip(&outcomes).filter_map(|(boot, outcome)| tell(runner, &plan, boot, outcome)).collect();
     keep(runner, &dist, &manifest, boots)?;

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::arch::Endian;
 use crate::bad_request;
-use crate::bpf::report::{Function, Need, Program, Report};
 use crate::flags;
 use crate::flags::Common;
 use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
+use bpfship_object::report::{Function, Need, Program, Report};
 
 /// The files of which one and the same is told, as the two byte orders of an object mostly are.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -122,10 +122,12 @@ fn text(reported: &Reported) -> String {
     add("maps", maps(report));
     add("helpers", one(report.helpers.iter().cloned().collect()));
     add("of the kernel", one(report.kernel_symbols.iter().cloned().collect()));
+    add("kernel config", one(report.kernel_config.iter().cloned().collect()));
     add("CO-RE relocations", relocations(report));
     add("license", report.license.iter().cloned().collect());
     add("needs", needs(report));
     add("not known", one(report.unknown.iter().cloned().collect()));
+    add("note", report.notes.clone());
     add("without BTF", report.without_btf.clone());
     add("without BPF_EVENTS", report.without_bpf_events.clone());
     lines.iter().map(|line| screen::plain(line) + "\n").collect()

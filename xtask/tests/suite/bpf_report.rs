@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::support::{Random, Workspace, knows_the_commands, own_root};
-use bpfship::bpf::needs;
-use bpfship::bpf::report::Report;
+use bpfship_object::kernel_features;
+use bpfship_object::report::Report;
 
 /// What the programs below are written with.
 const HEADER: &str = r#"#define SEC(name) __attribute__((section(name), used))
@@ -282,23 +282,74 @@ SEC("tc") int filters(void *context)
 }
 
 #[test]
+fn what_is_read_of_the_kernels_configuration_is_reported() {
+    let workspace = compiled(
+        "kconfig",
+        r#"
+extern int LINUX_KERNEL_VERSION __attribute__((section(".kconfig")));
+extern int CONFIG_HZ __attribute__((section(".kconfig")));
+extern int CONFIG_NUMA __attribute__((section(".kconfig"), weak));
+SEC("socket") int new_enough(void *context) { return LINUX_KERNEL_VERSION > 0x50000 && CONFIG_HZ > 99 && !CONFIG_NUMA; }
+"#,
+    );
+    let report = report(&workspace);
+    assert_eq!(report["maps"], json!([{"name": ".kconfig", "type": "array", "inner_type": null}]));
+    assert_eq!(report["kernel_config"], json!(["CONFIG_HZ", "CONFIG_NUMA", "LINUX_KERNEL_VERSION"]));
+    assert_eq!(report["oldest_kernel"], "5.2");
+    workspace
+        .xtask("bpf --report")
+        .succeeds()
+        .says("\n  kernel config       CONFIG_HZ, CONFIG_NUMA, LINUX_KERNEL_VERSION\n")
+        .says("\n  note                CONFIG_HZ: libbpf reads the kernel's configuration in ");
+}
+
+#[test]
+fn registers_of_one_architecture_are_noted() {
+    let workspace = compiled(
+        "registers",
+        r#"
+struct pt_regs { unsigned long bx, di; } core;
+SEC("kprobe/do_exit") int first(struct pt_regs *context) { return context->di != 0; }
+"#,
+    );
+    let report = report(&workspace);
+    assert_eq!(
+        report["notes"],
+        json!([
+            "struct pt_regs differs between architectures, and the object reads di in it: on an architecture without that \
+             field, it cannot be loaded"
+        ])
+    );
+}
+
+#[test]
 fn structs_of_functions_are_told() {
     let workspace = compiled(
         "struct-ops",
         r#"
 SEC("struct_ops/choose") int choose(void *context) { return 0; }
 struct ops { int (*choose)(void *context); };
+struct sched_ext_ops___new { int (*choose)(void *context); };
 SEC(".struct_ops.link") struct ops choosing = { .choose = choose };
+SEC(".struct_ops.link") struct sched_ext_ops___new scheduling = { .choose = choose };
 "#,
     );
     let report = report(&workspace);
-    assert_eq!(report["maps"], json!([{"name": "choosing", "type": "struct_ops", "inner_type": null}]));
-    assert_eq!(report["oldest_kernel"], "6.4");
+    assert_eq!(
+        report["maps"],
+        json!([
+            {"name": "choosing", "type": "struct_ops", "inner_type": null},
+            {"name": "scheduling", "type": "struct_ops", "inner_type": null}
+        ])
+    );
+    assert_eq!(report["oldest_kernel"], "6.12");
+    assert!(needs_of(&report).contains(&("struct_ops with a link", "6.4")));
+    assert_eq!(report["unknown"], json!(["the first kernel with struct_ops ops"]));
     assert_eq!(report["needs_kernel_btf"], true);
     workspace
         .xtask("bpf --report")
         .succeeds()
-        .says("choose, choosing cannot be loaded: attaching takes the kernel's own");
+        .says("choose, choosing, scheduling cannot be loaded: ");
 }
 
 #[test]
@@ -355,7 +406,7 @@ fn any_object_can_be_told_of() {
         .says("error: not all of it can be told:\n  broken.o: not an ELF file")
         .says("\n  empty.o: not an ELF file")
         .says("\n  program: its machine is ")
-        .says(" (BPF) is wanted\n");
+        .says(", expected 247 (BPF)\n");
     elsewhere.xtask("bpf --report broken.o").ends_with(1).says("error: broken.o: not an ELF file").in_one_line();
     elsewhere.xtask("bpf --report missing.o").ends_with(2).says("error: there is no file missing.o").in_one_line();
     elsewhere.xtask("bpf --report .").ends_with(2).says("error: there is no file .").in_one_line();
@@ -404,10 +455,10 @@ fn helpers_have_the_numbers_that_libbpf_gives_them() {
         let (name, line) = line.split_once(')').unwrap();
         let (_, number) = line.rsplit_once("(void *) ").unwrap();
         let number = number.trim_end_matches(';').parse().unwrap();
-        assert_eq!(needs::helper(number).map(|row| row.name), Some(name), "{number}");
+        assert_eq!(kernel_features::helper(number).map(|row| row.name), Some(name), "{number}");
         found += 1;
     }
-    assert!(found > 200 && needs::helper(found + 1).is_none(), "{found}");
+    assert!(found > 200 && kernel_features::helper(found + 1).is_none(), "{found}");
 }
 
 #[test]

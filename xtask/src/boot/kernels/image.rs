@@ -3,11 +3,11 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, bail};
+use bpfship_object::elf::Elf;
 use flate2::read::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
 use crate::arch::Arch;
-use crate::release::elf::Elf;
 
 /// How the images of an architecture are known: a word at an offset.
 const MAGIC: [(&str, usize, &[u8]); 5] = [
