@@ -5,4 +5,5 @@ pub mod engine;
 pub mod facts;
 pub mod lock;
 pub mod plan;
+pub mod report_text;
 pub mod run;

@@ -7,9 +7,9 @@ use anyhow::Result;
 use cargo_metadata::PackageId;
 
 use crate::sys::files;
+use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
 use crate::workspace::facts::Rust;
 use crate::workspace::packages::Package;
-use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
 
 /// The name of the text in the archive.
 pub const FILE: &str = "THIRD-PARTY-LICENSES.txt";
