@@ -1,6 +1,12 @@
 //! What the workspace has of BPF, what objects are made from, and whether they are up to date.
 
-use super::lock::Lock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bpfship_embed::Lock;
+use bpfship_object::OBJECT_FORMAT_VERSION;
+
 use crate::arch::Endian;
 use crate::bad_request;
 use crate::sys::files;
@@ -8,10 +14,6 @@ use crate::sys::hash;
 use crate::toolchain::zig;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
-use anyhow::{Context, Result};
-use bpfship_object::OBJECT_FORMAT_VERSION;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 /// The headers that libbpf has for BPF programs.
 const LIBBPF_HEADERS: [&str; 6] =
@@ -176,10 +178,10 @@ fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Stri
             bad_request!("{} has white space in its name, which is not possible in this folder", path.display());
         }
         if path.is_dir() {
-            if !name.starts_with('.') && name != "target" {
+            if bpfship_embed::is_source_folder(&name) {
                 read_sources(&path, &format!("{prefix}{name}/"), sources)?;
             }
-        } else if name.ends_with(".c") || name.ends_with(".h") {
+        } else if bpfship_embed::is_source(&name) {
             sources.insert(format!("{prefix}{name}"), hash::file(&path)?);
         }
     }

@@ -11,7 +11,6 @@ use cargo_metadata::{PackageId, TargetKind};
 use crate::arch::{Arch, Endian, Std};
 use crate::bpf;
 use crate::bpf::engine::Place;
-use crate::bpf::lock::Lock;
 use crate::build::messages::Messages;
 use crate::build::plan;
 use crate::build::plan::{Plan, Product};
@@ -39,6 +38,7 @@ use crate::ui::error::{Damaged, Failed};
 use crate::ui::remedies;
 use crate::workspace::config;
 use crate::workspace::facts::{Facts, Source};
+use bpfship_embed::Lock;
 
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
