@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::arch::{ARCHES, Arch};
-use crate::boot::machines;
 use crate::sys::command::Command;
-use crate::sys::files;
 use crate::sys::process::Runner;
+use crate::sys::{files, hash};
+use crate::workspace::facts::Facts;
+
+/// The crate of the first process of each guest.
+pub const GUEST_CRATE: &str = "bpfship-guest";
 
 /// The variable that names a mirror of Debian's.
 const VARIABLE: &str = "BPFSHIP_DEBIAN_MIRROR";
@@ -28,6 +31,16 @@ pub struct Host {
     pub mirror: Result<Mirror, String>,
     /// MiB of memory that guests may have between them; none if that cannot be known.
     pub memory: Option<u32>,
+    /// The crate of the first process of each guest, if the workspace has it.
+    pub guest_crate: Option<GuestCrate>,
+}
+
+/// Where the crate `bpfship-guest` is, and with which versions of its dependencies it is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestCrate {
+    pub folder: PathBuf,
+    /// SHA-256 of the workspace's Cargo.lock.
+    pub lock_sha256: String,
 }
 
 /// A server that has Debian's packages, and how this machine talks to it.
@@ -41,10 +54,15 @@ pub struct Mirror {
 }
 
 impl Host {
-    pub fn read(runner: Runner) -> Result<Host> {
-        let emulators = ARCHES.iter().filter_map(|arch| Some((arch.name, on_path(&machines::emulator(arch))?)));
+    pub fn read(runner: Runner, facts: &Facts) -> Result<Host> {
+        let emulators = ARCHES.iter().filter_map(|arch| Some((arch.name, on_path(&arch.emulator())?)));
         let memory = files::read_if_there(Path::new("/proc/meminfo"))?.and_then(|text| available(&text));
-        Ok(Host { emulators: emulators.collect(), mirror: mirror(runner)?, memory })
+        Ok(Host {
+            emulators: emulators.collect(),
+            mirror: mirror(runner)?,
+            memory,
+            guest_crate: GuestCrate::find(facts)?,
+        })
     }
 
     /// QEMU's program for an architecture.
@@ -54,9 +72,19 @@ impl Host {
             None => bail!(
                 "there is no {} on this machine: apt install qemu-system (Debian), dnf install qemu (Fedora), \
                  pacman -S qemu-emulators-full (Arch), brew install qemu (macOS)",
-                machines::emulator(arch)
+                arch.emulator()
             ),
         }
+    }
+}
+
+impl GuestCrate {
+    /// Finds it among the workspace's members and their dependencies: whoever depends on this tool depends on it.
+    fn find(facts: &Facts) -> Result<Option<GuestCrate>> {
+        let mut packages = facts.members.iter().chain(&facts.packages);
+        let Some(package) = packages.find(|package| package.name == GUEST_CRATE) else { return Ok(None) };
+        let lock_sha256 = hash::file(&facts.root.join("Cargo.lock"))?;
+        Ok(Some(GuestCrate { folder: package.folder.clone(), lock_sha256 }))
     }
 }
 

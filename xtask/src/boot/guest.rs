@@ -1,4 +1,4 @@
-//! Boots one machine, listens to it, and ends it.
+//! Boots one machine, reads its console, and ends it.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,14 +8,14 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use init::orders::Orders;
+use bpfship_guest::config::GuestConfig;
 
 use crate::boot::console::Console;
 use crate::boot::initramfs;
 use crate::boot::kernels::Btf;
 use crate::boot::plan::{Boot, Chosen};
 use crate::boot::verdict;
-use crate::boot::verdict::{Asked, Verdict};
+use crate::boot::verdict::{Request, Verdict};
 use crate::release::pack;
 use crate::sys::files;
 use crate::sys::process;
@@ -27,7 +27,7 @@ use crate::workspace::config::Config;
 /// What QEMU itself takes besides the memory of the guest, in MiB.
 const OVERHEAD: u32 = 128;
 
-/// Where init puts BTF that it hides.
+/// Where the first process moves BTF that it hides.
 const BTF_FILE: &str = "/tmp/vmlinux.btf";
 
 /// How a boot went.
@@ -65,7 +65,7 @@ fn arguments(wanted: &config::Boot, btf: Btf) -> Vec<Vec<String>> {
     commands
 }
 
-/// Boots a machine, and ends it when it has said all, or has taken too long.
+/// Boots a machine, and ends it when it is done or has taken too long.
 pub fn boot(
     runner: Runner,
     config: &Config,
@@ -77,19 +77,19 @@ pub fn boot(
     let program = initramfs::program(&config.bin);
     let hides_btf = kernel.btf == Btf::Hidden;
     let with_program = |words: Vec<String>| std::iter::once(program.clone()).chain(words).collect();
-    let orders = Orders {
+    let guest_config = GuestConfig {
         nonce: nonce()?,
         hide_btf: hides_btf.then(|| BTF_FILE.into()),
         commands: arguments(&config.boot, kernel.btf).into_iter().map(with_program).collect(),
     };
-    let archive = initramfs::compose(contents.init, &config.bin, contents.binary, &orders);
+    let archive = initramfs::compose(contents.init, &config.bin, contents.binary, &guest_config);
     files::write(&boot.initramfs, pack::gzip(&archive)?)?;
 
     let begin = Instant::now();
-    let mut console = Console::new(orders.nonce);
+    let mut console = Console::new(guest_config.nonce);
     let limit = Duration::from_secs(config.boot.timeout);
     let watched = runner.watch(&boot.command, limit, |text| {
-        if let Some(seen) = console.hear(text) {
+        if let Some(seen) = console.push_line(text) {
             line.set(&format!("{}: {seen}", kernel.label));
         }
         if console.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -100,9 +100,9 @@ pub fn boot(
         Watched::Ended(status) if status.success() => verdict::Ended::Alone("ended".into()),
         Watched::Ended(status) => verdict::Ended::Alone(process::ended(status)),
     };
-    let asked = Asked { commands: &commands(config, kernel.btf), hides_btf };
+    let request = Request { commands: &commands(config, kernel.btf), hides_btf };
     let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;
-    Ok(Outcome { verdict: verdict::judge(&console, &ended, asked), seconds, console })
+    Ok(Outcome { verdict: verdict::judge(&console, &ended, request), seconds, console })
 }
 
 /// 128 random bits.
@@ -153,15 +153,15 @@ mod tests {
     #[test]
     fn the_file_of_btf_is_for_guests_in_which_btf_is_hidden() {
         let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
-        let orders = config::Boot {
+        let wanted = config::Boot {
             commands: vec![words("--version")],
             btf_commands: vec![words("--self-test --btf={btf}")],
             timeout: 1,
         };
         let with_file = [words("--version"), words("--self-test --btf=/tmp/vmlinux.btf")];
-        assert_eq!(arguments(&orders, Btf::Hidden), with_file);
+        assert_eq!(arguments(&wanted, Btf::Hidden), with_file);
         for btf in [Btf::Yes, Btf::None] {
-            assert_eq!(arguments(&orders, btf), with_file[..1]);
+            assert_eq!(arguments(&wanted, btf), with_file[..1]);
         }
     }
 

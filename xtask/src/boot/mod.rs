@@ -4,6 +4,7 @@ pub mod console;
 pub mod facts;
 pub mod guest;
 pub mod initramfs;
+pub mod kernel_image;
 pub mod kernels;
 pub mod machines;
 pub mod plan;

@@ -6,31 +6,33 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::arch::{ARCHES, Arch, Std};
-use crate::boot::facts::Host;
+use crate::arch::{ARCHES, Arch, Machine, Std};
+use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels;
 use crate::boot::kernels::debian;
-use crate::boot::kernels::from_source as build;
+use crate::boot::kernels::from_source;
 use crate::boot::kernels::{Btf, KERNELS, Kernel, Source};
-use crate::boot::machines;
-use crate::boot::machines::{Load, Machine};
+use crate::boot::machines::{self, Load};
 use crate::build::plan;
 use crate::build::plan::{Build, Target};
 use crate::release::boot_report::REPORT;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::sys::command::Command;
+use crate::sys::step::Step;
 use crate::ui::suggest;
 use crate::workspace::facts::Facts;
 use crate::{bad_request, toolchain};
 
-/// The package, and the binary in it, that is the first process of a guest.
-pub const INIT: &str = "init";
+/// The package that is written for the first process of a guest, and its binary.
+pub const GUEST: &str = "guest";
 
 /// Everything that one run does, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// What building init needs.
+    /// What building the first process needs.
     pub get: toolchain::Plan,
+    /// What writes its package.
+    pub package: Vec<Step>,
     pub build: Build,
     pub kernels: Vec<Chosen>,
     pub boots: Vec<Boot>,
@@ -59,7 +61,7 @@ pub enum Get {
     /// It is in the cache, or will be: another one of the plan is the same.
     Nothing,
     Debian(Box<debian::Plan>),
-    Built(Box<build::Plan>),
+    Built(Box<from_source::Plan>),
     /// It is a file of the user's, and only checked, and unpacked if it is packed.
     File(PathBuf),
 }
@@ -127,8 +129,45 @@ pub fn boot(
             }
         }
     }
-    let (get, build) = plan::helper(facts, INIT, INIT, &targets)?;
-    Ok(Plan { get, build, kernels, boots })
+    let Some(guest_crate) = &host.guest_crate else {
+        bail!(
+            "the workspace {} has no crate {GUEST_CRATE}, the first process of each guest: make {} a dependency of one \
+             of its members",
+            facts.root.display(),
+            crate::NAME
+        );
+    };
+    let folder = facts.work.join(GUEST);
+    let (get, build) = plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
+    Ok(Plan { get, package: guest_package(facts, guest_crate, &folder, &targets), build, kernels, boots })
+}
+
+/// Writes the package of the first process: cargo builds no binary of a dependency, and this one calls the crate's `main`.
+/// Its dependencies are those of the workspace's Cargo.lock, which cargo reduces to what it needs.
+fn guest_package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Target]) -> Vec<Step> {
+    let manifest = folder.join("Cargo.toml");
+    let path = toml::Value::String(guest_crate.folder.to_string_lossy().into_owned());
+    let fetch = Command::new(facts.rust.cargo(), &facts.root)
+        .env("RUSTC", facts.rust.rustc().to_string_lossy())
+        .env("CARGO_HOME", facts.cargo_home.to_string_lossy())
+        .args(["fetch", "--quiet", "--manifest-path"])
+        .arg(manifest.to_string_lossy())
+        .args(facts.offline.then_some("--offline"))
+        .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
+    let package = format!("[package]\nname = \"{GUEST}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n");
+    vec![
+        Step::Write {
+            text: format!("{package}\n[dependencies]\n{GUEST_CRATE} = {{ path = {path} }}\n\n[workspace]\n"),
+            file: manifest,
+        },
+        Step::Write { file: folder.join("src/main.rs"), text: "fn main() {\n    bpfship_guest::main()\n}\n".into() },
+        Step::Copy {
+            from: facts.root.join("Cargo.lock"),
+            to: folder.join("Cargo.lock"),
+            sha256: guest_crate.lock_sha256.clone(),
+        },
+        Step::Run(fetch),
+    ]
 }
 
 /// Says why nothing is booted on a kernel that was asked for.
@@ -189,13 +228,11 @@ fn choose(facts: &Facts, host: &Host, arch: &'static Arch, which: &Selection, ar
 }
 
 fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel) -> Result<Chosen> {
-    let Some(entry) = kernel.entry() else {
-        bail!("the kernel {} for {arch} cannot be got: boot one of your own with --kernel FILE", kernel.label);
-    };
+    let entry = kernel.entry();
     let folder = facts.cache.path(&entry);
     let device_tree = match &kernel.source {
         Source::Debian(package) => package.device_tree.map(|_| folder.join(debian::DEVICE_TREE)),
-        Source::Built => None,
+        Source::Built(_) => None,
     };
     let get = match facts.installed.cached.contains(&entry) {
         true => Get::Nothing,
@@ -234,8 +271,8 @@ fn get(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel,
         Source::Debian(package) => {
             Ok(Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel.label, *package, entry.into()))))
         }
-        Source::Built => {
-            Ok(Get::Built(Box::new(build::plan(&facts.cache, &facts.passed_on, mirror, arch, kernel.label)?)))
+        Source::Built(own) => {
+            Ok(Get::Built(Box::new(from_source::plan(&facts.cache, &facts.passed_on, mirror, kernel, own)?)))
         }
     }
 }
@@ -245,7 +282,7 @@ fn from_file(facts: &Facts, arch: &'static Arch, file: &Path, number: usize) -> 
     Chosen {
         arch,
         label,
-        machine: kernels::default_of(arch).machine,
+        machine: &arch.machine,
         // Whether it carries any is for it to show.
         btf: Btf::Yes,
         get: Get::File(file.into()),
@@ -260,17 +297,20 @@ fn one(facts: &Facts, host: &Host, artifact: &Artifact, kernel: &Chosen, number:
     let folder = facts.work.join("boot").join(format!("{arch}-{number}"));
     let initramfs = folder.join("initramfs.gz");
     let load = Load { kernel: &kernel.image, initramfs: &initramfs, device_tree: kernel.device_tree.as_deref() };
-    let program = host.emulators.get(arch.name).cloned().unwrap_or_else(|| machines::emulator(arch).into());
-    let command =
-        Command::new(program, Path::new("/")).only(facts.passed_on.clone()).args(kernel.machine.arguments(arch, load));
+    let program = host.emulators.get(arch.name).cloned().unwrap_or_else(|| arch.emulator().into());
+    let command = Command::new(program, Path::new("/")).only(facts.passed_on.clone()).args(machines::arguments(
+        kernel.machine,
+        arch,
+        load,
+    ));
     Boot { kernel: number, file: artifact.file.clone(), initramfs, command }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get.fmt(f)?;
-        writeln!(f, "# build {INIT}, the first process of each guest")?;
-        for step in &self.build.home {
+        writeln!(f, "# build the first process of each guest")?;
+        for step in self.package.iter().chain(&self.build.home) {
             writeln!(f, "{step}")?;
         }
         writeln!(f, "{}", self.build.command)?;
@@ -287,7 +327,7 @@ impl fmt::Display for Plan {
         for boot in &self.boots {
             let kernel = &self.kernels[boot.kernel];
             writeln!(f, "# boot {} on {}", boot.file, kernel.label)?;
-            writeln!(f, "# make {} of {INIT}, its binary and what to run", boot.initramfs.display())?;
+            writeln!(f, "# make {} of the first process, the binary and what to run", boot.initramfs.display())?;
             writeln!(f, "{}", boot.command)?;
         }
         writeln!(f, "# write dist/{}", REPORT)

@@ -4,10 +4,11 @@ use crate::arch::Arch;
 use crate::boot::facts::Host;
 use crate::boot::guest;
 use crate::boot::guest::{Contents, Memory, Outcome};
+use crate::boot::kernel_image;
 use crate::boot::kernels::KERNELS;
-use crate::boot::kernels::{debian, from_source, image};
+use crate::boot::kernels::{debian, from_source};
 use crate::boot::plan;
-use crate::boot::plan::{Boot, Chosen, Get, INIT, Plan, Selection, Wanted};
+use crate::boot::plan::{Boot, Chosen, GUEST, Get, Plan, Selection, Wanted};
 use crate::boot::verdict::Verdict;
 use crate::build::run as cargo_build;
 use crate::build::run::Lines;
@@ -23,8 +24,8 @@ use crate::ui::{error, screen};
 use crate::workspace::facts::Facts;
 use crate::{bad_request, flags, toolchain};
 use anyhow::{Context, Error, Result, bail};
+use bpfship_guest::message::facts as kernel_facts;
 use cargo_metadata::TargetKind;
-use init::message::facts as told;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -33,14 +34,9 @@ use std::time::SystemTime;
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     let dist = facts.root.join("dist");
-    let host = Host::read(runner)?;
+    let host = Host::read(runner, facts)?;
     let which = selection(request)?;
     let mut manifest = artifacts::read(&dist)?;
-    if !facts.root.join(INIT).join("Cargo.toml").is_file() {
-        bail!(
-            "there is no crate `{INIT}` in the workspace, the first process of each guest: copy it from where xtask is from"
-        );
-    }
     let mut plan = plan::boot(facts, &host, &manifest, &request.arches, &which)?;
     if request.show.plan {
         return crate::build::plan::show(&plan, request.show.json);
@@ -99,7 +95,7 @@ fn selection(request: &flags::Boot) -> Result<Selection> {
 fn check_files(plan: &Plan) -> Result<()> {
     for kernel in &plan.kernels {
         if let Get::File(file) = &kernel.get
-            && let Err(error) = files::read(file).and_then(|bytes| image::prepare(&bytes, kernel.arch))
+            && let Err(error) = files::read(file).and_then(|bytes| kernel_image::prepare(&bytes, kernel.arch))
         {
             bad_request!("--kernel {} is of no use: {error:#}", file.display());
         }
@@ -140,18 +136,19 @@ fn build_init(runner: Runner, facts: &Facts, plan: &Plan) -> Result<BTreeMap<Str
     let arches: BTreeMap<_, _> = plan.kernels.iter().map(|kernel| (kernel.arch.triple, kernel.arch.name)).collect();
     let lines: Lines = arches.iter().map(|(triple, name)| (*triple, runner.line(name))).collect();
     let _held = toolchain::get(runner, facts, &plan.get, &lines)?;
+    runner.perform(&plan.package)?;
     runner.perform(&plan.build.home)?;
     let mut built: BTreeMap<String, PathBuf> = BTreeMap::new();
     let (status, messages) =
         cargo_build::run(runner, &plan.build.command, &plan.build.target, &lines, |triple, artifact| {
-            let is_init = artifact.target.name == INIT && artifact.target.kind.contains(&TargetKind::Bin);
+            let is_init = artifact.target.name == GUEST && artifact.target.kind.contains(&TargetKind::Bin);
             if let (true, Some(binary)) = (is_init, artifact.executable) {
                 built.insert(triple.into(), binary.into());
             }
         })?;
     if !status.success() {
         let failed = Failed::of("cargo", status, messages.errors());
-        return Err(Error::new(failed).context(format!("cannot build `{INIT}`, the first process of each guest")));
+        return Err(Error::new(failed).context(format!("cannot build the first process of the guests")));
     }
     built.into_iter().map(|(triple, path)| Ok((triple, files::read(&path)?))).collect()
 }
@@ -165,7 +162,7 @@ fn get_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
             debian::get(runner, &facts.cache, plan, &runner.line(kernel.arch.name))
         }
         Get::Built(plan) => from_source::get(runner, &facts.cache, plan, &runner.line(kernel.arch.name)).map(drop),
-        Get::File(file) => files::write(&kernel.image, image::prepare(&files::read(file)?, kernel.arch)?),
+        Get::File(file) => files::write(&kernel.image, kernel_image::prepare(&files::read(file)?, kernel.arch)?),
     });
     runner.check_interrupted()?;
     let failures: Vec<_> = got.into_iter().filter_map(Result::err).map(|error| error::describe(&error)).collect();
@@ -244,11 +241,11 @@ fn describe(
             label: kernel.label.clone(),
             sha256: hash::file(&kernel.image)?,
             source: files::read_if_there(&record)?.and_then(|text| serde_json::from_str(&text).ok()),
-            release: fact(told::RELEASE),
-            btf: number(told::BTF),
-            hidden_btf: number(told::HIDDEN_BTF),
-            jit: fact(told::JIT),
-            page: number(told::PAGE),
+            release: fact(kernel_facts::RELEASE),
+            btf: number(kernel_facts::BTF),
+            hidden_btf: number(kernel_facts::HIDDEN_BTF),
+            jit: fact(kernel_facts::JIT),
+            page: number(kernel_facts::PAGE),
         },
         qemu: qemu.get(arch.name).cloned().unwrap_or_default(),
         machine: kernel.machine.name.into(),

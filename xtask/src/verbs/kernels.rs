@@ -12,7 +12,7 @@ pub fn run(runner: Runner) -> Result<()> {
     };
     let rows = KERNELS.iter().map(|kernel| {
         let default = if kernel.default { "yes" } else { "" };
-        line(kernel.arch, kernel.label, default, kernel.btf.word(), kernel.machine.name, &kernel.describe())
+        line(kernel.arch.name, kernel.label, default, kernel.btf.word(), kernel.machine.name, &kernel.describe())
     });
     let head = line("arch", "kernel", "default", "BTF", "machine", "from");
     runner.tell(&std::iter::once(head).chain(rows).collect::<Vec<_>>());

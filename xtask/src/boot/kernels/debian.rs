@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::boot::facts::Mirror;
+use crate::boot::kernel_image;
 use crate::boot::kernels::Package;
 use crate::boot::kernels::apt;
-use crate::boot::kernels::image;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::files;
@@ -140,7 +140,8 @@ fn keep(runner: Runner, plan: &Plan, entry: &Path, file: &str) -> Result<()> {
             let mut bytes = Vec::new();
             member.read_to_end(&mut bytes)?;
             if name == IMAGE {
-                bytes = image::prepare(&bytes, plan.arch).with_context(|| format!("{path} in {file} is of no use"))?;
+                bytes = kernel_image::prepare(&bytes, plan.arch)
+                    .with_context(|| format!("{path} in {file} is of no use"))?;
             }
             files::write(&entry.join(name), bytes)?;
             if wanted.is_empty() {

@@ -1,8 +1,5 @@
 //! Kernels that nobody has as a package: built from Debian's sources, once, with the options that a proof needs.
 
-mod options;
-mod tools;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,10 +8,10 @@ use std::thread;
 use anyhow::{Context, Error, Result, bail};
 use serde::Serialize;
 
-use crate::arch::Arch;
+use crate::arch::{Arch, ConfigFile, config_file};
 use crate::boot::facts::Mirror;
-use crate::boot::kernels::apt;
 use crate::boot::kernels::debian::{IMAGE, RECORD};
+use crate::boot::kernels::{Kernel, apt, build_tools, options};
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
@@ -33,52 +30,16 @@ const INDEX: &str = "amd64";
 /// Stands for whatever is not said by the rest of a kernel's key: count it up when the way of building changes.
 const RECIPE: u32 = 1;
 
-/// One kernel that is built.
-#[derive(Debug)]
-struct Row {
-    arch: &'static str,
-    /// The word for it on the command line.
-    label: &'static str,
-    /// The kernel's own word for the architecture.
-    kernel_arch: &'static str,
-    /// Its options besides those that all have.
-    lists: [List; 2],
-    /// What makes the kernel that QEMU takes of the ELF file that make leaves.
-    strip: &'static [&'static str],
-}
+/// The options of every kernel that is built.
+const COMMON: ConfigFile = config_file!("common.config");
 
-/// An ELF file.
+/// What makes the kernel that QEMU takes of the ELF file that make leaves.
 const ELF: &[&str] = &["--strip-all"];
-/// As arm64's `Image`: QEMU gives a device tree to no other.
 const RAW: &[&str] = &["--strip-all", "--output-target=binary", "--remove-section=.note*", "--remove-section=.comment"];
-
-/// A file of options, and what it says.
-type List = (&'static str, &'static str);
-
-const COMMON: List = ("common.config", include_str!("common.config"));
-const BTF: List = ("btf.config", include_str!("btf.config"));
-const NO_BPF_EVENTS: List = ("no-bpf-events.config", include_str!("no-bpf-events.config"));
-const ARM64: List = ("arm64.config", include_str!("arm64.config"));
-const LOONG64: List = ("loong64.config", include_str!("loong64.config"));
-const MIPS: List = ("mips.config", include_str!("mips.config"));
-
-#[rustfmt::skip]
-const ROWS: [Row; 4] = [
-    Row { arch: "arm64", label: "linux-6.12-no-bpf-events", kernel_arch: "arm64", lists: [NO_BPF_EVENTS, ARM64], strip: RAW },
-    Row { arch: "loong64", label: "linux-6.12-btf", kernel_arch: "loongarch", lists: [BTF, LOONG64], strip: ELF },
-    Row { arch: "mips", label: "linux-6.12-btf", kernel_arch: "mips", lists: [BTF, MIPS], strip: ELF },
-    Row { arch: "mips", label: "linux-6.12-no-bpf-events", kernel_arch: "mips", lists: [NO_BPF_EVENTS, MIPS], strip: ELF },
-];
 
 /// Folders of the sources whose code is for other hardware or other file systems, and left packed: unpacking and removing
 /// files takes its time, and there are 90,000 of them. The configuration reads what else lies there.
-const OTHER_CODE: [&str; 44] = [
-    "arch/[!alm]*",
-    "arch/alpha",
-    "arch/arc",
-    "arch/arm",
-    "arch/m68k",
-    "arch/microblaze",
+const OTHER_CODE: [&str; 38] = [
     "drivers/accel",
     "drivers/ata",
     "drivers/clk/*",
@@ -120,8 +81,32 @@ const OTHER_CODE: [&str; 44] = [
 ];
 
 /// What else is left packed.
-const OTHER_FILES: [&str; 5] =
-    ["Documentation/[!K]*", "arch/[!lm]*/*.dts*", "tools/net/*", "tools/perf/*", "tools/testing/*"];
+const OTHER_FILES: [&str; 4] = ["Documentation/[!K]*", "tools/net/*", "tools/perf/*", "tools/testing/*"];
+
+/// The folders in `arch/` of the sources. What is not the architecture's own is left packed, too.
+const ARCH_FOLDERS: [&str; 21] = [
+    "alpha",
+    "arc",
+    "arm",
+    "arm64",
+    "csky",
+    "hexagon",
+    "loongarch",
+    "m68k",
+    "microblaze",
+    "mips",
+    "nios2",
+    "openrisc",
+    "parisc",
+    "powerpc",
+    "riscv",
+    "s390",
+    "sh",
+    "sparc",
+    "um",
+    "x86",
+    "xtensa",
+];
 
 /// How a kernel is built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,7 +129,7 @@ pub struct Plan {
     /// The options that it must have then, and where they come from.
     #[serde(skip)]
     options: String,
-    lists: [&'static str; 3],
+    lists: Vec<&'static str>,
     build: Command,
     /// What leaves the kernel in `IMAGE`.
     strip: Command,
@@ -164,23 +149,20 @@ pub struct Record {
     pub pahole: String,
 }
 
-/// The name of a kernel in the cache, which says all that it is made from but the last numbers of versions; none if no such
-/// kernel is built for this architecture.
-pub fn name(arch: &str, label: &str) -> Option<String> {
-    let row = row(arch, label)?;
-    let key = format!("{RECIPE}\0{SUITE}\0{PACKAGE}\0clang {}\0{}", tools::LLVM, options(row));
-    Some(format!("kernel-{arch}-{label}-{}", &hash::bytes(key.as_bytes())[..16]))
+/// All that a kernel is made from but the last numbers of versions, for its name in the cache.
+pub fn key(arch: &Arch, own: &ConfigFile) -> String {
+    format!("{RECIPE}\0{SUITE}\0{PACKAGE}\0clang {}\0{}", build_tools::LLVM, options(arch, own))
 }
 
-fn row(arch: &str, label: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.arch == arch && row.label == label)
+/// The files of a kernel's options.
+fn option_files(arch: &Arch, own: &ConfigFile) -> Vec<ConfigFile> {
+    [COMMON, *own].into_iter().chain(arch.kernel_build.as_ref().map(|build| build.options)).collect()
 }
 
 /// The options of a kernel, one a line, without the comments: those do not count for its name.
-fn options(row: &Row) -> String {
-    let [own, machine] = row.lists;
-    let lists = [COMMON, own, machine].into_iter();
-    lists.flat_map(|(_, list)| options::wanted(list)).flat_map(|option| [option, "\n"]).collect()
+fn options(arch: &Arch, own: &ConfigFile) -> String {
+    let files = option_files(arch, own);
+    files.iter().flat_map(|file| options::wanted(file.text)).flat_map(|option| [option, "\n"]).collect()
 }
 
 /// Plans to build a kernel. `passed_on` is what a build sees of the user's environment.
@@ -188,12 +170,12 @@ pub fn plan(
     cache: &Cache,
     passed_on: &BTreeMap<String, String>,
     mirror: &Mirror,
-    arch: &'static Arch,
-    label: &str,
+    kernel: &'static Kernel,
+    own: &ConfigFile,
 ) -> Result<Plan> {
-    let (Some(row), Some(name)) = (row(arch.name, label), name(arch.name, label)) else {
-        bail!("there is no list of options to build a kernel {label} for {arch} with");
-    };
+    let Kernel { arch, label, .. } = kernel;
+    let Some(build) = &arch.kernel_build else { bail!("no kernel can be built for {arch}") };
+    let name = kernel.entry();
     let partial = cache.partial(&name);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     if text(&partial).contains([' ', ':']) {
@@ -214,6 +196,12 @@ pub fn plan(
     let unpack = Command::new("tar", &work)
         .args(["--extract", "--file", &format!("usr/src/{PACKAGE}.tar.xz"), "--wildcards"])
         .args(OTHER_CODE.map(|folder| format!("--exclude={PACKAGE}/{folder}/*.[chS]")))
+        .args(
+            ARCH_FOLDERS
+                .iter()
+                .filter(|folder| **folder != arch.linux)
+                .flat_map(|folder| ["[chS]", "dts*"].map(|kind| format!("--exclude={PACKAGE}/arch/{folder}/*.{kind}"))),
+        )
         .args(OTHER_FILES.map(|pattern| format!("--exclude={PACKAGE}/{pattern}")))
         .arg(format!("--transform=s,^{PACKAGE},source,"));
 
@@ -236,29 +224,29 @@ pub fn plan(
     let make = || {
         tool("nice", &source)
             .args(["make", "--jobs", &jobs])
-            .arg(format!("ARCH={}", row.kernel_arch))
-            .arg(format!("LLVM=-{}", tools::LLVM))
+            .arg(format!("ARCH={}", arch.linux))
+            .arg(format!("LLVM=-{}", build_tools::LLVM))
     };
-    let compiler = tool(&format!("clang-{}", tools::LLVM), Path::new("/"));
+    let compiler = tool(&format!("clang-{}", build_tools::LLVM), Path::new("/"));
     Ok(Plan {
         arch,
-        label: row.label,
+        label,
         name,
         mirror: mirror.url.clone(),
         fetch,
         open: Command::new("dpkg-deb", &apt).arg("--extract"),
         unpack: vec![Step::Run(unpack)],
         configure: vec![
-            Step::Write { file: list.clone(), text: options(row) },
+            Step::Write { file: list.clone(), text: options(arch, own) },
             // Nothing is on but what the list names and what that cannot be without.
             Step::Run(make().arg("allnoconfig").env("KCONFIG_ALLCONFIG", text(&list))),
         ],
         configuration,
-        options: options(row),
-        lists: [COMMON, row.lists[0], row.lists[1]].map(|(file, _)| file),
+        options: options(arch, own),
+        lists: option_files(arch, own).iter().map(|file| file.name).collect(),
         build: make().arg("vmlinux"),
-        strip: tool(&format!("llvm-objcopy-{}", tools::LLVM), &source)
-            .args(row.strip.iter().copied())
+        strip: tool(&format!("llvm-objcopy-{}", build_tools::LLVM), &source)
+            .args(if build.raw { RAW } else { ELF }.iter().copied())
             .arg("vmlinux")
             .arg(text(&partial.join(IMAGE))),
         versions: [compiler.clone(), tool("pahole", Path::new("/"))].map(|command| command.arg("--version")),
@@ -285,7 +273,7 @@ impl fmt::Display for Plan {
 /// Builds a kernel, unless it is in the cache, and tells where it is.
 pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<PathBuf> {
     let made = cache.get(runner, &plan.name, |folder| {
-        tools::check(runner, &plan.compiler)?;
+        build_tools::check(runner, &plan.compiler)?;
         runner.say(format!(
             "building the kernel {} for {}, once, into {}: some minutes of work, 1 GB of disk meanwhile",
             plan.label,
@@ -330,7 +318,7 @@ fn check_options(plan: &Plan, record: &Record) -> Result<()> {
     let configuration = files::read_if_there(&plan.configuration)?.unwrap_or_default();
     match options::unmet(&plan.options, &configuration) {
         Some(option) => bail!(
-            "{PACKAGE} {} cannot be configured with `{option}`, as one of {} in xtask/src/boot asks: \
+            "{PACKAGE} {} cannot be configured with `{option}`, as one of {} in boot/kernels/config asks: \
              give the list what that option depends on ({}, pahole {})",
             record.source.version,
             plan.lists.join(", "),
@@ -370,44 +358,47 @@ fn object_of(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::str::FromStr;
-
     use super::*;
+    use crate::boot::kernels::{KERNELS, Source};
     use crate::sys::command::Environment;
 
-    fn arch(name: &str) -> &'static Arch {
-        <&Arch>::from_str(name).unwrap()
+    /// The kernels that are built, each with its own options.
+    fn built() -> impl Iterator<Item = (&'static Kernel, &'static ConfigFile)> {
+        KERNELS.iter().filter_map(|kernel| match &kernel.source {
+            Source::Built(own) => Some((kernel, own)),
+            Source::Debian(_) => None,
+        })
     }
 
-    fn planned(folder: &str, arch: &'static Arch, label: &str) -> Result<Plan> {
+    fn planned(folder: &str, arch: &str, label: &str) -> Result<Plan> {
         let mirror = Mirror {
             url: "http://mirror.example/debian".into(),
             keyring: "/keys.gpg".into(),
             acquire: "Acquire::http::Proxy \"http://proxy.example\";\n".into(),
         };
         let passed_on = [("PATH".to_owned(), "/usr/bin".to_owned()), ("CARGO_BUILD_JOBS".to_owned(), "3".to_owned())];
-        plan(&Cache { folder: folder.into() }, &passed_on.into(), &mirror, arch, label)
+        let (kernel, own) = built().find(|(kernel, _)| kernel.arch.name == arch && kernel.label == label).unwrap();
+        plan(&Cache { folder: folder.into() }, &passed_on.into(), &mirror, kernel, own)
     }
 
     #[test]
-    fn a_kernel_without_a_list_of_options_is_not_built() {
-        assert_eq!(name("amd64", "linux-6.12-btf"), None);
-        let error = planned("/cache", arch("amd64"), "linux-6.12-btf").unwrap_err().to_string();
-        assert_eq!(error, "there is no list of options to build a kernel linux-6.12-btf for amd64 with");
-    }
-
-    #[test]
-    fn each_has_a_name_of_its_own() {
-        let mips = name("mips", "linux-6.12-btf").unwrap();
-        assert!(mips.starts_with("kernel-mips-linux-6.12-btf-") && mips.len() == 27 + 16, "{mips}");
-        let hash = |row: &Row| name(row.arch, row.label).unwrap().rsplit('-').next().map(String::from);
-        assert_eq!(ROWS.iter().map(hash).collect::<BTreeSet<_>>().len(), ROWS.len());
+    fn the_code_of_other_architectures_is_left_packed_and_its_own_is_not() {
+        let printed = planned("/cache", "loong64", "linux-6.12-btf").unwrap().to_string();
+        for (folder, excluded) in [("loongarch", false), ("mips", true), ("arm64", true), ("x86", true)] {
+            assert_eq!(
+                printed.contains(&format!("--exclude=linux-source-6.12/arch/{folder}/*.[chS]")),
+                excluded,
+                "{folder}"
+            );
+        }
+        for (kernel, _) in built() {
+            assert!(ARCH_FOLDERS.contains(&kernel.arch.linux), "{}", kernel.arch);
+        }
     }
 
     #[test]
     fn a_kernel_is_built_by_one_compiler_in_a_known_environment_and_gently() {
-        let plan = planned("/cache", arch("loong64"), "linux-6.12-btf").unwrap();
+        let plan = planned("/cache", "loong64", "linux-6.12-btf").unwrap();
         assert_eq!(plan.build.args, ["make", "--jobs", "3", "ARCH=loongarch", "LLVM=-19", "vmlinux"], "{}", plan.build);
         assert_eq!(plan.build.program, Path::new("nice"));
         let Environment::Only(environment) = &plan.build.environment else { panic!("the user's environment") };
@@ -418,8 +409,8 @@ mod tests {
 
     #[test]
     fn all_of_it_happens_in_a_folder_that_goes_away() {
-        let plan = planned("/cache", arch("mips"), "linux-6.12-btf").unwrap();
-        let name = name("mips", "linux-6.12-btf").unwrap();
+        let plan = planned("/cache", "mips", "linux-6.12-btf").unwrap();
+        let name = &plan.name;
         assert_eq!(plan.work, Path::new("/cache").join(format!("{name}.partial/work")));
         for folder in [&plan.open.folder, &plan.build.folder, &plan.strip.folder] {
             assert!(folder.starts_with(&plan.work), "{}", folder.display());
@@ -440,19 +431,19 @@ mod tests {
 
     #[test]
     fn a_folder_that_makefiles_do_not_take_is_refused() {
-        let error = planned("/my cache", arch("mips"), "linux-6.12-btf").unwrap_err().to_string();
+        let error = planned("/my cache", "mips", "linux-6.12-btf").unwrap_err().to_string();
         assert!(error.ends_with("set BPFSHIP_CACHE to another folder"), "{error}");
     }
 
     #[test]
     fn no_option_is_asked_for_twice() {
-        for row in &ROWS {
-            let options = options(row);
+        for (kernel, own) in built() {
+            let options = options(kernel.arch, own);
             let mut names: Vec<&str> = options::wanted(&options).filter_map(|line| line.split('=').next()).collect();
             let all = names.len();
             names.sort_unstable();
             names.dedup();
-            assert_eq!(names.len(), all, "{} {}", row.arch, row.label);
+            assert_eq!(names.len(), all, "{} {}", kernel.arch, kernel.label);
         }
     }
 
