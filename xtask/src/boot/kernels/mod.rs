@@ -1,7 +1,6 @@
 //! The kernels that binaries are booted on, one row each.
 
 pub mod apt;
-pub mod build_tools;
 pub mod debian;
 pub mod from_source;
 mod options;
@@ -14,6 +13,13 @@ use crate::sys::hash;
 
 /// What the names of kernels in the cache begin with.
 pub const PREFIX: &str = "kernel-";
+
+/// The kernel in an entry of the cache, in the form that QEMU takes.
+pub const IMAGE: &str = "kernel";
+/// The description of the machine, where the kernel is given one.
+pub const DEVICE_TREE: &str = "device-tree";
+/// Where it comes from: an [`apt::Record`].
+pub const RECORD: &str = "kernel.json";
 
 /// One kernel of one architecture.
 #[derive(Debug, PartialEq, Eq, Serialize)]
