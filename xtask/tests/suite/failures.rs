@@ -473,7 +473,7 @@ fn a_build_script_that_fails_for_each_target_is_told_once() {
 
 /// Why the binary of `with_call` is not linked.
 const UNDEFINED: &str = "linking failed, because a symbol is undefined (`deflate`, used by crate `probe`): link what defines \
-                         it for this target, or use a feature of that crate, or another crate, that needs it not";
+                         it for this target, or use a feature of that crate, or another crate, that does not need it";
 
 #[test]
 fn a_crate_that_cannot_be_linked_is_told_with_what_is_missing() {
@@ -489,7 +489,7 @@ fn a_crate_that_cannot_be_linked_is_told_with_what_is_missing() {
             "#[link(name = \"z\")] unsafe extern \"C\" { fn deflate() -> i32; }",
             "rust-lld: error: unable to find library -lz",
             "linking failed, because a library is missing for this target (`z`): use a feature of the crate that links it, \
-             or another crate, that needs it not",
+             or another crate, that does not need it",
         ),
     ] {
         let workspace = with_call(name, declaration);

@@ -192,7 +192,7 @@ fn a_standard_library_that_is_made_elsewhere_gives_the_same_archive() {
     let hash = |workspace: &Workspace| xtask::hash::file(&workspace.path(archive)).unwrap();
     assert_eq!(hash(&here), hash(&there));
 
-    // So is the C runtime below it, whether or not this binary has something from there.
+    // The C runtime below it is the same too, whether or not this binary has something from there.
     let manifest: serde_json::Value = serde_json::from_str(&here.read("dist/dist-manifest.json")).unwrap();
     let sysroot = manifest["artifacts"][0]["sysroot"].as_str().unwrap();
     let runtime = |cache: &Path| -> Vec<String> {
