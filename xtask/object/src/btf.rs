@@ -388,3 +388,15 @@ impl<'bytes> Reader<'bytes> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_are_in_the_order_of_their_numbers() {
+        for (number, layout) in (1..).zip(&LAYOUTS) {
+            assert_eq!(layout.kind as usize, number, "{}", layout.name);
+        }
+    }
+}

@@ -25,7 +25,7 @@ const KINDS: [&str; 13] = [
 const MAX_STEPS: usize = 64;
 const MAX_DEPTH: usize = 32;
 
-/// Bytes of a name, and of what is told of one relocation.
+/// Bytes of a name, and of the description of one relocation.
 const MAX_NAME: usize = 1000;
 
 /// The kind of a relocation, and what it is about: a type, a field of it, or a value of an enum.

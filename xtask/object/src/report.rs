@@ -1,4 +1,4 @@
-//! What a BPF object holds and what it needs of a kernel, read from the object alone and from the tables in `kernel_features.rs`.
+//! What a BPF object contains and what it needs of a kernel, read from the object alone and from the tables in `kernel_features.rs`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use crate::code::{Code, Uses};
 use crate::kernel_features::{Feature, Section, Since};
 use crate::{Endian, canonical, co_re, code, kernel_features, maps};
 
-/// All that is told of an object.
+/// What is known of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub license: Option<String>,
@@ -42,11 +42,12 @@ pub struct Report {
     pub without_bpf_events: Vec<String>,
 }
 
+/// A program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Program {
     pub name: String,
     pub section: String,
-    /// The kernel's word for it, or null where the section tells none that is known.
+    /// The kernel's word for it, or null where the section is not one that is known.
     #[serde(rename = "type")]
     pub kind: Option<&'static str>,
     pub attach: Option<String>,
@@ -62,12 +63,14 @@ pub struct Program {
     pub tracing: Vec<&'static str>,
 }
 
+/// A function that programs call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Function {
     pub name: String,
     pub instructions: usize,
 }
 
+/// A map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Map {
     pub name: String,
@@ -242,7 +245,7 @@ impl Found {
         self.needs.insert(Need { what, kernel: format!("{major}.{minor}"), source: since });
     }
 
-    /// What a section tells of the programs in it: their type, and where they attach.
+    /// What the name of a section says about the programs in it: their type, and where they attach.
     fn section(&mut self, section: &str) -> (Option<&'static Section>, Option<String>) {
         let Some((row, attach)) = Section::find(section) else {
             self.unknown.insert(format!("the type of programs in section `{section}`"));
@@ -375,7 +378,7 @@ fn notes(required_config: &BTreeSet<String>, relocations: &[Relocation]) -> Vec<
 fn without_btf(programs: &[Program], maps: &[Map], kernel_symbols: &BTreeSet<String>) -> Vec<String> {
     if !kernel_symbols.is_empty() {
         let symbols = list(kernel_symbols.iter().map(String::as_str));
-        return vec![format!("nothing of it can be loaded: it is BTF that tells where the kernel has {symbols}")];
+        return vec![format!("nothing of it can be loaded: only the kernel's BTF says where {symbols} are")];
     }
     let struct_ops = maps.iter().filter(|map| map.is_struct_ops()).map(|map| map.name.as_str());
     let by_btf = list(names(programs, |program| program.attaches_by_btf).chain(struct_ops));

@@ -118,7 +118,7 @@ pub fn reads(file: &str) -> bool {
     file == "zig" || ["lib/include/", "lib/libc/include/"].iter().any(|folder| file.starts_with(folder))
 }
 
-/// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not tell a path.
+/// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not contain its path.
 pub const COMPILER_FOLDER: &str = "{compiler}";
 
 /// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
@@ -132,7 +132,7 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
         "-std=gnu11",
         "-Wall",
         "-fno-ident",
-        // A table for linkers that tells symbols by their numbers, which change when debug information is dropped.
+        // A table for linkers that names symbols by their numbers, which change when debug information is dropped.
         "-fno-addrsig",
         "-fdebug-compilation-dir=.",
         &format!("-I{}/include", bpf.folder),
