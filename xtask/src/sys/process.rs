@@ -24,7 +24,8 @@ use crate::sys::hash;
 use crate::sys::step::Step;
 use crate::ui::error::{Failed, Interrupted, Missing};
 use crate::ui::remedies;
-use crate::ui::screen::{Level, Line, Row, Screen};
+use crate::ui::screen::{Level, Line, Screen};
+use crate::ui::table::Table;
 
 /// The signal that told us to stop, or 0.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -77,8 +78,8 @@ impl Runner {
     }
 
     /// See [`Screen::table`].
-    pub fn table(self, rows: &[Row]) {
-        self.screen.table(rows);
+    pub fn table(self, tables: &[Table]) {
+        self.screen.table(tables);
     }
 
     /// See [`Screen::line`].

@@ -4,3 +4,4 @@ pub mod error;
 pub mod remedies;
 pub mod screen;
 pub mod suggest;
+pub mod table;

@@ -31,14 +31,14 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     let host = Host::read(runner, facts, &guests)?;
     let plan = plan::plan(facts, &host, &manifest, &guests)?;
     if request.show.plan {
-        return screen::output(&match request.show.json {
+        return screen::print(&match request.show.json {
             true => format!("{:#}\n", tasks::to_json(&plan.tasks)),
             false => tasks::script(&plan.tasks),
         });
     }
     tasks::run(runner, &plan.tasks)?;
 
-    runner.println(boot_report::table(plan.added.get()?, screen::width().unwrap_or(usize::MAX)).join("\n"));
+    runner.table(&boot_report::tables(plan.added.get()?));
     let mut failures = Vec::new();
     for (guest, outcome) in guests.iter().zip(&plan.outcomes) {
         failures.extend(show_failure(runner, guest, outcome.get()?));
