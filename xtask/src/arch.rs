@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use bpfship_object::Endian;
 use object::elf;
 
 use crate::ui::suggest;
@@ -122,40 +123,6 @@ macro_rules! config_file {
     };
 }
 pub(crate) use config_file;
-
-/// Byte order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Endian {
-    Little,
-    Big,
-}
-
-impl Endian {
-    pub const ALL: [Endian; 2] = [Endian::Little, Endian::Big];
-
-    /// The word for it in the manifest.
-    pub fn name(self) -> &'static str {
-        match self {
-            Endian::Little => "little",
-            Endian::Big => "big",
-        }
-    }
-
-    /// clang's target for BPF objects of this byte order, and the suffix of their names.
-    pub fn bpf_target(self) -> &'static str {
-        match self {
-            Endian::Little => "bpfel",
-            Endian::Big => "bpfeb",
-        }
-    }
-
-    /// The kernel headers (`asm/…`) that such objects are compiled with: those of the first architecture of this byte order.
-    /// Any would do, since an object is for all of them.
-    pub fn uapi_headers(self) -> &'static str {
-        ARCHES.iter().find(|arch| arch.endian == self).map_or("", |arch| arch.linux_headers)
-    }
-}
 
 /// Where a standard library comes from. The two give different bytes, so it is part of a binary's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, clap::ValueEnum)]

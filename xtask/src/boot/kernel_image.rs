@@ -3,11 +3,11 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, bail};
+use bpfship_object::elf::Elf;
 use flate2::read::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
 use crate::arch::{Arch, Magic};
-use crate::release::elf::Elf;
 
 /// The largest image that is unpacked, in bytes: a damaged one must not fill the memory.
 const LIMIT: u64 = 512 * 1024 * 1024;

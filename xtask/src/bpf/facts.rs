@@ -1,7 +1,7 @@
 //! What the workspace has of BPF, what objects are made from, and whether they are up to date.
 
 use super::lock::Lock;
-use super::object;
+use crate::arch::ARCHES;
 use crate::arch::Endian;
 use crate::bad_request;
 use crate::sys::files;
@@ -10,6 +10,7 @@ use crate::toolchain::zig;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
 use anyhow::{Context, Result};
+use bpfship_object::OBJECT_FORMAT_VERSION;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ impl Inputs {
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
-        [compiler, format!("form {}", object::FORM)]
+        [compiler, format!("form {}", OBJECT_FORMAT_VERSION)]
             .into_iter()
             .chain(flags)
             .chain(hashes("libbpf", &self.libbpf))
@@ -142,12 +143,18 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
     if bpf.image.is_none() {
         // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
         flags.push("-nostdinc".into());
-        for headers in ["include", &format!("libc/include/{}", endian.uapi_headers()), "libc/include/any-linux-any"] {
+        for headers in ["include", &format!("libc/include/{}", uapi_headers(endian)), "libc/include/any-linux-any"] {
             flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
         }
     }
     flags.extend(bpf.cflags.iter().cloned());
     flags
+}
+
+/// The kernel headers (`asm/…`) that objects of this byte order are compiled with: those of the first architecture that has
+/// it. Any would do, since an object is for all of them.
+fn uapi_headers(endian: Endian) -> &'static str {
+    ARCHES.iter().find(|arch| arch.endian == endian).map_or("", |arch| arch.linux_headers)
 }
 
 fn is_program(name: &str) -> bool {

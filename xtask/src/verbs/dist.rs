@@ -182,7 +182,7 @@ fn check_sysroots(runner: Runner, facts: &Facts, plan: &Plan, built: &Built) -> 
 fn reasons(messages: &Messages) -> BTreeMap<String, String> {
     let reason = |triple: &str, packages: &BTreeSet<String>| {
         let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match messages.problems(triple, packages).find_map(|said| remedies::find(remedies::BUILD, said)) {
+        match messages.problems(triple, packages).find_map(|said| remedies::verdict(remedies::BUILD, said)) {
             Some(remedy) => format!("cannot build {names}: {remedy}"),
             None => format!("cannot build {names}, for the reason above"),
         }
@@ -306,12 +306,13 @@ impl Packer<'_> {
         }
         let sysroot = Sysroot::new(product.arch, &self.facts.rust).name;
         if product.std == Std::Source {
-            self.facts.cache.check(self.runner, &sysroot, |file| file == sysroot::RUNTIME_LICENSE)?;
+            let licenses = [sysroot::RUNTIME_LICENSE, sysroot::UNWINDER_LICENSE];
+            self.facts.cache.check(self.runner, &sysroot, |file| licenses.contains(&file))?;
         }
-        let runtime = self.facts.cache.path(&sysroot).join(sysroot::RUNTIME_LICENSE);
-        let runtime = (product.std == Std::Source).then_some(runtime.as_path());
+        let sysroot = self.facts.cache.path(&sysroot);
+        let sysroot = (product.std == Std::Source).then_some(sysroot.as_path());
         let libbpf = self.facts.bpf.libbpf_folder.as_deref();
-        let text = licenses::compose(&self.facts.packages, linked, &self.facts.rust, runtime, libbpf)?.into_bytes();
+        let text = licenses::compose(&self.facts.packages, linked, &self.facts.rust, sysroot, libbpf)?.into_bytes();
         self.licenses.insert(key, text.clone());
         Ok(text)
     }
