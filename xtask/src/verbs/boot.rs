@@ -20,9 +20,6 @@ use crate::{bad_request, flags};
 
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
-    if request.list {
-        bad_request!("boot --list: run `cargo xtask kernels`");
-    }
     let selection = selection(request)?;
     let _lock = if request.show.plan { None } else { Some(facts.lock(runner)?) };
     let dist = facts.root.join("dist");
