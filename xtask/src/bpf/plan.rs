@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use bpfship_object::Object;
 
 use crate::bpf::container;
 use crate::bpf::engine::Place;
 use crate::bpf::facts::{COMPILER_FOLDER, flags, reads};
-use crate::bpf::object::Object;
 use crate::bpf::run::{CompareObjects, CompileObject, WriteObjects};
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bpfship_embed::Lock;
+use bpfship_object::Object;
 use serde_json::{Value, json};
 
 use crate::arch::Endian;
-use crate::bpf::lock::Lock;
-use crate::bpf::object::Object;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Slot, Step, Work};

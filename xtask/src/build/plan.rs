@@ -51,11 +51,11 @@ pub struct Build {
 }
 
 impl Build {
-    /// Decides how a binary of the workspace is built. `variables` are what the build of the application itself sees besides.
+    /// Decides how a binary of the package that `manifest` leads to is built. `variables` are what the build of the application itself sees besides.
     pub fn new(
         facts: &Facts,
-        package: &str,
-        bin: &str,
+        manifest: &Path,
+        (package, bin): (&str, &str),
         targets: &[Target],
         variables: BTreeMap<String, String>,
     ) -> Build {
@@ -78,7 +78,7 @@ impl Build {
             .args(cargo::FLAGS)
             .args(PROFILE)
             .arg("--manifest-path")
-            .arg(source_root(facts).join("Cargo.toml").to_string_lossy())
+            .arg(manifest.to_string_lossy())
             .arg("--target-dir")
             .arg(target.to_string_lossy())
             .args(["--package", package, "--bin", bin])
@@ -111,10 +111,10 @@ impl Build {
     }
 }
 
-/// Decides how another binary of the workspace is built, in the same way as what is shipped.
-pub fn helper(facts: &Facts, package: &str, bin: &str, targets: &[Target]) -> Result<(Vec<Task>, Slot<Built>)> {
+/// Plans the build of another package's binary, in the same way as that of what is shipped.
+pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(Vec<Task>, Slot<Built>)> {
     let mut tasks = toolchain::plan(&needs(facts, targets), facts)?;
-    let build = Build::new(facts, package, bin, targets, BTreeMap::new());
+    let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new());
     let built = build.built.clone();
     tasks.push(build.task(facts));
     Ok((tasks, built))

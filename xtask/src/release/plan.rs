@@ -76,7 +76,13 @@ pub fn dist(
         compile = bpf::plan::compile(facts, place, End::Write, Some(&reason))?.tasks;
     }
     // One command builds for all targets. Another way to build would be another entry.
-    let builds = vec![Build::new(facts, &config.package, &config.bin, &targets, build::variables(&source))];
+    let builds = vec![Build::new(
+        facts,
+        &build::source_root(facts).join("Cargo.toml"),
+        (&config.package, &config.bin),
+        &targets,
+        build::variables(&source),
+    )];
 
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, facts.root.join("dist")));
     let mut tasks = vec![Task::new("opening dist/", vec![Box::new(OpenStaging(Arc::clone(&release)))])];
@@ -132,13 +138,13 @@ mod tests {
     use std::path::Path;
     use std::str::FromStr;
 
+    use bpfship_embed::Lock;
     use cargo_metadata::PackageId;
     use serde_json::Value;
 
     use super::*;
     use crate::arch::ARCHES;
     use crate::bpf::facts::Inputs;
-    use crate::bpf::lock::Lock;
     use crate::sys::cache::Cache;
     use crate::sys::plan::to_json;
     use crate::toolchain::Installed;
@@ -172,6 +178,7 @@ mod tests {
                 boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            members: Vec::new(),
             root: "/home/ann/tool".into(),
             work: "/home/ann/tool/target/bpfship".into(),
             rust,

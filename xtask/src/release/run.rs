@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
+use bpfship_embed::Lock;
 use cargo_metadata::PackageId;
 use serde_json::{Value, json};
 
 use crate::arch::{Arch, Endian, Std};
-use crate::bpf::lock::Lock;
 use crate::build::plan;
 use crate::build::run::Built;
 use crate::release::documents::Documents;

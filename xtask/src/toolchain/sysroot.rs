@@ -65,7 +65,7 @@ impl Sysroot {
     pub fn new(arch: &'static Arch, rust: &Rust) -> Sysroot {
         let recipe = format!(
             // The number stands for whatever is not said by the rest.
-            "2 {} {} {} {} {} {:?} {:?} {:?}",
+            "3 {} {} {} {} {} {:?} {:?} {:?}",
             rust.version,
             rust.commit,
             arch.triple,

@@ -5,3 +5,4 @@ pub mod linker;
 pub mod remedies;
 pub mod screen;
 pub mod suggest;
+pub mod table;
