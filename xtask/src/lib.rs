@@ -6,6 +6,7 @@ pub mod boot;
 pub mod bpf;
 pub mod build;
 pub mod flags;
+pub mod rebuild;
 pub mod release;
 pub mod sys;
 pub mod toolchain;
@@ -51,11 +52,12 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     match &flags.verb {
         Verb::Bpf(request) => twice(runner, || verbs::bpf::run(runner, &flags.common, request)),
         Verb::Cache(request) => verbs::cache::run(runner, &flags.common, request),
-        Verb::Dist(request) if !request.merge.is_empty() => verbs::merge::run(runner, &flags.common, &request.merge),
         Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &flags.common, request)),
         Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &flags.common, request)),
         Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
+        Verb::Merge(request) => verbs::merge::run(runner, &flags.common, request),
+        Verb::Rebuild(request) => verbs::rebuild::run(runner, &flags.common, request),
         Verb::Report(request) => verbs::report::run(runner, &flags.common, request),
         Verb::Verify(request) => verbs::verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),

@@ -1,6 +1,7 @@
 //! What `dist` will do, as data: decided before anything is done, and from the facts alone.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -15,7 +16,8 @@ use crate::build::run::Built;
 use crate::flags;
 use crate::release::documents::Documents;
 use crate::release::manifest::{Artifact, Manifest};
-use crate::release::run::{CheckAndPack, OpenStaging, Publish, ReadInputs, Release};
+use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
+use crate::release::staging::Staging;
 use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
 use crate::workspace::facts::{Facts, Source};
@@ -85,7 +87,7 @@ pub fn dist(
     )];
 
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, facts.root.join("dist")));
-    let mut tasks = vec![Task::new("opening dist/", vec![Box::new(OpenStaging(Arc::clone(&release)))])];
+    let mut tasks = vec![open(&release.dist, &release.staging)];
     tasks.extend(toolchain::plan(&needs, facts)?);
     tasks.extend(compile);
     let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();
@@ -112,8 +114,28 @@ pub fn dist(
     }
     let manifest = Slot::default();
     let publish = Publish { release, artifacts, manifest: manifest.clone() };
-    tasks.push(Task::new("publishing to dist/", vec![Box::new(publish)]));
+    tasks.push(Task::new(PUBLISHING, vec![Box::new(publish)]));
     Ok(Plan { tasks, products, built, manifest })
+}
+
+/// Decides how archives in other folders become one release.
+pub fn merge(dist: &Path, archives: Vec<(PathBuf, Artifact)>, manifest: Manifest) -> Vec<Task> {
+    let staging = Slot::default();
+    let mut tasks = vec![open(dist, &staging)];
+    for (folder, artifact) in archives {
+        let title = format!("taking over {}", artifact.file);
+        tasks.push(Task::new(title, vec![Box::new(StageArchive { folder, artifact, staging: staging.clone() })]));
+    }
+    let publish = PublishManifest { dist: dist.into(), staging, manifest };
+    tasks.push(Task::new(PUBLISHING, vec![Box::new(publish)]));
+    tasks
+}
+
+const PUBLISHING: &str = "publishing to dist/";
+
+fn open(dist: &Path, staging: &Slot<Staging>) -> Task {
+    let step = OpenStaging { dist: dist.into(), staging: staging.clone() };
+    Task::new("making a folder to write to first", vec![Box::new(step)])
 }
 
 /// What is built, in the order of the request.
@@ -135,7 +157,6 @@ fn products(facts: &Facts, request: &flags::Dist) -> Result<Vec<Product>> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::path::Path;
     use std::str::FromStr;
 
     use bpfship_embed::Lock;

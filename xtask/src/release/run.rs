@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
@@ -94,20 +94,23 @@ impl Objects {
 
 /// Makes the folder in which everything is written before it is moved to its place.
 #[derive(Debug)]
-pub struct OpenStaging(pub Arc<Release>);
+pub struct OpenStaging {
+    pub dist: PathBuf,
+    pub staging: Slot<Staging>,
+}
 
 impl Step for OpenStaging {
     fn line(&self) -> String {
-        let folder = quote(&Staging::folder_in(&self.0.dist));
+        let folder = quote(&Staging::folder_in(&self.dist));
         format!("rm -rf {folder} && mkdir -p {folder}")
     }
 
     fn json(&self) -> Value {
-        json!({ "open-staging": { "folder": Staging::folder_in(&self.0.dist) } })
+        json!({ "open-staging": { "folder": Staging::folder_in(&self.dist) } })
     }
 
     fn run(&self, _: &Work) -> Result<()> {
-        self.0.staging.put(Staging::new(&self.0.dist)?)
+        self.staging.put(Staging::new(&self.dist)?)
     }
 }
 
@@ -275,8 +278,7 @@ pub struct Publish {
 
 impl Step for Publish {
     fn line(&self) -> String {
-        let dist = self.release.dist.display();
-        format!("# if all of it is right, move it to {dist}, {CHECKSUMS} and {MANIFEST} last")
+        publish_line(&self.release.dist)
     }
 
     fn json(&self) -> Value {
@@ -325,4 +327,57 @@ impl Publish {
         staging::adopt(&mut manifest, earlier.clone(), dist);
         Ok(manifest)
     }
+}
+
+/// Takes an archive over from another folder.
+#[derive(Debug)]
+pub struct StageArchive {
+    pub folder: PathBuf,
+    pub artifact: Artifact,
+    pub staging: Slot<Staging>,
+}
+
+impl Step for StageArchive {
+    fn line(&self) -> String {
+        let from = self.folder.join(&self.artifact.file);
+        format!("# take over {} and its .sha256, if it still has sha256 {}", from.display(), self.artifact.sha256)
+    }
+
+    fn json(&self) -> Value {
+        let from = self.folder.join(&self.artifact.file);
+        json!({ "stage-archive": { "from": from, "sha256": self.artifact.sha256 } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let Artifact { file, sha256, .. } = &self.artifact;
+        let bytes = files::read_unchanged(&self.folder.join(file), sha256)?;
+        self.staging.get()?.write_archive(file, &bytes, sha256)
+    }
+}
+
+/// Moves everything to its place, with a manifest that is known already.
+#[derive(Debug)]
+pub struct PublishManifest {
+    pub dist: PathBuf,
+    pub staging: Slot<Staging>,
+    pub manifest: Manifest,
+}
+
+impl Step for PublishManifest {
+    fn line(&self) -> String {
+        publish_line(&self.dist)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "publish": { "dist": self.dist, "manifest": self.manifest } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        work.runner.check_interrupted()?;
+        self.staging.get()?.publish(&self.manifest)
+    }
+}
+
+fn publish_line(dist: &Path) -> String {
+    format!("# if all of it is right, move it to {}, {CHECKSUMS} and {MANIFEST} last", dist.display())
 }
