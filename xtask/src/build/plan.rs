@@ -20,7 +20,8 @@ use crate::toolchain::Needs;
 use crate::toolchain::sysroot::Sysroot;
 use crate::ui::screen;
 use crate::workspace::cargo_home;
-use crate::workspace::facts::{Facts, Source};
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
 use crate::workspace::packages::Package;
 
 /// What cargo is told of the profile, whose rest is the workspace's own. A standard library from source consists of bitcode
@@ -291,7 +292,7 @@ mod tests {
     use crate::sys::command::Environment;
     use crate::toolchain::Installed;
     use crate::workspace::config::{Boot, Bpf, Config};
-    use crate::workspace::facts::Rust;
+    use crate::workspace::rust::Rust;
 
     /// A workspace in which everything is there and up to date.
     fn facts() -> Facts {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use cargo_metadata::PackageId;
 
 use crate::sys::files;
-use crate::workspace::facts::Rust;
+use crate::workspace::rust::Rust;
 use crate::workspace::packages::Package;
 
 /// The name of the text in the archive.

@@ -3,5 +3,6 @@
 pub mod error;
 pub mod remedies;
 pub mod screen;
+pub mod status;
 pub mod suggest;
 pub mod table;

@@ -37,7 +37,8 @@ use crate::ui::error;
 use crate::ui::error::{Damaged, Failed};
 use crate::ui::remedies;
 use crate::workspace::config;
-use crate::workspace::facts::{Facts, Source};
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
 
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {

@@ -367,7 +367,7 @@ mod tests {
     use crate::bpf::engine::{Container, Engine, Kind, Place};
     use crate::toolchain::Installed;
     use crate::workspace::config::{Boot, Bpf, Config};
-    use crate::workspace::facts::Rust;
+    use crate::workspace::rust::Rust;
 
     fn gigabytes(number: u64) -> u64 {
         number * 1_000_000_000

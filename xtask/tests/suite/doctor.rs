@@ -41,7 +41,7 @@ fn with_everything(name: &str) -> Workspace {
     for target in ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"] {
         workspace = workspace.write(&format!("programs/lib/rustlib/{target}/lib/libstd-1.rlib"), "");
     }
-    let rust = bpfship::workspace::facts::Rust {
+    let rust = bpfship::workspace::rust::Rust {
         sysroot: workspace.path("programs"),
         version: workspace.xtask("doctor --json").json()["rows"][0]["detail"].as_str().unwrap()[..6].into(),
         commit: "c".into(),
