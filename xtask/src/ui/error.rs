@@ -67,7 +67,7 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failed { program, ended, said, shown } = self;
         let words = words(said);
-        match (remedies::find(program, said), remedies::last_resort(program)) {
+        match (remedies::verdict(program, said), remedies::last_resort(program)) {
             (Some(remedy), _) => write!(f, "{remedy}")?,
             (None, Some(remedy)) => write!(f, "{program} {ended}: {remedy}")?,
             (None, None) if *shown && !words.is_empty() => write!(f, "{program} {ended}, for the reason above")?,
