@@ -58,7 +58,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &facts()?, request)),
         Verb::Boot(request) if request.list => verbs::kernels::run(runner),
         Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &facts()?, request)),
-        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request),
+        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request, &verbs::NEEDS),
         Verb::Verify(request) => verbs::verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),
     }

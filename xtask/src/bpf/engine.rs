@@ -12,6 +12,7 @@ use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
+use crate::workspace::facts::Facts;
 
 /// A program that runs containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -127,8 +128,16 @@ impl Place {
         }
     }
 
+    /// Decides where clang will run for a workspace, and says so.
+    pub fn choose(runner: Runner, facts: &Facts, choice: Choice) -> Result<Place> {
+        let image = facts.config.bpf.image.as_deref();
+        let place = Place::find(runner, &facts.root, &facts.cache, choice, image)?;
+        place.summary(choice).into_iter().for_each(|summary| runner.status(summary));
+        Ok(place)
+    }
+
     /// Where clang runs, for the user; none where the user has chosen this machine, or there is no choice.
-    pub fn summary(&self, choice: Choice) -> Option<String> {
+    fn summary(&self, choice: Choice) -> Option<String> {
         match self {
             Place::Container(Container { engine, .. }) => {
                 Some(format!("clang runs in {} {}", engine.kind.program(), engine.version))
@@ -141,13 +150,7 @@ impl Place {
     }
 
     /// Decides where clang will run. `theirs` is the image that the configuration names.
-    pub fn find(
-        runner: Runner,
-        folder: &Path,
-        cache: &Cache,
-        choice: Choice,
-        theirs: Option<&str>,
-    ) -> Result<Place> {
+    pub fn find(runner: Runner, folder: &Path, cache: &Cache, choice: Choice, theirs: Option<&str>) -> Result<Place> {
         let kinds: &[Kind] = match choice {
             Choice::Auto => &Kind::ALL,
             Choice::Docker => &[Kind::Docker],

@@ -95,8 +95,8 @@ pub fn bpf(facts: &Facts, place: &Place, request: &flags::Bpf) -> Result<BpfPlan
     Ok(BpfPlan { get: toolchain::plan(&needs, facts)?, objects })
 }
 
-/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.
-pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::Dist) -> Result<Plan> {
+/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`, if they may be.
+pub fn dist(facts: &Facts, mut source: Source, place: Option<&Place>, request: &flags::Dist) -> Result<Plan> {
     let config = &facts.config;
     let mut arches = request.arches.clone();
     if arches.is_empty() {
@@ -122,11 +122,11 @@ pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::D
 
     let mut stale = None;
     if let Some(reason) = facts.bpf.stale(&config.bpf) {
-        if request.locked {
+        let Some(place) = place else {
             bail!(
                 "--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result"
             );
-        }
+        };
         needs.zig = place.needs_compiler();
         needs.image = place.pulls();
         source.dirty = source.commit.is_some();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
-        super::dist(facts, source, &Place::Host, request)
+        super::dist(facts, source, (!request.locked).then_some(&Place::Host), request)
     }
 
     #[test]

@@ -52,8 +52,8 @@ impl From<anyhow::Error> for Status {
     fn from(error: anyhow::Error) -> Status {
         let known = error.downcast_ref().and_then(|Failed { program, said, .. }| remedies::find(program, said));
         match (error.downcast_ref(), known) {
-            (Some(Missing(row)), _) => {
-                Status::missing(format!("there is no {} on this machine", row.program), row.to_string())
+            (Some(Missing { program, installation }), _) => {
+                Status::missing(format!("there is no {program} on this machine"), installation.to_string())
             }
             (_, Some(known)) => Status::missing(known.reason, known.remedy),
             // What another program said belongs to it, for nobody knows better.

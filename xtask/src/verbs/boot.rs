@@ -21,6 +21,8 @@ use crate::sys::{files, hash, parallel};
 use crate::ui::error;
 use crate::ui::error::Failed;
 use crate::workspace::facts::Facts;
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
 use crate::{bad_request, flags, toolchain};
 use anyhow::{Context, Error, Result, bail};
 use cargo_metadata::TargetKind;
@@ -73,6 +75,14 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
         bail!("{} of {} boots failed:{}", failed.len(), outcomes.len(), failed.concat());
     }
     Ok(())
+}
+
+/// What `boot` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
+    needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
+    needs
 }
 
 fn selection(request: &flags::Boot) -> Result<Selection> {

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn only_the_sources_of_crates_are_kept_and_the_nearest_file_wins() {
-        let folder = std::env::temp_dir().join(format!("bpfship-cargo-home-{}", std::process::id()));
+        let folder = env::temp_dir().join(format!("bpfship-cargo-home-{}", std::process::id()));
         let (root, home) = (folder.join("a/b"), folder.join("home"));
         fs::create_dir_all(root.join(".cargo")).unwrap();
         fs::create_dir_all(folder.join("a/.cargo")).unwrap();

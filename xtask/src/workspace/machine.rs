@@ -2,11 +2,11 @@
 //! `doctor` asks for. Nothing is fetched or changed, and nothing decided.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::boot::facts::Host;
+use crate::boot::machines;
 use crate::bpf::engine::{Engine, Kind, Place};
 use crate::bpf::facts::Inputs;
 use crate::flags;
@@ -43,7 +43,6 @@ pub struct Machine {
     pub engines: Vec<(Kind, Found<Engine>)>,
     pub rustup: Found,
     pub pip: Found,
-    pub host: Found<Host>,
     /// The versions of QEMU, by the names of architectures.
     pub qemu: BTreeMap<&'static str, Found>,
 }
@@ -67,9 +66,11 @@ impl Machine {
             let command = Command::new(program, &root).args(args.iter().copied()).env("RUSTUP_AUTO_INSTALL", "0");
             runner.read(&command)
         };
-        // The version, in `cargo 1.95.0 (…)`.
+        // The number, in `cargo 1.95.0 (…)` and `QEMU emulator version 10.0.2 (…)`.
         let version = |program: &Path| {
-            Found::Ok(ask(program, &["--version"])?.split_whitespace().nth(1).unwrap_or_default().into())
+            let text = ask(program, &["--version"])?;
+            let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+            Found::Ok(text.split_whitespace().find(is_number).unwrap_or_default().into())
         };
         let rust = Rust::pinned(runner, &root).map_err(Status::from);
         let workspace = after("Rust", &rust, |rust| Workspace::read(runner, &manifest, rust, true));
@@ -102,7 +103,6 @@ impl Machine {
             (_, Err(_)) => Ok(Installed::default()),
         };
         let image = config.as_ref().ok().and_then(|config| config.bpf.image.as_deref());
-        let host = Host::read(runner).map_err(Status::from);
         let arches = config.iter().flat_map(|config| &config.arches);
         let machine = Machine {
             offline: common.offline,
@@ -127,19 +127,7 @@ impl Machine {
             pip: ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat())
                 .map(|_| "it checks hashes".into())
                 .map_err(Status::from),
-            qemu: arches
-                .map(|arch| {
-                    let emulator = host.as_ref().map_err(Clone::clone).and_then(|host| Ok(host.emulator(arch)?.to_owned()));
-                    // The last word of `QEMU emulator version 10.0.8 (Debian …)`'s first line that is a number.
-                    let version = |text: String| {
-                        let rest = text.lines().next().and_then(|line| line.split_once("version "));
-                        rest.and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default().to_owned()
-                    };
-                    let found = emulator.and_then(|emulator| Ok(version(ask(&emulator, &["--version"])?)));
-                    (arch.name, found)
-                })
-                .collect(),
-            host,
+            qemu: arches.map(|arch| (arch.name, version(machines::emulator(arch).as_ref()))).collect(),
             config,
             rust,
         };

@@ -52,6 +52,11 @@ impl Machine {
         }
     }
 
+    /// The container engine that was asked for, where it does not answer.
+    pub fn engine(&self) -> Option<Need> {
+        self.place.as_ref().err().map(|status| Need::new("engine", Err(status.clone())))
+    }
+
     /// What builds for these architectures take, and `others`.
     pub fn builds(&self, arches: &[&'static Arch], others: Needs) -> Vec<Need> {
         let Ok(rust) = &self.rust else {
@@ -125,7 +130,8 @@ impl Machine {
             Need::new("pip", self.pip.clone()),
         ];
         let engines = self.engines.iter();
-        needs.extend(engines.map(|(kind, found)| Need::new(kind.program(), found.clone().map(|engine| engine.version))));
+        needs
+            .extend(engines.map(|(kind, found)| Need::new(kind.program(), found.clone().map(|engine| engine.version))));
         needs
     }
 
@@ -144,10 +150,9 @@ impl Space {
         let writes = *missing != Needs { image: missing.image.clone(), ..Needs::default() };
         let (used, room) = (screen::size(used), screen::size(free));
         match writable {
-            Err(why) if writes => Err(Status::missing(
-                format!("{folder}: {why}"),
-                "set BPFSHIP_CACHE to a folder that can be written",
-            )),
+            Err(why) if writes => {
+                Err(Status::missing(format!("{folder}: {why}"), "set BPFSHIP_CACHE to a folder that can be written"))
+            }
             Err(_) => Ok(format!("{folder}: {used}, read-only, which does while nothing is missing")),
             Ok(()) if wanted > free => Err(Status::missing(
                 format!("{folder}: {room} free, and {} are needed", screen::size(wanted)),
