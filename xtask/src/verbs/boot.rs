@@ -16,7 +16,9 @@ use crate::sys::plan as tasks;
 use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
-use crate::{bad_request, flags};
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
+use crate::{bad_request, flags, toolchain};
 
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
@@ -45,6 +47,14 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
         bail!("{} of {} boots failed:{}", failures.len(), guests.len(), failures.concat());
     }
     Ok(())
+}
+
+/// What `boot` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
+    needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
+    needs
 }
 
 fn selection(request: &flags::Boot) -> Result<Selection> {
