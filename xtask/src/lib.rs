@@ -33,6 +33,7 @@ pub mod rebuild;
 pub mod remedies;
 pub mod run;
 pub mod screen;
+pub mod snapshot;
 pub mod step;
 pub mod suggest;
 pub mod sysroot;
