@@ -224,13 +224,11 @@ impl Runner {
             // One that wants no more of its input has failed, or will print less than `read` expects.
             scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input)));
             let said = scope.spawn(|| stderr.map(|stderr| io::read_to_string(stderr).unwrap_or_default()));
-            let mut output = stdout;
-            let result = match &mut output {
-                Some(output) => read(output),
+            let result = match stdout {
+                Some(mut output) => read(&mut output),
                 None => Err(anyhow!("a command without an output")),
             };
             if result.is_err() {
-                drop(output);
                 let _ = kill_process_group(group, Signal::TERM);
             }
             (result, said.join().ok().flatten().unwrap_or_default())

@@ -12,6 +12,9 @@ use crate::files;
 /// Changes with the form of the file.
 const MAGIC: &[u8] = b"bpfship snapshot 1\n";
 
+/// What is written of a file takes more than this, in bytes.
+const SMALLEST: usize = 100;
+
 /// Written after the snapshot, and removed before it is changed: what it says of a file is true as long as the file has
 /// the same [`Stat`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,7 +54,10 @@ impl Record {
         let bytes = fs::read(file).ok()?;
         let mut from = Decoder { rest: bytes.strip_prefix(MAGIC)? };
         let mut record = Record::default();
-        for _ in 0..from.number()? {
+        let count = from.number()?;
+        // No more than can be there.
+        record.files.reserve(usize::try_from(count).ok()?.min(bytes.len() / SMALLEST));
+        for _ in 0..count {
             record.files.push(from.file()?);
         }
         for _ in 0..from.number()? {

@@ -181,6 +181,7 @@ fn of_a_clean_work_tree_it_holds_the_bytes_of_the_commit_whatever_git_made_of_th
     let snapshot = tree.write().unwrap();
     assert_eq!(snapshot.written, [".gitignore", "Cargo.toml", "a/run", "a/text.txt"]);
     assert_eq!(place.names(), snapshot.written);
+    assert_eq!(snapshot.workspace.as_os_str(), snapshot.source.as_os_str());
     assert_eq!(place.text("a/text.txt"), "one $Id$\ntwo\n");
     let mode = |path: &str| place.path("snapshot/source").join(path).metadata().unwrap().mode() & 0o7777;
     assert_eq!((mode("a/run"), mode("a/text.txt")), (0o755, 0o644));
@@ -440,6 +441,18 @@ fn a_commit_is_there_whatever_the_work_tree_holds() {
     let nowhere = "0123456789012345678901234567890123456789";
     let said = format!("there is no commit {nowhere} in {}: fetch it", place.path("r").display());
     assert_eq!(error(place.try_read("r", Some(nowhere))), said);
+}
+
+#[test]
+fn a_file_that_was_never_fetched_is_named() {
+    let place = Place::with_repository();
+    place.git("r", "config uploadpack.allowFilter true");
+    let url = format!("clone -q --filter=blob:none --no-checkout file://{} partial", place.path("r").display());
+    place.git(".", &url);
+    let tree = place.try_read("partial", Some("HEAD")).unwrap();
+    let Err(error) = tree.write() else { panic!("written from nothing") };
+    let said = format!(".gitignore is not in the repository at {}: fetch it (git", place.path("partial").display());
+    assert!(error.root_cause().to_string().starts_with(&said), "{error:#}");
 }
 
 #[test]

@@ -187,7 +187,7 @@ struct Reader {
 struct Seen<'a> {
     path: &'a str,
     committed: Option<(Kind, Id)>,
-    index: Option<Index>,
+    index: Option<Index<'a>>,
     /// Of a file or link in the work tree.
     stat: Option<Stat>,
     /// What that holds.
@@ -288,7 +288,7 @@ impl Reader {
             let listed = listed.next_if(|listed| listed.path == next);
             let index = listed.and_then(|listed| listed.index);
             let is_module = match (listed, index) {
-                (_, Some(index)) => index.file.is_none(),
+                (_, Some(index)) => index.is_module(),
                 (Some(listed), None) => listed.path.ends_with('/'),
                 (None, None) => false,
             };
@@ -332,7 +332,7 @@ impl Reader {
             (Some(found), _) => Some((found, Origin::WorkTree)),
             // Not there, and not missed: a sparse checkout.
             (None, committed) if hidden == Some(Hidden::SkipWorktree) => {
-                committed.or(index.and_then(|index| index.file)).map(|file| (file, object))
+                committed.or(index.and_then(|index| index.file())).map(|file| (file, object))
             }
             (None, _) => None,
         };
@@ -433,7 +433,7 @@ fn ask_git(repository: &Repository, seen: &mut [Seen]) -> Result<()> {
     if !other_modes.is_empty() && !repository.has_modes()? {
         for at in other_modes {
             let Seen { committed, index, found, .. } = &mut seen[at];
-            let kind = committed.or(index.and_then(|index| index.file)).map_or(Kind::Regular, |(kind, _)| kind);
+            let kind = committed.or(index.and_then(|index| index.file())).map_or(Kind::Regular, |(kind, _)| kind);
             *found = found.map(|(_, id)| (kind, id));
         }
     }

@@ -104,7 +104,8 @@ impl Tree {
         let identity = self.identity();
         let snapshot = Snapshot {
             folder: self.snapshot.clone(),
-            workspace: source.join(&self.workspace),
+            // Joined one by one, the top has no slash at its end.
+            workspace: source.iter().chain(Path::new(&self.workspace)).collect(),
             written: missing.iter().map(|at| self.files[*at].path.clone()).collect(),
             removed: extra.clone(),
             outside: outside.iter().map(|(link, target)| ((*link).into(), (*target).into())).collect(),
