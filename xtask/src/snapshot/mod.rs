@@ -5,6 +5,7 @@ mod git;
 mod id;
 mod lfs;
 mod links;
+mod place;
 mod record;
 mod stat;
 mod tree;
