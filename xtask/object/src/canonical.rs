@@ -6,7 +6,7 @@ use object::build::elf::{self as elf_file, Builder, SectionData};
 use object::{Endianness, elf};
 
 use crate::Endian;
-use crate::btf::canonicalize_btf;
+use crate::btf::canonical::canonicalize_btf;
 use crate::elf::{Elf, Section};
 
 /// The version of the canonical form. It changes whenever the same compiler output gives other bytes.
