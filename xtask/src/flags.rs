@@ -61,6 +61,7 @@ pub enum Verb {
     Cache(Cache),
     Dist(Dist),
     Doctor(Doctor),
+    Kernels(Kernels),
     Report(Report),
     Verify(Verify),
     Completions(Completions),
@@ -101,6 +102,16 @@ pub struct Report {
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the kernels that `boot` knows
+///
+/// A label may name kernels of several architectures. Nothing is fetched.
+#[derive(Debug, Args)]
+pub struct Kernels {
+    /// Print them as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -179,8 +190,8 @@ pub struct Dist {
 
 /// Run every released binary on a real kernel of its architecture
 ///
-/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else there, runs
-/// `commands` of [workspace.metadata.bpfship.boot], and tells what came of it, in `dist/boot-report.json` too. Kernels are
+/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else in the guest, runs
+/// `commands` of [workspace.metadata.bpfship.boot], and reports what came of it, in `dist/boot-report.json` too. Kernels are
 /// fetched from Debian through apt, or built, once, and kept in $BPFSHIP_CACHE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -191,15 +202,15 @@ pub struct Boot {
     /// The architecture to boot, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
-    /// The kernel to boot, by its label in --list, or a file; may be repeated [default: the architecture's default]
+    /// The kernel to boot, by its label in `cargo xtask kernels`, or a file; may be repeated [default: the architecture's
+    /// default]
     #[arg(long = "kernel", value_name = "LABEL|FILE")]
     pub kernels: Vec<String>,
-    /// Boot every kernel of the list
+    /// Boot every kernel of `cargo xtask kernels`
     #[arg(long, conflicts_with = "kernels")]
     pub all_kernels: bool,
-    /// List the kernels, and do nothing
-    #[arg(long, conflicts_with_all = ["arches", "kernels", "all_kernels", "plan"])]
-    pub list: bool,
+    #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask kernels"))]
+    pub list: Vec<String>,
     #[command(flatten)]
     pub show: Show,
 }

@@ -34,6 +34,8 @@ pub struct Facts {
     pub config: Config,
     /// The crates of Cargo.lock.
     pub packages: Vec<Package>,
+    /// The packages of the workspace itself.
+    pub members: Vec<Package>,
     /// The workspace.
     pub root: PathBuf,
     /// Where everything between sources and artifacts lies: a folder in cargo's target folder.
@@ -114,6 +116,7 @@ impl Facts {
         let cargo = Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline };
         let packages = cargo.packages(&metadata, &network_config.to_string(), &work.join("packages.json"))?;
         Ok(Facts {
+            members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
             private: private(&[&root, &work, &cargo_home, &cache.folder, &rust.sysroot], &packages),
             installed: Installed::find(&rust, &cache)?,
             bpf: bpf::facts::Inputs::read(&root, &packages, &config.bpf)?,
