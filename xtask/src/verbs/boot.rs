@@ -24,9 +24,9 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     let _lock = if request.show.plan { None } else { Some(facts.lock(runner)?) };
     let dist = facts.root.join("dist");
     let manifest = artifacts::read(&dist)?;
-    let guests = select::guests(&manifest, &request.arches, &selection)?;
+    let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
     let host = Host::read(runner, facts, &guests)?;
-    let plan = plan::plan(facts, &host, &manifest, &guests)?;
+    let plan = plan::plan(facts, &host, &manifest.artifacts, &guests)?;
     if request.show.plan {
         return screen::print(&match request.show.json {
             true => format!("{:#}\n", tasks::to_json(&plan.tasks)),
