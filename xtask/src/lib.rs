@@ -56,7 +56,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Dist(request) if !request.merge.is_empty() => verbs::merge::run(runner, &flags.common, &request.merge),
         Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &facts()?, request)),
         Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &facts()?, request)),
-        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request),
+        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request, &verbs::NEEDS),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
         Verb::Report(request) => verbs::report::run(runner, &flags.common, request),
         Verb::Verify(request) => verbs::verify::run(runner, &flags.common, request),

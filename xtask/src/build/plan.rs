@@ -20,7 +20,8 @@ use crate::toolchain::Needs;
 use crate::toolchain::sysroot::Sysroot;
 use crate::ui::screen;
 use crate::workspace::cargo_home;
-use crate::workspace::facts::{Facts, Source};
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
 use crate::workspace::packages::Package;
 
 /// What cargo is told of the profile, whose rest is the workspace's own. A standard library from source consists of bitcode
@@ -94,8 +95,8 @@ pub fn bpf(facts: &Facts, place: &Place, request: &flags::Bpf) -> Result<BpfPlan
     Ok(BpfPlan { get: toolchain::plan(&needs, facts)?, objects })
 }
 
-/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.
-pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::Dist) -> Result<Plan> {
+/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`, if they may be.
+pub fn dist(facts: &Facts, mut source: Source, place: Option<&Place>, request: &flags::Dist) -> Result<Plan> {
     let config = &facts.config;
     let mut arches = request.arches.clone();
     if arches.is_empty() {
@@ -121,11 +122,11 @@ pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::D
 
     let mut stale = None;
     if let Some(reason) = facts.bpf.stale(&config.bpf) {
-        if request.locked {
+        let Some(place) = place else {
             bail!(
                 "--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result"
             );
-        }
+        };
         needs.zig = place.needs_compiler();
         needs.image = place.pulls();
         source.dirty = source.commit.is_some();
@@ -303,7 +304,7 @@ pub(crate) mod tests {
     use crate::sys::command::Environment;
     use crate::toolchain::Installed;
     use crate::workspace::config::{Boot, Bpf, Config};
-    use crate::workspace::facts::Rust;
+    use crate::workspace::rust::Rust;
 
     /// A workspace in which everything is there and up to date.
     pub(crate) fn facts() -> Facts {
@@ -362,7 +363,7 @@ pub(crate) mod tests {
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
-        super::dist(facts, source, &Place::Host, request)
+        super::dist(facts, source, (!request.locked).then_some(&Place::Host), request)
     }
 
     #[test]

@@ -331,7 +331,7 @@ fn cannot_start(command: &Command, error: io::Error) -> anyhow::Error {
         _ if error.kind() == io::ErrorKind::NotFound && command.program.is_absolute() => {
             anyhow!("there is no {program}: {}", remedies::restoration(&name))
         }
-        Some(installation) if error.kind() == io::ErrorKind::NotFound => Missing(installation).into(),
+        Some(installation) if error.kind() == io::ErrorKind::NotFound => Missing { program: name, installation }.into(),
         _ => anyhow::Error::new(error).context(format!("cannot start {program}")),
     }
 }

@@ -19,7 +19,8 @@ use crate::toolchain::zig;
 use crate::ui::error::Failed;
 use crate::ui::remedies;
 use crate::workspace::cargo_home;
-use crate::workspace::facts::{Facts, Rust};
+use crate::workspace::facts::Facts;
+use crate::workspace::rust::Rust;
 
 /// The licence of the C runtime, in a sysroot of our own.
 pub const RUNTIME_LICENSE: &str = "LICENSE-zig";

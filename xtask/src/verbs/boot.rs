@@ -16,7 +16,9 @@ use crate::sys::plan as tasks;
 use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
-use crate::{bad_request, flags};
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
+use crate::{bad_request, flags, toolchain};
 
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
@@ -78,4 +80,12 @@ fn show_failure(runner: Runner, guest: &Guest, outcome: &Outcome) -> Option<Stri
         runner.eprintln(format!("  ({lost} of init's reports were lost among other lines)"));
     }
     Some(format!("\n  {arch} on {label}: {why}"))
+}
+
+/// What `boot` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
+    needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
+    needs
 }
