@@ -291,7 +291,7 @@ fn crate_folders(packages: &[Package]) -> BTreeMap<PathBuf, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::str::FromStr;
 
     use cargo_metadata::PackageId;
@@ -307,7 +307,7 @@ mod tests {
     use bpfship_embed::Lock;
 
     /// A workspace in which everything is there and up to date.
-    fn facts() -> Facts {
+    pub(crate) fn facts() -> Facts {
         let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
         let mut inputs = Inputs {
             sources: [("tick.bpf.c".to_owned(), "1".to_owned())].into(),

@@ -26,9 +26,9 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     let _lock = if request.show.plan { None } else { Some(facts.lock(runner)?) };
     let dist = facts.root.join("dist");
     let manifest = artifacts::read(&dist)?;
-    let guests = select::guests(&manifest, &request.arches, &selection)?;
+    let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
     let host = Host::read(runner, facts, &guests)?;
-    let plan = plan::plan(facts, &host, &manifest, &guests)?;
+    let plan = plan::plan(facts, &host, &manifest.artifacts, &guests)?;
     if request.show.plan {
         return screen::print(&match request.show.json {
             true => format!("{:#}\n", tasks::to_json(&plan.tasks)),
@@ -47,14 +47,6 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
         bail!("{} of {} boots failed:{}", failures.len(), guests.len(), failures.concat());
     }
     Ok(())
-}
-
-/// What `boot` needs.
-pub fn needs(machine: &Machine) -> Vec<Need> {
-    let mut needs = machine.workspace();
-    needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
-    needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
-    needs
 }
 
 fn selection(request: &flags::Boot) -> Result<Selection> {
@@ -88,4 +80,12 @@ fn show_failure(runner: Runner, guest: &Guest, outcome: &Outcome) -> Option<Stri
         runner.eprintln(format!("  ({lost} of init's reports were lost among other lines)"));
     }
     Some(format!("\n  {arch} on {label}: {why}"))
+}
+
+/// What `boot` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
+    needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
+    needs
 }
