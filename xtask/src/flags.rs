@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -59,6 +60,7 @@ pub enum Verb {
     Cache(Cache),
     Dist(Dist),
     Doctor(Doctor),
+    Report(Report),
     Verify(Verify),
     Completions(Completions),
 }
@@ -72,24 +74,34 @@ pub enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask bpf                       compile what is in the BPF folder
-  cargo xtask bpf --check               see whether the checked-in objects are what their sources give
-  cargo xtask bpf --report              see which kernels can load them, and why
-  cargo xtask bpf --report ~/prog.o     the same of any BPF object")]
+  cargo xtask bpf --check               see whether the checked-in objects are what their sources give")]
 pub struct Bpf {
     /// Compare with what is checked in instead of writing; a difference is told and ends with 1
     #[arg(long)]
     pub check: bool,
-    /// Tell what each checked-in object, or each FILE, holds and needs of a kernel, and since when Linux has that; nothing
-    /// is compiled (docs/bpf-report.md)
-    #[arg(long, group = "shown", conflicts_with = "check")]
-    pub report: bool,
-    /// A BPF object to report on [default: those that are checked in]
-    #[arg(value_name = "FILE", requires = "report")]
-    pub files: Vec<PathBuf>,
+    #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask report"))]
+    pub report: Vec<String>,
     #[command(flatten)]
     pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Report which kernels can load the BPF objects, and why
+///
+/// Lists what each checked-in object, or each FILE, contains and needs of a kernel, and since when Linux has that
+/// (docs/bpf-report.md). Nothing is compiled, and nothing is written.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask report                the checked-in objects
+  cargo xtask report ~/prog.o       any BPF object, whoever compiled it")]
+pub struct Report {
+    /// A BPF object to report on [default: those that are checked in]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Print shell completions
@@ -275,6 +287,20 @@ pub struct Clean {
     /// Only what was made more than so many days ago, whenever it was last used
     #[arg(long, value_name = "DAYS")]
     pub older_than: Option<u32>,
+}
+
+/// Refuses a flag that is a command now, by the name of that command.
+#[derive(Debug, Clone)]
+struct Moved(&'static str);
+
+impl TypedValueParser for Moved {
+    type Value = String;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, _: &OsStr) -> Result<String, clap::Error> {
+        let flag = arg.and_then(Arg::get_long).unwrap_or_default();
+        let message = format!("`--{flag}` is a command now: {}\n", self.0);
+        Err(clap::Error::raw(ErrorKind::UnknownArgument, message).with_cmd(command))
+    }
 }
 
 /// Takes any name of an architecture, and tells shells the usual ones.

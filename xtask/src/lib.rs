@@ -51,7 +51,6 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     process::catch_signals(runner)?;
     let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
-        Verb::Bpf(request) if request.report => verbs::report::run(runner, &flags.common, request),
         Verb::Bpf(request) => twice(runner, || verbs::bpf::run(runner, &facts()?, request)),
         Verb::Cache(request) => verbs::cache::run(runner, &flags.common, request),
         Verb::Dist(request) if !request.merge.is_empty() => verbs::merge::run(runner, &flags.common, &request.merge),
@@ -59,6 +58,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Boot(request) if request.list => verbs::kernels::run(runner),
         Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &facts()?, request)),
         Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request, &verbs::NEEDS),
+        Verb::Report(request) => verbs::report::run(runner, &flags.common, request),
         Verb::Verify(request) => verbs::verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),
     }

@@ -136,7 +136,13 @@ pub fn dist(facts: &Facts, mut source: Source, place: Option<&Place>, request: &
     Ok(Plan {
         get: toolchain::plan(&needs, facts)?,
         stale,
-        build: build(facts, &config.package, &config.bin, &targets, variables(&source)),
+        build: build(
+            facts,
+            &facts.root.join("Cargo.toml"),
+            (&config.package, &config.bin),
+            &targets,
+            variables(&source),
+        ),
         products,
         source,
         dist: facts.root.join("dist"),
@@ -146,10 +152,10 @@ pub fn dist(facts: &Facts, mut source: Source, place: Option<&Place>, request: &
 /// An architecture to build for, and where its standard library comes from.
 pub type Target = (&'static Arch, Std);
 
-/// Decides how another binary of the workspace is built, in the same way as what is shipped.
-pub fn helper(facts: &Facts, package: &str, bin: &str, targets: &[Target]) -> Result<(toolchain::Plan, Build)> {
+/// Plans the build of another package's binary, in the same way as that of what is shipped.
+pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(toolchain::Plan, Build)> {
     let get = toolchain::plan(&needs(facts, targets), facts)?;
-    Ok((get, build(facts, package, bin, targets, BTreeMap::new())))
+    Ok((get, build(facts, manifest, (package, package), targets, BTreeMap::new())))
 }
 
 /// What builds for these targets need to be there.
@@ -170,7 +176,13 @@ fn variables(source: &Source) -> BTreeMap<String, String> {
     [("SOURCE_DATE_EPOCH".into(), source.date.to_string())].into_iter().chain(commit).collect()
 }
 
-fn build(facts: &Facts, package: &str, bin: &str, targets: &[Target], variables: BTreeMap<String, String>) -> Build {
+fn build(
+    facts: &Facts,
+    manifest: &Path,
+    (package, bin): (&str, &str),
+    targets: &[Target],
+    variables: BTreeMap<String, String>,
+) -> Build {
     let home = home(facts);
     let target = target(facts);
     let mut environment = facts.build_environment(&home);
@@ -190,7 +202,7 @@ fn build(facts: &Facts, package: &str, bin: &str, targets: &[Target], variables:
         .args(cargo_build::FLAGS)
         .args(PROFILE)
         .arg("--manifest-path")
-        .arg(facts.root.join("Cargo.toml").to_string_lossy())
+        .arg(manifest.to_string_lossy())
         .arg("--target-dir")
         .arg(target.to_string_lossy())
         .args(["--package", package, "--bin", bin])
@@ -287,12 +299,12 @@ mod tests {
     use super::*;
     use crate::arch::ARCHES;
     use crate::bpf::facts::Inputs;
-    use crate::bpf::lock::Lock;
     use crate::sys::cache::Cache;
     use crate::sys::command::Environment;
     use crate::toolchain::Installed;
     use crate::workspace::config::{Boot, Bpf, Config};
     use crate::workspace::rust::Rust;
+    use bpfship_embed::Lock;
 
     /// A workspace in which everything is there and up to date.
     fn facts() -> Facts {
@@ -319,6 +331,7 @@ mod tests {
                 boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            members: Vec::new(),
             root: "/home/ann/tool".into(),
             work: "/home/ann/tool/target/bpfship".into(),
             rust,

@@ -13,7 +13,7 @@ pub fn run(runner: Runner) -> Result<()> {
     for kernel in &KERNELS {
         let default = if kernel.default { "yes" } else { "" };
         let from = kernel.describe();
-        table.row([kernel.arch, kernel.label, default, kernel.btf.word(), kernel.machine.name, &from]);
+        table.row([kernel.arch.name, kernel.label, default, kernel.btf.word(), kernel.machine.name, &from]);
     }
     runner.table(&[table]);
     Ok(())

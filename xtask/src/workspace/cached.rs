@@ -52,7 +52,7 @@ pub enum State {
 impl Listing {
     pub fn read(cache: &Cache, rust: Option<&Rust>) -> Result<Listing> {
         let mut names = toolchain::names(rust);
-        names.extend(KERNELS.iter().filter_map(Kernel::entry));
+        names.extend(KERNELS.iter().map(Kernel::entry));
         let mut entries = Vec::new();
         for name in cache.entries()? {
             let path = cache.path(&name);

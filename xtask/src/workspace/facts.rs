@@ -28,6 +28,8 @@ pub struct Facts {
     pub config: Config,
     /// The crates of Cargo.lock.
     pub packages: Vec<Package>,
+    /// The packages of the workspace itself.
+    pub members: Vec<Package>,
     /// The workspace.
     pub root: PathBuf,
     /// Where everything between sources and artifacts lies: a folder in cargo's target folder.
@@ -101,8 +103,9 @@ impl Facts {
         let network_config = workspace.network_config()?;
         let work = workspace.work();
         let cache = Cache::find()?;
-        let Workspace { config, root, cargo_home, .. } = workspace;
+        let Workspace { config, root, metadata, cargo_home } = workspace;
         Ok(Facts {
+            members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
             private: private(&[&root, &work, &cargo_home, &cache.folder, &rust.sysroot], &packages),
             installed: Installed::find(&rust, &cache)?,
             bpf: Inputs::read(&root, &packages, &config.bpf)?,

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::boot::machines;
 use crate::bpf::engine::{Engine, Kind, Place};
 use crate::bpf::facts::Inputs;
 use crate::flags;
@@ -127,7 +126,7 @@ impl Machine {
             pip: ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat())
                 .map(|_| "it checks hashes".into())
                 .map_err(Status::from),
-            qemu: arches.map(|arch| (arch.name, version(machines::emulator(arch).as_ref()))).collect(),
+            qemu: arches.map(|arch| (arch.name, version(arch.emulator().as_ref()))).collect(),
             config,
             rust,
         };

@@ -109,7 +109,7 @@ impl Cargo<'_> {
 }
 
 impl Package {
-    fn new(package: &cargo_metadata::Package) -> Result<Package> {
+    pub fn new(package: &cargo_metadata::Package) -> Result<Package> {
         Ok(Package {
             id: package.id.clone(),
             name: package.name.to_string(),

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use bpfship::arch::{ARCHES, Arch};
 use bpfship::boot::kernels::{self, Source};
-use bpfship::boot::machines;
 use bpfship::release::boot_report::SCHEMA;
 use bpfship::release::pack::{self, Entry};
 use serde_json::{Value, json};
@@ -38,7 +37,7 @@ fn is_on_path(program: &str) -> bool {
 }
 
 fn can_boot(arch: &Arch) -> bool {
-    let emulator = machines::emulator(arch);
+    let emulator = arch.emulator();
     has(&emulator, "Debian: apt install qemu-system, version 10 from backports", is_on_path(&emulator))
         && has("apt-get", "a Debian machine", is_on_path("apt-get"))
 }
@@ -47,8 +46,8 @@ fn can_boot(arch: &Arch) -> bool {
 fn can_build(arch: &Arch) -> bool {
     let kernel = kernels::default_of(arch);
     let cache = bpfship::sys::cache::Cache::find().unwrap();
-    kernel.source != Source::Built
-        || kernel.entry().is_some_and(|entry| cache.path(&entry).exists())
+    !matches!(kernel.source, Source::Built(_))
+        || cache.path(&kernel.entry()).exists()
         || has(
             "clang-19",
             "docs/own-kernels.md tells what builds a kernel",
@@ -125,7 +124,7 @@ fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_
     damaged("boot --arch amd64")
         .ends_with(1)
         .says("FAIL")
-        .says("1 of 1 boots failed:\n  amd64 on debian-13-6.12: the kernel gave up: ");
+        .says("1 of 1 boots failed:\n  amd64 on debian-13-6.12: kernel panic: ");
 
     swap_object(&copy);
     copy.xtask("boot --arch amd64")
@@ -229,7 +228,7 @@ fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_i
     Run::of(&mut boot)
         .ends_with(1)
         .says("lists linux-image-6.1.0-50-cloud-amd64 and has not got it: the one before it is taken")
-        .says("amd64 on debian-12-6.1: the machine went off before init had begun");
+        .says("amd64 on debian-12-6.1: QEMU failed (exit code 1) before init started");
     let report: Value = serde_json::from_str(&stub().read("dist/boot-report.json")).unwrap();
     let mut boots = report["boots"].as_array().unwrap().iter();
     let boot = boots.find(|boot| boot["kernel"]["label"] == "debian-12-6.1").unwrap();
@@ -243,7 +242,7 @@ fn garbage_and_what_a_program_forges_are_no_pass() {
     with_stub("garbage", script)
         .ends_with(1)
         .says("FAIL")
-        .says("the machine went off before init had begun (QEMU ended)")
+        .says("QEMU ended before init started")
         .says_nothing_of("\x1b[2J");
 }
 
@@ -288,8 +287,26 @@ fn small(name: &str) -> Workspace {
     let workspace = Workspace::usual(name);
     workspace.xtask("dist --arch amd64").succeeds();
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
-    // Not a member of the workspace: nobody gets so far.
-    workspace.write("init/Cargo.toml", "[package]\nname = \"init\"\n").env("BPFSHIP_CACHE", &cache)
+    workspace.env("BPFSHIP_CACHE", &cache)
+}
+
+/// The workspace with a member that depends on the crate of the first process, as one that depends on the tool does.
+fn with_guest(workspace: Workspace) -> Workspace {
+    let members = "members = [\"tool\"";
+    let config = workspace.read("Cargo.toml");
+    assert!(config.contains(members));
+    let guest = own_root().join("xtask/guest");
+    let manifest = format!(
+        "[package]\nname = \"adopter\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
+         [dependencies]\nbpfship-guest = {{ path = '{}' }}\n",
+        guest.display()
+    );
+    let workspace = workspace
+        .write("Cargo.toml", &config.replace(members, &format!("{members}, \"adopter\"")))
+        .write("adopter/Cargo.toml", &manifest)
+        .write("adopter/src/lib.rs", "");
+    workspace.shell("cargo generate-lockfile --offline --quiet").succeeds();
+    workspace
 }
 
 /// A PATH with all programs of this machine but those whose names begin so.
@@ -310,7 +327,7 @@ fn path_without(workspace: &Workspace, start: &str) -> String {
 
 #[test]
 fn without_the_emulator_one_sentence_says_how_it_is_installed() {
-    let workspace = small("boot no qemu");
+    let workspace = with_guest(small("boot no qemu"));
     let image = [vec![0; 0x202], b"HdrS".to_vec(), vec![0; 100]].concat();
     fs::write(workspace.path("image"), image).unwrap();
     Run::of(workspace.command("boot --kernel image").env("PATH", path_without(&workspace, "qemu-system-")))
@@ -343,6 +360,12 @@ fn offline_a_kernel_must_be_there() {
 #[test]
 fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
     let workspace = small("boot requests").write("text", "#!/bin/sh\n");
+    workspace
+        .xtask("boot --kernel text")
+        .ends_with(1)
+        .says("has no crate bpfship-guest, the first process of each guest: make bpfship a dependency of one of its members")
+        .in_one_line();
+    let workspace = with_guest(workspace);
     for (line, sentence) in [
         ("boot --kernel text", "is of no use: it is no kernel for amd64, nor one in a form that is known"),
         ("boot --kernel debain-13-6.12", "did you mean `debian-13-6.12`?"),
@@ -352,8 +375,6 @@ fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
     ] {
         workspace.xtask(line).ends_with(2).says(sentence).in_one_line();
     }
-    fs::remove_dir_all(workspace.path("init")).unwrap();
-    workspace.xtask("boot").ends_with(1).says("there is no crate `init` in the workspace").in_one_line();
     fs::remove_file(workspace.path("dist/release.json")).unwrap();
     workspace.xtask("boot").ends_with(2).says("there is nothing to boot").says("run `cargo xtask dist`").in_one_line();
 }
@@ -422,7 +443,7 @@ fn an_archive_that_was_altered_is_not_booted() {
 
 #[test]
 fn the_list_and_the_plan_tell_all_and_do_nothing() {
-    let workspace = small("boot plan");
+    let workspace = with_guest(small("boot plan"));
     workspace
         .xtask("boot --list")
         .succeeds()
@@ -434,7 +455,8 @@ fn the_list_and_the_plan_tell_all_and_do_nothing() {
         workspace
             .xtask("boot --plan")
             .succeeds()
-            .says("--package init --bin init --target x86_64-unknown-linux-musl")
+            .says("bpfship_guest::main()")
+            .says("--package guest --bin guest --target x86_64-unknown-linux-musl")
             .says("apt-get --quiet update")
             .says("# PACKAGE is the newest of those that are called linux-image-6.12.*-cloud-amd64")
             .says("-M q35 -accel tcg -cpu qemu64 -m 512");

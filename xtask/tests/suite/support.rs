@@ -95,7 +95,6 @@ impl Workspace {
             "app",
             "bpf",
             "docs",
-            "init",
             "xtask",
         ] {
             copy_changed(&own_root().join(path), &root.join(path));

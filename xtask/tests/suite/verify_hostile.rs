@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use bpfship::arch::Arch;
 use bpfship::release::binary::{self, Objects};
 use bpfship::release::manifest::{self, Manifest};
+use bpfship::release::pack;
 use bpfship::release::unpack::{self, Unpacked};
-use bpfship::release::{elf, pack};
+use bpfship_object::elf;
 use flate2::bufread::GzDecoder;
 
 use super::support::{Random, list, own_root};

@@ -6,28 +6,26 @@ use anyhow::{Context, Result, bail, ensure};
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex};
 use object::{SectionKind, Symbol, SymbolKind};
 
-use crate::arch::Endian;
-use crate::bpf::instructions;
-use crate::bpf::instructions::{Call, Instruction, SLOT};
-use crate::bpf::needs;
-use crate::bpf::needs::Row;
+use crate::instructions::{Call, Instruction, SLOT};
+use crate::kernel_features::Feature;
+use crate::{Endian, instructions, kernel_features};
 
 /// The instructions of an object.
 #[derive(Debug)]
 pub struct Code {
-    /// By their places.
-    pub bodies: Vec<Body>,
-    /// What relocations say of instructions, beyond which map they use.
-    targets: BTreeMap<Place, Target>,
+    /// By address.
+    pub functions: Vec<Function>,
+    /// What the relocations of instructions refer to, other than maps.
+    targets: BTreeMap<CodeAddr, Target>,
 }
 
 /// A program, or a function that programs call.
 #[derive(Debug)]
-pub struct Body {
+pub struct Function {
     pub name: String,
     pub section: String,
-    pub slots: Vec<Option<Instruction>>,
-    place: Place,
+    pub insns: Vec<Option<Instruction>>,
+    addr: CodeAddr,
 }
 
 /// What a program or a function uses.
@@ -37,13 +35,13 @@ pub struct Uses {
     calls: BTreeSet<usize>,
     /// By their numbers.
     pub helpers: BTreeSet<u32>,
-    pub needs: BTreeSet<&'static Row>,
+    pub features: BTreeSet<&'static Feature>,
     pub unknown: BTreeSet<String>,
 }
 
 /// A section, and a slot in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct CodeAddr {
     section: usize,
     slot: usize,
 }
@@ -52,9 +50,9 @@ struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     /// A function, or the beginning of a section with functions, to which the instruction adds.
-    Code(Place),
+    Code(CodeAddr),
     GlobalVariable,
-    /// What the object does not have, by a name.
+    /// An undefined symbol: the kernel's.
     Kernel,
 }
 
@@ -65,27 +63,28 @@ const MAX_NAME: usize = 1000;
 
 impl Code {
     pub fn read(file: &File, endian: Endian) -> Result<Code> {
-        let mut code = Code { bodies: Vec::new(), targets: BTreeMap::new() };
+        let mut code = Code { functions: Vec::new(), targets: BTreeMap::new() };
         for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
             for (offset, relocation) in section.relocations() {
                 if let RelocationTarget::Symbol(index) = relocation.target()
                     && let Some(target) = Target::of(file, &file.symbol_by_index(index)?)?
                 {
-                    code.targets.insert(Place::new(section.index(), offset)?, target);
+                    code.targets.insert(CodeAddr::new(section.index(), offset)?, target);
                 }
             }
         }
         for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0) {
             let Some(section) = symbol.section_index() else { continue };
             let name = name(symbol.name_bytes()?)?;
-            code.bodies
-                .push(Body::read(file, section, &symbol, &name, endian).with_context(|| format!("function `{name}`"))?);
-            ensure!(code.bodies.len() <= MAX_FUNCTIONS, "it has more than {MAX_FUNCTIONS} functions");
+            code.functions.push(
+                Function::read(file, section, &symbol, &name, endian).with_context(|| format!("function `{name}`"))?,
+            );
+            ensure!(code.functions.len() <= MAX_FUNCTIONS, "it has more than {MAX_FUNCTIONS} functions");
         }
-        code.bodies.sort_by_key(|body| body.place);
-        for pair in code.bodies.windows(2) {
-            let end = Place { slot: pair[0].place.slot + pair[0].slots.len(), ..pair[0].place };
-            ensure!(end <= pair[1].place, "functions `{}` and `{}` overlap", pair[0].name, pair[1].name);
+        code.functions.sort_by_key(|function| function.addr);
+        for pair in code.functions.windows(2) {
+            let end = CodeAddr { slot: pair[0].addr.slot + pair[0].insns.len(), ..pair[0].addr };
+            ensure!(end <= pair[1].addr, "functions `{}` and `{}` overlap", pair[0].name, pair[1].name);
         }
         Ok(code)
     }
@@ -93,60 +92,61 @@ impl Code {
     /// The program or function that this instruction of a section is in.
     pub fn containing(&self, section: &str, offset: u32) -> Option<usize> {
         let slot = offset as usize / SLOT;
-        self.bodies.iter().position(|body| {
-            body.section == section && (body.place.slot..body.place.slot + body.slots.len()).contains(&slot)
+        self.functions.iter().position(|function| {
+            function.section == section
+                && (function.addr.slot..function.addr.slot + function.insns.len()).contains(&slot)
         })
     }
 
-    pub fn uses(&self, body: &Body) -> Result<Uses> {
+    pub fn uses(&self, function: &Function) -> Result<Uses> {
         let mut uses = Uses::default();
-        for (index, instruction) in body.slots.iter().enumerate() {
+        for (index, instruction) in function.insns.iter().enumerate() {
             let Some(instruction) = instruction else { continue };
-            match instruction.needs() {
-                Ok(row) => uses.needs.extend(row),
+            match instruction.required_feature() {
+                Ok(feature) => uses.features.extend(feature),
                 Err(error) => drop(uses.unknown.insert(error.to_string())),
             }
-            let here = Place { slot: body.place.slot + index, ..body.place };
+            let here = CodeAddr { slot: function.addr.slot + index, ..function.addr };
             match (instruction.call(), self.targets.get(&here)) {
                 (Some(Call::Helper(number)), _) => drop(uses.helpers.insert(number)),
-                // The types tell of those by name.
+                // BTF lists those by name.
                 (Some(Call::Kernel), _) | (Some(Call::Function), Some(Target::Kernel)) => {}
                 (Some(Call::Function), Some(Target::GlobalVariable)) => bail!("it calls a variable"),
                 (Some(Call::Function), target) => {
                     let base = match target {
-                        Some(Target::Code(place)) => *place,
+                        Some(Target::Code(addr)) => *addr,
                         _ => here,
                     };
-                    // Counted from the next instruction; clang writes -1 where a symbol tells all.
+                    // Counted from the next instruction; clang writes -1 where the symbol alone decides.
                     let distance = i64::from(instruction.immediate) + 1;
-                    uses.calls.insert(self.at(base, distance).with_context(|| format!("in `{}`", body.name))?);
+                    uses.calls.insert(self.at(base, distance).with_context(|| format!("in `{}`", function.name))?);
                 }
-                (None, Some(Target::Code(place))) if instruction.loads_64_bits() => {
+                (None, Some(Target::Code(addr))) if instruction.loads_64_bits() => {
                     let distance = i64::from(instruction.immediate) / SLOT as i64;
-                    uses.calls.insert(self.at(*place, distance).with_context(|| format!("in `{}`", body.name))?);
-                    uses.needs.insert(&needs::CALLBACKS);
+                    uses.calls.insert(self.at(*addr, distance).with_context(|| format!("in `{}`", function.name))?);
+                    uses.features.insert(&kernel_features::CALLBACKS);
                 }
-                (None, Some(Target::GlobalVariable)) => drop(uses.needs.insert(&needs::GLOBAL_DATA)),
+                (None, Some(Target::GlobalVariable)) => drop(uses.features.insert(&kernel_features::GLOBAL_DATA)),
                 (None, _) => {}
             }
         }
-        if instructions::has_loop(&body.slots) {
-            uses.needs.insert(&needs::LOOPS);
+        if instructions::has_loop(&function.insns) {
+            uses.features.insert(&kernel_features::LOOPS);
         }
         Ok(uses)
     }
 
-    /// The index of the function that begins so many slots after a place.
-    fn at(&self, base: Place, distance: i64) -> Result<usize> {
+    /// The index of the function that begins so many slots after a addr.
+    fn at(&self, base: CodeAddr, distance: i64) -> Result<usize> {
         let slot = (base.slot as i64).checked_add(distance).and_then(|slot| usize::try_from(slot).ok());
-        let place = slot.map(|slot| Place { slot, ..base });
-        let found = place.and_then(|place| self.bodies.binary_search_by_key(&place, |body| body.place).ok());
+        let addr = slot.map(|slot| CodeAddr { slot, ..base });
+        let found = addr.and_then(|addr| self.functions.binary_search_by_key(&addr, |function| function.addr).ok());
         found.context("a call leads to no function")
     }
 }
 
 /// A program or function, and all that it calls, by their indexes.
-pub fn reached(from: usize, uses: &[Uses]) -> BTreeSet<usize> {
+pub fn reachable_from(from: usize, uses: &[Uses]) -> BTreeSet<usize> {
     let mut reached = BTreeSet::from([from]);
     let mut next = vec![from];
     while let Some(index) = next.pop() {
@@ -155,15 +155,15 @@ pub fn reached(from: usize, uses: &[Uses]) -> BTreeSet<usize> {
     reached
 }
 
-impl Body {
-    fn read(file: &File, section: SectionIndex, symbol: &Symbol, name: &str, endian: Endian) -> Result<Body> {
+impl Function {
+    fn read(file: &File, section: SectionIndex, symbol: &Symbol, name: &str, endian: Endian) -> Result<Function> {
         let section = file.section_by_index(section)?;
-        let place = Place::new(section.index(), symbol.address())?;
-        let begin = place.slot * SLOT;
+        let addr = CodeAddr::new(section.index(), symbol.address())?;
+        let begin = addr.slot * SLOT;
         let end = usize::try_from(symbol.size()).ok().and_then(|size| begin.checked_add(size));
         let bytes = end.and_then(|end| section.data().ok()?.get(begin..end)).context("it is not within its section")?;
-        let slots = instructions::decode(bytes, endian)?;
-        Ok(Body { name: name.into(), section: self::name(section.name_bytes()?)?, slots, place })
+        let insns = instructions::decode(bytes, endian)?;
+        Ok(Function { name: name.into(), section: self::name(section.name_bytes()?)?, insns, addr })
     }
 
     /// Else it is a function that programs call.
@@ -172,10 +172,10 @@ impl Body {
     }
 }
 
-impl Place {
-    fn new(section: SectionIndex, offset: u64) -> Result<Place> {
+impl CodeAddr {
+    fn new(section: SectionIndex, offset: u64) -> Result<CodeAddr> {
         ensure!(offset.is_multiple_of(SLOT as u64), "no instruction begins at byte {offset} of a section");
-        Ok(Place { section: section.0, slot: usize::try_from(offset)? / SLOT })
+        Ok(CodeAddr { section: section.0, slot: usize::try_from(offset)? / SLOT })
     }
 }
 
@@ -189,7 +189,7 @@ impl Target {
         };
         let section = file.section_by_index(index)?;
         Ok(match section.kind() {
-            SectionKind::Text => Some(Target::Code(Place::new(index, symbol.address())?)),
+            SectionKind::Text => Some(Target::Code(CodeAddr::new(index, symbol.address())?)),
             _ if is_global_data(section.name_bytes()?) => Some(Target::GlobalVariable),
             _ => None,
         })

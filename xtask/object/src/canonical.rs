@@ -1,26 +1,27 @@
-//! BPF object files: drops what only a debugger reads, brings types into one form, and checks what is left. No tool of the
-//! host takes part, so the bytes depend on the pinned compiler alone.
+//! The canonical form of BPF object files: without what only a debugger reads, and with canonical BTF. No tool of the host
+//! takes part, so the bytes depend on the compiler alone.
 
 use anyhow::{Context, Result, bail};
 use object::build::elf::{self as elf_file, Builder, SectionData};
 use object::{Endianness, elf};
 
-use crate::arch::Endian;
-use crate::bpf::btf;
-use crate::release::elf::{Elf, Section};
+use crate::Endian;
+use crate::btf::canonicalize_btf;
+use crate::elf::{Elf, Section};
 
-/// The form of the objects that are made here. Another number makes all that were made before out of date.
-pub const FORM: u32 = 2;
+/// The version of the canonical form. It changes whenever the same compiler output gives other bytes.
+pub const OBJECT_FORMAT_VERSION: u32 = 2;
 
-/// A checked object: its bytes, and the names of its programs' sections.
+/// A canonical, checked object.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Object {
     pub bytes: Vec<u8>,
+    /// The names of the sections that contain programs.
     pub programs: Vec<String>,
 }
 
 impl Object {
-    /// Finishes what clang made, and checks it.
+    /// Brings what clang made into the canonical form, and checks it.
     pub fn new(compiled: &[u8], endian: Endian) -> Result<Object> {
         let bytes = finish(compiled).context("clang's object file cannot be understood")?;
         let programs = check(&bytes, endian)?;
@@ -28,7 +29,7 @@ impl Object {
     }
 }
 
-/// Drops DWARF, and the relocations of BTF: `.BTF.ext` holds the offsets that they tell, and loaders take those of variables
+/// Drops DWARF, and the relocations of BTF: `.BTF.ext` already has the offsets that they would set, and loaders take those of variables
 /// from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
 fn finish(compiled: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(compiled)?;
@@ -46,14 +47,14 @@ fn finish(compiled: &[u8]) -> Result<Vec<u8>> {
         names.sh_addralign = 1;
         names.data = SectionData::SectionString;
     }
-    bring_types_into_one_form(&mut elf)?;
+    canonicalize_types(&mut elf)?;
     elf.set_section_sizes();
     let mut bytes = Vec::new();
     elf.write(&mut bytes)?;
     Ok(bytes)
 }
 
-fn bring_types_into_one_form(elf: &mut Builder) -> Result<()> {
+fn canonicalize_types(elf: &mut Builder) -> Result<()> {
     let endian = match elf.endian {
         Endianness::Little => Endian::Little,
         Endianness::Big => Endian::Big,
@@ -68,7 +69,7 @@ fn bring_types_into_one_form(elf: &mut Builder) -> Result<()> {
     };
     let records = find(b".BTF.ext").and_then(data);
     let records_data = records.as_ref().map(|(_, data)| data.as_slice());
-    let (types, records_data) = btf::canonical(&types, records_data, endian)?;
+    let (types, records_data) = canonicalize_btf(&types, records_data, endian)?;
     elf.sections.get_mut(types_id).data = SectionData::Data(types.into());
     if let (Some((id, _)), Some(data)) = (records, records_data) {
         elf.sections.get_mut(id).data = SectionData::Data(data.into());
@@ -76,36 +77,36 @@ fn bring_types_into_one_form(elf: &mut Builder) -> Result<()> {
     Ok(())
 }
 
-/// Reads an ELF file, and refuses one that is none of BPF.
+/// Reads an ELF file, and refuses one that is not BPF.
 pub fn parse(bytes: &[u8]) -> Result<Elf<'_>> {
     let file = Elf::parse(bytes)?;
     if file.machine != elf::EM_BPF {
-        bail!("its machine is {} where {} (BPF) is wanted", file.machine, elf::EM_BPF);
+        bail!("its machine is {}, expected {} (BPF)", file.machine, elf::EM_BPF);
     }
     if file.bits != 64 {
-        bail!("it is a {}-bit ELF file where BPF has 64 bits", file.bits);
+        bail!("it is a {}-bit ELF file, expected 64 bits", file.bits);
     }
     Ok(file)
 }
 
-/// Refuses what no kernel would load. Gives the names of the sections that hold programs.
+/// Refuses what no kernel would load. Returns the names of the sections that contain programs.
 pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
     let file = parse(bytes)?;
     if file.endian != endian {
-        bail!("it is {}-endian where {}-endian is wanted", file.endian.name(), endian.name());
+        bail!("it is {}-endian, expected {}-endian", file.endian.name(), endian.name());
     }
-    let has = |wanted: &str| file.sections.iter().any(|section| section.name == wanted && !section.data.is_empty());
+    let has = |name: &str| file.sections.iter().any(|section| section.name == name && !section.data.is_empty());
     if !has(".BTF") {
         bail!("it has no BTF");
     }
     if !has("license") {
-        bail!("it states no licence: char LICENSE[] SEC(\"license\") = \"…\"; is wanted");
+        bail!("it has no license: add char LICENSE[] SEC(\"license\") = \"…\";");
     }
     // Functions that programs call are in `.text`.
     let is_program = |section: &&Section| section.executable && !section.data.is_empty() && section.name != ".text";
     let programs: Vec<_> = file.sections.iter().filter(is_program).map(|section| section.name.clone()).collect();
     if programs.is_empty() {
-        bail!("it holds no program: a function with SEC(\"…\") is wanted");
+        bail!("it contains no program: add a function with SEC(\"…\")");
     }
     Ok(programs)
 }

@@ -1,8 +1,8 @@
-//! CO-RE relocations: what a program wants to know of the types of the kernel that it runs on, told as C would.
+//! CO-RE relocations: what a program needs to know about the types of the running kernel, written as in C.
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::bpf::btf::{Btf, Relocation, Type, Word};
+use crate::btf::{Btf, Field, Kind, Relocation, Type};
 
 /// The kinds of relocations, by their numbers: enum bpf_core_relo_kind in include/uapi/linux/bpf.h, in libbpf's words.
 const KINDS: [&str; 13] = [
@@ -32,13 +32,13 @@ const MAX_NAME: usize = 1000;
 pub fn describe(btf: &Btf, relocation: &Relocation) -> Result<(&'static str, String)> {
     let kind =
         *KINDS.get(relocation.kind as usize).with_context(|| format!("kind {} is not known", relocation.kind))?;
-    let mut current = behind_names(btf, relocation.type_id)?;
+    let mut current = skip_mods_and_typedefs(btf, relocation.type_id)?;
     let own = name(current)?;
     let mut text = match btf.get(relocation.type_id).map(name).transpose()? {
-        _ if !own.is_empty() => format!("{} {own}", current.kind.name),
+        _ if !own.is_empty() => format!("{} {own}", current.kind),
         // `typedef struct { … } name;`
         Some(name) if !name.is_empty() => name,
-        _ => format!("{} without a name", current.kind.name),
+        _ => format!("{} without a name", current.kind),
     };
     let access = std::str::from_utf8(relocation.access)?;
     let steps: Vec<usize> = access.split(':').take(MAX_STEPS + 1).map(str::parse).collect::<Result<_, _>>()?;
@@ -54,7 +54,7 @@ pub fn describe(btf: &Btf, relocation: &Relocation) -> Result<(&'static str, Str
                 let (step, next) = member(current, *field)?;
                 text += &step;
                 ensure!(text.len() <= MAX_NAME, "what it is about has more than {MAX_NAME} letters");
-                current = behind_names(btf, next)?;
+                current = skip_mods_and_typedefs(btf, next)?;
             }
         }
         (_, []) => bail!("it leads nowhere"),
@@ -63,11 +63,14 @@ pub fn describe(btf: &Btf, relocation: &Relocation) -> Result<(&'static str, Str
 }
 
 /// The type that a typedef, or one with `const` or the like before it, stands for.
-pub fn behind_names<'btf, 'data>(btf: &'btf Btf<'data>, mut id: u32) -> Result<&'btf Type<'data>> {
+pub fn skip_mods_and_typedefs<'btf, 'data>(btf: &'btf Btf<'data>, mut id: u32) -> Result<&'btf Type<'data>> {
     for _ in 0..MAX_DEPTH {
         let found = btf.get(id).context("it is about void")?;
-        match (found.kind.name, found.words.as_slice()) {
-            ("typedef" | "volatile" | "const" | "restrict" | "type tag", [_, _, Word::Type(next)]) => id = *next,
+        match (found.kind, found.fields.as_slice()) {
+            (
+                Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag,
+                [_, _, Field::Type(next)],
+            ) => id = *next,
             _ => return Ok(found),
         }
     }
@@ -76,25 +79,25 @@ pub fn behind_names<'btf, 'data>(btf: &'btf Btf<'data>, mut id: u32) -> Result<&
 
 /// How C writes the member with this number, and its type.
 fn member(of: &Type, number: usize) -> Result<(String, u32)> {
-    match (of.kind.name, of.words.as_slice()) {
-        ("struct" | "union", [_, _, _, members @ ..]) => match members.chunks(3).nth(number) {
-            Some([Word::Name(b""), Word::Type(id), _]) => Ok((String::new(), *id)),
-            Some([Word::Name(name), Word::Type(id), _]) => Ok((format!(".{}", plain(name)?), *id)),
-            _ => bail!("there is no member {number} in {} {}", of.kind.name, name(of)?),
+    match (of.kind, of.fields.as_slice()) {
+        (Kind::Struct | Kind::Union, [_, _, _, members @ ..]) => match members.chunks(3).nth(number) {
+            Some([Field::Name(b""), Field::Type(id), _]) => Ok((String::new(), *id)),
+            Some([Field::Name(name), Field::Type(id), _]) => Ok((format!(".{}", plain(name)?), *id)),
+            _ => bail!("there is no member {number} in {} {}", of.kind, name(of)?),
         },
-        ("array", [_, _, _, Word::Type(element), ..]) => Ok((format!("[{number}]"), *element)),
+        (Kind::Array, [_, _, _, Field::Type(element), ..]) => Ok((format!("[{number}]"), *element)),
         (kind, _) => bail!("there are no members in {kind} {}", name(of)?),
     }
 }
 
 fn enumerator(of: &Type, number: usize) -> Result<String> {
-    let words = match of.kind.name {
-        "enum" => 2,
-        "enum64" => 3,
+    let fields = match of.kind {
+        Kind::Enum => 2,
+        Kind::Enum64 => 3,
         kind => bail!("there are no values in {kind} {}", name(of)?),
     };
-    match of.words.get(3 + words * number) {
-        Some(Word::Name(name)) => plain(name),
+    match of.fields.get(3 + fields * number) {
+        Some(Field::Name(name)) => plain(name),
         _ => bail!("there is no value {number} in enum {}", name(of)?),
     }
 }

@@ -1,7 +1,7 @@
-//! What an object can need of a kernel, and since when Linux has it. Facts, in tables; nothing is computed here.
+//! The features of kernels that an object can need, and since when Linux has them. Facts, in tables; nothing is computed here.
 //!
 //! Each row names its source: the release of mainline Linux, and the commit that brought it, by its first twelve digits.
-//! What is not in a table is not known here, and must be told to be so. Distributions bring some of it to older kernels.
+//! What is not in a table is not known here, and must be reported as such. Distributions bring some of it to older kernels.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub struct Since {
 
 /// Something that Linux has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Row {
+pub struct Feature {
     pub name: &'static str,
     pub since: Since,
 }
@@ -31,12 +31,12 @@ pub struct Section {
     pub kind: &'static str,
     /// None where the table does not know.
     pub since: Option<Since>,
-    /// Whether it attaches through the types that the kernel tells of itself, so that none of them means no such program.
+    /// Whether it attaches through the kernel's own BTF, so that a kernel without BTF cannot load it.
     pub needs_btf: bool,
 }
 
-const fn row(name: &'static str, major: u32, minor: u32, commit: &'static str) -> Row {
-    Row { name, since: Since { major, minor, commit } }
+const fn row(name: &'static str, major: u32, minor: u32, commit: &'static str) -> Feature {
+    Feature { name, since: Since { major, minor, commit } }
 }
 
 const fn section(name: &'static str, kind: &'static str, major: u32, minor: u32, commit: &'static str) -> Section {
@@ -67,7 +67,7 @@ impl Serialize for Since {
 }
 
 impl Section {
-    /// The row for a section, and the attach point that its name tells, if it does.
+    /// The row for a section, and the attach point in its name, if there is one.
     pub fn find(section: &str) -> Option<(&'static Section, Option<&str>)> {
         // libbpf's mark for a program that is not loaded unless it is asked for.
         let section = section.strip_prefix('?').unwrap_or(section);
@@ -82,12 +82,17 @@ impl Section {
 }
 
 /// The type of maps with this number.
-pub fn map(number: u32) -> Option<&'static Row> {
+pub fn map(number: u32) -> Option<&'static Feature> {
     MAPS.get((number as usize).checked_sub(1)?)
 }
 
+/// The struct of this name, as one of functions that the kernel calls.
+pub fn struct_ops(name: &str) -> Option<&'static Feature> {
+    STRUCT_OPS.iter().find(|row| row.name == name)
+}
+
 /// The helper with this number.
-pub fn helper(number: u32) -> Option<&'static Row> {
+pub fn helper(number: u32) -> Option<&'static Feature> {
     HELPERS.get((number as usize).checked_sub(1)?)
 }
 
@@ -110,22 +115,25 @@ pub const TRACING_HELPERS: [&str; 10] = [
     "trace_vprintk",
 ];
 
+/// The structs of registers that programs are given or find in a task: each architecture has its own.
+pub const REGISTERS: [&str; 3] = ["pt_regs", "user_pt_regs", "user_regs_struct"];
+
 /// Instructions of an earlier cpu need none of these.
-pub const CPU_V2: Row = row("instructions of cpu v2", 4, 14, "92b31a9af73b");
-pub const CPU_V3: Row = row("instructions of cpu v3 (32-bit jumps)", 5, 1, "092ed0968bb6");
-pub const CPU_V4: Row = row("instructions of cpu v4", 6, 6, "1f9a1ea821ff");
-pub const ATOMICS: Row = row("atomics other than a plain add", 5, 12, "5ca419f2864a");
-pub const ACQUIRE_RELEASE: Row = row("load-acquire and store-release", 6, 15, "880442305a39");
-pub const ADDRESS_SPACES: Row = row("casts between address spaces", 6, 9, "6082b6c328b5");
-pub const MAY_GOTO: Row = row("may_goto", 6, 9, "011832b97b31");
-pub const FUNCTIONS: Row = row("functions that programs call", 4, 16, "cc8b0b92a169");
-pub const CALLBACKS: Row = row("functions that helpers call", 5, 13, "69c087ba6225");
-pub const KERNEL_FUNCTIONS: Row = row("calls of the kernel's functions", 5, 13, "e6ac2450d6de");
-pub const KERNEL_VARIABLES: Row = row("the kernel's variables", 5, 10, "4976b718c355");
-pub const GLOBAL_DATA: Row = row("global variables", 5, 2, "d8eca5bbb2be");
-pub const MANY_INSTRUCTIONS: Row = row("more than 4096 instructions", 5, 2, "c04c0d2b968a");
-pub const LOOPS: Row = row("loops", 5, 3, "2589726d12a1");
-pub const STRUCT_OPS_LINK: Row = row("struct_ops with a link", 6, 4, "68b04864ca42");
+pub const CPU_V2: Feature = row("instructions of cpu v2", 4, 14, "92b31a9af73b");
+pub const CPU_V3: Feature = row("instructions of cpu v3 (32-bit jumps)", 5, 1, "092ed0968bb6");
+pub const CPU_V4: Feature = row("instructions of cpu v4", 6, 6, "1f9a1ea821ff");
+pub const ATOMICS: Feature = row("atomics other than a plain add", 5, 12, "5ca419f2864a");
+pub const ACQUIRE_RELEASE: Feature = row("load-acquire and store-release", 6, 15, "880442305a39");
+pub const ADDRESS_SPACES: Feature = row("casts between address spaces", 6, 9, "6082b6c328b5");
+pub const MAY_GOTO: Feature = row("may_goto", 6, 9, "011832b97b31");
+pub const FUNCTIONS: Feature = row("functions that programs call", 4, 16, "cc8b0b92a169");
+pub const CALLBACKS: Feature = row("functions that helpers call", 5, 13, "69c087ba6225");
+pub const KERNEL_FUNCTIONS: Feature = row("calls of the kernel's functions", 5, 13, "e6ac2450d6de");
+pub const KERNEL_VARIABLES: Feature = row("the kernel's variables", 5, 10, "4976b718c355");
+pub const GLOBAL_DATA: Feature = row("global variables", 5, 2, "d8eca5bbb2be");
+pub const MANY_INSTRUCTIONS: Feature = row("more than 4096 instructions", 5, 2, "c04c0d2b968a");
+pub const LOOPS: Feature = row("loops", 5, 3, "2589726d12a1");
+pub const STRUCT_OPS_LINK: Feature = row("struct_ops with a link", 6, 4, "68b04864ca42");
 
 /// The longer names come before those that they begin with.
 static SECTIONS: [Section; 106] = [
@@ -239,7 +247,7 @@ static SECTIONS: [Section; 106] = [
 ];
 
 /// Types of maps, by their numbers from 1 on: enum bpf_map_type in include/uapi/linux/bpf.h.
-static MAPS: [Row; 34] = [
+static MAPS: [Feature; 34] = [
     row("hash", 3, 19, "0f8e4bd8a1fc"),
     row("array", 3, 19, "28fbcfa08d8e"),
     row("prog_array", 4, 2, "04fd61ab36ec"),
@@ -276,8 +284,16 @@ static MAPS: [Row; 34] = [
     row("insn_array", 6, 19, "b4ce5923e780"),
 ];
 
+/// Structs of functions that programs can implement.
+static STRUCT_OPS: [Feature; 4] = [
+    row("tcp_congestion_ops", 5, 6, "0baf26b0fcd7"),
+    row("hid_bpf_ops", 6, 11, "ebc0d8093e8c"),
+    row("sched_ext_ops", 6, 12, "f0e1a0643a59"),
+    row("Qdisc_ops", 6, 16, "c8240344956e"),
+];
+
 /// Helpers, by their numbers from 1 on: ___BPF_FUNC_MAPPER in include/uapi/linux/bpf.h. Linux gets no new ones.
-static HELPERS: [Row; 211] = [
+static HELPERS: [Feature; 211] = [
     row("map_lookup_elem", 3, 19, "d0003ec01c66"),
     row("map_update_elem", 3, 19, "d0003ec01c66"),
     row("map_delete_elem", 3, 19, "d0003ec01c66"),
@@ -500,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_tells_type_and_attach_point() {
+    fn a_section_is_named_after_type_and_attach_point() {
         assert_eq!(
             found("raw_tp/sched_process_exec"),
             Some(("raw_tp/…", "raw_tracepoint", Some("sched_process_exec")))
@@ -523,7 +539,7 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_the_kernel() {
-        let names = |find: fn(u32) -> Option<&'static Row>, numbers: &[u32]| -> Vec<Option<&str>> {
+        let names = |find: fn(u32) -> Option<&'static Feature>, numbers: &[u32]| -> Vec<Option<&str>> {
             numbers.iter().map(|number| find(*number).map(|row| row.name)).collect()
         };
         assert_eq!(names(map, &[0, 1, 27, 34, 35]), [None, Some("hash"), Some("ringbuf"), Some("insn_array"), None]);
@@ -543,13 +559,13 @@ mod tests {
     #[test]
     fn every_row_has_a_source_that_can_be_looked_up() {
         let sections = SECTIONS.iter().filter_map(|row| row.since);
-        for since in sections.chain(MAPS.iter().chain(&HELPERS).map(|row| row.since)) {
+        for since in sections.chain(MAPS.iter().chain(&STRUCT_OPS).chain(&HELPERS).map(|row| row.since)) {
             let is_commit = since.commit.len() == 12 && since.commit.bytes().all(|byte| byte.is_ascii_hexdigit());
             assert!(is_commit && since.kernel() >= (3, 18), "{since}");
         }
         // One commit is in one release.
         let mut all: Vec<Since> = SECTIONS.iter().filter_map(|row| row.since).collect();
-        all.extend(MAPS.iter().chain(&HELPERS).map(|row| row.since));
+        all.extend(MAPS.iter().chain(&STRUCT_OPS).chain(&HELPERS).map(|row| row.since));
         all.sort_unstable_by_key(|since| since.commit);
         for pair in all.windows(2).filter(|pair| pair[0].commit == pair[1].commit) {
             assert_eq!(pair[0], pair[1]);

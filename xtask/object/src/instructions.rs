@@ -1,12 +1,11 @@
-//! Instructions of BPF: which there are, what they call, and what they need of a kernel.
+//! Instructions of BPF: which there are, what they call, and which feature of a kernel they need.
 //!
 //! The format: <https://docs.kernel.org/bpf/standardization/instruction-set.html>.
 
 use anyhow::{Result, bail, ensure};
 
-use crate::arch::Endian;
-use crate::bpf::needs;
-use crate::bpf::needs::Row;
+use crate::kernel_features::Feature;
+use crate::{Endian, kernel_features};
 
 /// Bytes of a slot. The kernel counts slots: a load of 64 bits takes two, and any other instruction one.
 pub const SLOT: usize = 8;
@@ -53,7 +52,7 @@ pub fn decode(bytes: &[u8], endian: Endian) -> Result<Vec<Option<Instruction>>> 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     Helper(u32),
-    /// A function of the object; where a symbol is named for it, one that may be the kernel's.
+    /// A function of the object; where a relocation names a symbol, it may be the kernel's.
     Function,
     /// A function of the kernel's, by its number there.
     Kernel,
@@ -69,43 +68,43 @@ impl Instruction {
         }
     }
 
-    /// Whether it loads 64 bits: a number, or where a symbol is named for it, a map, a variable or a function.
+    /// Whether it loads 64 bits: a number, or where a relocation names a symbol, a map, a variable or a function.
     pub fn loads_64_bits(&self) -> bool {
         self.code == LOAD_64_BITS
     }
 
-    /// What it needs that the first kernels with BPF did not have. An error for one that is not known here.
-    pub fn needs(&self) -> Result<Option<&'static Row>> {
+    /// The feature that it needs, if the first kernels with BPF did not have it. Fails for an instruction that is not known here.
+    pub fn required_feature(&self) -> Result<Option<&'static Feature>> {
         let Instruction { code, source, offset, immediate } = *self;
         let operation = code >> 4;
         Ok(match code & 7 {
             // Loads and stores, by mode and size.
             0 if matches!(code, 0x18 | 0x20 | 0x28 | 0x30 | 0x40 | 0x48 | 0x50) => None,
             1 if matches!(code, 0x61 | 0x69 | 0x71 | 0x79) => None,
-            1 if matches!(code, 0x81 | 0x89 | 0x91) => Some(&needs::CPU_V4),
+            1 if matches!(code, 0x81 | 0x89 | 0x91) => Some(&kernel_features::CPU_V4),
             2 if matches!(code, 0x62 | 0x6a | 0x72 | 0x7a) => None,
             3 if matches!(code, 0x63 | 0x6b | 0x73 | 0x7b) => None,
             3 if matches!(code, 0xc3 | 0xcb | 0xd3 | 0xdb) => match immediate {
-                0x100 | 0x110 => Some(&needs::ACQUIRE_RELEASE),
+                0x100 | 0x110 => Some(&kernel_features::ACQUIRE_RELEASE),
                 _ if matches!(code, 0xcb | 0xd3) => bail!("instruction {code:#04x}"),
                 0x00 => None,
-                0x01 | 0x40 | 0x41 | 0x50 | 0x51 | 0xa0 | 0xa1 | 0xe1 | 0xf1 => Some(&needs::ATOMICS),
+                0x01 | 0x40 | 0x41 | 0x50 | 0x51 | 0xa0 | 0xa1 | 0xe1 | 0xf1 => Some(&kernel_features::ATOMICS),
                 _ => bail!("instruction {code:#04x}"),
             },
             // Arithmetic, with 32 and 64 bits.
-            7 if code == 0xd7 => Some(&needs::CPU_V4),
-            7 if code == 0xbf && offset == 1 => Some(&needs::ADDRESS_SPACES),
-            4 | 7 if matches!(operation, 0x3 | 0x9 | 0xb) && offset != 0 => Some(&needs::CPU_V4),
+            7 if code == 0xd7 => Some(&kernel_features::CPU_V4),
+            7 if code == 0xbf && offset == 1 => Some(&kernel_features::ADDRESS_SPACES),
+            4 | 7 if matches!(operation, 0x3 | 0x9 | 0xb) && offset != 0 => Some(&kernel_features::CPU_V4),
             4 if operation <= 0xd => None,
             7 if operation <= 0xc => None,
             // Jumps, on 64 and 32 bits.
             5 if code == CALL && source <= 2 => None,
             5 if code == EXIT || code == JUMP => None,
-            5 if code == MAY_GOTO => Some(&needs::MAY_GOTO),
+            5 if code == MAY_GOTO => Some(&kernel_features::MAY_GOTO),
             5 if matches!(operation, 0x1..=0x7) => None,
-            5 if matches!(operation, 0xa..=0xd) => Some(&needs::CPU_V2),
-            6 if code == LONG_JUMP => Some(&needs::CPU_V4),
-            6 if matches!(operation, 0x1..=0x7 | 0xa..=0xd) => Some(&needs::CPU_V3),
+            5 if matches!(operation, 0xa..=0xd) => Some(&kernel_features::CPU_V2),
+            6 if code == LONG_JUMP => Some(&kernel_features::CPU_V4),
+            6 if matches!(operation, 0x1..=0x7 | 0xa..=0xd) => Some(&kernel_features::CPU_V3),
             _ => bail!("instruction {code:#04x}"),
         })
     }
@@ -235,10 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn newer_instructions_are_told() {
+    fn newer_instructions_need_a_feature() {
         let needs = |code, source, offset, immediate| {
             let instruction = Instruction { code, source, offset, immediate };
-            instruction.needs().map(|row| row.map(|row| row.name)).map_err(|error| error.to_string())
+            instruction.required_feature().map(|row| row.map(|row| row.name)).map_err(|error| error.to_string())
         };
         for (code, source, offset, immediate, row) in [
             (0xbf, 1, 0, 0, None),
@@ -246,18 +245,18 @@ mod tests {
             (0xdc, 0, 0, 64, None),
             (0x1d, 1, 4, 0, None),
             (0xdb, 1, 0, 0, None),
-            (0xad, 1, 4, 0, Some(&needs::CPU_V2)),
-            (0x16, 0, 4, 0, Some(&needs::CPU_V3)),
-            (0xdb, 1, 0, 1, Some(&needs::ATOMICS)),
-            (0xc3, 1, 0, 0xf1, Some(&needs::ATOMICS)),
-            (0xd3, 1, 0, 0x100, Some(&needs::ACQUIRE_RELEASE)),
-            (0x81, 1, 0, 0, Some(&needs::CPU_V4)),
-            (0xbf, 1, 8, 0, Some(&needs::CPU_V4)),
-            (0x3f, 1, 1, 0, Some(&needs::CPU_V4)),
-            (0xd7, 0, 0, 16, Some(&needs::CPU_V4)),
-            (LONG_JUMP, 0, 0, 1, Some(&needs::CPU_V4)),
-            (0xbf, 1, 1, 1, Some(&needs::ADDRESS_SPACES)),
-            (MAY_GOTO, 0, 1, 0, Some(&needs::MAY_GOTO)),
+            (0xad, 1, 4, 0, Some(&kernel_features::CPU_V2)),
+            (0x16, 0, 4, 0, Some(&kernel_features::CPU_V3)),
+            (0xdb, 1, 0, 1, Some(&kernel_features::ATOMICS)),
+            (0xc3, 1, 0, 0xf1, Some(&kernel_features::ATOMICS)),
+            (0xd3, 1, 0, 0x100, Some(&kernel_features::ACQUIRE_RELEASE)),
+            (0x81, 1, 0, 0, Some(&kernel_features::CPU_V4)),
+            (0xbf, 1, 8, 0, Some(&kernel_features::CPU_V4)),
+            (0x3f, 1, 1, 0, Some(&kernel_features::CPU_V4)),
+            (0xd7, 0, 0, 16, Some(&kernel_features::CPU_V4)),
+            (LONG_JUMP, 0, 0, 1, Some(&kernel_features::CPU_V4)),
+            (0xbf, 1, 1, 1, Some(&kernel_features::ADDRESS_SPACES)),
+            (MAY_GOTO, 0, 1, 0, Some(&kernel_features::MAY_GOTO)),
         ] {
             assert_eq!(needs(code, source, offset, immediate), Ok(row.map(|row| row.name)), "{code:#04x}");
         }

@@ -1,4 +1,4 @@
-//! What a BPF object holds and what it needs of a kernel, read from the object alone and from the tables in `needs.rs`.
+//! What a BPF object holds and what it needs of a kernel, read from the object alone and from the tables in `kernel_features.rs`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,14 +7,10 @@ use anyhow::{Context, Result, ensure};
 use object::{File, Object as _, ObjectSymbol as _};
 use serde::Serialize;
 
-use crate::arch::Endian;
-use crate::bpf;
-use crate::bpf::btf::{Btf, Word};
-use crate::bpf::code;
-use crate::bpf::code::{Code, Uses};
-use crate::bpf::needs;
-use crate::bpf::needs::{Row, Section, Since};
-use crate::bpf::{co_re, maps};
+use crate::btf::{Btf, Field, Kind};
+use crate::code::{Code, Uses};
+use crate::kernel_features::{Feature, Section, Since};
+use crate::{Endian, canonical, co_re, code, kernel_features, maps};
 
 /// All that is told of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,12 +27,16 @@ pub struct Report {
     pub relocations: Vec<Relocation>,
     /// What it wants of the kernel by name (`__ksym`) and type.
     pub kernel_symbols: BTreeSet<String>,
+    /// What it reads of the kernel's configuration (`__kconfig`).
+    pub kernel_config: BTreeSet<String>,
     pub needs_kernel_btf: bool,
     /// The release that has all of `needs`. What is `unknown` may want a later one.
     pub oldest_kernel: Option<String>,
     /// The newest first.
     pub needs: Vec<Need>,
     pub unknown: BTreeSet<String>,
+    /// What else decides whether it can be loaded, in sentences.
+    pub notes: Vec<String>,
     /// What becomes of it on a kernel that has no BTF, or was built without CONFIG_BPF_EVENTS, in sentences.
     pub without_btf: Vec<String>,
     pub without_bpf_events: Vec<String>,
@@ -98,13 +98,13 @@ pub struct Need {
 /// The most relocations that are read: in use are hundreds.
 const MAX_RELOCATIONS: usize = 20_000;
 
-/// The most instructions that a program could have before [`needs::MANY_INSTRUCTIONS`].
+/// The most instructions that a program could have before [`kernel_features::MANY_INSTRUCTIONS`].
 const FEW_INSTRUCTIONS: usize = 4096;
 
 impl Report {
     /// Reads an object. Gives its byte order, too.
     pub fn read(bytes: &[u8]) -> Result<(Endian, Report)> {
-        let elf = bpf::object::parse(bytes)?;
+        let elf = canonical::parse(bytes)?;
         let endian = elf.endian;
         let section = |name: &str| elf.sections.iter().find(|section| section.name == name).map(|found| found.data);
         let btf = section(".BTF").map(|data| Btf::parse(data, endian)).transpose()?;
@@ -119,53 +119,59 @@ impl Report {
         let maps = maps::read(&file, btf.as_ref(), endian)?.into_iter().map(|map| found.map(map));
         let maps: Vec<Map> = maps.collect();
         if let Some(btf) = &btf {
-            found.kernel_symbols(&file, btf)?;
+            found.struct_ops(btf)?;
+            let optional = weak_externs(&file)?;
+            found.kernel_symbols(btf, &optional)?;
+            found.kernel_config(btf, &optional)?;
         }
-        let uses = code.bodies.iter().map(|body| code.uses(body)).collect::<Result<Vec<_>>>()?;
+        let uses = code.functions.iter().map(|function| code.uses(function)).collect::<Result<Vec<_>>>()?;
         let mut programs = Vec::new();
-        for (index, body) in code.bodies.iter().enumerate().filter(|(_, body)| body.is_program()) {
-            let reached = code::reached(index, &uses);
-            let loaded_instructions = reached.iter().map(|index| code.bodies[*index].slots.len()).sum();
+        for (index, function) in code.functions.iter().enumerate().filter(|(_, function)| function.is_program()) {
+            let reached = code::reachable_from(index, &uses);
+            let loaded_instructions = reached.iter().map(|index| code.functions[*index].insns.len()).sum();
             if reached.len() > 1 {
-                found.need(&needs::FUNCTIONS);
+                found.need(&kernel_features::FUNCTIONS);
             }
             if loaded_instructions > FEW_INSTRUCTIONS {
-                found.need(&needs::MANY_INSTRUCTIONS);
+                found.need(&kernel_features::MANY_INSTRUCTIONS);
             }
-            let (row, attach) = found.section(&body.section);
+            let (row, attach) = found.section(&function.section);
             let kind = row.map(|row| row.kind);
-            let mut tracing: BTreeSet<&str> = kind.into_iter().filter(|kind| needs::TRACING.contains(kind)).collect();
+            let mut tracing: BTreeSet<&str> =
+                kind.into_iter().filter(|kind| kernel_features::TRACING.contains(kind)).collect();
             for index in &reached {
                 let helpers = found.uses(&uses[*index]);
-                tracing.extend(helpers.into_iter().filter(|helper| needs::TRACING_HELPERS.contains(helper)));
+                tracing.extend(helpers.into_iter().filter(|helper| kernel_features::TRACING_HELPERS.contains(helper)));
             }
             programs.push(Program {
-                name: body.name.clone(),
-                section: body.section.clone(),
+                name: function.name.clone(),
+                section: function.section.clone(),
                 kind,
                 attach,
-                instructions: body.slots.len(),
+                instructions: function.insns.len(),
                 loaded_instructions,
-                relocations: reached.iter().filter_map(|index| relocations.by_body.get(index)).sum(),
+                relocations: reached.iter().filter_map(|index| relocations.by_function.get(index)).sum(),
                 attaches_by_btf: row.is_some_and(|row| row.needs_btf),
                 tracing: tracing.into_iter().collect(),
             });
         }
         let license = section("license").map(|data| data.split(|byte| *byte == 0).next().unwrap_or_default());
-        let functions = code.bodies.iter().filter(|body| !body.is_program());
+        let functions = code.functions.iter().filter(|function| !function.is_program());
         let mut needs: Vec<Need> = found.needs.into_iter().collect();
         needs.sort_by_key(|need| Reverse(need.source.kernel()));
         let report = Report {
             license: license.map(code::name).transpose()?,
             functions: functions
-                .map(|body| Function { name: body.name.clone(), instructions: body.slots.len() })
+                .map(|function| Function { name: function.name.clone(), instructions: function.insns.len() })
                 .collect(),
-            instructions: code.bodies.iter().map(|body| body.slots.len()).sum(),
+            instructions: code.functions.iter().map(|function| function.insns.len()).sum(),
             helpers: found.helpers,
             needs_kernel_btf: !relocations.all.is_empty()
                 || !found.kernel_symbols.is_empty()
                 || programs.iter().any(|program| program.attaches_by_btf)
                 || maps.iter().any(Map::is_struct_ops),
+            notes: notes(&found.required_config, &relocations.all),
+            kernel_config: found.kernel_config,
             without_btf: without_btf(&programs, &maps, &found.kernel_symbols),
             without_bpf_events: without_bpf_events(&programs),
             maps,
@@ -191,7 +197,7 @@ impl Map {
 struct Relocations {
     all: Vec<Relocation>,
     /// How many there are in a program or function, by its index.
-    by_body: BTreeMap<usize, usize>,
+    by_function: BTreeMap<usize, usize>,
 }
 
 impl Relocations {
@@ -199,18 +205,18 @@ impl Relocations {
         let read = btf.relocations(ext, endian)?;
         ensure!(read.len() <= MAX_RELOCATIONS, "it has {} relocations, and {MAX_RELOCATIONS} are enough", read.len());
         let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
-        let mut by_body: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut by_function: BTreeMap<usize, usize> = BTreeMap::new();
         for relocation in &read {
             let section = code::name(relocation.section)?;
             let place = || format!("the relocation at byte {} of section `{section}`", relocation.offset);
             let (kind, target) = co_re::describe(btf, relocation).with_context(place)?;
             *counts.entry((target, kind)).or_default() += 1;
-            if let Some(body) = code.containing(&section, relocation.offset) {
-                *by_body.entry(body).or_default() += 1;
+            if let Some(function) = code.containing(&section, relocation.offset) {
+                *by_function.entry(function).or_default() += 1;
             }
         }
         let all = counts.into_iter().map(|((target, kind), count)| Relocation { target, kind, count });
-        Ok(Relocations { all: all.collect(), by_body })
+        Ok(Relocations { all: all.collect(), by_function })
     }
 }
 
@@ -221,10 +227,13 @@ struct Found {
     unknown: BTreeSet<String>,
     helpers: BTreeSet<String>,
     kernel_symbols: BTreeSet<String>,
+    kernel_config: BTreeSet<String>,
+    /// Those of `kernel_config` without which loaders refuse it, and which only the kernel's configuration has.
+    required_config: BTreeSet<String>,
 }
 
 impl Found {
-    fn need(&mut self, row: &Row) {
+    fn need(&mut self, row: &Feature) {
         self.need_named(row.name.into(), row.since);
     }
 
@@ -247,7 +256,7 @@ impl Found {
     }
 
     fn map(&mut self, map: maps::Map) -> Map {
-        let mut name = |number: u32| match needs::map(number) {
+        let mut name = |number: u32| match kernel_features::map(number) {
             Some(row) => {
                 self.need_named(format!("map type {}", row.name), row.since);
                 row.name.to_owned()
@@ -260,21 +269,45 @@ impl Found {
         Map { kind: name(map.kind), inner: map.inner.map(&mut name), name: map.name }
     }
 
+    fn struct_ops(&mut self, btf: &Btf) -> Result<()> {
+        if !maps::variables(btf, ".struct_ops.link").is_empty() {
+            self.need(&kernel_features::STRUCT_OPS_LINK);
+        }
+        for variable in maps::struct_ops(btf) {
+            // `struct NAME___suffix` stands for NAME.
+            let name = co_re::name(maps::follow(btf, variable)?)?;
+            let name = name.split("___").next().unwrap_or_default();
+            match kernel_features::struct_ops(name) {
+                Some(row) => self.need_named(format!("struct_ops {name}"), row.since),
+                None => drop(self.unknown.insert(format!("the first kernel with struct_ops {name}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// What loaders read from the kernel's configuration, into a map for variables.
+    fn kernel_config(&mut self, btf: &Btf, optional: &BTreeSet<&[u8]>) -> Result<()> {
+        for variable in maps::variables(btf, maps::KCONFIG) {
+            self.need(&kernel_features::GLOBAL_DATA);
+            let name = co_re::name(variable)?;
+            // libbpf finds out by itself what begins with LINUX_.
+            if name.starts_with("CONFIG_") && !optional.contains(variable.name()) {
+                self.required_config.insert(name.clone());
+            }
+            self.kernel_config.insert(name);
+        }
+        Ok(())
+    }
+
     /// Functions and variables of the kernel's. The addresses of variables without a type are in /proc/kallsyms, so they need
     /// nothing of it.
-    fn kernel_symbols(&mut self, file: &File, btf: &Btf) -> Result<()> {
-        if !maps::variables(btf, ".struct_ops.link").is_empty() {
-            self.need(&needs::STRUCT_OPS_LINK);
-        }
-        let optional: BTreeSet<&[u8]> = file
-            .symbols()
-            .filter(|symbol| symbol.is_undefined() && symbol.is_weak())
-            .map(|symbol| symbol.name_bytes())
-            .collect::<Result<_, _>>()?;
+    fn kernel_symbols(&mut self, btf: &Btf, optional: &BTreeSet<&[u8]>) -> Result<()> {
         for symbol in maps::variables(btf, ".ksyms") {
-            let row = match (symbol.kind.name, symbol.words.get(2)) {
-                ("function", _) => &needs::KERNEL_FUNCTIONS,
-                (_, Some(Word::Type(id))) if co_re::behind_names(btf, *id).is_ok() => &needs::KERNEL_VARIABLES,
+            let row = match (symbol.kind, symbol.fields.get(2)) {
+                (Kind::Function, _) => &kernel_features::KERNEL_FUNCTIONS,
+                (_, Some(Field::Type(id))) if co_re::skip_mods_and_typedefs(btf, *id).is_ok() => {
+                    &kernel_features::KERNEL_VARIABLES
+                }
                 _ => continue,
             };
             if !optional.contains(symbol.name()) {
@@ -287,11 +320,11 @@ impl Found {
 
     /// Gives the names of the helpers.
     fn uses(&mut self, uses: &Uses) -> Vec<&'static str> {
-        uses.needs.iter().for_each(|row| self.need(row));
+        uses.features.iter().for_each(|row| self.need(row));
         self.unknown.extend(uses.unknown.iter().cloned());
         let mut names = Vec::new();
         for number in &uses.helpers {
-            match needs::helper(*number) {
+            match kernel_features::helper(*number) {
                 Some(row) => {
                     self.need_named(format!("helper {}", row.name), row.since);
                     self.helpers.insert(row.name.into());
@@ -305,6 +338,38 @@ impl Found {
         }
         names
     }
+}
+
+/// The names of what the object uses if it is there.
+fn weak_externs<'data>(file: &File<'data>) -> Result<BTreeSet<&'data [u8]>> {
+    let externs = file.symbols().filter(|symbol| symbol.is_undefined() && symbol.is_weak());
+    Ok(externs.map(|symbol| symbol.name_bytes()).collect::<Result<_, _>>()?)
+}
+
+fn notes(required_config: &BTreeSet<String>, relocations: &[Relocation]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if !required_config.is_empty() {
+        let options = list(required_config.iter().map(String::as_str));
+        sentences.push(format!(
+            "{options}: libbpf reads the kernel's configuration in /boot/config-RELEASE or /proc/config.gz, and refuses the \
+             object where it finds neither"
+        ));
+    }
+    for registers in kernel_features::REGISTERS {
+        let field = |relocation: &'_ Relocation| -> Option<String> {
+            let (name, field) = relocation.target.split_once('.')?;
+            (name.strip_prefix("struct ")?.split("___").next() == Some(registers)).then(|| field.to_owned())
+        };
+        let fields: BTreeSet<String> = relocations.iter().filter_map(field).collect();
+        if !fields.is_empty() {
+            sentences.push(format!(
+                "struct {registers} differs between architectures, and the object reads {} in it: on an architecture \
+                 without that field, it cannot be loaded",
+                list(fields.iter().map(String::as_str))
+            ));
+        }
+    }
+    sentences
 }
 
 fn without_btf(programs: &[Program], maps: &[Map], kernel_symbols: &BTreeSet<String>) -> Vec<String> {
@@ -331,7 +396,7 @@ fn without_btf(programs: &[Program], maps: &[Map], kernel_symbols: &BTreeSet<Str
 
 fn without_bpf_events(programs: &[Program]) -> Vec<String> {
     let mut sentences = Vec::new();
-    let is_type = |program: &Program| program.kind.is_some_and(|kind| needs::TRACING.contains(&kind));
+    let is_type = |program: &Program| program.kind.is_some_and(|kind| kernel_features::TRACING.contains(&kind));
     let by_type = list(names(programs, is_type));
     if !by_type.is_empty() {
         let kinds: BTreeSet<&str> =

@@ -1,10 +1,10 @@
-//! What an ELF file says of itself, whatever its class and byte order.
+//! What an ELF file says about itself, whatever its class and byte order.
 
 use anyhow::{Context, Result, bail};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, FileKind, elf};
 
-use crate::arch::Endian;
+use crate::Endian;
 
 /// The facts of an ELF file that decide whether it may be shipped.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,15 +20,17 @@ pub struct Elf<'data> {
     pub sections: Vec<Section<'data>>,
 }
 
+/// A section.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Section<'data> {
     pub name: String,
-    /// Whether it holds instructions.
+    /// Whether it contains instructions.
     pub executable: bool,
     /// Empty where the file has none, as with `.bss`.
     pub data: &'data [u8],
 }
 
+/// A segment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Segment {
     /// `p_type`.
@@ -45,6 +47,7 @@ const MAX_ENTRIES: usize = 10_000;
 const MAX_NAME: usize = 1000;
 
 impl<'data> Elf<'data> {
+    /// Reads an ELF file of at most 10,000 sections and as many segments, none of which overlap.
     pub fn parse(bytes: &'data [u8]) -> Result<Elf<'data>> {
         match FileKind::parse(bytes).context("not an ELF file")? {
             FileKind::Elf32 => parse::<elf::FileHeader32<Endianness>>(bytes, 32),

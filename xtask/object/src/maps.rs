@@ -3,11 +3,9 @@
 use anyhow::{Context, Result, bail, ensure};
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
 
-use crate::arch::Endian;
-use crate::bpf::btf::{Btf, Type, Word};
-use crate::bpf::co_re;
-use crate::bpf::code;
-use crate::bpf::code::is_global_data;
+use crate::btf::{Btf, Field, Kind, Type};
+use crate::code::is_global_data;
+use crate::{Endian, co_re, code};
 
 /// A map, and the numbers of its type and of the type of the maps in it.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +17,9 @@ pub struct Map {
 
 /// The most that are read: in use are dozens.
 const MAX_MAPS: usize = 1000;
+
+/// Where `__kconfig` variables are, which loaders set to the kernel's configuration, in a map of this name.
+pub const KCONFIG: &str = ".kconfig";
 
 /// Numbers of types that loaders choose.
 const ARRAY: u32 = 2;
@@ -57,58 +58,66 @@ pub fn read(file: &File, btf: Option<&Btf>, endian: Endian) -> Result<Vec<Map>> 
         let name = co_re::name(variable)?;
         maps.push(from_btf(btf, variable, name.clone()).with_context(|| format!("map `{name}` in .BTF"))?);
     }
-    for variable in [".struct_ops", ".struct_ops.link"].into_iter().flat_map(|section| variables(btf, section)) {
+    for variable in struct_ops(btf) {
         maps.push(Map { name: co_re::name(variable)?, kind: STRUCT_OPS, inner: None });
+    }
+    if !variables(btf, KCONFIG).is_empty() {
+        maps.push(Map { name: KCONFIG.into(), kind: ARRAY, inner: None });
     }
     Ok(maps)
 }
 
-/// What BTF says is in a section: variables, and functions of the kernel's.
-pub fn variables<'btf, 'data>(btf: &'btf Btf<'data>, section: &str) -> Vec<&'btf Type<'data>> {
-    let is_section = |found: &&Type| found.kind.name == "data section" && found.name() == section.as_bytes();
-    let words = btf.types.iter().filter(is_section).flat_map(|found| &found.words);
-    let id = |word: &Word| match word {
-        Word::Type(id) => Some(*id),
-        _ => None,
-    };
-    words.filter_map(id).filter_map(|id| btf.get(id)).collect()
+/// Structs of functions for the kernel to call.
+pub fn struct_ops<'btf, 'data>(btf: &'btf Btf<'data>) -> impl Iterator<Item = &'btf Type<'data>> {
+    [".struct_ops", ".struct_ops.link"].into_iter().flat_map(|section| variables(btf, section))
 }
 
-/// A map of which a struct tells, in the types of pointers to arrays, how it shall be.
+/// What BTF says is in a section: variables, and functions of the kernel's.
+pub fn variables<'btf, 'data>(btf: &'btf Btf<'data>, section: &str) -> Vec<&'btf Type<'data>> {
+    let is_section = |found: &&Type| found.kind == Kind::DataSection && found.name() == section.as_bytes();
+    let fields = btf.types.iter().filter(is_section).flat_map(|found| &found.fields);
+    let id = |field: &Field| match field {
+        Field::Type(id) => Some(*id),
+        _ => None,
+    };
+    fields.filter_map(id).filter_map(|id| btf.get(id)).collect()
+}
+
+/// A map described by a struct: each member is a pointer, to a type or to an array whose length is a number.
 fn from_btf(btf: &Btf, variable: &Type, name: String) -> Result<Map> {
     let definition = follow(btf, variable)?;
-    let inner = match member(definition, "values").map(|id| co_re::behind_names(btf, id)).transpose()? {
-        // An array of pointers: to maps, or to programs, of which nothing has to be told.
-        Some(values) if values.kind.name == "array" => match values.words.get(3) {
-            Some(Word::Type(pointer)) => Some(follow(btf, co_re::behind_names(btf, *pointer)?)?),
+    let inner = match member(definition, "values").map(|id| co_re::skip_mods_and_typedefs(btf, id)).transpose()? {
+        // An array of pointers: to maps, or to programs, which need no description.
+        Some(values) if values.kind == Kind::Array => match values.fields.get(3) {
+            Some(Field::Type(pointer)) => Some(follow(btf, co_re::skip_mods_and_typedefs(btf, *pointer)?)?),
             _ => None,
         },
         _ => None,
     };
-    let inner = inner.filter(|inner| inner.kind.name == "struct").map(|inner| kind(btf, inner)).transpose()?;
+    let inner = inner.filter(|inner| inner.kind == Kind::Struct).map(|inner| kind(btf, inner)).transpose()?;
     Ok(Map { name, kind: kind(btf, definition)?, inner })
 }
 
 fn kind(btf: &Btf, definition: &Type) -> Result<u32> {
-    let id = member(definition, "type").context("nothing tells its type")?;
-    let array = follow(btf, co_re::behind_names(btf, id)?)?;
-    match (array.kind.name, array.words.as_slice()) {
-        ("array", [.., Word::Number(count)]) => Ok(*count),
-        _ => bail!("its type is told in a way that is not known"),
+    let id = member(definition, "type").context("it has no type")?;
+    let array = follow(btf, co_re::skip_mods_and_typedefs(btf, id)?)?;
+    match (array.kind, array.fields.as_slice()) {
+        (Kind::Array, [.., Field::Number(count)]) => Ok(*count),
+        _ => bail!("its type is not written as the length of an array"),
     }
 }
 
 /// The type that a variable or a pointer is of.
-fn follow<'btf, 'data>(btf: &'btf Btf<'data>, from: &Type) -> Result<&'btf Type<'data>> {
-    match from.words.get(2) {
-        Some(Word::Type(id)) => co_re::behind_names(btf, *id),
-        _ => bail!("a pointer is wanted where there is a {}", from.kind.name),
+pub fn follow<'btf, 'data>(btf: &'btf Btf<'data>, from: &Type) -> Result<&'btf Type<'data>> {
+    match from.fields.get(2) {
+        Some(Field::Type(id)) => co_re::skip_mods_and_typedefs(btf, *id),
+        _ => bail!("expected a pointer or a variable, found a {}", from.kind),
     }
 }
 
 fn member(of: &Type, name: &str) -> Option<u32> {
-    of.words.get(3..)?.chunks(3).find_map(|member| match member {
-        [Word::Name(found), Word::Type(id), _] if *found == name.as_bytes() => Some(*id),
+    of.fields.get(3..)?.chunks(3).find_map(|member| match member {
+        [Field::Name(found), Field::Type(id), _] if *found == name.as_bytes() => Some(*id),
         _ => None,
     })
 }
