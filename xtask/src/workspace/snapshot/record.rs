@@ -90,7 +90,7 @@ impl Record {
             to.text(folder);
             to.stat(stat);
         }
-        let aside = file.with_added_extension("partial");
+        let aside = file.with_extension("partial");
         files::write(&aside, to.bytes)?;
         fs::rename(&aside, file).with_context(|| format!("cannot write {}", file.display()))
     }
