@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch, Std};
-use crate::bpf::engine::Choice;
 use crate::ui::screen;
 use crate::ui::screen::Level;
 
@@ -141,6 +140,18 @@ pub struct Clang {
     /// Where to run clang: in a container without a network, or on this machine itself. The bytes are the same
     #[arg(long, value_name = "ENGINE", env = "BPFSHIP_ENGINE", default_value = "auto")]
     pub engine: Choice,
+}
+
+/// Where clang shall run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Choice {
+    /// The first container engine that answers, else this machine itself
+    #[default]
+    Auto,
+    Docker,
+    Podman,
+    /// This machine itself
+    Host,
 }
 
 /// Flags of verbs that can tell beforehand what they will do.

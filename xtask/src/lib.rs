@@ -54,7 +54,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Cache(request) => verbs::cache::run(runner, &flags.common, request),
         Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &flags.common, request)),
         Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &flags.common, request)),
-        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request),
+        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request, &verbs::NEEDS),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
         Verb::Merge(request) => verbs::merge::run(runner, &flags.common, request),
         Verb::Rebuild(request) => verbs::rebuild::run(runner, &flags.common, request),

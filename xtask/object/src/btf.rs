@@ -9,9 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::Endian;
 
-mod canonical;
-
-pub use canonical::canonicalize_btf;
+pub mod canonical;
 
 /// The contents of a section `.BTF`.
 #[derive(Debug)]

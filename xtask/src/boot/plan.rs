@@ -15,7 +15,7 @@ use crate::boot::select::{Guest, Origin};
 use crate::build::plan::{self, Target};
 use crate::build::run::Built;
 use crate::release::boot_report;
-use crate::release::manifest::Manifest;
+use crate::release::manifest::Artifact;
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::sys::steps::{Copy, Run, Write};
@@ -38,14 +38,14 @@ pub struct Plan {
     pub added: Slot<Vec<boot_report::Boot>>,
 }
 
-/// Plans to boot these guests, whose archives are in dist/.
-pub fn plan(facts: &Facts, host: &Host, manifest: &Manifest, guests: &[Guest]) -> Result<Plan> {
+/// Plans to boot these guests. `released` is all that is in dist/.
+pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest]) -> Result<Plan> {
     let dist = facts.root.join("dist");
     let mut tasks = Vec::new();
     let kernels = kernels(facts, host, guests)?;
     let binaries: BTreeMap<&str, Slot<Vec<u8>>> =
         guests.iter().map(|guest| (guest.artifact.file.as_str(), Slot::default())).collect();
-    let taken = manifest.artifacts.iter().filter_map(|artifact| {
+    let taken = released.iter().filter_map(|artifact| {
         let binary = binaries.get(artifact.file.as_str())?.clone();
         Some(Box::new(TakeBinary { dist: dist.clone(), artifact: artifact.clone(), binary }) as Box<dyn Step>)
     });
@@ -90,7 +90,7 @@ pub fn plan(facts: &Facts, host: &Host, manifest: &Manifest, guests: &[Guest]) -
     }
     let outcomes = booted.iter().map(|booted| booted.outcome.clone()).collect();
     let added = Slot::default();
-    let archives = manifest.artifacts.iter().map(|artifact| artifact.sha256.clone()).collect();
+    let archives = released.iter().map(|artifact| artifact.sha256.clone()).collect();
     let report = WriteReport { dist, archives, boots: booted, added: added.clone() };
     tasks.push(Task::new("writing the report", vec![Box::new(report)]));
     Ok(Plan { tasks, outcomes, added })
@@ -251,4 +251,131 @@ fn arguments(wanted: &config::Boot, btf: Btf) -> Vec<Vec<String>> {
 fn command_line(bin: &str, arguments: &[String]) -> String {
     let words = std::iter::once(bin).chain(arguments.iter().map(String::as_str));
     words.map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+    use crate::boot::facts::{BuildTools, Emulator, Mirror};
+    use crate::boot::select::tests::{artifact, label};
+    use crate::boot::select::{self, KernelArg, Selection};
+    use crate::release::plan::tests::facts;
+    use crate::sys::plan as tasks;
+
+    /// A machine that has everything.
+    fn host() -> Host {
+        let emulator = |arch: &str| {
+            let program = format!("/usr/bin/{}", Arch::named(arch).emulator()).into();
+            (Arch::named(arch).name, Ok(Emulator { program, version: "10.0.2".into() }))
+        };
+        Host {
+            emulators: ["amd64", "arm64", "mips"].map(emulator).into(),
+            mirror: Some(Ok(Mirror {
+                url: "http://mirror.example/debian".into(),
+                keyring: "/keys.gpg".into(),
+                acquire: String::new(),
+            })),
+            build_tools: Some(Ok(BuildTools { compiler: "clang 19".into(), pahole: "v1".into(), jobs: 2 })),
+            memory: None,
+            guest_crate: Some(GuestCrate { folder: "/home/ann/guest".into(), lock_sha256: "9".into() }),
+        }
+    }
+
+    fn planned(facts: &Facts, host: &Host, arches: &[&str], selection: &Selection) -> Result<Plan> {
+        let released: Vec<Artifact> = arches.iter().map(|arch| artifact(arch)).collect();
+        let guests = select::guests(&released, &[], selection)?;
+        plan(facts, host, &released, &guests)
+    }
+
+    fn script(arches: &[&str], selection: &Selection) -> String {
+        tasks::script(&planned(&facts(), &host(), arches, selection).unwrap().tasks)
+    }
+
+    #[track_caller]
+    fn refused(facts: &Facts, host: &Host, arch: &str, sentence: &str) {
+        let error = planned(facts, host, &[arch], &Selection::Defaults).unwrap_err().to_string();
+        assert!(error.contains(sentence), "{error}");
+    }
+
+    /// How often a line of a script begins so.
+    fn count(script: &str, start: &str) -> usize {
+        script.lines().filter(|line| line.starts_with(start)).count()
+    }
+
+    #[test]
+    fn binaries_are_checked_before_anything_is_built_and_the_report_is_written_last() {
+        let plan = planned(&facts(), &host(), &["amd64", "mips"], &Selection::Defaults).unwrap();
+        let titles: Vec<&str> = plan.tasks.iter().map(|task| task.title.as_str()).collect();
+        assert_eq!(titles.first(), Some(&"taking the binaries out of the archives"));
+        let boots = [
+            "booting tool-1.0.0-x86_64-unknown-linux-musl.tar.gz on debian-13-6.12",
+            "booting tool-1.0.0-mips-unknown-linux-musl.tar.gz on linux-6.12-btf",
+            "writing the report",
+        ];
+        assert_eq!(titles[titles.len() - 3..], boots);
+        assert_eq!(plan.outcomes.len(), 2);
+    }
+
+    #[test]
+    fn the_first_process_is_one_package_for_all_targets_with_the_versions_of_the_workspace() {
+        let script = script(&["amd64", "arm64"], &Selection::All);
+        let folder = "/home/ann/tool/target/bpfship/guest";
+        assert!(script.contains("bpfship-guest = { path = \"/home/ann/guest\" }"), "{script}");
+        assert!(script.contains(&format!("cp /home/ann/tool/Cargo.lock {folder}/Cargo.lock")), "{script}");
+        let builds: Vec<&str> = script.lines().filter(|line| line.contains("--bin guest")).collect();
+        let targets = "--target x86_64-unknown-linux-musl --target aarch64-unknown-linux-musl";
+        assert!(builds.len() == 1 && builds[0].contains(targets) && builds[0].contains("--offline"), "{builds:?}");
+    }
+
+    #[test]
+    fn a_kernel_is_fetched_once_and_not_at_all_if_it_is_in_the_cache() {
+        let both = Selection::Named(["debian-13-6.12", "debian-13-6.12-hidden-btf"].map(label).into());
+        let text = script(&["amd64"], &both);
+        assert_eq!(count(&text, "# fetching the kernel debian-13-6.12 for amd64"), 1, "{text}");
+        assert_eq!(count(&text, "# booting"), 2, "{text}");
+        let mut cached = facts();
+        cached.installed.cached.insert(kernels::default_of(Arch::named("amd64")).entry());
+        let nothing = Host { mirror: None, build_tools: None, ..host() };
+        let text = tasks::script(&planned(&cached, &nothing, &["amd64"], &both).unwrap().tasks);
+        assert_eq!(count(&text, "# fetching"), 0, "{text}");
+        assert_eq!(count(&text, "# check kernel-amd64-debian-13-6.12-"), 1, "{text}");
+    }
+
+    #[test]
+    fn a_file_of_the_users_is_booted_in_the_form_that_qemu_takes() {
+        let text = script(&["mips"], &Selection::Named(vec![KernelArg::File("/tmp/vmlinux".into())]));
+        let image = "/home/ann/tool/target/bpfship/boot/mips-0/kernel";
+        assert_eq!(count(&text, &format!("# write /tmp/vmlinux to {image}")), 1, "{text}");
+        assert!(text.contains(&format!("-kernel {image}")) && count(&text, "# fetching") == 0, "{text}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_kernel_that_needs_it() {
+        let offline = Facts { offline: true, ..facts() };
+        refused(&offline, &host(), "amd64", "--offline, but the kernel debian-13-6.12 for amd64 is not in the cache");
+        let no_apt = Host { mirror: Some(Err("there is no apt-get".into())), ..host() };
+        refused(&facts(), &no_apt, "arm64", "for arm64 comes from Debian's packages, and there is no apt-get; or boot");
+        let no_tools = Host { build_tools: Some(Err("there is no flex".into())), ..host() };
+        refused(&facts(), &no_tools, "mips", "the kernel linux-6.12-btf for mips must be built, and there is no flex");
+        let no_qemu = Host { emulators: [("amd64", Err("there is no QEMU".into()))].into(), ..host() };
+        refused(&facts(), &no_qemu, "amd64", "there is no QEMU");
+        let no_crate = Host { guest_crate: None, ..host() };
+        refused(&facts(), &no_crate, "amd64", "has no crate bpfship-guest, the first process of each guest");
+    }
+
+    #[test]
+    fn the_file_of_btf_is_for_guests_in_which_btf_is_hidden() {
+        let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        let wanted = config::Boot {
+            commands: vec![words("--version")],
+            btf_commands: vec![words("--self-test --btf={btf}")],
+            timeout: 1,
+        };
+        let with_file = [words("--version"), words("--self-test --btf=/tmp/vmlinux.btf")];
+        assert_eq!(arguments(&wanted, Btf::Hidden), with_file);
+        for btf in [Btf::Yes, Btf::None] {
+            assert_eq!(arguments(&wanted, btf), with_file[..1]);
+        }
+    }
 }

@@ -13,7 +13,8 @@ use crate::sys::plan::{Slot, Steps, Task};
 use crate::toolchain::sysroot::Sysroot;
 use crate::toolchain::{self, Needs};
 use crate::workspace::cargo_home;
-use crate::workspace::facts::{Facts, Source};
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
 use crate::workspace::packages::Package;
 
 /// What cargo is told of the profile, whose rest is the workspace's own. A standard library from source consists of bitcode

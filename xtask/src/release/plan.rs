@@ -20,7 +20,8 @@ use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, R
 use crate::release::staging::Staging;
 use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
-use crate::workspace::facts::{Facts, Source};
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
 
 /// Everything that one run of `dist` does, and where its results will be.
 #[derive(Debug)]
@@ -155,7 +156,7 @@ fn products(facts: &Facts, request: &flags::Dist) -> Result<Vec<Product>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::str::FromStr;
 
@@ -171,11 +172,11 @@ mod tests {
     use crate::toolchain::Installed;
     use crate::toolchain::sysroot::Sysroot;
     use crate::workspace::config::{Boot, Bpf, Config};
-    use crate::workspace::facts::Rust;
     use crate::workspace::packages::Package;
+    use crate::workspace::rust::Rust;
 
     /// A workspace in which everything is there and up to date.
-    fn facts() -> Facts {
+    pub(crate) fn facts() -> Facts {
         let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
         let mut inputs = Inputs {
             sources: [("tick.bpf.c".to_owned(), "1".to_owned())].into(),

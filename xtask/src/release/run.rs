@@ -26,7 +26,8 @@ use crate::sys::{files, hash};
 use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
 use crate::workspace::config;
-use crate::workspace::facts::{Facts, Source};
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
 
 /// What all archives of a release have in common.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::sys::cache::Cache;
 use crate::sys::files;
 use crate::toolchain::sysroot::Sysroot;
 use crate::toolchain::zig;
-use crate::workspace::facts::Rust;
+use crate::workspace::rust::Rust;
 
 /// The names in the cache of what this version of the tool uses. Without a Rust, those are not all.
 pub fn names(rust: Option<&Rust>) -> BTreeSet<String> {

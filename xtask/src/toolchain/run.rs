@@ -20,7 +20,7 @@ use crate::toolchain::sysroot::RUNTIME;
 use crate::toolchain::zig;
 use crate::ui::error::Failed;
 use crate::ui::remedies;
-use crate::workspace::facts::Rust;
+use crate::workspace::rust::Rust;
 
 /// Adds something to the Rust that is in use.
 #[derive(Debug)]

@@ -16,7 +16,8 @@ use crate::sys::steps::{CacheEntry, CheckEntry, CopyMade, Remove, Run, Write};
 use crate::toolchain::run::{BuildCrates, KeepCrates, KeepRuntime};
 use crate::toolchain::zig;
 use crate::workspace::cargo_home;
-use crate::workspace::facts::{Facts, Rust};
+use crate::workspace::facts::Facts;
+use crate::workspace::rust::Rust;
 
 /// The licence of the C runtime, in a sysroot of our own.
 pub const RUNTIME_LICENSE: &str = "LICENSE-zig";

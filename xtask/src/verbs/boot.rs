@@ -14,7 +14,10 @@ use crate::release::boot_report::{self, REPORT};
 use crate::release::{artifacts, staging};
 use crate::sys::plan as tasks;
 use crate::sys::process::Runner;
+use crate::toolchain;
 use crate::workspace::facts;
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
 use crate::{bad_request, flags};
 
 /// Runs the verb.
@@ -23,9 +26,9 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Res
     let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
     let dist = facts.root.join("dist");
     let manifest = artifacts::read(&dist)?;
-    let guests = select::guests(&manifest, &request.arches, &selection)?;
+    let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
     let host = Host::read(runner, &facts, &guests)?;
-    let plan = plan::plan(&facts, &host, &manifest, &guests)?;
+    let plan = plan::plan(&facts, &host, &manifest.artifacts, &guests)?;
     if request.show.plan {
         return tasks::print(&plan.tasks, request.show.json);
     }
@@ -74,4 +77,12 @@ fn show_failure(runner: Runner, guest: &Guest, outcome: &Outcome) -> Option<Stri
         runner.eprintln(format!("  ({lost} of init's reports were lost among other lines)"));
     }
     Some(format!("\n  {arch} on {label}: {why}"))
+}
+
+/// What `boot` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
+    needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
+    needs
 }

@@ -8,11 +8,13 @@ use crate::flags;
 use crate::sys::process::Runner;
 use crate::sys::{self, hash};
 use crate::workspace::facts;
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
     let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
-    let place = Place::find(runner, &facts, request.clang.engine)?;
+    let place = Place::choose(runner, &facts, request.clang.engine)?;
     let end = if request.check { End::Compare } else { End::Write };
     let plan = plan::bpf(&facts, &place, end)?;
     if request.show.plan {
@@ -34,4 +36,12 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
         ));
     }
     Ok(())
+}
+
+/// What `bpf` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    needs.extend(machine.engine());
+    needs.extend(machine.toolchain(&machine.clang()));
+    needs
 }

@@ -11,7 +11,12 @@ use crate::flags;
 use crate::release::{documents, plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
-use crate::workspace::facts::{self, Source};
+use crate::toolchain;
+use crate::ui::status::{State, Status};
+use crate::workspace::facts;
+use crate::workspace::git::Source;
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Result<()> {
@@ -19,7 +24,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     let source = Source::read(runner, &facts.root)?;
     let documents = documents::read(source_root(&facts), &facts.config.include, source.files.as_ref())?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
-        Some(_) if !request.locked => Some(Place::find(runner, &facts, request.clang.engine)?),
+        Some(_) if !request.locked => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };
     let dist = facts.root.join("dist");
@@ -36,4 +41,21 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     let made: Vec<_> = plan.products.iter().map(|product| product.arch).collect();
     staging::report(runner, &dist, &made, Some(&seconds), plan.manifest.get()?);
     Ok(())
+}
+
+/// What `dist` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    let mut compiler = toolchain::Needs::default();
+    match &machine.stale {
+        Ok(Some(reason)) => {
+            needs.push(Need::new("BPF objects", Err(Status::new(State::ToBuild, reason))));
+            needs.extend(machine.engine());
+            compiler = machine.clang();
+        }
+        stale => needs.push(Need::new("BPF objects", stale.clone().map(|_| "up to date".into()))),
+    }
+    needs.push(Need::new("git", machine.commit.clone()));
+    needs.extend(machine.builds(&machine.arches(), compiler));
+    needs
 }

@@ -31,7 +31,7 @@ struct Archive<'a> {
 
 /// Runs the verb. All of the folders are read and checked before anything is written.
 pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()> {
-    let Workspace { config, root, .. } = Workspace::read(runner, common)?;
+    let (Workspace { config, root, .. }, _) = Workspace::find(runner, common)?;
     let dist = root.join("dist");
     // dist/ may be one of the folders, and must not change after it was read.
     let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };

@@ -11,11 +11,15 @@ use crate::release::manifest::Manifest;
 use crate::release::staging::MANIFEST;
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
+use crate::toolchain;
 use crate::workspace::facts::Workspace;
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<()> {
-    let root = Workspace::read(runner, common).context("a rebuild clones the repository of a workspace")?.root;
+    let found = Workspace::find(runner, common).context("a rebuild clones the repository of a workspace")?;
+    let root = found.0.root;
     let release = request.folder.clone().unwrap_or_else(|| root.join("dist"));
     let path = release.join(MANIFEST);
     let Some(text) = files::read_if_there(&path)? else {
@@ -46,4 +50,15 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)
+}
+
+/// What a rebuild needs. Its cache is empty at first.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut machine = machine.clone();
+    machine.installed.cached.clear();
+    let mut needs = machine.workspace();
+    needs.push(Need::new("git", machine.commit.clone()));
+    let builds = machine.builds(&machine.arches(), toolchain::Needs::default());
+    needs.extend(builds.into_iter().filter(|need| need.name != "cache"));
+    needs
 }

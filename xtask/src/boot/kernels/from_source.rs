@@ -346,7 +346,7 @@ mod tests {
         let environment = "env -i KBUILD_BUILD_HOST=bpfship KBUILD_BUILD_TIMESTAMP=1970-01-01 \
                            KBUILD_BUILD_USER=bpfship LC_ALL=C PATH=/usr/bin";
         assert!(build.contains(environment), "{build}");
-        assert!(build.ends_with(" nice make --jobs 3 ARCH=loongarch LLVM=-19 vmlinux)"), "{build}");
+        assert!(build.ends_with(" nice make --jobs 3 'ARCH=loongarch' 'LLVM=-19' vmlinux)"), "{build}");
     }
 
     #[test]
