@@ -59,7 +59,11 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
     let mut booted = Vec::new();
     for (number, guest) in guests.iter().enumerate() {
         let arch = guest.arch;
-        let emulator = host.emulator(arch)?;
+        let qemu_version = match host.qemu.get(arch.name) {
+            Some(Ok(version)) => version.clone(),
+            Some(Err(status)) => bail!("{}", status.sentence()),
+            None => bail!("the version of {} was not read", arch.emulator()),
+        };
         let folder = folder(facts, guest, number);
         let KernelFiles { image, device_tree } = kernel_files(facts, guest, &folder);
         let initramfs = folder.join("initramfs.gz");
@@ -67,7 +71,7 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
         let arguments = arguments(&facts.config.boot, guest.btf);
         let commands: Vec<String> = arguments.iter().map(|words| command_line(&facts.config.bin, words)).collect();
         let outcome = Slot::default();
-        let qemu = Command::new(&emulator.program, Path::new("/"))
+        let qemu = Command::new(arch.emulator(), Path::new("/"))
             .only(facts.passed_on.clone())
             .args(machines::arguments(guest.machine, arch, load));
         let boot = BootGuest {
@@ -86,7 +90,6 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
         };
         let title = format!("booting {} on {}", guest.artifact.file, guest.label);
         tasks.push(Task::new(title, vec![Box::new(boot)]).live(arch.name).beside("guests"));
-        let qemu_version = emulator.version.clone();
         booted.push(Booted { guest: guest.clone(), commands, image, qemu_version, outcome });
     }
     let outcomes = booted.iter().map(|booted| booted.outcome.clone()).collect();
@@ -197,19 +200,20 @@ fn fetch(facts: &Facts, host: &Host, kernel: &Kernel) -> Result<Task> {
     }
     let mirror = match &host.mirror {
         Some(Ok(mirror)) => mirror,
-        Some(Err(reason)) => bail!(
-            "the kernel {label} for {arch} comes from Debian's packages, and {reason}; or boot one of your own with \
-             --kernel FILE"
+        Some(Err(status)) => bail!(
+            "the kernel {label} for {arch} comes from Debian's packages, and {}; or boot one of your own with \
+             --kernel FILE",
+            status.sentence()
         ),
-        None => bail!("no mirror was looked for"),
+        None => bail!("no mirror was read for the kernel {label} for {arch}"),
     };
     match &kernel.source {
         Source::Debian(package) => debian::fetch(&facts.cache, mirror, kernel, package),
         Source::Built(own) => {
             let tools = match &host.build_tools {
                 Some(Ok(tools)) => tools,
-                Some(Err(reason)) => bail!("the kernel {label} for {arch} must be built, and {reason}"),
-                None => bail!("no build tools were looked for"),
+                Some(Err(status)) => bail!("the kernel {label} for {arch} must be built, and {}", status.sentence()),
+                None => bail!("no build tools were read for the kernel {label} for {arch}"),
             };
             from_source::build(&facts.cache, &facts.passed_on, mirror, tools, kernel, own)
         }
@@ -261,20 +265,17 @@ fn command_line(bin: &str, arguments: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::arch::Arch;
-    use crate::boot::facts::{BuildTools, Emulator, Mirror};
+    use crate::boot::facts::{BuildTools, Mirror};
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
     use crate::build::plan::tests::facts;
     use crate::sys::plan as tasks;
+    use crate::ui::status::{State, Status};
 
     /// A machine that has everything.
     fn host() -> Host {
-        let emulator = |arch: &str| {
-            let program = format!("/usr/bin/{}", Arch::named(arch).emulator()).into();
-            (Arch::named(arch).name, Ok(Emulator { program, version: "10.0.2".into() }))
-        };
         Host {
-            emulators: ["amd64", "arm64", "mips"].map(emulator).into(),
+            qemu: ["amd64", "arm64", "mips"].map(|arch| (arch, Ok("10.0.2".into()))).into(),
             mirror: Some(Ok(Mirror {
                 url: "http://mirror.example/debian".into(),
                 keyring: "/keys.gpg".into(),
@@ -284,6 +285,10 @@ mod tests {
             memory: None,
             guest_crate: Some(GuestCrate { folder: "/home/ann/guest".into(), lock_sha256: "9".into() }),
         }
+    }
+
+    fn lack(detail: &str) -> Status {
+        Status::new(State::NeedsYou, detail)
     }
 
     fn planned(facts: &Facts, host: &Host, arches: &[&str], selection: &Selection) -> Result<Plan> {
@@ -358,11 +363,11 @@ mod tests {
     fn what_is_missing_is_named_with_the_kernel_that_needs_it() {
         let offline = Facts { offline: true, ..facts() };
         refused(&offline, &host(), "amd64", "--offline, but the kernel debian-13-6.12 for amd64 is not in the cache");
-        let no_apt = Host { mirror: Some(Err("there is no apt-get".into())), ..host() };
+        let no_apt = Host { mirror: Some(Err(lack("there is no apt-get"))), ..host() };
         refused(&facts(), &no_apt, "arm64", "for arm64 comes from Debian's packages, and there is no apt-get; or boot");
-        let no_tools = Host { build_tools: Some(Err("there is no flex".into())), ..host() };
+        let no_tools = Host { build_tools: Some(Err(lack("there is no flex"))), ..host() };
         refused(&facts(), &no_tools, "mips", "the kernel linux-6.12-btf for mips must be built, and there is no flex");
-        let no_qemu = Host { emulators: [("amd64", Err("there is no QEMU".into()))].into(), ..host() };
+        let no_qemu = Host { qemu: [("amd64", Err(lack("there is no QEMU")))].into(), ..host() };
         refused(&facts(), &no_qemu, "amd64", "there is no QEMU");
         let no_crate = Host { guest_crate: None, ..host() };
         refused(&facts(), &no_crate, "amd64", "has no crate bpfship-guest, the first process of each guest");
