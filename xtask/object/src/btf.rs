@@ -9,9 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::Endian;
 
-mod canonical;
-
-pub use canonical::canonicalize_btf;
+pub mod canonical;
 
 /// The contents of a section `.BTF`.
 #[derive(Debug)]
@@ -386,5 +384,17 @@ impl<'bytes> Reader<'bytes> {
                 None => bail!("no string in .BTF begins at {number}, where something has its name"),
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_are_in_the_order_of_their_numbers() {
+        for (number, layout) in (1..).zip(&LAYOUTS) {
+            assert_eq!(layout.kind as usize, number, "{}", layout.name);
+        }
     }
 }

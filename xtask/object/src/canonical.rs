@@ -6,7 +6,7 @@ use object::build::elf::{self as elf_file, Builder, SectionData};
 use object::{Endianness, elf};
 
 use crate::Endian;
-use crate::btf::canonicalize_btf;
+use crate::btf::canonical::canonicalize_btf;
 use crate::elf::{Elf, Section};
 
 /// The version of the canonical form. It changes whenever the same compiler output gives other bytes.
@@ -29,8 +29,8 @@ impl Object {
     }
 }
 
-/// Drops DWARF, and the relocations of BTF: `.BTF.ext` already has the offsets that they would set, and loaders take those of variables
-/// from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
+/// Drops DWARF, and the relocations of BTF: `.BTF.ext` already has the offsets that they would set, and loaders take those
+/// of variables from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
 fn finish(compiled: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(compiled)?;
     for section in elf.sections.iter_mut() {

@@ -10,7 +10,7 @@ use crate::{Endian, kernel_features};
 /// Bytes of a slot. The kernel counts slots: a load of 64 bits takes two, and any other instruction one.
 pub const SLOT: usize = 8;
 
-/// What one slot holds.
+/// The contents of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instruction {
     pub code: u8,

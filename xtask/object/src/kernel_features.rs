@@ -22,7 +22,7 @@ pub struct Feature {
     pub since: Since,
 }
 
-/// What a loader makes of the name of a section that holds programs: libbpf's conventions, which aya follows.
+/// What a loader makes of the name of a section that contains programs: libbpf's conventions, which aya follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Section {
     /// Where it ends in `/…`, an attach point follows. After any other, `/` and a name of the program's own may.

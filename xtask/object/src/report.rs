@@ -1,4 +1,4 @@
-//! What a BPF object holds and what it needs of a kernel, read from the object alone and from the tables in `kernel_features.rs`.
+//! What a BPF object contains and what it needs of a kernel, read from the object alone and from the tables in `kernel_features.rs`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use crate::code::{Code, Uses};
 use crate::kernel_features::{Feature, Section, Since};
 use crate::{Endian, canonical, co_re, code, kernel_features, maps};
 
-/// All that is told of an object.
+/// What is known of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub license: Option<String>,
@@ -42,11 +42,12 @@ pub struct Report {
     pub without_bpf_events: Vec<String>,
 }
 
+/// A program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Program {
     pub name: String,
     pub section: String,
-    /// The kernel's word for it, or null where the section tells none that is known.
+    /// The kernel's word for it, or null where the section is not one that is known.
     #[serde(rename = "type")]
     pub kind: Option<&'static str>,
     pub attach: Option<String>,
@@ -62,12 +63,14 @@ pub struct Program {
     pub tracing: Vec<&'static str>,
 }
 
+/// A function that programs call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Function {
     pub name: String,
     pub instructions: usize,
 }
 
+/// A map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Map {
     pub name: String,
@@ -125,36 +128,8 @@ impl Report {
             found.kernel_config(btf, &optional)?;
         }
         let uses = code.functions.iter().map(|function| code.uses(function)).collect::<Result<Vec<_>>>()?;
-        let mut programs = Vec::new();
-        for (index, function) in code.functions.iter().enumerate().filter(|(_, function)| function.is_program()) {
-            let reached = code::reachable_from(index, &uses);
-            let loaded_instructions = reached.iter().map(|index| code.functions[*index].insns.len()).sum();
-            if reached.len() > 1 {
-                found.need(&kernel_features::FUNCTIONS);
-            }
-            if loaded_instructions > FEW_INSTRUCTIONS {
-                found.need(&kernel_features::MANY_INSTRUCTIONS);
-            }
-            let (row, attach) = found.section(&function.section);
-            let kind = row.map(|row| row.kind);
-            let mut tracing: BTreeSet<&str> =
-                kind.into_iter().filter(|kind| kernel_features::TRACING.contains(kind)).collect();
-            for index in &reached {
-                let helpers = found.uses(&uses[*index]);
-                tracing.extend(helpers.into_iter().filter(|helper| kernel_features::TRACING_HELPERS.contains(helper)));
-            }
-            programs.push(Program {
-                name: function.name.clone(),
-                section: function.section.clone(),
-                kind,
-                attach,
-                instructions: function.insns.len(),
-                loaded_instructions,
-                relocations: reached.iter().filter_map(|index| relocations.by_function.get(index)).sum(),
-                attaches_by_btf: row.is_some_and(|row| row.needs_btf),
-                tracing: tracing.into_iter().collect(),
-            });
-        }
+        let indexes = (0..code.functions.len()).filter(|index| code.functions[*index].is_program());
+        let programs: Vec<Program> = indexes.map(|index| found.program(index, &code, &uses, &relocations)).collect();
         let license = section("license").map(|data| data.split(|byte| *byte == 0).next().unwrap_or_default());
         let functions = code.functions.iter().filter(|function| !function.is_program());
         let mut needs: Vec<Need> = found.needs.into_iter().collect();
@@ -242,7 +217,38 @@ impl Found {
         self.needs.insert(Need { what, kernel: format!("{major}.{minor}"), source: since });
     }
 
-    /// What a section tells of the programs in it: their type, and where they attach.
+    fn program(&mut self, index: usize, code: &Code, uses: &[Uses], relocations: &Relocations) -> Program {
+        let function = &code.functions[index];
+        let reached = code::reachable_from(index, uses);
+        let loaded_instructions = reached.iter().map(|index| code.functions[*index].insns.len()).sum();
+        if reached.len() > 1 {
+            self.need(&kernel_features::FUNCTIONS);
+        }
+        if loaded_instructions > FEW_INSTRUCTIONS {
+            self.need(&kernel_features::MANY_INSTRUCTIONS);
+        }
+        let (row, attach) = self.section(&function.section);
+        let kind = row.map(|row| row.kind);
+        let mut tracing: BTreeSet<&str> =
+            kind.into_iter().filter(|kind| kernel_features::TRACING.contains(kind)).collect();
+        for index in &reached {
+            let helpers = self.uses(&uses[*index]);
+            tracing.extend(helpers.into_iter().filter(|helper| kernel_features::TRACING_HELPERS.contains(helper)));
+        }
+        Program {
+            name: function.name.clone(),
+            section: function.section.clone(),
+            kind,
+            attach,
+            instructions: function.insns.len(),
+            loaded_instructions,
+            relocations: reached.iter().filter_map(|index| relocations.by_function.get(index)).sum(),
+            attaches_by_btf: row.is_some_and(|row| row.needs_btf),
+            tracing: tracing.into_iter().collect(),
+        }
+    }
+
+    /// What the name of a section says about the programs in it: their type, and where they attach.
     fn section(&mut self, section: &str) -> (Option<&'static Section>, Option<String>) {
         let Some((row, attach)) = Section::find(section) else {
             self.unknown.insert(format!("the type of programs in section `{section}`"));
@@ -375,7 +381,7 @@ fn notes(required_config: &BTreeSet<String>, relocations: &[Relocation]) -> Vec<
 fn without_btf(programs: &[Program], maps: &[Map], kernel_symbols: &BTreeSet<String>) -> Vec<String> {
     if !kernel_symbols.is_empty() {
         let symbols = list(kernel_symbols.iter().map(String::as_str));
-        return vec![format!("nothing of it can be loaded: it is BTF that tells where the kernel has {symbols}")];
+        return vec![format!("nothing of it can be loaded: only the kernel's BTF says where {symbols} are")];
     }
     let struct_ops = maps.iter().filter(|map| map.is_struct_ops()).map(|map| map.name.as_str());
     let by_btf = list(names(programs, |program| program.attaches_by_btf).chain(struct_ops));

@@ -210,7 +210,7 @@ impl BootGuest {
     fn boot(&self, work: &Work) -> Result<Outcome> {
         work.show(&self.guest.label);
         let program = initramfs::program(&self.bin);
-        let with_program = |words: &Vec<String>| [&[program.clone()], words.as_slice()].concat();
+        let with_program = |words: &Vec<String>| [std::slice::from_ref(&program), words.as_slice()].concat();
         let config = GuestConfig {
             nonce: nonce()?,
             hide_btf: self.hide_btf.clone(),

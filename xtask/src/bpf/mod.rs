@@ -3,7 +3,6 @@
 pub mod container;
 pub mod engine;
 pub mod facts;
-pub mod lock;
 pub mod plan;
 pub mod report_text;
 pub mod run;

@@ -299,12 +299,12 @@ pub(crate) mod tests {
     use super::*;
     use crate::arch::ARCHES;
     use crate::bpf::facts::Inputs;
-    use crate::bpf::lock::Lock;
     use crate::sys::cache::Cache;
     use crate::sys::command::Environment;
     use crate::toolchain::Installed;
     use crate::workspace::config::{Boot, Bpf, Config};
     use crate::workspace::rust::Rust;
+    use bpfship_embed::Lock;
 
     /// A workspace in which everything is there and up to date.
     pub(crate) fn facts() -> Facts {

@@ -365,13 +365,13 @@ const REMEDIES: &[Remedy] = &[
         programs: &[BUILD],
         clues: &["rust-lld: error: undefined symbol: "],
         reason: "linking failed, because a symbol is undefined",
-        remedy: "link what defines it for this target, or use a feature of that crate, or another crate, that needs it not",
+        remedy: "link what defines it for this target, or use a feature of that crate, or another crate, that does not need it",
     },
     Remedy {
         programs: &[BUILD],
         clues: &["rust-lld: error: unable to find library -l"],
         reason: "linking failed, because a library is missing for this target",
-        remedy: "use a feature of the crate that links it, or another crate, that needs it not",
+        remedy: "use a feature of the crate that links it, or another crate, that does not need it",
     },
     Remedy {
         programs: &[BUILD],

@@ -11,7 +11,6 @@ use cargo_metadata::{PackageId, TargetKind};
 use crate::arch::{Arch, Endian, Std};
 use crate::bpf;
 use crate::bpf::engine::Place;
-use crate::bpf::lock::Lock;
 use crate::build::messages::Messages;
 use crate::build::plan;
 use crate::build::plan::{Plan, Product};
@@ -43,6 +42,7 @@ use crate::workspace::facts::Facts;
 use crate::workspace::git::Source;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
+use bpfship_embed::Lock;
 
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {

@@ -103,7 +103,7 @@ impl Facts {
         let network_config = workspace.network_config()?;
         let work = workspace.work();
         let cache = Cache::find()?;
-        let Workspace { config, root, metadata, cargo_home } = workspace;
+        let Workspace { config, root, cargo_home, metadata } = workspace;
         Ok(Facts {
             members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
             private: private(&[&root, &work, &cargo_home, &cache.folder, &rust.sysroot], &packages),

@@ -9,3 +9,4 @@ pub mod machine;
 pub mod needs;
 pub mod packages;
 pub mod rust;
+pub mod snapshot;

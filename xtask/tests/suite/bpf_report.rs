@@ -87,11 +87,11 @@ fn compiled(name: &str, program: &str) -> Workspace {
     workspace
 }
 
-/// What is told of both byte orders at once.
+/// The one report of both byte orders.
 #[track_caller]
 fn report(workspace: &Workspace) -> Value {
-    let told = workspace.xtask("report --json --offline").succeeds().json();
-    let [report] = told["objects"].as_array().unwrap().as_slice() else { panic!("{told:#}") };
+    let output = workspace.xtask("report --json --offline").succeeds().json();
+    let [report] = output["objects"].as_array().unwrap().as_slice() else { panic!("{output:#}") };
     assert_eq!(report["files"], json!(["tick_bpfel.o", "tick_bpfeb.o"]));
     assert_eq!(report["byte_orders"], json!(["bpfel", "bpfeb"]));
     report.clone()
@@ -126,7 +126,7 @@ fn a_report_reads_the_checked_in_objects_and_nothing_else() {
 }
 
 #[test]
-fn an_object_that_is_not_what_its_source_gives_is_not_told_of() {
+fn an_object_that_is_not_what_its_source_gives_is_not_reported() {
     let workspace = Workspace::usual("stale");
     workspace
         .xtask("report")
@@ -142,7 +142,7 @@ fn an_object_that_is_not_what_its_source_gives_is_not_told_of() {
 }
 
 #[test]
-fn maps_and_functions_and_instructions_are_told() {
+fn maps_and_functions_and_instructions_are_reported() {
     let workspace = compiled("maps", MAPS);
     let report = report(&workspace);
     let map = |name: &str| report["maps"].as_array().unwrap().iter().find(|map| map["name"] == name).unwrap();
@@ -205,7 +205,7 @@ fn maps_and_functions_and_instructions_are_told() {
 }
 
 #[test]
-fn what_the_types_of_the_kernel_are_needed_for_is_told() {
+fn what_the_types_of_the_kernel_are_needed_for_is_reported() {
     let workspace = compiled("types", TYPES);
     let report = report(&workspace);
     let relocations: Vec<String> = report["relocations"]
@@ -250,7 +250,7 @@ fn what_the_types_of_the_kernel_are_needed_for_is_told() {
 }
 
 #[test]
-fn what_is_the_kernels_own_is_told() {
+fn what_is_the_kernels_own_is_reported() {
     let workspace = compiled(
         "symbols",
         r#"
@@ -273,7 +273,7 @@ SEC("tc") int filters(void *context)
     assert_eq!(report["oldest_kernel"], "5.13");
     assert_eq!(
         report["without_btf"],
-        json!(["nothing of it can be loaded: it is BTF that tells where the kernel has acquire, counter, maybe"])
+        json!(["nothing of it can be loaded: only the kernel's BTF says where acquire, counter, maybe are"])
     );
     assert_eq!(
         report["without_bpf_events"],
@@ -323,7 +323,7 @@ SEC("kprobe/do_exit") int first(struct pt_regs *context) { return context->di !=
 }
 
 #[test]
-fn structs_of_functions_are_told() {
+fn structs_of_functions_are_reported() {
     let workspace = compiled(
         "struct-ops",
         r#"
@@ -350,7 +350,7 @@ SEC(".struct_ops.link") struct sched_ext_ops___new scheduling = { .choose = choo
 }
 
 #[test]
-fn what_an_old_kernel_finds_too_long_is_told() {
+fn what_an_old_kernel_finds_too_long_is_reported() {
     let program = |count: usize| {
         format!(
             "SEC(\"xdp\") int fills(void *context) {{ asm volatile(\".rept {count}\\nr0 = 1\\n.endr\" ::: \"r0\"); return 0; }}\n"
@@ -364,7 +364,7 @@ fn what_an_old_kernel_finds_too_long_is_told() {
 }
 
 #[test]
-fn byte_orders_that_differ_are_told_apart() {
+fn byte_orders_that_differ_have_a_report_each() {
     let workspace = compiled(
         "orders",
         r#"
@@ -378,12 +378,12 @@ SEC("xdp") int swaps(u32 *context)
 }
 "#,
     );
-    let told = workspace.xtask("report").succeeds();
-    told.says("tick (bpfel): Linux 4.8 or newer\n").says("\n\ntick (bpfeb): Linux 4.8 or newer\n");
+    let output = workspace.xtask("report").succeeds();
+    output.says("tick (bpfel): Linux 4.8 or newer\n").says("\n\ntick (bpfeb): Linux 4.8 or newer\n");
 }
 
 #[test]
-fn any_object_can_be_told_of() {
+fn any_object_can_be_reported() {
     let workspace = Workspace::usual("files");
     workspace.xtask("bpf").succeeds();
     let elsewhere = Workspace::empty("elsewhere").write("broken.o", "nonsense").write("empty.o", "");
@@ -395,7 +395,7 @@ fn any_object_can_be_told_of() {
         .xtask("report ./tick_bpfel.o ./tick_bpfeb.o")
         .succeeds()
         .says("./tick (bpfel, bpfeb): Linux 4.17 or newer\n");
-    // What can be told is, and everything else is listed.
+    // What can be read is reported, and everything else is listed.
     elsewhere
         .xtask("report broken.o tick_bpfeb.o empty.o program")
         .ends_with(1)
@@ -422,7 +422,7 @@ fn a_name_does_nothing_to_a_terminal() {
 }
 
 #[test]
-fn the_guide_tells_every_field_and_no_other_command() {
+fn the_guide_names_every_field_and_no_other_command() {
     let guide = fs::read_to_string(own_root().join("docs/bpf-report.md")).unwrap();
     knows_the_commands(&guide);
     let mut fields: Vec<String> = Vec::new();
@@ -461,7 +461,7 @@ fn helpers_have_the_numbers_that_libbpf_gives_them() {
 }
 
 #[test]
-fn whatever_comes_is_told_of_or_refused() {
+fn whatever_comes_is_reported_or_refused() {
     let mut objects = Vec::new();
     for (name, program) in [("mutated-maps", MAPS), ("mutated-types", TYPES)] {
         let workspace = compiled(name, program);
@@ -471,7 +471,7 @@ fn whatever_comes_is_told_of_or_refused() {
     }
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     const ROUNDS: usize = 20_000;
-    let told =
+    let output =
         (0..ROUNDS).filter(|round| Report::read(&random.mutated(&objects[round % objects.len()])).is_ok()).count();
-    assert!((ROUNDS / 20..ROUNDS * 19 / 20).contains(&told), "{told} of {ROUNDS} were understood");
+    assert!((ROUNDS / 20..ROUNDS * 19 / 20).contains(&output), "{output} of {ROUNDS} were understood");
 }

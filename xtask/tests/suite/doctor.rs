@@ -63,7 +63,7 @@ fn where_everything_is_there_it_is_ready() {
         .says("  ok         std mips     in the cache\n")
         .says("  to build   BPF objects  there is no kernel/bpf.lock\n")
         .says("dist:    ready, will build BPF objects\nbpf:     ready\n")
-        .says("rebuild: ready, will fetch compiler (100 MB), will build std\n")
+        .says("rebuild: ready, will fetch compiler (100 MB)")
         .says_nothing_of("not here");
     workspace.xtask("doctor --offline").succeeds().says("bpf:     ready");
     workspace.xtask("doctor -q").succeeds().says_nothing_of(" ");

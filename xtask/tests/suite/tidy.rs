@@ -45,7 +45,6 @@ fn what_only_describes_does_nothing() {
         "release/compare.rs",
         "release/unpack.rs",
         "release/binary.rs",
-        "bpf/lock.rs",
         "boot/console.rs",
         "boot/kernel_image.rs",
         "boot/initramfs.rs",

@@ -1,8 +1,17 @@
-//! `bpf.lock`: what the BPF objects were made from, and what came out. Lines of words, so that the build script which
-//! guards the objects can read it without a parser.
+//! `bpf.lock`: what the BPF objects were made from, and what came out. Lines of words, so that reading it needs no crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+/// Whether a file in the BPF folder is a source, by its name.
+pub fn is_source(name: &str) -> bool {
+    name.ends_with(".c") || name.ends_with(".h")
+}
+
+/// Whether a folder in the BPF folder may contain sources, by its name.
+pub fn is_source_folder(name: &str) -> bool {
+    !name.starts_with('.') && name != "target"
+}
 
 /// The contents of a lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +37,15 @@ impl Lock {
             }
         }
         lock
+    }
+
+    /// The hash of each source, by its path in the BPF folder.
+    pub fn sources(&self) -> BTreeMap<String, String> {
+        let source = |line: &String| match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["source", hash, name] => Some(((*name).into(), (*hash).into())),
+            _ => None,
+        };
+        self.inputs.iter().filter_map(source).collect()
     }
 }
 
@@ -55,5 +73,6 @@ mod tests {
             objects: [("a_bpfel.o".into(), "34".into())].into(),
         };
         assert_eq!(Lock::parse(&lock.to_string()), lock);
+        assert_eq!(lock.sources(), BTreeMap::from([("a.bpf.c".into(), "12".into())]));
     }
 }
