@@ -12,7 +12,9 @@ use crate::arch::Arch;
 use crate::bad_request;
 use crate::boot::kernel_image;
 use crate::boot::kernels::Source;
-use crate::boot::kernels::from_source::{self, LLVM};
+use crate::boot::kernels::apt::Mirror;
+use crate::boot::kernels::from_source::{self, BuildTools};
+use crate::boot::kernels::recipe::LLVM;
 use crate::boot::select::{Guest, Origin};
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
@@ -25,7 +27,7 @@ pub const GUEST_CRATE: &str = "bpfship-guest";
 
 /// The variable that names a mirror of Debian's.
 const VARIABLE: &str = "BPFSHIP_DEBIAN_MIRROR";
-/// Where Debian's package of its own keys puts them.
+/// Where Debian's package of keys puts them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The settings that say how to reach a mirror: beginnings of names below `Acquire`. None of them has signatures ignored.
 const SETTINGS: [&str; 5] = ["http", "Retries", "ForceIPv4", "ForceIPv6", "Check-Valid-Until"];
@@ -64,26 +66,6 @@ pub struct Host {
     pub memory: Option<u32>,
     /// The crate of the first process of each guest, if the workspace has it.
     pub guest_crate: Option<GuestCrate>,
-}
-
-/// A server that has Debian's packages, and how this machine talks to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirror {
-    pub url: String,
-    /// The keys that Debian signs with.
-    pub keyring: PathBuf,
-    /// apt's settings for the network, as its configuration has them.
-    pub acquire: String,
-}
-
-/// What builds kernels. One compiler serves all architectures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildTools {
-    /// The first lines that they print of their versions.
-    pub compiler: String,
-    pub pahole: String,
-    /// Processes that make starts at once.
-    pub jobs: usize,
 }
 
 /// Where the crate `bpfship-guest` is, and with which versions of its dependencies it is built.
@@ -135,7 +117,7 @@ pub fn qemu_version(runner: Runner, arch: &Arch) -> Found {
 }
 
 impl GuestCrate {
-    /// Finds it among the workspace's members and their dependencies: whoever depends on this tool depends on it.
+    /// Finds it among the workspace's members and their dependencies: a workspace that depends on this tool depends on it.
     fn find(facts: &Facts) -> Result<Option<GuestCrate>> {
         let mut packages = facts.members.iter().chain(&facts.packages);
         let Some(package) = packages.find(|package| package.name == GUEST_CRATE) else { return Ok(None) };

@@ -265,7 +265,8 @@ fn command_line(bin: &str, arguments: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::arch::Arch;
-    use crate::boot::facts::{BuildTools, Mirror};
+    use crate::boot::kernels::apt::Mirror;
+    use crate::boot::kernels::from_source::BuildTools;
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
     use crate::build::plan::tests::facts;

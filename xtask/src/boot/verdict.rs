@@ -1,29 +1,13 @@
 //! What a boot has proved, by the output of its console and how QEMU ended.
 
 use bpfship_guest::message::{End, GAP, facts};
-use serde::{Deserialize, Serialize};
 
 use crate::boot::console::{Console, describe_end, printable};
+use crate::release::boot_report::Verdict;
 
 /// Limits of what is kept of a boot's gaps, since a program may print anything: their number, and the characters of each.
 const MAX_GAPS: usize = 16;
 const MAX_GAP_LENGTH: usize = 200;
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is", content = "why")]
-pub enum Verdict {
-    Pass,
-    /// It passed, and the program named what it cannot do on this kernel.
-    Gaps(Vec<String>),
-    Fail(String),
-}
-
-impl Verdict {
-    /// Whether it shows that the program works.
-    pub fn is_pass(&self) -> bool {
-        matches!(self, Verdict::Pass | Verdict::Gaps(_))
-    }
-}
 
 /// How a boot ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,9 +244,9 @@ mod tests {
             gaps(&["the uid", "core dumps"])
         );
         let many: String = (0..100).map(|number| format!("gap: {number} {}\n", "x".repeat(1000))).collect();
-        let Verdict::Gaps(told) = said(&many) else { panic!("no gaps") };
-        assert_eq!(told.len(), MAX_GAPS);
-        assert!(told[1..].iter().all(|gap| gap.len() == MAX_GAP_LENGTH));
+        let Verdict::Gaps(gaps) = said(&many) else { panic!("no gaps") };
+        assert_eq!(gaps.len(), MAX_GAPS);
+        assert!(gaps[1..].iter().all(|gap| gap.len() == MAX_GAP_LENGTH));
     }
 
     #[test]

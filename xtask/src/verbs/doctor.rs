@@ -226,7 +226,8 @@ mod tests {
 
     use super::*;
     use crate::arch::ARCHES;
-    use crate::boot::facts::{BuildTools, Mirror};
+    use crate::boot::kernels::apt::Mirror;
+    use crate::boot::kernels::from_source::BuildTools;
     use crate::bpf::engine::{Container, Engine, Kind, Place};
     use crate::toolchain::{self, Installed, zig};
     use crate::ui::remedies;

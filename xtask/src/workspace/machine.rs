@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::boot::facts::{self as boot, BuildTools, Mirror};
+use crate::boot::facts::qemu_version;
+use crate::boot::kernels::apt::Mirror;
+use crate::boot::kernels::from_source::BuildTools;
 use crate::bpf::engine::{Engine, Kind, Place};
 use crate::bpf::facts::Inputs;
 use crate::flags;
@@ -131,7 +133,7 @@ impl Machine {
             pip: ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat())
                 .map(|_| "it checks hashes".into())
                 .map_err(Status::from),
-            qemu: arches.map(|arch| (arch.name, boot::qemu_version(runner, arch))).collect(),
+            qemu: arches.map(|arch| (arch.name, qemu_version(runner, arch))).collect(),
             mirror: Mirror::find(runner),
             kernel_tools: BuildTools::find(runner, &facts::passed_on()),
             config,
