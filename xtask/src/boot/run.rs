@@ -284,7 +284,7 @@ impl Step for WriteReport {
         let path = self.dist.join(REPORT);
         let known = files::read_if_there(&path)?.map(|text| Report::parse(&text));
         if known == Some(None) {
-            work.runner.status(format!("{REPORT} is none that this version understands: it is written anew"));
+            work.runner.status(format!("{REPORT} is not one that this version understands: it is written anew"));
         }
         let mut report = known.flatten().unwrap_or_default();
         report.add(boots.clone(), |sha256| self.archives.iter().any(|archive| archive == sha256));
