@@ -72,6 +72,7 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestCrate {
     pub folder: PathBuf,
+    pub version: String,
     /// SHA-256 of the workspace's Cargo.lock.
     pub lock_sha256: String,
 }
@@ -122,7 +123,7 @@ impl GuestCrate {
         let mut packages = facts.members.iter().chain(&facts.packages);
         let Some(package) = packages.find(|package| package.name == GUEST_CRATE) else { return Ok(None) };
         let lock_sha256 = hash::file(&facts.root.join("Cargo.lock"))?;
-        Ok(Some(GuestCrate { folder: package.folder.clone(), lock_sha256 }))
+        Ok(Some(GuestCrate { folder: package.folder.clone(), version: package.version.clone(), lock_sha256 }))
     }
 }
 

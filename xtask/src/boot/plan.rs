@@ -39,58 +39,38 @@ pub struct Plan {
     pub added: Slot<Vec<boot_report::Boot>>,
 }
 
+/// What guests have in common.
+struct Shared<'a> {
+    facts: &'a Facts,
+    host: &'a Host,
+    memory: Arc<Memory>,
+    /// The first process.
+    built: Slot<Built>,
+    /// By the names of their archives.
+    binaries: BTreeMap<&'a str, Slot<Vec<u8>>>,
+}
+
 /// Plans to boot these guests. `released` is all that is in dist/.
 pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest]) -> Result<Plan> {
     let dist = facts.root.join("dist");
-    let mut tasks = Vec::new();
     let kernels = kernels(facts, host, guests)?;
+    let (build, built) = first_process(facts, host, guests)?;
     let binaries: BTreeMap<&str, Slot<Vec<u8>>> =
         guests.iter().map(|guest| (guest.artifact.file.as_str(), Slot::default())).collect();
     let taken = released.iter().filter_map(|artifact| {
         let binary = binaries.get(artifact.file.as_str())?.clone();
         Some(Box::new(TakeBinary { dist: dist.clone(), artifact: artifact.clone(), binary }) as Box<dyn Step>)
     });
-    tasks.push(Task::new("taking the binaries out of the archives", taken.collect()));
-    let (build, built) = first_process(facts, host, guests)?;
+    let mut tasks = vec![Task::new("taking the binaries out of the archives", taken.collect())];
     tasks.extend(build);
     tasks.extend(kernels);
 
-    let memory = Arc::new(Memory::new(host.memory));
+    let shared = Shared { facts, host, memory: Arc::new(Memory::new(host.memory)), built, binaries };
     let mut booted = Vec::new();
     for (number, guest) in guests.iter().enumerate() {
-        let arch = guest.arch;
-        let qemu_version = match host.qemu.get(arch.name) {
-            Some(Ok(version)) => version.clone(),
-            Some(Err(status)) => bail!("{}", status.sentence()),
-            None => bail!("the version of {} was not read", arch.emulator()),
-        };
-        let folder = folder(facts, guest, number);
-        let KernelFiles { image, device_tree } = kernel_files(facts, guest, &folder);
-        let initramfs = folder.join("initramfs.gz");
-        let load = Load { kernel: &image, initramfs: &initramfs, device_tree: device_tree.as_deref() };
-        let arguments = arguments(&facts.config.boot, guest.btf);
-        let commands: Vec<String> = arguments.iter().map(|words| command_line(&facts.config.bin, words)).collect();
-        let outcome = Slot::default();
-        let qemu = Command::new(arch.emulator(), Path::new("/"))
-            .only(facts.passed_on.clone())
-            .args(machines::arguments(guest.machine, arch, load));
-        let boot = BootGuest {
-            guest: guest.clone(),
-            bin: facts.config.bin.clone(),
-            arguments,
-            commands: commands.clone(),
-            hide_btf: (guest.btf == Btf::Hidden).then(|| BTF_FILE.into()),
-            timeout: facts.config.boot.timeout,
-            initramfs,
-            qemu,
-            memory: memory.clone(),
-            built: built.clone(),
-            binary: binaries[guest.artifact.file.as_str()].clone(),
-            outcome: outcome.clone(),
-        };
-        let title = format!("booting {} on {}", guest.artifact.file, guest.label);
-        tasks.push(Task::new(title, vec![Box::new(boot)]).live(arch.name).beside("guests"));
-        booted.push(Booted { guest: guest.clone(), commands, image, qemu_version, outcome });
+        let (task, result) = shared.boot(guest, number)?;
+        tasks.push(task);
+        booted.push(result);
     }
     let outcomes = booted.iter().map(|booted| booted.outcome.clone()).collect();
     let added = Slot::default();
@@ -98,6 +78,46 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
     let report = WriteReport { dist, archives, boots: booted, added: added.clone() };
     tasks.push(Task::new("writing the report", vec![Box::new(report)]));
     Ok(Plan { tasks, outcomes, added })
+}
+
+impl Shared<'_> {
+    /// Plans to boot one guest, and what the report will say of it.
+    fn boot(&self, guest: &Guest, number: usize) -> Result<(Task, Booted)> {
+        let Guest { arch, artifact, label, machine, btf, .. } = guest;
+        let config = &self.facts.config;
+        let qemu_version = match self.host.qemu.get(arch.name) {
+            Some(Ok(version)) => version.clone(),
+            Some(Err(status)) => bail!("{}", status.sentence()),
+            None => bail!("the version of {} was not read", arch.emulator()),
+        };
+        let folder = folder(self.facts, guest, number);
+        let KernelFiles { image, device_tree } = kernel_files(self.facts, guest, &folder);
+        let initramfs = folder.join("initramfs.gz");
+        let load = Load { kernel: &image, initramfs: &initramfs, device_tree: device_tree.as_deref() };
+        let qemu = Command::new(arch.emulator(), Path::new("/"))
+            .only(self.facts.passed_on.clone())
+            .args(machines::arguments(machine, arch, load));
+        let arguments = arguments(&config.boot, *btf);
+        let commands: Vec<String> = arguments.iter().map(|words| command_line(&config.bin, words)).collect();
+        let outcome = Slot::default();
+        let boot = BootGuest {
+            guest: guest.clone(),
+            bin: config.bin.clone(),
+            arguments,
+            commands: commands.clone(),
+            hide_btf: (*btf == Btf::Hidden).then(|| BTF_FILE.into()),
+            timeout: config.boot.timeout,
+            initramfs,
+            qemu,
+            memory: self.memory.clone(),
+            built: self.built.clone(),
+            binary: self.binaries[artifact.file.as_str()].clone(),
+            outcome: outcome.clone(),
+        };
+        let task = Task::new(format!("booting {} on {label}", artifact.file), vec![Box::new(boot)]);
+        let booted = Booted { guest: guest.clone(), commands, image, qemu_version, outcome };
+        Ok((task.live(arch.name).beside("guests"), booted))
+    }
 }
 
 /// Plans to build the first process for the targets of the guests.
@@ -110,6 +130,15 @@ fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Ta
             crate::NAME
         );
     };
+    if guest_crate.version != env!("CARGO_PKG_VERSION") {
+        bail!(
+            "the workspace {} has {GUEST_CRATE} {}, but this is {} {}: run the one that the workspace depends on",
+            facts.root.display(),
+            guest_crate.version,
+            crate::NAME,
+            env!("CARGO_PKG_VERSION")
+        );
+    }
     let mut targets: Vec<Target> = Vec::new();
     for guest in guests {
         if targets.iter().all(|(arch, _)| *arch != guest.arch) {
@@ -284,8 +313,12 @@ mod tests {
             })),
             build_tools: Some(Ok(BuildTools { compiler: "clang 19".into(), pahole: "v1".into(), jobs: 2 })),
             memory: None,
-            guest_crate: Some(GuestCrate { folder: "/home/ann/guest".into(), lock_sha256: "9".into() }),
+            guest_crate: Some(guest_crate(env!("CARGO_PKG_VERSION"))),
         }
+    }
+
+    fn guest_crate(version: &str) -> GuestCrate {
+        GuestCrate { folder: "/home/ann/guest".into(), version: version.into(), lock_sha256: "9".into() }
     }
 
     fn lack(detail: &str) -> Status {
@@ -372,6 +405,8 @@ mod tests {
         refused(&facts(), &no_qemu, "amd64", "there is no QEMU");
         let no_crate = Host { guest_crate: None, ..host() };
         refused(&facts(), &no_crate, "amd64", "has no crate bpfship-guest, the first process of each guest");
+        let other = Host { guest_crate: Some(guest_crate("0.0.9")), ..host() };
+        refused(&facts(), &other, "amd64", "has bpfship-guest 0.0.9, but this is bpfship ");
     }
 
     #[test]
