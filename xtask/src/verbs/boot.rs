@@ -14,26 +14,23 @@ use crate::release::boot_report::{self, REPORT};
 use crate::release::{artifacts, staging};
 use crate::sys::plan as tasks;
 use crate::sys::process::Runner;
-use crate::ui::screen;
-use crate::workspace::facts::Facts;
+use crate::toolchain;
+use crate::workspace::facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
-use crate::{bad_request, flags, toolchain};
+use crate::{bad_request, flags};
 
 /// Runs the verb.
-pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
+pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
     let selection = selection(request)?;
-    let _lock = if request.show.plan { None } else { Some(facts.lock(runner)?) };
+    let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
     let dist = facts.root.join("dist");
     let manifest = artifacts::read(&dist)?;
     let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
-    let host = Host::read(runner, facts, &guests)?;
-    let plan = plan::plan(facts, &host, &manifest.artifacts, &guests)?;
+    let host = Host::read(runner, &facts, &guests)?;
+    let plan = plan::plan(&facts, &host, &manifest.artifacts, &guests)?;
     if request.show.plan {
-        return screen::print(&match request.show.json {
-            true => format!("{:#}\n", tasks::to_json(&plan.tasks)),
-            false => tasks::script(&plan.tasks),
-        });
+        return tasks::print(&plan.tasks, request.show.json);
     }
     tasks::run(runner, &plan.tasks)?;
 
