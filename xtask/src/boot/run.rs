@@ -17,10 +17,10 @@ use crate::arch::Arch;
 use crate::boot::console::Console;
 use crate::boot::memory::Memory;
 use crate::boot::select::Guest;
-use crate::boot::verdict::{self, Request, Verdict};
+use crate::boot::verdict::{self, Request};
 use crate::boot::{initramfs, kernel_image, kernels};
 use crate::build::run::Built;
-use crate::release::boot_report::{self, REPORT, Report};
+use crate::release::boot_report::{self, REPORT, Report, Verdict};
 use crate::release::manifest::Artifact;
 use crate::release::{artifacts, pack};
 use crate::sys::cache::Cache;
@@ -236,7 +236,7 @@ impl Step for WriteReport {
         let path = self.dist.join(REPORT);
         let known = files::read_if_there(&path)?.map(|text| Report::parse(&text));
         if known == Some(None) {
-            work.runner.status(format!("{REPORT} is none that this version understands: it is written anew"));
+            work.runner.status(format!("{REPORT} is not one that this version understands: it is written anew"));
         }
         let mut report = known.flatten().unwrap_or_default();
         report.add(boots.clone(), |sha256| self.archives.iter().any(|archive| archive == sha256));

@@ -9,10 +9,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::arch::{ARCHES, Arch};
-use crate::boot::verdict::Verdict;
 use crate::release::binary;
 use crate::release::binary::Objects;
-use crate::release::boot_report::{self, REPORT};
+use crate::release::boot_report::{self, REPORT, Verdict};
 use crate::release::manifest;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::pack::Entry;

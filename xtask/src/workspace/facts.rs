@@ -110,7 +110,7 @@ impl Facts {
             installed: Installed::find(&rust, &cache)?,
             bpf: Inputs::read(&root, &packages, &config.bpf)?,
             network_config,
-            passed_on: PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect(),
+            passed_on: passed_on(),
             offline: common.offline,
             config,
             packages,
@@ -155,6 +155,11 @@ pub fn lock(runner: Runner, root: &Path) -> Result<File> {
     let manifest = root.join("Cargo.toml");
     let file = File::open(&manifest).with_context(|| format!("cannot open {}", manifest.display()))?;
     cache::lock(runner, file, &format!("in {}", root.display()))
+}
+
+/// What a build sees of the user's environment.
+pub fn passed_on() -> BTreeMap<String, String> {
+    PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect()
 }
 
 /// The folders of this machine that a build has to do with.

@@ -8,9 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
-use crate::boot::facts::Mirror;
 use crate::boot::kernel_image;
-use crate::boot::kernels::apt::{self, WriteRecord, with_words};
+use crate::boot::kernels::apt::{self, Mirror, WriteRecord, with_words};
 use crate::boot::kernels::{DEVICE_TREE, IMAGE, Kernel, Package, RECORD};
 use crate::sys::cache::Cache;
 use crate::sys::command::{Command, quote, word};
