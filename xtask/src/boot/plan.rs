@@ -10,11 +10,10 @@ use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
 use crate::boot::machines::{self, Load};
 use crate::boot::memory::Memory;
-use crate::boot::run::{
-    BootGuest, Booted, BuildFirstProcess, Built, CheckKernels, Outcome, PrepareImage, TakeBinary, WriteReport,
-};
+use crate::boot::run::{BootGuest, Booted, CheckKernels, Outcome, PrepareImage, TakeBinary, WriteReport};
 use crate::boot::select::{Guest, Origin};
 use crate::build::plan::{self, Target};
+use crate::build::run::Built;
 use crate::release::boot_report;
 use crate::release::manifest::Artifact;
 use crate::sys::command::{Command, word};
@@ -150,11 +149,8 @@ fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Ta
         "writing the package of the guests' first process",
         package(facts, guest_crate, &folder, &targets),
     )];
-    let (get, build) = plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
-    let arches = targets.iter().map(|(arch, _)| *arch).collect();
-    let built = Slot::default();
-    let step = BuildFirstProcess { facts: facts.clone(), get, build, arches, built: built.clone() };
-    tasks.push(Task::new("building the guests' first process", vec![Box::new(step)]));
+    let (build, built) = plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
+    tasks.extend(build);
     Ok((tasks, built))
 }
 
@@ -298,7 +294,7 @@ mod tests {
     use crate::boot::kernels::from_source::BuildTools;
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
-    use crate::build::plan::tests::facts;
+    use crate::release::plan::tests::facts;
     use crate::sys::plan as tasks;
     use crate::ui::status::{State, Status};
 

@@ -23,7 +23,6 @@ use crate::sys::{files, hash};
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
-use crate::verbs::rebuild::Rebuild;
 use crate::workspace::facts::Workspace;
 use crate::{bad_request, flags};
 
@@ -55,7 +54,6 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
 
     let mut reports = Vec::new();
     for (mut release, names) in work {
-        let others = reports.len();
         for name in names {
             runner.check_interrupted()?;
             let mut report = release.check(&name, request.no_checksum);
@@ -65,11 +63,6 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
             reports.push(report);
         }
         reports.append(&mut release.reports);
-        let is_good = reports[others..].iter().all(|report| report.faults.is_empty());
-        if request.rebuild && is_good {
-            let root = root().context("--rebuild builds from the repository of a workspace")?;
-            release.rebuild(runner, &root, common.offline, &mut reports[others..])?;
-        }
     }
     if request.json {
         let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
@@ -207,26 +200,6 @@ impl Release {
         release.reports.push(report);
         release.reports.retain(|report| !report.faults.is_empty());
         release
-    }
-
-    /// Builds all that the manifest names once more, and compares.
-    fn rebuild(&self, runner: Runner, root: &Path, offline: bool, reports: &mut [Report]) -> Result<()> {
-        let Some(manifest) = &self.manifest else {
-            bail!("there is no {MANIFEST} in {}, which would tell what to build again", self.folder.display());
-        };
-        let again = Rebuild::run(runner, root, offline, manifest)?;
-        for artifact in &manifest.artifacts {
-            let name = Report::new(&self.folder.join(&artifact.file)).file;
-            let Some(report) = reports.iter_mut().find(|report| report.file == name) else { continue };
-            let differences = again.differences(&self.folder, artifact)?;
-            if differences.is_empty() {
-                report.against.push("built again".into());
-            }
-            for difference in differences {
-                report.fault(format!("built again, it is another one: {difference}"));
-            }
-        }
-        Ok(())
     }
 
     /// Everything about one archive.

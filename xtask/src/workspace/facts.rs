@@ -122,11 +122,6 @@ impl Facts {
         })
     }
 
-    /// See [`lock`].
-    pub fn lock(&self, runner: Runner) -> Result<File> {
-        lock(runner, &self.root)
-    }
-
     /// The whole environment of a build with this CARGO_HOME.
     pub fn build_environment(&self, cargo_home: &Path) -> BTreeMap<String, String> {
         let mut environment = self.passed_on.clone();
@@ -134,6 +129,24 @@ impl Facts {
         environment.insert("RUSTC".into(), self.rust.rustc().to_string_lossy().into_owned());
         environment.insert("LC_ALL".into(), "C".into());
         environment
+    }
+}
+
+/// Reads all facts while other runs in this workspace are held off, so that they are true until the lock is dropped. Where
+/// nothing but a plan is wanted, nobody is waited for.
+pub fn read_locked(runner: Runner, common: &Common, plan_only: bool) -> Result<(Facts, Option<File>)> {
+    if plan_only {
+        return Ok((Facts::read(runner, common)?, None));
+    }
+    let mut root = root_of(&find_manifest(common.manifest_path.as_deref())?);
+    loop {
+        let lock = lock(runner, &root)?;
+        let facts = Facts::read(runner, common)?;
+        if facts.root == root {
+            return Ok((facts, Some(lock)));
+        }
+        // Only cargo knows for sure.
+        root = facts.root;
     }
 }
 

@@ -52,7 +52,7 @@ pub fn fetch(cache: &Cache, mirror: &Mirror, kernel: &Kernel, package: &Package)
     }));
     steps.push(Box::new(Remove { folder }));
     let title = format!("fetching the kernel {label} for {arch}, once, from Debian");
-    Ok(Task::new(title, vec![Box::new(CacheEntry { cache: cache.clone(), name, steps })]).announced().live(arch.name))
+    Ok(Task::new(title, vec![Box::new(CacheEntry::new(cache.clone(), name, steps))]).live(arch.name))
 }
 
 /// Downloads the newest package of a pattern.

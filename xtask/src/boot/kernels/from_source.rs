@@ -203,7 +203,7 @@ pub fn build(
         "building the kernel {label} for {arch}, once, into {}: some minutes of work, 1 GB of disk meanwhile",
         cache.path(&name).display()
     );
-    Ok(Task::new(title, vec![Box::new(CacheEntry { cache: cache.clone(), name, steps })]).announced().live(arch.name))
+    Ok(Task::new(title, vec![Box::new(CacheEntry::new(cache.clone(), name, steps))]).live(arch.name))
 }
 
 /// Checks that a configuration has every option: it leaves out without a word what cannot be had.
