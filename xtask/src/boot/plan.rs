@@ -368,7 +368,8 @@ mod tests {
         let folder = "/home/ann/tool/target/bpfship/guest";
         assert!(script.contains("bpfship-guest = { path = \"/home/ann/guest\" }"), "{script}");
         assert!(script.contains(&format!("cp /home/ann/tool/Cargo.lock {folder}/Cargo.lock")), "{script}");
-        let builds: Vec<&str> = script.lines().filter(|line| line.contains("--bin guest")).collect();
+        let builds: Vec<&str> =
+            script.lines().filter(|line| line.starts_with('(') && line.contains("--bin guest")).collect();
         let targets = "--target x86_64-unknown-linux-musl --target aarch64-unknown-linux-musl";
         assert!(builds.len() == 1 && builds[0].contains(targets) && builds[0].contains("--offline"), "{builds:?}");
     }
