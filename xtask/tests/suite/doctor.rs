@@ -86,7 +86,7 @@ fn without_an_emulator_it_is_boot_that_cannot_work() {
     workspace
         .xtask("doctor")
         .succeeds()
-        .says("  ok         QEMU amd64   10.0.2\n")
+        .says("  ok         QEMU amd64   10.0.2 ")
         .says("  needs you  QEMU mips    there is no qemu-system-mips on this machine\n                          apt install")
         .says("boot:    cannot work: QEMU mips\n")
         .says("dist:    ready");
