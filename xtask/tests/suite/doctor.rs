@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use bpfship::arch::Arch;
+use bpfship::boot::kernels;
+
 use super::support::{Workspace, can_mount};
 
 /// A machine that has everything but what is fetched: a Rust of the pinned version (cargo is the real one), a linker, pip,
@@ -55,6 +58,10 @@ fn with_everything(name: &str) -> Workspace {
     for name in bpfship::toolchain::names(Some(&rust)) {
         workspace = workspace.write(&format!("cache/{name}/file"), "");
     }
+    for arch in ["amd64", "arm64", "mips"] {
+        let kernel = kernels::default_of(Arch::named(arch)).entry();
+        workspace = workspace.write(&format!("cache/{kernel}/file"), "");
+    }
     workspace
 }
 
@@ -79,7 +86,7 @@ fn without_an_emulator_it_is_boot_that_cannot_work() {
     workspace
         .xtask("doctor")
         .succeeds()
-        .says("  ok         QEMU amd64   10.0.2\n")
+        .says("  ok         QEMU amd64   10.0.2 ")
         .says("  needs you  QEMU mips    there is no qemu-system-mips on this machine\n                          apt install")
         .says("boot:    cannot work: QEMU mips\n")
         .says("dist:    ready");
