@@ -89,7 +89,7 @@ impl Tracer {
             let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
             buffers.open(Source::Bpf, false).map_err(failed)?;
             fill(&map, &buffers, Source::Bpf).map_err(failed)?;
-            buffers.enable(true).map_err(failed)?;
+            buffers.enable().map_err(failed)?;
             Output::Perf { buffers, samples: VecDeque::new(), map }
         };
 
@@ -115,6 +115,11 @@ impl Tracer {
     /// --pid: these and their descendants.
     pub(crate) fn track(&mut self, pids: &[u32]) -> Result<(), Error> {
         follow::track(&mut self.tracked, pids)
+    }
+
+    /// Whether one of those that are followed is still there. What cannot be read may hold one.
+    pub(crate) fn has_tracked(&self) -> bool {
+        self.tracked.keys().next().is_some()
     }
 
     /// Readable when something has happened.

@@ -53,6 +53,14 @@ impl Tracer {
         }
     }
 
+    /// Whether one of those that are followed is still there.
+    pub(crate) fn has_tracked(&self) -> bool {
+        match self {
+            Self::Structs(tracer) => tracer.has_tracked(),
+            Self::Tracepoints(tracer) => tracer.has_tracked(),
+        }
+    }
+
     /// Readable when something has happened.
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         match self {
