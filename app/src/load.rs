@@ -130,12 +130,14 @@ impl Tracer {
         }
     }
 
-    /// Something has happened that [`Self::next`] can tell a moment later, without anything to wait for.
+    /// Whether [`Self::next`] is to be called again, without anything to wait for.
     pub(crate) fn has_more(&self) -> bool {
-        match &self.output {
-            Output::Ring(_) => false,
-            Output::Perf { buffers, samples, .. } => !samples.is_empty() || buffers.has_more(),
-        }
+        matches!(&self.output, Output::Perf { samples, .. } if !samples.is_empty())
+    }
+
+    /// Whether something has happened that [`Self::next`] can tell only a moment later.
+    pub(crate) fn holds_back(&self) -> bool {
+        matches!(&self.output, Output::Perf { buffers, .. } if buffers.holds_back())
     }
 
     /// Hands on the next event, if there is one.

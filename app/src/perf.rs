@@ -238,7 +238,7 @@ impl Buffers {
     }
 
     /// Whether samples were read that [`Self::drain`] has still to give.
-    pub(crate) fn has_more(&self) -> bool {
+    pub(crate) fn holds_back(&self) -> bool {
         !self.held.is_empty()
     }
 

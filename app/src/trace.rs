@@ -39,6 +39,10 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Events shown before signals and the clock are looked at again, should the buffer never be empty.
 const BATCH: usize = 256;
+/// So long events gather before they are looked at again.
+const PAUSE: Duration = Duration::from_millis(4);
+/// So long events wait that cannot be told yet.
+const MOMENT: Duration = Duration::from_millis(1);
 /// So long a reader that takes nothing is waited for at the end.
 const GRACE: Duration = Duration::from_millis(500);
 /// So many ancestors are looked at for one that is shown.
@@ -199,7 +203,13 @@ fn follow_events(
             (false, _) => Some(Duration::ZERO),
             (true, wake) => wake.map(|wake| wake.saturating_duration_since(now)),
         };
-        match wait(Some(tracer), signals, &show.output, wake)? {
+        // Who has just looked need not be woken up by the next event already: some of them at a time cost less.
+        let (watched, wake) = match (drained, show.batch_had_events, tracer.holds_back()) {
+            (true, true, _) => (None, Some(wake.unwrap_or(PAUSE).min(PAUSE))),
+            (true, false, true) => (None, Some(wake.unwrap_or(MOMENT).min(MOMENT))),
+            _ => (Some(&*tracer), wake),
+        };
+        match wait(watched, Some(signals), &show.output, wake)? {
             Wake::ReaderGone => return Err(Stop::ReaderGone),
             Wake::Other => show.output.write_some()?,
             Wake::Signal => {
@@ -223,18 +233,18 @@ fn follow_events(
     }
     // What happened until now is still shown, and nothing later: else a busy machine would never let us go.
     tracer.detach();
-    finish(tracer, signals, show)?;
+    finish(tracer, show)?;
     Ok(code)
 }
 
 /// Shows what is there, as long as it is taken.
-fn finish(tracer: &mut Tracer, signals: &Signals, show: &mut Show) -> Result<(), Stop> {
+fn finish(tracer: &mut Tracer, show: &mut Show) -> Result<(), Stop> {
     let mut drained = false;
     let mut patience = Instant::now() + GRACE;
     loop {
         let before = show.output.lines_left();
         if !show.output.is_full() && !drained {
-            drained = show.is_complete() || show.batch(tracer)?;
+            drained = show.is_complete() || show.batch(tracer)? && !tracer.holds_back();
             if let (true, Some(summary)) = (drained, show.summary.take()) {
                 summary.write(&mut show.output)?;
             }
@@ -250,7 +260,7 @@ fn finish(tracer: &mut Tracer, signals: &Signals, show: &mut Show) -> Result<(),
             break;
         }
         if show.output.is_full() || drained {
-            match wait(None, signals, &show.output, Some(patience - now))? {
+            match wait(None, None, &show.output, Some(patience - now))? {
                 Wake::ReaderGone => return Err(Stop::ReaderGone),
                 Wake::Signal | Wake::Other => {}
             }
@@ -266,16 +276,19 @@ enum Wake {
     Other,
 }
 
-/// `tracer`: none if no more events are wanted.
-fn wait(tracer: Option<&Tracer>, signals: &Signals, output: &Output, timeout: Option<Duration>) -> Result<Wake, Stop> {
+/// Without `tracer` not for events, without `signals` not for those.
+fn wait(
+    tracer: Option<&Tracer>,
+    signals: Option<&Signals>,
+    output: &Output,
+    timeout: Option<Duration>,
+) -> Result<Wake, Stop> {
     // Errors are always reported, and that its reader has gone is one.
     let room = if output.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
     let mut fds = vec![PollFd::new(output.as_fd(), room)];
-    if let Some(tracer) = tracer {
-        fds.push(PollFd::new(signals.0.as_fd(), PollFlags::POLLIN));
-        if !output.is_full() {
-            fds.extend(tracer.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        }
+    fds.extend(signals.map(|signals| PollFd::new(signals.0.as_fd(), PollFlags::POLLIN)));
+    if let Some(tracer) = tracer.filter(|_| !output.is_full()) {
+        fds.extend(tracer.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
     }
     // Rounded up: a poll that returns a little early would run once more for nothing.
     let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
@@ -289,7 +302,7 @@ fn wait(tracer: Option<&Tracer>, signals: &Signals, output: &Output, timeout: Op
         }
     }
     let ready = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
-    if fds.get(1).is_some_and(|signals| tracer.is_some() && ready(signals).contains(PollFlags::POLLIN)) {
+    if signals.is_some() && fds.get(1).is_some_and(|fd| ready(fd).contains(PollFlags::POLLIN)) {
         Ok(Wake::Signal)
     } else if ready(&fds[0]).intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
         Ok(Wake::ReaderGone)
@@ -470,7 +483,7 @@ impl Show {
             let mut more = 0;
             let had_one = tracer.next(&mut |event| more = u64::from(self.admits(event)))?;
             unwritten += more;
-            if !had_one && !tracer.has_more() {
+            if !had_one && !tracer.has_more() && !tracer.holds_back() {
                 break;
             }
         }

@@ -174,9 +174,14 @@ impl Tracer {
         self.buffers.fds()
     }
 
-    /// Something has happened that [`Self::next`] can tell a moment later, without anything to wait for.
+    /// Whether [`Self::next`] is to be called again, without anything to wait for.
     pub(crate) fn has_more(&self) -> bool {
-        !self.samples.is_empty() || self.in_doubt || self.buffers.has_more() || self.table.has_unread()
+        !self.samples.is_empty() || self.in_doubt || self.table.has_unread()
+    }
+
+    /// Whether something has happened that [`Self::next`] can tell only a moment later.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.buffers.holds_back()
     }
 
     /// Hands on the next event, if there is one.
