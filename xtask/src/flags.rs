@@ -106,7 +106,7 @@ impl Completions {
     pub fn print(&self) -> Result<()> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Flags::command().bin_name("xtask"), "xtask", &mut text);
-        screen::output(&String::from_utf8(text)?)
+        screen::print(&String::from_utf8(text)?)
     }
 }
 

@@ -39,8 +39,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // What was under way when a signal came did not fail.
             match error.downcast_ref::<Interrupted>() {
-                Some(interrupted) => runner.show(&interrupted.to_string()),
-                None => runner.show(&format!("{} {}", screen::error_word(), error::describe(&error))),
+                Some(interrupted) => runner.eprintln(interrupted.to_string()),
+                None => runner.eprintln(format!("{} {}", screen::error_word(), error::describe(&error))),
             }
             ExitCode::from(error::exit_code(&error))
         }
@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(runner: Runner, flags: &Flags) -> Result<()> {
-    process::catch_signals()?;
+    process::catch_signals(runner)?;
     let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
         Verb::Bpf(request) if request.report => verbs::report::run(runner, &flags.common, request),
@@ -68,7 +68,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
 fn twice(runner: Runner, run: impl Fn() -> Result<()>) -> Result<()> {
     match run() {
         Err(error) if error.is::<Damaged>() => {
-            runner.say(format!("{error:#}"));
+            runner.status(format!("{error:#}"));
             run()
         }
         result => result,

@@ -18,8 +18,8 @@ use crate::boot::verdict;
 use crate::boot::verdict::{Asked, Verdict};
 use crate::release::pack;
 use crate::sys::files;
-use crate::sys::process;
 use crate::sys::process::{Runner, Watched};
+use crate::ui::error;
 use crate::ui::screen::Line;
 use crate::workspace::config;
 use crate::workspace::config::Config;
@@ -98,7 +98,7 @@ pub fn boot(
         Watched::Stopped => verdict::Ended::Done,
         Watched::Late => verdict::Ended::Late(config.boot.timeout),
         Watched::Ended(status) if status.success() => verdict::Ended::Alone("ended".into()),
-        Watched::Ended(status) => verdict::Ended::Alone(process::ended(status)),
+        Watched::Ended(status) => verdict::Ended::Alone(error::ended(status)),
     };
     let asked = Asked { commands: &commands(config, kernel.btf), hides_btf };
     let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;

@@ -176,7 +176,7 @@ impl Place {
         for kind in kinds {
             match kind.probe(runner, folder) {
                 Ok(engine) => {
-                    runner.say(format!("clang runs in {} {}", kind.program(), engine.version));
+                    runner.status(format!("clang runs in {} {}", kind.program(), engine.version));
                     return Container::find(runner, folder, cache, engine, theirs).map(Place::Container);
                 }
                 Err(error) => refusals.push(error),
@@ -189,7 +189,7 @@ impl Place {
                 "`image` in [workspace.metadata.bpfship.bpf] of Cargo.toml wants docker or podman, and neither answers",
             )),
             Some(_) => {
-                runner.say("clang runs on this machine itself, for neither docker nor podman answers");
+                runner.status("clang runs on this machine itself, for neither docker nor podman answers");
                 Ok(Place::Host)
             }
             None => Ok(Place::Host),

@@ -19,6 +19,7 @@ use crate::sys::parallel;
 use crate::sys::process;
 use crate::sys::process::Runner;
 use crate::toolchain::zig;
+use crate::ui::error;
 
 /// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
 pub fn run(runner: Runner, cache: &Cache, plan: &Plan) -> Result<BTreeMap<String, Object>> {
@@ -65,7 +66,7 @@ fn in_container(
     container: &container::Plan,
 ) -> Result<Vec<Result<Object>>> {
     if !container.get.is_empty() {
-        runner.say("getting the image of the compiler (once)");
+        runner.status("getting the image of the compiler (once)");
     }
     runner.perform(&container.get).context("cannot get the image of the compiler")?;
     if container.builds {
@@ -94,10 +95,10 @@ fn compile(runner: Runner, job: &Job) -> Result<Object> {
             return Err(failed.context("the container did not start"));
         }
         // All that it says, for what comes first is the cause of the rest.
-        _ => bail!("clang {}\n{messages}", process::ended(output.status)),
+        _ => bail!("clang {}\n{messages}", error::ended(output.status)),
     }
     if !messages.is_empty() {
-        runner.say(format!("clang on {} for {}:\n{messages}", job.source, job.endian.bpf_target()));
+        runner.status(format!("clang on {} for {}:\n{messages}", job.source, job.endian.bpf_target()));
     }
     Object::new(&output.stdout, job.endian)
         .with_context(|| format!("clang compiled {}, but no kernel would take the result", job.source))

@@ -243,7 +243,7 @@ pub fn show<P: fmt::Display + Serialize>(plan: &P, json: bool) -> Result<()> {
         true => format!("{:#}\n", serde_json::to_value(plan).context("cannot write the plan")?),
         false => format!("{SCRIPT_HEAD}{plan}"),
     };
-    screen::output(&text)
+    screen::print(&text)
 }
 
 /// What rustc is told for every target, with no path of this machine in the result.

@@ -61,8 +61,8 @@ pub fn run(
                     }
                     Told::Warning(_) if runner.screen().level == Level::Quiet => {}
                     Told::Error(text) | Told::Warning(text) => match has_colors() {
-                        true => runner.show(&text),
-                        false => runner.show(&console::strip_ansi_codes(&text)),
+                        true => runner.eprintln(&text),
+                        false => runner.eprintln(console::strip_ansi_codes(&text)),
                     },
                 }
             }

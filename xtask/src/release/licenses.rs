@@ -7,6 +7,7 @@ use anyhow::Result;
 use cargo_metadata::PackageId;
 
 use crate::sys::files;
+use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
 use crate::workspace::facts::Rust;
 use crate::workspace::packages::Package;
 
@@ -23,13 +24,13 @@ type Texts = BTreeMap<String, BTreeSet<String>>;
 
 /// Writes the text: first who is in there under which licence, then each licence once.
 ///
-/// `linked` are the packages cargo compiled for the target, as it told itself, and `runtime_license` the licence of a C
-/// runtime that came from zig. `libbpf` is the folder of the headers that BPF objects are compiled with.
+/// `linked` are the packages cargo compiled for the target, as it told itself, and `sysroot` is the one of our own that was
+/// linked. `libbpf` is the folder of the headers that BPF objects are compiled with.
 pub fn compose(
     packages: &[Package],
     linked: &BTreeSet<PackageId>,
     rust: &Rust,
-    runtime_license: Option<&Path>,
+    sysroot: Option<&Path>,
     libbpf: Option<&Path>,
 ) -> Result<String> {
     let mut names = BTreeSet::new();
@@ -54,9 +55,11 @@ pub fn compose(
     }
     names.insert("musl libc: MIT (https://musl.libc.org)".into());
     texts.entry(normalise(MUSL)).or_default().insert("musl libc".into());
-    if let Some(file) = runtime_license {
+    if let Some(sysroot) = sysroot {
         names.insert("compiler-rt and parts of libc from zig: MIT (https://ziglang.org)".into());
-        add(&mut texts, file, "compiler-rt and parts of libc from zig")?;
+        add(&mut texts, &sysroot.join(RUNTIME_LICENSE), "compiler-rt and parts of libc from zig")?;
+        names.insert("libunwind: Apache-2.0 WITH LLVM-exception (https://llvm.org)".into());
+        add(&mut texts, &sysroot.join(UNWINDER_LICENSE), "libunwind")?;
     }
 
     if let Some(headers) = libbpf {

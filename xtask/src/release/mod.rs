@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod binary;
 pub mod boot_report;
 pub mod compare;
+pub mod documents;
 pub mod elf;
 pub mod licenses;
 pub mod manifest;

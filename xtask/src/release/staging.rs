@@ -118,8 +118,8 @@ pub fn report(
     };
     let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
     if !left_out.is_empty() {
-        runner.say(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
+        runner.status(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
     }
     let dirty = if manifest.origin.dirty { ", from a work tree with changes that are not committed" } else { "" };
-    runner.say(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
+    runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
 }

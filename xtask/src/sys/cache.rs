@@ -179,7 +179,7 @@ pub fn lock(runner: Runner, file: File, whose: &str) -> Result<File> {
             Err(fs::TryLockError::Error(error)) => return Err(error).context("cannot lock a file"),
             Err(fs::TryLockError::WouldBlock) => {
                 if !said {
-                    runner.say(format!("waiting for another run {whose}"));
+                    runner.status(format!("waiting for another run {whose}"));
                     said = true;
                 }
                 // Not `File::lock`, which Ctrl-C would not end.

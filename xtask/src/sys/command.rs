@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::sys::step::{quote, word};
-
 /// A command that run.rs can start. It carries its own folder and environment; nothing ambient is changed for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Command {
@@ -93,5 +91,19 @@ impl fmt::Display for Command {
             write!(f, " {}", word(arg))?;
         }
         f.write_str(")")
+    }
+}
+
+/// A path as a shell takes it.
+pub fn quote(path: &Path) -> String {
+    word(&path.to_string_lossy())
+}
+
+/// A word as a shell takes it.
+pub fn word(text: &str) -> String {
+    match shlex::try_quote(text) {
+        Ok(quoted) => quoted.into_owned(),
+        // There is no way to say it to a shell; nor can a program be given it.
+        Err(_) => format!("{text:?}"),
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::sys::hash;
+
 /// Puts bytes in place of each file, unless they are there already. A reader sees the old file or the new one, and never
 /// half of one; and none is replaced before all of them are written.
 pub fn replace(files: &[(PathBuf, &[u8])]) -> Result<()> {
@@ -94,6 +96,15 @@ pub fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()> 
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The bytes of a file, if it still holds what it held when this hash was taken.
+pub fn read_unchanged(path: &Path, sha256: &str) -> Result<Vec<u8>> {
+    let bytes = read(path)?;
+    if hash::bytes(&bytes) != sha256 {
+        bail!("{} has changed since this run began: run it again", path.display());
+    }
+    Ok(bytes)
 }
 
 /// The text of a file, or `None` if there is no such file.

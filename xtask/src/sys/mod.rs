@@ -5,5 +5,7 @@ pub mod command;
 pub mod files;
 pub mod hash;
 pub mod parallel;
+pub mod plan;
 pub mod process;
 pub mod step;
+pub mod steps;

@@ -33,11 +33,12 @@ static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// From now on SIGINT, SIGTERM and SIGHUP end the children and make [`Runner::check_interrupted`] fail; a second one ends us
 /// at once.
-pub fn catch_signals() -> Result<()> {
+pub fn catch_signals(runner: Runner) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot catch signals")?;
     thread::spawn(move || {
         for signal in signals.forever() {
             if SIGNAL.swap(signal, Ordering::SeqCst) != 0 {
+                runner.screen.restore_terminal();
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
             for group in CHILDREN.lock().unwrap().iter() {
@@ -48,7 +49,7 @@ pub fn catch_signals() -> Result<()> {
     Ok(())
 }
 
-/// Starts commands, and tells the user what is going on.
+/// Starts commands, and has the screen to say so.
 #[derive(Debug, Clone, Copy)]
 pub struct Runner {
     /// There is one for the whole of a process's life.
@@ -60,29 +61,29 @@ impl Runner {
         Runner { screen: Box::leak(Box::new(Screen::new(level))) }
     }
 
-    /// One line of progress.
-    pub fn say(self, line: impl AsRef<str>) {
-        self.screen.say(line.as_ref());
+    /// See [`Screen::status`].
+    pub fn status(self, line: impl AsRef<str>) {
+        self.screen.status(line.as_ref());
     }
 
-    /// A line of another program's.
-    pub fn show(self, line: &str) {
-        self.screen.print(line);
+    /// See [`Screen::eprintln`].
+    pub fn eprintln(self, line: impl AsRef<str>) {
+        self.screen.eprintln(line.as_ref());
     }
 
-    /// A line that tells how far something is.
-    pub fn line(self, name: &str) -> Line<'static> {
-        self.screen.line(name)
+    /// See [`Screen::println`].
+    pub fn println(self, line: impl AsRef<str>) {
+        self.screen.println(line.as_ref());
     }
 
-    /// What came out.
+    /// See [`Screen::table`].
     pub fn table(self, rows: &[Row]) {
         self.screen.table(rows);
     }
 
-    /// What came out, in lines of a verb's own.
-    pub fn tell(self, lines: &[String]) {
-        self.screen.tell(lines);
+    /// See [`Screen::line`].
+    pub fn line(self, name: &str) -> Line<'static> {
+        self.screen.line(name)
     }
 
     pub fn screen(self) -> &'static Screen {
@@ -143,7 +144,7 @@ impl Runner {
         let mut said = String::new();
         let status = self.lines(command, |line| {
             if self.screen.level == Level::Verbose {
-                self.show(line);
+                self.eprintln(line);
             }
             said.push_str(line);
             said.push('\n');
@@ -219,7 +220,7 @@ impl Runner {
     /// Runs a command that cleans up, even when a signal told us to stop. Whether it finds anything to do is all the same.
     pub fn sweep(self, command: &Command) {
         if self.screen.level == Level::Verbose {
-            self.say(format!("running {command}"));
+            self.status(format!("running {command}"));
         }
         let _ = prepare(command).map(|mut command| {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).status()
@@ -229,7 +230,7 @@ impl Runner {
     fn spawn(self, command: &Command, stdout: Stdio, stderr: Stdio) -> Result<(Child, Pid)> {
         self.check_interrupted()?;
         if self.screen.level == Level::Verbose {
-            self.say(format!("running {command}"));
+            self.status(format!("running {command}"));
         }
         let mut prepared = prepare(command)?;
         prepared.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
@@ -350,15 +351,4 @@ fn prepare(command: &Command) -> Result<std::process::Command> {
 
 fn forget(group: Pid) {
     CHILDREN.lock().unwrap().retain(|known| *known != group);
-}
-
-/// How a process ended, to be put after its name.
-pub fn ended(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        // The former is how a container engine tells the latter.
-        (Some(137), _) | (None, Some(9)) => "was killed, most likely because the machine ran out of memory".into(),
-        (Some(code), _) => format!("failed (exit code {code})"),
-        (None, signal) => format!("was ended by signal {}", signal.unwrap_or(0)),
-    }
 }

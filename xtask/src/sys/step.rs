@@ -1,4 +1,4 @@
-//! A thing to do, as data. It is printed as a line of shell that does the same.
+//! The steps of plans that are not lists of tasks yet.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::sys::command::Command;
+pub use crate::sys::command::{quote, word};
 
 /// One step of a plan. `run.rs` does it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,16 +42,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// A path as a shell takes it.
-pub fn quote(path: &Path) -> String {
-    word(&path.to_string_lossy())
-}
+impl crate::sys::plan::Step for Step {
+    fn line(&self) -> String {
+        self.to_string()
+    }
 
-/// A word as a shell takes it.
-pub fn word(text: &str) -> String {
-    match shlex::try_quote(text) {
-        Ok(quoted) => quoted.into_owned(),
-        // There is no way to say it to a shell; nor can a program be given it.
-        Err(_) => format!("{text:?}"),
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!(self)
+    }
+
+    fn run(&self, work: &crate::sys::plan::Work) -> anyhow::Result<()> {
+        work.runner.perform(std::slice::from_ref(self))
     }
 }

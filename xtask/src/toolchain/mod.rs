@@ -214,7 +214,7 @@ fn ask_rustup(runner: Runner, facts: &Facts, rustup: &Rustup) -> Result<()> {
     let _lock = facts.cache.lock(runner, "rustup.lock")?;
     let what = rustup.what.join(", ");
     let sysroot = facts.rust.sysroot.display();
-    runner.say(format!("fetching {what} with rustup, into {sysroot}"));
+    runner.status(format!("fetching {what} with rustup, into {sysroot}"));
     let line = runner.line("rustup");
     line.set(&what);
     runner.run(&rustup.command).with_context(|| format!("cannot get {what} with rustup"))?;

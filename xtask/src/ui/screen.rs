@@ -12,7 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp
 
 use crate::NAME;
 
-/// How much is said.
+/// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Failures only.
@@ -22,7 +22,7 @@ pub enum Level {
     Verbose,
 }
 
-/// How often a plain line tells again what is under way.
+/// How often a plain line says again what is under way.
 const REMINDER: Duration = Duration::from_secs(20);
 
 /// Standard error, as somebody looks at it.
@@ -44,8 +44,8 @@ impl Screen {
         Screen { level, live, terminal }
     }
 
-    /// A line that stays. That nobody reads it is no reason to stop.
-    pub fn print(&self, line: &str) {
+    /// A line on standard error, as it is. That nobody reads it is no reason to stop.
+    pub fn eprintln(&self, line: &str) {
         let print = || drop(writeln!(io::stderr(), "{line}"));
         match &self.live {
             Some(live) => live.suspend(print),
@@ -53,16 +53,16 @@ impl Screen {
         }
     }
 
-    /// A line of our own: what is done now.
-    pub fn say(&self, line: &str) {
+    /// A line on standard error, behind our name: what is done now. Not with `--quiet`.
+    pub fn status(&self, line: &str) {
         match self.live {
             _ if self.level == Level::Quiet => {}
-            Some(_) => self.print(&format!("{NAME}: {line}")),
-            None => self.print(&format!("{} {NAME}: {line}", humantime::format_rfc3339_seconds(SystemTime::now()))),
+            Some(_) => self.eprintln(&format!("{NAME}: {line}")),
+            None => self.eprintln(&format!("{} {NAME}: {line}", humantime::format_rfc3339_seconds(SystemTime::now()))),
         }
     }
 
-    /// Begins a line that tells how far something is, and goes away with the value returned.
+    /// Begins a line that says how far something is, and goes away with the value returned.
     pub fn line(&self, name: &str) -> Line<'_> {
         let bar = self.live.as_ref().map(|live| {
             let bar = live.add(ProgressBar::no_length());
@@ -74,17 +74,16 @@ impl Screen {
         Line { screen: self, name: name.into(), bar, said: Mutex::new(Instant::now()) }
     }
 
-    /// What came out, on standard output.
-    pub fn table(&self, rows: &[Row]) {
-        self.tell(&table(rows, width().unwrap_or(usize::MAX)));
+    /// A line on standard output: what came out. Not with `--quiet`.
+    pub fn println(&self, line: &str) {
+        if self.level > Level::Quiet {
+            let _ = writeln!(io::stdout(), "{line}");
+        }
     }
 
-    /// Lines on standard output.
-    pub fn tell(&self, lines: &[String]) {
-        if self.level > Level::Quiet {
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            let _ = io::stdout().write_all(text.as_bytes());
-        }
+    /// What came out, as a table on standard output.
+    pub fn table(&self, rows: &[Row]) {
+        self.println(&table(rows, width().unwrap_or(usize::MAX)).join("\n"));
     }
 
     /// Takes away whatever is live, at the end of everything.
@@ -92,6 +91,11 @@ impl Screen {
         if let Some(live) = &self.live {
             let _ = live.clear();
         }
+        self.restore_terminal();
+    }
+
+    /// Gives the terminal back as it was.
+    pub fn restore_terminal(&self) {
         if let Some(terminal) = &self.terminal {
             let _ = tcsetattr(io::stderr(), OptionalActions::Now, terminal);
         }
@@ -103,8 +107,8 @@ pub fn width() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
 }
 
-/// What was asked for, on standard output.
-pub fn output(text: &str) -> Result<()> {
+/// What was asked for, on standard output, whatever the level.
+pub fn print(text: &str) -> Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read it has had enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -155,7 +159,7 @@ pub struct Line<'a> {
     screen: &'a Screen,
     name: String,
     bar: Option<ProgressBar>,
-    /// When a plain line last told.
+    /// When a plain line last said it.
     said: Mutex<Instant>,
 }
 
@@ -166,7 +170,7 @@ impl Line<'_> {
             let mut said = self.said.lock().unwrap();
             if said.elapsed() >= REMINDER {
                 *said = Instant::now();
-                self.screen.say(&format!("{}: {text}", self.name));
+                self.screen.status(&format!("{}: {text}", self.name));
             }
             return;
         };

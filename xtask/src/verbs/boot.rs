@@ -65,7 +65,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
     for (boot, outcome) in plan.boots.iter().zip(&outcomes) {
         boots.push(describe(facts, &plan, boot, outcome, &manifest, &qemu)?);
     }
-    runner.tell(&report::table(&boots, screen::width().unwrap_or(usize::MAX)));
+    runner.println(report::table(&boots, screen::width().unwrap_or(usize::MAX)).join("\n"));
     let failed: Vec<_> =
         plan.boots.iter().zip(&outcomes).filter_map(|(boot, outcome)| tell(runner, &plan, boot, outcome)).collect();
     keep(runner, &dist, &manifest, boots)?;
@@ -161,7 +161,7 @@ fn get_kernels(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
     let got = parallel::map(&missing, |kernel| match &kernel.get {
         Get::Nothing => Ok(()),
         Get::Debian(plan) => {
-            runner.say(format!("fetching the kernel {} for {}, once, from Debian", kernel.label, kernel.arch));
+            runner.status(format!("fetching the kernel {} for {}, once, from Debian", kernel.label, kernel.arch));
             debian::get(runner, &facts.cache, plan, &runner.line(kernel.arch.name))
         }
         Get::Built(plan) => from_source::get(runner, &facts.cache, plan, &runner.line(kernel.arch.name)).map(drop),
@@ -212,11 +212,11 @@ fn boot_all(
 fn tell(runner: Runner, plan: &Plan, boot: &Boot, outcome: &Outcome) -> Option<String> {
     let Verdict::Fail(why) = &outcome.verdict else { return None };
     let Chosen { arch, label, .. } = &plan.kernels[boot.kernel];
-    runner.show(&format!("\nthe console of {arch} on {label}:"));
-    outcome.console.lines().for_each(|line| runner.show(&format!("  {line}")));
+    runner.eprintln(format!("\nthe console of {arch} on {label}:"));
+    outcome.console.lines().for_each(|line| runner.eprintln(format!("  {line}")));
     let lost = outcome.console.lost();
     if lost > 0 {
-        runner.show(&format!("  ({lost} of init's reports were lost among other lines)"));
+        runner.eprintln(format!("  ({lost} of init's reports were lost among other lines)"));
     }
     Some(format!("\n  {arch} on {label}: {why}"))
 }
@@ -265,11 +265,11 @@ fn keep(runner: Runner, dist: &Path, manifest: &Manifest, boots: Vec<report::Boo
     let path = dist.join(REPORT);
     let known = files::read_if_there(&path)?.map(|text| Report::parse(&text));
     if known == Some(None) {
-        runner.say(format!("{REPORT} is none that this version understands, and is begun anew"));
+        runner.status(format!("{REPORT} is none that this version understands, and is begun anew"));
     }
     let mut report = known.flatten().unwrap_or_default();
     report.add(boots, |sha256| manifest.artifacts.iter().any(|artifact| artifact.sha256 == sha256));
     files::replace(&[(path, report.to_json()?.as_bytes())])?;
-    runner.say(format!("what was booted is in {}", staging::shown(dist).join(REPORT).display()));
+    runner.status(format!("what was booted is in {}", staging::shown(dist).join(REPORT).display()));
     Ok(())
 }

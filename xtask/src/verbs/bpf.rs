@@ -29,7 +29,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
     let before = &facts.bpf.objects;
     for (name, object) in compile(runner, &facts.cache, &plan.objects)? {
         let changed = before.get(&name).is_none_or(|sha256| *sha256 != hash::bytes(&object.bytes));
-        runner.say(format!(
+        runner.status(format!(
             "{}/objects/{name}  {} bytes, {}: {}",
             facts.config.bpf.folder,
             object.bytes.len(),
@@ -54,7 +54,7 @@ fn check(runner: Runner, facts: &Facts, plan: &Plan) -> Result<()> {
         let found = files::read(&plan.folder.join("objects").join(name))?;
         let differences = compare::differences(&found, &object.bytes);
         if differences.is_empty() {
-            runner.say(format!("{}  {} bytes: as its source gives it", shown(name), found.len()));
+            runner.status(format!("{}  {} bytes: as its source gives it", shown(name), found.len()));
         }
         faults.extend(differences.into_iter().map(|difference| format!("{}: {difference}", shown(name))));
     }

@@ -72,7 +72,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Cache) -> Result<()
     let rust = root.and_then(|root| Rust::pinned(runner, &root)).ok();
     runner.check_interrupted()?;
     let listing = Listing::read(&cache, rust.as_ref())?;
-    screen::output(&match request.json {
+    screen::print(&match request.json {
         true => serde_json::to_string_pretty(&listing)? + "\n",
         false => text(&listing),
     })
@@ -159,17 +159,17 @@ fn remove_all(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<(
             continue;
         }
         match remove(cache, &name).with_context(|| format!("cannot remove {}", cache.path(&name).display()))? {
-            true => runner.say(format!("removed {name} ({})", screen::size(bytes))),
+            true => runner.status(format!("removed {name} ({})", screen::size(bytes))),
             false => {
-                runner.say(format!("left {name}: another run makes or uses it"));
+                runner.status(format!("left {name}: another run makes or uses it"));
                 continue;
             }
         }
         freed += bytes;
     }
     match freed {
-        0 => runner.say(format!("nothing was removed from {}", cache.folder.display())),
-        _ => runner.say(format!("{} are free again in {}", screen::size(freed), cache.folder.display())),
+        0 => runner.status(format!("nothing was removed from {}", cache.folder.display())),
+        _ => runner.status(format!("{} are free again in {}", screen::size(freed), cache.folder.display())),
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, bail};
@@ -19,6 +19,7 @@ use crate::build::run as cargo_build;
 use crate::build::run::Lines;
 use crate::flags;
 use crate::release::binary;
+use crate::release::documents;
 use crate::release::licenses;
 use crate::release::manifest;
 use crate::release::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
@@ -42,6 +43,7 @@ use crate::workspace::facts::{Facts, Source};
 /// Runs the verb.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let source = Source::read(runner, &facts.root)?;
+    let documents = documents::read(&facts.root, &facts.config.include, source.files.as_ref())?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
         Some(_) if !request.locked => Place::find(runner, facts, request.clang.engine)?,
         _ => Place::Host,
@@ -58,7 +60,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
         plan.products.iter().map(|product| (product.arch.triple, runner.line(product.arch.name))).collect();
     let _held = toolchain::get(runner, facts, &plan.get, &lines)?;
     if let Some((reason, objects)) = &plan.stale {
-        runner.say(format!("compiling the BPF objects again: {reason}"));
+        runner.status(format!("compiling the BPF objects again: {reason}"));
         bpf::run::run(runner, &facts.cache, objects)?;
     }
     let built = build(runner, facts, &plan, &lines)?;
@@ -77,7 +79,7 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
         objects: &objects,
         staging: &staging,
         earlier: earlier.as_ref(),
-        documents: documents(facts, &plan.source)?,
+        documents: documents.iter().map(|(name, file)| Ok((name.clone(), file.entry()?))).collect::<Result<_>>()?,
         licenses: BTreeMap::new(),
     };
     let mut failures = Vec::new();
@@ -142,7 +144,7 @@ fn build(runner: Runner, facts: &Facts, plan: &Plan, lines: &Lines) -> Result<Bu
     let build = &plan.build;
     runner.perform(&build.home)?;
     let arches: Vec<&str> = plan.products.iter().map(|product| product.arch.name).collect();
-    runner.say(format!("building {} for {}", facts.config.bin, arches.join(", ")));
+    runner.status(format!("building {} for {}", facts.config.bin, arches.join(", ")));
     let mut built = Built::default();
     let (status, messages) = cargo_build::run(runner, &build.command, &build.target, lines, |triple, artifact| {
         let is_ours = artifact.target.name == facts.config.bin && artifact.target.kind.contains(&TargetKind::Bin);
@@ -180,7 +182,7 @@ fn check_sysroots(runner: Runner, facts: &Facts, plan: &Plan, built: &Built) -> 
 fn reasons(messages: &Messages) -> BTreeMap<String, String> {
     let reason = |triple: &str, packages: &BTreeSet<String>| {
         let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match messages.problems(triple, packages).find_map(|said| remedies::find(remedies::BUILD, said)) {
+        match messages.problems(triple, packages).find_map(|said| remedies::verdict(remedies::BUILD, said)) {
             Some(remedy) => format!("cannot build {names}: {remedy}"),
             None => format!("cannot build {names}, for the reason above"),
         }
@@ -304,12 +306,13 @@ impl Packer<'_> {
         }
         let sysroot = Sysroot::new(product.arch, &self.facts.rust).name;
         if product.std == Std::Source {
-            self.facts.cache.check(self.runner, &sysroot, |file| file == sysroot::RUNTIME_LICENSE)?;
+            let licenses = [sysroot::RUNTIME_LICENSE, sysroot::UNWINDER_LICENSE];
+            self.facts.cache.check(self.runner, &sysroot, |file| licenses.contains(&file))?;
         }
-        let runtime = self.facts.cache.path(&sysroot).join(sysroot::RUNTIME_LICENSE);
-        let runtime = (product.std == Std::Source).then_some(runtime.as_path());
+        let sysroot = self.facts.cache.path(&sysroot);
+        let sysroot = (product.std == Std::Source).then_some(sysroot.as_path());
         let libbpf = self.facts.bpf.libbpf_folder.as_deref();
-        let text = licenses::compose(&self.facts.packages, linked, &self.facts.rust, runtime, libbpf)?.into_bytes();
+        let text = licenses::compose(&self.facts.packages, linked, &self.facts.rust, sysroot, libbpf)?.into_bytes();
         self.licenses.insert(key, text.clone());
         Ok(text)
     }
@@ -323,55 +326,6 @@ fn minimum_kernel(arch: &Arch, of_application: Option<&str>) -> String {
         .max_by_key(|version| config::kernel_version(version))
         .unwrap_or(arch.min_kernel)
         .into()
-}
-
-/// README, CHANGELOG and licences of the workspace, and whatever the configuration includes. What git ignores is not part
-/// of the commit, and not of what is shipped.
-fn documents(facts: &Facts, source: &Source) -> Result<BTreeMap<String, Entry>> {
-    let names = match &source.files {
-        Some(files) => files.iter().filter(|file| !file.contains('/')).cloned().collect(),
-        None => files::list(&facts.root)?,
-    };
-    let mut found = Vec::new();
-    for name in names {
-        let upper = name.to_uppercase();
-        let is_document = upper.starts_with("README") || upper.starts_with("CHANGELOG") || licenses::is_license(&upper);
-        if is_document && facts.root.join(&name).is_file() {
-            found.push(name);
-        }
-    }
-    for path in &facts.config.include {
-        let included = walk(&facts.root, path)?;
-        let before = found.len();
-        found
-            .extend(included.into_iter().filter(|file| source.files.as_ref().is_none_or(|files| files.contains(file))));
-        if found.len() == before {
-            bail!(
-                "`include` in [workspace.metadata.bpfship] of Cargo.toml names `{path}`, and git ignores all of it: commit it"
-            );
-        }
-    }
-    found.into_iter().map(|name| Ok((name.clone(), entry(&facts.root.join(name))?))).collect()
-}
-
-/// A file, or all files in a folder, by their paths in the workspace.
-fn walk(root: &Path, path: &str) -> Result<Vec<String>> {
-    let full = root.join(path);
-    if full.is_dir() {
-        let names = files::list(&full)?;
-        let walked: Result<Vec<_>> = names.iter().map(|name| walk(root, &format!("{path}/{name}"))).collect();
-        return Ok(walked?.concat());
-    }
-    if !full.is_file() {
-        bail!("{} can't be packed: it is not a file, and not a folder", full.display());
-    }
-    Ok(vec![path.into()])
-}
-
-fn entry(file: &Path) -> Result<Entry> {
-    use std::os::unix::fs::PermissionsExt;
-    let executable = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
-    Ok(Entry { bytes: files::read(file)?, executable })
 }
 
 fn describe(

@@ -86,7 +86,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Doctor) -> Result<(
     // What is said while asking goes into the report.
     let asking = if common.verbose { runner } else { Runner::new(Level::Quiet) };
     let report = examine(&Probed::read(asking, common, request)?);
-    screen::output(&match request.json {
+    screen::print(&match request.json {
         true => serde_json::to_string_pretty(&report)? + "\n",
         false => text(&report, screen::width().unwrap_or(80), common.quiet),
     })?;

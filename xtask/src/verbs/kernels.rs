@@ -15,6 +15,6 @@ pub fn run(runner: Runner) -> Result<()> {
         line(kernel.arch, kernel.label, default, kernel.btf.word(), kernel.machine.name, &kernel.describe())
     });
     let head = line("arch", "kernel", "default", "BTF", "machine", "from");
-    runner.tell(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
+    runner.println(std::iter::once(head).chain(rows).collect::<Vec<_>>().join("\n"));
     Ok(())
 }

@@ -54,8 +54,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Bpf) -> Result<()> 
         }
     }
     match request.show.json {
-        true => screen::output(&format!("{:#}\n", serde_json::json!({ "objects": reported })))?,
-        false => screen::output(&reported.iter().map(text).collect::<Vec<_>>().join("\n"))?,
+        true => screen::print(&format!("{:#}\n", serde_json::json!({ "objects": reported })))?,
+        false => screen::print(&reported.iter().map(text).collect::<Vec<_>>().join("\n"))?,
     }
     match failures.as_slice() {
         [] => Ok(()),

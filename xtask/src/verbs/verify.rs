@@ -72,7 +72,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
     }
     if request.json {
         let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
-        screen::output(&format!("{:#}\n", Value::Array(list)))?;
+        screen::print(&format!("{:#}\n", Value::Array(list)))?;
     } else {
         tell(runner, &reports)?;
     }
@@ -87,7 +87,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
 /// One line for each archive that is as it should be, and what is still to be said.
 fn tell(runner: Runner, reports: &[Report]) -> Result<()> {
     for note in reports.iter().flat_map(|report| report.notes.iter().map(|note| format!("{}: {note}", report.file))) {
-        runner.say(note);
+        runner.status(note);
     }
     let good: Vec<&Report> = reports.iter().filter(|report| report.faults.is_empty()).collect();
     let column = good.iter().map(|report| report.file.chars().count()).max().unwrap_or_default();
@@ -97,7 +97,7 @@ fn tell(runner: Runner, reports: &[Report]) -> Result<()> {
     };
     match runner.screen().level {
         screen::Level::Quiet => Ok(()),
-        _ => screen::output(&good.into_iter().map(line).collect::<String>()),
+        _ => screen::print(&good.into_iter().map(line).collect::<String>()),
     }
 }
 

@@ -22,12 +22,21 @@ pub struct Config {
     pub bin: String,
     /// What `dist` builds when no `--arch` is given.
     pub arches: Vec<&'static Arch>,
-    /// Files and folders that go into the archive besides README, CHANGELOG and licences, relative to the workspace.
-    pub include: Vec<String>,
+    /// What goes into the archive besides README, CHANGELOG and licences.
+    pub include: Vec<Include>,
     /// The oldest kernel the application itself runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: Option<String>,
     pub bpf: Bpf,
     pub boot: Boot,
+}
+
+/// A file or folder that goes into the archive: `"docs"`, or `{ path = "app/completions", as = "completions" }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Include {
+    /// Relative to the workspace.
+    pub path: String,
+    /// Where it lies in the archive.
+    pub to: String,
 }
 
 /// `[workspace.metadata.bpfship.boot]`.
@@ -91,10 +100,9 @@ impl Config {
             arches = ARCHES.iter().collect();
         }
 
-        let mut include = table.strings("include")?.unwrap_or_default();
-        for path in &mut include {
-            *path = check_path(root, path, &table.key("include"))?;
-            let top = path.split('/').next().unwrap_or_default();
+        let include = table.includes(root)?;
+        for Include { path, to } in &include {
+            let top = to.split('/').next().unwrap_or_default();
             if [bin.as_str(), licenses::FILE, licenses::STD_FILE].contains(&top) {
                 bad_request!("{} names `{path}`, but the archive has a file `{top}` of its own", table.key("include"));
             }
@@ -215,6 +223,38 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Strings, or tables with a `path` and an `as`.
+    fn includes(&self, root: &Path) -> Result<Vec<Include>> {
+        let key = self.key("include");
+        let list = match self.get("include").map(Value::as_array) {
+            None => return Ok(Vec::new()),
+            Some(Some(list)) => list,
+            Some(None) => bad_request!("{key} must be a list"),
+        };
+        let mut includes = Vec::new();
+        for item in list {
+            let (path, to) = match item {
+                Value::String(path) => (path.as_str(), None),
+                Value::Object(table) => {
+                    let words = |key: &str| table.get(key).and_then(Value::as_str);
+                    match (words("path"), words("as"), table.len()) {
+                        (Some(path), Some(to), 2) => (path, Some(to)),
+                        _ => bad_request!("{key} has {item}; {{ path = \"…\", as = \"…\" }} is expected"),
+                    }
+                }
+                _ => bad_request!("{key} has {item}; a path or {{ path = \"…\", as = \"…\" }} is expected"),
+            };
+            let path = check_path(root, path, &key)?;
+            let to = match to.map(plain_path) {
+                None => path.clone(),
+                Some(Some(to)) => to,
+                Some(None) => bad_request!("{key} has {item}; `as` must be a relative path inside the archive"),
+            };
+            includes.push(Include { path, to });
+        }
+        Ok(includes)
+    }
+
     /// Command lines, each split into words.
     fn commands(&self, key: &str) -> Result<Option<Vec<Vec<String>>>> {
         let Some(lines) = self.strings(key)? else {
@@ -274,14 +314,22 @@ fn package_and_bin(
 
 /// A path of the configuration must be of this workspace, and be a file or folder there. Gives its plainest form.
 fn check_path(root: &Path, path: &str, key: &str) -> Result<String> {
-    let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-    if !inside {
+    let Some(plain) = plain_path(path) else {
         bad_request!("{key} names `{path}`; a relative path inside the workspace is wanted");
-    }
+    };
     let full = root.join(path);
     if !full.is_file() && !full.is_dir() {
         bad_request!("{key} names `{path}`, which is not there");
     }
-    let parts: Vec<_> = Path::new(path).components().map(|part| part.as_os_str().to_string_lossy()).collect();
-    Ok(parts.join("/"))
+    Ok(plain)
+}
+
+/// A relative path that stays inside, in its plainest form.
+fn plain_path(path: &str) -> Option<String> {
+    let parts = Path::new(path).components().map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    let parts: Option<Vec<&str>> = parts.collect();
+    parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/"))
 }

@@ -35,9 +35,11 @@ fn sha256(workspace: &Workspace, archive: &str) -> String {
 fn an_archive_has_what_a_user_needs_in_one_folder() {
     let workspace = Workspace::new(
         "archive",
-        "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\"]\narches = [\"amd64\"]\n",
+        "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\", { path = \"doc/extra\", as = \"extra\" }]\n\
+         arches = [\"amd64\"]\n",
     )
     .write("docs/man/probe.1", "A page.\n")
+    .write("doc/extra/more", "More.\n")
     .write("LICENSE", "Do what you like.\n");
     workspace
         .xtask("dist")
@@ -60,6 +62,8 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
             "/docs/",
             "/docs/man/",
             "/docs/man/probe.1",
+            "/extra/",
+            "/extra/more",
             "/probe"
         ]
     );
@@ -362,6 +366,20 @@ fn a_vendored_crate_gives_the_same_bytes_wherever_it_lies_and_whatever_was_there
     let here = vendored(here, "moved", "dep", "0.2.0");
     let there = vendored(with_dependency("without a past"), "vendor", "dep", "0.2.0");
     assert_eq!(shipped(&here), shipped(&there));
+}
+
+#[test]
+fn what_cannot_be_packed_is_refused_before_anything_is_built() {
+    let workspace = Workspace::new("unpackable", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\"]\n")
+        .write(".gitignore", "/docs\n/target\n/dist\n")
+        .write("docs/probe.md", "A page.\n");
+    commit(&workspace);
+    workspace
+        .xtask("dist --arch amd64")
+        .ends_with(2)
+        .says("names `docs`, which cannot be packed: git ignores all of it: commit it")
+        .in_one_line();
+    assert!(!workspace.path("kernel/bpf.lock").exists() && !workspace.path("dist").exists());
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn download<'a>(runner: Runner, plan: &Plan, names: &[&'a str], line: &Line) -> 
     for name in others {
         match try_one(name) {
             Err(error) if error.downcast_ref::<Failed>().is_some_and(|failed| failed.said.contains(NOT_THERE)) => {
-                runner.say(format!("{} lists {name} and has not got it: the one before it is taken", plan.mirror));
+                runner.status(format!("{} lists {name} and has not got it: the one before it is taken", plan.mirror));
             }
             other => return other,
         }

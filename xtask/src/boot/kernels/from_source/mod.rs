@@ -286,7 +286,7 @@ impl fmt::Display for Plan {
 pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<PathBuf> {
     let made = cache.get(runner, &plan.name, |folder| {
         tools::check(runner, &plan.compiler)?;
-        runner.say(format!(
+        runner.status(format!(
             "building the kernel {} for {}, once, into {}: some minutes of work, 1 GB of disk meanwhile",
             plan.label,
             plan.arch,
