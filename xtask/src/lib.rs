@@ -1,6 +1,7 @@
 //! Ships a Rust eBPF application as one static binary for each architecture. The way through is
 //! flags → facts → plan → run → artifacts → manifest; docs/architecture.md says more.
 
+pub mod adopt;
 pub mod arch;
 pub mod boot;
 pub mod bpf;
@@ -59,6 +60,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Boot(request) if request.list => verbs::kernels::run(runner),
         Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &facts()?, request)),
         Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request),
+        Verb::Init(request) => verbs::init::run(runner, &flags.common, request),
         Verb::Verify(request) => verbs::verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),
     }

@@ -29,7 +29,8 @@ pub fn add_members(manifest: &str, members: &[&str]) -> Result<String> {
     };
     let table: Table = edited.parse().context("members cannot be added to [workspace]")?;
     let listed = table.get("workspace").and_then(|workspace| workspace.get("members")).and_then(Value::as_array);
-    let is_member = |member: &&str| listed.is_some_and(|listed| listed.iter().any(|known| known.as_str() == Some(member)));
+    let is_member =
+        |member: &&str| listed.is_some_and(|listed| listed.iter().any(|known| known.as_str() == Some(member)));
     if !members.iter().all(|member| is_member(&member)) {
         bail!("members cannot be added to [workspace]");
     }
@@ -100,7 +101,10 @@ mod tests {
         let cases = [
             ("[workspace]\nmembers = [\"app\"]\n", "[workspace]\nmembers = [\"xtask\", \"bpf\", \"app\"]\n"),
             ("[workspace]\nmembers = []\n", "[workspace]\nmembers = [\"xtask\", \"bpf\"]\n"),
-            ("[workspace] # all\nresolver = \"3\"\n", "[workspace] # all\nmembers = [\"xtask\", \"bpf\"]\nresolver = \"3\"\n"),
+            (
+                "[workspace] # all\nresolver = \"3\"\n",
+                "[workspace] # all\nmembers = [\"xtask\", \"bpf\"]\nresolver = \"3\"\n",
+            ),
             (
                 "[workspace]\nmembers = [\n    # The application.\n    \"app\",\n]\n",
                 "[workspace]\nmembers = [\n    \"xtask\",\n    \"bpf\",\n    # The application.\n    \"app\",\n]\n",

@@ -40,7 +40,10 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// An address, and `, branch = "…"` or the like.
-    Git { url: String, reference: String },
+    Git {
+        url: String,
+        reference: String,
+    },
     /// The folder of the tool's own package, which holds the others.
     Folder(String),
     Version(String),
@@ -56,7 +59,9 @@ impl Source {
         let candidates = [folder.join("xtask"), folder.clone()];
         match candidates.iter().find(|folder| folder.join("embed/Cargo.toml").is_file()) {
             Some(found) => Ok(Source::Folder(found.to_string_lossy().into_owned())),
-            None => bad_request!("--tool names {word}, which is neither a git address nor a checkout of {}", crate::NAME),
+            None => {
+                bad_request!("--tool names {word}, which is neither a git address nor a checkout of {}", crate::NAME)
+            }
         }
     }
 
@@ -98,7 +103,8 @@ impl Facts {
         let root = metadata.workspace_root.clone().into_std_path_buf();
         let members = metadata.workspace_packages();
         let relative = |folder: &Path| folder.strip_prefix(&root).unwrap_or(folder).to_string_lossy().into_owned();
-        let uses_tool = |package: &&&cargo_metadata::Package| package.dependencies.iter().any(|one| one.name == LIBRARY);
+        let uses_tool =
+            |package: &&&cargo_metadata::Package| package.dependencies.iter().any(|one| one.name == LIBRARY);
         let tool = members.iter().find(uses_tool).and_then(|package| {
             let dependency = package.dependencies.iter().find(|one| one.name == LIBRARY)?;
             Some((package.name.to_string(), Source::of(dependency)))
@@ -155,7 +161,10 @@ fn find_bpf(root: &Path, folder: &str, found: &mut Vec<String>) -> Result<()> {
     if !folder.is_empty() && names.iter().any(|name| name.ends_with(".bpf.c") && !name.starts_with('.')) {
         found.push(folder.to_owned());
     }
-    for name in names.iter().filter(|name| !name.starts_with('.') && !["target", "dist", "node_modules"].contains(&name.as_str())) {
+    for name in names
+        .iter()
+        .filter(|name| !name.starts_with('.') && !["target", "dist", "node_modules"].contains(&name.as_str()))
+    {
         let inner = path.join(name);
         if inner.is_dir() && !inner.is_symlink() {
             find_bpf(root, inner.strip_prefix(root)?.to_str().unwrap_or_default(), found)?;
@@ -179,7 +188,9 @@ pub fn application<'a>(facts: &'a Facts, named: Option<&str>) -> Result<&'a str>
             ),
         },
         (None, [only]) => Ok(only),
-        (None, []) => bad_request!("no package in {} has a binary to ship: add a src/main.rs to one", facts.root.display()),
+        (None, []) => {
+            bad_request!("no package in {} has a binary to ship: add a src/main.rs to one", facts.root.display())
+        }
         (None, some) => bad_request!(
             "several packages in {} have a binary: name the one to ship with --package ({})",
             facts.root.display(),

@@ -3,3 +3,4 @@
 pub mod edit;
 pub mod facts;
 pub mod plan;
+pub mod run;

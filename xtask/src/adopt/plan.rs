@@ -102,7 +102,11 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
                 facts.root.join(name).exists() || facts.packages.iter().any(|(package, _)| package == name)
             };
             let Some(name) = ["xtask", "ship"].into_iter().find(|name| !taken(name)) else {
-                bad_request!("xtask/ and ship/ are both taken: add `{} = {source}` to a package of yours by hand", crate::NAME, source = source.tool());
+                bad_request!(
+                    "xtask/ and ship/ are both taken: add `{} = {}` to a package of yours by hand",
+                    crate::NAME,
+                    source.tool()
+                );
             };
             let manifest = format!(
                 "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[dependencies]\n{} = {}\n",
@@ -152,7 +156,10 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
     }
     if !facts.is_pinned {
         if facts.rust.contains('-') {
-            bad_request!("Rust {} cannot be pinned: use a stable release here (rustup override set stable)", facts.rust);
+            bad_request!(
+                "Rust {} cannot be pinned: use a stable release here (rustup override set stable)",
+                facts.rust
+            );
         }
         let text = format!("[toolchain]\nchannel = \"{}\"\n", facts.rust);
         plan.create("rust-toolchain.toml".into(), text, "the pinned Rust, on which the bytes depend");
