@@ -92,68 +92,26 @@ pub const SYS_ENTER_EXIT: u32 = 6;
 pub const SIGNAL_GENERATE: u32 = 7;
 pub const SIGNAL_DELIVER: u32 = 8;
 
-/// `include_bytes!` of an object, at an address from which a loader may read its ELF structs in place.
-#[repr(C, align(8))]
-struct Aligned<const N: usize>([u8; N]);
-
-impl<const N: usize> Aligned<N> {
-    /// N is the object's length rounded up to 8, so that the padding is these zeros and not whatever a compiler leaves.
-    const fn new(object: &[u8]) -> Self {
-        assert!(N == object.len().next_multiple_of(8));
-        let mut bytes = [0; N];
-        bytes.split_at_mut(object.len()).0.copy_from_slice(object);
-        Self(bytes)
-    }
+/// Reads the kernel's own structs, which takes BTF, and tells through a ring buffer.
+pub fn exectrace() -> &'static [u8] {
+    bpfship_embed::embed!("exectrace")
 }
 
-/// Embeds the object of this target's byte order, in a section of its own: there, packaging finds it again in the
-/// finished binary and compares it with the locked object.
-macro_rules! embed {
-    ($(#[$doc:meta])* $function:ident, $name:literal, $section:literal) => {
-        $(#[$doc])*
-        pub fn $function() -> &'static [u8] {
-            #[cfg(target_endian = "little")]
-            const OBJECT: &[u8] = include_bytes!(concat!("../objects/", $name, "_bpfel.o"));
-            #[cfg(target_endian = "big")]
-            const OBJECT: &[u8] = include_bytes!(concat!("../objects/", $name, "_bpfeb.o"));
-            #[used]
-            #[unsafe(link_section = $section)]
-            static EMBEDDED: Aligned<{ OBJECT.len().next_multiple_of(8) }> = Aligned::new(OBJECT);
-            &EMBEDDED.0[..OBJECT.len()]
-        }
-    };
+/// The same programs, which tell through perf buffers.
+pub fn exectrace_perf() -> &'static [u8] {
+    bpfship_embed::embed!("exectrace_perf")
 }
 
-embed!(
-    /// Reads the kernel's own structs, which takes BTF, and tells through a ring buffer.
-    exectrace,
-    "exectrace",
-    ".bpf.exectrace"
-);
-embed!(
-    /// The same programs, which tell through perf buffers.
-    exectrace_perf,
-    "exectrace_perf",
-    ".bpf.exectrace_perf"
-);
-embed!(
-    /// Hands over the records of tracepoints, without BTF.
-    tracepoints,
-    "tracepoints",
-    ".bpf.tracepoints"
-);
+/// Hands over the records of tracepoints, without BTF.
+pub fn tracepoints() -> &'static [u8] {
+    bpfship_embed::embed!("tracepoints")
+}
 
 /// Name and SHA-256 of each embedded object, as bpf.lock has them.
-#[cfg(target_endian = "little")]
-pub const OBJECTS: [(&str, &str); 3] = [
-    ("exectrace_bpfel", env!("BPF_SHA256_EXECTRACE_BPFEL")),
-    ("exectrace_perf_bpfel", env!("BPF_SHA256_EXECTRACE_PERF_BPFEL")),
-    ("tracepoints_bpfel", env!("BPF_SHA256_TRACEPOINTS_BPFEL")),
-];
-/// Name and SHA-256 of each embedded object, as bpf.lock has them.
-#[cfg(target_endian = "big")]
-pub const OBJECTS: [(&str, &str); 3] = [
-    ("exectrace_bpfeb", env!("BPF_SHA256_EXECTRACE_BPFEB")),
-    ("exectrace_perf_bpfeb", env!("BPF_SHA256_EXECTRACE_PERF_BPFEB")),
-    ("tracepoints_bpfeb", env!("BPF_SHA256_TRACEPOINTS_BPFEB")),
-];
+pub const OBJECTS: [(&str, &str); 3] = bpfship_embed::objects!();
+
+/// Notices what cargo does not: a source whose content changed and whose time did not.
+#[test]
+fn the_objects_are_what_their_sources_give() {
+    bpfship_embed::verify(".").unwrap();
+}

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch, Std};
-use crate::bpf::engine::Choice;
 use crate::ui::screen;
 use crate::ui::screen::Level;
 
@@ -61,6 +61,8 @@ pub enum Verb {
     Dist(Dist),
     Doctor(Doctor),
     Init(Init),
+    Kernels(Kernels),
+    Report(Report),
     Verify(Verify),
     Completions(Completions),
 }
@@ -74,24 +76,44 @@ pub enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask bpf                       compile what is in the BPF folder
-  cargo xtask bpf --check               see whether the checked-in objects are what their sources give
-  cargo xtask bpf --report              see which kernels can load them, and why
-  cargo xtask bpf --report ~/prog.o     the same of any BPF object")]
+  cargo xtask bpf --check               see whether the checked-in objects are what their sources give")]
 pub struct Bpf {
     /// Compare with what is checked in instead of writing; a difference is told and ends with 1
     #[arg(long)]
     pub check: bool,
-    /// Tell what each checked-in object, or each FILE, holds and needs of a kernel, and since when Linux has that; nothing
-    /// is compiled (docs/bpf-report.md)
-    #[arg(long, group = "shown", conflicts_with = "check")]
-    pub report: bool,
-    /// A BPF object to report on [default: those that are checked in]
-    #[arg(value_name = "FILE", requires = "report")]
-    pub files: Vec<PathBuf>,
+    #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask report"))]
+    pub report: Vec<String>,
     #[command(flatten)]
     pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Report which kernels can load the BPF objects, and why
+///
+/// Lists what each checked-in object, or each FILE, contains and needs of a kernel, and since when Linux has that
+/// (docs/bpf-report.md). Nothing is compiled, and nothing is written.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask report                the checked-in objects
+  cargo xtask report ~/prog.o       any BPF object, whoever compiled it")]
+pub struct Report {
+    /// A BPF object to report on [default: those that are checked in]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the kernels that `boot` knows
+///
+/// A label may name kernels of several architectures. Nothing is fetched.
+#[derive(Debug, Args)]
+pub struct Kernels {
+    /// Print them as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Print shell completions
@@ -117,6 +139,18 @@ pub struct Clang {
     /// Where to run clang: in a container without a network, or on this machine itself. The bytes are the same
     #[arg(long, value_name = "ENGINE", env = "BPFSHIP_ENGINE", default_value = "auto")]
     pub engine: Choice,
+}
+
+/// Where clang shall run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Choice {
+    /// The first container engine that answers, else this machine itself
+    #[default]
+    Auto,
+    Docker,
+    Podman,
+    /// This machine itself
+    Host,
 }
 
 /// Flags of verbs that can tell beforehand what they will do.
@@ -168,8 +202,8 @@ pub struct Dist {
 
 /// Run every released binary on a real kernel of its architecture
 ///
-/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else there, runs
-/// `commands` of [workspace.metadata.bpfship.boot], and tells what came of it, in `dist/boot-report.json` too. Kernels are
+/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else in the guest, runs
+/// `commands` of [workspace.metadata.bpfship.boot], and reports what came of it, in `dist/boot-report.json` too. Kernels are
 /// fetched from Debian through apt, or built, once, and kept in $BPFSHIP_CACHE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -180,15 +214,15 @@ pub struct Boot {
     /// The architecture to boot, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
-    /// The kernel to boot, by its label in --list, or a file; may be repeated [default: the architecture's default]
+    /// The kernel to boot, by its label in `cargo xtask kernels`, or a file; may be repeated [default: the architecture's
+    /// default]
     #[arg(long = "kernel", value_name = "LABEL|FILE")]
     pub kernels: Vec<String>,
-    /// Boot every kernel of the list
+    /// Boot every kernel of `cargo xtask kernels`
     #[arg(long, conflicts_with = "kernels")]
     pub all_kernels: bool,
-    /// List the kernels, and do nothing
-    #[arg(long, conflicts_with_all = ["arches", "kernels", "all_kernels", "plan"])]
-    pub list: bool,
+    #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask kernels"))]
+    pub list: Vec<String>,
     #[command(flatten)]
     pub show: Show,
 }
@@ -285,6 +319,20 @@ pub struct Clean {
     /// Only what was made more than so many days ago, whenever it was last used
     #[arg(long, value_name = "DAYS")]
     pub older_than: Option<u32>,
+}
+
+/// Refuses a flag that is a command now, by the name of that command.
+#[derive(Debug, Clone)]
+struct Moved(&'static str);
+
+impl TypedValueParser for Moved {
+    type Value = String;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, _: &OsStr) -> Result<String, clap::Error> {
+        let flag = arg.and_then(Arg::get_long).unwrap_or_default();
+        let message = format!("`--{flag}` is a command now: {}\n", self.0);
+        Err(clap::Error::raw(ErrorKind::UnknownArgument, message).with_cmd(command))
+    }
 }
 
 /// Takes any name of an architecture, and tells shells the usual ones.

@@ -52,15 +52,15 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     process::catch_signals(runner)?;
     let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
-        Verb::Bpf(request) if request.report => verbs::report::run(runner, &flags.common, request),
         Verb::Bpf(request) => twice(runner, || verbs::bpf::run(runner, &facts()?, request)),
         Verb::Cache(request) => verbs::cache::run(runner, &flags.common, request),
         Verb::Dist(request) if !request.merge.is_empty() => verbs::merge::run(runner, &flags.common, &request.merge),
         Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &facts()?, request)),
-        Verb::Boot(request) if request.list => verbs::kernels::run(runner),
         Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &facts()?, request)),
-        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request),
+        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request, &verbs::NEEDS),
         Verb::Init(request) => verbs::init::run(runner, &flags.common, request),
+        Verb::Kernels(request) => verbs::kernels::run(runner, request),
+        Verb::Report(request) => verbs::report::run(runner, &flags.common, request),
         Verb::Verify(request) => verbs::verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),
     }

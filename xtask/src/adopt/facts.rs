@@ -77,21 +77,12 @@ impl Source {
         Source::Git { url: url.into(), reference: reference.unwrap_or_default() }
     }
 
-    /// The value of the dependency on the tool itself.
-    pub fn tool(&self) -> String {
-        self.package("")
-    }
-
-    /// The value of the dependency on the crate that applications use.
-    pub fn embed(&self) -> String {
-        self.package("/embed")
-    }
-
-    fn package(&self, folder: &str) -> String {
+    /// The value of a dependency on the package in this folder of the tool's own.
+    pub fn dependency(&self, folder: &str, more: &str) -> String {
         match self {
-            Source::Git { url, reference } => format!("{{ git = {url:?}{reference} }}"),
-            Source::Folder(path) => format!("{{ path = {:?} }}", format!("{path}{folder}")),
-            Source::Version(version) => format!("{version:?}"),
+            Source::Git { url, reference } => format!("{{ git = {url:?}{reference}{more} }}"),
+            Source::Folder(path) => format!("{{ path = {:?}{more} }}", format!("{path}{folder}")),
+            Source::Version(version) => format!("{{ version = {version:?}{more} }}"),
         }
     }
 }

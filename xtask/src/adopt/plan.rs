@@ -72,10 +72,10 @@ fn main() {
 
 const LIBRARY: &str = "//! The BPF half: its sources and the objects that are compiled from them.
 
-bpfship_embed::embed!(
-    /// Counts the programs that are started.
-    pub fn hello, \"objects/hello\"
-);
+/// Counts the programs that are started. The BPF object for the machine that this is built for.
+pub fn hello() -> &'static [u8] {
+    bpfship_embed::embed!(\"hello\")
+}
 ";
 
 /// Decides what to add. `package` is the application that the user named, `tool` the source of this tool: a git address
@@ -105,13 +105,13 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
                 bad_request!(
                     "xtask/ and ship/ are both taken: add `{} = {}` to a package of yours by hand",
                     crate::NAME,
-                    source.tool()
+                    source.dependency("", "")
                 );
             };
             let manifest = format!(
                 "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[dependencies]\n{} = {}\n",
                 crate::NAME,
-                source.tool()
+                source.dependency("", "")
             );
             plan.create(format!("{name}/Cargo.toml"), manifest, "the package behind the command");
             plan.create(format!("{name}/src/main.rs"), MAIN.replace("xtask", name), "three lines");
@@ -123,7 +123,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
     let mut manifest = facts.manifest.clone();
     let mut added = Vec::new();
     if facts.bpf_folders.is_empty() {
-        plan.example(application, &source.embed());
+        plan.example(application, &source);
         members.push(BPF);
     }
     if !members.is_empty() {
@@ -192,10 +192,13 @@ impl Plan {
     }
 
     /// A package with one BPF program.
-    fn example(&mut self, application: &str, embed: &str) {
+    fn example(&mut self, application: &str, source: &Source) {
+        // The program needs less of it than the build script.
+        let slim = source.dependency("/embed", ", default-features = false");
+        let embed = source.dependency("/embed", "");
         let manifest = format!(
             "[package]\nname = \"{application}-{BPF}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n\
-             [dependencies]\nbpfship-embed = {embed}\n\n\
+             [dependencies]\nbpfship-embed = {slim}\n\n\
              [build-dependencies]\nbpfship-embed = {embed}\n\n\
              # Only for the headers it carries (bpf_helpers.h): Cargo.lock pins it, and nothing compiles it.\n\
              [target.'cfg(any())'.dependencies]\nlibbpf-sys = {{ version = \"=1.7.0\", default-features = false }}\n"

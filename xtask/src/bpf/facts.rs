@@ -1,17 +1,19 @@
 //! What the workspace has of BPF, what objects are made from, and whether they are up to date.
 
-use super::lock::Lock;
-use super::object;
-use crate::arch::Endian;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bpfship_embed::Lock;
+use bpfship_object::OBJECT_FORMAT_VERSION;
+
+use crate::arch::{ARCHES, Endian};
 use crate::bad_request;
 use crate::sys::files;
 use crate::sys::hash;
 use crate::toolchain::zig;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
-use anyhow::{Context, Result};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 /// The headers that libbpf has for BPF programs.
 const LIBBPF_HEADERS: [&str; 6] =
@@ -67,7 +69,7 @@ impl Inputs {
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
-        [compiler, format!("form {}", object::FORM)]
+        [compiler, format!("form {}", OBJECT_FORMAT_VERSION)]
             .into_iter()
             .chain(flags)
             .chain(hashes("libbpf", &self.libbpf))
@@ -116,7 +118,7 @@ pub fn reads(file: &str) -> bool {
     file == "zig" || ["lib/include/", "lib/libc/include/"].iter().any(|folder| file.starts_with(folder))
 }
 
-/// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not tell a path.
+/// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not contain its path.
 pub const COMPILER_FOLDER: &str = "{compiler}";
 
 /// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
@@ -130,7 +132,7 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
         "-std=gnu11",
         "-Wall",
         "-fno-ident",
-        // A table for linkers that tells symbols by their numbers, which change when debug information is dropped.
+        // A table for linkers that names symbols by their numbers, which change when debug information is dropped.
         "-fno-addrsig",
         "-fdebug-compilation-dir=.",
         &format!("-I{}/include", bpf.folder),
@@ -142,12 +144,18 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
     if bpf.image.is_none() {
         // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
         flags.push("-nostdinc".into());
-        for headers in ["include", &format!("libc/include/{}", endian.uapi_headers()), "libc/include/any-linux-any"] {
+        for headers in ["include", &format!("libc/include/{}", uapi_headers(endian)), "libc/include/any-linux-any"] {
             flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
         }
     }
     flags.extend(bpf.cflags.iter().cloned());
     flags
+}
+
+/// The folder of the kernel headers (`asm/…`) that such objects are compiled with: those of the first architecture of
+/// this byte order. Any would do, since an object is for all of them.
+fn uapi_headers(endian: Endian) -> &'static str {
+    ARCHES.iter().find(|arch| arch.endian == endian).map_or("", |arch| arch.linux_headers)
 }
 
 fn is_program(name: &str) -> bool {
@@ -167,10 +175,10 @@ fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Stri
             bad_request!("{} has white space in its name, which is not possible in this folder", path.display());
         }
         if path.is_dir() {
-            if !name.starts_with('.') && name != "target" {
+            if bpfship_embed::is_source_folder(&name) {
                 read_sources(&path, &format!("{prefix}{name}/"), sources)?;
             }
-        } else if name.ends_with(".c") || name.ends_with(".h") {
+        } else if bpfship_embed::is_source(&name) {
             sources.insert(format!("{prefix}{name}"), hash::file(&path)?);
         }
     }

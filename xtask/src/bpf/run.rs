@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bpfship_embed::Lock;
+use bpfship_object::Object;
 
 use crate::bpf::container;
 use crate::bpf::engine;
 use crate::bpf::facts::reads;
-use crate::bpf::lock::Lock;
-use crate::bpf::object::Object;
 use crate::bpf::plan::{Job, Plan};
 use crate::sys::cache::Cache;
 use crate::sys::files;

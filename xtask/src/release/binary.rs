@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use bpfship_object::elf::Elf;
 use memchr::memmem;
 use object::elf;
 
 use crate::arch::Arch;
-use crate::bpf;
-use crate::release::elf::Elf;
 use crate::release::manifest::BpfObject;
 use crate::sys::hash;
 
@@ -97,7 +96,7 @@ fn well_formed(file: &Elf, arch: &Arch) -> Vec<String> {
     for (name, data) in sections(file) {
         // Of a copy, for where it is, it may not be aligned as the reader needs it.
         let object = data.to_vec();
-        if let Err(error) = bpf::object::check(&object, arch.endian) {
+        if let Err(error) = bpfship_object::check(&object, arch.endian) {
             faults.push(format!("what is in its section {BPF_SECTION}{name} is no BPF object for {arch}: {error}"));
         }
     }
@@ -143,9 +142,10 @@ fn embedded(file: &Elf, Objects { of, by_name }: &Objects) -> Vec<String> {
 mod tests {
     use std::str::FromStr;
 
+    use bpfship_object::Endian;
+    use bpfship_object::elf::{Section, Segment};
+
     use super::*;
-    use crate::arch::Endian;
-    use crate::release::elf::{Section, Segment};
     use crate::release::manifest;
 
     fn arm64() -> &'static Arch {

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::boot::verdict::Verdict;
+use crate::ui::table::Align::{Left, Right};
+use crate::ui::table::Table;
 
 /// The report's name in dist/.
 pub const REPORT: &str = "boot-report.json";
@@ -96,26 +98,18 @@ impl Default for Report {
     }
 }
 
-/// The table that a user reads, with the names of tarballs if `width` columns are enough for them, and the gaps below each
-/// boot.
-pub fn table(boots: &[Boot], width: usize) -> Vec<String> {
-    let mut lines = rows(boots, |boot| &boot.file);
-    if lines.iter().any(|line| line.len() > width) {
-        lines = rows(boots, |boot| &boot.arch);
-    }
-    for (number, boot) in boots.iter().enumerate().rev() {
-        if let Verdict::Gaps(gaps) = &boot.verdict {
-            // The first line is the head.
-            lines.splice(number + 2..number + 2, gaps.iter().map(|gap| format!("  gap: {gap}")));
-        }
-    }
-    lines
+/// The table that a user reads, with the gaps below each boot: with the names of tarballs, and with those of architectures,
+/// which are shorter.
+pub fn tables(boots: &[Boot]) -> [Table; 2] {
+    [table(boots, |boot| &boot.file), table(boots, |boot| &boot.arch)]
 }
 
-fn rows(boots: &[Boot], name: fn(&Boot) -> &str) -> Vec<String> {
-    let cells = |boot: &Boot| {
+fn table(boots: &[Boot], name: fn(&Boot) -> &str) -> Table {
+    let mut table = Table::new([Left, Left, Right, Right, Left, Left]);
+    table.row(["artifact", "kernel", "seconds", "BTF", "JIT", "verdict"]);
+    for boot in boots {
         let release = boot.kernel.release.as_deref().map(|release| format!(" ({release})")).unwrap_or_default();
-        [
+        table.row([
             name(boot).into(),
             format!("{}{release}", boot.kernel.label),
             format!("{:.1} s", boot.seconds),
@@ -132,20 +126,12 @@ fn rows(boots: &[Boot], name: fn(&Boot) -> &str) -> Vec<String> {
                 Verdict::Gaps(gaps) => format!("pass with {} gaps", gaps.len()),
                 Verdict::Fail(_) => "FAIL".into(),
             },
-        ]
-    };
-    let head = ["artifact", "kernel", "seconds", "BTF", "JIT", "verdict"].map(String::from);
-    let rows: Vec<_> = std::iter::once(head).chain(boots.iter().map(cells)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            2 | 3 => format!("{cell:>width$}"),
-            _ => format!("{cell:width$}"),
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+        ]);
+        if let Verdict::Gaps(gaps) = &boot.verdict {
+            gaps.iter().for_each(|gap| table.note(format!("  gap: {gap}")));
+        }
+    }
+    table
 }
 
 #[cfg(test)]
@@ -201,16 +187,16 @@ mod tests {
     fn the_table_tells_every_verdict() {
         let mut hung = boot("1", "l", Verdict::Fail("it hung".into()));
         hung.kernel = Kernel { release: None, btf: None, jit: None, ..hung.kernel };
-        let rows = table(&[boot("1", "k", Verdict::Pass), hung.clone()], 80);
+        let [wide, _] = tables(&[boot("1", "k", Verdict::Pass), hung.clone()]);
         assert_eq!(
-            rows,
+            wide.lines(),
             [
                 "artifact           kernel    seconds     BTF  JIT  verdict",
                 "tool-1.0-t.tar.gz  k (6.12)    7.5 s  4.7 MB  on   pass",
                 "tool-1.0-t.tar.gz  l           7.5 s               FAIL",
             ]
         );
-        assert_eq!(table(&[hung], 40)[1], "arm64     l         7.5 s            FAIL");
+        assert_eq!(tables(&[hung])[1].lines()[1], "arm64     l         7.5 s            FAIL");
     }
 
     #[test]
@@ -230,6 +216,6 @@ mod tests {
             "tool-1.0-t.tar.gz  m (6.12)    7.5 s    none  on   pass with a gap",
             "  gap: the uid",
         ];
-        assert_eq!(table(&[boot("1", "k", Verdict::Pass), hidden, none], 80), expected);
+        assert_eq!(tables(&[boot("1", "k", Verdict::Pass), hidden, none])[0].lines(), expected);
     }
 }

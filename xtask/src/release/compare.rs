@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 use anyhow::Result;
+use bpfship_object::Endian;
+use bpfship_object::btf::{Btf, Field};
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolKind};
-
-use crate::arch::Endian;
-use crate::bpf::btf::{Btf, Word};
 
 /// Bytes of an instruction.
 const INSTRUCTION: usize = 8;
@@ -170,27 +169,27 @@ fn contents(section: &[u8]) -> Option<BTreeMap<String, Vec<u64>>> {
     // such as a pointer, becomes known further with each round.
     let mut seen: Vec<u64> = vec![0; btf.types.len() + 1];
     for (type_, seen) in btf.types.iter().zip(&mut seen[1..]) {
-        *seen = number(&(type_.kind.name, type_.name()));
+        *seen = number(&(type_.kind, type_.name()));
     }
-    let whole = |words: &[Word], seen: &[u64]| {
-        let words = words.iter().map(|word| match word {
-            Word::Type(id) => (seen[*id as usize], &b""[..]),
-            Word::Number(number) => (u64::from(*number), &b""[..]),
-            Word::Name(name) => (0, *name),
+    let whole = |fields: &[Field], seen: &[u64]| {
+        let fields = fields.iter().map(|field| match field {
+            Field::Type(id) => (seen[*id as usize], &b""[..]),
+            Field::Number(number) => (u64::from(*number), &b""[..]),
+            Field::Name(name) => (0, *name),
         });
-        number(&words.collect::<Vec<_>>())
+        number(&fields.collect::<Vec<_>>())
     };
     for _ in 0..8 {
         let next = btf.types.iter().zip(&seen[1..]).map(|(type_, now)| match type_.name() {
-            b"" => whole(&type_.words, &seen),
+            b"" => whole(&type_.fields, &seen),
             _ => *now,
         });
         seen = std::iter::once(0).chain(next.collect::<Vec<_>>()).collect();
     }
     let mut contents: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for type_ in &btf.types {
-        let name = format!("{} {}", type_.kind.name, String::from_utf8_lossy(type_.name()));
-        contents.entry(name).or_default().push(whole(&type_.words, &seen));
+        let name = format!("{} {}", type_.kind, String::from_utf8_lossy(type_.name()));
+        contents.entry(name).or_default().push(whole(&type_.fields, &seen));
     }
     contents.values_mut().for_each(|numbers| numbers.sort_unstable());
     Some(contents)

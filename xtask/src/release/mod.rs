@@ -5,7 +5,6 @@ pub mod binary;
 pub mod boot_report;
 pub mod compare;
 pub mod documents;
-pub mod elf;
 pub mod licenses;
 pub mod manifest;
 pub mod pack;

@@ -6,7 +6,8 @@ use crate::release::manifest::{Artifact, Manifest};
 use crate::sys::files;
 use crate::sys::hash;
 use crate::sys::process::Runner;
-use crate::ui::screen::Row;
+use crate::ui::table::Align::{Left, Right};
+use crate::ui::table::Table;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -102,16 +103,24 @@ pub fn report(
     manifest: &Manifest,
 ) {
     let shown = shown(dist).display();
-    let row = |artifact: &Artifact| Row {
-        arch: artifact.arch.clone(),
-        file: format!("{shown}/{}", artifact.file),
-        binary: artifact.binary.size,
-        archive: artifact.size,
-        sha256: artifact.sha256.clone(),
-        seconds: seconds.and_then(|seconds| seconds.get(&artifact.triple).copied()),
+    let artifacts =
+        || made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.triple == arch.triple));
+    let table = |name: &dyn Fn(&Artifact) -> String| {
+        let mut table = Table::new([Left, Right, Right, Left, Right]);
+        table.row(["artifact", "binary", "archive", "sha256", if seconds.is_some() { "after" } else { "" }]);
+        for artifact in artifacts() {
+            let seconds = seconds.and_then(|seconds| seconds.get(&artifact.triple));
+            table.row([
+                name(artifact),
+                kilobytes(artifact.binary.size),
+                kilobytes(artifact.size),
+                format!("{:.12}", artifact.sha256),
+                seconds.map(|seconds| format!("{seconds:.1} s")).unwrap_or_default(),
+            ]);
+        }
+        table
     };
-    let of = |arch: &&Arch| manifest.artifacts.iter().find(|artifact| artifact.triple == arch.triple).map(row);
-    runner.table(&made.iter().filter_map(of).collect::<Vec<_>>());
+    runner.table(&[table(&|artifact| format!("{shown}/{}", artifact.file)), table(&|artifact| artifact.arch.clone())]);
     let is_left_out = |arch: &&Arch| {
         let file = manifest.origin.archive(arch);
         dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
@@ -122,4 +131,8 @@ pub fn report(
     }
     let dirty = if manifest.origin.dirty { ", from a work tree with changes that are not committed" } else { "" };
     runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
+}
+
+fn kilobytes(bytes: usize) -> String {
+    format!("{} kB", bytes.div_ceil(1000))
 }

@@ -11,6 +11,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use crate::NAME;
+use crate::ui::table::Table;
 
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,9 +82,12 @@ impl Screen {
         }
     }
 
-    /// What came out, as a table on standard output.
-    pub fn table(&self, rows: &[Row]) {
-        self.println(&table(rows, width().unwrap_or(usize::MAX)).join("\n"));
+    /// What came out, on standard output: the first of these tables that fits, or else the last.
+    pub fn table(&self, tables: &[Table]) {
+        let width = width().unwrap_or(usize::MAX);
+        if let Some(table) = tables.iter().find(|table| table.width() <= width).or(tables.last()) {
+            table.lines().iter().for_each(|line| self.println(line));
+        }
     }
 
     /// Takes away whatever is live, at the end of everything.
@@ -184,41 +188,6 @@ impl Drop for Line<'_> {
             bar.finish_and_clear();
         }
     }
-}
-
-/// One artifact of the table at the end.
-#[derive(Debug)]
-pub struct Row {
-    pub arch: String,
-    pub file: String,
-    /// Bytes.
-    pub binary: usize,
-    pub archive: usize,
-    pub sha256: String,
-    /// Wall-clock time until the binary was there, if it was built.
-    pub seconds: Option<f32>,
-}
-
-/// The table, with the files' names if `width` columns are enough for them.
-pub fn table(rows: &[Row], width: usize) -> Vec<String> {
-    let first = |row: &Row, wide: bool| if wide { row.file.clone() } else { row.arch.clone() };
-    let longest = |wide| rows.iter().map(|row| first(row, wide).len()).max().unwrap_or_default();
-    let rest = "  1064 kB   597 kB  47236e1f5380  112.3 s".len();
-    let wide = longest(true) + rest <= width;
-    let column = longest(wide).max("artifact".len());
-    let line = |cells: [&str; 5]| {
-        let [name, binary, archive, sha256, after] = cells;
-        let line = format!("{name:column$}  {binary:>7}  {archive:>7}  {sha256:12.12}  {after:>7}");
-        line.trim_end().to_owned()
-    };
-    let kilobytes = |bytes: usize| format!("{} kB", bytes.div_ceil(1000));
-    let after = if rows.iter().any(|row| row.seconds.is_some()) { "after" } else { "" };
-    let head = line(["artifact", "binary", "archive", "sha256", after]);
-    let body = rows.iter().map(|row| {
-        let seconds = row.seconds.map(|seconds| format!("{seconds:.1} s")).unwrap_or_default();
-        line([&first(row, wide), &kilobytes(row.binary), &kilobytes(row.archive), &row.sha256, &seconds])
-    });
-    std::iter::once(head).chain(body).collect()
 }
 
 /// Whether what goes to standard error may have colours: NO_COLOR, CLICOLOR and CLICOLOR_FORCE, cargo's own variable, and

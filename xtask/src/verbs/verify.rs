@@ -22,6 +22,8 @@ use crate::release::unpack::Unpacked;
 use crate::sys::process::Runner;
 use crate::sys::{files, hash};
 use crate::ui::screen;
+use crate::ui::table::Align::Left;
+use crate::ui::table::Table;
 use crate::verbs::rebuild::Rebuild;
 use crate::workspace::facts::Workspace;
 use crate::{bad_request, flags};
@@ -37,7 +39,7 @@ const MAX_TEXT: u64 = 1 << 20;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
-    let root = || anyhow::Ok(Workspace::read(runner, common)?.root);
+    let root = || anyhow::Ok(Workspace::find(runner, common)?.0.root);
     let mut work = Vec::new();
     if request.paths.is_empty() {
         let dist = root().context("no archive is named, and so dist/ of a workspace is meant")?.join("dist");
@@ -74,7 +76,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
         let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
         screen::print(&format!("{:#}\n", Value::Array(list)))?;
     } else {
-        tell(runner, &reports)?;
+        print(runner, &reports);
     }
     let failures: Vec<String> = reports.iter().flat_map(Report::failures).collect();
     match failures.as_slice() {
@@ -85,20 +87,18 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
 }
 
 /// One line for each archive that is as it should be, and what is still to be said.
-fn tell(runner: Runner, reports: &[Report]) -> Result<()> {
+fn print(runner: Runner, reports: &[Report]) {
     for note in reports.iter().flat_map(|report| report.notes.iter().map(|note| format!("{}: {note}", report.file))) {
         runner.status(note);
     }
     let good: Vec<&Report> = reports.iter().filter(|report| report.faults.is_empty()).collect();
-    let column = good.iter().map(|report| report.file.chars().count()).max().unwrap_or_default();
-    let line = |report: &Report| {
+    let mut table = Table::new([Left; 4]);
+    for report in good {
         let against = if report.against.is_empty() { "no checksum".into() } else { report.against.join(", ") };
-        format!("{:column$}  {:.12}  ok  {against}\n", report.file, report.sha256.as_deref().unwrap_or_default())
-    };
-    match runner.screen().level {
-        screen::Level::Quiet => Ok(()),
-        _ => screen::print(&good.into_iter().map(line).collect::<String>()),
+        let sha256 = format!("{:.12}", report.sha256.as_deref().unwrap_or_default());
+        table.row([report.file.as_str(), &sha256, "ok", &against]);
     }
+    runner.table(&[table]);
 }
 
 /// What is said of one archive, or of a file beside it.

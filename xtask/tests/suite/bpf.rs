@@ -9,8 +9,8 @@ use std::process::Command;
 use super::engines::{IMAGES, engines};
 use super::support::{Workspace, has, own_root};
 use bpfship::arch::Endian;
-use bpfship::bpf::object::Object;
 use bpfship::release::compare;
+use bpfship_object::Object;
 
 #[test]
 fn objects_of_both_byte_orders_come_with_a_lock_file() {
@@ -33,7 +33,7 @@ fn an_object_holds_no_debug_information_but_btf() {
     let names: Vec<String> = file.sections.iter().map(|section| section.name.to_string()).collect();
     assert!(names.iter().any(|name| name == ".BTF"), "{names:?}");
     assert!(!names.iter().any(|name| name.contains("debug")), "{names:?}");
-    assert_eq!(bpfship::bpf::object::check(&object, Endian::Big).unwrap(), ["raw_tp/sys_enter"]);
+    assert_eq!(bpfship_object::check(&object, Endian::Big).unwrap(), ["raw_tp/sys_enter"]);
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn a_compile_error_names_the_source_and_leaves_the_old_objects_alone() {
 #[test]
 fn what_no_kernel_would_take_is_refused() {
     for (name, program, complaint) in [
-        ("no-program", "__attribute__((section(\"license\"))) char LICENSE[] = \"GPL\";\n", "it holds no program"),
-        ("no-license", "__attribute__((section(\"xdp\"))) int f(void) { return 0; }\n", "it states no licence"),
+        ("no-program", "__attribute__((section(\"license\"))) char LICENSE[] = \"GPL\";\n", "it contains no program"),
+        ("no-license", "__attribute__((section(\"xdp\"))) int f(void) { return 0; }\n", "it has no license"),
     ] {
         let workspace = Workspace::usual(name).write("kernel/tick.bpf.c", program);
         workspace.xtask("bpf").ends_with(1).says(complaint);

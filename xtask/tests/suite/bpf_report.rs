@@ -1,12 +1,12 @@
-//! `bpf --report`: what objects hold and need.
+//! `report`: what objects contain and need.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
 use super::support::{Random, Workspace, knows_the_commands, own_root};
-use bpfship::bpf::needs;
-use bpfship::bpf::report::Report;
+use bpfship_object::kernel_features;
+use bpfship_object::report::Report;
 
 /// What the programs below are written with.
 const HEADER: &str = r#"#define SEC(name) __attribute__((section(name), used))
@@ -87,11 +87,11 @@ fn compiled(name: &str, program: &str) -> Workspace {
     workspace
 }
 
-/// What is told of both byte orders at once.
+/// The one report of both byte orders.
 #[track_caller]
 fn report(workspace: &Workspace) -> Value {
-    let told = workspace.xtask("bpf --report --json --offline").succeeds().json();
-    let [report] = told["objects"].as_array().unwrap().as_slice() else { panic!("{told:#}") };
+    let output = workspace.xtask("report --json --offline").succeeds().json();
+    let [report] = output["objects"].as_array().unwrap().as_slice() else { panic!("{output:#}") };
     assert_eq!(report["files"], json!(["tick_bpfel.o", "tick_bpfeb.o"]));
     assert_eq!(report["byte_orders"], json!(["bpfel", "bpfeb"]));
     report.clone()
@@ -111,7 +111,7 @@ fn a_report_reads_the_checked_in_objects_and_nothing_else() {
     let before = workspace.shell(listing).succeeds().text();
     let workspace = workspace.env("BPFSHIP_CACHE", "nothing-is-here").env("BPFSHIP_ENGINE", "podman");
     workspace
-        .xtask("bpf --report --offline")
+        .xtask("report --offline")
         .succeeds()
         .says("tick (bpfel, bpfeb): Linux 4.17 or newer\n")
         .says("\n  programs            tick: raw_tp/sys_enter (raw_tracepoint), ")
@@ -126,23 +126,23 @@ fn a_report_reads_the_checked_in_objects_and_nothing_else() {
 }
 
 #[test]
-fn an_object_that_is_not_what_its_source_gives_is_not_told_of() {
+fn an_object_that_is_not_what_its_source_gives_is_not_reported() {
     let workspace = Workspace::usual("stale");
     workspace
-        .xtask("bpf --report")
+        .xtask("report")
         .ends_with(1)
         .says("the BPF objects are not up to date: there is no kernel/bpf.lock; run `cargo xtask bpf`");
     workspace.xtask("bpf").succeeds();
     let workspace = workspace.write("kernel/include/answer.h", "#define ANSWER 43\n");
     workspace
-        .xtask("bpf --report")
+        .xtask("report")
         .ends_with(1)
         .says("not up to date: kernel/include/answer.h changed; run `cargo xtask bpf`")
         .says_nothing_of("programs");
 }
 
 #[test]
-fn maps_and_functions_and_instructions_are_told() {
+fn maps_and_functions_and_instructions_are_reported() {
     let workspace = compiled("maps", MAPS);
     let report = report(&workspace);
     let map = |name: &str| report["maps"].as_array().unwrap().iter().find(|map| map["name"] == name).unwrap();
@@ -194,7 +194,7 @@ fn maps_and_functions_and_instructions_are_told() {
     assert_eq!(number(&report, "instructions"), sum + twice + each);
 
     workspace
-        .xtask("bpf --report")
+        .xtask("report")
         .succeeds()
         .says("tick (bpfel, bpfeb): at least Linux 5.17\n")
         .says("\n  not known           helper 999, map type 77, the type of programs in section `of/tomorrow`\n")
@@ -205,7 +205,7 @@ fn maps_and_functions_and_instructions_are_told() {
 }
 
 #[test]
-fn what_the_types_of_the_kernel_are_needed_for_is_told() {
+fn what_the_types_of_the_kernel_are_needed_for_is_reported() {
     let workspace = compiled("types", TYPES);
     let report = report(&workspace);
     let relocations: Vec<String> = report["relocations"]
@@ -236,7 +236,7 @@ fn what_the_types_of_the_kernel_are_needed_for_is_told() {
         .collect();
     assert_eq!(counts, [&json!("reads"), &json!("enters"), &json!("plain"), &json!(8), &json!(0), &json!(0)]);
     workspace
-        .xtask("bpf --report")
+        .xtask("report")
         .succeeds()
         .says("tick (bpfel, bpfeb): Linux 5.5 or newer, with BTF\n")
         .says("\n  CO-RE relocations   8: 4 byte_off, 1 byte_sz, 1 enumval_value, 1 field_exists, 1 type_exists\n")
@@ -250,7 +250,7 @@ fn what_the_types_of_the_kernel_are_needed_for_is_told() {
 }
 
 #[test]
-fn what_is_the_kernels_own_is_told() {
+fn what_is_the_kernels_own_is_reported() {
     let workspace = compiled(
         "symbols",
         r#"
@@ -273,7 +273,7 @@ SEC("tc") int filters(void *context)
     assert_eq!(report["oldest_kernel"], "5.13");
     assert_eq!(
         report["without_btf"],
-        json!(["nothing of it can be loaded: it is BTF that tells where the kernel has acquire, counter, maybe"])
+        json!(["nothing of it can be loaded: only the kernel's BTF says where acquire, counter, maybe are"])
     );
     assert_eq!(
         report["without_bpf_events"],
@@ -282,27 +282,75 @@ SEC("tc") int filters(void *context)
 }
 
 #[test]
-fn structs_of_functions_are_told() {
+fn what_is_read_of_the_kernels_configuration_is_reported() {
+    let workspace = compiled(
+        "kconfig",
+        r#"
+extern int LINUX_KERNEL_VERSION __attribute__((section(".kconfig")));
+extern int CONFIG_HZ __attribute__((section(".kconfig")));
+extern int CONFIG_NUMA __attribute__((section(".kconfig"), weak));
+SEC("socket") int new_enough(void *context) { return LINUX_KERNEL_VERSION > 0x50000 && CONFIG_HZ > 99 && !CONFIG_NUMA; }
+"#,
+    );
+    let report = report(&workspace);
+    assert_eq!(report["maps"], json!([{"name": ".kconfig", "type": "array", "inner_type": null}]));
+    assert_eq!(report["kernel_config"], json!(["CONFIG_HZ", "CONFIG_NUMA", "LINUX_KERNEL_VERSION"]));
+    assert_eq!(report["oldest_kernel"], "5.2");
+    workspace
+        .xtask("report")
+        .succeeds()
+        .says("\n  kernel config       CONFIG_HZ, CONFIG_NUMA, LINUX_KERNEL_VERSION\n")
+        .says("\n  note                CONFIG_HZ: libbpf reads the kernel's configuration in ");
+}
+
+#[test]
+fn registers_of_one_architecture_are_noted() {
+    let workspace = compiled(
+        "registers",
+        r#"
+struct pt_regs { unsigned long bx, di; } core;
+SEC("kprobe/do_exit") int first(struct pt_regs *context) { return context->di != 0; }
+"#,
+    );
+    let report = report(&workspace);
+    assert_eq!(
+        report["notes"],
+        json!([
+            "struct pt_regs differs between architectures, and the object reads di in it: on an architecture without that \
+             field, it cannot be loaded"
+        ])
+    );
+}
+
+#[test]
+fn structs_of_functions_are_reported() {
     let workspace = compiled(
         "struct-ops",
         r#"
 SEC("struct_ops/choose") int choose(void *context) { return 0; }
 struct ops { int (*choose)(void *context); };
+struct sched_ext_ops___new { int (*choose)(void *context); };
 SEC(".struct_ops.link") struct ops choosing = { .choose = choose };
+SEC(".struct_ops.link") struct sched_ext_ops___new scheduling = { .choose = choose };
 "#,
     );
     let report = report(&workspace);
-    assert_eq!(report["maps"], json!([{"name": "choosing", "type": "struct_ops", "inner_type": null}]));
-    assert_eq!(report["oldest_kernel"], "6.4");
+    assert_eq!(
+        report["maps"],
+        json!([
+            {"name": "choosing", "type": "struct_ops", "inner_type": null},
+            {"name": "scheduling", "type": "struct_ops", "inner_type": null}
+        ])
+    );
+    assert_eq!(report["oldest_kernel"], "6.12");
+    assert!(needs_of(&report).contains(&("struct_ops with a link", "6.4")));
+    assert_eq!(report["unknown"], json!(["the first kernel with struct_ops ops"]));
     assert_eq!(report["needs_kernel_btf"], true);
-    workspace
-        .xtask("bpf --report")
-        .succeeds()
-        .says("choose, choosing cannot be loaded: attaching takes the kernel's own");
+    workspace.xtask("report").succeeds().says("choose, choosing, scheduling cannot be loaded: ");
 }
 
 #[test]
-fn what_an_old_kernel_finds_too_long_is_told() {
+fn what_an_old_kernel_finds_too_long_is_reported() {
     let program = |count: usize| {
         format!(
             "SEC(\"xdp\") int fills(void *context) {{ asm volatile(\".rept {count}\\nr0 = 1\\n.endr\" ::: \"r0\"); return 0; }}\n"
@@ -316,7 +364,7 @@ fn what_an_old_kernel_finds_too_long_is_told() {
 }
 
 #[test]
-fn byte_orders_that_differ_are_told_apart() {
+fn byte_orders_that_differ_have_a_report_each() {
     let workspace = compiled(
         "orders",
         r#"
@@ -330,12 +378,12 @@ SEC("xdp") int swaps(u32 *context)
 }
 "#,
     );
-    let told = workspace.xtask("bpf --report").succeeds();
-    told.says("tick (bpfel): Linux 4.8 or newer\n").says("\n\ntick (bpfeb): Linux 4.8 or newer\n");
+    let output = workspace.xtask("report").succeeds();
+    output.says("tick (bpfel): Linux 4.8 or newer\n").says("\n\ntick (bpfeb): Linux 4.8 or newer\n");
 }
 
 #[test]
-fn any_object_can_be_told_of() {
+fn any_object_can_be_reported() {
     let workspace = Workspace::usual("files");
     workspace.xtask("bpf").succeeds();
     let elsewhere = Workspace::empty("elsewhere").write("broken.o", "nonsense").write("empty.o", "");
@@ -344,35 +392,37 @@ fn any_object_can_be_told_of() {
     }
     fs::copy("/bin/sh", elsewhere.path("program")).unwrap();
     elsewhere
-        .xtask("bpf --report ./tick_bpfel.o ./tick_bpfeb.o")
+        .xtask("report ./tick_bpfel.o ./tick_bpfeb.o")
         .succeeds()
         .says("./tick (bpfel, bpfeb): Linux 4.17 or newer\n");
-    // What can be told is, and everything else is listed.
+    // What can be read is reported, and everything else is listed.
     elsewhere
-        .xtask("bpf --report broken.o tick_bpfeb.o empty.o program")
+        .xtask("report broken.o tick_bpfeb.o empty.o program")
         .ends_with(1)
         .says("tick (bpfeb): Linux 4.17 or newer\n")
-        .says("error: not all of it can be told:\n  broken.o: not an ELF file")
+        .says("error: these files cannot be read:\n  broken.o: not an ELF file")
         .says("\n  empty.o: not an ELF file")
         .says("\n  program: its machine is ")
-        .says(" (BPF) is wanted\n");
-    elsewhere.xtask("bpf --report broken.o").ends_with(1).says("error: broken.o: not an ELF file").in_one_line();
-    elsewhere.xtask("bpf --report missing.o").ends_with(2).says("error: there is no file missing.o").in_one_line();
-    elsewhere.xtask("bpf --report .").ends_with(2).says("error: there is no file .").in_one_line();
-    for wrong in ["bpf tick_bpfel.o", "bpf --report --check", "bpf --report --plan", "bpf --json", "bpf --check --json"]
-    {
-        elsewhere.xtask(wrong).ends_with(2).says("Usage: cargo xtask bpf ");
+        .says(", expected 247 (BPF)\n");
+    elsewhere.xtask("report broken.o").ends_with(1).says("error: broken.o: not an ELF file").in_one_line();
+    elsewhere.xtask("report missing.o").ends_with(2).says("error: there is no file missing.o").in_one_line();
+    elsewhere.xtask("report .").ends_with(2).says("error: there is no file .").in_one_line();
+    for wrong in ["bpf tick_bpfel.o", "report --check", "report --plan", "bpf --json", "bpf --check --json"] {
+        elsewhere.xtask(wrong).ends_with(2).says("Usage: cargo xtask ");
+    }
+    for moved in ["bpf --report", "bpf --report tick_bpfel.o", "bpf --report --json"] {
+        elsewhere.xtask(moved).ends_with(2).says("error: `--report` is a command now: cargo xtask report\n");
     }
 }
 
 #[test]
 fn a_name_does_nothing_to_a_terminal() {
     let workspace = compiled("names", "SEC(\"raw_tp/a\u{1b}[31m\") int paints(void *context) { return 0; }\n");
-    workspace.xtask("bpf --report").succeeds().says("raw_tp/a\\u{1b}[31m (raw_tracepoint), ").says_nothing_of("\u{1b}");
+    workspace.xtask("report").succeeds().says("raw_tp/a\\u{1b}[31m (raw_tracepoint), ").says_nothing_of("\u{1b}");
 }
 
 #[test]
-fn the_guide_tells_every_field_and_no_other_command() {
+fn the_guide_names_every_field_and_no_other_command() {
     let guide = fs::read_to_string(own_root().join("docs/bpf-report.md")).unwrap();
     knows_the_commands(&guide);
     let mut fields: Vec<String> = Vec::new();
@@ -404,14 +454,14 @@ fn helpers_have_the_numbers_that_libbpf_gives_them() {
         let (name, line) = line.split_once(')').unwrap();
         let (_, number) = line.rsplit_once("(void *) ").unwrap();
         let number = number.trim_end_matches(';').parse().unwrap();
-        assert_eq!(needs::helper(number).map(|row| row.name), Some(name), "{number}");
+        assert_eq!(kernel_features::helper(number).map(|row| row.name), Some(name), "{number}");
         found += 1;
     }
-    assert!(found > 200 && needs::helper(found + 1).is_none(), "{found}");
+    assert!(found > 200 && kernel_features::helper(found + 1).is_none(), "{found}");
 }
 
 #[test]
-fn whatever_comes_is_told_of_or_refused() {
+fn whatever_comes_is_reported_or_refused() {
     let mut objects = Vec::new();
     for (name, program) in [("mutated-maps", MAPS), ("mutated-types", TYPES)] {
         let workspace = compiled(name, program);
@@ -421,7 +471,7 @@ fn whatever_comes_is_told_of_or_refused() {
     }
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     const ROUNDS: usize = 20_000;
-    let told =
+    let output =
         (0..ROUNDS).filter(|round| Report::read(&random.mutated(&objects[round % objects.len()])).is_ok()).count();
-    assert!((ROUNDS / 20..ROUNDS * 19 / 20).contains(&told), "{told} of {ROUNDS} were understood");
+    assert!((ROUNDS / 20..ROUNDS * 19 / 20).contains(&output), "{output} of {ROUNDS} were understood");
 }

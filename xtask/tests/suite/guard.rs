@@ -1,19 +1,35 @@
 //! A plain `cargo build` needs no clang, and refuses objects that do not match their sources, in one line.
 
 use std::fs;
+use std::fs::File;
+use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
-use super::support::{Run, Workspace};
+use bpfship_object::elf::Elf;
 
-fn build(workspace: &Workspace) -> Run {
+use super::support::{Run, Workspace, own_root};
+
+const TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/guard-target");
+
+fn cargo(workspace: &Workspace, arguments: &[&str]) -> Run {
     let mut command = Command::new("cargo");
     command
-        .args(["build", "--quiet", "--offline", "--package", "exectrace-bpf"])
+        .args(arguments)
+        .args(["--quiet", "--offline"])
         .current_dir(&workspace.root)
         // A PATH without this and that would be another test: nothing here could call a clang anyway.
         .env_remove("CARGO")
-        .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/guard-target"));
+        .env("CARGO_TARGET_DIR", TARGET);
     Run::of(&mut command)
+}
+
+fn build(workspace: &Workspace) -> Run {
+    cargo(workspace, &["build", "--package", "exectrace-bpf"])
+}
+
+fn make_old(path: &Path) {
+    File::options().append(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
 }
 
 #[test]
@@ -43,4 +59,68 @@ fn objects_that_do_not_match_their_sources_are_refused() {
     build(&copy).ends_with(101).says("bpf/bpf.lock is missing: run `cargo xtask bpf`");
     let copy = copy.write("bpf/bpf.lock", &lock);
     build(&copy).succeeds();
+
+    // Cargo goes by time. What takes the place of a source is noticed however old it is.
+    let copy = copy.write("moved.h", "");
+    make_old(&copy.path("moved.h"));
+    let header = copy.read("bpf/include/kernel.h");
+    fs::rename(copy.path("moved.h"), copy.path("bpf/include/kernel.h")).unwrap();
+    build(&copy).ends_with(101).says("bpf/include/kernel.h is not what the BPF objects were compiled from");
+    let copy = copy.write("bpf/include/kernel.h", &header);
+    build(&copy).succeeds();
+
+    // What is overwritten and given an old time is not, but by the test.
+    let copy = copy.write("bpf/include/kernel.h", "");
+    make_old(&copy.path("bpf/include/kernel.h"));
+    build(&copy).succeeds();
+    cargo(&copy, &["test", "--package", "exectrace-bpf", "--lib"])
+        .ends_with(101)
+        .says("bpf/include/kernel.h is not what the BPF objects were compiled from");
+    copy.write("bpf/include/kernel.h", &header);
+}
+
+#[test]
+fn objects_in_a_folder_that_is_not_a_package_are_embedded() {
+    let embed = own_root().join("xtask/embed");
+    let embed = embed.display();
+    let workspace = Workspace::usual("adopter")
+        .write(
+            "tool/Cargo.toml",
+            &format!(
+                "[package]\nname = \"tool\"\nversion = \"0.3.0\"\nedition = \"2021\"\n
+                [[bin]]\nname = \"embeds\"\npath = \"main.rs\"\n
+                [dependencies]\nbpfship-embed = {{ path = \"{embed}\", default-features = false }}\n
+                [build-dependencies]\nbpfship-embed = {{ path = \"{embed}\" }}\n"
+            ),
+        )
+        .write(
+            "tool/main.rs",
+            "fn main() {
+                let object: &'static [u8] = bpfship_embed::embed!(\"tick\");
+                let [(name, sha256)] = bpfship_embed::objects!();
+                println!(\"{name} {sha256} {} {}\", object.len(), object.as_ptr() as usize % 8);
+            }\n",
+        );
+    cargo(&workspace, &["build"])
+        .ends_with(101)
+        .says("no build script has checked the BPF objects: call bpfship_embed");
+    let workspace = workspace.write("tool/build.rs", "fn main() {\n    bpfship_embed::check(\"../kernel\");\n}\n");
+    cargo(&workspace, &["build"]).ends_with(101).says("adopter/kernel/bpf.lock is missing: run `cargo xtask bpf`");
+
+    workspace.xtask("bpf").succeeds();
+    let object = fs::read(workspace.path("kernel/objects/tick_bpfel.o")).unwrap();
+    let lock = workspace.read("kernel/bpf.lock");
+    let sha256 = lock.lines().find_map(|line| line.strip_prefix("object ")?.strip_suffix(" tick_bpfel.o")).unwrap();
+    cargo(&workspace, &["run"]).succeeds().says(&format!("tick_bpfel {sha256} {} 0\n", object.len()));
+
+    let program = fs::read(Path::new(TARGET).join("debug/embeds")).unwrap();
+    let sections = Elf::parse(&program).unwrap().sections;
+    let embedded = sections.iter().find(|section| section.name == ".bpf.tick").unwrap().data;
+    assert_eq!(embedded.len(), object.len().next_multiple_of(8));
+    assert!(embedded.starts_with(&object) && embedded[object.len()..].iter().all(|byte| *byte == 0));
+
+    let workspace = workspace.write("kernel/include/answer.h", "#define ANSWER 43\n");
+    cargo(&workspace, &["build"])
+        .ends_with(101)
+        .says("adopter/kernel/include/answer.h is not what the BPF objects were compiled from: run `cargo xtask bpf`");
 }

@@ -21,7 +21,7 @@ fn the_printed_commands_compile_the_same_object() {
     let workspace = Workspace::usual("plan-bpf");
     workspace.shell("\"$BPFSHIP\" bpf --plan >plan.sh && sh -e plan.sh").succeeds();
     let compiled = std::fs::read(workspace.path("target/bpfship/bpf/tick_bpfel.o")).unwrap();
-    let object = bpfship::bpf::object::Object::new(&compiled, bpfship::arch::Endian::Little).unwrap();
+    let object = bpfship_object::Object::new(&compiled, bpfship_object::Endian::Little).unwrap();
     workspace.xtask("bpf").succeeds();
     assert!(std::fs::read(workspace.path("kernel/objects/tick_bpfel.o")).unwrap() == object.bytes);
 }

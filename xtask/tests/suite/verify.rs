@@ -295,7 +295,7 @@ fn a_binary_of_another_architecture_is_refused() {
         .ends_with(1)
         .says("probe: it is for machine 22")
         .says("probe: it is big-endian, and amd64 is little-endian")
-        .says("no BPF object for amd64: it is big-endian where little-endian is wanted");
+        .says("no BPF object for amd64: it is big-endian, expected little-endian");
     // As it is, under another name.
     Downloads::of(&[ARM64, "SHA256SUMS", "release.json"])
         .with(AMD64, &release()[S390X])

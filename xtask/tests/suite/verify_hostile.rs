@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use bpfship::arch::Arch;
 use bpfship::release::binary::{self, Objects};
 use bpfship::release::manifest::{self, Manifest};
+use bpfship::release::pack;
 use bpfship::release::unpack::{self, Unpacked};
-use bpfship::release::{elf, pack};
+use bpfship_object::elf;
 use flate2::bufread::GzDecoder;
 
 use super::support::{Random, list, own_root};
@@ -142,32 +143,6 @@ fn any_binary_is_read_or_refused() {
             assert!(sections.iter().map(|section| section.data.len()).sum::<usize>() <= altered.len());
         }
     }
-}
-
-/// A small file can ask for more work than it is worth.
-#[test]
-fn tables_and_names_of_a_binary_have_bounds() {
-    let with_sections = |count: u16, name: &[u8]| {
-        let mut bytes = seed("good-arm64.elf");
-        let table = bytes.len().next_multiple_of(8);
-        bytes.resize(table + 64 * usize::from(count), 0);
-        let names = bytes.len();
-        bytes.extend([&[0], name, &[0]].concat());
-        // The last section holds the names, and its own is the only one.
-        let last = table + 64 * (usize::from(count) - 1);
-        bytes[last] = 1;
-        bytes[last + 4] = 3;
-        bytes[last + 24..last + 32].copy_from_slice(&(names as u64).to_le_bytes());
-        bytes[last + 32..last + 40].copy_from_slice(&(name.len() as u64 + 2).to_le_bytes());
-        bytes[40..48].copy_from_slice(&(table as u64).to_le_bytes());
-        bytes[60..62].copy_from_slice(&count.to_le_bytes());
-        bytes[62..64].copy_from_slice(&(count - 1).to_le_bytes());
-        elf::Elf::parse(&bytes).map(|elf| elf.sections.len()).map_err(|error| error.to_string())
-    };
-    assert_eq!(with_sections(3, b".names"), Ok(3));
-    assert_eq!(with_sections(10_000, b".names"), Ok(10_000));
-    assert!(with_sections(10_001, b".names").unwrap_err().contains("10001 sections, and 10000 are enough"));
-    assert!(with_sections(3, &[b'x'; 1001]).unwrap_err().contains("a section whose name has 1001 bytes"));
 }
 
 #[test]

@@ -1,0 +1,197 @@
+//! What a build script does: compares sources and objects with `bpf.lock`, and hands the objects to [`embed!`](crate::embed).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{env, error, fmt, fs, io};
+
+use sha2::{Digest, Sha256};
+
+use crate::lock::{Lock, is_source, is_source_folder};
+
+const REMEDY: &str = "run `cargo xtask bpf`";
+
+/// A checked object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// `tick_bpfel.o`.
+    pub file: String,
+    /// In lowercase hexadecimal digits.
+    pub sha256: String,
+    pub bytes: Vec<u8>,
+}
+
+/// Why objects cannot be embedded, and what to do.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl error::Error for Error {}
+
+impl Error {
+    fn io(path: &Path, error: &io::Error) -> Error {
+        Error(format!("cannot read {}: {error}", path.display()))
+    }
+}
+
+/// For a build script: lets cargo stop if the objects in the BPF folder do not match their sources, and hands them to
+/// [`embed!`](crate::embed) and [`objects!`](crate::objects).
+///
+/// The folder is the one with `bpf.lock`, relative to the package: `.`, `src/bpf` or `../kernel`, say.
+pub fn check(folder: impl AsRef<Path>) {
+    let folder = folder.as_ref();
+    // The folder and not its files: cargo looks at the times of the files and folders in it, so that a source that is new, or
+    // that replaces another one, is noticed however old it is.
+    println!("cargo::rerun-if-changed={}", folder.display());
+    if let Err(error) = verify(folder).and_then(|objects| hand_over(&objects)) {
+        println!("cargo::error={error}");
+    }
+}
+
+/// The objects in the BPF folder, if they and their sources are those in `bpf.lock`.
+///
+/// [`check`] is the same for a build script, which cargo runs only when it sees a newer time. A test that calls this notices
+/// all the rest.
+pub fn verify(folder: impl AsRef<Path>) -> Result<Vec<Object>, Error> {
+    let folder = folder.as_ref();
+    let folder = folder.canonicalize().map_err(|error| Error::io(folder, &error))?;
+    let path = folder.join("bpf.lock");
+    let lock = match fs::read_to_string(&path) {
+        Ok(text) => Lock::parse(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error(format!("{} is missing: {REMEDY}", path.display())));
+        }
+        Err(error) => return Err(Error::io(&path, &error)),
+    };
+
+    let mut sources = BTreeMap::new();
+    for (name, bytes) in files(&folder, "", is_source, is_source_folder)? {
+        sources.insert(name, sha256(&bytes));
+    }
+    if let Some(name) = first_difference(&sources, &lock.sources()) {
+        let source = folder.join(name);
+        return Err(Error(format!("{} is not what the BPF objects were compiled from: {REMEDY}", source.display())));
+    }
+
+    let path = folder.join("objects");
+    let found = if path.exists() { files(&path, "", |name| name.ends_with(".o"), |_| false)? } else { Vec::new() };
+    let objects: Vec<Object> =
+        found.into_iter().map(|(file, bytes)| Object { file, sha256: sha256(&bytes), bytes }).collect();
+    let hashes = objects.iter().map(|object| (object.file.clone(), object.sha256.clone())).collect();
+    match first_difference(&hashes, &lock.objects) {
+        Some(name) => Err(Error(format!("{} is not what was compiled: {REMEDY}", path.join(name).display()))),
+        None => Ok(objects),
+    }
+}
+
+/// Writes what the macros include: copies, so that what is embedded is what was checked.
+fn hand_over(objects: &[Object]) -> Result<(), Error> {
+    let variable = |name: &str| env::var(name).map_err(|_| Error(format!("{name} is not set: call this in build.rs")));
+    let folder = PathBuf::from(variable("OUT_DIR")?).join("bpf-objects");
+    let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
+        "big" => "_bpfeb.o",
+        _ => "_bpfel.o",
+    };
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).map_err(|error| Error(format!("cannot write {}: {error}", path.display())))
+    };
+    // Else an object that is gone could still be embedded.
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(&folder, &error)),
+        _ => {}
+    }
+    fs::create_dir_all(&folder).map_err(|error| Error(format!("cannot make {}: {error}", folder.display())))?;
+    let mut list = String::new();
+    for object in objects {
+        if let Some(name) = object.file.strip_suffix(target) {
+            write(&format!("{name}.o"), &object.bytes)?;
+            list += &format!("({:?}, {:?}), ", object.file.trim_end_matches(".o"), object.sha256);
+        }
+    }
+    write("objects.rs", format!("[{list}]").as_bytes())?;
+    println!("cargo::rustc-env=BPFSHIP_OBJECTS={}", folder.display());
+    Ok(())
+}
+
+/// The files of a folder, and of the folders in it, by their paths in there.
+fn files(
+    folder: &Path,
+    prefix: &str,
+    is_file: fn(&str) -> bool,
+    is_folder: fn(&str) -> bool,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let failed = |error: io::Error| Error::io(folder, &error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if is_folder(&name) {
+                found.extend(files(&path, &format!("{prefix}{name}/"), is_file, is_folder)?);
+            }
+        } else if is_file(&name) {
+            let bytes = fs::read(&path).map_err(|error| Error::io(&path, &error))?;
+            found.push((format!("{prefix}{name}"), bytes));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The first name that is in one of the two only, or has another hash in each.
+fn first_difference<'a>(a: &'a BTreeMap<String, String>, b: &'a BTreeMap<String, String>) -> Option<&'a String> {
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names.into_iter().find(|name| a.get(*name) != b.get(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_and_objects_are_those_in_the_lock() {
+        let base = env::temp_dir().join(format!("bpfship-embed-{}", std::process::id()));
+        let folder = base.join("kernel");
+        fs::create_dir_all(folder.join("include/target")).unwrap();
+        fs::create_dir_all(folder.join("objects")).unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+        let error = || verify(&folder).unwrap_err().to_string();
+        let shown = |name: &str| folder.canonicalize().unwrap().join(name).display().to_string();
+
+        assert_eq!(error(), format!("{} is missing: {REMEDY}", shown("bpf.lock")));
+        let mut lock = Lock::default();
+        for (name, text) in [("tick.bpf.c", "a program"), ("include/a.h", "a header")] {
+            write(name, text);
+            lock.inputs.insert(format!("source {} {name}", sha256(text.as_bytes())));
+        }
+        write("objects/tick_bpfel.o", "an object");
+        lock.objects.insert("tick_bpfel.o".into(), sha256(b"an object"));
+        write("bpf.lock", &lock.to_string());
+        // None of these is a source.
+        for name in ["notes.txt", "include/target/b.h", "objects/notes.txt"] {
+            write(name, "");
+        }
+        let object = Object { file: "tick_bpfel.o".into(), sha256: sha256(b"an object"), bytes: b"an object".to_vec() };
+        assert_eq!(verify(&folder).unwrap(), [object]);
+
+        write("include/a.h", "another header");
+        assert_eq!(
+            error(),
+            format!("{} is not what the BPF objects were compiled from: {REMEDY}", shown("include/a.h"))
+        );
+        write("include/a.h", "a header");
+        write("objects/tock_bpfel.o", "");
+        assert_eq!(error(), format!("{} is not what was compiled: {REMEDY}", shown("objects/tock_bpfel.o")));
+        fs::remove_dir_all(&base).unwrap();
+        assert!(error().starts_with(&format!("cannot read {}: ", folder.display())));
+    }
+}

@@ -1,0 +1,78 @@
+//! `bpf.lock`: what the BPF objects were made from, and what came out. Lines of words, so that reading it needs no crate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Whether a file in the BPF folder is a source, by its name.
+pub fn is_source(name: &str) -> bool {
+    name.ends_with(".c") || name.ends_with(".h")
+}
+
+/// Whether a folder in the BPF folder may contain sources, by its name.
+pub fn is_source_folder(name: &str) -> bool {
+    !name.starts_with('.') && name != "target"
+}
+
+/// The contents of a lock file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// Whole lines: `compiler …`, `flags …`, `form NUMBER`, `libbpf HASH NAME`, `source HASH NAME`.
+    pub inputs: BTreeSet<String>,
+    /// The hash of each object, by its file name.
+    pub objects: BTreeMap<String, String>,
+}
+
+impl Lock {
+    /// Reads a lock file. A line it does not know becomes an input that matches nothing, so the objects are stale.
+    pub fn parse(text: &str) -> Lock {
+        let mut lock = Lock::default();
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            match line.split(' ').collect::<Vec<_>>().as_slice() {
+                ["object", hash, name] => {
+                    lock.objects.insert((*name).into(), (*hash).into());
+                }
+                _ => {
+                    lock.inputs.insert(line.into());
+                }
+            }
+        }
+        lock
+    }
+
+    /// The hash of each source, by its path in the BPF folder.
+    pub fn sources(&self) -> BTreeMap<String, String> {
+        let source = |line: &String| match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["source", hash, name] => Some(((*name).into(), (*hash).into())),
+            _ => None,
+        };
+        self.inputs.iter().filter_map(source).collect()
+    }
+}
+
+impl fmt::Display for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("# What the objects were made from, and what came out. Written by `cargo xtask bpf`.\n")?;
+        for line in &self.inputs {
+            writeln!(f, "{line}")?;
+        }
+        for (name, hash) in &self.objects {
+            writeln!(f, "object {hash} {name}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let lock = Lock {
+            inputs: ["compiler c".into(), "source 12 a.bpf.c".into()].into(),
+            objects: [("a_bpfel.o".into(), "34".into())].into(),
+        };
+        assert_eq!(Lock::parse(&lock.to_string()), lock);
+        assert_eq!(lock.sources(), BTreeMap::from([("a.bpf.c".into(), "12".into())]));
+    }
+}

@@ -1,0 +1,112 @@
+//! The canonical form of BPF object files: without what only a debugger reads, and with canonical BTF. No tool of the host
+//! takes part, so the bytes depend on the compiler alone.
+
+use anyhow::{Context, Result, bail};
+use object::build::elf::{self as elf_file, Builder, SectionData};
+use object::{Endianness, elf};
+
+use crate::Endian;
+use crate::btf::canonical::canonicalize_btf;
+use crate::elf::{Elf, Section};
+
+/// The version of the canonical form. It changes whenever the same compiler output gives other bytes.
+pub const OBJECT_FORMAT_VERSION: u32 = 2;
+
+/// A canonical, checked object.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Object {
+    pub bytes: Vec<u8>,
+    /// The names of the sections that contain programs.
+    pub programs: Vec<String>,
+}
+
+impl Object {
+    /// Brings what clang made into the canonical form, and checks it.
+    pub fn new(compiled: &[u8], endian: Endian) -> Result<Object> {
+        let bytes = finish(compiled).context("clang's object file cannot be understood")?;
+        let programs = check(&bytes, endian)?;
+        Ok(Object { bytes, programs })
+    }
+}
+
+/// Drops DWARF, and the relocations of BTF: `.BTF.ext` already has the offsets that they would set, and loaders take those
+/// of variables from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
+fn finish(compiled: &[u8]) -> Result<Vec<u8>> {
+    let mut elf = Builder::read(compiled)?;
+    for section in elf.sections.iter_mut() {
+        let name = section.name.as_slice();
+        let needless = [&b".debug_"[..], b".rel.debug_", b".rela.debug_", b".rel.BTF", b".rela.BTF"];
+        section.delete = needless.iter().any(|prefix| name.starts_with(prefix));
+    }
+    elf.delete_orphans();
+    if !elf.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
+        // clang keeps the names of sections and symbols in one table, which the writer does not.
+        let names = elf.sections.add();
+        names.name = b".shstrtab"[..].into();
+        names.sh_type = elf::SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
+    canonicalize_types(&mut elf)?;
+    elf.set_section_sizes();
+    let mut bytes = Vec::new();
+    elf.write(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn canonicalize_types(elf: &mut Builder) -> Result<()> {
+    let endian = match elf.endian {
+        Endianness::Little => Endian::Little,
+        Endianness::Big => Endian::Big,
+    };
+    let find = |name: &[u8]| elf.sections.iter().find(|section| section.name.as_slice() == name);
+    let data = |section: &elf_file::Section| match &section.data {
+        SectionData::Data(data) => Some((section.id(), data.to_vec())),
+        _ => None,
+    };
+    let Some((types_id, types)) = find(b".BTF").and_then(data) else {
+        return Ok(());
+    };
+    let records = find(b".BTF.ext").and_then(data);
+    let records_data = records.as_ref().map(|(_, data)| data.as_slice());
+    let (types, records_data) = canonicalize_btf(&types, records_data, endian)?;
+    elf.sections.get_mut(types_id).data = SectionData::Data(types.into());
+    if let (Some((id, _)), Some(data)) = (records, records_data) {
+        elf.sections.get_mut(id).data = SectionData::Data(data.into());
+    }
+    Ok(())
+}
+
+/// Reads an ELF file, and refuses one that is not BPF.
+pub fn parse(bytes: &[u8]) -> Result<Elf<'_>> {
+    let file = Elf::parse(bytes)?;
+    if file.machine != elf::EM_BPF {
+        bail!("its machine is {}, expected {} (BPF)", file.machine, elf::EM_BPF);
+    }
+    if file.bits != 64 {
+        bail!("it is a {}-bit ELF file, expected 64 bits", file.bits);
+    }
+    Ok(file)
+}
+
+/// Refuses what no kernel would load. Returns the names of the sections that contain programs.
+pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
+    let file = parse(bytes)?;
+    if file.endian != endian {
+        bail!("it is {}-endian, expected {}-endian", file.endian.name(), endian.name());
+    }
+    let has = |name: &str| file.sections.iter().any(|section| section.name == name && !section.data.is_empty());
+    if !has(".BTF") {
+        bail!("it has no BTF");
+    }
+    if !has("license") {
+        bail!("it has no license: add char LICENSE[] SEC(\"license\") = \"…\";");
+    }
+    // Functions that programs call are in `.text`.
+    let is_program = |section: &&Section| section.executable && !section.data.is_empty() && section.name != ".text";
+    let programs: Vec<_> = file.sections.iter().filter(is_program).map(|section| section.name.clone()).collect();
+    if programs.is_empty() {
+        bail!("it contains no program: add a function with SEC(\"…\")");
+    }
+    Ok(programs)
+}

@@ -1,0 +1,42 @@
+//! Reads BPF object files strictly, writes them in a canonical form, and reports what they need of a kernel.
+#![doc = include_str!("../README.md")]
+
+pub mod btf;
+mod canonical;
+mod co_re;
+mod code;
+pub mod elf;
+mod instructions;
+pub mod kernel_features;
+mod maps;
+pub mod report;
+
+pub use canonical::{OBJECT_FORMAT_VERSION, Object, check};
+
+/// Byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Endian {
+    Little,
+    Big,
+}
+
+impl Endian {
+    pub const ALL: [Endian; 2] = [Endian::Little, Endian::Big];
+
+    /// `little` or `big`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Endian::Little => "little",
+            Endian::Big => "big",
+        }
+    }
+
+    /// clang's target for BPF objects of this byte order, and the suffix of their names.
+    pub fn bpf_target(self) -> &'static str {
+        match self {
+            Endian::Little => "bpfel",
+            Endian::Big => "bpfeb",
+        }
+    }
+}
