@@ -27,6 +27,14 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } others SEC(".maps");
 
+/* Execs that found no room, or no buffer of their processor. A counter for each CPU needs no atomics. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
 /* Too large for the 512 bytes of stack. The kernel runs no second program of this kind on a CPU meanwhile. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -42,6 +50,7 @@ static __always_inline int hand_over(void *ctx, void *map, __u32 tracepoint, __u
 {
 	__u32 zero = 0;
 	struct record *record = bpf_map_lookup_elem(&scratch, &zero);
+	__u64 *count;
 
 	if (!record)
 		return DONE;
@@ -52,8 +61,12 @@ static __always_inline int hand_over(void *ctx, void *map, __u32 tracepoint, __u
 	if (size > RECORD_MAX)
 		size = RECORD_MAX;
 	bpf_probe_read_kernel(record->data, size, ctx);
-	/* What finds no room is counted by perf. */
-	bpf_perf_event_output(ctx, map, BPF_F_CURRENT_CPU, record, RECORD_HEADER + size);
+	if (bpf_perf_event_output(ctx, map, BPF_F_CURRENT_CPU, record, RECORD_HEADER + size) &&
+	    tracepoint == SCHED_PROCESS_EXEC) {
+		count = bpf_map_lookup_elem(&lost, &zero);
+		if (count)
+			*count += 1;
+	}
 	return DONE;
 }
 
@@ -74,7 +87,6 @@ int on_exec(void *ctx)
 	}
 
 SEC("tracepoint/task/task_newtask") HAND_OVER(on_new_task, TASK_NEWTASK)
-SEC("tracepoint/task/task_rename") HAND_OVER(on_rename, TASK_RENAME)
 SEC("tracepoint/sched/sched_process_exit") HAND_OVER(on_exit, SCHED_PROCESS_EXIT)
 SEC("tracepoint/syscalls/sys_enter_exit_group") HAND_OVER(on_exit_group, SYS_ENTER_EXIT_GROUP)
 SEC("tracepoint/syscalls/sys_enter_exit") HAND_OVER(on_exit_thread, SYS_ENTER_EXIT)

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{Cli, Name},
+    clock::time_namespace_is_clear,
     error::Error,
     follow,
     kernel::{Kernel, Offer},
@@ -16,7 +17,7 @@ pub(crate) fn tracer(cli: &Cli) -> Result<Tracer, Error> {
     let kernel = Kernel::probe(cli.btf.as_deref())?;
     let (ways, mut lack) = Name::choose(cli.way, &kernel)?;
     follow::check(&cli.pid)?;
-    let settings = Settings { buffer_kib: cli.buffer, only_tracked: !cli.pid.is_empty() };
+    let settings = Settings { buffer_kib: cli.buffer, only_tracked: !cli.pid.is_empty(), no_exits: cli.no_exits };
     let last = ways.len().saturating_sub(1);
     for (index, way) in ways.iter().enumerate() {
         check(cli, &kernel, way)?;
@@ -30,6 +31,9 @@ pub(crate) fn tracer(cli: &Cli) -> Result<Tracer, Error> {
             }
             // The kernel seemed to offer it, and then refuses. What the user has named is not passed over.
             Err(error) if index < last && error.is_of_the_way() && !kernel.btf_is_given => {
+                if let (true, Some(log)) = (cli.verbose, error.verifier_log()) {
+                    stderr::say(format_args!("the verifier's log:\n{}", log.trim_end()));
+                }
                 lack = Some(error.to_string());
             }
             Err(error) => return Err(error),
@@ -40,8 +44,11 @@ pub(crate) fn tracer(cli: &Cli) -> Result<Tracer, Error> {
 
 /// A request that this way cannot fulfil is refused.
 fn check(cli: &Cli, kernel: &Kernel, way: &Way) -> Result<(), Error> {
-    if !cli.uid.is_empty() && way.never_tells("uid") {
+    if !cli.uid.is_empty() && !way.tells_users() {
         return Err(Error::Unknowable { flag: "--uid", field: "user" });
+    }
+    if !time_namespace_is_clear() {
+        return Err(Error::TimeNamespace);
     }
     // BPF numbers processes as the first pid namespace does.
     if let Offer::No(_) = kernel.numbers {

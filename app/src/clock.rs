@@ -1,7 +1,8 @@
 //! From the kernel's monotonic time to what a clock on the wall says.
 
 use std::{
-    fmt, mem,
+    fmt, fs, mem,
+    sync::OnceLock,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -34,11 +35,41 @@ impl Clock {
     }
 }
 
-/// `CLOCK_MONOTONIC`, which bpf_ktime_get_ns() reads too.
+/// `CLOCK_MONOTONIC` as the kernel itself reads it, for BPF and for perf: a time namespace has another one.
 pub(crate) fn monotonic_ns() -> u64 {
-    // Cannot fail for this clock; 0 would only shift what is shown.
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(0, |time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+    static OFFSET_NS: OnceLock<i64> = OnceLock::new();
+    let offset_ns = OFFSET_NS.get_or_init(|| {
+        fs::read_to_string("/proc/self/timens_offsets").ok().and_then(|text| monotonic_offset(&text)).unwrap_or(0)
+    });
+    read_ns(ClockId::CLOCK_MONOTONIC).saturating_add_signed(-offset_ns)
+}
+
+/// How far `CLOCK_BOOTTIME`, which /proc tells, is ahead of [`monotonic_ns`]: as long as the machine has been suspended, and
+/// what a time namespace adds.
+pub(crate) fn suspended_ns() -> u64 {
+    // Whoever is interrupted between the two gets less.
+    let ahead = || read_ns(ClockId::CLOCK_BOOTTIME).saturating_sub(monotonic_ns());
+    ahead().max(ahead()).max(ahead())
+}
+
+/// Whether this process has the time namespace that /proc/self/timens_offsets is about: that of its children.
+pub(crate) fn time_namespace_is_clear() -> bool {
+    let [own, of_children] = ["time", "time_for_children"].map(|name| fs::read_link(format!("/proc/self/ns/{name}")));
+    // Before Linux 5.6 there are none.
+    own.ok() == of_children.ok()
+}
+
+/// What a time namespace adds to the kernel's monotonic clock: seconds and nanoseconds.
+fn monotonic_offset(text: &str) -> Option<i64> {
+    let mut words = text.lines().find_map(|line| line.strip_prefix("monotonic"))?.split_ascii_whitespace();
+    let seconds: i64 = words.next()?.parse().ok()?;
+    let ns: i64 = words.next()?.parse().ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(ns)
+}
+
+fn read_ns(clock: ClockId) -> u64 {
+    // Cannot fail for these clocks; 0 would only shift what is shown.
+    clock_gettime(clock).map_or(0, |time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }
 
 impl WallTime {
@@ -133,6 +164,17 @@ mod tests {
         // Time zones differ by quarters of an hour.
         let (hour, minute, second) = local_time_of_day(now);
         assert!(hour < 24 && minute % 15 == now / 60 % 15 && second == now % 60, "{hour}:{minute}:{second} at {now}");
+    }
+
+    #[test]
+    fn a_time_namespace_is_taken_off() {
+        assert_eq!(
+            monotonic_offset("monotonic       86400         5\nboottime            0         0\n"),
+            Some(86_400_000_000_005)
+        );
+        assert_eq!(monotonic_offset("monotonic          -1 500000000\n"), Some(-500_000_000));
+        assert_eq!(monotonic_offset("boottime 0 0\n"), None);
+        assert!(time_namespace_is_clear());
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) enum Error {
     Tracefs(io::Error),
     NoTracepoint(&'static str),
     NoUsers,
+    Taskstats(io::Error),
+    Connector(io::Error),
     NoWay(String),
     Unknowable { flag: &'static str, field: &'static str },
     Word32On64 { machine: String },
@@ -29,6 +31,7 @@ pub(crate) enum Error {
     Rejected { program: String, error: io::Error, log: String },
     Load(String),
     PidNamespace { what: &'static str },
+    TimeNamespace,
     NoProcess(u32),
     Thread { tid: u32, process: u32 },
     Proc(io::Error),
@@ -97,6 +100,11 @@ impl fmt::Display for Error {
                  and no seccomp filter against it"
             ),
             Self::NoStacks => write!(f, "perf samples no user stacks on this architecture: use a newer kernel"),
+            Self::Tracefs(error) if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "only root may read the kernel's tracepoints ({error}): run it as root, or mount -t tracefs tracefs \
+                 /sys/kernel/tracing and give it the capability CAP_DAC_READ_SEARCH, too"
+            ),
             Self::Tracefs(error) => write!(
                 f,
                 "cannot read the kernel's tracepoints ({error}): use a kernel with CONFIG_FTRACE=y and \
@@ -107,6 +115,16 @@ impl fmt::Display for Error {
                 "this kernel has no tracepoint {name}: use a kernel with {}",
                 if name.starts_with("syscalls/") { "CONFIG_FTRACE_SYSCALLS=y" } else { "CONFIG_EVENT_TRACING=y" }
             ),
+            Self::Taskstats(error) => write!(
+                f,
+                "the kernel does not report how processes end ({error}): use a kernel with CONFIG_TASKSTATS=y, \
+                 and root or the capability CAP_NET_ADMIN, in the host's user and pid namespace"
+            ),
+            Self::Connector(error) => write!(
+                f,
+                "the kernel does not tell changes of user ({error}): use a kernel with CONFIG_PROC_EVENTS=y, \
+                 and root or the capability CAP_NET_ADMIN, in the host's user and pid namespace"
+            ),
             Self::NoUsers => {
                 write!(f, "on x86_64 no tracepoint tells every change of user: use a kernel with CONFIG_BPF_EVENTS=y")
             }
@@ -114,7 +132,7 @@ impl fmt::Display for Error {
             Self::Unknowable { flag, field } => write!(
                 f,
                 "{flag} needs to know the {field} of processes, which this kernel does not tell without BPF on \
-                 tracepoints: leave it away, or use a kernel with CONFIG_BPF_EVENTS=y"
+                 tracepoints: leave it out, or use a kernel with CONFIG_BPF_EVENTS=y"
             ),
             Self::Word32On64 { machine } => write!(
                 f,
@@ -143,6 +161,11 @@ impl fmt::Display for Error {
                 f,
                 "{what} needs the host's process numbers, and this is another pid namespace: \
                  start the container with --pid=host"
+            ),
+            Self::TimeNamespace => write!(
+                f,
+                "this process has another time namespace than its children, and its clock cannot be set right: \
+                 start it with unshare --fork"
             ),
             Self::NoProcess(pid) => write!(f, "no process has the number {pid}: see ps -e for those that run"),
             Self::Thread { tid, process } => {

@@ -24,7 +24,9 @@ pub(crate) struct Process<'a> {
     pub(crate) uid: Option<u32>,
     /// `CLOCK_MONOTONIC`, in nanoseconds.
     pub(crate) time_ns: u64,
-    pub(crate) comm: &'a [u8],
+    /// The same, of its begin. With `pid`, it names the process: its number alone comes back.
+    pub(crate) start_ns: Option<u64>,
+    pub(crate) comm: Option<&'a [u8]>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -86,7 +88,8 @@ impl<'a> Event<'a> {
             ppid: Some(u32_at(record, offset_of!(EventHeader, ppid))),
             uid: Some(u32_at(record, offset_of!(EventHeader, uid))),
             time_ns: u64_at(record, offset_of!(EventHeader, time_ns)),
-            comm: until_nul(&record[offset_of!(EventHeader, comm)..][..COMM_SIZE]),
+            start_ns: Some(u64_at(record, offset_of!(EventHeader, start_ns))),
+            comm: Some(until_nul(&record[offset_of!(EventHeader, comm)..][..COMM_SIZE])),
         };
         match u32_at(record, offset_of!(EventHeader, kind)) {
             EVENT_EXEC if record.len() >= size_of::<ExecEvent>() => {
@@ -170,7 +173,9 @@ mod tests {
         for number in [kind, 42, 7, 1000] {
             record.extend(u32::to_ne_bytes(number));
         }
-        record.extend(u64::to_ne_bytes(123_456));
+        for number in [123_456, 120_000, 77] {
+            record.extend(u64::to_ne_bytes(number));
+        }
         record.extend(b"name\0garbage\0\0\0\0");
         record
     }
@@ -193,7 +198,14 @@ mod tests {
     }
 
     fn process() -> Process<'static> {
-        Process { pid: 42, ppid: Some(7), uid: Some(1000), time_ns: 123_456, comm: b"name" }
+        Process {
+            pid: 42,
+            ppid: Some(7),
+            uid: Some(1000),
+            time_ns: 123_456,
+            start_ns: Some(120_000),
+            comm: Some(b"name"),
+        }
     }
 
     #[test]
@@ -255,7 +267,7 @@ mod tests {
             assert!(Event::read(&exec_record(file_len, args_len, 0, b"/ls\0abc")).is_err(), "{file_len} {args_len}");
         }
         let error = Event::read(&header(77)).unwrap_err().to_string();
-        assert!(error.contains("(kind 77, 40 bytes)"), "{error}");
+        assert!(error.contains("(kind 77, 56 bytes)"), "{error}");
     }
 
     #[test]

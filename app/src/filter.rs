@@ -63,13 +63,18 @@ impl Filter {
         }
     }
 
+    /// Whether it leaves anything out but exits.
+    pub(crate) fn is_selective(&self) -> bool {
+        !self.matches_all()
+    }
+
     fn matches_all(&self) -> bool {
         self.comms.is_empty() && self.uids.is_empty()
     }
 
     fn matches(&self, process: &Process<'_>) -> bool {
-        (self.comms.is_empty() || self.comms.iter().any(|comm| comm == process.comm))
-            // One that is not known may be the right one.
+        // What is not known may be right.
+        (self.comms.is_empty() || process.comm.is_none_or(|comm| self.comms.iter().any(|other| other == comm)))
             && (self.uids.is_empty() || process.uid.is_none_or(|uid| self.uids.contains(&uid)))
     }
 }
@@ -86,7 +91,7 @@ mod tests {
     }
 
     fn process(pid: u32, uid: u32, comm: &str, time_ns: u64) -> Process<'_> {
-        Process { pid, ppid: Some(1), uid: Some(uid), time_ns, comm: comm.as_bytes() }
+        Process { pid, ppid: Some(1), uid: Some(uid), time_ns, start_ns: Some(1), comm: Some(comm.as_bytes()) }
     }
 
     fn exec(pid: u32, uid: u32, comm: &str, time_ns: u64) -> Event<'_> {

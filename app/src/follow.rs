@@ -1,6 +1,6 @@
 //! --pid: puts a process and its descendants into the map of tracked processes, which the kernel side then keeps up.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io, path::Path};
 
 use aya::maps::{HashMap, MapData};
 
@@ -13,6 +13,10 @@ pub(crate) fn check(pids: &[u32]) -> Result<(), Error> {
         match proc::thread_group(pid) {
             Some(process) if process == pid => {}
             Some(process) => return Err(Error::Thread { tid: pid, process }),
+            // With hidepid=1 it is there, and cannot be read.
+            None if Path::new(&format!("/proc/{pid}")).exists() => {
+                return Err(Error::Proc(io::ErrorKind::PermissionDenied.into()));
+            }
             None => return Err(Error::NoProcess(pid)),
         }
     }

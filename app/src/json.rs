@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
 
 use crate::{
     clock::WallTime,
     event::{self, End, Event},
+    text::needs_escape,
 };
 
 pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_>) -> io::Result<()> {
@@ -19,7 +21,8 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
                 pid: exec.process.pid,
                 ppid: exec.process.ppid,
                 uid: exec.process.uid,
-                comm: Bytes(exec.process.comm),
+                comm: exec.process.comm.map(Bytes),
+                start_us: exec.process.start_ns.map(|ns| ns / 1000),
                 file: Bytes(exec.file),
                 file_truncated: exec.file_truncated,
                 args: exec.args.map(Args),
@@ -40,7 +43,8 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
                     pid: exit.process.pid,
                     ppid: exit.process.ppid,
                     uid: exit.process.uid,
-                    comm: Bytes(exit.process.comm),
+                    comm: exit.process.comm.map(Bytes),
+                    start_us: exit.process.start_ns.map(|ns| ns / 1000),
                     code,
                     signal,
                     core_dumped,
@@ -51,13 +55,32 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
     }
 }
 
-pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: u64) -> io::Result<()> {
-    write_line(out, &Lost { event: "lost", time: Time(time), count })
+pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: u64, exact: bool) -> io::Result<()> {
+    write_line(out, &Lost { event: "lost", time: Time(time), count, exact })
 }
 
 fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
+    line.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Safe))?;
     out.write_all(b"\n")
+}
+
+/// As serde_json writes it, but with characters escaped that a terminal would act on: it escapes those below U+0020 only.
+struct Safe;
+
+impl Formatter for Safe {
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(needs_escape) {
+            let (before, from) = rest.split_at(at);
+            let mut chars = from.chars();
+            out.write_all(before.as_bytes())?;
+            for unit in chars.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            rest = chars.as_str();
+        }
+        out.write_all(rest.as_bytes())
+    }
 }
 
 #[derive(Serialize)]
@@ -67,7 +90,8 @@ struct Exec<'a> {
     pid: u32,
     ppid: Option<u32>,
     uid: Option<u32>,
-    comm: Bytes<'a>,
+    comm: Option<Bytes<'a>>,
+    start_us: Option<u64>,
     file: Bytes<'a>,
     file_truncated: bool,
     args: Option<Args<'a>>,
@@ -81,7 +105,8 @@ struct Exit<'a> {
     pid: u32,
     ppid: Option<u32>,
     uid: Option<u32>,
-    comm: Bytes<'a>,
+    comm: Option<Bytes<'a>>,
+    start_us: Option<u64>,
     code: Option<u8>,
     signal: Option<u8>,
     core_dumped: Option<bool>,
@@ -93,6 +118,7 @@ struct Lost {
     event: &'static str,
     time: Time,
     count: u64,
+    exact: bool,
 }
 
 struct Time(WallTime);
@@ -135,7 +161,14 @@ mod tests {
     };
 
     fn process(comm: &[u8]) -> Process<'_> {
-        Process { pid: 42, ppid: Some(7), uid: Some(1000), time_ns: 5_000_000_000, comm }
+        Process {
+            pid: 42,
+            ppid: Some(7),
+            uid: Some(1000),
+            time_ns: 5_000_000_000,
+            start_ns: Some(4_000_000_999),
+            comm: Some(comm),
+        }
     }
 
     fn line(event: &Event<'_>) -> String {
@@ -155,7 +188,7 @@ mod tests {
         });
         assert_eq!(
             line(&exec),
-            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true}"#
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true}"#
                 .to_owned() + "\n"
         );
     }
@@ -165,19 +198,19 @@ mod tests {
         let exit = |end, exec_ns| line(&Event::Exit(event::Exit { process: process(b"ls"), end, exec_ns }));
         assert_eq!(
             exit(Some(End::Code(3)), Some(4_999_998_500)),
-            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","code":3,"signal":null,"core_dumped":false,"since_exec_us":1}"#
+            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"code":3,"signal":null,"core_dumped":false,"since_exec_us":1}"#
                 .to_owned() + "\n"
         );
         assert_eq!(
             exit(Some(End::Signal { number: 11, core_dumped: Some(true) }), None),
-            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
+            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
                 .to_owned() + "\n"
         );
     }
 
     #[test]
     fn what_is_not_known_is_null() {
-        let unknown = Process { ppid: None, uid: None, ..process(b"ls") };
+        let unknown = Process { ppid: None, uid: None, start_ns: None, comm: None, ..process(b"ls") };
         let exec = Event::Exec(event::Exec {
             process: unknown,
             file: b"/bin/ls",
@@ -187,7 +220,7 @@ mod tests {
         });
         assert_eq!(
             line(&exec),
-            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":"ls","file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null}"#
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":null,"start_us":null,"file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null}"#
                 .to_owned() + "\n"
         );
         let exit = line(&Event::Exit(event::Exit { process: process(b"ls"), end: None, exec_ns: None }));
@@ -200,8 +233,8 @@ mod tests {
     #[test]
     fn lost_events_are_an_object_too() {
         let mut out = Vec::new();
-        write_lost(&mut out, Clock::at_boot_of(0).wall_time(0), 12).unwrap();
-        assert_eq!(out, b"{\"event\":\"lost\",\"time\":\"1970-01-01T00:00:00.000000Z\",\"count\":12}\n");
+        write_lost(&mut out, Clock::at_boot_of(0).wall_time(0), 12, true).unwrap();
+        assert_eq!(out, b"{\"event\":\"lost\",\"time\":\"1970-01-01T00:00:00.000000Z\",\"count\":12,\"exact\":true}\n");
     }
 
     #[test]
@@ -217,6 +250,22 @@ mod tests {
         assert_eq!(value["comm"], json!([255]));
         assert_eq!(value["file"], json!([47, 99, 97, 102, 233]));
         assert_eq!(value["args"], json!([[99, 97, 102, 233], "ok", "\u{e9}", ""]));
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_that_it_would_act_on() {
+        let odd = "\u{9b}2J \u{7f} \u{202e}txt \u{e0001} \u{1b}[2J Größe \u{1f600}";
+        let text = line(&Event::Exec(event::Exec {
+            process: process(b"ls"),
+            file: odd.as_bytes(),
+            file_truncated: false,
+            args: Some(Args::new(odd.as_bytes())),
+            args_truncated: Some(false),
+        }));
+        assert!(text.contains(r#""\u009b2J \u007f \u202etxt \udb40\udc01 \u001b[2J Größe 😀""#), "{text}");
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["file"], odd);
+        assert_eq!(value["args"][0], odd);
     }
 
     #[test]

@@ -21,7 +21,9 @@ use nix::{
 
 use crate::{
     error::Error,
-    load, perf, proc,
+    load,
+    netlink::{Taskstats, Users},
+    perf, proc,
     tracefs::Tracefs,
     tracepoints::record::{self, TRACEPOINTS, Tells, Tracepoint},
 };
@@ -94,6 +96,12 @@ pub(crate) struct Kernel {
     pub(crate) codes: Offer,
     /// Those that tell when a process changes its user.
     pub(crate) users: Offer,
+    /// Reports of how tasks end.
+    pub(crate) taskstats: Offer,
+    /// They say which thread was the last one of its process.
+    pub(crate) marks_last: bool,
+    /// Tells users where BPF does not.
+    pub(crate) connector: Offer,
 }
 
 impl Kernel {
@@ -125,6 +133,7 @@ impl Kernel {
             Offer::Unknown(why) => Offer::Unknown(why),
         };
         let (tracefs, [tracepoints, codes, users]) = tracefs(may);
+        let (taskstats, marks_last) = if may { taskstats() } else { (Offer::Unknown("needs root"), false) };
         let (perf, stacks) = if may { perf() } else { (Offer::Unknown("needs root"), Offer::Unknown("needs root")) };
         Ok(Self {
             page: perf::page_size(),
@@ -148,6 +157,9 @@ impl Kernel {
             tracepoints,
             codes,
             users,
+            taskstats,
+            marks_last,
+            connector: tried(&connector),
             bpf,
             rights,
             release,
@@ -281,6 +293,22 @@ fn tracefs(may: bool) -> (Offer, [Offer; 3]) {
     let users = if cfg!(target_arch = "x86_64") { Offer::No(Error::NoUsers) } else { all(Tells::Users) };
     let how = if is_mounted { "mounted" } else { "not mounted; exectrace mounts it for itself" };
     (Offer::Yes(how.to_owned()), [all(Tells::Anything), all(Tells::Codes), users])
+}
+
+/// Reports of how tasks end, and whether they say which one was the last of a process.
+fn taskstats() -> (Offer, bool) {
+    match Taskstats::marks_last() {
+        Ok(true) => (Offer::yes(), true),
+        Ok(false) => (Offer::Yes("of the first thread of a process only, before Linux 5.19".to_owned()), false),
+        Err(error) => (Offer::No(Error::Taskstats(error)), false),
+    }
+}
+
+fn connector() -> Offer {
+    match Users::start(64) {
+        Ok(_) => Offer::yes(),
+        Err(error) => Offer::No(Error::Connector(error)),
+    }
 }
 
 fn jit() -> &'static str {

@@ -19,7 +19,8 @@ use crate::{
     error::Error,
     event::Event,
     follow,
-    perf::{Buffers, Sample, Source},
+    perf::{Buffers, Content, Sample, Source},
+    tracer::Lost,
 };
 
 /// Programs that are loaded and attached, until this is dropped.
@@ -28,6 +29,8 @@ pub(crate) struct Tracer {
     lost: PerCpuArray<MapData, u64>,
     tracked: HashMap<MapData, u32, u8>,
     links: Vec<RawTracePointLink>,
+    /// A processor had no buffer for a while. What found no room there is counted all the same.
+    is_blind: bool,
 }
 
 /// What the programs write to.
@@ -37,7 +40,7 @@ enum Output {
     Perf {
         buffers: Buffers,
         samples: VecDeque<Sample>,
-        _map: MapData,
+        map: MapData,
     },
 }
 
@@ -47,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) buffer_kib: u32,
     /// Tells only of processes that are tracked, and of their descendants.
     pub(crate) only_tracked: bool,
+    /// Exits are not shown, and need not be told.
+    pub(crate) no_exits: bool,
 }
 
 impl Tracer {
@@ -64,6 +69,11 @@ impl Tracer {
             .map_max_entries("tracked", if settings.only_tracked { processes } else { 1 });
         let only_tracked = u32::from(settings.only_tracked);
         loader.override_global("only_tracked", &only_tracked, true);
+        let no_exits = u32::from(settings.no_exits);
+        loader.override_global("no_exits", &no_exits, true);
+        // Without control groups, there is no helper to ask for one.
+        let with_cgroups = u32::from(Path::new("/proc/self/cgroup").exists());
+        loader.override_global("with_cgroups", &with_cgroups, true);
         let object = if ring_buffer {
             loader.map_max_entries("events", settings.buffer_kib.saturating_mul(1024));
             exectrace_bpf::exectrace()
@@ -77,9 +87,10 @@ impl Tracer {
             let map = map_data(&mut ebpf, "events")?;
             let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
             let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
-            fill(&map, &mut buffers, false).map_err(failed)?;
+            buffers.open(Source::Bpf, false).map_err(failed)?;
+            fill(&map, &buffers, Source::Bpf).map_err(failed)?;
             buffers.enable(true).map_err(failed)?;
-            Output::Perf { buffers, samples: VecDeque::new(), _map: map }
+            Output::Perf { buffers, samples: VecDeque::new(), map }
         };
 
         // Fork first, so that no child of a tracked process slips through while the others are attached.
@@ -87,10 +98,18 @@ impl Tracer {
         if settings.only_tracked {
             links.push(attach(&mut ebpf, "on_fork", "sched_process_fork")?);
         }
-        links.push(attach(&mut ebpf, "on_exit", "sched_process_exit")?);
+        if settings.only_tracked || !settings.no_exits {
+            links.push(attach(&mut ebpf, "on_exit", "sched_process_exit")?);
+        }
         links.push(attach(&mut ebpf, "on_exec", "sched_process_exec")?);
 
-        Ok(Self { output, lost: take_map(&mut ebpf, "lost")?, tracked: take_map(&mut ebpf, "tracked")?, links })
+        Ok(Self {
+            output,
+            lost: take_map(&mut ebpf, "lost")?,
+            tracked: take_map(&mut ebpf, "tracked")?,
+            links,
+            is_blind: false,
+        })
     }
 
     /// --pid: these and their descendants.
@@ -123,10 +142,11 @@ impl Tracer {
             },
             Output::Perf { buffers, samples, .. } => {
                 if samples.is_empty() {
-                    samples.extend(buffers.drain().0);
+                    samples.extend(buffers.drain(|_| {}).samples);
                 }
-                match samples.pop_front() {
-                    Some(sample) => show(&Event::read(&sample.raw)?),
+                match samples.pop_front().map(|sample| sample.content) {
+                    Some(Content::Raw { bytes, .. }) => show(&Event::read(&bytes)?),
+                    Some(_) => {}
                     None => return Ok(false),
                 }
             }
@@ -134,12 +154,26 @@ impl Tracer {
         Ok(true)
     }
 
-    /// Events that found the buffer full, since the start.
-    pub(crate) fn lost(&self) -> Result<u64, Error> {
-        match self.lost.get(&0, 0) {
-            Ok(counters) => Ok(counters.iter().sum()),
-            Err(error) => Err(Error::Load(format!("cannot read the counter of lost events: {error}"))),
+    /// Whether each processor has a buffer of its own.
+    pub(crate) fn watches_processors(&self) -> bool {
+        matches!(self.output, Output::Perf { .. })
+    }
+
+    /// Looks whether there are processors that have no buffer.
+    pub(crate) fn follow_processors(&mut self) -> Result<(), Error> {
+        if let Output::Perf { buffers, map, .. } = &mut self.output {
+            let failed = |error: io::Error| Error::from_perf(error, 0);
+            if buffers.follow_processors().map_err(failed)? {
+                self.is_blind = true;
+                fill(map, buffers, Source::Bpf).map_err(failed)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Events for which there was no room, since the start.
+    pub(crate) fn lost(&self) -> Result<Lost, Error> {
+        Ok(Lost { count: sum(&self.lost)?, is_exact: true, hidden: 0, is_blind: self.is_blind })
     }
 
     /// Nothing new arrives after this; what is in the buffer stays there to be read.
@@ -165,7 +199,15 @@ where
         .map_err(|error| Error::from_program(name, error))
 }
 
-fn take_map<M: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
+/// All processors' counters together.
+pub(crate) fn sum(counters: &PerCpuArray<MapData, u64>) -> Result<u64, Error> {
+    match counters.get(&0, 0) {
+        Ok(counters) => Ok(counters.iter().sum()),
+        Err(error) => Err(Error::Load(format!("cannot read the counter of lost events: {error}"))),
+    }
+}
+
+pub(crate) fn take_map<M: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
     let map = ebpf.take_map(name).ok_or_else(|| Error::Load(format!("the object has no map {name}")))?;
     M::try_from(map).map_err(|error| Error::Load(format!("map {name}: {error}")))
 }
@@ -178,11 +220,10 @@ pub(crate) fn map_data(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
     }
 }
 
-/// Gives a map of perf buffers an event of each processor: aya fills such maps only with buffers of its own, which hold no
+/// Gives a map of perf buffers the event of each processor: aya fills such maps only with buffers of its own, which hold no
 /// stacks.
-pub(crate) fn fill(map: &MapData, buffers: &mut Buffers, with_stack: bool) -> io::Result<()> {
-    let events = buffers.open(Source::Bpf, with_stack)?;
-    events.into_iter().try_for_each(|(cpu, event)| set_element(map, cpu, event.as_raw_fd()))
+pub(crate) fn fill(map: &MapData, buffers: &Buffers, source: Source) -> io::Result<()> {
+    buffers.events(source).try_for_each(|(cpu, event)| set_element(map, cpu, event.as_raw_fd()))
 }
 
 fn set_element(map: &MapData, key: u32, value: RawFd) -> io::Result<()> {

@@ -10,6 +10,8 @@ mod follow;
 mod json;
 mod kernel;
 mod load;
+mod netlink;
+mod output;
 mod perf;
 mod preflight;
 mod proc;

@@ -132,6 +132,8 @@ fn rows(kernel: &Kernel) -> Vec<Row> {
         ("tracepoints", &kernel.tracepoints),
         ("exit tracepoints", &kernel.codes),
         ("user tracepoints", &kernel.users),
+        ("taskstats", &kernel.taskstats),
+        ("proc connector", &kernel.connector),
         ("all processes", &kernel.processes),
         ("host's pids", &kernel.numbers),
     ]

@@ -27,6 +27,8 @@ pub(crate) struct Process {
     /// A program of 32 bits, of which a kernel of 64 records no system calls.
     pub(crate) is_32_bit: bool,
     pub(crate) is_kernel: bool,
+    /// When it began, in `CLOCK_BOOTTIME` nanoseconds: a multiple of 10 ms nearly everywhere.
+    pub(crate) start_ns: u64,
     /// All of this was read after this moment, in `CLOCK_MONOTONIC` nanoseconds.
     pub(crate) as_of_ns: u64,
 }
@@ -61,14 +63,15 @@ pub(crate) fn snapshot() -> io::Result<Vec<Process>> {
     Ok(processes)
 }
 
-enum Read {
+pub(crate) enum Read {
     Alive(Process),
     /// One of its threads is about to end.
     Ending,
     Gone,
 }
 
-fn read(pid: u32) -> Read {
+/// One process.
+pub(crate) fn read(pid: u32) -> Read {
     let as_of_ns = monotonic_ns();
     let Some(stat) = Stat::read(&format!("/proc/{pid}/stat")) else { return Read::Gone };
     let Ok(tids) = numbers_in(&format!("/proc/{pid}/task")) else { return Read::Gone };
@@ -96,6 +99,7 @@ fn read(pid: u32) -> Read {
         // Threads of the kernel's have none, and change no user.
         is_32_bit: !stat.is_kernel && cfg!(target_pointer_width = "64") && elf_class(pid) != Some(ELFCLASS64),
         is_kernel: stat.is_kernel,
+        start_ns: stat.start_ns,
         as_of_ns,
     })
 }
@@ -121,6 +125,11 @@ fn threads_uid(pid: u32, threads: &[u32]) -> Option<u32> {
 /// The parent of a process, if it still has one to tell.
 pub(crate) fn parent(pid: u32) -> Option<u32> {
     Stat::read(&format!("/proc/{pid}/stat")).map(|stat| stat.ppid)
+}
+
+/// When a process began, if it is still there: as in [`Process`].
+pub(crate) fn start_ns(pid: u32) -> Option<u64> {
+    Stat::read(&format!("/proc/{pid}/stat")).map(|stat| stat.start_ns)
 }
 
 /// The number of the process that a thread belongs to.
@@ -165,9 +174,11 @@ pub(crate) fn descendants(parents: &[(u32, u32)], ancestors: &HashSet<u32>) -> V
 /// When there is no /proc, or it does not show all.
 pub(crate) fn pids() -> io::Result<Vec<u32>> {
     let pids = numbers_in("/proc")?;
+    // With hidepid=2, the processes of others are not there; with hidepid=1 they are, but nothing in them can be read.
     if !pids.contains(&1) {
         return Err(io::Error::other("it does not show all processes"));
     }
+    fs::read("/proc/1/stat")?;
     Ok(pids)
 }
 
@@ -185,6 +196,7 @@ struct Stat {
     is_ending: bool,
     ppid: u32,
     is_kernel: bool,
+    start_ns: u64,
 }
 
 impl Stat {
@@ -198,11 +210,14 @@ impl Stat {
         let fields: Vec<&str> = std::str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace().collect();
         let [state, ppid, _, _, _, _, flags, ..] = fields[..] else { return None };
         let flags: u64 = flags.parse().ok()?;
+        // The 22nd field, of which two stand before these. USER_HZ is 100 on every architecture here.
+        let start: u64 = fields.get(19)?.parse().ok()?;
         Some(Self {
             has_ended: matches!(state, "Z" | "X" | "x"),
             is_ending: flags & PF_EXITING != 0,
             ppid: ppid.parse().ok()?,
             is_kernel: flags & PF_KTHREAD != 0,
+            start_ns: start.saturating_mul(10_000_000),
         })
     }
 }
@@ -214,19 +229,22 @@ mod tests {
     #[test]
     fn a_name_may_look_like_fields() {
         let parent = |stat: &[u8]| Stat::parse(stat).map(|stat| stat.ppid);
-        assert_eq!(parent(b"7 (a) R 3 (b) S 42 7 7 0 -1 4194304 1"), Some(42));
-        assert_eq!(parent(b"7 (\xff\n) S 1 7 7 0 -1 0"), Some(1));
+        let rest = " 1 2 3 4 5 6 7 8 9 10 11 12 1234 6";
+        let with = |stat: &[u8]| parent(&[stat, rest.as_bytes()].concat());
+        assert_eq!(with(b"7 (a) R 3 (b) S 42 7 7 0 -1 4194304"), Some(42));
+        assert_eq!(with(b"7 (\xff\n) S 1 7 7 0 -1 0"), Some(1));
         assert_eq!(parent(b"7 (cut"), None);
         assert_eq!(parent(b"7 (cut) S 1 7"), None);
     }
 
     #[test]
     fn kernel_threads_and_the_dead_are_told_apart() {
-        let stat = |text: &[u8]| Stat::parse(text).unwrap();
-        assert!(stat(b"2 (kthreadd) S 0 0 0 0 -1 2129984 0").is_kernel);
-        assert!(!stat(b"1 (init) S 0 1 1 0 -1 4194560 0").is_kernel);
-        assert!(stat(b"9 (x) Z 1 1 1 0 -1 4194560 0").has_ended);
-        assert!(stat(b"9 (x) R 1 1 1 0 -1 4194564 0").is_ending);
+        let stat = |text: &str| Stat::parse(format!("{text} 1 2 3 4 5 6 7 8 9 10 11 12 1234 6").as_bytes()).unwrap();
+        assert!(stat("2 (kthreadd) S 0 0 0 0 -1 2129984").is_kernel);
+        assert!(!stat("1 (init) S 0 1 1 0 -1 4194560").is_kernel);
+        assert!(stat("9 (x) Z 1 1 1 0 -1 4194560").has_ended);
+        assert!(stat("9 (x) R 1 1 1 0 -1 4194564").is_ending);
+        assert_eq!(stat("9 (x) R 1 1 1 0 -1 4194564").start_ns, 12_340_000_000);
     }
 
     #[test]

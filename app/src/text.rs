@@ -25,7 +25,14 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
         Event::Exit(exit) => ("exit", exit_details(exit)),
     };
     let [pid, ppid, uid] = [Some(process.pid), process.ppid, process.uid].map(or_dash);
-    let columns = [&time.local().to_string(), name, &pid, &ppid, &uid, &quoted(process.comm).to_string()];
+    let columns = [
+        &time.local().to_string(),
+        name,
+        &pid,
+        &ppid,
+        &uid,
+        &process.comm.map_or_else(|| "-".to_owned(), |comm| quoted(comm).to_string()),
+    ];
     write_line(out, columns, &details)
 }
 
@@ -137,7 +144,7 @@ fn write_octal(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 }
 
 /// Control characters, and those that reorder or hide text.
-fn needs_escape(char: char) -> bool {
+pub(crate) fn needs_escape(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -154,7 +161,7 @@ mod tests {
     use crate::event::{Args, Process};
 
     fn process(comm: &[u8]) -> Process<'_> {
-        Process { pid: 42, ppid: Some(7), uid: Some(1000), time_ns: 5_000_000_000, comm }
+        Process { pid: 42, ppid: Some(7), uid: Some(1000), time_ns: 5_000_000_000, start_ns: None, comm: Some(comm) }
     }
 
     fn exec<'a>(file: &'a [u8], args: &'a [u8]) -> Exec<'a> {

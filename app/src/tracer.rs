@@ -16,6 +16,18 @@ pub(crate) enum Tracer {
     Tracepoints(Box<tracepoints::Tracer>),
 }
 
+/// Execs and exits that could not be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) count: u64,
+    /// Else that many at most.
+    pub(crate) is_exact: bool,
+    /// Those of them that something other than a full buffer has kept away.
+    pub(crate) hidden: u64,
+    /// For a while, a processor was not watched.
+    pub(crate) is_blind: bool,
+}
+
 impl Tracer {
     /// Everything is seen that happens after this returns.
     pub(crate) fn start(way: &Way, settings: &Settings) -> Result<Self, Error> {
@@ -23,8 +35,8 @@ impl Tracer {
             Way::Structs { btf, ring_buffer, .. } => {
                 Self::Structs(Box::new(load::Tracer::start(settings, btf, *ring_buffer)?))
             }
-            Way::Tracepoints { bpf, stacks, users, .. } => {
-                let what = Wanted { bpf: *bpf, stacks: *stacks, users: *users && !bpf };
+            &Way::Tracepoints { bpf, stacks, users, ends, .. } => {
+                let what = Wanted { bpf, stacks, users, ends };
                 Self::Tracepoints(Box::new(tracepoints::Tracer::start(settings, &what)?))
             }
         })
@@ -65,11 +77,27 @@ impl Tracer {
         }
     }
 
-    /// How many events found no room, since the start.
-    pub(crate) fn lost(&self) -> Result<u64, Error> {
+    /// What could not be told, since the start.
+    pub(crate) fn lost(&self) -> Result<Lost, Error> {
         match self {
             Self::Structs(tracer) => tracer.lost(),
-            Self::Tracepoints(tracer) => Ok(tracer.lost()),
+            Self::Tracepoints(tracer) => tracer.lost(),
+        }
+    }
+
+    /// Whether [`Self::follow_processors`] has anything to do.
+    pub(crate) fn watches_processors(&self) -> bool {
+        match self {
+            Self::Structs(tracer) => tracer.watches_processors(),
+            Self::Tracepoints(_) => true,
+        }
+    }
+
+    /// Watches processors that were switched on since. To be called now and then.
+    pub(crate) fn follow_processors(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Structs(tracer) => tracer.follow_processors(),
+            Self::Tracepoints(tracer) => tracer.follow_processors(),
         }
     }
 

@@ -14,7 +14,27 @@ pub(crate) enum Way {
     /// BPF programs that read the kernel's own structs, whose places BTF tells.
     Structs { btf: PathBuf, is_given: bool, ring_buffer: bool },
     /// The records of tracepoints, by way of BPF programs or in perf's own samples.
-    Tracepoints { bpf: bool, stacks: bool, codes: bool, users: bool },
+    Tracepoints { bpf: bool, stacks: bool, codes: bool, users: UsersFrom, ends: Ends },
+}
+
+/// Who tells users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UsersFrom {
+    Bpf,
+    /// The proc connector tells changes.
+    Connector,
+    /// Tracepoints tell that there was one.
+    Tracepoints,
+    Nowhere,
+}
+
+/// How it is known how processes end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// taskstats reports it; since Linux 5.19 also which thread was the last one.
+    Reported { marks_last: bool },
+    /// From system calls and signals that were seen before: the last resort.
+    Observed,
 }
 
 /// Something that a way cannot tell.
@@ -57,7 +77,20 @@ impl Name {
                 bpf: self == Self::Tracepoints,
                 stacks: kernel.stacks.is_there(),
                 codes: kernel.codes.is_there(),
-                users: kernel.users.is_there(),
+                users: if self == Self::Tracepoints {
+                    UsersFrom::Bpf
+                } else if kernel.connector.is_there() {
+                    UsersFrom::Connector
+                } else if kernel.users.is_there() {
+                    UsersFrom::Tracepoints
+                } else {
+                    UsersFrom::Nowhere
+                },
+                ends: if kernel.taskstats.is_there() {
+                    Ends::Reported { marks_last: kernel.marks_last }
+                } else {
+                    Ends::Observed
+                },
             },
         })
     }
@@ -100,54 +133,67 @@ impl Way {
     const HAS_32_BIT_PROGRAMS: bool = cfg!(target_pointer_width = "64");
 
     pub(crate) fn gaps(&self) -> Vec<Gap> {
-        let Self::Tracepoints { bpf, stacks, codes, users } = *self else { return Vec::new() };
+        let Self::Tracepoints { stacks, codes, users, ends, .. } = *self else { return Vec::new() };
+        let gap = |field, when| Gap { field, when: Some(when) };
         let never = |field| Gap { field, when: None };
         let mut gaps = Vec::new();
-        match (bpf, users) {
-            (true, _) => {}
-            (false, true) => {
-                let when = if Self::HAS_32_BIT_PROGRAMS {
-                    "of 32-bit programs, and right after a change of user"
-                } else {
-                    "right after a change of user"
-                };
-                gaps.push(Gap { field: "uid", when: Some(when) });
+        match (users, ends) {
+            (UsersFrom::Bpf | UsersFrom::Connector, _) => {}
+            (UsersFrom::Tracepoints, _) if Self::HAS_32_BIT_PROGRAMS => {
+                gaps.push(gap("uid", "of 32-bit programs, and right after a change of user"));
             }
-            (false, false) => gaps.push(never("uid")),
+            (UsersFrom::Tracepoints, _) => gaps.push(gap("uid", "right after a change of user")),
+            (UsersFrom::Nowhere, Ends::Reported { .. }) => gaps.push(gap("uid", "of an exec")),
+            (UsersFrom::Nowhere, Ends::Observed) => gaps.push(never("uid")),
         }
         if !stacks {
             gaps.push(never("args"));
         } else if Self::STACKS_HAVE_HOLES {
-            let when =
-                "of one program in four on x86_64, where chance leaves a hole in the stack that perf does not copy";
-            gaps.push(Gap { field: "args", when: Some(when) });
+            gaps.push(gap(
+                "args",
+                "of one program in four on x86_64, where chance leaves a hole in the stack that perf does not copy",
+            ));
         } else if Self::STACKS_END_EARLY {
             let when = "of a program with less than some 130 bytes of environment and file name together";
-            gaps.push(Gap { field: "args", when: Some(when) });
+            gaps.push(gap("args", when));
         }
-        if codes {
-            gaps.push(Gap {
-                field: "code",
-                when: Some(if Self::HAS_32_BIT_PROGRAMS {
-                    "of 32-bit programs, of processes whose threads end one by one, and where a signal comes at the \
-                     same time"
-                } else {
-                    "of processes whose threads end one by one, and where a signal comes at the same time"
-                }),
-            });
-        } else {
-            gaps.push(never("code"));
+        match ends {
+            Ends::Reported { marks_last: true } => {}
+            Ends::Reported { marks_last: false } => {
+                let when = match (codes, Self::HAS_32_BIT_PROGRAMS) {
+                    (false, _) => "of processes with several threads whose first one ends first",
+                    (true, false) => "of processes whose threads end one by one, the first one first",
+                    (true, true) => {
+                        "of processes whose threads end one by one, the first one first, and of 32-bit programs with several"
+                    }
+                };
+                gaps.push(gap("code", when));
+                gaps.push(gap("core_dumped", "of processes with several threads"));
+            }
+            Ends::Observed => {
+                gaps.push(match (codes, Self::HAS_32_BIT_PROGRAMS) {
+                    (false, _) => never("code"),
+                    (true, false) => gap(
+                        "code",
+                        "of processes whose threads end one by one, and where a signal comes at the same time",
+                    ),
+                    (true, true) => gap(
+                        "code",
+                        "of 32-bit programs, of processes whose threads end one by one, and where a signal comes at the \
+                         same time",
+                    ),
+                });
+                gaps.push(gap("signal", "where several come at once, or one that is blocked has come before"));
+                gaps.push(gap("core_dumped", "after a signal that can make the kernel write a core dump"));
+            }
         }
-        gaps.push(Gap {
-            field: "signal",
-            when: Some("where several come at once, or one that is blocked has come before"),
-        });
-        gaps.push(Gap {
-            field: "core_dumped",
-            when: Some("after a signal that can make the kernel write a core dump"),
-        });
-        gaps.push(Gap { field: "ppid", when: Some("right after the parent has ended") });
+        gaps.push(gap("ppid", "of an exec right after the parent has ended"));
         gaps
+    }
+
+    /// Whether it tells users of execs at all.
+    pub(crate) fn tells_users(&self) -> bool {
+        !matches!(self, Self::Tracepoints { users: UsersFrom::Nowhere, .. })
     }
 
     pub(crate) fn never_tells(&self, field: &str) -> bool {
@@ -212,6 +258,9 @@ mod tests {
             tracepoints: yes(),
             codes: yes(),
             users: yes(),
+            taskstats: yes(),
+            marks_last: true,
+            connector: yes(),
         }
     }
 
@@ -219,8 +268,12 @@ mod tests {
     const fn structs(ring_buffer: bool) -> Way {
         Way::Structs { btf: PathBuf::new(), is_given: false, ring_buffer }
     }
-    const BPF: Way = Way::Tracepoints { bpf: true, stacks: true, codes: true, users: true };
-    const PERF: Way = Way::Tracepoints { bpf: false, stacks: true, codes: true, users: true };
+    const REPORTED: Ends = Ends::Reported { marks_last: true };
+    const BPF: Way = tracepoints(UsersFrom::Bpf, REPORTED);
+    const PERF: Way = tracepoints(UsersFrom::Connector, REPORTED);
+    const fn tracepoints(users: UsersFrom, ends: Ends) -> Way {
+        Way::Tracepoints { bpf: matches!(users, UsersFrom::Bpf), stacks: true, codes: true, users, ends }
+    }
 
     #[track_caller]
     fn assert_ways(kernel: &Kernel, expected: &[Way], lack: Option<&str>) {
@@ -247,9 +300,14 @@ mod tests {
             raw_tracepoints: Offer::No(Error::NoBpfEvents),
             classic_tracepoints: Offer::No(Error::NoBpfEvents),
             btf: Offer::No(Error::NoBtf),
+            connector: Offer::No(Error::Connector(io::ErrorKind::Unsupported.into())),
             ..kernel()
         };
-        assert_ways(&raspberry_pi, &[PERF], Some("this kernel runs no BPF programs on tracepoints"));
+        assert_ways(
+            &raspberry_pi,
+            &[tracepoints(UsersFrom::Tracepoints, REPORTED)],
+            Some("this kernel runs no BPF programs on tracepoints"),
+        );
         let no_perf = Kernel { perf: Offer::No(Error::Perf(io::ErrorKind::Unsupported.into())), ..kernel() };
         assert_ways(&no_perf, &[RING], None);
     }
@@ -280,10 +338,23 @@ mod tests {
             way.gaps().iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect()
         };
         assert_eq!(RING.gaps(), []);
-        assert_eq!(fields(&BPF, true), [""; 0]);
-        let poor = Way::Tracepoints { bpf: false, stacks: false, codes: false, users: false };
+        // What is reported leaves little to be guessed.
+        for way in [&BPF, &PERF] {
+            assert_eq!(fields(way, true), [""; 0]);
+            assert!(fields(way, false).iter().all(|field| ["args", "ppid"].contains(field)));
+            assert!(way.tells_users());
+        }
+        let old = tracepoints(UsersFrom::Bpf, Ends::Reported { marks_last: false });
+        assert!(fields(&old, false).contains(&"core_dumped"));
+        let observed = tracepoints(UsersFrom::Tracepoints, Ends::Observed);
+        for field in ["uid", "code", "signal", "core_dumped"] {
+            assert!(fields(&observed, false).contains(&field), "{field}");
+        }
+        let ends = Ends::Observed;
+        let poor = Way::Tracepoints { bpf: false, stacks: false, codes: false, users: UsersFrom::Nowhere, ends };
         assert_eq!(fields(&poor, true), ["uid", "args", "code"]);
-        assert!(poor.never_tells("uid") && !PERF.never_tells("uid") && !BPF.never_tells("uid"));
-        assert!(fields(&PERF, false).contains(&"uid") && !fields(&BPF, false).contains(&"uid"));
+        assert!(poor.never_tells("uid") && !poor.tells_users());
+        let at_exit = tracepoints(UsersFrom::Nowhere, REPORTED);
+        assert!(!at_exit.never_tells("uid") && !at_exit.tells_users());
     }
 }

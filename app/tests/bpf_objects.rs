@@ -76,7 +76,6 @@ fn embedded() -> [(&'static str, &'static [u8], Vec<Program>); 3] {
         ("on_exit_group", "tracepoint/syscalls/sys_enter_exit_group"),
         ("on_exit_thread", "tracepoint/syscalls/sys_enter_exit"),
         ("on_new_task", "tracepoint/task/task_newtask"),
-        ("on_rename", "tracepoint/task/task_rename"),
         ("on_signal_sent", "tracepoint/signal/signal_generate"),
         ("on_signal_taken", "tracepoint/signal/signal_deliver"),
     ];
@@ -131,7 +130,6 @@ fn tracepoints_have_the_same_numbers_on_both_sides() {
     let header = fs::read_to_string(bpf().join("include/tracepoints.h")).unwrap();
     for (name, number) in [
         ("TASK_NEWTASK", exectrace_bpf::TASK_NEWTASK),
-        ("TASK_RENAME", exectrace_bpf::TASK_RENAME),
         ("SCHED_PROCESS_EXEC", exectrace_bpf::SCHED_PROCESS_EXEC),
         ("SCHED_PROCESS_EXIT", exectrace_bpf::SCHED_PROCESS_EXIT),
         ("SYS_ENTER_EXIT_GROUP", exectrace_bpf::SYS_ENTER_EXIT_GROUP),
@@ -162,6 +160,8 @@ fn events_have_one_layout_on_both_sides() {
                 ("ppid", offset_of!(EventHeader, ppid)),
                 ("uid", offset_of!(EventHeader, uid)),
                 ("time_ns", offset_of!(EventHeader, time_ns)),
+                ("start_ns", offset_of!(EventHeader, start_ns)),
+                ("cgroup_id", offset_of!(EventHeader, cgroup_id)),
                 ("comm", offset_of!(EventHeader, comm)),
             ],
         );

@@ -6,7 +6,10 @@ use std::{
     collections::BTreeMap,
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::mpsc,
@@ -158,7 +161,8 @@ fn all_ways_tell_the_same_of_a_busy_workload() {
                     let told = &event[field];
                     if told.is_null() && !value.is_null() {
                         *unknown.entry(field.clone()).or_insert(0) += 1;
-                    } else if field == "since_exec_us" {
+                    } else if field == "since_exec_us" || field == "start_us" {
+                        // Where a process began, /proc tells in hundredths of a second.
                         let [told, value] = [told, value].map(|value| value.as_i64().unwrap_or_default());
                         assert!(told.abs_diff(value) < 100_000, "{way}: {event} {best}");
                     } else if field != "time" {
@@ -169,6 +173,7 @@ fn all_ways_tell_the_same_of_a_busy_workload() {
         }
         let gaps: Vec<&str> = unknown.keys().map(String::as_str).collect();
         let allowed: &[&str] = match *way {
+            "tracepoints" | "perf" if has_reports() => &["args", "args_truncated", "ppid"],
             "tracepoints" => &["args", "args_truncated", "code", "core_dumped", "ppid", "signal"],
             "perf" => &["args", "args_truncated", "code", "core_dumped", "ppid", "signal", "uid"],
             _ => &[],
@@ -324,8 +329,23 @@ fn without_bpf_it_says_so_and_records_tracepoints() {
         assert!(stderr(&output).starts_with(&format!("exectrace: {lack}{way}")), "{output:?}");
         let tested = trace(&["--self-test"]);
         assert!(tested.status.success(), "{tested:?}");
+        assert!(stdout(&tested).contains("\ngap: ppid is not always known: "), "{tested:?}");
+    }
+}
+
+/// Everything that a kernel of another configuration would not tell is told in some other way, or named.
+#[test]
+fn without_reports_of_ends_it_watches_system_calls_and_signals() {
+    if !can_trace() {
+        return;
+    }
+    for way in ["tracepoints", "perf"] {
+        let trace =
+            |arguments: &[&str]| run(without_net_admin(Command::new(EXECTRACE).args(["--way", way]).args(arguments)));
+        let tested = trace(&["--self-test"]);
+        assert!(tested.status.success(), "{tested:?}");
         assert!(stdout(&tested).contains("\ngap: core_dumped is not always known: "), "{tested:?}");
-        if cfg!(target_arch = "x86_64") {
+        if way == "perf" && cfg!(target_arch = "x86_64") {
             assert!(stdout(&tested).contains("\ngap: uid is never known\n"), "{tested:?}");
             // What is never told is no filter.
             let refused = trace(&["--uid", "0"]);
@@ -334,6 +354,226 @@ fn without_bpf_it_says_so_and_records_tracepoints() {
             assert!(stderr(&refused).starts_with(sentence), "{refused:?}");
         }
     }
+}
+
+#[test]
+fn after_a_loss_everything_is_told_again() {
+    if !can_trace() {
+        return;
+    }
+    for way in ["tracepoints", "perf"] {
+        let script = Script::new("lossy", "exit 3");
+        let tracing = Tracing::start(&["--json", "--way", way, "--buffer", "128"]);
+        tracing.signal(Signal::SIGSTOP);
+        let long = "x".repeat(3000);
+        for _ in 0..100 {
+            run(Command::new("/bin/true").arg(&long));
+        }
+        tracing.signal(Signal::SIGCONT);
+        // By then it has read of all processes what it had known.
+        thread::sleep(Duration::from_secs(2));
+        run(&mut Command::new(&script.path));
+        thread::sleep(Duration::from_millis(200));
+        let ended = tracing.stop(Signal::SIGINT);
+        let events = ended.json();
+        let lost: u64 = events.iter().filter_map(|event| event["count"].as_u64()).sum();
+        assert!(lost > 0, "{way}: {ended:?}");
+        let [exec, exit] = &events.iter().filter(|event| event["comm"] == *script.name).collect::<Vec<_>>()[..] else {
+            panic!("{way}: {ended:?}")
+        };
+        assert_eq!(exec["ppid"], std::process::id(), "{way}");
+        assert_eq!(exec["uid"], 0, "{way}");
+        assert_eq!(exit["code"], 3, "{way}");
+        assert_eq!(exit["start_us"], exec["start_us"], "{way}");
+    }
+}
+
+#[test]
+fn execs_that_other_bpf_keeps_away_are_counted() {
+    if !can_trace() {
+        return;
+    }
+    let _other = match deny_tracepoint("sched/sched_process_exec") {
+        Ok(event) => event,
+        Err(error) => return not_run("a BPF program on a tracepoint", &error.to_string()),
+    };
+    let script = Script::new("kept", "exit 0");
+    let tracing = Tracing::start(&["--json", "--way", "perf"]);
+    for _ in 0..5 {
+        run(&mut Command::new(&script.path));
+    }
+    let ended = tracing.stop(Signal::SIGINT);
+    let exits = ended.json().iter().filter(|event| event["event"] == "exit" && event["comm"] == *script.name).count();
+    assert_eq!(exits, 5, "{ended:?}");
+    assert!(
+        ended.stderr.contains(" execs lost, for another program's BPF on the same tracepoint returns 0"),
+        "{ended:?}"
+    );
+    assert!(!ended.summary().contains(" 0 lost, "), "{ended:?}");
+    // BPF of one's own is not kept away by that of others.
+    let tracing = Tracing::start(&["--json", "--way", "tracepoints", "--comm", &script.name]);
+    run(&mut Command::new(&script.path));
+    let ended = tracing.stop(Signal::SIGINT);
+    assert!(ended.summary().starts_with("exectrace: 1 execs, 1 exits, 0 lost, "), "{ended:?}");
+}
+
+#[test]
+fn a_processor_that_is_switched_on_later_is_watched() {
+    if !can_trace() || !can_unshare() {
+        return;
+    }
+    let online = "/sys/devices/system/cpu/online";
+    if fs::read_to_string(online).unwrap().trim() == "0" {
+        return not_run("two processors", "a machine that has them");
+    }
+    let script = Script::new("late", "exit 0");
+    for way in ["btf-perf", "tracepoints", "perf"] {
+        // Until then only the first one seems to be there.
+        let shell = format!(
+            "echo 0 > {0}.online && mount --bind {0}.online {online} && exec \"$0\" --verbose --way {way} --comm {1}",
+            script.path.display(),
+            script.name
+        );
+        let mut command = Command::new("unshare");
+        let tracing = Tracing::start_command(command.args(["--mount", "sh", "-c", &shell, EXECTRACE]));
+        let pid = tracing.child.id().to_string();
+        run(Command::new("nsenter").args(["--mount", "--target", &pid, "umount", online]));
+        thread::sleep(Duration::from_millis(2500));
+        for processor in ["0", "1"] {
+            run(Command::new("taskset").args(["-c", processor]).arg(&script.path));
+        }
+        let ended = tracing.stop(Signal::SIGINT);
+        assert!(ended.stderr.contains("exectrace: a processor was switched on, "), "{way}: {ended:?}");
+        assert!(ended.stderr.contains("exectrace: 2 execs, "), "{way}: {ended:?}");
+    }
+}
+
+#[test]
+fn in_a_time_namespace_times_are_right() {
+    if !can_trace() || !can_unshare() {
+        return;
+    }
+    let output = run(Command::new("unshare").args([
+        "-T",
+        "--monotonic",
+        "86400",
+        "--boottime",
+        "777",
+        "--fork",
+        EXECTRACE,
+        "--self-test",
+    ]));
+    if !output.status.success() && stderr(&output).contains("unshare") {
+        return not_run("time namespaces", "Linux 5.6 and util-linux 2.36");
+    }
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn with_hidden_processes_it_says_so() {
+    if !can_trace() || !can_unshare() {
+        return;
+    }
+    let folder = Folder::new("hidepid");
+    let copy = folder.0.join("exectrace");
+    fs::copy(EXECTRACE, &copy).unwrap();
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let shell = "mount -t proc -o hidepid=1 proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups \
+                 --inh-caps +bpf,+perfmon --ambient-caps +bpf,+perfmon \"$0\" \"$@\"";
+    let trace = |arguments: &[&str]| {
+        run(Command::new("unshare").args(["--mount", "sh", "-c", shell]).arg(&copy).args(arguments))
+    };
+    let output = trace(&["--pid", "1"]);
+    if stderr(&output).starts_with("setpriv") {
+        return not_run("setpriv with capabilities", "apt-get install util-linux");
+    }
+    assert!(stderr(&output).starts_with("exectrace: cannot read /proc: "), "{output:?}");
+    assert!(stdout(&trace(&["--preflight"])).contains("\nall processes        no  cannot read /proc"), "{output:?}");
+    // With BTF, the two capabilities are enough for the rest.
+    assert!(trace(&["--duration", "0.1"]).status.success());
+    // Without it, who tells tracepoints is root alone.
+    let hidden = format!(
+        "mount -t tmpfs none /sys/kernel/btf && {}",
+        shell.replace("mount -t proc -o hidepid=1 proc /proc &&", "")
+    );
+    let output = run(Command::new("unshare").args(["--mount", "sh", "-c", &hidden]).arg(&copy).args(["--way", "perf"]));
+    assert!(stderr(&output).contains("give it the capability CAP_DAC_READ_SEARCH"), "{output:?}");
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_holds_nothing_up() {
+    if !can_trace() {
+        return;
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut child = Command::new(EXECTRACE)
+        .args(["--json", "--duration", "1.5", "--verbose"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    err.read_line(&mut String::new()).unwrap();
+    // More than a pipe holds.
+    let long = "x".repeat(4000);
+    for _ in 0..60 {
+        run(Command::new("/bin/true").arg(&long));
+    }
+    let start = std::time::Instant::now();
+    let status = child.wait().unwrap();
+    assert!(status.success() && start.elapsed() < Duration::from_secs(5), "{status} {:?}", start.elapsed());
+    let mut text = String::new();
+    err.read_to_string(&mut text).unwrap();
+    assert!(text.contains(" lines were not written, for nobody takes them from standard output"), "{text}");
+    assert!(!text.contains(" 0 lost, "), "{text}");
+    drop(reader);
+}
+
+#[test]
+fn a_standard_output_that_does_not_block_loses_nothing() {
+    if !can_trace() {
+        return;
+    }
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+    let script = Script::new("nonblocking", "exit 0");
+    let mut child = Command::new(EXECTRACE)
+        .args(["--json", "--comm", &script.name, "--count", "120"])
+        .arg("--verbose")
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    err.read_line(&mut String::new()).unwrap();
+    let long = "x".repeat(4000);
+    for _ in 0..60 {
+        run(Command::new(&script.path).arg(&long));
+    }
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(text.lines().count(), 120);
+}
+
+#[test]
+fn a_signal_that_is_ignored_does_not_end_it() {
+    if !can_trace() {
+        return;
+    }
+    // As a shell without job control starts what is to run in the background.
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' INT; exec \"$0\" --verbose --duration 60 >/dev/null", EXECTRACE])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let pid = Pid::from_raw(child.id() as i32);
+    kill(pid, Signal::SIGINT).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
@@ -454,7 +694,7 @@ fn preflight_tells_what_there_is_with_and_without_root() {
         assert!(text.ends_with("\nway: BPF reads the kernel's structs\n"), "{text}");
         let without_bpf = report(with_bpf_failing(&mut Command::new(EXECTRACE), libc::ENOSYS));
         assert_eq!(without_bpf["way"], "perf records tracepoints, without BPF");
-        assert_eq!(without_bpf["missing"][0]["field"], "uid");
+        assert_eq!(without_bpf["missing"][0]["field"], if has_reports() { "args" } else { "uid" });
         let folder = Folder::new("preflight");
         let copy = folder.0.join("exectrace");
         fs::copy(EXECTRACE, &copy).unwrap();
@@ -653,6 +893,63 @@ fn with_bpf_failing(command: &mut Command, errno: i32) -> &mut Command {
     unsafe { command.pre_exec(install) }
 }
 
+/// Without CAP_NET_ADMIN, netlink tells neither ends nor users.
+fn without_net_admin(command: &mut Command) -> &mut Command {
+    const CAP_NET_ADMIN: libc::c_ulong = 12;
+    let drop = || {
+        // SAFETY: takes numbers only.
+        match unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec it only calls prctl.
+    unsafe { command.pre_exec(drop) }
+}
+
+/// Whether this kernel reports how processes end, and tells changes of user.
+fn has_reports() -> bool {
+    let output = run(Command::new(EXECTRACE).arg("--preflight"));
+    ["\ntaskstats            yes\n", "\nproc connector       yes\n"].iter().all(|row| stdout(&output).contains(row))
+}
+
+/// A BPF program that returns 0 on a tracepoint, until this is dropped: perf has no samples of it then.
+fn deny_tracepoint(tracepoint: &str) -> std::io::Result<OwnedFd> {
+    let tracefs = Folder::new("tracefs");
+    let mounted = Command::new("mount").args(["-t", "tracefs", "none"]).arg(&tracefs.0).status()?;
+    let id = fs::read_to_string(tracefs.0.join("events").join(tracepoint).join("id"));
+    if mounted.success() {
+        Command::new("umount").arg(&tracefs.0).status()?;
+    }
+    let id: u64 = id?.trim().parse().unwrap();
+    let descriptor = |result: libc::c_long| match result {
+        -1 => Err(std::io::Error::last_os_error()),
+        // SAFETY: the calls below give descriptors to us alone.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+    };
+    // r0 = 0; exit
+    let program: [u64; 2] = [0xb7_u8, 0x95].map(|code| u64::from_ne_bytes([code, 0, 0, 0, 0, 0, 0, 0]));
+    // The beginning of union bpf_attr: type (tracepoint), number of instructions, instructions, licence.
+    let mut attr = [0_u64; 16];
+    attr[0] = u64::from_ne_bytes([5_u32.to_ne_bytes(), 2_u32.to_ne_bytes()].concat().try_into().unwrap());
+    attr[1] = program.as_ptr() as u64;
+    attr[2] = c"GPL".as_ptr() as u64;
+    // SAFETY: BPF_PROG_LOAD reads what attr points to, which is alive.
+    let loaded = descriptor(unsafe { libc::syscall(libc::SYS_bpf, 5, attr.as_ptr(), 48) })?;
+    // The beginning of struct perf_event_attr: type (tracepoint) and size, number.
+    let mut attr = [0_u64; 8];
+    attr[0] = u64::from_ne_bytes([2_u32.to_ne_bytes(), 64_u32.to_ne_bytes()].concat().try_into().unwrap());
+    attr[1] = id;
+    // SAFETY: attr is alive and as long as it says.
+    let event = descriptor(unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), -1, 0, -1, 8) })?;
+    // PERF_EVENT_IOC_SET_BPF, and enabled it is already.
+    // SAFETY: takes a descriptor.
+    match unsafe { libc::ioctl(event.as_raw_fd(), 0x4004_2408, loaded.as_raw_fd()) } {
+        0 => Ok(event),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
 fn wait_until(condition: impl Fn() -> bool) {
     let start = std::time::Instant::now();
     while !condition() {
@@ -706,14 +1003,12 @@ struct Ended {
 impl Tracing {
     #[track_caller]
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(EXECTRACE)
-            .arg("--verbose")
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_command(Command::new(EXECTRACE).arg("--verbose").args(arguments))
+    }
+
+    #[track_caller]
+    fn start_command(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
         let stdout = thread::spawn(move || {
             let mut text = String::new();

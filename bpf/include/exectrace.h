@@ -28,7 +28,9 @@ struct event_header {
 	__u32 pid;  /* what userspace calls a pid and the kernel a tgid, in the first pid namespace, as is ppid */
 	__u32 ppid;
 	__u32 uid;     /* real, in the first user namespace */
-	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 time_ns;  /* CLOCK_MONOTONIC */
+	__u64 start_ns; /* the same, of the begin of the process */
+	__u64 cgroup_id;/* in the unified hierarchy; 0 if the kernel has none */
 	char comm[COMM_SIZE];
 };
 
@@ -47,15 +49,15 @@ struct exit_event {
 	__u32 reserved;/* 0 */
 };
 
-_Static_assert(sizeof(struct event_header) == 40, "layout of struct event_header");
+_Static_assert(sizeof(struct event_header) == 56, "layout of struct event_header");
 _Static_assert(__builtin_offsetof(struct event_header, time_ns) == 16, "layout of struct event_header");
-_Static_assert(__builtin_offsetof(struct event_header, comm) == 24, "layout of struct event_header");
-_Static_assert(sizeof(struct exec_event) == 56, "layout of struct exec_event");
-_Static_assert(__builtin_offsetof(struct exec_event, file_len) == 40, "layout of struct exec_event");
-_Static_assert(__builtin_offsetof(struct exec_event, args_len) == 44, "layout of struct exec_event");
-_Static_assert(__builtin_offsetof(struct exec_event, flags) == 48, "layout of struct exec_event");
-_Static_assert(sizeof(struct exit_event) == 56, "layout of struct exit_event");
-_Static_assert(__builtin_offsetof(struct exit_event, exec_ns) == 40, "layout of struct exit_event");
-_Static_assert(__builtin_offsetof(struct exit_event, status) == 48, "layout of struct exit_event");
+_Static_assert(__builtin_offsetof(struct event_header, comm) == 40, "layout of struct event_header");
+_Static_assert(sizeof(struct exec_event) == 72, "layout of struct exec_event");
+_Static_assert(__builtin_offsetof(struct exec_event, file_len) == 56, "layout of struct exec_event");
+_Static_assert(__builtin_offsetof(struct exec_event, args_len) == 60, "layout of struct exec_event");
+_Static_assert(__builtin_offsetof(struct exec_event, flags) == 64, "layout of struct exec_event");
+_Static_assert(sizeof(struct exit_event) == 72, "layout of struct exit_event");
+_Static_assert(__builtin_offsetof(struct exit_event, exec_ns) == 56, "layout of struct exit_event");
+_Static_assert(__builtin_offsetof(struct exit_event, status) == 64, "layout of struct exit_event");
 
 #endif

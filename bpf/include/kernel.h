@@ -53,19 +53,25 @@ struct linux_binprm {
  *
  * A pointer and a long have 8 bytes in BPF, but 4 in a 32-bit kernel: copying 8 there would take the next field along,
  * and on a big-endian machine return that one. So as many bytes are copied as the kernel's own field has, into a
- * variable of that size. The loader turns bpf_core_field_size() into a constant, and the verifier drops the branch
- * that is not taken. */
+ * variable of that size. The loader turns bpf_core_field_size() into a constant, and the verifier drops the branches
+ * that are not taken. A field of any other size is not what it was when this was written: there the verifier meets a
+ * call that no kernel has, and refuses the program. */
 #define KREAD(pointer, field)                                                               \
 	({                                                                                  \
 		__u64 wide_ = 0;                                                            \
 		__u32 narrow_ = 0;                                                          \
 		if (bpf_core_field_size((pointer)->field) == sizeof(wide_)) {               \
 			bpf_probe_read_kernel(&wide_, sizeof(wide_), &(pointer)->field);    \
-		} else {                                                                    \
+		} else if (bpf_core_field_size((pointer)->field) == sizeof(narrow_)) {      \
 			bpf_probe_read_kernel(&narrow_, sizeof(narrow_), &(pointer)->field);\
 			wide_ = narrow_;                                                    \
+		} else {                                                                    \
+			field_has_another_size();                                           \
 		}                                                                           \
 		wide_;                                                                      \
 	})
+
+/* A helper with a number beyond all that there are. */
+static void (*const field_has_another_size)(void) = (void *)0xbad0;
 
 #endif

@@ -10,6 +10,12 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
+/* --no-exits: nobody wants to know of them. */
+const volatile __u32 no_exits = 0;
+
+/* The kernel has control groups, and with them the helper that tells which. */
+const volatile __u32 with_cgroups = 0;
+
 /* --pid: only processes in `tracked`, which userspace fills and fork extends. */
 const volatile __u32 only_tracked = 0;
 
@@ -24,11 +30,18 @@ struct {
 	__type(value, __u64);
 } lost SEC(".maps");
 
+/* A pid alone comes back; together with when its process began it does not. */
+struct process {
+	__u64 start_ns;
+	__u32 pid;
+	__u32 reserved;
+};
+
 /* The last exec of every living process, in CLOCK_MONOTONIC ns. When full, an exit comes without it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 32768); /* userspace sets as many as the machine can run */
-	__type(key, __u32);
+	__type(key, struct process);
 	__type(value, __u64);
 } exec_times SEC(".maps");
 
@@ -38,13 +51,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u8);
 } tracked SEC(".maps");
-
-/* A pid alone comes back; together with when its process began it does not. */
-struct process {
-	__u64 start_ns;
-	__u32 pid;
-	__u32 reserved;
-};
 
 /* Processes whose end was told lately: see first_to_end(). */
 struct {
@@ -88,6 +94,11 @@ static __always_inline void send(void *ctx, void *event, __u64 size)
 		*count += 1;
 }
 
+static __always_inline __u64 current_cgroup(void)
+{
+	return with_cgroups ? bpf_get_current_cgroup_id() : 0;
+}
+
 static __always_inline __u32 parent_of(struct task_struct *task)
 {
 	struct task_struct *parent = (struct task_struct *)KREAD(task, real_parent);
@@ -107,6 +118,7 @@ int on_exec(__u64 *args)
 	struct linux_binprm *bprm = (struct linux_binprm *)args[2];
 	__u64 now = bpf_ktime_get_ns();
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct process process = {};
 	__u32 zero = 0, flags = 0;
 	struct exec_record *record;
 	struct mm_struct *mm;
@@ -117,7 +129,11 @@ int on_exec(__u64 *args)
 
 	if (is_ignored(pid))
 		return 0;
-	bpf_map_update_elem(&exec_times, &pid, &now, BPF_ANY);
+	/* By now the thread that executes is the first one of its process. */
+	process.start_ns = KREAD(task, start_time);
+	process.pid = pid;
+	if (!no_exits)
+		bpf_map_update_elem(&exec_times, &process, &now, BPF_ANY);
 
 	record = bpf_map_lookup_elem(&scratch, &zero);
 	if (!record)
@@ -127,6 +143,8 @@ int on_exec(__u64 *args)
 	record->event.header.ppid = parent_of(task);
 	record->event.header.uid = bpf_get_current_uid_gid();
 	record->event.header.time_ns = now;
+	record->event.header.start_ns = process.start_ns;
+	record->event.header.cgroup_id = current_cgroup();
 	bpf_get_current_comm(record->event.header.comm, sizeof(record->event.header.comm));
 	record->event.reserved = 0;
 
@@ -172,12 +190,11 @@ int on_exec(__u64 *args)
 }
 
 /* Two last threads may leave at once, and then each of them sees that none is left: true for one of them. */
-static __always_inline int first_to_end(__u32 pid, struct task_struct *leader)
+static __always_inline int first_to_end(struct process *process)
 {
-	struct process process = {.start_ns = KREAD(leader, start_time), .pid = pid};
 	__u8 one = 1;
 
-	return bpf_map_update_elem(&ended, &process, &one, BPF_NOEXIST) != -EEXIST;
+	return bpf_map_update_elem(&ended, process, &one, BPF_NOEXIST) != -EEXIST;
 }
 
 /* sched_process_exit(struct task_struct *task, …), for every thread that ends. */
@@ -187,6 +204,7 @@ int on_exit(__u64 *args)
 	struct task_struct *task = (struct task_struct *)args[0];
 	struct signal_struct *signal = (struct signal_struct *)KREAD(task, signal);
 	struct exit_event event = {};
+	struct process process = {};
 	struct task_struct *leader;
 	__u64 *exec_ns;
 	__u32 pid;
@@ -197,7 +215,13 @@ int on_exit(__u64 *args)
 	if (is_ignored(pid))
 		return 0;
 	leader = (struct task_struct *)KREAD(task, group_leader);
-	if (!first_to_end(pid, leader))
+	process.start_ns = KREAD(leader, start_time);
+	process.pid = pid;
+	if (!first_to_end(&process))
+		return 0;
+	if (only_tracked)
+		bpf_map_delete_elem(&tracked, &pid);
+	if (no_exits)
 		return 0;
 
 	event.header.kind = EVENT_EXIT;
@@ -205,16 +229,16 @@ int on_exit(__u64 *args)
 	event.header.ppid = parent_of(leader);
 	event.header.uid = bpf_get_current_uid_gid();
 	event.header.time_ns = bpf_ktime_get_ns();
+	event.header.start_ns = process.start_ns;
+	event.header.cgroup_id = current_cgroup();
 	bpf_probe_read_kernel(event.header.comm, sizeof(event.header.comm), &leader->comm);
 	event.status = KREAD(signal, flags) & SIGNAL_GROUP_EXIT ? KREAD(signal, group_exit_code)
 								: KREAD(leader, exit_code);
 
-	exec_ns = bpf_map_lookup_elem(&exec_times, &pid);
+	exec_ns = bpf_map_lookup_elem(&exec_times, &process);
 	if (exec_ns)
 		event.exec_ns = *exec_ns;
-	bpf_map_delete_elem(&exec_times, &pid);
-	if (only_tracked)
-		bpf_map_delete_elem(&tracked, &pid);
+	bpf_map_delete_elem(&exec_times, &process);
 	send(args, &event, sizeof(event));
 	return 0;
 }

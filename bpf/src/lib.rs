@@ -37,6 +37,10 @@ pub struct EventHeader {
     pub uid: u32,
     /// `CLOCK_MONOTONIC`, in nanoseconds.
     pub time_ns: u64,
+    /// The same, of the begin of the process.
+    pub start_ns: u64,
+    /// In the unified hierarchy; 0 if the kernel has none.
+    pub cgroup_id: u64,
     pub comm: [u8; COMM_SIZE],
 }
 
@@ -67,16 +71,16 @@ pub struct ExitEvent {
 }
 
 const _: () = {
-    assert!(size_of::<EventHeader>() == 40);
+    assert!(size_of::<EventHeader>() == 56);
     assert!(offset_of!(EventHeader, time_ns) == 16);
-    assert!(offset_of!(EventHeader, comm) == 24);
-    assert!(size_of::<ExecEvent>() == 56);
-    assert!(offset_of!(ExecEvent, file_len) == 40);
-    assert!(offset_of!(ExecEvent, args_len) == 44);
-    assert!(offset_of!(ExecEvent, flags) == 48);
-    assert!(size_of::<ExitEvent>() == 56);
-    assert!(offset_of!(ExitEvent, exec_ns) == 40);
-    assert!(offset_of!(ExitEvent, status) == 48);
+    assert!(offset_of!(EventHeader, comm) == 40);
+    assert!(size_of::<ExecEvent>() == 72);
+    assert!(offset_of!(ExecEvent, file_len) == 56);
+    assert!(offset_of!(ExecEvent, args_len) == 60);
+    assert!(offset_of!(ExecEvent, flags) == 64);
+    assert!(size_of::<ExitEvent>() == 72);
+    assert!(offset_of!(ExitEvent, exec_ns) == 56);
+    assert!(offset_of!(ExitEvent, status) == 64);
 };
 
 /// What `tracepoints.bpf.c` puts before a tracepoint's record: the tracepoint and the user, as `u32` each.
@@ -84,7 +88,6 @@ pub const RECORD_HEADER: usize = 8;
 
 /// The tracepoints that it knows, by their names in tracefs (enum tracepoint in `include/tracepoints.h`).
 pub const TASK_NEWTASK: u32 = 1;
-pub const TASK_RENAME: u32 = 2;
 pub const SCHED_PROCESS_EXEC: u32 = 3;
 pub const SCHED_PROCESS_EXIT: u32 = 4;
 pub const SYS_ENTER_EXIT_GROUP: u32 = 5;

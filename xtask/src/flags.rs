@@ -62,6 +62,8 @@ pub enum Verb {
     Doctor(Doctor),
     Init(Init),
     Kernels(Kernels),
+    Merge(Merge),
+    Rebuild(Rebuild),
     Report(Report),
     Verify(Verify),
     Completions(Completions),
@@ -177,8 +179,7 @@ pub struct Show {
 #[command(after_help = "Examples:
   cargo xtask dist                              every configured architecture
   cargo xtask dist --arch arm64                 for a 64-bit Raspberry Pi
-  cargo xtask dist --arch amd64 --arch s390x    two of them, in one build
-  cargo xtask dist --merge parts/*              what other machines built, in one dist/")]
+  cargo xtask dist --arch amd64 --arch s390x    two of them, in one build")]
 pub struct Dist {
     /// The architecture to build for, by Go's or Rust's name for it; may be repeated [default: all configured]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
@@ -190,10 +191,8 @@ pub struct Dist {
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
     pub std: Option<Std>,
-    /// Build nothing: join what other runs left in these folders, each with its release.json, into one `dist/`,
-    /// as if one run had built it all
-    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["arches", "locked", "std", "plan"])]
-    pub merge: Vec<PathBuf>,
+    #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask merge DIR…"))]
+    pub merge: Vec<String>,
     #[command(flatten)]
     pub clang: Clang,
     #[command(flatten)]
@@ -264,9 +263,8 @@ pub struct Verify {
     /// Refuse an archive of which boot-report.json does not tell that it passed on a kernel
     #[arg(long)]
     pub require_boot: bool,
-    /// Build the commit that the manifest names once more, in a folder and with a cache of its own, and compare the bytes
-    #[arg(long)]
-    pub rebuild: bool,
+    #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask rebuild"))]
+    pub rebuild: Vec<String>,
     /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,
@@ -288,6 +286,37 @@ pub struct Init {
     /// Where this tool is from: the address of a git repository, or a folder [default: as a package of the workspace has it]
     #[arg(long, value_name = "URL|DIR")]
     pub tool: Option<String>,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Join what other machines built
+///
+/// Joins what runs on other machines left in these folders, each with its release.json, into one `dist/`, as if one run had
+/// built it all. All of it is read and checked before anything is written.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask merge parts/*")]
+pub struct Merge {
+    /// A folder that `dist` wrote
+    #[arg(value_name = "DIR", required = true)]
+    pub folders: Vec<PathBuf>,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Build a release once more, and compare the bytes
+///
+/// Clones the repository of this workspace, checks out the commit that release.json names, builds it with a target folder
+/// and a cache that nothing else uses, and compares every archive. The repository is only read.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask rebuild                            what release.json in dist/ names
+  cargo xtask rebuild ~/Downloads/tool-0.1.0     a release that was downloaded")]
+pub struct Rebuild {
+    /// The folder of the release: its archives and release.json [default: `dist/` of this workspace]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
     #[command(flatten)]
     pub show: Show,
 }
@@ -384,12 +413,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_merged_is_not_built() {
-        let Verb::Dist(dist) = parse("xtask dist --merge a b --offline").unwrap().verb else { panic!("not dist") };
-        assert_eq!(dist.merge, [PathBuf::from("a"), "b".into()]);
-        for wrong in ["", " a --arch arm64", " a --locked", " a --std source", " a --plan", " a --plan --json"] {
-            assert!(parse(&format!("xtask dist --merge{wrong}")).is_err(), "{wrong}");
+    fn a_flag_that_is_a_command_now_is_refused_with_the_command() {
+        for (line, command) in [
+            ("xtask dist --merge a b", "cargo xtask merge DIR…"),
+            ("xtask dist --merge", "cargo xtask merge DIR…"),
+            ("xtask verify --rebuild", "cargo xtask rebuild"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(&format!("is a command now: {command}")), "{line}: {error}");
         }
+        assert!(parse("xtask merge").is_err());
     }
 
     #[test]

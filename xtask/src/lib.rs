@@ -7,6 +7,7 @@ pub mod boot;
 pub mod bpf;
 pub mod build;
 pub mod flags;
+pub mod rebuild;
 pub mod release;
 pub mod sys;
 pub mod toolchain;
@@ -23,7 +24,6 @@ use flags::{Flags, Verb};
 use sys::process::{self, Runner};
 use ui::error::{self, Damaged, Interrupted};
 use ui::screen;
-use workspace::facts::Facts;
 
 /// What this tool is called wherever it needs a name: its cache folder, its folder in target/, its key in Cargo.toml, its
 /// container images, and what its lines begin with. Its variables begin with `BPFSHIP_`.
@@ -50,16 +50,16 @@ pub fn main() -> ExitCode {
 
 fn run(runner: Runner, flags: &Flags) -> Result<()> {
     process::catch_signals(runner)?;
-    let facts = || Facts::read(runner, &flags.common);
     match &flags.verb {
-        Verb::Bpf(request) => twice(runner, || verbs::bpf::run(runner, &facts()?, request)),
+        Verb::Bpf(request) => twice(runner, || verbs::bpf::run(runner, &flags.common, request)),
         Verb::Cache(request) => verbs::cache::run(runner, &flags.common, request),
-        Verb::Dist(request) if !request.merge.is_empty() => verbs::merge::run(runner, &flags.common, &request.merge),
-        Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &facts()?, request)),
-        Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &facts()?, request)),
+        Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &flags.common, request)),
+        Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &flags.common, request)),
         Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request, &verbs::NEEDS),
         Verb::Init(request) => verbs::init::run(runner, &flags.common, request),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
+        Verb::Merge(request) => verbs::merge::run(runner, &flags.common, request),
+        Verb::Rebuild(request) => verbs::rebuild::run(runner, &flags.common, request),
         Verb::Report(request) => verbs::report::run(runner, &flags.common, request),
         Verb::Verify(request) => verbs::verify::run(runner, &flags.common, request),
         Verb::Completions(request) => request.print(),

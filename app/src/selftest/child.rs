@@ -3,8 +3,10 @@
 use std::{
     env,
     ffi::OsString,
-    os::unix::process::CommandExt as _,
+    fs,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     process::{self, Command, ExitCode},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -14,7 +16,7 @@ use nix::{
         resource::{Resource, setrlimit},
         signal::{SigSet, Signal, kill},
     },
-    unistd::{Uid, alarm, getpid, setuid},
+    unistd::{Uid, alarm, getpid, gettid, setuid},
 };
 
 /// Before the name of what to do. In one argument, for a `#!` line passes no more than one.
@@ -27,6 +29,7 @@ pub(super) const FAILURE: u8 = 3;
 pub(super) const FORKED: u8 = 4;
 pub(super) const THREADS: u8 = 5;
 pub(super) const LEADER: u8 = 7;
+pub(super) const THREAD_GONE: u8 = 8;
 /// What a child becomes: "nobody" nearly everywhere, and it need not exist.
 pub(super) const OTHER_USER: u32 = 65_534;
 
@@ -40,6 +43,10 @@ pub(crate) enum Child {
     Crash,
     /// Ends while it still has other threads.
     Threads,
+    /// A thread of it has come and gone.
+    ThreadGone,
+    /// Gives a thread of it another name.
+    RenameThread,
     /// Its first thread ends before the others.
     LeaderFirst,
     /// Another thread than the first executes a program.
@@ -47,20 +54,25 @@ pub(crate) enum Child {
     /// Has a child of its own that executes nothing.
     Fork,
     ChangeUser,
+    /// And executes a program as that user.
+    ExecAsOther,
 }
 
 impl Child {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Succeed,
         Self::Fail,
         Self::BeKilled,
         Self::BeTerminated,
         Self::Crash,
         Self::Threads,
+        Self::ThreadGone,
+        Self::RenameThread,
         Self::LeaderFirst,
         Self::ExecFromThread,
         Self::Fork,
         Self::ChangeUser,
+        Self::ExecAsOther,
     ];
 
     fn name(self) -> &'static str {
@@ -71,10 +83,13 @@ impl Child {
             Self::BeTerminated => "be-terminated",
             Self::Crash => "crash",
             Self::Threads => "threads",
+            Self::ThreadGone => "thread-gone",
+            Self::RenameThread => "rename-thread",
             Self::LeaderFirst => "leader-first",
             Self::ExecFromThread => "exec-from-thread",
             Self::Fork => "fork",
             Self::ChangeUser => "change-user",
+            Self::ExecAsOther => "exec-as-other",
         }
     }
 
@@ -103,6 +118,11 @@ impl Child {
                 }
                 ExitCode::from(THREADS)
             }
+            Self::ThreadGone => match thread::spawn(|| {}).join() {
+                Ok(()) => ExitCode::from(THREAD_GONE),
+                Err(_) => ExitCode::FAILURE,
+            },
+            Self::RenameThread => rename_thread(),
             Self::LeaderFirst => {
                 thread::spawn(|| {
                     // Should this be too short, the leader is the last to end: that must give the same event.
@@ -125,6 +145,7 @@ impl Child {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             },
+            Self::ExecAsOther => exec_as_other(),
         }
     }
 }
@@ -150,6 +171,28 @@ fn exit_thread(code: u8) -> ! {
     unsafe { libc::syscall(libc::SYS_exit, libc::c_long::from(code)) };
     // A thread that has ended does not get here.
     process::abort()
+}
+
+/// As pthread_setname_np() does for another thread than the one that calls it.
+fn rename_thread() -> ExitCode {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = tell.send(gettid());
+        thread::sleep(Duration::from_secs(60));
+    });
+    let renamed = told.recv().is_ok_and(|tid| fs::write(format!("/proc/self/task/{tid}/comm"), "worker").is_ok());
+    if renamed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The file is opened before: the other user need not be able to reach it.
+fn exec_as_other() -> ExitCode {
+    let Ok(exe) = fs::File::open("/proc/self/exe") else { return ExitCode::FAILURE };
+    if setuid(Uid::from_raw(OTHER_USER)).is_ok() {
+        let path = format!("/proc/self/fd/{}", exe.as_raw_fd());
+        // Returns only if it fails.
+        let _ = Command::new(path).arg(Child::Succeed.argument()).exec();
+    }
+    ExitCode::FAILURE
 }
 
 fn fork_and_wait() -> ExitCode {

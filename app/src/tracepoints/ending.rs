@@ -1,7 +1,8 @@
-//! How a process ended, from what its threads and signals did before: the kernel tells nobody without BTF.
+//! How a process ended, from what its threads and signals did before: the last resort, where there is no taskstats.
 //!
 //! Either it is known for sure, or it is not told.
 
+use super::status::may_dump;
 use crate::event::End;
 
 /// A signal that was sent so long before an exit and did not end the process is blocked, or taken by other means than a
@@ -21,20 +22,6 @@ const HARMLESS: [i32; 8] = [
     libc::SIGTTIN,
     libc::SIGTTOU,
 ];
-/// What writes a core dump, if the limits allow it.
-const DUMPING: [i32; 10] = [
-    libc::SIGQUIT,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGABRT,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGSEGV,
-    libc::SIGSYS,
-    libc::SIGXCPU,
-    libc::SIGXFSZ,
-];
-
 /// What has happened to a process that bears on its end.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
@@ -46,6 +33,8 @@ pub(super) struct Ending {
     taken: Option<(u8, u64)>,
     /// Two things that exclude each other have happened.
     is_unclear: bool,
+    /// A thread that was not alone has ended itself: which thread's code counts, if none ends all, differs between kernels.
+    threads_end_singly: bool,
     /// Signals on their way, with the time of the last one of each.
     sent: Vec<(u8, u64)>,
     /// Threads that have taken a deadly signal, which that was, and when: somebody's, or the kernel's own SIGKILL, when
@@ -72,8 +61,7 @@ impl Ending {
         if alone {
             self.alone = Some((code, time_ns));
         } else {
-            // Which thread's code counts differs between kernels.
-            self.is_unclear = true;
+            self.threads_end_singly = true;
         }
     }
 
@@ -108,7 +96,7 @@ impl Ending {
             // The first process of a pid namespace takes signals that do it nothing. A core dump takes its time, and so
             // does giving back the memory of a process that was killed.
             let at_once = time_ns < struck_ns + SETTLED_NS;
-            other == tid && (at_once || signal == SIGKILL || DUMPING.contains(&signal.into()))
+            other == tid && (at_once || signal == SIGKILL || may_dump(signal))
         });
         if !struck {
             self.unstruck_ns = Some(time_ns);
@@ -127,9 +115,14 @@ impl Ending {
         *self = Self { sent: std::mem::take(&mut self.sent), ..Self::default() };
     }
 
+    /// The code with which a thread has ended all, if that is known.
+    pub(super) fn group_code(&self) -> Option<u8> {
+        self.group.filter(|_| !self.is_unclear).map(|(code, _)| code)
+    }
+
     /// Once its last thread has ended.
     pub(super) fn end(&self) -> Option<End> {
-        let code = self.group.or(self.alone);
+        let code = self.group.or(self.alone.filter(|_| !self.threads_end_singly));
         let newer_than = |time_ns: u64| self.sent.iter().filter(move |(_, sent)| sent + SETTLED_NS > time_ns);
         // What ends a process by a signal strikes all threads that it has then.
         let struck_all_since = |time_ns: u64| self.unstruck_ns.is_none_or(|unstruck_ns| unstruck_ns < time_ns);
@@ -150,7 +143,7 @@ impl Ending {
 
 fn by_signal(number: u8) -> End {
     // Whether the kernel really wrote a dump is told nowhere.
-    End::Signal { number, core_dumped: (!DUMPING.contains(&number.into())).then_some(false) }
+    End::Signal { number, core_dumped: (!may_dump(number)).then_some(false) }
 }
 
 #[cfg(test)]
@@ -223,6 +216,29 @@ mod tests {
             ending.exit_group(3, 3 * SECOND);
         });
         assert_eq!(blocked_for_long, Some(End::Code(3)));
+    }
+
+    #[test]
+    fn a_thread_that_came_and_went_hides_neither_code_nor_signal() {
+        let code = after(|ending| {
+            ending.exit_thread(0, SECOND, false);
+            ending.exit_group(3, SECOND + 5);
+        });
+        assert_eq!(code, Some(End::Code(3)));
+        let killed = after(|ending| {
+            ending.exit_thread(0, SECOND, false);
+            ending.signal_sent(SIGTERM, SECOND + 5);
+            ending.signal_taken(7, SIGKILL, false, SECOND + 6);
+        });
+        assert_eq!(killed, killed_by(SIGTERM));
+        // With the last thread's code it would be another matter.
+        assert_eq!(
+            after(|ending| {
+                ending.exit_thread(0, SECOND, false);
+                ending.exit_thread(3, SECOND + 5, true);
+            }),
+            None
+        );
     }
 
     #[test]

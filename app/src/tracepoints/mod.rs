@@ -1,37 +1,52 @@
-//! Traces with what every kernel keeps stable, and so without BTF: the tracepoints that tracefs describes, in samples of
-//! perf's. Where the kernel has it, BPF hands the records over and adds the user.
+//! Traces with what every kernel keeps stable, and so without BTF: tracepoints that tracefs describes, in samples of perf's,
+//! perf's own records of tasks, and what netlink tells of their ends. Where the kernel has it, BPF hands the records over and
+//! adds the user.
 
 mod ending;
 pub(crate) mod record;
 mod stack;
+mod status;
 mod table;
 
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
-use aya::{Ebpf, EbpfLoader, maps::MapData, programs::TracePoint};
-use aya_obj::generated::{PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{MapData, PerCpuArray},
+    programs::TracePoint,
+};
 use exectrace_bpf::RECORD_HEADER;
 
 use self::{
     record::{Known, Tells},
-    table::Table,
+    table::{Means, Seen, Table, What},
 };
 use crate::{
     clock::monotonic_ns,
     error::Error,
     event::Event,
     load::{self, Settings},
-    perf::{self, Buffers, Sample, Source},
+    netlink::{Report, Taskstats, Users},
+    perf::{self, Buffers, Content, Sample, Source},
     proc,
     tracefs::Tracefs,
+    tracer::Lost,
+    way::{Ends, UsersFrom},
 };
 
 /// How many times more room a buffer has whose samples hold stacks, which make an exec some ten times as large.
 const LARGER: u32 = 4;
+/// Samples understood before the caller has its turn again, should none of them mean anything.
+const BATCH: usize = 4096;
+/// Processes read from /proc before the buffers are looked at again.
+const READ_AT_A_TIME: usize = 64;
+/// So long it is waited for processes that are about to end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is to be used of what there is.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +54,8 @@ pub(crate) struct Wanted {
     pub(crate) bpf: bool,
     /// Samples of execs have the user's stack.
     pub(crate) stacks: bool,
-    /// Users are kept up from what tracepoints tell.
-    pub(crate) users: bool,
+    pub(crate) users: UsersFrom,
+    pub(crate) ends: Ends,
 }
 
 /// Tracepoints that are watched, until this is dropped.
@@ -48,11 +63,18 @@ pub(crate) struct Tracer {
     known: Vec<Known>,
     buffers: Buffers,
     bpf: Option<Programs>,
+    taskstats: Option<Taskstats>,
+    users: Option<Users>,
     table: Table,
     /// Taken from the buffers, and not yet understood.
     samples: VecDeque<Sample>,
-    /// Samples of before a loss, which were not shown for what they rest on may be missing.
-    discarded: u64,
+    /// Something was lost before them.
+    in_doubt: bool,
+    /// Until then it is waited for processes that are about to end.
+    patient_until: Instant,
+    /// What happened on some processor was not seen.
+    is_blind: bool,
+    only_tracked: bool,
     detached: bool,
 }
 
@@ -61,47 +83,76 @@ struct Programs {
     /// In the place of links.
     events: Vec<OwnedFd>,
     /// When a map is closed, the kernel takes the buffers out of it.
-    _maps: [MapData; 2],
+    maps: [(Source, MapData); 2],
+    lost: PerCpuArray<MapData, u64>,
 }
 
 impl Tracer {
     /// Everything is watched when this returns.
     pub(crate) fn start(settings: &Settings, what: &Wanted) -> Result<Self, Error> {
-        let Wanted { bpf: with_bpf, stacks, users } = *what;
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
-        let known = record::known(&tracefs).map_err(Error::Tracefs)?;
-        let kib = settings.buffer_kib.saturating_mul(if stacks { LARGER } else { 1 });
-        let mut buffers = Buffers::new(kib).map_err(Error::Perf)?;
+        let mut known = record::known(&tracefs).map_err(Error::Tracefs)?;
+        known.retain(|known| what.needs(known.tracepoint.tells));
         let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
-        let bpf = if with_bpf {
+        let kib = settings.buffer_kib.saturating_mul(if what.stacks { LARGER } else { 1 });
+        // Before perf: a report is there before the record that it belongs to.
+        let taskstats = match what.ends {
+            Ends::Reported { .. } => Some(Taskstats::start(kib).map_err(Error::Taskstats)?),
+            Ends::Observed => None,
+        };
+        let users = match what.users {
+            UsersFrom::Connector => Some(Users::start(kib).map_err(Error::Connector)?),
+            _ => None,
+        };
+        let mut buffers = Buffers::new(kib).map_err(Error::Perf)?;
+        // The first one: it says when to wake up.
+        buffers.open(Source::Tasks, false).map_err(failed)?;
+        let bpf = if what.bpf {
+            buffers.open(Source::BpfExecs, what.stacks).map_err(failed)?;
+            buffers.open(Source::Bpf, false).map_err(failed)?;
             let mut ebpf = load(&known, settings.buffer_kib)?;
-            let maps = [load::map_data(&mut ebpf, "execs")?, load::map_data(&mut ebpf, "others")?];
-            for (map, with_stack) in maps.iter().zip([stacks, false]) {
-                load::fill(map, &mut buffers, with_stack).map_err(failed)?;
+            let maps = [
+                (Source::BpfExecs, load::map_data(&mut ebpf, "execs")?),
+                (Source::Bpf, load::map_data(&mut ebpf, "others")?),
+            ];
+            for (source, map) in &maps {
+                load::fill(map, &buffers, *source).map_err(failed)?;
             }
             buffers.enable(true).map_err(failed)?;
             let programs = known.iter().filter_map(|known| Some((known, known.tracepoint.program?)));
             let events = programs.map(|(known, name)| attach(&mut ebpf, known, name)).collect::<Result<_, _>>()?;
-            Some(Programs { events, _maps: maps })
+            Some(Programs { events, maps, lost: load::take_map(&mut ebpf, "lost")? })
         } else {
-            for known in known.iter().filter(|known| users || known.tracepoint.tells != Tells::Users) {
+            for known in &known {
                 let source = Source::Tracepoint(known.format.id);
-                buffers.open(source, stacks && known.tracepoint.with_stack()).map_err(failed)?;
+                buffers.open(source, what.stacks && known.tracepoint.with_stack()).map_err(failed)?;
             }
             buffers.enable(true).map_err(failed)?;
             None
         };
-        let table = Table::new(settings.only_tracked, users);
-        let mut tracer = Self { known, buffers, bpf, table, samples: VecDeque::new(), discarded: 0, detached: false };
-        tracer.look_around()?;
-        Ok(tracer)
-    }
-
-    /// Takes the processes from /proc. What happens meanwhile is in the buffers.
-    fn look_around(&mut self) -> Result<(), Error> {
+        let mut table = Table::new(Means {
+            only_tracked: settings.only_tracked,
+            keeps_users: !what.bpf && what.users != UsersFrom::Nowhere,
+            users_are_told: what.users == UsersFrom::Connector,
+            reports: taskstats.is_some(),
+        });
+        // What happens meanwhile is in the buffers.
         let snapshot = proc::snapshot().map_err(Error::Proc)?;
-        self.table.fill(snapshot, monotonic_ns());
-        Ok(())
+        table.fill(snapshot, monotonic_ns());
+        Ok(Self {
+            known,
+            buffers,
+            bpf,
+            taskstats,
+            users,
+            table,
+            samples: VecDeque::new(),
+            in_doubt: false,
+            patient_until: Instant::now(),
+            is_blind: false,
+            only_tracked: settings.only_tracked,
+            detached: false,
+        })
     }
 
     /// --pid: these and their descendants.
@@ -117,48 +168,111 @@ impl Tracer {
 
     /// Something has happened that [`Self::next`] can tell a moment later, without anything to wait for.
     pub(crate) fn has_more(&self) -> bool {
-        !self.samples.is_empty() || self.buffers.has_more()
+        !self.samples.is_empty() || self.in_doubt || self.buffers.has_more() || self.table.has_unread()
     }
 
     /// Hands on the next event, if there is one.
     pub(crate) fn next(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> Result<bool, Error> {
-        loop {
-            if self.samples.is_empty() {
-                let (samples, lossy) = self.buffers.drain();
-                if lossy {
-                    // Whose child or thread somebody is, and what has ended, is not known any more. Where it happens
-                    // again and again, the caller must still have its turn.
-                    self.discarded += samples.len() as u64;
-                    // But who is to be tracked with --pid.
-                    for sample in &samples {
-                        if let Some(seen) = understand(&self.known, self.bpf.is_some(), sample) {
-                            let _ = self.table.see(&seen);
-                        }
-                    }
-                    self.look_around()?;
-                    return Ok(false);
-                }
-                self.table.resolve(
-                    |pid| Some((proc::parent(pid)?, monotonic_ns())),
-                    |pid| Some((proc::uid(pid)?, monotonic_ns())),
-                );
-                if samples.is_empty() {
-                    return Ok(false);
-                }
-                self.samples.extend(samples);
+        for _ in 0..BATCH {
+            if self.samples.is_empty() && !self.drain()? {
+                return Ok(false);
             }
             let Some(sample) = self.samples.pop_front() else { return Ok(false) };
-            let Some(seen) = understand(&self.known, self.bpf.is_some(), &sample) else { continue };
+            let report = match sample.content {
+                Content::Exited { .. } => self.taskstats.as_mut().and_then(|taskstats| taskstats.take(sample.tid)),
+                _ => None,
+            };
+            let Some(seen) = understand(&self.known, self.bpf.is_some(), &sample, report) else { continue };
             if let Some(event) = self.table.see(&seen) {
                 show(&event);
                 return Ok(true);
             }
         }
+        Ok(false)
     }
 
-    /// Samples that found their buffer full, since the start, and those that were worthless without them.
-    pub(crate) fn lost(&self) -> u64 {
-        self.buffers.lost() + self.discarded
+    /// Takes out of the buffers what is there, and whether there was anything.
+    fn drain(&mut self) -> Result<bool, Error> {
+        if std::mem::take(&mut self.in_doubt) {
+            let pids = proc::pids().map_err(Error::Proc)?;
+            let parents = if self.only_tracked { proc::parents().map_err(Error::Proc)? } else { Vec::new() };
+            self.table.relearn(pids, proc::start_ns, &parents);
+            self.patient_until = Instant::now() + PATIENCE;
+        }
+        let (taskstats, users) = (&mut self.taskstats, &mut self.users);
+        let overruns = users.as_ref().map(Users::overruns);
+        let drained = self.buffers.drain(|held| {
+            // After the buffers: what caused a record in them is there by now.
+            if let Some(users) = users {
+                users.read(held);
+            }
+            if let Some(taskstats) = taskstats {
+                taskstats.read();
+            }
+        });
+        self.samples.extend(drained.samples);
+        if drained.lossy || self.users.as_ref().map(Users::overruns) != overruns {
+            self.doubt();
+        } else {
+            self.table.resolve(
+                |pid| Some((proc::parent(pid)?, monotonic_ns())),
+                |pid| Some((proc::uid(pid)?, monotonic_ns())),
+            );
+            self.table.read_some(READ_AT_A_TIME, Instant::now() < self.patient_until, proc::read);
+        }
+        Ok(!self.samples.is_empty())
+    }
+
+    /// What is known so far does not hold any more. What has been seen already is still told, as far as that goes.
+    fn doubt(&mut self) {
+        self.table.forget(monotonic_ns());
+        if let Some(taskstats) = &mut self.taskstats {
+            taskstats.doubt();
+        }
+        self.in_doubt = true;
+    }
+
+    /// Looks whether there are processors that are not watched.
+    pub(crate) fn follow_processors(&mut self) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::from_perf(error, 0);
+        if !self.detached && self.buffers.follow_processors().map_err(failed)? {
+            self.is_blind = true;
+            if let Some(programs) = &self.bpf {
+                for (source, map) in &programs.maps {
+                    load::fill(map, &self.buffers, *source).map_err(failed)?;
+                }
+            }
+            self.doubt();
+        }
+        Ok(())
+    }
+
+    /// Execs and exits that could not be told, since the start.
+    pub(crate) fn lost(&self) -> Result<Lost, Error> {
+        let missed = self.table.missed();
+        let source = self.known.iter().find_map(Known::exec_source);
+        let execs = match &self.bpf {
+            Some(programs) => Some(load::sum(&programs.lost)?),
+            None => self.buffers.lost_of(source.unwrap_or(Source::Bpf)),
+        };
+        let hidden = missed.execs.saturating_sub(execs.unwrap_or(self.buffers.lost()));
+        let reports = self.taskstats.as_ref().filter(|taskstats| taskstats.overruns() == 0);
+        let tasks = self.buffers.lost_of(Source::Tasks);
+        // Where no record of a task was lost, those that are not there yet will come.
+        let exits = reports.and_then(Taskstats::unclaimed).map(|(lost, waiting)| match tasks {
+            Some(0) => (lost, true),
+            _ => (lost + waiting, waiting == 0),
+        });
+        let (count, is_exact) = match (execs, exits, tasks) {
+            (Some(execs), Some((exits, is_certain)), _) => {
+                (execs + exits, is_certain && !self.only_tracked && !self.is_blind && missed.exits == 0)
+            }
+            // Every thread that begins, ends, or gets a name has a record, too.
+            (Some(execs), None, Some(tasks)) => (execs + tasks, false),
+            _ => (self.buffers.lost(), false),
+        };
+        let count = count + missed.exits;
+        Ok(Lost { count: count + hidden, is_exact: is_exact || count + hidden == 0, hidden, is_blind: self.is_blind })
     }
 
     /// Nothing new arrives after this; what is in the buffers stays there to be read.
@@ -170,21 +284,45 @@ impl Tracer {
             }
             // What cannot be stopped ends with this program.
             let _ = self.buffers.enable(false);
+            if let Some(taskstats) = &mut self.taskstats {
+                taskstats.detach();
+            }
         }
     }
 }
 
-fn understand<'s>(known: &[Known], with_bpf: bool, sample: &'s Sample) -> Option<table::Seen<'s>> {
-    if with_bpf {
-        let (header, record) = sample.raw.split_at_checked(RECORD_HEADER)?;
-        let [number, uid] =
-            [&header[..4], &header[4..]].map(|bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-        known.iter().find(|known| known.tracepoint.number == number)?.understand(sample, Some(uid), record)
-    } else {
-        // Every record begins with the number of its tracepoint.
-        let id = u16::from_ne_bytes(sample.raw.get(..2)?.try_into().ok()?);
-        known.iter().find(|known| known.format.id == u32::from(id))?.understand(sample, None, &sample.raw)
+impl Wanted {
+    fn needs(&self, tells: Tells) -> bool {
+        match tells {
+            Tells::Anything => true,
+            Tells::Codes => self.ends != Ends::Reported { marks_last: true },
+            Tells::Signals => self.ends == Ends::Observed,
+            Tells::Users => !self.bpf && self.users == UsersFrom::Tracepoints,
+        }
     }
+}
+
+fn understand<'s>(known: &[Known], with_bpf: bool, sample: &'s Sample, report: Option<Report>) -> Option<Seen<'s>> {
+    let what = match &sample.content {
+        Content::Raw { bytes, stack } if with_bpf => {
+            let (header, record) = bytes.split_at_checked(RECORD_HEADER)?;
+            let [number, uid] =
+                [&header[..4], &header[4..]].map(|bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            let known = known.iter().find(|known| known.tracepoint.number == number)?;
+            return known.understand(sample, stack.as_ref(), Some(uid), record);
+        }
+        Content::Raw { bytes, stack } => {
+            // Every record begins with the number of its tracepoint.
+            let id = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
+            let known = known.iter().find(|known| known.format.id == u32::from(id))?;
+            return known.understand(sample, stack.as_ref(), None, bytes);
+        }
+        &Content::Forked { maker, maker_tid } => What::Forked { maker, maker_tid },
+        Content::Renamed { comm, by_exec } => What::Renamed { comm, by_exec: *by_exec },
+        &Content::Exited { ppid } => What::End { ppid, report },
+        &Content::UserSet(uid) => What::UserChanged(Some(uid)),
+    };
+    Some(Seen { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid: None, what })
 }
 
 fn load(known: &[Known], kib: u32) -> Result<Ebpf, Error> {
@@ -196,17 +334,10 @@ fn load(known: &[Known], kib: u32) -> Result<Ebpf, Error> {
         .map_err(|error| Error::from_loader(error, kib))
 }
 
-/// The program runs on all processors as long as the event is there. aya would do the same, but for where it looks for
-/// tracefs.
+/// aya would do the same, but for where it looks for tracefs.
 fn attach(ebpf: &mut Ebpf, known: &Known, name: &str) -> Result<OwnedFd, Error> {
     let program: &mut TracePoint = load::program(ebpf, name)?;
     program.load().map_err(|error| Error::from_program(name, error))?;
-    let fd = program.fd().map_err(|error| Error::from_program(name, error))?.as_fd().as_raw_fd();
-    let attach = || -> io::Result<OwnedFd> {
-        let event = perf::open_for_program(known.format.id)?;
-        perf::ioctl(&event, PERF_EVENT_IOC_SET_BPF, fd)?;
-        perf::ioctl(&event, PERF_EVENT_IOC_ENABLE, 0)?;
-        Ok(event)
-    };
-    attach().map_err(Error::Perf)
+    let program = program.fd().map_err(|error| Error::from_program(name, error))?;
+    perf::attach(known.format.id, program.as_fd()).map_err(Error::Perf)
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use exectrace_bpf::{
     FILE_MAX, SCHED_PROCESS_EXEC, SCHED_PROCESS_EXIT, SIGNAL_DELIVER, SIGNAL_GENERATE, SYS_ENTER_EXIT,
-    SYS_ENTER_EXIT_GROUP, TASK_NEWTASK, TASK_RENAME,
+    SYS_ENTER_EXIT_GROUP, TASK_NEWTASK,
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     table::{Seen, What},
 };
 use crate::{
-    perf::Sample,
+    perf::{Sample, Source, Stack},
     tracefs::{Format, Tracefs},
 };
 
@@ -22,18 +22,22 @@ pub(crate) struct Tracepoint {
     /// What the BPF half calls it (enum tracepoint).
     pub(super) number: u32,
     pub(crate) name: &'static str,
-    /// The BPF program for it. None if BPF has no use for it, for it tells the same.
+    /// The BPF program for it. None if BPF has no use for it.
     pub(super) program: Option<&'static str>,
     fields: &'static [&'static str],
     pub(crate) tells: Tells,
 }
 
-/// What cannot be told without a tracepoint.
+/// What a tracepoint is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tells {
+    /// Nothing can be told without it.
     Anything,
+    /// Which code a process ends with, where that is not reported.
     Codes,
-    /// Where BPF does not tell them.
+    /// Which signal, and with BPF the user at the end: the last resort, where nothing is reported.
+    Signals,
+    /// Users, where neither BPF nor the kernel tells them.
     Users,
 }
 
@@ -43,13 +47,12 @@ const FILENAME: &str = "filename";
 const USER_CHANGED: u32 = 9;
 
 #[rustfmt::skip]
-pub(crate) static TRACEPOINTS: [Tracepoint; 11] = [
+pub(crate) static TRACEPOINTS: [Tracepoint; 10] = [
     row(TASK_NEWTASK, "task/task_newtask", Some("on_new_task"), &["pid", "clone_flags", "comm"], Tells::Anything),
-    row(TASK_RENAME, "task/task_rename", Some("on_rename"), &["newcomm"], Tells::Anything),
     row(SCHED_PROCESS_EXEC, "sched/sched_process_exec", Some("on_exec"), &[FILENAME], Tells::Anything),
-    row(SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some("on_exit"), &[], Tells::Anything),
-    row(SIGNAL_GENERATE, "signal/signal_generate", Some("on_signal_sent"), &["sig", "pid", "result"], Tells::Anything),
-    row(SIGNAL_DELIVER, "signal/signal_deliver", Some("on_signal_taken"), &["sig", "sa_handler"], Tells::Anything),
+    row(SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some("on_exit"), &[], Tells::Signals),
+    row(SIGNAL_GENERATE, "signal/signal_generate", Some("on_signal_sent"), &["sig", "pid", "result"], Tells::Signals),
+    row(SIGNAL_DELIVER, "signal/signal_deliver", Some("on_signal_taken"), &["sig", "sa_handler"], Tells::Signals),
     row(SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", Some("on_exit_group"), &["error_code"], Tells::Codes),
     row(SYS_ENTER_EXIT, "syscalls/sys_enter_exit", Some("on_exit_thread"), &["error_code"], Tells::Codes),
     row(USER_CHANGED, "syscalls/sys_exit_setuid", None, &["ret"], Tells::Users),
@@ -103,30 +106,39 @@ impl Known {
         self.tracepoint.name
     }
 
+    /// Where perf's samples of execs come from.
+    pub(super) fn exec_source(&self) -> Option<Source> {
+        self.tracepoint.with_stack().then_some(Source::Tracepoint(self.format.id))
+    }
+
     /// Where the word is that tells where the name of the executed file lies.
     pub(super) fn file_word(&self) -> Option<u32> {
         self.format.offset(FILENAME)?.try_into().ok()
     }
 
     /// What a record means; none if it makes no sense, or says nothing that matters.
-    pub(super) fn understand<'s>(&self, sample: &'s Sample, uid: Option<u32>, record: &'s [u8]) -> Option<Seen<'s>> {
+    pub(super) fn understand<'s>(
+        &self,
+        sample: &Sample,
+        stack: Option<&'s Stack>,
+        uid: Option<u32>,
+        record: &'s [u8],
+    ) -> Option<Seen<'s>> {
         let number = |field| self.format.number(record, field);
         let word = |field| number(field).map(|number| number as u32);
         let text = |field| self.format.text(record, field);
         let what = match self.tracepoint.number {
             TASK_NEWTASK => What::NewTask { tid: word("pid")?, flags: number("clone_flags")?, comm: text("comm")?.0 },
-            // Newer kernels may leave the thread out, for it is nearly always the one that runs.
-            TASK_RENAME => What::Rename { tid: word("pid").unwrap_or(sample.tid), comm: text("newcomm")?.0 },
             SCHED_PROCESS_EXEC => {
                 let (file, cut) = text(FILENAME)?;
                 What::Exec {
                     file: &file[..file.len().min(FILE_MAX)],
                     file_truncated: cut || file.len() > FILE_MAX,
-                    args: sample.stack.as_ref().and_then(|stack| stack::arguments(stack, exectrace_bpf::ARGS_MAX)),
-                    is_compat: sample.stack.as_ref().map(|stack| stack.is_32_bit && cfg!(target_pointer_width = "64")),
+                    args: stack.and_then(|stack| stack::arguments(stack, exectrace_bpf::ARGS_MAX)),
+                    is_compat: stack.map(|stack| stack.is_32_bit && cfg!(target_pointer_width = "64")),
                 }
             }
-            SCHED_PROCESS_EXIT => What::End,
+            SCHED_PROCESS_EXIT => What::Ending,
             SYS_ENTER_EXIT_GROUP => What::ExitGroup(word("error_code")? as u8),
             SYS_ENTER_EXIT => What::ExitThread(word("error_code")? as u8),
             // TRACE_SIGNAL_DELIVERED or _LOSE_INFO: neither ignored nor there already.
@@ -134,7 +146,8 @@ impl Known {
             SIGNAL_GENERATE => What::SignalSent { tid: word("pid")?, signal: word("sig")? as u8 },
             // SIG_DFL
             SIGNAL_DELIVER => What::SignalTaken { signal: word("sig")? as u8, has_handler: number("sa_handler")? != 0 },
-            USER_CHANGED if number("ret")? == 0 => What::UserChanged,
+            // Which user it is now, /proc tells.
+            USER_CHANGED if number("ret")? == 0 => What::UserChanged(None),
             _ => return None,
         };
         Some(Seen { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid, what })
@@ -144,7 +157,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perf::Stack;
+    use crate::perf::Content;
 
     fn known(number: u32, fields: &str) -> Known {
         let tracepoint = TRACEPOINTS.iter().find(|tracepoint| tracepoint.number == number).unwrap();
@@ -161,10 +174,13 @@ mod tests {
         [0, 0].iter().chain(words).flat_map(|word| word.to_ne_bytes()).collect()
     }
 
+    fn sample() -> Sample {
+        Sample { time_ns: 9, pid: 20, tid: 21, content: Content::Raw { bytes: Vec::new(), stack: None } }
+    }
+
     #[track_caller]
     fn assert_means(known: &Known, record: &[u8], expected: Option<What<'_>>) {
-        let sample = Sample { time_ns: 9, pid: 20, tid: 21, raw: Vec::new(), stack: None };
-        let seen = known.understand(&sample, Some(1000), record);
+        let seen = known.understand(&sample(), None, Some(1000), record);
         let expected = expected.map(|what| Seen { pid: 20, tid: 21, time_ns: 9, uid: Some(1000), what });
         assert_eq!(seen, expected);
     }
@@ -192,7 +208,7 @@ mod tests {
     fn a_change_of_user_that_fails_is_none() {
         let known = known(USER_CHANGED, "ret:8:4");
         for (ret, changed) in [(0, true), (-1_i32 as u32, false)] {
-            assert_means(&known, &record(&[ret]), changed.then_some(What::UserChanged));
+            assert_means(&known, &record(&[ret]), changed.then_some(What::UserChanged(None)));
         }
     }
 
@@ -200,14 +216,6 @@ mod tests {
     fn of_a_code_the_lowest_byte_counts() {
         let known = known(SYS_ENTER_EXIT_GROUP, "error_code:8:4");
         assert_means(&known, &record(&[0x1ff]), Some(What::ExitGroup(0xff)));
-    }
-
-    #[test]
-    fn a_rename_without_a_thread_is_that_of_the_one_that_runs() {
-        let name = u32::from_ne_bytes(*b"ab\0\0");
-        let rename = |tid| Some(What::Rename { tid, comm: b"ab" });
-        assert_means(&known(TASK_RENAME, "pid:8:4 newcomm:12:4"), &record(&[42, name]), rename(42));
-        assert_means(&known(TASK_RENAME, "newcomm:8:4"), &record(&[name]), rename(21));
     }
 
     #[test]
@@ -226,9 +234,10 @@ mod tests {
             );
         }
         let stack = Stack { is_32_bit: false, pointer: 0, bytes: vec![1; 100] };
-        let sample = Sample { time_ns: 9, pid: 20, tid: 20, raw: Vec::new(), stack: Some(stack) };
         let record = record(&[(2 << 16) | 12, 0]);
-        let What::Exec { args, .. } = known.understand(&sample, None, &record).unwrap().what else { panic!("no exec") };
+        let What::Exec { args, .. } = known.understand(&sample(), Some(&stack), None, &record).unwrap().what else {
+            panic!("no exec")
+        };
         assert_eq!(args, None);
     }
 

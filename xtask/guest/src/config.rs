@@ -1,4 +1,4 @@
-//! The file that tells the first process what to do. It is removed before any command runs.
+//! The configuration of the first process: a file that it removes before it runs any command.
 
 /// Where it is in the guest.
 pub const PATH: &str = "/guest-config";

@@ -1,4 +1,4 @@
-//! The first process of a guest: what the host tells it to run, how it reports, and the process itself.
+//! The first process of a guest: its configuration, its protocol, and the process itself.
 
 pub mod config;
 pub mod frame;

@@ -90,17 +90,17 @@ impl Console {
     }
 
     /// What was reported of the kernel.
-    pub fn fact(&self, wanted: &str) -> Option<&str> {
+    pub fn fact(&self, asked: &str) -> Option<&str> {
         self.messages.values().find_map(|message| match message {
-            Message::Fact { name, value } if name == wanted => Some(value.as_str()),
+            Message::Fact { name, value } if name == asked => Some(value.as_str()),
             _ => None,
         })
     }
 
     /// How a command exited, if that was reported.
-    pub fn end(&self, wanted: usize) -> Option<&End> {
+    pub fn end(&self, number: usize) -> Option<&End> {
         self.messages.values().find_map(|message| match message {
-            Message::Exited { command, end } if *command == wanted => Some(end),
+            Message::Exited { command, end } if *command == number => Some(end),
             _ => None,
         })
     }
@@ -114,9 +114,9 @@ impl Console {
     }
 
     /// The output of a command.
-    pub fn output(&self, wanted: usize) -> impl Iterator<Item = &str> {
+    pub fn output(&self, number: usize) -> impl Iterator<Item = &str> {
         self.messages.values().filter_map(move |message| match message {
-            Message::Output { command, line } if *command == wanted => Some(line.as_str()),
+            Message::Output { command, line } if *command == number => Some(line.as_str()),
             _ => None,
         })
     }

@@ -6,17 +6,20 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::arch::Arch;
 use crate::bad_request;
 use crate::boot::kernel_image;
 use crate::boot::kernels::Source;
-use crate::boot::kernels::from_source::{self, LLVM};
+use crate::boot::kernels::apt::Mirror;
+use crate::boot::kernels::from_source::{self, BuildTools};
+use crate::boot::kernels::recipe::LLVM;
 use crate::boot::select::{Guest, Origin};
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
 use crate::sys::{files, hash};
+use crate::ui::status::{Found, State, Status};
 use crate::workspace::facts::Facts;
 
 /// The crate of the first process of each guest.
@@ -24,14 +27,14 @@ pub const GUEST_CRATE: &str = "bpfship-guest";
 
 /// The variable that names a mirror of Debian's.
 const VARIABLE: &str = "BPFSHIP_DEBIAN_MIRROR";
-/// Where Debian's package of its own keys puts them.
-pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Where Debian's package of keys puts them.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The settings that say how to reach a mirror: beginnings of names below `Acquire`. None of them has signatures ignored.
 const SETTINGS: [&str; 5] = ["http", "Retries", "ForceIPv4", "ForceIPv6", "Check-Valid-Until"];
 const APT_FOLDER: &str = "/etc/apt";
 
 /// Programs that build kernels, and the Debian packages that have them.
-pub const BUILD_PROGRAMS: [(&str, &str); 11] = [
+const BUILD_PROGRAMS: [(&str, &str); 11] = [
     ("clang-19", "clang-19"),
     ("ld.lld-19", "lld-19"),
     ("llvm-objcopy-19", "llvm-19"),
@@ -53,50 +56,23 @@ const BUILD_HEADERS: [(&str, &str); 3] =
 /// What this machine has for booting certain guests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// QEMU's programs, by the names of architectures; or why one cannot be used.
-    pub emulators: BTreeMap<&'static str, Result<Emulator, String>>,
-    /// Where Debian's packages come from, or why they cannot come. Not looked for if no kernel must be fetched.
-    pub mirror: Option<Result<Mirror, String>>,
-    /// What builds kernels, or what of it is missing. Not looked for if no kernel must be built.
-    pub build_tools: Option<Result<BuildTools, String>>,
+    /// The versions of QEMU, by the names of architectures.
+    pub qemu: BTreeMap<&'static str, Found>,
+    /// Where Debian's packages come from. `None` if no kernel must be fetched.
+    pub mirror: Option<Found<Mirror>>,
+    /// What builds kernels. `None` if no kernel must be built.
+    pub build_tools: Option<Found<BuildTools>>,
     /// MiB of memory that guests may have between them; none if that cannot be known.
     pub memory: Option<u32>,
     /// The crate of the first process of each guest, if the workspace has it.
     pub guest_crate: Option<GuestCrate>,
 }
 
-/// One of QEMU's programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Emulator {
-    pub program: PathBuf,
-    /// As it prints it.
-    pub version: String,
-}
-
-/// A server that has Debian's packages, and how this machine talks to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirror {
-    pub url: String,
-    /// The keys that Debian signs with.
-    pub keyring: PathBuf,
-    /// apt's settings for the network, as its configuration has them.
-    pub acquire: String,
-}
-
-/// What builds kernels. One compiler serves all architectures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildTools {
-    /// The first lines that they print of their versions.
-    pub compiler: String,
-    pub pahole: String,
-    /// Processes that make starts at once.
-    pub jobs: usize,
-}
-
 /// Where the crate `bpfship-guest` is, and with which versions of its dependencies it is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestCrate {
     pub folder: PathBuf,
+    pub version: String,
     /// SHA-256 of the workspace's Cargo.lock.
     pub lock_sha256: String,
 }
@@ -104,10 +80,10 @@ pub struct GuestCrate {
 impl Host {
     /// Reads what these guests need, and no more. Refuses a file of the user's that is no kernel.
     pub fn read(runner: Runner, facts: &Facts, guests: &[Guest]) -> Result<Host> {
-        let mut emulators = BTreeMap::new();
+        let mut qemu = BTreeMap::new();
         let (mut fetches, mut builds) = (false, false);
         for guest in guests {
-            emulators.entry(guest.arch.name).or_insert_with(|| Emulator::find(runner, guest.arch));
+            qemu.entry(guest.arch.name).or_insert_with(|| qemu_version(runner, guest.arch));
             match &guest.origin {
                 Origin::File(file) => {
                     if let Err(error) = files::read(file).and_then(|bytes| kernel_image::prepare(&bytes, guest.arch)) {
@@ -122,58 +98,38 @@ impl Host {
             }
         }
         Ok(Host {
-            emulators,
-            mirror: fetches.then(|| mirror(runner)).transpose()?,
-            build_tools: builds.then(|| BuildTools::find(runner, &facts.passed_on)).transpose()?,
+            qemu,
+            mirror: fetches.then(|| Mirror::find(runner)),
+            build_tools: builds.then(|| BuildTools::find(runner, &facts.passed_on)),
             memory: files::read_if_there(Path::new("/proc/meminfo"))?.and_then(|text| available(&text)),
             guest_crate: GuestCrate::find(facts)?,
         })
     }
 }
 
-impl Host {
-    /// QEMU's program for an architecture, which must be there.
-    pub fn emulator(&self, arch: &Arch) -> Result<&Emulator> {
-        match self.emulators.get(arch.name) {
-            Some(Ok(emulator)) => Ok(emulator),
-            Some(Err(reason)) => bail!("{reason}"),
-            None => bail!("no {} was looked for", arch.emulator()),
-        }
-    }
-}
-
-impl Emulator {
-    /// QEMU's program for an architecture, or why there is none.
-    pub fn find(runner: Runner, arch: &Arch) -> Result<Emulator, String> {
-        let name = arch.emulator();
-        let program = on_path(&name).ok_or_else(|| {
-            format!(
-                "there is no {name} on this machine: apt install qemu-system (Debian), dnf install qemu (Fedora), \
-                 pacman -S qemu-emulators-full (Arch), brew install qemu (macOS)"
-            )
-        })?;
-        let text = runner.read(&Command::new(&program, Path::new("/")).arg("--version"));
-        let text = text.map_err(|error| format!("{error:#}"))?;
-        match text.lines().next().and_then(|line| line.split_once("version ")) {
-            Some((_, version)) => Ok(Emulator { program, version: version.into() }),
-            None => Err(format!("`{name} --version` does not print a version")),
-        }
+/// The version of QEMU for an architecture, as it prints it.
+pub fn qemu_version(runner: Runner, arch: &Arch) -> Found {
+    let program = arch.emulator();
+    let text = runner.read(&Command::new(&program, Path::new("/")).arg("--version"))?;
+    match text.lines().next().and_then(|line| line.split_once("version ")) {
+        Some((_, version)) => Ok(version.into()),
+        None => Err(Status::new(State::NeedsYou, format!("`{program} --version` prints no version"))),
     }
 }
 
 impl GuestCrate {
-    /// Finds it among the workspace's members and their dependencies: whoever depends on this tool depends on it.
+    /// Finds it among the workspace's members and their dependencies: a workspace that depends on this tool depends on it.
     fn find(facts: &Facts) -> Result<Option<GuestCrate>> {
         let mut packages = facts.members.iter().chain(&facts.packages);
         let Some(package) = packages.find(|package| package.name == GUEST_CRATE) else { return Ok(None) };
         let lock_sha256 = hash::file(&facts.root.join("Cargo.lock"))?;
-        Ok(Some(GuestCrate { folder: package.folder.clone(), lock_sha256 }))
+        Ok(Some(GuestCrate { folder: package.folder.clone(), version: package.version.clone(), lock_sha256 }))
     }
 }
 
 impl BuildTools {
-    /// What builds kernels, or a sentence that names all that is missing.
-    fn find(runner: Runner, passed_on: &BTreeMap<String, String>) -> Result<Result<BuildTools, String>> {
+    /// What builds kernels. `passed_on` is what a build sees of the user's environment.
+    pub fn find(runner: Runner, passed_on: &BTreeMap<String, String>) -> Found<BuildTools> {
         let mut missing = missing_programs(&env::var_os("PATH").unwrap_or_default());
         let compiler = from_source::tool(&format!("clang-{LLVM}"), Path::new("/"), passed_on);
         // Only the compiler knows which headers there are.
@@ -185,8 +141,8 @@ impl BuildTools {
                 }
             }
         }
-        if let Some(sentence) = describe_missing(&missing) {
-            return Ok(Err(sentence));
+        if let Some(status) = describe_missing(&missing) {
+            return Err(status);
         }
         let first_line = |command: Command| -> Result<String> {
             let text = runner.read(&command.arg("--version"))?;
@@ -196,11 +152,11 @@ impl BuildTools {
             Some(jobs) => jobs.parse().with_context(|| format!("CARGO_BUILD_JOBS is `{jobs}`, expected a number"))?,
             None => thread::available_parallelism().map_or(1, usize::from),
         };
-        Ok(Ok(BuildTools {
+        Ok(BuildTools {
             compiler: first_line(compiler)?,
             pahole: first_line(from_source::tool("pahole", Path::new("/"), passed_on))?,
             jobs,
-        }))
+        })
     }
 }
 
@@ -209,15 +165,16 @@ fn missing_programs(path: &OsStr) -> Vec<(&'static str, &'static str)> {
     BUILD_PROGRAMS.into_iter().filter(|(program, _)| !is_there(program)).collect()
 }
 
-/// The sentence about what is missing.
-fn describe_missing(missing: &[(&str, &str)]) -> Option<String> {
+/// What is missing, and one command that installs it.
+fn describe_missing(missing: &[(&str, &str)]) -> Option<Status> {
     if missing.is_empty() {
         return None;
     }
     let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     packages.dedup();
-    Some(format!("there is no {} on this machine: apt install {} (Debian)", names.join(", "), packages.join(" ")))
+    let detail = format!("there is no {} on this machine", names.join(", "));
+    Some(Status::missing(detail, format!("apt install {} (Debian)", packages.join(" "))))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
@@ -225,30 +182,36 @@ fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-fn mirror(runner: Runner) -> Result<Result<Mirror, String>> {
-    for program in ["apt-get", "dpkg-deb"] {
-        if on_path(program).is_none() {
-            return Ok(Err(format!("there is no {program} on this machine, through which they are fetched")));
+impl Mirror {
+    /// The mirror that the user names, or that apt has.
+    pub fn find(runner: Runner) -> Found<Mirror> {
+        for program in ["apt-get", "dpkg-deb"] {
+            if on_path(program).is_none() {
+                let detail = format!("there is no {program} on this machine, through which they are fetched");
+                return Err(Status::new(State::NeedsYou, detail));
+            }
         }
+        let url = match env::var(VARIABLE).ok().filter(|url| !url.is_empty()) {
+            Some(url) => Some(url),
+            None => sources()?.iter().find_map(|text| debian_mirror(text)),
+        };
+        let Some(url) = url else {
+            let remedy = format!("set {VARIABLE} to the address of a mirror");
+            return Err(Status::missing("apt has no source of Debian's here", remedy));
+        };
+        if url.contains(char::is_whitespace) {
+            return Err(Status::new(State::NeedsYou, format!("{VARIABLE} is {url:?}, which is no address")));
+        }
+        let keyring = PathBuf::from(KEYRING);
+        if !keyring.is_file() {
+            let detail = format!("there is no {KEYRING} to check them with");
+            return Err(Status::missing(detail, "apt install debian-archive-keyring"));
+        }
+        let dump = Command::new("apt-config", Path::new("/")).args(["dump", "--format", "%F \"%v\";%n", "Acquire"]);
+        let is_wanted = |line: &&str| SETTINGS.iter().any(|name| line.starts_with(&format!("Acquire::{name}")));
+        let acquire = runner.read(&dump)?.lines().filter(is_wanted).map(|line| format!("{line}\n")).collect();
+        Ok(Mirror { url, keyring, acquire })
     }
-    let url = match env::var(VARIABLE).ok().filter(|url| !url.is_empty()) {
-        Some(url) => Some(url),
-        None => sources()?.iter().find_map(|text| debian_mirror(text)),
-    };
-    let Some(url) = url else {
-        return Ok(Err(format!("apt has no source of Debian's here: set {VARIABLE} to the address of a mirror")));
-    };
-    if url.contains(char::is_whitespace) {
-        return Ok(Err(format!("{VARIABLE} is {url:?}, which is no address")));
-    }
-    let keyring = PathBuf::from(KEYRING);
-    if !keyring.is_file() {
-        return Ok(Err(format!("there is no {KEYRING} to check them with: apt install debian-archive-keyring")));
-    }
-    let dump = Command::new("apt-config", Path::new("/")).args(["dump", "--format", "%F \"%v\";%n", "Acquire"]);
-    let is_wanted = |line: &&str| SETTINGS.iter().any(|name| line.starts_with(&format!("Acquire::{name}")));
-    let acquire = runner.read(&dump)?.lines().filter(is_wanted).map(|line| format!("{line}\n")).collect();
-    Ok(Ok(Mirror { url, keyring, acquire }))
 }
 
 /// The texts of all files that say where apt's packages come from.
@@ -292,7 +255,9 @@ mod tests {
     fn all_that_is_missing_is_named_at_once_with_one_command_that_installs_it() {
         assert_eq!(describe_missing(&[]), None);
         assert_eq!(
-            describe_missing(&[("flex", "flex"), ("pahole", "dwarves"), ("libelf.h", "libelf-dev")]).unwrap(),
+            describe_missing(&[("flex", "flex"), ("pahole", "dwarves"), ("libelf.h", "libelf-dev")])
+                .unwrap()
+                .sentence(),
             "there is no flex, pahole, libelf.h on this machine: apt install flex dwarves libelf-dev (Debian)"
         );
     }

@@ -124,12 +124,12 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_refused() {
-        let told = |image: &[u8]| format!("{:#}", prepare(image, LOONG64).unwrap_err());
+        let error = |image: &[u8]| format!("{:#}", prepare(image, LOONG64).unwrap_err());
         let whole = zboot(b"zstd", &zstd(&[1; 1000]));
-        assert_eq!(told(&whole[..500]), "it is an EFI zboot image, but cut off");
-        assert!(told(&whole).starts_with("it is no kernel for loong64"));
-        assert!(told(&zboot(b"zstd", b"garbage")).contains("zstd"));
-        assert!(told(&zboot(b"lzma", b"garbage")).contains("compressed by \"lzma\""));
-        assert!(told(b"\x1f\x8bgarbage").starts_with("it is gzip, but damaged"));
+        assert_eq!(error(&whole[..500]), "it is an EFI zboot image, but cut off");
+        assert!(error(&whole).starts_with("it is no kernel for loong64"));
+        assert!(error(&zboot(b"zstd", b"garbage")).contains("zstd"));
+        assert!(error(&zboot(b"lzma", b"garbage")).contains("compressed by \"lzma\""));
+        assert!(error(b"\x1f\x8bgarbage").starts_with("it is gzip, but damaged"));
     }
 }

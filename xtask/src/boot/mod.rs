@@ -1,4 +1,4 @@
-//! Real kernels under QEMU: which there are, how they are got, and what a guest there does.
+//! Real kernels under QEMU: which kernels are known, how they are fetched or built, and what a guest does.
 
 pub mod console;
 pub mod facts;

@@ -10,11 +10,10 @@ use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
 use crate::boot::machines::{self, Load};
 use crate::boot::memory::Memory;
-use crate::boot::run::{
-    BootGuest, Booted, BuildFirstProcess, Built, CheckKernels, Outcome, PrepareImage, TakeBinary, WriteReport,
-};
+use crate::boot::run::{BootGuest, Booted, CheckKernels, Outcome, PrepareImage, TakeBinary, WriteReport};
 use crate::boot::select::{Guest, Origin};
 use crate::build::plan::{self, Target};
+use crate::build::run::Built;
 use crate::release::boot_report;
 use crate::release::manifest::Artifact;
 use crate::sys::command::{Command, word};
@@ -39,55 +38,38 @@ pub struct Plan {
     pub added: Slot<Vec<boot_report::Boot>>,
 }
 
+/// What guests have in common.
+struct Shared<'a> {
+    facts: &'a Facts,
+    host: &'a Host,
+    memory: Arc<Memory>,
+    /// The first process.
+    built: Slot<Built>,
+    /// By the names of their archives.
+    binaries: BTreeMap<&'a str, Slot<Vec<u8>>>,
+}
+
 /// Plans to boot these guests. `released` is all that is in dist/.
 pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest]) -> Result<Plan> {
     let dist = facts.root.join("dist");
-    let mut tasks = Vec::new();
     let kernels = kernels(facts, host, guests)?;
+    let (build, built) = first_process(facts, host, guests)?;
     let binaries: BTreeMap<&str, Slot<Vec<u8>>> =
         guests.iter().map(|guest| (guest.artifact.file.as_str(), Slot::default())).collect();
     let taken = released.iter().filter_map(|artifact| {
         let binary = binaries.get(artifact.file.as_str())?.clone();
         Some(Box::new(TakeBinary { dist: dist.clone(), artifact: artifact.clone(), binary }) as Box<dyn Step>)
     });
-    tasks.push(Task::new("taking the binaries out of the archives", taken.collect()));
-    let (build, built) = first_process(facts, host, guests)?;
+    let mut tasks = vec![Task::new("taking the binaries out of the archives", taken.collect())];
     tasks.extend(build);
     tasks.extend(kernels);
 
-    let memory = Arc::new(Memory::new(host.memory));
+    let shared = Shared { facts, host, memory: Arc::new(Memory::new(host.memory)), built, binaries };
     let mut booted = Vec::new();
     for (number, guest) in guests.iter().enumerate() {
-        let arch = guest.arch;
-        let emulator = host.emulator(arch)?;
-        let folder = folder(facts, guest, number);
-        let KernelFiles { image, device_tree } = kernel_files(facts, guest, &folder);
-        let initramfs = folder.join("initramfs.gz");
-        let load = Load { kernel: &image, initramfs: &initramfs, device_tree: device_tree.as_deref() };
-        let arguments = arguments(&facts.config.boot, guest.btf);
-        let commands: Vec<String> = arguments.iter().map(|words| command_line(&facts.config.bin, words)).collect();
-        let outcome = Slot::default();
-        let qemu = Command::new(&emulator.program, Path::new("/"))
-            .only(facts.passed_on.clone())
-            .args(machines::arguments(guest.machine, arch, load));
-        let boot = BootGuest {
-            guest: guest.clone(),
-            bin: facts.config.bin.clone(),
-            arguments,
-            commands: commands.clone(),
-            hide_btf: (guest.btf == Btf::Hidden).then(|| BTF_FILE.into()),
-            timeout: facts.config.boot.timeout,
-            initramfs,
-            qemu,
-            memory: memory.clone(),
-            built: built.clone(),
-            binary: binaries[guest.artifact.file.as_str()].clone(),
-            outcome: outcome.clone(),
-        };
-        let title = format!("booting {} on {}", guest.artifact.file, guest.label);
-        tasks.push(Task::new(title, vec![Box::new(boot)]).live(arch.name).beside("guests"));
-        let qemu_version = emulator.version.clone();
-        booted.push(Booted { guest: guest.clone(), commands, image, qemu_version, outcome });
+        let (task, result) = shared.boot(guest, number)?;
+        tasks.push(task);
+        booted.push(result);
     }
     let outcomes = booted.iter().map(|booted| booted.outcome.clone()).collect();
     let added = Slot::default();
@@ -95,6 +77,46 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
     let report = WriteReport { dist, archives, boots: booted, added: added.clone() };
     tasks.push(Task::new("writing the report", vec![Box::new(report)]));
     Ok(Plan { tasks, outcomes, added })
+}
+
+impl Shared<'_> {
+    /// Plans to boot one guest, and what the report will say of it.
+    fn boot(&self, guest: &Guest, number: usize) -> Result<(Task, Booted)> {
+        let Guest { arch, artifact, label, machine, btf, .. } = guest;
+        let config = &self.facts.config;
+        let qemu_version = match self.host.qemu.get(arch.name) {
+            Some(Ok(version)) => version.clone(),
+            Some(Err(status)) => bail!("{}", status.sentence()),
+            None => bail!("the version of {} was not read", arch.emulator()),
+        };
+        let folder = folder(self.facts, guest, number);
+        let KernelFiles { image, device_tree } = kernel_files(self.facts, guest, &folder);
+        let initramfs = folder.join("initramfs.gz");
+        let load = Load { kernel: &image, initramfs: &initramfs, device_tree: device_tree.as_deref() };
+        let qemu = Command::new(arch.emulator(), Path::new("/"))
+            .only(self.facts.passed_on.clone())
+            .args(machines::arguments(machine, arch, load));
+        let arguments = arguments(&config.boot, *btf);
+        let commands: Vec<String> = arguments.iter().map(|words| command_line(&config.bin, words)).collect();
+        let outcome = Slot::default();
+        let boot = BootGuest {
+            guest: guest.clone(),
+            bin: config.bin.clone(),
+            arguments,
+            commands: commands.clone(),
+            hide_btf: (*btf == Btf::Hidden).then(|| BTF_FILE.into()),
+            timeout: config.boot.timeout,
+            initramfs,
+            qemu,
+            memory: self.memory.clone(),
+            built: self.built.clone(),
+            binary: self.binaries[artifact.file.as_str()].clone(),
+            outcome: outcome.clone(),
+        };
+        let task = Task::new(format!("booting {} on {label}", artifact.file), vec![Box::new(boot)]);
+        let booted = Booted { guest: guest.clone(), commands, image, qemu_version, outcome };
+        Ok((task.live(arch.name).beside("guests"), booted))
+    }
 }
 
 /// Plans to build the first process for the targets of the guests.
@@ -107,6 +129,15 @@ fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Ta
             crate::NAME
         );
     };
+    if guest_crate.version != env!("CARGO_PKG_VERSION") {
+        bail!(
+            "the workspace {} has {GUEST_CRATE} {}, but this is {} {}: run the one that the workspace depends on",
+            facts.root.display(),
+            guest_crate.version,
+            crate::NAME,
+            env!("CARGO_PKG_VERSION")
+        );
+    }
     let mut targets: Vec<Target> = Vec::new();
     for guest in guests {
         if targets.iter().all(|(arch, _)| *arch != guest.arch) {
@@ -118,11 +149,8 @@ fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Ta
         "writing the package of the guests' first process",
         package(facts, guest_crate, &folder, &targets),
     )];
-    let (get, build) = plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
-    let arches = targets.iter().map(|(arch, _)| *arch).collect();
-    let built = Slot::default();
-    let step = BuildFirstProcess { facts: facts.clone(), get, build, arches, built: built.clone() };
-    tasks.push(Task::new("building the guests' first process", vec![Box::new(step)]));
+    let (build, built) = plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
+    tasks.extend(build);
     Ok((tasks, built))
 }
 
@@ -197,19 +225,20 @@ fn fetch(facts: &Facts, host: &Host, kernel: &Kernel) -> Result<Task> {
     }
     let mirror = match &host.mirror {
         Some(Ok(mirror)) => mirror,
-        Some(Err(reason)) => bail!(
-            "the kernel {label} for {arch} comes from Debian's packages, and {reason}; or boot one of your own with \
-             --kernel FILE"
+        Some(Err(status)) => bail!(
+            "the kernel {label} for {arch} comes from Debian's packages, and {}; or boot one of your own with \
+             --kernel FILE",
+            status.sentence()
         ),
-        None => bail!("no mirror was looked for"),
+        None => bail!("no mirror was read for the kernel {label} for {arch}"),
     };
     match &kernel.source {
         Source::Debian(package) => debian::fetch(&facts.cache, mirror, kernel, package),
         Source::Built(own) => {
             let tools = match &host.build_tools {
                 Some(Ok(tools)) => tools,
-                Some(Err(reason)) => bail!("the kernel {label} for {arch} must be built, and {reason}"),
-                None => bail!("no build tools were looked for"),
+                Some(Err(status)) => bail!("the kernel {label} for {arch} must be built, and {}", status.sentence()),
+                None => bail!("no build tools were read for the kernel {label} for {arch}"),
             };
             from_source::build(&facts.cache, &facts.passed_on, mirror, tools, kernel, own)
         }
@@ -261,20 +290,18 @@ fn command_line(bin: &str, arguments: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::arch::Arch;
-    use crate::boot::facts::{BuildTools, Emulator, Mirror};
+    use crate::boot::kernels::apt::Mirror;
+    use crate::boot::kernels::from_source::BuildTools;
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
-    use crate::build::plan::tests::facts;
+    use crate::release::plan::tests::facts;
     use crate::sys::plan as tasks;
+    use crate::ui::status::{State, Status};
 
     /// A machine that has everything.
     fn host() -> Host {
-        let emulator = |arch: &str| {
-            let program = format!("/usr/bin/{}", Arch::named(arch).emulator()).into();
-            (Arch::named(arch).name, Ok(Emulator { program, version: "10.0.2".into() }))
-        };
         Host {
-            emulators: ["amd64", "arm64", "mips"].map(emulator).into(),
+            qemu: ["amd64", "arm64", "mips"].map(|arch| (arch, Ok("10.0.2".into()))).into(),
             mirror: Some(Ok(Mirror {
                 url: "http://mirror.example/debian".into(),
                 keyring: "/keys.gpg".into(),
@@ -282,8 +309,16 @@ mod tests {
             })),
             build_tools: Some(Ok(BuildTools { compiler: "clang 19".into(), pahole: "v1".into(), jobs: 2 })),
             memory: None,
-            guest_crate: Some(GuestCrate { folder: "/home/ann/guest".into(), lock_sha256: "9".into() }),
+            guest_crate: Some(guest_crate(env!("CARGO_PKG_VERSION"))),
         }
+    }
+
+    fn guest_crate(version: &str) -> GuestCrate {
+        GuestCrate { folder: "/home/ann/guest".into(), version: version.into(), lock_sha256: "9".into() }
+    }
+
+    fn lack(detail: &str) -> Status {
+        Status::new(State::NeedsYou, detail)
     }
 
     fn planned(facts: &Facts, host: &Host, arches: &[&str], selection: &Selection) -> Result<Plan> {
@@ -358,14 +393,16 @@ mod tests {
     fn what_is_missing_is_named_with_the_kernel_that_needs_it() {
         let offline = Facts { offline: true, ..facts() };
         refused(&offline, &host(), "amd64", "--offline, but the kernel debian-13-6.12 for amd64 is not in the cache");
-        let no_apt = Host { mirror: Some(Err("there is no apt-get".into())), ..host() };
+        let no_apt = Host { mirror: Some(Err(lack("there is no apt-get"))), ..host() };
         refused(&facts(), &no_apt, "arm64", "for arm64 comes from Debian's packages, and there is no apt-get; or boot");
-        let no_tools = Host { build_tools: Some(Err("there is no flex".into())), ..host() };
+        let no_tools = Host { build_tools: Some(Err(lack("there is no flex"))), ..host() };
         refused(&facts(), &no_tools, "mips", "the kernel linux-6.12-btf for mips must be built, and there is no flex");
-        let no_qemu = Host { emulators: [("amd64", Err("there is no QEMU".into()))].into(), ..host() };
+        let no_qemu = Host { qemu: [("amd64", Err(lack("there is no QEMU")))].into(), ..host() };
         refused(&facts(), &no_qemu, "amd64", "there is no QEMU");
         let no_crate = Host { guest_crate: None, ..host() };
         refused(&facts(), &no_crate, "amd64", "has no crate bpfship-guest, the first process of each guest");
+        let other = Host { guest_crate: Some(guest_crate("0.0.9")), ..host() };
+        refused(&facts(), &other, "amd64", "has bpfship-guest 0.0.9, but this is bpfship ");
     }
 
     #[test]

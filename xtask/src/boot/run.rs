@@ -1,6 +1,6 @@
 //! The steps of a boot that only this tool can do: taking binaries out of archives, booting guests, and the report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -8,22 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use bpfship_guest::config::GuestConfig;
 use bpfship_guest::message::facts;
-use cargo_metadata::TargetKind;
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
 use crate::boot::console::Console;
 use crate::boot::memory::Memory;
-use crate::boot::plan::GUEST;
 use crate::boot::select::Guest;
-use crate::boot::verdict::{self, Request, Verdict};
+use crate::boot::verdict::{self, Request};
 use crate::boot::{initramfs, kernel_image, kernels};
-use crate::build::plan::Build;
-use crate::build::run::{self as cargo_build, Lines};
-use crate::release::boot_report::{self, REPORT, Report};
+use crate::build::run::Built;
+use crate::release::boot_report::{self, REPORT, Report, Verdict};
 use crate::release::manifest::Artifact;
 use crate::release::{artifacts, pack};
 use crate::sys::cache::Cache;
@@ -31,9 +28,7 @@ use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Watched;
 use crate::sys::{files, hash};
-use crate::toolchain;
-use crate::ui::error::{self, Failed};
-use crate::workspace::facts::Facts;
+use crate::ui::error;
 
 /// Takes a binary out of its archive, and checks both.
 #[derive(Debug)]
@@ -56,47 +51,6 @@ impl Step for TakeBinary {
 
     fn run(&self, _: &Work) -> Result<()> {
         self.binary.put(artifacts::binary(&self.dist, &self.artifact)?)
-    }
-}
-
-/// Builds the first process for the targets of the guests.
-#[derive(Debug)]
-pub struct BuildFirstProcess {
-    pub facts: Facts,
-    pub get: toolchain::Plan,
-    pub build: Build,
-    pub arches: Vec<&'static Arch>,
-    pub built: Slot<Built>,
-}
-
-impl Step for BuildFirstProcess {
-    fn line(&self) -> String {
-        let home: String = self.build.home.iter().map(|step| format!("{step}\n")).collect();
-        format!("{}{home}{}", self.get, self.build.command)
-    }
-
-    fn json(&self) -> Value {
-        json!({ "build": { "get": self.get, "build": self.build } })
-    }
-
-    fn run(&self, work: &Work) -> Result<()> {
-        let runner = work.runner;
-        let lines: Lines = self.arches.iter().map(|arch| (arch.triple, runner.line(arch.name))).collect();
-        let _held = toolchain::get(runner, &self.facts, &self.get, &lines)?;
-        runner.perform(&self.build.home)?;
-        let mut built = Built::new();
-        let (status, messages) =
-            cargo_build::run(runner, &self.build.command, &self.build.target, &lines, |triple, artifact| {
-                let is_ours = artifact.target.name == GUEST && artifact.target.kind.contains(&TargetKind::Bin);
-                if let (true, Some(binary)) = (is_ours, artifact.executable) {
-                    built.insert(triple.into(), binary.into());
-                }
-            })?;
-        if !status.success() {
-            let failed = Failed::of("cargo", status, messages.errors());
-            return Err(Error::new(failed).context("cannot build the first process of the guests"));
-        }
-        self.built.put(built)
     }
 }
 
@@ -148,9 +102,6 @@ impl Step for CheckKernels {
         checked.into_iter().collect()
     }
 }
-
-/// The binaries of the first process, by target.
-pub type Built = BTreeMap<String, PathBuf>;
 
 /// How a boot went.
 #[derive(Debug)]
@@ -216,7 +167,8 @@ impl BootGuest {
             hide_btf: self.hide_btf.clone(),
             commands: self.arguments.iter().map(with_program).collect(),
         };
-        let first_process = self.built.get()?.get(self.guest.arch.triple).context("cargo built no first process")?;
+        let (built, triple) = (self.built.get()?, self.guest.arch.triple);
+        let first_process = built.binaries.get(triple).with_context(|| built.reason(triple).to_owned())?;
         let archive = initramfs::compose(&files::read(first_process)?, &self.bin, self.binary.get()?, &config);
         files::write(&self.initramfs, pack::gzip(&archive)?)?;
 
@@ -284,7 +236,7 @@ impl Step for WriteReport {
         let path = self.dist.join(REPORT);
         let known = files::read_if_there(&path)?.map(|text| Report::parse(&text));
         if known == Some(None) {
-            work.runner.status(format!("{REPORT} is none that this version understands: it is written anew"));
+            work.runner.status(format!("{REPORT} is not one that this version understands: it is written anew"));
         }
         let mut report = known.flatten().unwrap_or_default();
         report.add(boots.clone(), |sha256| self.archives.iter().any(|archive| archive == sha256));

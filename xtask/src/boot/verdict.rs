@@ -1,29 +1,13 @@
 //! What a boot has proved, by the output of its console and how QEMU ended.
 
 use bpfship_guest::message::{End, GAP, facts};
-use serde::{Deserialize, Serialize};
 
 use crate::boot::console::{Console, describe_end, printable};
+use crate::release::boot_report::Verdict;
 
 /// Limits of what is kept of a boot's gaps, since a program may print anything: their number, and the characters of each.
 const MAX_GAPS: usize = 16;
 const MAX_GAP_LENGTH: usize = 200;
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is", content = "why")]
-pub enum Verdict {
-    Pass,
-    /// It passed, and the program named what it cannot do on this kernel.
-    Gaps(Vec<String>),
-    Fail(String),
-}
-
-impl Verdict {
-    /// Whether it shows that the program works.
-    pub fn is_pass(&self) -> bool {
-        matches!(self, Verdict::Pass | Verdict::Gaps(_))
-    }
-}
 
 /// How a boot ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +29,7 @@ pub struct Request<'a> {
     pub hides_btf: bool,
 }
 
-/// Judges a boot. Only reports of init's count for a pass; noise can only explain a failure.
+/// Judges a boot. Only init's reports count for a pass; noise can only explain a failure.
 pub fn judge(console: &Console, ended: &Ended, request: Request) -> Verdict {
     if !console.is_done() {
         return Verdict::Fail(unfinished(console, ended, request));
@@ -126,9 +110,9 @@ mod tests {
     fn reports(facts: &[(&str, &str)], ends: &[(&str, End)]) -> Vec<String> {
         let fact = |(name, value): &(&str, &str)| Message::Fact { name: (*name).into(), value: (*value).into() };
         let mut messages: Vec<Message> = facts.iter().map(fact).collect();
-        for (number, (said, end)) in ends.iter().enumerate() {
+        for (number, (output, end)) in ends.iter().enumerate() {
             messages.push(Message::Started(number));
-            messages.extend(said.lines().map(|line| Message::Output { command: number, line: line.into() }));
+            messages.extend(output.lines().map(|line| Message::Output { command: number, line: line.into() }));
             messages.push(Message::Exited { command: number, end: end.clone() });
         }
         messages.push(Message::Done);
@@ -251,18 +235,18 @@ mod tests {
 
     #[test]
     fn the_gaps_of_a_program_that_passed_are_kept_once_and_in_order() {
-        let said = |text: &str| {
+        let verdict = |text: &str| {
             verdict_of(&reports(&[], &[("gap: the uid", End::Code(0)), (text, End::Code(0))]), &Ended::Done, false)
         };
         let gaps = |texts: &[&str]| Verdict::Gaps(texts.iter().map(|text| (*text).into()).collect());
         assert_eq!(
-            said("12 of 12 right\ngap: core dumps\x1b[31m\ngap: the uid\n gap: indented\nno gap: all is well"),
+            verdict("12 of 12 right\ngap: core dumps\x1b[31m\ngap: the uid\n gap: indented\nno gap: all is well"),
             gaps(&["the uid", "core dumps"])
         );
         let many: String = (0..100).map(|number| format!("gap: {number} {}\n", "x".repeat(1000))).collect();
-        let Verdict::Gaps(told) = said(&many) else { panic!("no gaps") };
-        assert_eq!(told.len(), MAX_GAPS);
-        assert!(told[1..].iter().all(|gap| gap.len() == MAX_GAP_LENGTH));
+        let Verdict::Gaps(gaps) = verdict(&many) else { panic!("no gaps") };
+        assert_eq!(gaps.len(), MAX_GAPS);
+        assert!(gaps[1..].iter().all(|gap| gap.len() == MAX_GAP_LENGTH));
     }
 
     #[test]

@@ -2,16 +2,17 @@
 //! machine is mounted: the sources are copied into a volume, so it is all the same where the engine's daemon runs, and how
 //! its folders are labelled.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use serde::Serialize;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
-use super::plan::Job;
-use crate::bpf::engine::{Container, Kind};
-use crate::sys::command::Command;
-use crate::sys::hash;
-use crate::sys::step::Step;
+use crate::bpf::engine::{self, Container};
+use crate::sys::cache::Cache;
+use crate::sys::command::{Command, quote};
+use crate::sys::plan::{Step, Steps, Task, Work};
+use crate::sys::steps::{Run, Sweep, Write};
+use crate::sys::{files, hash};
 use crate::toolchain::zig;
 
 /// What the image consists of.
@@ -29,41 +30,48 @@ pub fn tag() -> Result<String> {
     Ok(format!("bpfship-bpf-clang:{}", &hash::bytes(content.as_bytes())[..16]))
 }
 
-/// What makes clang ready to run in a container, besides the jobs' own commands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What compiling in a container takes.
+#[derive(Debug)]
 pub struct Plan {
-    pub kind: Kind,
-    pub image: String,
-    /// What gets the image, if the engine does not have it.
-    pub get: Vec<Step>,
-    /// Whether that is by building it.
-    pub builds: bool,
-    /// What makes a volume with the sources in it.
-    pub fill: Vec<Step>,
-    /// Removes the containers and the volume: what an earlier run left, before, and what this one did, after.
-    pub sweep: Command,
+    /// Get the image, if the engine does not have it, and make a volume with the sources in it.
+    pub before: Vec<Task>,
+    /// What compiles each object.
+    pub commands: Vec<Command>,
+    /// Removes containers and volume.
+    pub after: Vec<Task>,
 }
 
-/// Plans to have everything in `stage` compiled in a container, and changes the commands of the jobs to that.
-pub fn plan(container: &Container, stage: &Path, work: &Path, compiler: &Path, jobs: &mut [Job]) -> Plan {
+/// Plans to have everything in `stage` compiled in a container: each object, by its name, with these arguments of clang.
+pub fn plan(
+    container: &Container,
+    stage: &Path,
+    work: &Path,
+    compiler: &Path,
+    cache: &Cache,
+    clang: &[(String, Vec<String>)],
+) -> Plan {
     let engine = || Command::new(container.engine.kind.program(), stage.parent().unwrap_or(stage));
     // One workspace's runs wait for each other, so the name is ours alone.
     let volume = format!("bpfship-bpf-{}", &hash::bytes(stage.as_os_str().as_encoded_bytes())[..16]);
 
-    let mut get = Vec::new();
-    let builds = !container.present && !container.theirs;
+    let mut get: Steps = Vec::new();
     if !container.present && container.theirs {
-        get.push(Step::Run(engine().args(["pull", "--quiet", &container.image])));
-    } else if builds {
+        get.push(Box::new(Run(engine().args(["pull", "--quiet", &container.image]))));
+    } else if !container.present {
         let file = work.join("Containerfile");
-        get.push(Step::Write { file: file.clone(), text: CONTAINERFILE.into() });
+        get.push(Box::new(Write { file: file.clone(), text: CONTAINERFILE.into() }));
         let build = engine().args(["build", "--quiet", "--network", "none", "--tag", &container.image, "--file"]);
-        get.push(Step::Run(build.arg(file.to_string_lossy()).arg(compiler.to_string_lossy())));
+        get.push(Box::new(Run(build.arg(file.to_string_lossy()).arg(compiler.to_string_lossy()))));
+        get.push(Box::new(RememberImage {
+            inspect: engine::inspect(container.engine.kind, work, &container.image),
+            record: engine::record(cache, container.engine.kind, &container.image),
+        }));
     }
 
     let mut names = vec![volume.clone()];
-    for job in jobs {
-        let name = format!("{volume}-{}", job.object);
+    let mut commands = Vec::new();
+    for (object, arguments) in clang {
+        let name = format!("{volume}-{object}");
         let mut command = engine()
             .args(["run", "--rm", "--name", &name, "--pull", "never", "--network", "none", "--read-only"])
             .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"]);
@@ -72,19 +80,50 @@ pub fn plan(container: &Container, stage: &Path, work: &Path, compiler: &Path, j
         }
         // Read-only, and with a label that SELinux lets containers read.
         command = command.args(["--volumes-from", &format!("{volume}:ro,z"), "--workdir", SOURCES, &container.image]);
-        command.args.append(&mut job.clang);
-        job.command = command;
+        commands.push(command.args(arguments.clone()));
         names.push(name);
     }
 
     // The container with the volume is never started.
     let create = engine().args(["create", "--name", &volume, "--pull", "never", "--network", "none"]);
-    let fill = vec![
-        // Whatever the umask of this machine's user is, nobody must be able to read them.
-        Step::Run(Command::new("chmod", stage).args(["-R", "a+rX", "."])),
-        Step::Run(create.args(["--volume", SOURCES, &container.image, "--version"])),
-        Step::Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}"))),
-    ];
     let sweep = engine().args(["rm", "--force", "--volumes"]).args(container.engine.kind.ignore_missing()).args(names);
-    Plan { kind: container.engine.kind, image: container.image.clone(), get, builds, fill, sweep }
+    let fill: Steps = vec![
+        // What an earlier run left.
+        Box::new(Sweep(sweep.clone())),
+        // Whatever the umask of this machine's user is, nobody must be able to read them.
+        Box::new(Run(Command::new("chmod", stage).args(["-R", "a+rX", "."]))),
+        Box::new(Run(create.args(["--volume", SOURCES, &container.image, "--version"]))),
+        Box::new(Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}")))),
+    ];
+    let mut before = Vec::new();
+    if !get.is_empty() {
+        let title = "getting the image of the compiler (once)";
+        before.push(Task::new(title, get).announced().failure("cannot get the image of the compiler"));
+    }
+    let title = "giving a container the sources";
+    before.push(Task::new(title, fill).failure("cannot give a container the sources"));
+    let after = vec![Task::new("removing the containers", vec![Box::new(Sweep(sweep))]).always()];
+    Plan { before, commands, after }
+}
+
+/// Remembers the image that was just built: anybody can give another one its name.
+#[derive(Debug)]
+struct RememberImage {
+    inspect: Command,
+    record: PathBuf,
+}
+
+impl Step for RememberImage {
+    fn line(&self) -> String {
+        format!("{} >{}", self.inspect, quote(&self.record))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "remember-image": { "inspect": self.inspect, "record": self.record } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let id = engine::id(work.runner, &self.inspect)?.context("the image that was built is not there")?;
+        files::replace(&[(self.record.clone(), id.as_bytes())])
+    }
 }

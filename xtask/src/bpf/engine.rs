@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 use crate::bad_request;
@@ -112,7 +112,7 @@ pub struct Container {
 }
 
 impl Place {
-    /// Whether our compiler must be in the cache.
+    /// Whether our compiler must be in the cache: it runs on this machine, or an image is built around it.
     pub fn needs_compiler(&self) -> bool {
         match self {
             Place::Host => true,
@@ -197,12 +197,12 @@ impl Container {
         let Some(theirs) = theirs else {
             // Anybody can give an image our name: it must be the one that was built here.
             let built = files::read_if_there(&record(cache, engine.kind, &ours))?;
-            let present = id(runner, folder, engine.kind, &ours)?.is_some_and(|id| built == Some(id));
+            let present = id(runner, &inspect(engine.kind, folder, &ours))?.is_some_and(|id| built == Some(id));
             return Ok(Container { engine, image: ours, present, theirs: false });
         };
         // An image that was built here and never pushed has no digest in docker's eyes, but an id, which is one, too.
         for name in std::iter::once(theirs).chain(theirs.split('@').next_back()) {
-            if id(runner, folder, engine.kind, name)?.is_some() {
+            if id(runner, &inspect(engine.kind, folder, name))?.is_some() {
                 return Ok(Container { engine, image: name.into(), present: true, theirs: true });
             }
         }
@@ -210,20 +210,18 @@ impl Container {
     }
 }
 
-/// Remembers the image that was just built.
-pub fn remember(runner: Runner, folder: &Path, cache: &Cache, kind: Kind, image: &str) -> Result<()> {
-    let id = id(runner, folder, kind, image)?.context("the image that was built is not there")?;
-    files::replace(&[(record(cache, kind, image), id.as_bytes())])
-}
-
 /// Where the id of an image that was built here is kept.
-fn record(cache: &Cache, kind: Kind, image: &str) -> PathBuf {
+pub fn record(cache: &Cache, kind: Kind, image: &str) -> PathBuf {
     cache.path(&format!("image-{}-{}", kind.program(), image.rsplit(':').next().unwrap_or_default()))
 }
 
-/// The hash of an image with this name, if there is one.
-fn id(runner: Runner, folder: &Path, kind: Kind, name: &str) -> Result<Option<String>> {
-    let question = Command::new(kind.program(), folder).args(["image", "inspect", "--format", "{{.Id}}", name]);
-    let output = runner.output(&question)?;
+/// Asks an engine for the id of an image.
+pub fn inspect(kind: Kind, folder: &Path, image: &str) -> Command {
+    Command::new(kind.program(), folder).args(["image", "inspect", "--format", "{{.Id}}", image])
+}
+
+/// The id of an image, if the engine has it.
+pub fn id(runner: Runner, inspect: &Command) -> Result<Option<String>> {
+    let output = runner.output(inspect)?;
     Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }

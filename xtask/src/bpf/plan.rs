@@ -1,38 +1,22 @@
 //! What will be compiled, and how, as data.
 
-use super::container;
-use super::engine::Place;
-use super::facts::{COMPILER_FOLDER, flags};
-use crate::arch::Endian;
-use crate::sys::command::Command;
-use crate::sys::step::{Step, quote};
-use crate::toolchain::zig;
-use crate::workspace::facts::Facts;
-use anyhow::Result;
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
-/// What will be compiled, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Plan {
-    /// The BPF folder.
-    pub folder: PathBuf,
-    /// What makes a folder that holds nothing but what the compiler may see.
-    pub stage: Vec<Step>,
-    /// What a container needs besides; none if clang runs on this machine itself.
-    pub container: Option<container::Plan>,
-    pub jobs: Vec<Job>,
-    /// What is done with the objects.
-    pub end: End,
-    /// The lines of the lock file that tell the inputs.
-    pub inputs: BTreeSet<String>,
-}
+use anyhow::Result;
+use bpfship_object::Object;
+
+use crate::bpf::container;
+use crate::bpf::engine::Place;
+use crate::bpf::facts::{COMPILER_FOLDER, flags, reads};
+use crate::bpf::run::{CompareObjects, CompileObject, WriteObjects};
+use crate::sys::command::Command;
+use crate::sys::plan::{Slot, Steps, Task};
+use crate::sys::steps::{CheckEntry, Copy, Remove};
+use crate::toolchain::{self, Needs, zig};
+use crate::workspace::facts::Facts;
 
 /// What is done with objects that were compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// They are written to their places.
     Write,
@@ -40,93 +24,130 @@ pub enum End {
     Compare,
 }
 
-/// One object to compile. The command prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Job {
-    /// The source, as the user knows it: relative to the workspace.
-    pub source: String,
-    pub endian: Endian,
-    pub object: String,
-    /// clang's own arguments.
-    #[serde(skip)]
-    pub clang: Vec<String>,
-    pub command: Command,
+/// What is compiled, and what comes out of it.
+#[derive(Debug)]
+pub struct Plan {
+    pub tasks: Vec<Task>,
+    /// By file name.
+    pub objects: BTreeMap<String, Slot<Object>>,
 }
 
-/// Plans to compile everything, and to write it.
-pub fn plan(facts: &Facts, place: &Place) -> Result<Plan> {
+/// What must be there before anything is compiled.
+pub fn needs(place: &Place) -> Needs {
+    Needs { zig: place.needs_compiler(), image: place.pulls(), ..Needs::default() }
+}
+
+/// Everything that one run of `bpf` does.
+pub fn bpf(facts: &Facts, place: &Place, end: End) -> Result<Plan> {
+    let mut tasks = toolchain::plan(&needs(place), facts)?;
+    let compile = compile(facts, place, end, None)?;
+    tasks.extend(compile.tasks);
+    Ok(Plan { tasks, objects: compile.objects })
+}
+
+/// Compiles all objects; if that is for a reason, it is printed.
+pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> Result<Plan> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
     let folder = facts.root.join(&bpf.folder);
     let stage = facts.work.join("bpf");
-    let copy = |folder: &Path, to: &str, (name, sha256): (&String, &String)| Step::Copy {
-        from: folder.join(name),
-        to: stage.join(to).join(name),
-        sha256: sha256.clone(),
-    };
-    let mut steps = vec![Step::Remove { folder: stage.clone() }];
-    steps.extend(inputs.sources.iter().map(|source| copy(&folder, &bpf.folder, source)));
-    if let Some(headers) = &inputs.libbpf_folder {
-        steps.extend(inputs.libbpf.iter().map(|header| copy(headers, "libbpf/bpf", header)));
-    }
     let compiler = facts.cache.path(&zig::name()?);
+    // Inside a container, the compiler is at the top.
     let prefix = match place {
         Place::Host => compiler.to_string_lossy().into_owned(),
         Place::Container(_) => String::new(),
     };
-    let job = |(source, endian, object): (String, Endian, String)| {
-        let source = format!("{}/{source}", bpf.folder);
-        let mut clang: Vec<String> =
-            flags(bpf, endian).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
-        clang.extend(["-c", &source, "-o", "-"].map(String::from));
-        let command = Command::new(compiler.join("zig"), &stage)
-            .only(BTreeMap::new())
-            // It needs a place to look for things that it has no need of.
-            .env("ZIG_LOCAL_CACHE_DIR", facts.work.join("zig-cache").to_string_lossy())
-            .env("ZIG_GLOBAL_CACHE_DIR", facts.work.join("zig-cache").to_string_lossy())
-            .arg("clang")
-            .args(clang.clone());
-        Job { source, endian, object, clang, command }
-    };
-    let mut jobs: Vec<Job> = inputs.jobs().into_iter().map(job).collect();
+
+    // Where clang runs, and by which command for an object.
+    let sources = inputs.jobs();
+    let arguments = sources.iter().map(|(source, endian, _)| {
+        let mut words: Vec<String> =
+            flags(bpf, *endian).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
+        words.extend(["-c", &format!("{}/{source}", bpf.folder), "-o", "-"].map(String::from));
+        words
+    });
+    let clang: Vec<(String, Vec<String>)> =
+        sources.iter().map(|(_, _, object)| object.clone()).zip(arguments).collect();
     let container = match place {
         Place::Host => None,
-        Place::Container(container) => Some(container::plan(container, &stage, &facts.work, &compiler, &mut jobs)),
+        Place::Container(container) => {
+            Some(container::plan(container, &stage, &facts.work, &compiler, &facts.cache, &clang))
+        }
     };
-    Ok(Plan { folder, stage: steps, container, jobs, end: End::Write, inputs: inputs.lines(bpf) })
+    let commands = match &container {
+        Some(container) => container.commands.clone(),
+        None => {
+            let zig_cache = facts.work.join("zig-cache");
+            let command = |arguments: &Vec<String>| {
+                Command::new(compiler.join("zig"), &stage)
+                    .only(BTreeMap::new())
+                    // It needs a place to look for things that it has no need of.
+                    .env("ZIG_LOCAL_CACHE_DIR", zig_cache.to_string_lossy())
+                    .env("ZIG_GLOBAL_CACHE_DIR", zig_cache.to_string_lossy())
+                    .arg("clang")
+                    .args(arguments.clone())
+            };
+            clang.iter().map(|(_, arguments)| command(arguments)).collect()
+        }
+    };
+
+    let mut steps = lay_out(facts);
+    if place.needs_compiler() {
+        steps.insert(0, Box::new(CheckEntry { cache: facts.cache.clone(), name: zig::name()?, reads }));
+    }
+    let mut tasks = vec![match reason {
+        Some(reason) => Task::new(format!("compiling the BPF objects again: {reason}"), steps).announced(),
+        None => Task::new("laying out what the compiler may see", steps),
+    }];
+    let (before, after) = container.map(|container| (container.before, container.after)).unwrap_or_default();
+    tasks.extend(before);
+    let mut objects = BTreeMap::new();
+    for ((source, endian, object), command) in sources.into_iter().zip(commands) {
+        let made: Slot<Object> = objects.entry(object.clone()).or_insert_with(Slot::default).clone();
+        let source = format!("{}/{source}", bpf.folder);
+        let output = stage.join(&object);
+        let task = Task::new(
+            format!("compiling {source} to {object}"),
+            vec![Box::new(CompileObject { command, source, endian, output, made })],
+        );
+        tasks.push(
+            task.named(object)
+                .beside("objects")
+                .failure("cannot compile the BPF objects; the previous ones are untouched"),
+        );
+    }
+    tasks.extend(after);
+    tasks.push(match end {
+        End::Write => {
+            let write = WriteObjects { folder, inputs: inputs.lines(bpf), objects: objects.clone() };
+            Task::new("writing the BPF objects", vec![Box::new(write)])
+        }
+        End::Compare => {
+            let out_of_date = facts.bpf.stale(bpf).map(|reason| match inputs.lock {
+                Some(_) => format!("{}/bpf.lock is out of date: {reason}", bpf.folder),
+                None => reason,
+            });
+            let shown = bpf.folder.clone();
+            let compare = CompareObjects { folder, shown, objects: objects.clone(), out_of_date };
+            Task::new("comparing the BPF objects with those that are there", vec![Box::new(compare)])
+        }
+    });
+    Ok(Plan { tasks, objects })
 }
 
-impl Plan {
-    /// Whether it runs our compiler on this machine, or builds an image around it.
-    pub fn reads_compiler(&self) -> bool {
-        self.container.as_ref().is_none_or(|container| container.builds)
+/// Makes a folder that contains nothing but what the compiler may see.
+fn lay_out(facts: &Facts) -> Steps {
+    let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
+    let (folder, stage) = (facts.root.join(&bpf.folder), facts.work.join("bpf"));
+    let mut steps: Steps = vec![Box::new(Remove { folder: stage.clone() })];
+    for (name, sha256) in &inputs.sources {
+        let to = stage.join(&bpf.folder).join(name);
+        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: sha256.clone() }));
     }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.stage {
-            writeln!(f, "{step}")?;
+    if let Some(headers) = &inputs.libbpf_folder {
+        for (name, sha256) in &inputs.libbpf {
+            let to = stage.join("libbpf/bpf").join(name);
+            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: sha256.clone() }));
         }
-        if let Some(container) = &self.container {
-            writeln!(f, "{} || true", container.sweep)?;
-            for step in container.get.iter().chain(&container.fill) {
-                writeln!(f, "{step}")?;
-            }
-        }
-        for job in &self.jobs {
-            writeln!(f, "{} >{}", job.command, quote(&job.command.folder.join(&job.object)))?;
-        }
-        if let Some(container) = &self.container {
-            writeln!(f, "{} || true", container.sweep)?;
-        }
-        let end = match self.end {
-            End::Write => "write to",
-            End::Compare => "compare with",
-        };
-        writeln!(
-            f,
-            "# drop debug information, bring types into one form, check, and {end} {}/objects",
-            self.folder.display()
-        )
     }
+    steps
 }

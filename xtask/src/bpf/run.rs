@@ -1,123 +1,105 @@
-//! Compiles BPF objects as planned, checks them, and puts them in their place.
+//! How BPF objects are compiled, checked, and put in their place: the steps of plan.rs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bpfship_embed::Lock;
 use bpfship_object::Object;
+use serde_json::{Value, json};
 
-use crate::bpf::container;
-use crate::bpf::engine;
-use crate::bpf::facts::reads;
-use crate::bpf::plan::{Job, Plan};
-use crate::sys::cache::Cache;
-use crate::sys::files;
-use crate::sys::hash;
-use crate::sys::parallel;
-use crate::sys::process;
-use crate::sys::process::Runner;
-use crate::toolchain::zig;
+use crate::arch::Endian;
+use crate::release::compare;
+use crate::sys::command::{Command, quote};
+use crate::sys::plan::{Slot, Step, Work};
+use crate::sys::{files, hash, process};
 use crate::ui::error;
 
-/// Compiles everything, and writes nothing unless all of it is right. Gives the objects by name.
-pub fn run(runner: Runner, cache: &Cache, plan: &Plan) -> Result<BTreeMap<String, Object>> {
-    let objects = objects(runner, cache, plan)?;
-    write(plan, &objects)?;
-    Ok(objects)
+/// Compiles one object. The command prints it.
+#[derive(Debug)]
+pub struct CompileObject {
+    pub command: Command,
+    /// As the user knows it: relative to the workspace.
+    pub source: String,
+    pub endian: Endian,
+    /// Where a printed plan puts what clang gives. A run keeps it in memory.
+    pub output: PathBuf,
+    pub made: Slot<Object>,
 }
 
-/// Compiles everything. Gives the objects by name, if all of it is right.
-pub fn objects(runner: Runner, cache: &Cache, plan: &Plan) -> Result<BTreeMap<String, Object>> {
-    if plan.reads_compiler() {
-        cache.check(runner, &zig::name()?, reads)?;
+impl Step for CompileObject {
+    fn line(&self) -> String {
+        format!(
+            "{} >{}\n# drop debug information from it, bring its types into one form, and check it",
+            self.command,
+            quote(&self.output)
+        )
     }
-    runner.perform(&plan.stage)?;
-    let results = match &plan.container {
-        Some(container) => in_container(runner, cache, plan, container)?,
-        None => parallel::map(&plan.jobs, |job| compile(runner, job)),
-    };
-    runner.check_interrupted()?;
 
-    let mut objects = BTreeMap::new();
-    let mut failures = Vec::new();
-    for (job, result) in plan.jobs.iter().zip(results) {
-        match result {
-            Ok(object) => {
-                objects.insert(job.object.clone(), object);
+    fn json(&self) -> Value {
+        json!({ "compile-object": { "source": self.source, "endian": self.endian, "command": self.command } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let output = work.runner.output(&self.command)?;
+        let messages = String::from_utf8_lossy(&output.stderr);
+        let messages = messages.trim_end();
+        match output.status.code() {
+            Some(0) => {}
+            // An engine's own codes: clang was never started.
+            Some(125..=127) => {
+                let failed = process::failed(&self.command, output.status, messages.into());
+                return Err(failed.context("the container did not start"));
             }
-            Err(error) => failures.push(format!("{}: {error:#}", job.object)),
+            // All that it says, for what comes first is the cause of the rest.
+            _ => bail!("clang {}\n{messages}", error::ended(output.status)),
         }
-    }
-    if !failures.is_empty() {
-        // Both byte orders fail with the same messages, as a rule: say them once.
-        failures.dedup_by(|a, b| after_name(a) == after_name(b));
-        return Err(anyhow!("{}", failures.join("\n"))
-            .context("cannot compile the BPF objects; the previous ones are untouched"));
-    }
-    Ok(objects)
-}
-
-fn in_container(
-    runner: Runner,
-    cache: &Cache,
-    plan: &Plan,
-    container: &container::Plan,
-) -> Result<Vec<Result<Object>>> {
-    if !container.get.is_empty() {
-        runner.status("getting the image of the compiler (once)");
-    }
-    runner.perform(&container.get).context("cannot get the image of the compiler")?;
-    if container.builds {
-        engine::remember(runner, &plan.folder, cache, container.kind, &container.image)?;
-    }
-    runner.sweep(&container.sweep);
-    let filled = runner.perform(&container.fill).context("cannot give a container the sources");
-    let results = filled.map(|()| parallel::map(&plan.jobs, |job| compile(runner, job)));
-    runner.sweep(&container.sweep);
-    results
-}
-
-fn after_name(failure: &str) -> &str {
-    failure.split_once(": ").map_or(failure, |(_, rest)| rest)
-}
-
-fn compile(runner: Runner, job: &Job) -> Result<Object> {
-    let output = runner.output(&job.command)?;
-    let messages = String::from_utf8_lossy(&output.stderr);
-    let messages = messages.trim_end();
-    match output.status.code() {
-        Some(0) => {}
-        // An engine's own codes: clang was never started.
-        Some(125..=127) => {
-            let failed = process::failed(&job.command, output.status, messages.into());
-            return Err(failed.context("the container did not start"));
+        if !messages.is_empty() {
+            work.runner.status(format!("clang on {} for {}:\n{messages}", self.source, self.endian.bpf_target()));
         }
-        // All that it says, for what comes first is the cause of the rest.
-        _ => bail!("clang {}\n{messages}", error::ended(output.status)),
+        let object = Object::new(&output.stdout, self.endian)
+            .with_context(|| format!("clang compiled {}, but no kernel would take the result", self.source))?;
+        self.made.put(object)
     }
-    if !messages.is_empty() {
-        runner.status(format!("clang on {} for {}:\n{messages}", job.source, job.endian.bpf_target()));
-    }
-    Object::new(&output.stdout, job.endian)
-        .with_context(|| format!("clang compiled {}, but no kernel would take the result", job.source))
 }
 
 /// Writes objects and lock file beside their places, then renames them; the objects of sources that are gone go too.
-fn write(plan: &Plan, objects: &BTreeMap<String, Object>) -> Result<()> {
-    let folder = plan.folder.join("objects");
-    files::create_folder(&folder)?;
-    let mut lock = Lock { inputs: plan.inputs.clone(), objects: BTreeMap::new() };
-    let mut files = Vec::new();
-    for (name, object) in objects {
-        files.push((folder.join(name), object.bytes.as_slice()));
-        lock.objects.insert(name.clone(), hash::bytes(&object.bytes));
+#[derive(Debug)]
+pub struct WriteObjects {
+    /// The BPF folder.
+    pub folder: PathBuf,
+    /// The lines of the lock file that name the inputs.
+    pub inputs: BTreeSet<String>,
+    pub objects: BTreeMap<String, Slot<Object>>,
+}
+
+impl Step for WriteObjects {
+    fn line(&self) -> String {
+        let folder = self.folder.display();
+        format!("# if all of it is right, write it to {folder}/objects, and what it was made from to {folder}/bpf.lock")
     }
-    let text = lock.to_string();
-    files.push((plan.folder.join("bpf.lock"), text.as_bytes()));
-    files::replace(&files)?;
-    remove_orphans(&folder, &lock)
+
+    fn json(&self) -> Value {
+        let names: Vec<_> = self.objects.keys().collect();
+        json!({ "write-objects": { "folder": self.folder, "objects": names, "inputs": self.inputs } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let folder = self.folder.join("objects");
+        files::create_folder(&folder)?;
+        let mut lock = Lock { inputs: self.inputs.clone(), objects: BTreeMap::new() };
+        let mut files = Vec::new();
+        for (name, object) in &self.objects {
+            let bytes = object.get()?.bytes.as_slice();
+            files.push((folder.join(name), bytes));
+            lock.objects.insert(name.clone(), hash::bytes(bytes));
+        }
+        let text = lock.to_string();
+        files.push((self.folder.join("bpf.lock"), text.as_bytes()));
+        files::replace(&files)?;
+        remove_orphans(&folder, &lock)
+    }
 }
 
 fn remove_orphans(folder: &Path, lock: &Lock) -> Result<()> {
@@ -128,4 +110,57 @@ fn remove_orphans(folder: &Path, lock: &Lock) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Compares objects with those that are checked in.
+#[derive(Debug)]
+pub struct CompareObjects {
+    /// The BPF folder.
+    pub folder: PathBuf,
+    /// The same, relative to the workspace.
+    pub shown: String,
+    pub objects: BTreeMap<String, Slot<Object>>,
+    /// What is wrong with the lock file.
+    pub out_of_date: Option<String>,
+}
+
+impl Step for CompareObjects {
+    fn line(&self) -> String {
+        format!("# compare with {}/objects", self.folder.display())
+    }
+
+    fn json(&self) -> Value {
+        let names: Vec<_> = self.objects.keys().collect();
+        json!({ "compare-objects": { "folder": self.folder, "objects": names } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let folder = self.folder.join("objects");
+        let present = files::list(&folder)?;
+        let shown = |name: &str| format!("{}/objects/{name}", self.shown);
+        let mut faults = Vec::new();
+        for (name, object) in &self.objects {
+            if !present.contains(name) {
+                faults.push(format!("{} is missing", shown(name)));
+                continue;
+            }
+            let found = files::read(&folder.join(name))?;
+            let differences = compare::differences(&found, &object.get()?.bytes);
+            if differences.is_empty() {
+                work.runner.status(format!("{}  {} bytes: as its source gives it", shown(name), found.len()));
+            }
+            faults.extend(differences.into_iter().map(|difference| format!("{}: {difference}", shown(name))));
+        }
+        for orphan in present.iter().filter(|name| name.ends_with(".o") && !self.objects.contains_key(*name)) {
+            faults.push(format!("{} has no source", shown(orphan)));
+        }
+        faults.extend(self.out_of_date.clone());
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let faults: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
+        bail!(
+            "the checked-in BPF objects are not what their sources give: run `cargo xtask bpf`, and commit its result{faults}"
+        )
+    }
 }

@@ -6,14 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
 use cargo_metadata::{Artifact, Message};
 
-/// Something that a line told.
+/// What a line of cargo's reports.
 #[derive(Debug)]
-pub enum Told {
-    /// Compiling this crate began, for a target or for this machine.
-    Begun {
-        krate: String,
-        triple: Option<String>,
-    },
+pub enum Event {
     Built(Box<Artifact>),
     /// The user has to read it.
     Error(String),
@@ -32,8 +27,6 @@ pub struct Messages {
     problems: Vec<(String, Problem)>,
     /// The packages that could not be compiled, by target; the empty one is this machine, or one that cargo does not tell.
     pub failed: BTreeMap<String, BTreeSet<String>>,
-    /// The targets for which compiling something began.
-    pub begun: BTreeSet<String>,
     /// Whether the build came to its end.
     pub finished: bool,
 }
@@ -51,7 +44,7 @@ struct Problem {
 
 impl Messages {
     /// Takes one line.
-    pub fn hear(&mut self, line: &str) -> Vec<Told> {
+    pub fn push_line(&mut self, line: &str) -> Vec<Event> {
         if line.starts_with('{')
             && let Ok(message) = serde_json::from_str(line)
         {
@@ -59,20 +52,12 @@ impl Messages {
             told.extend(self.message(message));
             return told;
         }
-        if let Some((verb, rest)) = status(line) {
-            let mut told = self.end();
-            match verb {
-                "Running" => {
-                    let begun = begun(rest);
-                    if let Some(Told::Begun { triple: Some(triple), .. }) = &begun {
-                        self.begun.insert(triple.clone());
-                    }
-                    told.extend(begun);
-                }
-                "Blocking" => told.push(Told::Warning(line.trim_start().into())),
-                _ => {}
+        if let Some(verb) = status(line) {
+            let mut events = self.end();
+            if verb == "Blocking" {
+                events.push(Event::Warning(line.trim_start().into()));
             }
-            return told;
+            return events;
         }
         // A line that begins a text of its own, and does not go on with one.
         let told = match !line.is_empty() && !line.starts_with(' ') && line != "Caused by:" {
@@ -84,7 +69,7 @@ impl Messages {
     }
 
     /// Says that no line will follow.
-    pub fn end(&mut self) -> Vec<Told> {
+    pub fn end(&mut self) -> Vec<Event> {
         let block = std::mem::take(&mut self.block);
         let text = block.join("\n");
         let Some(head) = block.first().filter(|_| !text.trim().is_empty()) else {
@@ -108,12 +93,12 @@ impl Messages {
             return Vec::new();
         }
         let text = without_commands(text.trim_end());
-        vec![if is_error { Told::Error(text) } else { Told::Warning(text) }]
+        vec![if is_error { Event::Error(text) } else { Event::Warning(text) }]
     }
 
-    fn message(&mut self, message: Message) -> Option<Told> {
+    fn message(&mut self, message: Message) -> Option<Event> {
         match message {
-            Message::CompilerArtifact(artifact) => Some(Told::Built(Box::new(artifact))),
+            Message::CompilerArtifact(artifact) => Some(Event::Built(Box::new(artifact))),
             Message::CompilerMessage(message) => {
                 let diagnostic = message.message;
                 let key = format!("{} {} {}", message.package_id, message.target.name, place(&diagnostic));
@@ -124,7 +109,7 @@ impl Messages {
                 }
                 let text = text.trim_end().to_owned();
                 let is_note = diagnostic.level == DiagnosticLevel::FailureNote;
-                let told = if is_error || is_note { Told::Error(text) } else { Told::Warning(text) };
+                let told = if is_error || is_note { Event::Error(text) } else { Event::Warning(text) };
                 self.seen.insert(key).then_some(told)
             }
             Message::BuildFinished(_) => {
@@ -193,20 +178,14 @@ fn place(diagnostic: &Diagnostic) -> String {
     format!("{} {}", diagnostic.message, words.join(" "))
 }
 
-/// `   Compiling tool v0.3.0`: a word that ends at the twelfth column.
-fn status(line: &str) -> Option<(&str, &str)> {
+/// The word of `   Compiling tool v0.3.0`, which ends at the twelfth column.
+fn status(line: &str) -> Option<&str> {
     let (verb, rest) = (line.get(..12)?.trim_start(), line.get(12..)?);
     let is_verb = verb.starts_with(char::is_uppercase) && verb.chars().all(char::is_alphabetic);
-    (is_verb && rest.starts_with(' ')).then(|| (verb, rest.trim_start()))
+    (is_verb && rest.starts_with(' ')).then_some(verb)
 }
 
-/// From "`rustc --crate-name tool … --target TRIPLE …`".
-fn begun(command: &str) -> Option<Told> {
-    let krate = argument(command, "--crate-name")?;
-    // What is compiled for this machine is not what a user waits for.
-    Some(Told::Begun { krate, triple: argument(command, "--target") })
-}
-
+/// The word behind a flag in a command.
 fn argument(command: &str, flag: &str) -> Option<String> {
     let mut words = command.split_whitespace();
     words.find(|word| *word == flag)?;
@@ -238,7 +217,7 @@ mod tests {
 Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name probe --target TRIPLE -C x` (exit status: 1)";
 
     fn hear(messages: &mut Messages, text: &str) -> Vec<String> {
-        let mut told: Vec<Told> = text.lines().flat_map(|line| messages.hear(line)).collect();
+        let mut told: Vec<Event> = text.lines().flat_map(|line| messages.push_line(line)).collect();
         told.extend(messages.end());
         told.into_iter().map(|told| format!("{told:?}")).collect()
     }
@@ -247,16 +226,6 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
         format!(
             r#"{{"reason":"compiler-message","package_id":"p","target":{{"kind":["bin"],"name":"probe","src_path":"m","edition":"2024","doctest":false,"test":true}},"message":{{"message":"wrong","code":null,"level":"{level}","spans":[],"children":[],"rendered":"{rendered}"}}}}"#
         )
-    }
-
-    #[test]
-    fn what_begins_is_told_with_its_target() {
-        let mut messages = Messages::default();
-        let told = hear(
-            &mut messages,
-            "   Compiling aya v0.14.0\n     Running `A=b /bin/rustc --crate-name aya --edition=2024 --target mips-x -C y`",
-        );
-        assert_eq!(told, [r#"Begun { krate: "aya", triple: Some("mips-x") }"#]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The binaries: what is built, and how.
+//! Building binaries with cargo.
 
+pub mod cargo;
 pub mod messages;
 pub mod plan;
 pub mod run;

@@ -1,134 +1,129 @@
-//! Runs a build of cargo's, and tells how far it is for each target.
+//! The step that builds binaries, and what comes out of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::ExitStatus;
-use std::sync::Mutex;
-use std::thread;
+use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::{Context, Result};
-use cargo_metadata::Artifact;
-use serde::Deserialize;
+use anyhow::Result;
+use cargo_metadata::{PackageId, TargetKind};
+use serde_json::{Value, json};
 
-use crate::build::messages::{Messages, Told};
-use crate::sys::command::Command;
+use crate::build::cargo::CargoBuild;
+use crate::build::messages::Messages;
+use crate::build::plan::Target;
+use crate::sys::cache::Cache;
+use crate::sys::files;
+use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Runner;
-use crate::ui::screen::{Level, Line, has_colors};
+use crate::ui::error::Failed;
+use crate::ui::remedies;
 
-/// What makes cargo tell all that `messages.rs` understands.
-pub const FLAGS: [&str; 2] = ["--verbose", "--message-format=json-diagnostic-rendered-ansi"];
+/// What came out of a build.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// The binary for each target.
+    pub binaries: BTreeMap<String, PathBuf>,
+    /// When it was there, in seconds since the build began.
+    pub seconds: BTreeMap<String, f32>,
+    /// The packages linked into it.
+    pub linked: BTreeMap<String, BTreeSet<PackageId>>,
+    /// Why there is none.
+    reasons: BTreeMap<String, String>,
+    /// The targets for which something was compiled, and not just found to be there.
+    compiled: BTreeSet<String>,
+}
 
-/// A line of the screen for each target, by its triple.
-pub type Lines = BTreeMap<&'static str, Line<'static>>;
+impl Built {
+    /// Why there is no binary for a target.
+    pub fn reason(&self, triple: &str) -> &str {
+        let reason = self.reasons.get(triple).or_else(|| self.reasons.get(""));
+        reason.map_or("cannot build it, for the reason above", String::as_str)
+    }
+}
 
-/// How many crates are compiled for each target.
-type Totals = BTreeMap<String, usize>;
+/// Builds a binary for all targets at once. A target for which that fails has none in the result.
+#[derive(Debug)]
+pub struct BuildBinaries {
+    pub build: CargoBuild,
+    pub bin: String,
+    pub targets: Vec<Target>,
+    /// The standard libraries in the cache that it is built on: target, and name in the cache.
+    pub sysroots: BTreeMap<String, String>,
+    pub cache: Cache,
+    pub built: Slot<Built>,
+}
 
-/// Runs `build`, whose target folder is `target`. `each` is given what came out for each target; what only this machine
-/// needs, such as procedural macros, is left out.
-pub fn run(
-    runner: Runner,
-    build: &Command,
-    target: &Path,
-    lines: &Lines,
-    mut each: impl FnMut(&str, Artifact),
-) -> Result<(ExitStatus, Messages)> {
-    let mut messages = Messages::default();
-    let mut progress: BTreeMap<String, Progress> = BTreeMap::new();
-    let totals = Mutex::new(Totals::new());
-    let status = thread::scope(|scope| {
-        let mut counting = false;
-        let mut hear = |told: Vec<Told>| {
-            for told in told {
-                match told {
-                    Told::Begun { krate, triple } => {
-                        // A build that has nothing to do is over before it could be counted.
-                        if !counting {
-                            counting = true;
-                            scope.spawn(|| *totals.lock().unwrap() = count(runner, build, target).unwrap_or_default());
-                        }
-                        let Some(triple) = triple else { continue };
-                        progress.entry(triple.clone()).or_default().begun.insert(krate);
-                        progress[&triple].show(&triple, lines, &totals);
-                    }
-                    Told::Built(artifact) => {
-                        let Some(triple) = triple(&artifact, target) else { continue };
-                        let progress = progress.entry(triple.clone()).or_default();
-                        progress.built += 1;
-                        progress.begun.remove(&artifact.target.name.replace('-', "_"));
-                        progress.show(&triple, lines, &totals);
-                        each(&triple, *artifact);
-                    }
-                    Told::Warning(_) if runner.screen().level == Level::Quiet => {}
-                    Told::Error(text) | Told::Warning(text) => match has_colors() {
-                        true => runner.eprintln(&text),
-                        false => runner.eprintln(console::strip_ansi_codes(&text)),
-                    },
-                }
+impl Step for BuildBinaries {
+    fn line(&self) -> String {
+        let mut line = self.build.line();
+        if !self.sysroots.is_empty() {
+            let names: Vec<&str> = self.sysroots.values().map(String::as_str).collect();
+            line += &format!("\n# check that what was used of these is as it was made: {}", names.join(", "));
+        }
+        line
+    }
+
+    fn json(&self) -> Value {
+        json!({ "build-binaries": { "build": self.build.json(), "bin": self.bin, "sysroots": self.sysroots } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let begin = Instant::now();
+        let lines: BTreeMap<&str, _> =
+            self.targets.iter().map(|(arch, _)| (arch.triple, work.runner.line(arch.name))).collect();
+        let show = |triple: &str, text: &str| {
+            if let Some(line) = lines.get(triple) {
+                line.set(text);
             }
         };
-        let status = runner.lines(build, |line| hear(messages.hear(line)));
-        hear(messages.end());
-        status
-    })?;
-    Ok((status, messages))
-}
-
-/// How far one target is.
-#[derive(Debug, Default)]
-struct Progress {
-    begun: BTreeSet<String>,
-    built: usize,
-}
-
-impl Progress {
-    fn show(&self, triple: &str, lines: &Lines, totals: &Mutex<Totals>) {
-        let Some(line) = lines.get(triple) else { return };
-        let names: Vec<&str> = self.begun.iter().map(String::as_str).collect();
-        let of = totals.lock().unwrap().get(triple).map(|total| format!(" of {total}")).unwrap_or_default();
-        line.set(&format!("{}{of} crates  {}", self.built, names.join(" ")));
-    }
-}
-
-/// The target that something was made for; none if it is this machine. cargo keeps what it makes for a target in a folder
-/// of its name.
-fn triple(artifact: &Artifact, target: &Path) -> Option<String> {
-    let folder = artifact.filenames.first()?.as_std_path().strip_prefix(target).ok()?;
-    let name = folder.components().next()?.as_os_str().to_str()?;
-    (!["release", "debug"].contains(&name)).then(|| name.into())
-}
-
-/// What cargo would do, as `--unit-graph` tells it.
-#[derive(Deserialize)]
-struct Graph {
-    units: Vec<Unit>,
-}
-
-#[derive(Deserialize)]
-struct Unit {
-    /// None for what this machine itself needs.
-    platform: Option<String>,
-    mode: String,
-}
-
-/// Asks cargo what the build consists of. That is unstable, and so for the eyes only: it takes part in nothing that is
-/// made, and has a target folder of its own.
-fn count(runner: Runner, build: &Command, target: &Path) -> Result<Totals> {
-    let mut command = build.clone();
-    command.args.retain(|arg| !FLAGS.contains(&arg.as_str()) && arg != "--keep-going");
-    for arg in &mut command.args {
-        if Path::new(arg.as_str()) == target {
-            *arg = format!("{arg}-count");
+        let mut built = Built::default();
+        let (status, messages) = self.build.run(work.runner, &show, |triple, artifact| {
+            if !artifact.fresh {
+                built.compiled.insert(triple.into());
+            }
+            let is_ours = artifact.target.name == self.bin && artifact.target.kind.contains(&TargetKind::Bin);
+            if let (true, Some(binary)) = (is_ours, artifact.executable) {
+                built.binaries.insert(triple.into(), binary.into());
+                built.seconds.insert(triple.into(), begin.elapsed().as_secs_f32());
+            }
+            built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
+        })?;
+        built.reasons = reasons(&messages);
+        // Of what failed, cargo may not say for which target it did.
+        built.compiled.extend(messages.failed.keys().cloned());
+        self.check_sysroots(work.runner, &built.compiled)?;
+        if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len()) {
+            return Err(Failed::shown(remedies::BUILD, status, messages.errors()).into());
         }
+        self.built.put(built)
     }
-    let command = command.env("RUSTC_BOOTSTRAP", "1").args(["--unit-graph", "-Zunstable-options"]);
-    let graph = runner.read(&command)?;
-    let graph: Graph = serde_json::from_str(&graph).context("cannot understand cargo's unit graph")?;
-    let mut totals = Totals::new();
-    for unit in graph.units.iter().filter(|unit| unit.mode == "build") {
-        if let Some(platform) = &unit.platform {
-            *totals.entry(platform.clone()).or_default() += 1;
+}
+
+impl BuildBinaries {
+    /// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a damaged
+    /// one left is removed, for cargo does not see that it has to be built again.
+    fn check_sysroots(&self, runner: Runner, compiled: &BTreeSet<String>) -> Result<()> {
+        for (triple, name) in &self.sysroots {
+            if compiled.contains(triple) || compiled.contains("") {
+                let checked = self.cache.check(runner, name, |_| true);
+                if checked.is_err() {
+                    files::remove_folder(&self.build.target.join(triple))?;
+                }
+                checked?;
+            }
         }
+        Ok(())
     }
-    Ok(totals)
+}
+
+/// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
+fn reasons(messages: &Messages) -> BTreeMap<String, String> {
+    let reason = |triple: &str, packages: &BTreeSet<String>| {
+        let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match messages.problems(triple, packages).find_map(|said| remedies::verdict(remedies::BUILD, said)) {
+            Some(remedy) => format!("cannot build {names}: {remedy}"),
+            None => format!("cannot build {names}, for the reason above"),
+        }
+    };
+    messages.failed.iter().map(|(triple, packages)| (triple.clone(), reason(triple, packages))).collect()
 }

@@ -1,4 +1,4 @@
-//! What there is to boot: the binaries in the tarballs of dist/, checked against what its manifest says.
+//! The binaries in the tarballs of dist/, checked against its manifest.
 
 use std::path::Path;
 

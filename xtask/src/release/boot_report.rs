@@ -1,11 +1,10 @@
-//! `boot-report.json`: what was booted, on which kernel, and what came of it. It stands beside the manifest, which tells
-//! nothing but what follows from the commit.
+//! `boot-report.json`: what was booted, on which kernel, and what came of it. It stands beside the manifest, which contains
+//! only what follows from the commit.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::boot::verdict::Verdict;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
 
@@ -47,6 +46,23 @@ pub struct Boot {
     pub date: String,
 }
 
+/// What came of a boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is", content = "why")]
+pub enum Verdict {
+    Pass,
+    /// It passed, and the program named what it cannot do on this kernel.
+    Gaps(Vec<String>),
+    Fail(String),
+}
+
+impl Verdict {
+    /// Whether it shows that the program works.
+    pub fn is_pass(&self) -> bool {
+        matches!(self, Verdict::Pass | Verdict::Gaps(_))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kernel {
     /// Its label, or the name of a file that the user gave.
@@ -80,8 +96,7 @@ impl Report {
         Ok(format!("{value:#}\n"))
     }
 
-    /// Takes in what was booted now. Of what was known, that stays which tells of a tarball that is still there, on
-    /// another kernel.
+    /// Adds what was booted now. Of the earlier boots, those stay whose archive is still there and that were not repeated.
     pub fn add(&mut self, new: Vec<Boot>, is_there: impl Fn(&str) -> bool) {
         let same = |one: &Boot, other: &Boot| one.sha256 == other.sha256 && one.kernel.label == other.kernel.label;
         self.boots.retain(|boot| is_there(&boot.sha256) && !new.iter().any(|new| same(new, boot)));

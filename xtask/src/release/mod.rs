@@ -8,5 +8,7 @@ pub mod documents;
 pub mod licenses;
 pub mod manifest;
 pub mod pack;
+pub mod plan;
+pub mod run;
 pub mod staging;
 pub mod unpack;

@@ -31,14 +31,20 @@ pub fn adopt(manifest: &mut Manifest, earlier: Option<Manifest>, dist: &Path) {
 }
 
 /// A folder in dist/ where everything is written before any of it is moved to its place. Goes away with this value.
+#[derive(Debug)]
 pub struct Staging {
     folder: PathBuf,
     dist: PathBuf,
 }
 
 impl Staging {
+    /// Where it is.
+    pub fn folder_in(dist: &Path) -> PathBuf {
+        dist.join(".partial")
+    }
+
     pub fn new(dist: &Path) -> Result<Staging> {
-        let folder = dist.join(".partial");
+        let folder = Staging::folder_in(dist);
         files::remove_folder(&folder)?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", dist.display()))?;
         Ok(Staging { folder, dist: dist.into() })

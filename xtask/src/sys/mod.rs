@@ -7,5 +7,4 @@ pub mod hash;
 pub mod parallel;
 pub mod plan;
 pub mod process;
-pub mod step;
 pub mod steps;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::sys::parallel;
 use crate::sys::process::Runner;
 use crate::ui::error::{self, Damaged, Interrupted};
-use crate::ui::screen::Line;
+use crate::ui::screen::{self, Line};
 
 /// One thing to do.
 pub trait Step: Debug + Send + Sync {
@@ -30,10 +30,17 @@ pub type Steps = Vec<Box<dyn Step>>;
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
     pub runner: Runner,
+    /// What the task does.
+    title: &'a str,
     line: Option<&'a Line<'static>>,
 }
 
 impl Work<'_> {
+    /// Prints what the task does.
+    pub fn announce(&self) {
+        self.runner.status(self.title);
+    }
+
     /// Shows what is done now on the live line of the task, if it has one.
     pub fn show(&self, text: &str) {
         if let Some(line) = self.line {
@@ -50,8 +57,9 @@ pub struct Task {
     pub steps: Steps,
     /// Whether the title is printed when it begins.
     announced: bool,
-    /// What its live line is called, if it has one.
-    live: Option<String>,
+    /// What it is called on its live line, and among its neighbours that failed.
+    name: Option<String>,
+    live: bool,
     /// It runs at the same time as its neighbours that say the same. Each of them comes to its end, even if others fail.
     beside: Option<&'static str>,
     /// Runs even if something before it failed, for it cleans up.
@@ -62,15 +70,28 @@ pub struct Task {
 
 impl Task {
     pub fn new(title: impl Into<String>, steps: Steps) -> Task {
-        Task { title: title.into(), steps, announced: false, live: None, beside: None, always: false, failure: None }
+        Task {
+            title: title.into(),
+            steps,
+            announced: false,
+            name: None,
+            live: false,
+            beside: None,
+            always: false,
+            failure: None,
+        }
     }
 
     pub fn announced(self) -> Task {
         Task { announced: true, ..self }
     }
 
+    pub fn named(self, name: impl Into<String>) -> Task {
+        Task { name: Some(name.into()), ..self }
+    }
+
     pub fn live(self, name: impl Into<String>) -> Task {
-        Task { live: Some(name.into()), ..self }
+        Task { live: true, ..self.named(name) }
     }
 
     pub fn beside(self, group: &'static str) -> Task {
@@ -95,11 +116,12 @@ impl Task {
     }
 
     fn run(&self, runner: Runner) -> Result<()> {
+        let line = self.name.as_ref().filter(|_| self.live).map(|name| runner.line(name));
+        let work = Work { runner, title: &self.title, line: line.as_ref() };
         if self.announced {
-            runner.status(&self.title);
+            work.announce();
         }
-        let line = self.live.as_ref().map(|name| runner.line(name));
-        run_steps(&self.steps, &Work { runner, line: line.as_ref() })
+        run_steps(&self.steps, &work)
     }
 }
 
@@ -135,6 +157,14 @@ pub fn script(tasks: &[Task]) -> String {
 /// A plan as JSON.
 pub fn to_json(tasks: &[Task]) -> Value {
     json!({ "tasks": tasks.iter().map(Task::json).collect::<Vec<_>>() })
+}
+
+/// Prints a plan.
+pub fn print(tasks: &[Task], json: bool) -> Result<()> {
+    screen::print(&match json {
+        true => format!("{:#}\n", to_json(tasks)),
+        false => script(tasks),
+    })
 }
 
 /// Does what a plan says, until something fails. What cleans up is done all the same.
@@ -191,7 +221,7 @@ fn together(failures: &[(&Task, Error)]) -> Error {
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
     for (task, error) in failures {
         let reason = error::describe(error);
-        let name = task.live.as_deref().unwrap_or(&task.title);
+        let name = task.name.as_deref().unwrap_or(&task.title);
         match reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, names)) => names.push(name),
             None => reasons.push((reason, vec![name])),

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Output, Stdio};
@@ -11,7 +10,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -19,9 +18,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::sys::command::{Command, Environment, UNSET};
-use crate::sys::files;
-use crate::sys::hash;
-use crate::sys::step::Step;
 use crate::ui::error::{Failed, Interrupted, Missing};
 use crate::ui::remedies;
 use crate::ui::screen::{Level, Line, Screen};
@@ -97,28 +93,6 @@ impl Runner {
             0 => Ok(()),
             signal => Err(Interrupted(signal).into()),
         }
-    }
-
-    /// Does what a plan says.
-    pub fn perform(self, steps: &[Step]) -> Result<()> {
-        for step in steps {
-            match step {
-                Step::Remove { folder } => files::remove_folder(folder)?,
-                Step::Write { file, text } => files::write(file, text)?,
-                Step::Copy { from, to, sha256 } => {
-                    let bytes = files::read(from)?;
-                    if hash::bytes(&bytes) != *sha256 {
-                        bail!("{} has changed since this run began: run it again", from.display());
-                    }
-                    files::write(to, bytes)?;
-                }
-                Step::Link { file, to } => {
-                    symlink(to, file).with_context(|| format!("cannot create {}", file.display()))?
-                }
-                Step::Run(command) => self.run(command)?,
-            }
-        }
-        Ok(())
     }
 
     /// Runs a command to its end and gives what it printed.

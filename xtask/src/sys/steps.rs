@@ -1,7 +1,9 @@
 //! The steps that every subject uses: files and processes.
 
+use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -133,12 +135,41 @@ impl Step for Sweep {
     }
 }
 
-/// Makes an entry of the cache, unless another run has made it meanwhile. Its steps fill [`Cache::partial`] of its name.
+/// Copies a file that an earlier step makes, with the folder it goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CopyMade {
+    pub from: PathBuf,
+    pub to: PathBuf,
+}
+
+impl Step for CopyMade {
+    fn line(&self) -> String {
+        format!("{} && cp {} {}", make_folder_of(&self.to), quote(&self.from), quote(&self.to))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "copy": self })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        files::copy(&self.from, &self.to)
+    }
+}
+
+/// Makes an entry of the cache and says so, unless another run has made it meanwhile. Its steps fill [`Cache::partial`] of
+/// its name. Nobody removes it while the plan lives.
 #[derive(Debug)]
 pub struct CacheEntry {
-    pub cache: Cache,
-    pub name: String,
-    pub steps: Steps,
+    cache: Cache,
+    name: String,
+    steps: Steps,
+    held: Mutex<Vec<File>>,
+}
+
+impl CacheEntry {
+    pub fn new(cache: Cache, name: String, steps: Steps) -> CacheEntry {
+        CacheEntry { cache, name, steps, held: Mutex::default() }
+    }
 }
 
 impl Step for CacheEntry {
@@ -155,7 +186,64 @@ impl Step for CacheEntry {
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        self.cache.get(work.runner, &self.name, |_| plan::run_steps(&self.steps, work)).map(drop)
+        self.cache.get(work.runner, &self.name, |_| {
+            work.announce();
+            plan::run_steps(&self.steps, work)
+        })?;
+        self.held.lock().unwrap().extend(self.cache.hold([&self.name]));
+        Ok(())
+    }
+}
+
+/// Keeps entries of the cache from being removed while the plan lives.
+#[derive(Debug)]
+pub struct HoldEntries {
+    cache: Cache,
+    names: Vec<String>,
+    held: Mutex<Vec<File>>,
+}
+
+impl HoldEntries {
+    pub fn new(cache: Cache, names: Vec<String>) -> HoldEntries {
+        HoldEntries { cache, names, held: Mutex::default() }
+    }
+}
+
+impl Step for HoldEntries {
+    fn line(&self) -> String {
+        format!("# lock {} in the cache {}", self.names.join(", "), self.cache.folder.display())
+    }
+
+    fn json(&self) -> Value {
+        json!({ "hold-entries": { "cache": self.cache.folder, "names": self.names } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        self.held.lock().unwrap().extend(self.cache.hold(&self.names));
+        Ok(())
+    }
+}
+
+/// Makes sure that an entry of the cache is as it was made, as far as it is used.
+#[derive(Debug)]
+pub struct CheckEntry {
+    pub cache: Cache,
+    pub name: String,
+    /// The files that are used.
+    pub reads: fn(&str) -> bool,
+}
+
+impl Step for CheckEntry {
+    fn line(&self) -> String {
+        format!("# check that {} is as it was made", self.cache.path(&self.name).display())
+    }
+
+    fn json(&self) -> Value {
+        json!({ "check-entry": { "cache": self.cache.folder, "name": self.name } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        self.cache.check(work.runner, &self.name, self.reads)
     }
 }
 

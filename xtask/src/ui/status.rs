@@ -42,6 +42,14 @@ impl Status {
         Status { remedy: Some(remedy.into()), ..Status::new(State::NeedsYou, detail) }
     }
 
+    /// What is to be said, with the remedy last.
+    pub fn sentence(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}: {remedy}", self.detail),
+            None => self.detail.clone(),
+        }
+    }
+
     /// What is not known while something else is missing.
     pub fn unknown(other: &str) -> Status {
         Status::new(State::Unknown, format!("not known before `{other}` is right"))

@@ -5,35 +5,32 @@ use std::path::absolute;
 use anyhow::{Context, Result, bail};
 
 use crate::boot::facts::Host;
-use crate::boot::kernels::KERNELS;
+use crate::boot::kernels::{self, KERNELS, Source};
 use crate::boot::plan;
 use crate::boot::run::Outcome;
 use crate::boot::select::{self, Guest, KernelArg, Selection};
-use crate::boot::verdict::Verdict;
-use crate::release::boot_report::{self, REPORT};
+use crate::release::boot_report::{self, REPORT, Verdict};
 use crate::release::{artifacts, staging};
 use crate::sys::plan as tasks;
 use crate::sys::process::Runner;
-use crate::ui::screen;
-use crate::workspace::facts::Facts;
+use crate::toolchain;
+use crate::ui::status::{State, Status};
+use crate::workspace::facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
-use crate::{bad_request, flags, toolchain};
+use crate::{bad_request, flags};
 
 /// Runs the verb.
-pub fn run(runner: Runner, facts: &Facts, request: &flags::Boot) -> Result<()> {
+pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
     let selection = selection(request)?;
-    let _lock = if request.show.plan { None } else { Some(facts.lock(runner)?) };
+    let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
     let dist = facts.root.join("dist");
     let manifest = artifacts::read(&dist)?;
     let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
-    let host = Host::read(runner, facts, &guests)?;
-    let plan = plan::plan(facts, &host, &manifest.artifacts, &guests)?;
+    let host = Host::read(runner, &facts, &guests)?;
+    let plan = plan::plan(&facts, &host, &manifest.artifacts, &guests)?;
     if request.show.plan {
-        return screen::print(&match request.show.json {
-            true => format!("{:#}\n", tasks::to_json(&plan.tasks)),
-            false => tasks::script(&plan.tasks),
-        });
+        return tasks::print(&plan.tasks, request.show.json);
     }
     tasks::run(runner, &plan.tasks)?;
 
@@ -87,5 +84,24 @@ pub fn needs(machine: &Machine) -> Vec<Need> {
     let mut needs = machine.workspace();
     needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
     needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
+    let kernels = machine.arches().into_iter().map(kernels::default_of);
+    let missing: Vec<_> = kernels.filter(|kernel| !machine.installed.cached.contains(&kernel.entry())).collect();
+    if !missing.is_empty() {
+        let mirror = machine.mirror.as_ref().map(|mirror| mirror.url.clone()).map_err(Status::clone);
+        needs.push(Need::new("Debian's packages", mirror));
+    }
+    if missing.iter().any(|kernel| matches!(kernel.source, Source::Built(_))) {
+        let tools = machine.kernel_tools.as_ref().map(|tools| tools.compiler.clone()).map_err(Status::clone);
+        needs.push(Need::new("kernel build", tools));
+    }
+    for kernel in missing {
+        let state = match (machine.offline, &kernel.source) {
+            (true, _) => State::NeedsYou,
+            (false, Source::Debian(_)) => State::ToFetch,
+            (false, Source::Built(_)) => State::ToBuild,
+        };
+        let status = Status::new(state, format!("{}: {}", kernel.label, kernel.describe()));
+        needs.push(Need::new(format!("kernel {}", kernel.arch), Err(status)));
+    }
     needs
 }

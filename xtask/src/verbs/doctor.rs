@@ -121,8 +121,7 @@ impl Row {
     }
 
     fn sentence(&self) -> String {
-        let remedy = self.status.remedy.as_ref().map(|remedy| format!(": {remedy}"));
-        format!("{}: {}{}", self.name, self.status.detail, remedy.unwrap_or_default())
+        format!("{}: {}", self.name, self.status.sentence())
     }
 }
 
@@ -227,6 +226,8 @@ mod tests {
 
     use super::*;
     use crate::arch::ARCHES;
+    use crate::boot::kernels::apt::Mirror;
+    use crate::boot::kernels::from_source::BuildTools;
     use crate::bpf::engine::{Container, Engine, Kind, Place};
     use crate::toolchain::{self, Installed, zig};
     use crate::ui::remedies;
@@ -271,6 +272,8 @@ mod tests {
             rustup: Ok("1.29.0".into()),
             pip: Ok(String::new()),
             qemu: BTreeMap::new(),
+            mirror: Ok(Mirror { url: "http://m".into(), keyring: "/k".into(), acquire: String::new() }),
+            kernel_tools: Ok(BuildTools { compiler: "clang 19".into(), pahole: "v1".into(), jobs: 2 }),
         }
     }
 

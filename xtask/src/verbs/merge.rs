@@ -1,22 +1,21 @@
-//! `dist --merge`: joins what runs elsewhere left in their `dist/` into this one, as if one run had built it all.
+//! `cargo xtask merge`: joins what runs elsewhere left in their `dist/` into this one, as if one run had built it all.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
 use crate::arch::ARCHES;
 use crate::bad_request;
-use crate::flags::Common;
-use crate::release::manifest;
-use crate::release::manifest::{Artifact, Manifest};
-use crate::release::staging::{self, MANIFEST, Staging};
+use crate::flags::{self, Common};
+use crate::release::manifest::{self, Artifact, Manifest};
+use crate::release::plan;
+use crate::release::staging::{self, MANIFEST};
 use crate::sys::process::Runner;
-use crate::sys::{files, hash};
+use crate::sys::{self, files, hash};
 use crate::workspace::config::Config;
-use crate::workspace::facts;
-use crate::workspace::facts::Workspace;
+use crate::workspace::facts::{self, Workspace};
 
 /// What one run left: a folder with a manifest and the archives that it names.
 struct Part<'a> {
@@ -28,17 +27,16 @@ struct Part<'a> {
 struct Archive<'a> {
     part: &'a Part<'a>,
     artifact: &'a Artifact,
-    bytes: Vec<u8>,
 }
 
-/// Joins the folders. All of them are read and checked before anything is written.
-pub fn run(runner: Runner, common: &Common, folders: &[PathBuf]) -> Result<()> {
+/// Runs the verb. All of the folders are read and checked before anything is written.
+pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()> {
     let (Workspace { config, root, .. }, _) = Workspace::find(runner, common)?;
     let dist = root.join("dist");
     // dist/ may be one of the folders, and must not change after it was read.
-    let _lock = facts::lock(runner, &root)?;
+    let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
 
-    let parts = folders.iter().map(|folder| Part::read(folder)).collect::<Result<Vec<_>>>()?;
+    let parts = request.folders.iter().map(|folder| Part::read(folder)).collect::<Result<Vec<_>>>()?;
     for part in &parts {
         part.check_version(&config)?;
         part.check_names()?;
@@ -52,12 +50,12 @@ pub fn run(runner: Runner, common: &Common, folders: &[PathBuf]) -> Result<()> {
     let made: Vec<_> = ARCHES.iter().filter(|arch| archives.contains_key(&manifest.origin.archive(arch))).collect();
     staging::adopt(&mut manifest, staging::earlier(&dist), &dist);
 
-    let staging = Staging::new(&dist)?;
-    for (file, Archive { artifact, bytes, .. }) in &archives {
-        staging.write_archive(file, bytes, &artifact.sha256)?;
+    let files = archives.values().map(|archive| (archive.part.folder.to_owned(), archive.artifact.clone())).collect();
+    let tasks = plan::merge(&dist, files, manifest.clone());
+    if request.show.plan {
+        return sys::plan::print(&tasks, request.show.json);
     }
-    runner.check_interrupted()?;
-    staging.publish(&manifest)?;
+    sys::plan::run(runner, &tasks)?;
     staging::report(runner, &dist, &made, None, &manifest);
     Ok(())
 }
@@ -66,17 +64,17 @@ impl Part<'_> {
     fn read(folder: &Path) -> Result<Part<'_>> {
         let shown = folder.display();
         if !folder.exists() {
-            bad_request!("--merge names {shown}, which is not there");
+            bad_request!("{shown} is not there");
         }
         if !folder.is_dir() {
-            bad_request!("--merge names {shown}, where a folder with a {MANIFEST} is wanted");
+            bad_request!("{shown} is not a folder: a folder with a {MANIFEST} is expected");
         }
         let path = folder.join(MANIFEST);
         let Some(text) = files::read_if_there(&path)? else {
             if files::list(folder)?.iter().any(|name| folder.join(name).join(MANIFEST).is_file()) {
-                bad_request!("--merge names {shown}, which holds no {MANIFEST}, but folders in it do: name those");
+                bad_request!("{shown} contains no {MANIFEST}, but folders in it do: name those");
             }
-            bad_request!("--merge names {shown}, which holds no {MANIFEST}: name what `cargo xtask dist` wrote");
+            bad_request!("{shown} contains no {MANIFEST}: name what `cargo xtask dist` wrote");
         };
         let manifest = match Manifest::parse(&text) {
             Ok(manifest) => manifest,
@@ -98,7 +96,7 @@ impl Part<'_> {
         let origin = &self.manifest.origin;
         if (&origin.name, &origin.version) != (&config.package, &config.version) {
             bad_request!(
-                "--merge names {}, which holds {} {}, but this workspace ships {} {}: check out what it was built from",
+                "{} contains {} {}, but this workspace ships {} {}: check out what it was built from",
                 self.folder.display(),
                 origin.name,
                 origin.version,
@@ -127,8 +125,8 @@ impl Part<'_> {
         }
     }
 
-    /// The bytes of an archive, if it is what the manifest says.
-    fn archive(&self, artifact: &Artifact) -> Result<Vec<u8>> {
+    /// Refuses an archive that is not what the manifest says.
+    fn check_archive(&self, artifact: &Artifact) -> Result<()> {
         let path = self.folder.join(&artifact.file);
         let shown = path.display();
         let bytes = match files::read(&path) {
@@ -148,7 +146,7 @@ impl Part<'_> {
                 artifact.size
             );
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 
@@ -172,9 +170,9 @@ fn read_archives<'a>(runner: Runner, parts: &'a [Part<'a>]) -> Result<BTreeMap<S
     for part in parts {
         for artifact in &part.manifest.artifacts {
             runner.check_interrupted()?;
-            let bytes = part.archive(artifact)?;
+            part.check_archive(artifact)?;
             let Some(present) = archives.get(&artifact.file) else {
-                archives.insert(artifact.file.clone(), Archive { part, artifact, bytes });
+                archives.insert(artifact.file.clone(), Archive { part, artifact });
                 continue;
             };
             if let Some((key, value, another)) = manifest::difference(present.artifact, artifact)? {

@@ -9,10 +9,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::arch::{ARCHES, Arch};
-use crate::boot::verdict::Verdict;
 use crate::release::binary;
 use crate::release::binary::Objects;
-use crate::release::boot_report::{self, REPORT};
+use crate::release::boot_report::{self, REPORT, Verdict};
 use crate::release::manifest;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::pack::Entry;
@@ -24,7 +23,6 @@ use crate::sys::{files, hash};
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
-use crate::verbs::rebuild::Rebuild;
 use crate::workspace::facts::Workspace;
 use crate::{bad_request, flags};
 
@@ -56,7 +54,6 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
 
     let mut reports = Vec::new();
     for (mut release, names) in work {
-        let others = reports.len();
         for name in names {
             runner.check_interrupted()?;
             let mut report = release.check(&name, request.no_checksum);
@@ -66,11 +63,6 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
             reports.push(report);
         }
         reports.append(&mut release.reports);
-        let is_good = reports[others..].iter().all(|report| report.faults.is_empty());
-        if request.rebuild && is_good {
-            let root = root().context("--rebuild builds from the repository of a workspace")?;
-            release.rebuild(runner, &root, common.offline, &mut reports[others..])?;
-        }
     }
     if request.json {
         let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
@@ -208,26 +200,6 @@ impl Release {
         release.reports.push(report);
         release.reports.retain(|report| !report.faults.is_empty());
         release
-    }
-
-    /// Builds all that the manifest names once more, and compares.
-    fn rebuild(&self, runner: Runner, root: &Path, offline: bool, reports: &mut [Report]) -> Result<()> {
-        let Some(manifest) = &self.manifest else {
-            bail!("there is no {MANIFEST} in {}, which would tell what to build again", self.folder.display());
-        };
-        let again = Rebuild::run(runner, root, offline, manifest)?;
-        for artifact in &manifest.artifacts {
-            let name = Report::new(&self.folder.join(&artifact.file)).file;
-            let Some(report) = reports.iter_mut().find(|report| report.file == name) else { continue };
-            let differences = again.differences(&self.folder, artifact)?;
-            if differences.is_empty() {
-                report.against.push("built again".into());
-            }
-            for difference in differences {
-                report.fault(format!("built again, it is another one: {difference}"));
-            }
-        }
-        Ok(())
     }
 
     /// Everything about one archive.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
-use crate::sys::step::Step;
+use crate::sys::plan::Steps;
+use crate::sys::steps::{Link, Remove, Write};
 
 /// The tables of cargo's configuration that say where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];
@@ -59,11 +60,11 @@ pub fn with_rustflags<'a>(network: &Table, flags: impl IntoIterator<Item = (&'a 
 }
 
 /// Makes the folder: a configuration, and the user's downloaded crates by symbolic link.
-pub fn steps(folder: &Path, cargo_home: &Path, config: String) -> Vec<Step> {
-    let link = |name: &str| Step::Link { file: folder.join(name), to: cargo_home.join(name) };
+pub fn steps(folder: &Path, cargo_home: &Path, config: String) -> Steps {
+    let link = |name: &str| Box::new(Link { file: folder.join(name), to: cargo_home.join(name) });
     vec![
-        Step::Remove { folder: folder.into() },
-        Step::Write { file: folder.join("config.toml"), text: config },
+        Box::new(Remove { folder: folder.into() }),
+        Box::new(Write { file: folder.join("config.toml"), text: config }),
         link("registry"),
         link("git"),
     ]

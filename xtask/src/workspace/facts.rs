@@ -110,7 +110,7 @@ impl Facts {
             installed: Installed::find(&rust, &cache)?,
             bpf: Inputs::read(&root, &packages, &config.bpf)?,
             network_config,
-            passed_on: PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect(),
+            passed_on: passed_on(),
             offline: common.offline,
             config,
             packages,
@@ -120,11 +120,6 @@ impl Facts {
             cache,
             cargo_home,
         })
-    }
-
-    /// See [`lock`].
-    pub fn lock(&self, runner: Runner) -> Result<File> {
-        lock(runner, &self.root)
     }
 
     /// The whole environment of a build with this CARGO_HOME.
@@ -137,11 +132,34 @@ impl Facts {
     }
 }
 
+/// Reads all facts while other runs in this workspace are held off, so that they are true until the lock is dropped. Where
+/// nothing but a plan is wanted, nobody is waited for.
+pub fn read_locked(runner: Runner, common: &Common, plan_only: bool) -> Result<(Facts, Option<File>)> {
+    if plan_only {
+        return Ok((Facts::read(runner, common)?, None));
+    }
+    let mut root = root_of(&find_manifest(common.manifest_path.as_deref())?);
+    loop {
+        let lock = lock(runner, &root)?;
+        let facts = Facts::read(runner, common)?;
+        if facts.root == root {
+            return Ok((facts, Some(lock)));
+        }
+        // Only cargo knows for sure.
+        root = facts.root;
+    }
+}
+
 /// Holds off other runs in this workspace, whatever target folder they use, until the file returned is dropped.
 pub fn lock(runner: Runner, root: &Path) -> Result<File> {
     let manifest = root.join("Cargo.toml");
     let file = File::open(&manifest).with_context(|| format!("cannot open {}", manifest.display()))?;
     cache::lock(runner, file, &format!("in {}", root.display()))
+}
+
+/// What a build sees of the user's environment.
+pub fn passed_on() -> BTreeMap<String, String> {
+    PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect()
 }
 
 /// The folders of this machine that a build has to do with.

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::boot::facts::qemu_version;
+use crate::boot::kernels::apt::Mirror;
+use crate::boot::kernels::from_source::BuildTools;
 use crate::bpf::engine::{Engine, Kind, Place};
 use crate::bpf::facts::Inputs;
 use crate::flags;
@@ -44,6 +47,10 @@ pub struct Machine {
     pub pip: Found,
     /// The versions of QEMU, by the names of architectures.
     pub qemu: BTreeMap<&'static str, Found>,
+    /// Where kernels come from.
+    pub mirror: Found<Mirror>,
+    /// What builds the kernels that Debian does not have.
+    pub kernel_tools: Found<BuildTools>,
 }
 
 /// Where the cache is.
@@ -126,7 +133,9 @@ impl Machine {
             pip: ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat())
                 .map(|_| "it checks hashes".into())
                 .map_err(Status::from),
-            qemu: arches.map(|arch| (arch.name, version(arch.emulator().as_ref()))).collect(),
+            qemu: arches.map(|arch| (arch.name, qemu_version(runner, arch))).collect(),
+            mirror: Mirror::find(runner),
+            kernel_tools: BuildTools::find(runner, &facts::passed_on()),
             config,
             rust,
         };

@@ -489,6 +489,23 @@ fn the_plan_has_every_command_and_nothing_of_it_is_done() {
 }
 
 #[test]
+fn a_shell_that_runs_the_printed_plan_fetches_a_kernel() {
+    if !can_boot(amd64()) {
+        return;
+    }
+    let workspace = with_tool(small("boot script"));
+    let plan = workspace.xtask("boot --plan").succeeds().text();
+    let fetch = plan.lines().skip_while(|line| !line.starts_with("# fetching the kernel"));
+    let fetch = fetch.take_while(|line| !line.starts_with("# keep ")).filter(|line| !line.starts_with("rm -rf"));
+    let script: String = fetch.map(|line| format!("{line}\n")).collect();
+    workspace.shell(&format!("set -e\n{script}")).succeeds();
+    let entry = kernels::default_of(amd64()).entry();
+    let kernel = fs::read(workspace.path("cache").join(format!("{entry}.partial/kernel"))).unwrap();
+    let magic = amd64().kernel_magic.as_ref().unwrap();
+    assert_eq!(&kernel[magic.offset..][..magic.bytes.len()], magic.bytes);
+}
+
+#[test]
 fn the_kernels_are_listed_for_people_and_as_json() {
     let workspace = Workspace::empty("boot kernels");
     workspace

@@ -371,9 +371,9 @@ fn check_names_types_and_sections_that_came_or_went() {
 #[test]
 fn the_plan_of_a_check_compares() {
     let workspace = Workspace::usual("check-plan");
-    workspace.xtask("bpf --check --plan").succeeds().says("and compare with ").says_nothing_of("write to");
-    workspace.xtask("bpf --plan").succeeds().says("and write to ").says_nothing_of("compare");
-    workspace.xtask("bpf --check --plan --json").succeeds().says("\"end\": \"compare\"");
+    workspace.xtask("bpf --check --plan").succeeds().says("# compare with ").says_nothing_of("write it to");
+    workspace.xtask("bpf --plan").succeeds().says("write it to ").says_nothing_of("compare");
+    workspace.xtask("bpf --check --plan --json").succeeds().says("\"compare-objects\"");
 }
 
 #[test]

@@ -309,8 +309,8 @@ fn a_toolchain_that_is_not_whole_is_told_with_what_it_lacks() {
     fails(
         &useless,
         "dist --arch arm64",
-        "rustup got aarch64-unknown-linux-musl, but not for the Rust in @/programs, which is in use: put rustup's first \
-         on PATH",
+        "cannot get aarch64-unknown-linux-musl with rustup: rustup reported success, but it is not in @/programs, which is \
+         in use: put rustup's Rust first on PATH",
     );
 
     let no_rustup = with_programs_only(lacking("no rustup"), &["sh", "env"]);
@@ -652,7 +652,8 @@ fn a_full_cache_is_told_and_left_empty() {
         let library = up_to_date(with_cache("library"));
         let script = format!("ln -s '{}' \"$folder\" && \"$BPFSHIP\" dist --arch mips; {list}", compiler.display());
         let run = with_file_system(&library, "cache", "size=1m", &script);
-        told(run, &format!("cannot build the C runtime for mips: {CACHE_IS_FULL}"))
+        told(run, "cannot build the standard library:")
+            .says(&format!("\n  mips: cannot build the C runtime: {CACHE_IS_FULL}"))
             .says("zig said:\n  ")
             .says_nothing_of("unable to write cached")
             .says_nothing_of(".partial");
@@ -670,7 +671,7 @@ fn a_read_only_cache_is_told_with_the_remedy() {
     told(
         run,
         &format!(
-            "cannot write to the cache {}: Read-only file system (os error 30): set BPFSHIP_CACHE to a folder that can be \
+            "cannot get ziglang==0.17.1 with pip: cannot write to the cache {}: Read-only file system (os error 30): set BPFSHIP_CACHE to a folder that can be \
              written",
             cache.display()
         ),

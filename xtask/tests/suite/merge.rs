@@ -1,4 +1,4 @@
-//! `dist --merge`: parts that were built apart become what one run would have made, or are refused.
+//! `merge`: parts that were built apart become what one run would have made, or are refused.
 
 use std::fs;
 
@@ -108,13 +108,13 @@ fn parts_built_apart_become_what_one_run_makes_byte_for_byte() {
     other.xtask("dist --arch arm64").succeeds();
     let fresh = Workspace::usual("fresh");
     let parts = [&one, &other].map(|part| part.path("dist").to_str().unwrap().to_owned()).join(" ");
-    fresh.xtask(&format!("dist --merge {parts}")).succeeds().says(AMD64).says(ARM64);
+    fresh.xtask(&format!("merge {parts}")).succeeds().says(AMD64).says(ARM64);
     assert!(contents(&fresh, "dist") == whole);
     fresh.shell("cd dist && sha256sum -c SHA256SUMS && sha256sum -c *.sha256").succeeds();
 
     // dist/ itself may be one of them, and none of them changes.
     let before = contents(&other, "dist");
-    one.xtask(&format!("dist --merge dist {}", other.path("dist").display())).succeeds();
+    one.xtask(&format!("merge dist {}", other.path("dist").display())).succeeds();
     assert!(contents(&one, "dist") == whole && contents(&other, "dist") == before);
     // A run that follows finds all of it as it should be.
     one.xtask("dist --arch amd64").succeeds();
@@ -135,7 +135,7 @@ fn it_needs_no_compiler_no_crates_and_no_cache() {
         .env("ASKED", asked.to_str().unwrap())
         .env("BPFSHIP_CACHE", cache.to_str().unwrap())
         .env("CARGO_HOME", home.to_str().unwrap());
-    workspace.xtask("dist --merge a b --offline").succeeds();
+    workspace.xtask("merge a b --offline").succeeds();
     assert_eq!(merged_arches(&workspace), ["arm64", "amd64"]);
     assert!(!asked.exists() && !cache.exists() && !workspace.path("target").exists());
 }
@@ -145,14 +145,14 @@ fn an_archive_that_is_not_what_its_manifest_says_is_refused_and_dist_is_as_it_wa
     let workspace = two_parts("altered", |_| {}).write("dist/SHA256SUMS", "before\n");
     let workspace = workspace.write(&format!("b/{ARM64}"), "altered");
     workspace
-        .xtask("dist --merge a b")
+        .xtask("merge a b")
         .ends_with(1)
         .says(&format!("b/{ARM64} has sha256 {}", hash::bytes(b"altered")))
         .says(&format!("says {}: copy it again", manifest(&["arm64"]).artifacts[0].sha256))
         .in_one_line();
     fs::remove_file(workspace.path(&format!("b/{ARM64}"))).unwrap();
     workspace
-        .xtask("dist --merge a b")
+        .xtask("merge a b")
         .ends_with(1)
         .says(&format!("b/{ARM64} is not there, but the release.json beside it names it: copy the whole folder"))
         .in_one_line();
@@ -162,7 +162,7 @@ fn an_archive_that_is_not_what_its_manifest_says_is_refused_and_dist_is_as_it_wa
 #[test]
 fn an_archive_of_another_size_than_its_manifest_says_is_refused() {
     let workspace = two_parts("size", |second| second.artifacts[0].size = 1);
-    workspace.xtask("dist --merge a b").ends_with(1).says("has 20 bytes, but").says("says 1:").in_one_line();
+    workspace.xtask("merge a b").ends_with(1).says("has 20 bytes, but").says("says 1:").in_one_line();
     assert!(!workspace.path("dist").exists());
 }
 
@@ -194,7 +194,7 @@ fn parts_of_different_origin_are_refused_with_what_differs_first() {
     for (change, difference) in cases {
         let workspace = two_parts("origin", change);
         workspace
-            .xtask("dist --merge a b")
+            .xtask("merge a b")
             .ends_with(1)
             .says(&format!("a and b are of different origin: {difference}; build both from one commit"))
             .in_one_line();
@@ -206,7 +206,7 @@ fn parts_of_different_origin_are_refused_with_what_differs_first() {
 fn an_archive_that_two_parts_have_must_be_the_same_in_both() {
     let workspace = two_parts("twice", |_| {});
     part(&workspace, "c", &manifest(&["arm64", "s390x"]));
-    workspace.xtask("dist --merge a b c").succeeds();
+    workspace.xtask("merge a b c").succeeds();
     assert_eq!(merged_arches(&workspace), ["arm64", "s390x", "amd64"]);
 
     let mut another = manifest(&["arm64"]);
@@ -217,7 +217,7 @@ fn an_archive_that_two_parts_have_must_be_the_same_in_both() {
     let workspace = workspace.write("c/release.json", &another.to_json().unwrap());
     let before = contents(&workspace, "dist");
     workspace
-        .xtask("dist --merge a b c")
+        .xtask("merge a b c")
         .ends_with(1)
         .says(&format!("{ARM64} is not the same in b and c: `sha256` is"))
         .says(&another.artifacts[0].sha256)
@@ -231,34 +231,34 @@ fn what_was_not_committed_when_the_parts_were_built_is_told() {
     let mut first = manifest(&["amd64"]);
     first.origin.dirty = true;
     part(&workspace, "a", &first);
-    workspace.xtask("dist --merge a b").succeeds().says("changes that are not committed");
+    workspace.xtask("merge a b").succeeds().says("changes that are not committed");
     assert_eq!(merged(&workspace)["dirty"], true);
 }
 
 #[test]
 fn parts_of_another_version_or_application_are_refused() {
     two_parts("version", |second| second.origin.version = "0.2.9".into())
-        .xtask("dist --merge a b")
+        .xtask("merge a b")
         .ends_with(2)
-        .says("--merge names b, which holds tool 0.2.9, but this workspace ships tool 0.3.0: check out")
+        .says("b contains tool 0.2.9, but this workspace ships tool 0.3.0: check out")
         .in_one_line();
     two_parts("application", |second| second.origin.name = "tol".into())
-        .xtask("dist --merge a b")
+        .xtask("merge a b")
         .ends_with(2)
-        .says("which holds tol 0.3.0");
+        .says("contains tol 0.3.0");
 }
 
 #[test]
 fn a_folder_that_is_no_part_is_refused() {
     let workspace = two_parts("no-part", |_| {}).write("parts/amd64/release.json", "{}").write("empty/file", "");
     let cases = [
-        ("nowhere", "--merge names nowhere, which is not there"),
-        ("README.md", "--merge names README.md, where a folder with a release.json is wanted"),
-        ("empty", "--merge names empty, which holds no release.json: name what `cargo xtask dist` wrote"),
-        ("parts", "--merge names parts, which holds no release.json, but folders in it do: name those"),
+        ("nowhere", "nowhere is not there"),
+        ("README.md", "README.md is not a folder: a folder with a release.json is expected"),
+        ("empty", "empty contains no release.json: name what `cargo xtask dist` wrote"),
+        ("parts", "parts contains no release.json, but folders in it do: name those"),
     ];
     for (folder, sentence) in cases {
-        workspace.xtask(&format!("dist --merge a {folder} b")).ends_with(2).says(sentence).in_one_line();
+        workspace.xtask(&format!("merge a {folder} b")).ends_with(2).says(sentence).in_one_line();
     }
     assert!(!workspace.path("dist").exists());
 }
@@ -267,14 +267,14 @@ fn a_folder_that_is_no_part_is_refused() {
 fn a_manifest_that_this_tool_does_not_understand_is_refused() {
     let workspace = two_parts("strange", |second| second.schema = 2);
     workspace
-        .xtask("dist --merge a b")
+        .xtask("merge a b")
         .ends_with(1)
         .says("b/release.json has schema 2, and this tool knows 1: merge with the tool that wrote it")
         .in_one_line();
     for text in ["", "{}", "half a manif"] {
         let workspace = two_parts("unreadable", |_| {}).write("b/release.json", text);
         workspace
-            .xtask("dist --merge a b")
+            .xtask("merge a b")
             .ends_with(1)
             .says("b/release.json is not a manifest that this version understands (")
             .in_one_line();
@@ -288,7 +288,7 @@ fn a_manifest_cannot_name_a_file_outside_its_folder() {
     second.artifacts[0].file = "../a/README.md".into();
     let workspace = workspace.write("b/release.json", &second.to_json().unwrap());
     workspace
-        .xtask("dist --merge a b")
+        .xtask("merge a b")
         .ends_with(1)
         .says("b/release.json names \"../a/README.md\", which is no archive of tool 0.3.0")
         .in_one_line();
@@ -298,17 +298,14 @@ fn a_manifest_cannot_name_a_file_outside_its_folder() {
 fn of_what_lies_in_dist_that_of_the_same_origin_is_kept_in_the_manifest() {
     let workspace = two_parts("kept", |_| {});
     part(&workspace, "dist", &manifest(&["riscv64"]));
-    workspace.xtask("dist --merge a b").succeeds();
+    workspace.xtask("merge a b").succeeds();
     assert_eq!(merged_arches(&workspace), ["arm64", "riscv64", "amd64"]);
     assert_eq!(workspace.read("dist/SHA256SUMS").lines().count(), 3);
 
     let mut earlier = manifest(&["riscv64", "amd64"]);
     earlier.origin.commit = Some("3c4d".into());
     part(&workspace, "dist", &earlier);
-    workspace
-        .xtask("dist --merge a b")
-        .succeeds()
-        .says("not in release.json, for of another commit or toolchain: riscv64");
+    workspace.xtask("merge a b").succeeds().says("not in release.json, for of another commit or toolchain: riscv64");
     assert_eq!(merged_arches(&workspace), ["arm64", "amd64"]);
     assert_eq!(merged(&workspace)["commit"], "1a2b");
     // Its own checksum vouches for it there, as after a run that builds.
@@ -317,12 +314,16 @@ fn of_what_lies_in_dist_that_of_the_same_origin_is_kept_in_the_manifest() {
 }
 
 #[test]
-fn what_is_merged_is_not_built() {
+fn a_plan_names_what_would_be_taken_over_and_does_nothing() {
+    let workspace = two_parts("merge plan", |_| {});
+    let run = workspace.xtask("merge a b --plan").succeeds().says(&format!("# taking over {AMD64}\n"));
+    run.says(&manifest(&["arm64"]).artifacts[0].sha256);
+    assert!(!workspace.path("dist").exists());
+}
+
+#[test]
+fn the_flag_that_it_was_is_refused_with_the_command() {
     let workspace = two_parts("flags", |_| {});
-    for (flag, named) in
-        [("--arch arm64", "--arch"), ("--locked", "--locked"), ("--std source", "--std"), ("--plan", "--plan")]
-    {
-        workspace.xtask(&format!("dist {flag} --merge a b")).ends_with(2).says("cannot be used with").says(named);
-    }
-    workspace.xtask("dist --merge").ends_with(2).says("--merge <DIR>...");
+    workspace.xtask("dist --merge a b").ends_with(2).says("`--merge` is a command now: cargo xtask merge DIR");
+    workspace.xtask("merge").ends_with(2).says("<DIR>...");
 }

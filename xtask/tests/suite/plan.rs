@@ -35,8 +35,8 @@ fn a_plan_does_nothing_and_tells_all_of_it() {
         .xtask("dist --arch mips --plan")
         .succeeds()
         .says("-m pip download --require-hashes")
-        .says("# build the C runtime and the standard library for mips")
-        .says("# compile the BPF objects again: there is no kernel/bpf.lock")
+        .says("# building the standard library for mips, once, into ")
+        .says("# compiling the BPF objects again: there is no kernel/bpf.lock")
         .says("dist/tool-0.3.0-mips-unknown-linux-musl.tar.gz");
     for untouched in ["cache", "dist", "kernel/objects"] {
         assert!(!workspace.path(untouched).exists(), "{untouched}");
@@ -48,10 +48,15 @@ fn a_plan_in_json_has_the_commands_too() {
     let workspace = Workspace::usual("plan-json");
     let text = workspace.xtask("dist --arch amd64 --arch s390x --plan --json").succeeds().text();
     let plan: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(plan["products"][1]["arch"], "s390x");
-    let args = plan["build"]["command"]["args"].as_array().unwrap();
-    assert!(args.contains(&Value::from("s390x-unknown-linux-musl")));
-    assert!(plan["build"]["command"]["environment"]["only"]["CARGO_HOME"].is_string());
+    let steps: Vec<&Value> =
+        plan["tasks"].as_array().unwrap().iter().flat_map(|task| task["steps"].as_array().unwrap()).collect();
+    let packed: Vec<&Value> = steps.iter().filter_map(|step| step.get("check-and-pack")).collect();
+    assert_eq!(packed[1]["product"]["arch"], "s390x");
+    let build = steps.iter().find_map(|step| step.get("build-binaries")).unwrap();
+    for command in [&build["build"]["command"], &build["build"]["count"]] {
+        assert!(command["args"].as_array().unwrap().contains(&Value::from("s390x-unknown-linux-musl")), "{command}");
+        assert!(command["environment"]["only"]["CARGO_HOME"].is_string(), "{command}");
+    }
 
     workspace.xtask("dist --json").ends_with(2).says("--plan");
 }

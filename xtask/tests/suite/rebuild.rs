@@ -1,4 +1,4 @@
-//! `verify --rebuild`: what a manifest names is built again, apart from all that is here.
+//! `rebuild`: what a manifest names is built again, apart from all that is here.
 
 use super::support::{Workspace, commit};
 
@@ -17,7 +17,13 @@ fn what_was_built_from_the_commit_is_the_same_built_again() {
     let before = workspace.shell("git status --porcelain --ignored && git rev-parse HEAD && ls .git").succeeds().text();
     // The date is the manifest's, and none of this moment.
     let workspace = workspace.without_env("SOURCE_DATE_EPOCH");
-    workspace.xtask("verify --rebuild").succeeds().says("  ok  ").says("built again");
+    let plan = workspace.xtask("rebuild --plan").succeeds();
+    let plan = plan.says("git clone --quiet").says("dist --locked --arch amd64 --std prebuilt").says("\ncmp ").text();
+    let folder = plan.lines().find_map(|line| line.strip_prefix("mkdir -m 700 ")).unwrap();
+    assert!(!std::path::Path::new(folder).exists());
+    workspace.xtask("verify --rebuild").ends_with(2).says("`--rebuild` is a command now: cargo xtask rebuild");
+
+    workspace.xtask("rebuild").succeeds().says("  ok  built again");
     let after = workspace.shell("git status --porcelain --ignored && git rev-parse HEAD && ls .git").succeeds().text();
     assert_eq!(before, after);
 }
@@ -31,19 +37,20 @@ fn what_was_not_built_from_the_commit_is_told_by_file_section_and_text() {
     let script = "sed -i \"s/\\\"commit\\\": .*/\\\"commit\\\": \\\"$(git rev-parse HEAD)\\\",/\" dist/release.json";
     workspace.shell(script).succeeds();
     workspace
-        .xtask("verify --rebuild")
+        .xtask("rebuild")
         .ends_with(1)
-        .says("built again, it is another one: `probe`: in section `.rodata`")
-        .says("around the first difference, it says `");
+        .says("built again, the release is another one:\n  ")
+        .says("`probe`: in section `.rodata`")
+        .says("around the first difference, it has `");
 }
 
 #[test]
 fn what_is_in_no_commit_cannot_be_built_again() {
     let workspace = released("dirty").write("README.md", "Changed.\n");
     workspace.xtask("dist --arch amd64").succeeds();
-    workspace.xtask("verify --rebuild").ends_with(1).says("the manifest says that the work tree had changes");
+    workspace.xtask("rebuild").ends_with(1).says("the manifest says that the work tree had changes");
     let script = "sed -i 's/\"dirty\": true/\"dirty\": false/; s/\"commit\": .*/\"commit\": \"0123456789012345678901234567890123456789\",/' \
                   dist/release.json";
     workspace.shell(script).succeeds();
-    workspace.xtask("verify --rebuild").ends_with(1).says("which the manifest names: fetch it into this repository");
+    workspace.xtask("rebuild").ends_with(1).says("which the manifest names: fetch it into this repository");
 }

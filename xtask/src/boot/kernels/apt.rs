@@ -1,5 +1,5 @@
-//! The machine's own apt, with a configuration of its own: what it knows of the machine's packages stays as it is, and
-//! signatures are checked by Debian's keys.
+//! The machine's apt, with a separate configuration: what it knows of the machine's packages stays as it is, and
+//! signatures are checked with Debian's keys.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,20 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::boot::facts::Mirror;
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Step, Steps, Work};
 use crate::sys::steps::{Run, Write};
 use crate::sys::{files, hash};
+
+/// A server that has Debian's packages, and how this machine talks to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    pub url: String,
+    /// The keys that Debian signs with.
+    pub keyring: PathBuf,
+    /// apt's settings for the network, as its configuration has them.
+    pub acquire: String,
+}
 
 /// Where something in the cache comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -8,9 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
-use crate::boot::facts::Mirror;
 use crate::boot::kernel_image;
-use crate::boot::kernels::apt::{self, WriteRecord, with_words};
+use crate::boot::kernels::apt::{self, Mirror, WriteRecord, with_words};
 use crate::boot::kernels::{DEVICE_TREE, IMAGE, Kernel, Package, RECORD};
 use crate::sys::cache::Cache;
 use crate::sys::command::{Command, quote, word};
@@ -53,7 +52,7 @@ pub fn fetch(cache: &Cache, mirror: &Mirror, kernel: &Kernel, package: &Package)
     }));
     steps.push(Box::new(Remove { folder }));
     let title = format!("fetching the kernel {label} for {arch}, once, from Debian");
-    Ok(Task::new(title, vec![Box::new(CacheEntry { cache: cache.clone(), name, steps })]).announced().live(arch.name))
+    Ok(Task::new(title, vec![Box::new(CacheEntry::new(cache.clone(), name, steps))]).live(arch.name))
 }
 
 /// Downloads the newest package of a pattern.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, bail};
 use serde_json::{Value, json};
 
-use crate::arch::{Arch, ConfigFile, config_file};
-use crate::boot::facts::{BuildTools, Mirror};
-use crate::boot::kernels::apt::{self, BuildRecord, ExtractPackage, WriteRecord};
-use crate::boot::kernels::{IMAGE, Kernel, RECORD, options};
+use crate::arch::ConfigFile;
+use crate::boot::kernels::apt::{self, BuildRecord, ExtractPackage, Mirror, WriteRecord};
+use crate::boot::kernels::recipe::{self, LLVM, PACKAGE, SUITE};
+use crate::boot::kernels::{IMAGE, Kernel, RECORD};
 use crate::sys::cache::Cache;
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Step, Task, Work};
@@ -17,22 +17,8 @@ use crate::sys::steps::{CacheEntry, Remove, Run, Write};
 use crate::sys::{files, hash};
 use crate::ui::error::Failed;
 
-/// The release of LLVM that builds kernels, as in the names of Debian's packages and programs. One compiler serves all
-/// architectures.
-pub const LLVM: &str = "19";
-
-/// Debian's package of the kernel's sources, and the suite that has it.
-const PACKAGE: &str = "linux-source-6.12";
-const SUITE: &str = "trixie";
-
 /// Whose list of packages is read: a package of sources is for all architectures.
 const INDEX: &str = "amd64";
-
-/// Stands for whatever is not said by the rest of a kernel's key: count it up when the way of building changes.
-const RECIPE: u32 = 1;
-
-/// The options of every kernel that is built.
-const COMMON: ConfigFile = config_file!("common.config");
 
 /// What makes the kernel that QEMU takes of the ELF file that make leaves.
 const ELF: &[&str] = &["--strip-all"];
@@ -109,20 +95,14 @@ const ARCH_FOLDERS: [&str; 21] = [
     "xtensa",
 ];
 
-/// All that a kernel is made from but the last numbers of versions, for its name in the cache.
-pub fn key(arch: &Arch, own: &ConfigFile) -> String {
-    format!("{RECIPE}\0{SUITE}\0{PACKAGE}\0clang {}\0{}", LLVM, options(arch, own))
-}
-
-/// The files of a kernel's options.
-fn option_files(arch: &Arch, own: &ConfigFile) -> Vec<ConfigFile> {
-    [COMMON, *own].into_iter().chain(arch.kernel_build.as_ref().map(|build| build.options)).collect()
-}
-
-/// The options of a kernel, one a line, without the comments: those do not count for its name.
-fn options(arch: &Arch, own: &ConfigFile) -> String {
-    let files = option_files(arch, own);
-    files.iter().flat_map(|file| options::wanted(file.text)).flat_map(|option| [option, "\n"]).collect()
+/// What builds kernels. One compiler serves all architectures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildTools {
+    /// The first lines that they print of their versions.
+    pub compiler: String,
+    pub pahole: String,
+    /// Processes that make starts at once.
+    pub jobs: usize,
 }
 
 /// A program that takes part in the build, in the environment that all of them have. `passed_on` is what a build sees of the
@@ -167,7 +147,7 @@ pub fn build(
     let source = work.join("source");
     let apt = work.join("apt");
     let list = work.join("options");
-    let options = options(arch, own);
+    let options = recipe::options(arch, own);
     let record = BuildRecord {
         options: hash::bytes(options.as_bytes()),
         compiler: tools.compiler.clone(),
@@ -202,7 +182,7 @@ pub fn build(
     steps.push(Box::new(CheckOptions {
         configuration: source.join(".config"),
         options,
-        files: option_files(arch, own).iter().map(|file| file.name).collect(),
+        files: recipe::option_files(arch, own).iter().map(|file| file.name).collect(),
         record: record.clone(),
     }));
     steps.push(Box::new(Make(make().arg("vmlinux"))));
@@ -223,7 +203,7 @@ pub fn build(
         "building the kernel {label} for {arch}, once, into {}: some minutes of work, 1 GB of disk meanwhile",
         cache.path(&name).display()
     );
-    Ok(Task::new(title, vec![Box::new(CacheEntry { cache: cache.clone(), name, steps })]).announced().live(arch.name))
+    Ok(Task::new(title, vec![Box::new(CacheEntry::new(cache.clone(), name, steps))]).live(arch.name))
 }
 
 /// Checks that a configuration has every option: it leaves out without a word what cannot be had.
@@ -247,7 +227,7 @@ impl Step for CheckOptions {
 
     fn run(&self, _: &Work) -> Result<()> {
         let configuration = files::read_if_there(&self.configuration)?.unwrap_or_default();
-        match options::unmet(&self.options, &configuration) {
+        match recipe::unmet(&self.options, &configuration) {
             Some(option) => bail!(
                 "{PACKAGE} cannot be configured with `{option}`, as one of {} in boot/kernels/config asks: \
                  add to the list what that option depends on ({}, pahole {})",
@@ -380,8 +360,8 @@ mod tests {
     #[test]
     fn no_option_is_asked_for_twice() {
         for (kernel, own) in built() {
-            let options = options(kernel.arch, own);
-            let mut names: Vec<&str> = options::wanted(&options).filter_map(|line| line.split('=').next()).collect();
+            let options = recipe::options(kernel.arch, own);
+            let mut names: Vec<&str> = recipe::listed(&options).filter_map(|line| line.split('=').next()).collect();
             let all = names.len();
             names.sort_unstable();
             names.dedup();

@@ -3,7 +3,7 @@
 pub mod apt;
 pub mod debian;
 pub mod from_source;
-mod options;
+pub mod recipe;
 
 use serde::Serialize;
 
@@ -169,7 +169,7 @@ impl Kernel {
             Source::Debian(Package { suite, name, image, device_tree }) => {
                 format!("{suite}\0{name}\0{image}\0{device_tree:?}")
             }
-            Source::Built(options) => from_source::key(self.arch, options),
+            Source::Built(options) => recipe::key(self.arch, options),
         };
         format!("{PREFIX}{}-{}-{}", self.arch, self.kept_as, &hash::bytes(key.as_bytes())[..16])
     }

@@ -1,0 +1,369 @@
+//! What `dist` will do, as data: decided before anything is done, and from the facts alone.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::arch::{Arch, Std};
+use crate::bad_request;
+use crate::bpf::engine::Place;
+use crate::bpf::{self, plan::End};
+use crate::build::plan::{self as build, Build, Target};
+use crate::build::run::Built;
+use crate::flags;
+use crate::release::documents::Documents;
+use crate::release::manifest::{Artifact, Manifest};
+use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
+use crate::release::staging::Staging;
+use crate::sys::plan::{Slot, Task};
+use crate::toolchain;
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
+
+/// Everything that one run of `dist` does, and where its results will be.
+#[derive(Debug)]
+pub struct Plan {
+    pub tasks: Vec<Task>,
+    pub products: Vec<Product>,
+    /// What each build gives.
+    pub built: Vec<Slot<Built>>,
+    pub manifest: Slot<Manifest>,
+}
+
+/// One architecture's binary and the archive it goes into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Product {
+    pub arch: &'static Arch,
+    pub std: Std,
+    /// `NAME-VERSION-TRIPLE`: the folder in the archive, and the archive's own name before `.tar.gz`.
+    pub stem: String,
+}
+
+impl Product {
+    /// The name of the archive.
+    pub fn archive(&self) -> String {
+        format!("{}.tar.gz", self.stem)
+    }
+}
+
+/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.
+pub fn dist(
+    facts: &Arc<Facts>,
+    mut source: Source,
+    documents: Documents,
+    place: Option<&Place>,
+    request: &flags::Dist,
+) -> Result<Plan> {
+    let config = &facts.config;
+    if request.locked && source.lock_changed {
+        bail!("--locked, but Cargo.lock is not as it was committed: commit it");
+    }
+    let products = products(facts, request)?;
+    let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.std)).collect();
+    let mut needs = build::needs(facts, &targets);
+
+    let mut compile = Vec::new();
+    if let Some(reason) = facts.bpf.stale(&config.bpf) {
+        let place = match place {
+            Some(place) if !request.locked => place,
+            _ => bail!(
+                "--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result"
+            ),
+        };
+        let compiler = bpf::plan::needs(place);
+        (needs.zig, needs.image) = (compiler.zig, compiler.image);
+        source.dirty = source.commit.is_some();
+        compile = bpf::plan::compile(facts, place, End::Write, Some(&reason))?.tasks;
+    }
+    // One command builds for all targets. Another way to build would be another entry.
+    let builds = vec![Build::new(
+        facts,
+        &build::source_root(facts).join("Cargo.toml"),
+        (&config.package, &config.bin),
+        &targets,
+        build::variables(&source),
+    )];
+
+    let release = Arc::new(Release::new(Arc::clone(facts), source, documents, facts.root.join("dist")));
+    let mut tasks = vec![open(&release.dist, &release.staging)];
+    tasks.extend(toolchain::plan(&needs, facts)?);
+    tasks.extend(compile);
+    let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();
+    let built_of: Vec<Slot<Built>> = products
+        .iter()
+        .filter_map(|product| {
+            let build = builds.iter().find(|build| build.targets.iter().any(|(arch, _)| *arch == product.arch));
+            build.map(|build| build.built.clone())
+        })
+        .collect();
+    tasks.extend(builds.into_iter().map(|build| build.task(facts)));
+    tasks.push(Task::new("reading what goes into the archives", vec![Box::new(ReadInputs(Arc::clone(&release)))]));
+    let mut artifacts: Vec<Slot<Artifact>> = Vec::new();
+    for (product, built) in products.iter().zip(built_of) {
+        let artifact = Slot::default();
+        artifacts.push(artifact.clone());
+        let pack = CheckAndPack { release: Arc::clone(&release), product: product.clone(), built, artifact };
+        tasks.push(
+            Task::new(format!("packing {}", product.archive()), vec![Box::new(pack)])
+                .live(product.arch.name)
+                .beside("archives")
+                .failure("nothing was written to dist/, because this failed"),
+        );
+    }
+    let manifest = Slot::default();
+    let publish = Publish { release, artifacts, manifest: manifest.clone() };
+    tasks.push(Task::new(PUBLISHING, vec![Box::new(publish)]));
+    Ok(Plan { tasks, products, built, manifest })
+}
+
+/// Decides how archives in other folders become one release.
+pub fn merge(dist: &Path, archives: Vec<(PathBuf, Artifact)>, manifest: Manifest) -> Vec<Task> {
+    let staging = Slot::default();
+    let mut tasks = vec![open(dist, &staging)];
+    for (folder, artifact) in archives {
+        let title = format!("taking over {}", artifact.file);
+        tasks.push(Task::new(title, vec![Box::new(StageArchive { folder, artifact, staging: staging.clone() })]));
+    }
+    let publish = PublishManifest { dist: dist.into(), staging, manifest };
+    tasks.push(Task::new(PUBLISHING, vec![Box::new(publish)]));
+    tasks
+}
+
+const PUBLISHING: &str = "publishing to dist/";
+
+fn open(dist: &Path, staging: &Slot<Staging>) -> Task {
+    let step = OpenStaging { dist: dist.into(), staging: staging.clone() };
+    Task::new("making a folder to write to first", vec![Box::new(step)])
+}
+
+/// What is built, in the order of the request.
+fn products(facts: &Facts, request: &flags::Dist) -> Result<Vec<Product>> {
+    let config = &facts.config;
+    let arches = if request.arches.is_empty() { &config.arches } else { &request.arches };
+    let mut seen = BTreeSet::new();
+    let mut products = Vec::new();
+    for arch in arches.iter().filter(|arch| seen.insert(arch.name)) {
+        let std = request.std.unwrap_or(arch.std);
+        if std == Std::Prebuilt && !arch.in_rustup {
+            bad_request!("--std prebuilt: Rust provides no standard library for {arch}; leave --std out");
+        }
+        products.push(Product { arch, std, stem: format!("{}-{}-{}", config.package, config.version, arch.triple) });
+    }
+    Ok(products)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+    use std::str::FromStr;
+
+    use bpfship_embed::Lock;
+    use cargo_metadata::PackageId;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::arch::ARCHES;
+    use crate::bpf::facts::Inputs;
+    use crate::sys::cache::Cache;
+    use crate::sys::plan::to_json;
+    use crate::toolchain::Installed;
+    use crate::toolchain::sysroot::Sysroot;
+    use crate::workspace::config::{Boot, Bpf, Config};
+    use crate::workspace::packages::Package;
+    use crate::workspace::rust::Rust;
+
+    /// A workspace in which everything is there and up to date.
+    pub(crate) fn facts() -> Facts {
+        let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
+        let mut inputs = Inputs {
+            sources: [("tick.bpf.c".to_owned(), "1".to_owned())].into(),
+            objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), "2".to_owned())).into(),
+            ..Inputs::default()
+        };
+        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects: inputs.objects.clone() });
+        let rust =
+            Rust { sysroot: "/rust".into(), version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
+        let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
+        let cached = ARCHES.iter().map(|arch| Sysroot::new(arch, &rust).name).collect();
+        Facts {
+            config: Config {
+                package: "tool".into(),
+                version: "0.3.0".into(),
+                bin: "probe".into(),
+                arches: ARCHES.iter().collect(),
+                include: Vec::new(),
+                minimum_kernel: None,
+                bpf,
+                boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
+            },
+            packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            members: Vec::new(),
+            root: "/home/ann/tool".into(),
+            work: "/home/ann/tool/target/bpfship".into(),
+            rust,
+            cache: Cache { folder: "/home/ann/.cache/bpfship".into() },
+            installed: Installed { std, rust_src: false, cached },
+            bpf: inputs,
+            cargo_home: "/home/ann/.cargo".into(),
+            network_config: toml::Table::new(),
+            private: Vec::new(),
+            passed_on: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
+            offline: false,
+        }
+    }
+
+    fn source() -> Source {
+        Source { commit: Some("1a2b".into()), dirty: false, lock_changed: false, date: 7, files: None }
+    }
+
+    fn request(arches: &[&str]) -> flags::Dist {
+        let arches = arches.iter().map(|name| <&Arch>::from_str(name).unwrap()).collect();
+        flags::Dist {
+            arches,
+            locked: false,
+            std: None,
+            merge: Vec::new(),
+            clang: flags::Clang::default(),
+            show: flags::Show::default(),
+        }
+    }
+
+    fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
+        super::dist(&Arc::new(facts.clone()), source, Documents::new(), Some(&Place::Host), request)
+    }
+
+    /// All steps of a kind, wherever they are in the plan.
+    fn steps(plan: &Plan, kind: &str) -> Vec<Value> {
+        fn collect(value: &Value, kind: &str, found: &mut Vec<Value>) {
+            match value {
+                Value::Object(map) => map.iter().for_each(|(key, value)| match key == kind {
+                    true => found.push(value.clone()),
+                    false => collect(value, kind, found),
+                }),
+                Value::Array(list) => list.iter().for_each(|value| collect(value, kind, found)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        collect(&to_json(&plan.tasks), kind, &mut found);
+        found
+    }
+
+    /// All that a command sees, if it is not what the user has set.
+    fn whole_environment(command: &Value) -> BTreeMap<String, String> {
+        serde_json::from_value(command["environment"]["only"].clone()).unwrap()
+    }
+
+    fn has(command: &Value, word: &str) -> bool {
+        command["args"].as_array().unwrap().iter().any(|arg| arg == word)
+    }
+
+    #[test]
+    fn one_build_makes_all_configured_architectures() {
+        let plan = dist(&facts(), source(), &request(&[])).unwrap();
+        let kinds = ["rustup-add", "cache-entry", "compile-object"];
+        assert!(kinds.iter().all(|kind| steps(&plan, kind).is_empty()));
+        let stems: Vec<&str> = plan.products.iter().map(|product| product.stem.as_str()).collect();
+        assert_eq!(stems[..2], ["tool-0.3.0-x86_64-unknown-linux-musl", "tool-0.3.0-aarch64-unknown-linux-musl"]);
+        let builds = steps(&plan, "build-binaries");
+        let args = builds[0]["build"]["command"]["args"].as_array().unwrap();
+        let targets = args.iter().filter(|arg| arg.as_str().unwrap().ends_with("-linux-musl"));
+        assert_eq!((builds.len(), targets.count()), (1, ARCHES.len()));
+    }
+
+    #[test]
+    fn the_build_is_offline_in_a_folder_without_configuration_and_sees_only_what_is_listed() {
+        let plan = dist(&facts(), source(), &request(&["mips"])).unwrap();
+        let command = &steps(&plan, "build-binaries")[0]["build"]["command"];
+        assert!(command["folder"] == "/" && has(command, "--offline") && has(command, "--locked"), "{command}");
+        let environment = whole_environment(command);
+        let names: Vec<&str> = environment.keys().map(String::as_str).collect();
+        assert_eq!(names, ["BPFSHIP_COMMIT", "CARGO_HOME", "LC_ALL", "PATH", "RUSTC", "SOURCE_DATE_EPOCH"]);
+        assert_eq!(environment["BPFSHIP_COMMIT"], "1a2b");
+        assert_eq!(environment["CARGO_HOME"], "/home/ann/tool/target/bpfship/cargo-home");
+    }
+
+    #[test]
+    fn so_is_that_of_a_standard_library_and_what_compiles_c_sees_less() {
+        let mut facts = facts();
+        facts.installed.cached.clear();
+        facts.bpf.lock = None;
+        let plan = dist(&facts, source(), &request(&["s390x"])).unwrap();
+        let names = |command: &Value| whole_environment(command).into_keys().collect::<Vec<_>>();
+        let build = &steps(&plan, "build-crates")[0]["command"];
+        assert!(build["folder"] == "/" && has(build, "--offline"), "{build}");
+        assert_eq!(names(build), ["CARGO_HOME", "LC_ALL", "PATH", "RUSTC", "RUSTC_BOOTSTRAP"]);
+        let home = &whole_environment(build)["CARGO_HOME"];
+        let sysroot = Sysroot::new(<&Arch>::from_str("s390x").unwrap(), &facts.rust);
+        assert!(Path::new(home).starts_with(facts.cache.partial(&sysroot.name)), "{home}");
+        for command in [&steps(&plan, "keep-runtime")[0]["link"], &steps(&plan, "compile-object")[0]["command"]] {
+            assert_eq!(names(command), ["ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"]);
+        }
+    }
+
+    #[test]
+    fn an_architecture_asked_for_twice_is_built_once() {
+        let plan = dist(&facts(), source(), &request(&["arm64", "aarch64"])).unwrap();
+        assert_eq!(plan.products.len(), 1);
+    }
+
+    #[test]
+    fn the_standard_library_comes_from_where_the_row_says() {
+        let plan = dist(&facts(), source(), &request(&["arm64", "s390x"])).unwrap();
+        let config: toml::Table = steps(&plan, "write")[0]["text"].as_str().unwrap().parse().unwrap();
+        let flags = |triple: &str| config["target"][triple]["rustflags"].to_string();
+        assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
+        assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/bpfship/sysroot-s390x"));
+        assert!(flags("s390x-unknown-linux-musl").contains("--remap-path-prefix=/home/ann/tool=workspace"));
+
+        // Whatever happens to be there.
+        let mut facts = facts();
+        facts.installed.std = ["riscv64gc-unknown-linux-musl".to_owned()].into();
+        let plan = dist(&facts, source(), &request(&["arm64", "riscv64"])).unwrap();
+        let routes: Vec<Std> = plan.products.iter().map(|product| product.std).collect();
+        assert_eq!(routes, [Std::Prebuilt, Std::Source]);
+    }
+
+    #[test]
+    fn a_lock_file_of_cargo_that_is_not_committed_is_refused_with_locked() {
+        let changed = Source { lock_changed: true, dirty: true, ..source() };
+        assert!(dist(&facts(), changed.clone(), &request(&["arm64"])).is_ok());
+        let locked = flags::Dist { locked: true, ..request(&["arm64"]) };
+        let error = dist(&facts(), changed, &locked).unwrap_err().to_string();
+        assert_eq!(error, "--locked, but Cargo.lock is not as it was committed: commit it");
+    }
+
+    #[test]
+    fn stale_objects_are_compiled_again_and_the_commit_is_then_dirty() {
+        let mut facts = facts();
+        facts.bpf.sources.insert("tick.bpf.c".into(), "changed".into());
+        let plan = dist(&facts, source(), &request(&["arm64"])).unwrap();
+        let title = "compiling the BPF objects again: kernel/tick.bpf.c changed";
+        assert!(plan.tasks.iter().any(|task| task.title == title));
+        assert_eq!((steps(&plan, "compile-object").len(), steps(&plan, "unpack-wheel").len()), (2, 1));
+        assert_eq!(steps(&plan, "publish")[0]["dirty"], true);
+        let command = &steps(&plan, "build-binaries")[0]["build"]["command"];
+        assert_eq!(whole_environment(command)["BPFSHIP_COMMIT"], "1a2b-dirty");
+
+        let locked = flags::Dist { locked: true, ..request(&["arm64"]) };
+        let error = dist(&facts, source(), &locked).unwrap_err().to_string();
+        assert!(
+            error.starts_with("--locked, but the BPF objects are not up to date: kernel/tick.bpf.c changed"),
+            "{error}"
+        );
+    }
+
+    fn package(name: &str, folder: &str) -> Package {
+        Package {
+            id: PackageId { repr: name.into() },
+            name: name.into(),
+            version: "1.2.0".into(),
+            license: None,
+            repository: None,
+            folder: folder.into(),
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! How binaries become a release: checked, packed, described, and put in their place. The steps of plan.rs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, bail};
+use bpfship_embed::Lock;
+use cargo_metadata::PackageId;
+use serde_json::{Value, json};
+
+use crate::arch::{Arch, Endian, Std};
+use crate::build::plan;
+use crate::build::run::Built;
+use crate::release::documents::Documents;
+use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+use crate::release::pack::{self, Entry};
+use crate::release::plan::Product;
+use crate::release::staging::{self, CHECKSUMS, MANIFEST, Staging};
+use crate::release::{binary, licenses, unpack};
+use crate::sys::command::quote;
+use crate::sys::plan::{Slot, Step, Work};
+use crate::sys::process::Runner;
+use crate::sys::{files, hash};
+use crate::toolchain::sysroot::{self, Sysroot};
+use crate::toolchain::zig;
+use crate::workspace::config;
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
+
+/// What all archives of a release have in common.
+#[derive(Debug)]
+pub struct Release {
+    pub facts: Arc<Facts>,
+    pub source: Source,
+    pub documents: Documents,
+    /// Where the artifacts go.
+    pub dist: PathBuf,
+    /// These are known once there are binaries.
+    pub inputs: Slot<Inputs>,
+    pub staging: Slot<Staging>,
+    licenses: Mutex<Licenses>,
+}
+
+/// Licence texts that were composed already, by what is linked, and whether the standard library is from source: most
+/// architectures have the same.
+type Licenses = BTreeMap<(BTreeSet<PackageId>, bool), Vec<u8>>;
+
+/// What is read when the binaries are there.
+#[derive(Debug)]
+pub struct Inputs {
+    objects: Objects,
+    /// What every archive contains.
+    documents: BTreeMap<String, Entry>,
+    /// What an earlier run says of dist/.
+    earlier: Option<Manifest>,
+}
+
+impl Release {
+    pub fn new(facts: Arc<Facts>, source: Source, documents: Documents, dist: PathBuf) -> Release {
+        let (inputs, staging) = (Slot::default(), Slot::default());
+        Release { facts, source, documents, dist, inputs, staging, licenses: Mutex::default() }
+    }
+}
+
+/// The checked-in BPF objects.
+#[derive(Debug)]
+struct Objects {
+    /// By file name.
+    list: Vec<BpfObject>,
+    lock: String,
+}
+
+impl Objects {
+    fn read(facts: &Facts) -> Result<Objects> {
+        let folder = plan::source_root(facts).join(&facts.config.bpf.folder);
+        let lock = files::read(&folder.join("bpf.lock"))?;
+        let mut list = Vec::new();
+        for (file, sha256) in Lock::parse(&String::from_utf8_lossy(&lock)).objects {
+            let bytes = files::read(&folder.join("objects").join(&file))?;
+            if hash::bytes(&bytes) != sha256 {
+                bail!("the BPF object {file} was altered while this ran: run it again");
+            }
+            list.push(BpfObject { file, size: bytes.len(), sha256 });
+        }
+        Ok(Objects { list, lock: hash::bytes(&lock) })
+    }
+
+    /// Those that a binary of this byte order must hold.
+    fn of(&self, endian: Endian) -> binary::Objects<'_> {
+        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, endian) }
+    }
+}
+
+/// Makes the folder in which everything is written before it is moved to its place.
+#[derive(Debug)]
+pub struct OpenStaging {
+    pub dist: PathBuf,
+    pub staging: Slot<Staging>,
+}
+
+impl Step for OpenStaging {
+    fn line(&self) -> String {
+        let folder = quote(&Staging::folder_in(&self.dist));
+        format!("rm -rf {folder} && mkdir -p {folder}")
+    }
+
+    fn json(&self) -> Value {
+        json!({ "open-staging": { "folder": Staging::folder_in(&self.dist) } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        self.staging.put(Staging::new(&self.dist)?)
+    }
+}
+
+/// Reads what goes into every archive.
+#[derive(Debug)]
+pub struct ReadInputs(pub Arc<Release>);
+
+impl Step for ReadInputs {
+    fn line(&self) -> String {
+        let mut line = "# read bpf.lock and the objects, and what goes into every archive:".to_owned();
+        for (name, document) in &self.0.documents {
+            line += &format!("\n#   {name}  sha256 {:.16}  from {}", document.sha256, document.from.display());
+        }
+        line
+    }
+
+    fn json(&self) -> Value {
+        json!({ "read-inputs": { "documents": self.0.documents } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let Release { facts, documents, dist, inputs, .. } = &*self.0;
+        let entry = |(name, document): (&String, &super::documents::Document)| Ok((name.clone(), document.entry()?));
+        inputs.put(Inputs {
+            objects: Objects::read(facts)?,
+            documents: documents.iter().map(entry).collect::<Result<_>>()?,
+            earlier: staging::earlier(dist),
+        })
+    }
+}
+
+/// Checks a binary and packs it.
+#[derive(Debug)]
+pub struct CheckAndPack {
+    pub release: Arc<Release>,
+    pub product: Product,
+    /// What its build gave.
+    pub built: Slot<Built>,
+    pub artifact: Slot<Artifact>,
+}
+
+impl Step for CheckAndPack {
+    fn line(&self) -> String {
+        let file = self.release.dist.join(self.product.archive());
+        format!("# check the binary, pack it, and check the archive: {} and its .sha256", file.display())
+    }
+
+    fn json(&self) -> Value {
+        json!({ "check-and-pack": { "product": self.product, "archive": self.release.dist.join(self.product.archive()) } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        work.show("checking and packing");
+        self.artifact.put(self.pack(work.runner)?)
+    }
+}
+
+impl CheckAndPack {
+    fn pack(&self, runner: Runner) -> Result<Artifact> {
+        let Product { arch, std, stem } = &self.product;
+        let Release { facts, source, .. } = &*self.release;
+        let config = &facts.config;
+        let inputs = self.release.inputs.get()?;
+        let built = self.built.get()?;
+        let Some(path) = built.binaries.get(arch.triple) else {
+            bail!("{}", built.reason(arch.triple));
+        };
+        let binary = files::read(path)?;
+        let faults = binary::check(&binary, arch, Some(&inputs.objects.of(arch.endian)), &facts.private)?;
+        if !faults.is_empty() {
+            bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
+        }
+        let described = Binary { file: config.bin.clone(), size: binary.len(), sha256: hash::bytes(&binary) };
+
+        let mut packed = inputs.documents.clone();
+        let mut add = |name: &str, bytes, executable| packed.insert(name.into(), Entry { bytes, executable });
+        add(licenses::FILE, self.licenses(runner, built)?, false);
+        add(licenses::STD_FILE, files::read(&licenses::std_docs(&facts.rust).join(licenses::STD_FILE))?, false);
+        add(&config.bin, binary, true);
+
+        let tar = pack::tar(stem, &packed, source.date)?;
+        let file = self.product.archive();
+        let tar_sha256 = hash::bytes(&tar);
+        let archive = match self.present(inputs, &file, &tar_sha256) {
+            Some(archive) => archive,
+            None => {
+                let archive = pack::gzip(&tar)?;
+                // As everybody else will read it.
+                let unpacked = unpack::archive(archive.as_slice(), stem);
+                if !unpacked.faults.is_empty() {
+                    bail!("{file} must not be shipped: {}", unpacked.faults.join("; "));
+                }
+                if unpacked.files != packed {
+                    bail!("{file} must not be shipped: it does not contain what was packed");
+                }
+                archive
+            }
+        };
+        let sha256 = hash::bytes(&archive);
+        self.release.staging.get()?.write_archive(&file, &archive, &sha256)?;
+        Ok(Artifact {
+            file,
+            size: archive.len(),
+            sha256,
+            tar_sha256,
+            arch: arch.name.into(),
+            triple: arch.triple.into(),
+            endianness: arch.endian.name().into(),
+            std: std.name().into(),
+            sysroot: (*std == Std::Source).then(|| Sysroot::new(arch, &facts.rust).name),
+            minimum_kernel: minimum_kernel(arch, config.minimum_kernel.as_deref()),
+            binary: described,
+        })
+    }
+
+    /// The archive that an earlier run made of the same files, if it still is what that run said: compressing is most of
+    /// the work of a run that changes nothing.
+    fn present(&self, inputs: &Inputs, file: &str, tar_sha256: &str) -> Option<Vec<u8>> {
+        let earlier = inputs.earlier.as_ref().filter(|earlier| earlier.origin.compressor == pack::COMPRESSOR)?;
+        let artifact = earlier.artifacts.iter().find(|artifact| artifact.file == file)?;
+        let archive = fs::read(self.release.dist.join(file)).ok()?;
+        (artifact.tar_sha256 == tar_sha256 && artifact.sha256 == hash::bytes(&archive)).then_some(archive)
+    }
+
+    fn licenses(&self, runner: Runner, built: &Built) -> Result<Vec<u8>> {
+        let Release { facts, licenses: known, .. } = &*self.release;
+        let Product { arch, std, .. } = &self.product;
+        let linked = built.linked.get(arch.triple).context("cargo did not say what it linked")?;
+        let key = (linked.clone(), *std == Std::Source);
+        let mut known = known.lock().unwrap();
+        if let Some(text) = known.get(&key) {
+            return Ok(text.clone());
+        }
+        let name = Sysroot::new(arch, &facts.rust).name;
+        if *std == Std::Source {
+            let licenses = [sysroot::RUNTIME_LICENSE, sysroot::UNWINDER_LICENSE];
+            facts.cache.check(runner, &name, |file| licenses.contains(&file))?;
+        }
+        let sysroot = facts.cache.path(&name);
+        let sysroot = (*std == Std::Source).then_some(sysroot.as_path());
+        let libbpf = facts.bpf.libbpf_folder.as_deref();
+        let text = licenses::compose(&facts.packages, linked, &facts.rust, sysroot, libbpf)?.into_bytes();
+        known.insert(key, text.clone());
+        Ok(text)
+    }
+}
+
+/// The later of what the architecture and the application need.
+fn minimum_kernel(arch: &Arch, of_application: Option<&str>) -> String {
+    [Some(arch.min_kernel), of_application]
+        .into_iter()
+        .flatten()
+        .max_by_key(|version| config::kernel_version(version))
+        .unwrap_or(arch.min_kernel)
+        .into()
+}
+
+/// Moves everything to its place, with a manifest that describes it.
+#[derive(Debug)]
+pub struct Publish {
+    pub release: Arc<Release>,
+    pub artifacts: Vec<Slot<Artifact>>,
+    pub manifest: Slot<Manifest>,
+}
+
+impl Step for Publish {
+    fn line(&self) -> String {
+        publish_line(&self.release.dist)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "publish": { "dist": self.release.dist, "commit": self.release.source.commit, "dirty": self.release.source.dirty } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let manifest = self.describe()?;
+        work.runner.check_interrupted()?;
+        self.release.staging.get()?.publish(&manifest)?;
+        self.manifest.put(manifest)
+    }
+}
+
+impl Publish {
+    fn describe(&self) -> Result<Manifest> {
+        let Release { facts, source, dist, inputs, .. } = &*self.release;
+        let Inputs { objects, earlier, .. } = inputs.get()?;
+        let root = plan::source_root(facts);
+        let mut artifacts: Vec<Artifact> =
+            self.artifacts.iter().map(|artifact| artifact.get().cloned()).collect::<Result<_>>()?;
+        artifacts.sort_by(|a, b| a.file.cmp(&b.file));
+        let mut manifest = Manifest {
+            schema: manifest::SCHEMA,
+            origin: Origin {
+                name: facts.config.package.clone(),
+                version: facts.config.version.clone(),
+                commit: source.commit.clone(),
+                dirty: source.dirty,
+                source_date_epoch: source.date,
+                cargo_lock: hash::file(&root.join("Cargo.lock"))?,
+                bpf_lock: objects.lock.clone(),
+                rustc: Rustc {
+                    version: facts.rust.version.clone(),
+                    commit: facts.rust.commit.clone(),
+                    llvm: facts.rust.llvm.clone(),
+                },
+                c_compiler: zig::identity(),
+                cargo_toml: hash::file(&root.join("Cargo.toml"))?,
+                flags: plan::flags(),
+                compressor: pack::COMPRESSOR.into(),
+            },
+            bpf_objects: objects.list.clone(),
+            artifacts,
+        };
+        staging::adopt(&mut manifest, earlier.clone(), dist);
+        Ok(manifest)
+    }
+}
+
+/// Takes an archive over from another folder.
+#[derive(Debug)]
+pub struct StageArchive {
+    pub folder: PathBuf,
+    pub artifact: Artifact,
+    pub staging: Slot<Staging>,
+}
+
+impl Step for StageArchive {
+    fn line(&self) -> String {
+        let from = self.folder.join(&self.artifact.file);
+        format!("# take over {} and its .sha256, if it still has sha256 {}", from.display(), self.artifact.sha256)
+    }
+
+    fn json(&self) -> Value {
+        let from = self.folder.join(&self.artifact.file);
+        json!({ "stage-archive": { "from": from, "sha256": self.artifact.sha256 } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let Artifact { file, sha256, .. } = &self.artifact;
+        let bytes = files::read_unchanged(&self.folder.join(file), sha256)?;
+        self.staging.get()?.write_archive(file, &bytes, sha256)
+    }
+}
+
+/// Moves everything to its place, with a manifest that is known already.
+#[derive(Debug)]
+pub struct PublishManifest {
+    pub dist: PathBuf,
+    pub staging: Slot<Staging>,
+    pub manifest: Manifest,
+}
+
+impl Step for PublishManifest {
+    fn line(&self) -> String {
+        publish_line(&self.dist)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "publish": { "dist": self.dist, "manifest": self.manifest } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        work.runner.check_interrupted()?;
+        self.staging.get()?.publish(&self.manifest)
+    }
+}
+
+fn publish_line(dist: &Path) -> String {
+    format!("# if all of it is right, move it to {}, {CHECKSUMS} and {MANIFEST} last", dist.display())
+}

@@ -1,0 +1,47 @@
+//! What of the toolchain this machine has.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use crate::arch::ARCHES;
+use crate::sys::cache::Cache;
+use crate::sys::files;
+use crate::toolchain::sysroot::Sysroot;
+use crate::toolchain::zig;
+use crate::workspace::rust::Rust;
+
+/// The names in the cache of what this version of the tool uses. Without a Rust, those are not all.
+pub fn names(rust: Option<&Rust>) -> BTreeSet<String> {
+    let sysroots = rust.into_iter().flat_map(|rust| ARCHES.iter().map(|arch| Sysroot::new(arch, rust).name));
+    zig::name().into_iter().chain(sysroots).collect()
+}
+
+/// What of all this the machine has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Rust targets with a prebuilt standard library.
+    pub std: BTreeSet<String>,
+    pub rust_src: bool,
+    /// The names in the cache.
+    pub cached: BTreeSet<String>,
+}
+
+impl Installed {
+    pub fn find(rust: &Rust, cache: &Cache) -> Result<Installed> {
+        let rustlib = rust.sysroot.join("lib/rustlib");
+        let mut std = BTreeSet::new();
+        for name in files::list(&rustlib)? {
+            // Manifests and the like lie there, too.
+            let crates = files::list(&rustlib.join(&name).join("lib")).unwrap_or_default();
+            if crates.iter().any(|file| file.starts_with("libstd-")) {
+                std.insert(name);
+            }
+        }
+        Ok(Installed {
+            std,
+            rust_src: rust.sources().join("library/std/Cargo.toml").exists(),
+            cached: cache.entries()?,
+        })
+    }
+}
