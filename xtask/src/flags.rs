@@ -60,6 +60,7 @@ pub enum Verb {
     Cache(Cache),
     Dist(Dist),
     Doctor(Doctor),
+    Init(Init),
     Kernels(Kernels),
     Merge(Merge),
     Rebuild(Rebuild),
@@ -267,6 +268,26 @@ pub struct Verify {
     /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Add to a workspace what this tool needs there
+///
+/// Writes what is missing: the package behind `cargo xtask` and its alias, [workspace.metadata.bpfship], a pinned Rust, what
+/// git shall ignore, and a package with an example BPF program where there is no `*.bpf.c`. Files of yours get lines added
+/// and keep all that is in them. What is there already stays as it is.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask init                                  in a workspace whose xtask depends on this tool
+  xtask init --tool https://example.com/bpfship     with an installed xtask, anywhere")]
+pub struct Init {
+    /// The package to ship [default: the only one with a binary]
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+    /// Where this tool is from: the address of a git repository, or a folder [default: as a package of the workspace has it]
+    #[arg(long, value_name = "URL|DIR")]
+    pub tool: Option<String>,
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// Join what other machines built

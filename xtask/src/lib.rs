@@ -1,6 +1,7 @@
 //! Ships a Rust eBPF application as one static binary for each architecture. The way through is
 //! flags → facts → plan → run → artifacts → manifest; docs/architecture.md says more.
 
+pub mod adopt;
 pub mod arch;
 pub mod boot;
 pub mod bpf;
@@ -55,6 +56,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &flags.common, request)),
         Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &flags.common, request)),
         Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request, &verbs::NEEDS),
+        Verb::Init(request) => verbs::init::run(runner, &flags.common, request),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
         Verb::Merge(request) => verbs::merge::run(runner, &flags.common, request),
         Verb::Rebuild(request) => verbs::rebuild::run(runner, &flags.common, request),

@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod cache;
 pub mod dist;
 pub mod doctor;
+pub mod init;
 pub mod kernels;
 pub mod merge;
 pub mod rebuild;

@@ -42,6 +42,11 @@ fn can_boot(arch: &Arch) -> bool {
         && has("apt-get", "a Debian machine", is_on_path("apt-get"))
 }
 
+/// Whether this machine can boot what was built for PCs.
+pub fn can_boot_amd64() -> bool {
+    can_boot(amd64())
+}
+
 /// Whether the kernel of an architecture is there, or can be built.
 fn can_build(arch: &Arch) -> bool {
     let kernel = kernels::default_of(arch);
@@ -87,7 +92,7 @@ fn every_released_binary_works_on_a_kernel_of_its_architecture() {
 
 #[test]
 fn a_workspace_that_depends_on_the_tool_boots_its_own_application() {
-    if !can_boot(amd64()) {
+    if !can_boot_amd64() {
         return;
     }
     let workspace = with_tool(Workspace::usual("boot adopter"));
@@ -112,7 +117,7 @@ fn a_workspace_that_depends_on_the_tool_boots_its_own_application() {
 
 #[test]
 fn a_guest_whose_btf_is_hidden_is_given_it_as_a_file() {
-    if !can_boot(amd64()) {
+    if !can_boot_amd64() {
         return;
     }
     let copy = workspace("boot-hidden", 180);
@@ -131,7 +136,7 @@ fn amd64() -> &'static Arch {
 
 #[test]
 fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_initramfs() {
-    if !can_boot(amd64()) {
+    if !can_boot_amd64() {
         return;
     }
     let copy = workspace("boot-altered", 180);
@@ -497,7 +502,7 @@ fn the_plan_has_every_command_and_nothing_of_it_is_done() {
 
 #[test]
 fn a_shell_that_runs_the_printed_plan_fetches_a_kernel() {
-    if !can_boot(amd64()) {
+    if !can_boot_amd64() {
         return;
     }
     let workspace = with_tool(small("boot script"));

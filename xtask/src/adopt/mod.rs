@@ -1,0 +1,6 @@
+//! What `init` adds to a workspace, so that this tool can ship it.
+
+pub mod edit;
+pub mod facts;
+pub mod plan;
+pub mod run;

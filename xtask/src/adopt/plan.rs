@@ -1,0 +1,211 @@
+//! What is added to a workspace, decided from what it has.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::edit;
+use super::facts::{self, Facts, Source};
+use crate::bad_request;
+
+/// One file that is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its path in the workspace.
+    pub file: String,
+    pub text: String,
+    /// What is new in it.
+    pub what: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub root: PathBuf,
+    pub changes: Vec<Change>,
+    /// What is left for the user, in order. The last one is a command.
+    pub next: Vec<String>,
+}
+
+/// The folder and package of the BPF half that is made where there is none.
+const BPF: &str = "bpf";
+
+const MAIN: &str = "//! `cargo xtask`: builds, checks and packs this workspace's application.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bpfship::main()
+}
+";
+
+const PROGRAM: &str = r#"// Counts the programs that are started, in a map that user space reads.
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} execs SEC(".maps");
+
+SEC("raw_tp/sched_process_exec")
+int count_exec(void *ctx)
+{
+    __u32 key = 0;
+    __u64 *count = bpf_map_lookup_elem(&execs, &key);
+
+    if (count)
+        __sync_fetch_and_add(count, 1);
+    return 0;
+}
+"#;
+
+const BUILD: &str = "//! Refuses BPF objects that do not match their sources.
+
+fn main() {
+    bpfship_embed::check(\".\");
+}
+";
+
+const LIBRARY: &str = "//! The BPF half: its sources and the objects that are compiled from them.
+
+/// Counts the programs that are started. The BPF object for the machine that this is built for.
+pub fn hello() -> &'static [u8] {
+    bpfship_embed::embed!(\"hello\")
+}
+";
+
+/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool: a git address
+/// or a folder.
+pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<Plan> {
+    let application = facts::application(facts, package)?;
+    let source = match (tool, &facts.tool) {
+        (Some(tool), _) => Source::parse(tool)?,
+        (None, Some((_, source))) => source.clone(),
+        (None, None) => bad_request!(
+            "no package in {} depends on {}: name its git address or its folder with --tool",
+            facts.root.display(),
+            crate::NAME
+        ),
+    };
+    let mut plan = Plan { root: facts.root.clone(), changes: Vec::new(), next: Vec::new() };
+    let mut members = Vec::new();
+
+    let runner = match &facts.tool {
+        Some((name, _)) => name.clone(),
+        None => {
+            // A workspace may have an xtask already, for other work.
+            let taken = |name: &str| {
+                facts.root.join(name).exists() || facts.packages.iter().any(|(package, _)| package == name)
+            };
+            let Some(name) = ["xtask", "ship"].into_iter().find(|name| !taken(name)) else {
+                bad_request!(
+                    "xtask/ and ship/ are both taken: add `{} = {}` to a package of yours by hand",
+                    crate::NAME,
+                    source.dependency("", "")
+                );
+            };
+            let manifest = format!(
+                "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[dependencies]\n{} = {}\n",
+                crate::NAME,
+                source.dependency("", "")
+            );
+            plan.create(format!("{name}/Cargo.toml"), manifest, "the package behind the command");
+            plan.create(format!("{name}/src/main.rs"), MAIN.replace("xtask", name), "three lines");
+            members.push(name);
+            name.to_owned()
+        }
+    };
+
+    let mut manifest = facts.manifest.clone();
+    let mut added = Vec::new();
+    if facts.bpf_folders.is_empty() {
+        plan.example(application, &source);
+        members.push(BPF);
+    }
+    if !members.is_empty() {
+        manifest = edit::add_members(&manifest, &members)?;
+        added.push(format!("members {}", members.join(", ")));
+    }
+    if !facts.has_key {
+        let mut block = format!("[workspace.metadata.{}]\npackage = \"{application}\"\n", crate::NAME);
+        match facts.bpf_folders.as_slice() {
+            [] => {}
+            [folder] if folder == BPF => {}
+            [folder] => block += &format!("\n[workspace.metadata.{}.bpf]\nfolder = \"{folder}\"\n", crate::NAME),
+            some => bad_request!(
+                "*.bpf.c lie in several folders ({}), and one is possible: move them into one",
+                some.join(", ")
+            ),
+        }
+        manifest = edit::append(&manifest, &block);
+        added.push(format!("[workspace.metadata.{}]", crate::NAME));
+    }
+    if !added.is_empty() {
+        plan.create("Cargo.toml".into(), manifest, &added.join(", "));
+    }
+
+    let config = facts.cargo_config.as_deref().unwrap_or_default();
+    let command = format!("run --quiet --package {runner} --");
+    if !config.contains(&format!("--package {runner} --")) {
+        let config = edit::add_key(config, "alias", &runner, &format!("{command:?}"))?;
+        plan.create(".cargo/config.toml".into(), config, &format!("the alias `cargo {runner}`"));
+    }
+    if !facts.is_pinned {
+        if facts.rust.contains('-') {
+            bad_request!(
+                "Rust {} cannot be pinned: use a stable release here (rustup override set stable)",
+                facts.rust
+            );
+        }
+        let text = format!("[toolchain]\nchannel = \"{}\"\n", facts.rust);
+        plan.create("rust-toolchain.toml".into(), text, "the pinned Rust, on which the bytes depend");
+    }
+    let ignored = facts.gitignore.as_deref().unwrap_or_default();
+    let is_ignored = |name: &str| ignored.lines().any(|line| line.trim_matches('/') == name);
+    let missing: Vec<String> =
+        ["target", "dist"].iter().filter(|name| !is_ignored(name)).map(|name| format!("/{name}/\n")).collect();
+    if !missing.is_empty() {
+        let text = match ignored.trim_end() {
+            "" => missing.concat(),
+            kept => format!("{kept}\n{}", missing.concat()),
+        };
+        plan.create(".gitignore".into(), text, "what builds write");
+    }
+
+    if facts.bpf_folders.is_empty() {
+        plan.next.push(format!(
+            "use `{}::hello()` in {application}: the bytes of the BPF object for the machine it is built for",
+            format!("{application}-{BPF}").replace('-', "_")
+        ));
+    }
+    plan.next.push(format!("cargo {runner} bpf"));
+    Ok(plan)
+}
+
+impl Plan {
+    fn create(&mut self, file: String, text: String, what: &str) {
+        self.changes.push(Change { file, text, what: what.into() });
+    }
+
+    /// A package with one BPF program.
+    fn example(&mut self, application: &str, source: &Source) {
+        // The program needs less of it than the build script.
+        let slim = source.dependency("/embed", ", default-features = false");
+        let embed = source.dependency("/embed", "");
+        let manifest = format!(
+            "[package]\nname = \"{application}-{BPF}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n\
+             [dependencies]\nbpfship-embed = {slim}\n\n\
+             [build-dependencies]\nbpfship-embed = {embed}\n\n\
+             # Only for the headers it carries (bpf_helpers.h): Cargo.lock pins it, and nothing compiles it.\n\
+             [target.'cfg(any())'.dependencies]\nlibbpf-sys = {{ version = \"=1.7.0\", default-features = false }}\n"
+        );
+        self.create(format!("{BPF}/Cargo.toml"), manifest, "the BPF half, as a package");
+        self.create(format!("{BPF}/build.rs"), BUILD.into(), "the guard against stale objects");
+        self.create(format!("{BPF}/src/lib.rs"), LIBRARY.into(), "the embedded object");
+        self.create(format!("{BPF}/hello.bpf.c"), PROGRAM.into(), "an example BPF program");
+    }
+}

@@ -1,0 +1,110 @@
+//! Another workspace takes the tool from a git repository, and ships an application of its own with it.
+
+use std::fs;
+use std::path::Path;
+
+use super::boot::can_boot_amd64;
+use super::support::{Workspace, commit, own_root};
+
+const MAIN: &str = r#"fn main() {
+    println!("an object of {} bytes", hello_bpf::hello().len());
+}
+"#;
+
+const PIN: &str = include_str!("../../../rust-toolchain.toml");
+
+/// A package that nobody has prepared for this tool.
+fn application() -> Workspace {
+    let workspace = Workspace::empty("hello")
+        .write(
+            "Cargo.toml",
+            "[package]\nname = \"hello\"\nversion = \"1.2.3\"\nedition = \"2024\"\nlicense = \"MIT\"\n",
+        )
+        .write("src/main.rs", "fn main() {}\n")
+        .write("README.md", "Says hello.\n")
+        .env("BPFSHIP_ENGINE", "host");
+    commit(&workspace);
+    workspace
+}
+
+/// What this tool's own repository would be, with the work tree committed. It stays in one place, so that cargo compiles
+/// only what changed since the last run of this test.
+fn repository() -> String {
+    let tool = Workspace::copy_of_our_own("repository");
+    let commit = "git init -q && git add -A && { git diff --cached --quiet HEAD 2>/dev/null ||
+        git -c user.name=a -c user.email=a@b.invalid commit -qm now; }";
+    tool.shell(commit).succeeds();
+    format!("file://{}", tool.root.display())
+}
+
+#[test]
+fn a_workspace_that_takes_the_tool_from_git_ships_verifies_and_boots_its_application() {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter");
+    let workspace = application().env("CARGO_TARGET_DIR", target.to_str().unwrap());
+    workspace.xtask(&format!("init --tool {}", repository())).succeeds().says("next: cargo xtask bpf");
+    let manifest = workspace.read("Cargo.toml");
+    let workspace = workspace
+        .write("Cargo.toml", &format!("{manifest}\n[dependencies]\nhello-bpf = {{ path = \"bpf\" }}\n"))
+        .write("src/main.rs", MAIN)
+        // The same versions as here, which are on this machine.
+        .write("Cargo.lock", &fs::read_to_string(own_root().join("Cargo.lock")).unwrap());
+    workspace.shell("cargo xtask bpf").succeeds().says("bpf/objects/hello_bpfel.o");
+    commit(&workspace);
+    workspace.shell("cargo xtask dist --locked --arch amd64").succeeds().says("hello-1.2.3-x86_64-unknown-linux-musl");
+    workspace.shell("cargo xtask verify").succeeds().says("  ok  ");
+    assert!(workspace.read("dist/release.json").contains("\"dirty\": false"));
+    if can_boot_amd64() {
+        workspace.shell("cargo xtask boot").succeeds().says("pass");
+    }
+}
+
+#[test]
+fn what_is_there_is_not_overwritten_and_a_second_time_adds_nothing() {
+    let workspace = application()
+        .write(".gitignore", "*.tmp\n")
+        .write(".cargo/config.toml", "[alias]\nb = \"build\" # short\n")
+        .write("kernel/tick.bpf.c", "int tick;\n")
+        .write("rust-toolchain.toml", &format!("# Ours.\n{PIN}"));
+    let tool = own_root();
+    workspace.xtask(&format!("init --tool {}", tool.display())).succeeds().says_nothing_of("hello_bpf");
+    assert_eq!(workspace.read(".gitignore"), "*.tmp\n/target/\n/dist/\n");
+    assert!(workspace.read(".cargo/config.toml").contains("b = \"build\" # short"));
+    assert!(workspace.read("rust-toolchain.toml").starts_with("# Ours.\n"));
+    assert!(workspace.read("Cargo.toml").contains("[workspace.metadata.bpfship.bpf]\nfolder = \"kernel\""));
+    assert_eq!(workspace.list("kernel"), ["tick.bpf.c"]);
+    let everything = "find . -path ./.git -prune -o -type f -print | sort | xargs sha256sum";
+    let before = workspace.shell(everything).text();
+    workspace.xtask("init").succeeds().says("nothing is missing");
+    assert_eq!(workspace.shell(everything).text(), before);
+}
+
+#[test]
+fn a_plan_of_init_is_a_script_that_does_the_same() {
+    let [planned, done] = [application(), application()];
+    let tool = own_root();
+    planned.shell(&format!("\"$BPFSHIP\" init --plan --tool '{}' >../plan.sh", tool.display())).succeeds();
+    assert_eq!(planned.list("."), [".git", "Cargo.toml", "README.md", "src"]);
+    planned.shell("sh ../plan.sh").succeeds();
+    done.xtask(&format!("init --tool {}", tool.display())).succeeds();
+    for file in ["Cargo.toml", "xtask/Cargo.toml", "xtask/src/main.rs", "bpf/hello.bpf.c", ".cargo/config.toml"] {
+        assert_eq!(planned.read(file), done.read(file), "{file}");
+    }
+}
+
+#[test]
+fn where_init_cannot_know_it_asks_in_one_sentence() {
+    let workspace = application();
+    workspace.xtask("init").ends_with(2).says("no package in").says("--tool").in_one_line();
+    workspace.xtask("init --tool nowhere").ends_with(2).says("neither a git address nor a checkout").in_one_line();
+    let tool = own_root();
+    let init = format!("init --tool {}", tool.display());
+    workspace.xtask(&format!("{init} --package hullo")).ends_with(2).says("those are hello").in_one_line();
+
+    let workspace = workspace.write("src/main.rs", "").write("src/lib.rs", "");
+    fs::remove_file(workspace.path("src/main.rs")).unwrap();
+    workspace.xtask(&init).ends_with(2).says("has a binary to ship").in_one_line();
+
+    let workspace = application().write("a/x.bpf.c", "").write("b/y.bpf.c", "");
+    workspace.xtask(&init).ends_with(2).says("several folders (a, b)").in_one_line();
+    assert!(!workspace.path("xtask").exists());
+}
