@@ -31,7 +31,7 @@ pub fn add_members(manifest: &str, members: &[&str]) -> Result<String> {
     let listed = table.get("workspace").and_then(|workspace| workspace.get("members")).and_then(Value::as_array);
     let is_member =
         |member: &&str| listed.is_some_and(|listed| listed.iter().any(|known| known.as_str() == Some(member)));
-    if !members.iter().all(|member| is_member(&member)) {
+    if !members.iter().all(is_member) {
         bail!("members cannot be added to [workspace]");
     }
     Ok(edited)
