@@ -52,7 +52,8 @@ fn with_everything(name: &str) -> Workspace {
         commit: "c".into(),
         llvm: "1".into(),
     };
-    for name in bpfship::toolchain::names(Some(&rust)) {
+    let kernels = bpfship::arch::ARCHES.iter().map(|arch| bpfship::boot::kernels::default_of(arch).entry());
+    for name in bpfship::toolchain::names(Some(&rust)).into_iter().chain(kernels) {
         workspace = workspace.write(&format!("cache/{name}/file"), "");
     }
     workspace
@@ -79,7 +80,7 @@ fn without_an_emulator_it_is_boot_that_cannot_work() {
     workspace
         .xtask("doctor")
         .succeeds()
-        .says("  ok         QEMU amd64   10.0.2\n")
+        .says("  ok         QEMU amd64   10.0.2 (Debian 1:10.0.2)\n")
         .says("  needs you  QEMU mips    there is no qemu-system-mips on this machine\n                          apt install")
         .says("boot:    cannot work: QEMU mips\n")
         .says("dist:    ready");
