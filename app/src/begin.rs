@@ -12,22 +12,22 @@ use crate::{
     way::Way,
 };
 
-/// Everything is seen that happens after this returns.
-pub(crate) fn tracer(cli: &Cli) -> Result<Tracer, Error> {
+/// Everything is seen that happens after this returns. `pids`: only these and their descendants, if any.
+pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Way), Error> {
     let kernel = Kernel::probe(cli.btf.as_deref())?;
-    let (ways, mut lack) = Name::choose(cli.way, &kernel)?;
-    follow::check(&cli.pid)?;
-    let settings = Settings { buffer_kib: cli.buffer, only_tracked: !cli.pid.is_empty(), no_exits: cli.no_exits };
+    let (ways, mut lack) = Name::choose(cli.backend, &kernel)?;
+    follow::check(pids)?;
+    let settings = Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits };
     let last = ways.len().saturating_sub(1);
     for (index, way) in ways.iter().enumerate() {
-        check(cli, &kernel, way)?;
+        check(cli, &kernel, way, !pids.is_empty())?;
         match start(way, &settings) {
             Ok(mut tracer) => {
                 if let Some(lack) = lack {
                     tell(way, &lack);
                 }
-                tracer.track(&cli.pid)?;
-                return Ok(tracer);
+                tracer.track(pids)?;
+                return Ok((tracer, way.clone()));
             }
             // The kernel seemed to offer it, and then refuses. What the user has named is not passed over.
             Err(error) if index < last && error.is_of_the_way() && !kernel.btf_is_given => {
@@ -43,17 +43,21 @@ pub(crate) fn tracer(cli: &Cli) -> Result<Tracer, Error> {
 }
 
 /// A request that this way cannot fulfil is refused.
-fn check(cli: &Cli, kernel: &Kernel, way: &Way) -> Result<(), Error> {
+fn check(cli: &Cli, kernel: &Kernel, way: &Way, follows: bool) -> Result<(), Error> {
     if !cli.uid.is_empty() && !way.tells_users() {
         return Err(Error::Unknowable { flag: "--uid", field: "user" });
+    }
+    if !cli.cgroup.is_empty() && way.never_tells("cgroup") {
+        return Err(Error::Unknowable { flag: "--cgroup", field: "control group" });
     }
     if !time_namespace_is_clear() {
         return Err(Error::TimeNamespace);
     }
     // BPF numbers processes as the first pid namespace does.
     if let Offer::No(_) = kernel.numbers {
-        if !cli.pid.is_empty() {
-            return Err(Error::PidNamespace { what: "--pid" });
+        if follows {
+            let what = if cli.pid.is_empty() { "tracing a command" } else { "--pid" };
+            return Err(Error::PidNamespace { what });
         }
         stderr::say("this is another pid namespace than the host's, whose process numbers are shown");
     }

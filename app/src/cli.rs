@@ -2,11 +2,14 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgGroup, Parser, ValueEnum};
+use nix::unistd::User;
+use regex_lite::Regex;
 
 /// Shows every program that this machine runs, and how each process ends.
 #[derive(Debug, Parser)]
 #[command(name = "exectrace", disable_version_flag = true, after_long_help = AFTER_HELP)]
+#[command(group = ArgGroup::new("tracing").multiple(true).args(TRACING))]
 pub(crate) struct Cli {
     /// One JSON object a line (--help lists the fields)
     #[arg(long)]
@@ -20,13 +23,45 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME")]
     pub(crate) comm: Vec<OsString>,
 
-    /// Only programs run by the user of this number (may be given more than once)
-    #[arg(long, value_name = "UID")]
+    /// Only programs run by this user, a name or a number (may be given more than once)
+    #[arg(long, value_name = "USER", value_parser = parse_user)]
     pub(crate) uid: Vec<u32>,
+
+    /// Only children of this process (may be given more than once)
+    #[arg(long, value_name = "PID")]
+    pub(crate) ppid: Vec<u32>,
+
+    /// Only programs in this control group (v2), such as /system.slice, or below it (may be given more than once)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Vec<PathBuf>,
+
+    /// Only programs whose file and arguments, with a blank between each, match this regular expression
+    #[arg(long = "match", value_name = "REGEX", value_parser = Regex::new)]
+    pub(crate) pattern: Option<Regex>,
+
+    /// Only exits, of processes that ran at least so long after their last exec
+    #[arg(long, value_name = "SECS", value_parser = parse_seconds, conflicts_with = "no_exits")]
+    pub(crate) min_duration: Option<Duration>,
 
     /// Only programs that start, not how processes end
     #[arg(long)]
     pub(crate) no_exits: bool,
+
+    /// Instead of the time of day, seconds since tracing began
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) relative: bool,
+
+    /// Indent programs below those that started them
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) tree: bool,
+
+    /// At the end, what was executed how often, what failed, and what took longest; no events
+    #[arg(long, conflicts_with_all = ["json", "relative", "tree", "no_exits"])]
+    pub(crate) summary: bool,
+
+    /// Write to this file, which SIGHUP opens anew
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 
     /// Stop after this many seconds
     #[arg(long, value_name = "SECS", value_parser = parse_seconds)]
@@ -45,15 +80,15 @@ pub(crate) struct Cli {
     pub(crate) btf: Option<PathBuf>,
 
     /// Tell what this kernel offers, and what would be missing here; with --json for programs
-    #[arg(long, conflicts_with_all = ["self_test", "pid", "comm", "uid", "no_exits", "duration", "count"])]
+    #[arg(long, conflicts_with_all = ["self_test", "tracing"])]
     pub(crate) preflight: bool,
 
-    /// Only this way, instead of the best one.
-    #[arg(long, value_name = "NAME", hide = true)]
-    pub(crate) way: Option<Name>,
+    /// Trace in this way only, instead of the best one that works here
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<Name>,
 
     /// Check on this machine that exectrace sees what happens, and exit with 0 if so
-    #[arg(long, conflicts_with_all = ["json", "pid", "comm", "uid", "no_exits", "duration", "count"])]
+    #[arg(long, conflicts_with_all = ["json", "tracing"])]
     pub(crate) self_test: bool,
 
     /// Say when tracing begins, and show the verifier's log should the kernel reject a BPF program
@@ -63,17 +98,55 @@ pub(crate) struct Cli {
     /// Print version, commit, target and the SHA-256 of each embedded BPF object
     #[arg(short = 'V', long)]
     pub(crate) version: bool,
+
+    /// Run this, trace it and its descendants, and end with it and with its exit code; events go to standard error. With
+    /// sudo, it runs as the user who has called that
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "pid")]
+    pub(crate) command: Vec<OsString>,
 }
+
+/// What says what is traced, and how it is shown.
+const TRACING: [&str; 15] = [
+    "pid",
+    "comm",
+    "uid",
+    "ppid",
+    "cgroup",
+    "pattern",
+    "min_duration",
+    "no_exits",
+    "relative",
+    "tree",
+    "summary",
+    "output",
+    "duration",
+    "count",
+    "command",
+];
 
 /// A way of tracing (see way.rs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
+    /// BPF reads the kernel's structs, and a ring buffer carries the events
     Btf,
-    /// The same for kernels without a ring buffer.
+    /// The same with perf buffers
     BtfPerf,
+    /// BPF hands over the records of tracepoints
     Tracepoints,
-    /// The same without BPF.
+    /// Without BPF
     Perf,
+}
+
+/// By number, or by name.
+fn parse_user(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    match User::from_name(text) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        Ok(None) => Err("no user has this name".to_owned()),
+        Err(errno) => Err(errno.to_string()),
+    }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
@@ -88,21 +161,30 @@ Events:
   exec  a process has begun to run a program
   exit  the last thread of a process has ended; processes that only forked have one too
 
-With --comm or --uid, the exit of a process is shown if its exec was; of a process whose exec was
-not seen, if its own name and user match. Process and user numbers are those of the host.
+A program is shown if it matches one of each kind of filter. The exit of a process is shown if its
+exec was; of a process whose exec was not seen, if its own name, user, parent and control group
+match. Process and user numbers are those of the host.
 
 JSON, in this order, none left out:
+  start event            \"start\": the first line
+        time             when tracing began
+        version          of exectrace
+        backend          as --backend names it
+        missing          what it cannot tell: a list of field, and when (null: always)
   exec  event            \"exec\"
         time             when, in UTC: \"2026-11-22T10:33:00.123456Z\"
         pid, ppid        its number and its parent's
         uid              the number of the user who runs it
         comm             its name, cut by the kernel at 15 bytes
+        start_us         when the process began, in microseconds since boot: with pid, it names it
+        cgroup_id        the number of its control group (v2)
+        cgroup           the path of that; null if the group is gone already
         file             what was executed; of a script, the script
         file_truncated   true if file was cut at 4096 bytes
         args             its arguments; of a script, the interpreter's
         args_truncated   true if args were cut at 4096 bytes in all, or could not be read
   exit  event            \"exit\"
-        time, pid, ppid, uid, comm
+        time, pid, ppid, uid, comm, start_us, cgroup_id, cgroup
         code             what it returned, 0 to 255; null if a signal killed it
         signal           the number of the signal that killed it, or null
         core_dumped      true if the signal also wrote a core dump
@@ -110,24 +192,28 @@ JSON, in this order, none left out:
                          exectrace, or only forked
   lost  event            \"lost\"
         time             when it was noticed
-        count            events lost since the last such line, because the buffer was full
+        count            execs and exits lost since the last such line
+        exact            false if that is the most that it can be
 
-Where the kernel does not describe its types (BTF), or runs no BPF, some of this cannot always be
-told, and is null, or - without --json: --preflight says what and why.
+What the kernel does not tell in the way that was taken is null, or - without --json: --preflight
+says what and why.
 
-comm, file and each of args are strings; where the bytes are not UTF-8, an array of their numbers
-stands in the string's place.
+comm, cgroup, file and each of args are strings; where the bytes are not UTF-8, an array of their
+numbers stands in the string's place.
 
 Exit status:
   0  done, also when interrupted or when the reader of the output has gone
   1  failed, or the self-test did
   2  wrong usage
+With a command: its own; 128 and the signal that killed it; 126 or 127 if it cannot be run.
 
 Examples:
   exectrace --preflight                what will be seen on this machine, and what not
   exectrace                            everything, until Ctrl-C
-  exectrace --pid $$                   what this shell starts
-  exectrace --comm sshd --no-exits     programs named sshd
+  exectrace -- make                    what make runs
+  exectrace --summary -- make          how often it runs what, and how long that takes
+  exectrace --pid $$ --tree            what this shell starts
+  exectrace --uid www-data --no-exits  what a web server's user runs
   exectrace --json --duration 60 | jq -c 'select(.code != 0 and .event == \"exit\")'";
 
 #[cfg(test)]
@@ -152,5 +238,13 @@ mod tests {
     #[test]
     fn self_test_takes_no_filters() {
         assert!(Cli::try_parse_from(["exectrace", "--self-test", "--pid", "1"]).is_err());
+        assert!(Cli::try_parse_from(["exectrace", "--self-test", "--", "true"]).is_err());
+    }
+
+    #[test]
+    fn a_user_has_a_number_or_a_name() {
+        assert_eq!(parse_user("4294967294"), Ok(u32::MAX - 1));
+        assert_eq!(parse_user("root"), Ok(0));
+        assert!(parse_user("no such user").is_err());
     }
 }

@@ -36,7 +36,9 @@ pub(crate) enum Error {
     Thread { tid: u32, process: u32 },
     Proc(io::Error),
     Record(String),
+    NoCgroup(PathBuf),
     Output(io::Error),
+    OutputFile { file: PathBuf, error: io::Error },
     SelfTest(String),
     System { call: &'static str, error: io::Error },
 }
@@ -131,8 +133,8 @@ impl fmt::Display for Error {
             Self::NoWay(why) => f.write_str(why),
             Self::Unknowable { flag, field } => write!(
                 f,
-                "{flag} needs to know the {field} of processes, which this kernel does not tell without BPF on \
-                 tracepoints: leave it out, or use a kernel with CONFIG_BPF_EVENTS=y"
+                "{flag} needs to know the {field} of processes, which is not told in this way: leave it out, or use a kernel \
+                 with CONFIG_BPF_EVENTS=y and CONFIG_DEBUG_INFO_BTF=y"
             ),
             Self::Word32On64 { machine } => write!(
                 f,
@@ -181,6 +183,10 @@ impl fmt::Display for Error {
                  with the output of exectrace --version"
             ),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
+            Self::OutputFile { file, error } => write!(f, "cannot write to {}: {error}", file.display()),
+            Self::NoCgroup(path) => {
+                write!(f, "no control group {}: name one as in /proc/PID/cgroup, such as /system.slice", path.display())
+            }
             Self::SelfTest(why) => write!(f, "cannot run the self-test: {why}"),
             Self::System { call, error } => write!(f, "{call} failed: {error}"),
         }

@@ -26,6 +26,8 @@ pub(crate) struct Process<'a> {
     pub(crate) time_ns: u64,
     /// The same, of its begin. With `pid`, it names the process: its number alone comes back.
     pub(crate) start_ns: Option<u64>,
+    /// In the unified hierarchy.
+    pub(crate) cgroup_id: Option<u64>,
     pub(crate) comm: Option<&'a [u8]>,
 }
 
@@ -61,6 +63,11 @@ impl<'a> Args<'a> {
         Self(bytes)
     }
 
+    /// Those that were cut.
+    pub(crate) fn cut(bytes: &'a [u8]) -> Self {
+        Self(whole_characters(bytes))
+    }
+
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -89,6 +96,7 @@ impl<'a> Event<'a> {
             uid: Some(u32_at(record, offset_of!(EventHeader, uid))),
             time_ns: u64_at(record, offset_of!(EventHeader, time_ns)),
             start_ns: Some(u64_at(record, offset_of!(EventHeader, start_ns))),
+            cgroup_id: Some(u64_at(record, offset_of!(EventHeader, cgroup_id))).filter(|id| *id != 0),
             comm: Some(until_nul(&record[offset_of!(EventHeader, comm)..][..COMM_SIZE])),
         };
         match u32_at(record, offset_of!(EventHeader, kind)) {
@@ -102,11 +110,12 @@ impl<'a> Event<'a> {
                     return Err(wrong("lengths beyond its end"));
                 }
                 let (file, rest) = data.split_at(file_len);
+                let (file_truncated, args) = (flags & EXEC_FILE_CUT != 0, &rest[..args_len]);
                 Ok(Self::Exec(Exec {
                     process,
-                    file,
-                    file_truncated: flags & EXEC_FILE_CUT != 0,
-                    args: Some(Args::new(&rest[..args_len])),
+                    file: if file_truncated { whole_characters(file) } else { file },
+                    file_truncated,
+                    args: Some(if flags & EXEC_ARGS_CUT != 0 { Args::cut(args) } else { Args::new(args) }),
                     args_truncated: Some(flags & (EXEC_ARGS_CUT | EXEC_ARGS_UNREADABLE) != 0),
                 }))
             }
@@ -145,6 +154,17 @@ impl End {
             0 => Self::Code((status >> 8) as u8),
             number => Self::Signal { number, core_dumped: Some(status & 0x80 != 0) },
         }
+    }
+}
+
+/// What was cut within a character of UTF-8, without the part that is left of it.
+pub(crate) fn whole_characters(bytes: &[u8]) -> &[u8] {
+    // A character has at most four bytes.
+    let tail = &bytes[bytes.len().saturating_sub(3)..];
+    let begin = tail.iter().rposition(|&byte| byte & 0xc0 != 0x80).unwrap_or(0);
+    match std::str::from_utf8(&tail[begin..]) {
+        Err(error) if error.error_len().is_none() => &bytes[..bytes.len() - (tail.len() - begin)],
+        _ => bytes,
     }
 }
 
@@ -204,6 +224,7 @@ mod tests {
             uid: Some(1000),
             time_ns: 123_456,
             start_ns: Some(120_000),
+            cgroup_id: Some(77),
             comm: Some(b"name"),
         }
     }
@@ -251,6 +272,27 @@ mod tests {
         assert_eq!(args(b"a\0"), [b"a"]);
         assert_eq!(args(b"a\0\0"), [&b"a"[..], b""]);
         assert_eq!(args(b"a\0cu"), [&b"a"[..], b"cu"]);
+    }
+
+    #[test]
+    fn a_cut_leaves_no_part_of_a_character() {
+        for (bytes, whole) in [
+            (&b"abc"[..], &b"abc"[..]),
+            (b"a\xc3", b"a"),
+            (b"a\xe2\x82", b"a"),
+            (b"a\xf0\x9f\x98", b"a"),
+            ("aß€😀".as_bytes(), "aß€😀".as_bytes()),
+            // No UTF-8 anyway.
+            (b"a\xff", b"a\xff"),
+            (b"\x80\x80\x80\x80", b"\x80\x80\x80\x80"),
+            (b"", b""),
+        ] {
+            assert_eq!(whole_characters(bytes), whole);
+        }
+        let record = exec_record(4, 3, EXEC_FILE_CUT | EXEC_ARGS_CUT, b"/l\xe2\x82a\0\xc3");
+        let Event::Exec(exec) = Event::read(&record).unwrap() else { panic!("no exec") };
+        assert_eq!(exec.file, b"/l");
+        assert_eq!(exec.args.unwrap().iter().collect::<Vec<_>>(), [b"a"]);
     }
 
     #[test]

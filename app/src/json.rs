@@ -9,9 +9,16 @@ use crate::{
     clock::WallTime,
     event::{self, End, Event},
     text::needs_escape,
+    way::Way,
 };
 
-pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_>) -> io::Result<()> {
+/// `cgroup`: the path of its control group.
+pub(crate) fn write_event(
+    out: &mut impl Write,
+    time: WallTime,
+    event: &Event<'_>,
+    cgroup: Option<&[u8]>,
+) -> io::Result<()> {
     match event {
         Event::Exec(exec) => write_line(
             out,
@@ -23,6 +30,8 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
                 uid: exec.process.uid,
                 comm: exec.process.comm.map(Bytes),
                 start_us: exec.process.start_ns.map(|ns| ns / 1000),
+                cgroup_id: exec.process.cgroup_id,
+                cgroup: cgroup.map(Bytes),
                 file: Bytes(exec.file),
                 file_truncated: exec.file_truncated,
                 args: exec.args.map(Args),
@@ -45,6 +54,8 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
                     uid: exit.process.uid,
                     comm: exit.process.comm.map(Bytes),
                     start_us: exit.process.start_ns.map(|ns| ns / 1000),
+                    cgroup_id: exit.process.cgroup_id,
+                    cgroup: cgroup.map(Bytes),
                     code,
                     signal,
                     core_dumped,
@@ -53,6 +64,13 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
             )
         }
     }
+}
+
+/// What a reader has to know of all that follows.
+pub(crate) fn write_start(out: &mut impl Write, time: WallTime, way: &Way) -> io::Result<()> {
+    let missing = way.gaps().into_iter().map(|gap| Missing { field: gap.field, when: gap.when }).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    write_line(out, &Start { event: "start", time: Time(time), version, backend: way.name(), missing })
 }
 
 pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: u64, exact: bool) -> io::Result<()> {
@@ -92,6 +110,8 @@ struct Exec<'a> {
     uid: Option<u32>,
     comm: Option<Bytes<'a>>,
     start_us: Option<u64>,
+    cgroup_id: Option<u64>,
+    cgroup: Option<Bytes<'a>>,
     file: Bytes<'a>,
     file_truncated: bool,
     args: Option<Args<'a>>,
@@ -107,10 +127,28 @@ struct Exit<'a> {
     uid: Option<u32>,
     comm: Option<Bytes<'a>>,
     start_us: Option<u64>,
+    cgroup_id: Option<u64>,
+    cgroup: Option<Bytes<'a>>,
     code: Option<u8>,
     signal: Option<u8>,
     core_dumped: Option<bool>,
     since_exec_us: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Start {
+    event: &'static str,
+    time: Time,
+    version: &'static str,
+    backend: &'static str,
+    missing: Vec<Missing>,
+}
+
+/// A field that is null now and then, or always.
+#[derive(Serialize)]
+struct Missing {
+    field: &'static str,
+    when: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -167,13 +205,20 @@ mod tests {
             uid: Some(1000),
             time_ns: 5_000_000_000,
             start_ns: Some(4_000_000_999),
+            cgroup_id: Some(77),
             comm: Some(comm),
         }
     }
 
     fn line(event: &Event<'_>) -> String {
         let mut line = Vec::new();
-        write_event(&mut line, Clock::at_boot_of(1_795_343_580).wall_time(event.process().time_ns), event).unwrap();
+        write_event(
+            &mut line,
+            Clock::at_boot_of(1_795_343_580).wall_time(event.process().time_ns),
+            event,
+            event.process().cgroup_id.map(|_| &b"/a"[..]),
+        )
+        .unwrap();
         String::from_utf8(line).unwrap()
     }
 
@@ -188,7 +233,7 @@ mod tests {
         });
         assert_eq!(
             line(&exec),
-            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true}"#
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true}"#
                 .to_owned() + "\n"
         );
     }
@@ -198,19 +243,19 @@ mod tests {
         let exit = |end, exec_ns| line(&Event::Exit(event::Exit { process: process(b"ls"), end, exec_ns }));
         assert_eq!(
             exit(Some(End::Code(3)), Some(4_999_998_500)),
-            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"code":3,"signal":null,"core_dumped":false,"since_exec_us":1}"#
+            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","code":3,"signal":null,"core_dumped":false,"since_exec_us":1}"#
                 .to_owned() + "\n"
         );
         assert_eq!(
             exit(Some(End::Signal { number: 11, core_dumped: Some(true) }), None),
-            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
+            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
                 .to_owned() + "\n"
         );
     }
 
     #[test]
     fn what_is_not_known_is_null() {
-        let unknown = Process { ppid: None, uid: None, start_ns: None, comm: None, ..process(b"ls") };
+        let unknown = Process { ppid: None, uid: None, start_ns: None, cgroup_id: None, comm: None, ..process(b"ls") };
         let exec = Event::Exec(event::Exec {
             process: unknown,
             file: b"/bin/ls",
@@ -220,7 +265,7 @@ mod tests {
         });
         assert_eq!(
             line(&exec),
-            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":null,"start_us":null,"file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null}"#
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":null,"start_us":null,"cgroup_id":null,"cgroup":null,"file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null}"#
                 .to_owned() + "\n"
         );
         let exit = line(&Event::Exit(event::Exit { process: process(b"ls"), end: None, exec_ns: None }));

@@ -89,7 +89,7 @@ impl Tracer {
             let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
             buffers.open(Source::Bpf, false).map_err(failed)?;
             fill(&map, &buffers, Source::Bpf).map_err(failed)?;
-            buffers.enable(true).map_err(failed)?;
+            buffers.enable().map_err(failed)?;
             Output::Perf { buffers, samples: VecDeque::new(), map }
         };
 
@@ -117,6 +117,11 @@ impl Tracer {
         follow::track(&mut self.tracked, pids)
     }
 
+    /// Whether one of those that are followed is still there. What cannot be read may hold one.
+    pub(crate) fn has_tracked(&self) -> bool {
+        self.tracked.keys().next().is_some()
+    }
+
     /// Readable when something has happened.
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         match &self.output {
@@ -125,12 +130,14 @@ impl Tracer {
         }
     }
 
-    /// Something has happened that [`Self::next`] can tell a moment later, without anything to wait for.
+    /// Whether [`Self::next`] is to be called again, without anything to wait for.
     pub(crate) fn has_more(&self) -> bool {
-        match &self.output {
-            Output::Ring(_) => false,
-            Output::Perf { buffers, samples, .. } => !samples.is_empty() || buffers.has_more(),
-        }
+        matches!(&self.output, Output::Perf { samples, .. } if !samples.is_empty())
+    }
+
+    /// Whether something has happened that [`Self::next`] can tell only a moment later.
+    pub(crate) fn holds_back(&self) -> bool {
+        matches!(&self.output, Output::Perf { buffers, .. } if buffers.holds_back())
     }
 
     /// Hands on the next event, if there is one.

@@ -1,8 +1,10 @@
 //! exectrace: shows every program that a Linux machine runs.
 
 mod begin;
+mod cgroup;
 mod cli;
 mod clock;
+mod command;
 mod error;
 mod event;
 mod filter;
@@ -17,6 +19,7 @@ mod preflight;
 mod proc;
 mod selftest;
 mod stderr;
+mod summary;
 mod text;
 mod trace;
 mod tracefs;
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
     // Before anything else: a child of --self-test is what its parent describes, and no more.
     if let Some(child) = selftest::child::named_by(env::args_os().nth(1)) {
         return child.run();
+    }
+    if let Some(fd) = command::waits_on(env::args_os().nth(1)) {
+        return command::run_when_told(fd, env::args_os().skip(2));
     }
     let cli = Cli::parse();
     match run(&cli) {

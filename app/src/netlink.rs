@@ -96,25 +96,27 @@ impl Taskstats {
         let mask = [mask.trim().as_bytes(), b"\0"].concat();
         socket.request(family, TASKSTATS_CMD_GET, TASKSTATS_CMD_ATTR_REGISTER_CPUMASK, &mask, true)?;
         let mut message = [0; 8192];
-        // The answer is an error of number 0.
-        let length = socket.receive(&mut message)?;
-        match messages(&message[..length]).next() {
-            Some((NLMSG_ERROR, body)) => match i32_at(body, 0) {
-                Some(0) => Ok(Self {
-                    socket,
-                    family,
-                    reports: HashMap::new(),
-                    doubted: None,
-                    overruns: 0,
-                    unclaimed: 0,
-                    marks_last: false,
-                    detached: false,
-                }),
-                Some(error) => Err(io::Error::from_raw_os_error(-error)),
-                None => Err(io::ErrorKind::InvalidData.into()),
-            },
-            _ => Err(io::ErrorKind::InvalidData.into()),
+        // Reports may come before the answer, which is an error of number 0.
+        loop {
+            let length = socket.receive(&mut message)?;
+            let answer = messages(&message[..length]).find(|(kind, _)| *kind == NLMSG_ERROR);
+            match answer.map(|(_, body)| i32_at(body, 0)) {
+                None => {}
+                Some(Some(0)) => break,
+                Some(Some(error)) => return Err(io::Error::from_raw_os_error(-error)),
+                Some(None) => return Err(io::ErrorKind::InvalidData.into()),
+            }
         }
+        Ok(Self {
+            socket,
+            family,
+            reports: HashMap::new(),
+            doubted: None,
+            overruns: 0,
+            unclaimed: 0,
+            marks_last: false,
+            detached: false,
+        })
     }
 
     /// Whether the reports of this kernel say which thread was the last one of a process.

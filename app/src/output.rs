@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     },
+    path::{Path, PathBuf},
 };
 
 use nix::{
@@ -24,6 +25,8 @@ pub(crate) struct Output {
     manner: Manner,
     /// Written to this, and not yet to `fd`.
     pending: Vec<u8>,
+    /// --output
+    file: Option<PathBuf>,
 }
 
 /// How to write without waiting.
@@ -38,9 +41,39 @@ enum Manner {
 
 impl Output {
     /// # Errors
-    /// When standard output is closed.
+    /// When it is closed.
     pub(crate) fn stdout() -> io::Result<Self> {
-        let fd = io::stdout().as_fd().try_clone_to_owned()?;
+        Self::inherited(io::stdout().as_fd())
+    }
+
+    /// # Errors
+    /// When it is closed.
+    pub(crate) fn stderr() -> io::Result<Self> {
+        Self::inherited(io::stderr().as_fd())
+    }
+
+    /// Adds to what is in a file, or makes it.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn file(path: &Path) -> io::Result<Self> {
+        let fd = append(path)?;
+        Ok(Self { file: Some(path.to_owned()), ..Self::new(fd, Manner::AtOnce) })
+    }
+
+    /// Opens the file anew: the old one was moved away. What was not written yet goes into the new one.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn reopen(&mut self) -> io::Result<()> {
+        if let Some(path) = &self.file {
+            self.fd = append(path)?;
+        }
+        Ok(())
+    }
+
+    fn inherited(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let fd = fd.try_clone_to_owned()?;
         let kind = File::from(fd.try_clone()?).metadata()?.file_type();
         if kind.is_socket() {
             return Ok(Self::new(fd, Manner::Socket));
@@ -60,7 +93,7 @@ impl Output {
     }
 
     fn new(fd: OwnedFd, manner: Manner) -> Self {
-        Self { fd, manner, pending: Vec::new() }
+        Self { fd, manner, pending: Vec::new(), file: None }
     }
 
     /// So much waits to be written that nothing should be added.
@@ -115,6 +148,10 @@ impl Output {
     }
 }
 
+fn append(path: &Path) -> io::Result<OwnedFd> {
+    Ok(File::options().append(true).create(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?.into())
+}
+
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pending.extend_from_slice(bytes);
@@ -163,6 +200,26 @@ mod tests {
         write_to_who_does_not_read(Output::new(writer.into(), Manner::Carefully), reader);
         let (reader, writer) = UnixStream::pair().unwrap();
         write_to_who_does_not_read(Output::new(writer.into(), Manner::Socket), reader);
+    }
+
+    #[test]
+    fn a_file_is_added_to_and_opened_anew() {
+        let folder = std::env::temp_dir().join(format!("exectrace-output-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let (path, old) = (folder.join("log"), folder.join("log.1"));
+        std::fs::write(&path, "before\n").unwrap();
+        let mut output = Output::file(&path).unwrap();
+        for line in ["one\n", "two\n"] {
+            output.write_all(line.as_bytes()).unwrap();
+            output.write_some().unwrap();
+            std::fs::rename(&path, &old).unwrap();
+            output.reopen().unwrap();
+        }
+        output.write_all(b"three\n").unwrap();
+        output.write_some().unwrap();
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "two\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

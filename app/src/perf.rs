@@ -179,11 +179,16 @@ impl Buffers {
         self.buffers.iter().filter_map(move |buffer| Some((buffer.cpu, buffer.events.get(index?)?.as_fd())))
     }
 
-    /// Starts or stops all events.
-    pub(crate) fn enable(&mut self, on: bool) -> io::Result<()> {
-        self.enabled = on;
-        let request = if on { Request::Enable } else { Request::Disable };
-        self.buffers.iter().flat_map(|buffer| &buffer.events).try_for_each(|event| ioctl(event, request))
+    /// Starts all events.
+    pub(crate) fn enable(&mut self) -> io::Result<()> {
+        self.enabled = true;
+        self.buffers.iter().flat_map(|buffer| &buffer.events).try_for_each(|event| ioctl(event, Request::Enable))
+    }
+
+    /// Stops all events.
+    pub(crate) fn disable(&mut self) -> io::Result<()> {
+        self.enabled = false;
+        self.buffers.iter().flat_map(|buffer| &buffer.events).try_for_each(|event| ioctl(event, Request::Disable))
     }
 
     /// Opens events on processors that are online since the last look, and whether there are any: what happened there until
@@ -233,7 +238,7 @@ impl Buffers {
     }
 
     /// Whether samples were read that [`Self::drain`] has still to give.
-    pub(crate) fn has_more(&self) -> bool {
+    pub(crate) fn holds_back(&self) -> bool {
         !self.held.is_empty()
     }
 
@@ -405,7 +410,7 @@ enum Request<'a> {
     SetBpf(BorrowedFd<'a>),
 }
 
-fn ioctl(event: &OwnedFd, request: Request<'_>) -> io::Result<()> {
+fn ioctl(event: impl AsFd, request: Request<'_>) -> io::Result<()> {
     let (number, argument) = match request {
         Request::Enable => (PERF_EVENT_IOC_ENABLE, 0),
         Request::Disable => (PERF_EVENT_IOC_DISABLE, 0),
@@ -413,7 +418,7 @@ fn ioctl(event: &OwnedFd, request: Request<'_>) -> io::Result<()> {
         Request::SetBpf(program) => (PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()),
     };
     // SAFETY: none of these requests takes a pointer.
-    match unsafe { libc::ioctl(event.as_raw_fd(), number as _, libc::c_long::from(argument)) } {
+    match unsafe { libc::ioctl(event.as_fd().as_raw_fd(), number as _, libc::c_long::from(argument)) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

@@ -58,7 +58,7 @@ struct Missing {
 
 impl<'k> Report<'k> {
     fn new(cli: &Cli, kernel: &'k Kernel) -> Self {
-        let (way, remedy) = match Name::choose(cli.way, kernel) {
+        let (way, remedy) = match Name::choose(cli.backend, kernel) {
             Ok((ways, lack)) => (ways.into_iter().next(), lack),
             Err(error) => (None, Some(error.to_string())),
         };

@@ -9,16 +9,19 @@ use std::{
 use exectrace_bpf::{ARGS_MAX, FILE_MAX};
 use nix::sys::signal::Signal;
 
-use crate::{
-    clock::WallTime,
-    event::{End, Event, Exec, Exit},
-};
+use crate::event::{End, Event, Exec, Exit};
 
 pub(crate) fn write_header(out: &mut impl Write) -> io::Result<()> {
     write_line(out, ["TIME", "EVENT", "PID", "PPID", "UID", "COMM"], "FILE AND ARGUMENTS, OR HOW IT ENDED")
 }
 
-pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_>) -> io::Result<()> {
+/// `time`: as it is shown; `depth`: how far below others it is shown.
+pub(crate) fn write_event(
+    out: &mut impl Write,
+    time: impl fmt::Display,
+    depth: usize,
+    event: &Event<'_>,
+) -> io::Result<()> {
     let process = event.process();
     let (name, details) = match event {
         Event::Exec(exec) => ("exec", exec_details(exec)),
@@ -26,14 +29,14 @@ pub(crate) fn write_event(out: &mut impl Write, time: WallTime, event: &Event<'_
     };
     let [pid, ppid, uid] = [Some(process.pid), process.ppid, process.uid].map(or_dash);
     let columns = [
-        &time.local().to_string(),
+        &time.to_string(),
         name,
         &pid,
         &ppid,
         &uid,
         &process.comm.map_or_else(|| "-".to_owned(), |comm| quoted(comm).to_string()),
     ];
-    write_line(out, columns, &details)
+    write_line(out, columns, &format!("{:1$}{details}", "", 2 * depth))
 }
 
 fn write_line(out: &mut impl Write, columns: [&str; 6], details: &str) -> io::Result<()> {
@@ -158,10 +161,21 @@ fn is_plain(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Args, Process};
+    use crate::{
+        clock::WallTime,
+        event::{Args, Process},
+    };
 
     fn process(comm: &[u8]) -> Process<'_> {
-        Process { pid: 42, ppid: Some(7), uid: Some(1000), time_ns: 5_000_000_000, start_ns: None, comm: Some(comm) }
+        Process {
+            pid: 42,
+            ppid: Some(7),
+            uid: Some(1000),
+            time_ns: 5_000_000_000,
+            start_ns: None,
+            cgroup_id: None,
+            comm: Some(comm),
+        }
     }
 
     fn exec<'a>(file: &'a [u8], args: &'a [u8]) -> Exec<'a> {
@@ -258,16 +272,23 @@ mod tests {
         let unknown = Process { ppid: None, uid: None, ..process(b"x") };
         let mut line = Vec::new();
         let event = Event::Exit(Exit { process: unknown, end: None, exec_ns: None });
-        write_event(&mut line, WallTime::now(), &event).unwrap();
+        write_event(&mut line, WallTime::now().local(), 0, &event).unwrap();
         let line = String::from_utf8(line).unwrap();
         assert!(line.ends_with(" exit       42       -     - x               code -\n"), "{line}");
+    }
+
+    #[test]
+    fn what_is_shown_below_others_is_indented() {
+        let mut line = Vec::new();
+        write_event(&mut line, "1.5", 2, &Event::Exec(exec(b"/bin/ls", b"ls\0"))).unwrap();
+        assert_eq!(line, b"1.5          exec       42       7  1000 x                   /bin/ls\n");
     }
 
     #[test]
     fn a_line_has_no_line_break_within() {
         let event = Event::Exec(Exec { process: process(b"a\nb"), ..exec(b"/a\nb", b"\n\0\n\0") });
         let mut line = Vec::new();
-        write_event(&mut line, WallTime::now(), &event).unwrap();
+        write_event(&mut line, WallTime::now().local(), 0, &event).unwrap();
         let line = String::from_utf8(line).unwrap();
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         assert!(

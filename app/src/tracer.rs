@@ -53,6 +53,14 @@ impl Tracer {
         }
     }
 
+    /// Whether one of those that are followed is still there.
+    pub(crate) fn has_tracked(&self) -> bool {
+        match self {
+            Self::Structs(tracer) => tracer.has_tracked(),
+            Self::Tracepoints(tracer) => tracer.has_tracked(),
+        }
+    }
+
     /// Readable when something has happened.
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         match self {
@@ -61,11 +69,19 @@ impl Tracer {
         }
     }
 
-    /// Something has happened that [`Self::next`] can tell a moment later, without anything to wait for.
+    /// Whether [`Self::next`] is to be called again, without anything to wait for.
     pub(crate) fn has_more(&self) -> bool {
         match self {
             Self::Structs(tracer) => tracer.has_more(),
             Self::Tracepoints(tracer) => tracer.has_more(),
+        }
+    }
+
+    /// Whether something has happened that [`Self::next`] can tell only a moment later.
+    pub(crate) fn holds_back(&self) -> bool {
+        match self {
+            Self::Structs(tracer) => tracer.holds_back(),
+            Self::Tracepoints(tracer) => tracer.holds_back(),
         }
     }
 

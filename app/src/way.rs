@@ -187,6 +187,7 @@ impl Way {
                 gaps.push(gap("core_dumped", "after a signal that can make the kernel write a core dump"));
             }
         }
+        gaps.push(never("cgroup"));
         gaps.push(gap("ppid", "of an exec right after the parent has ended"));
         gaps
     }
@@ -194,6 +195,16 @@ impl Way {
     /// Whether it tells users of execs at all.
     pub(crate) fn tells_users(&self) -> bool {
         !matches!(self, Self::Tracepoints { users: UsersFrom::Nowhere, .. })
+    }
+
+    /// As --backend names it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Structs { ring_buffer: true, .. } => "btf",
+            Self::Structs { ring_buffer: false, .. } => "btf-perf",
+            Self::Tracepoints { bpf: true, .. } => "tracepoints",
+            Self::Tracepoints { bpf: false, .. } => "perf",
+        }
     }
 
     pub(crate) fn never_tells(&self, field: &str) -> bool {
@@ -340,7 +351,7 @@ mod tests {
         assert_eq!(RING.gaps(), []);
         // What is reported leaves little to be guessed.
         for way in [&BPF, &PERF] {
-            assert_eq!(fields(way, true), [""; 0]);
+            assert_eq!(fields(way, true), ["cgroup"]);
             assert!(fields(way, false).iter().all(|field| ["args", "ppid"].contains(field)));
             assert!(way.tells_users());
         }
@@ -352,7 +363,7 @@ mod tests {
         }
         let ends = Ends::Observed;
         let poor = Way::Tracepoints { bpf: false, stacks: false, codes: false, users: UsersFrom::Nowhere, ends };
-        assert_eq!(fields(&poor, true), ["uid", "args", "code"]);
+        assert_eq!(fields(&poor, true), ["uid", "args", "code", "cgroup"]);
         assert!(poor.never_tells("uid") && !poor.tells_users());
         let at_exit = tracepoints(UsersFrom::Nowhere, REPORTED);
         assert!(!at_exit.never_tells("uid") && !at_exit.tells_users());

@@ -17,12 +17,14 @@ const DESCRIPTION: &str = "\
 exectrace shows every program that a Linux machine runs: who started it, with which arguments, and how it ended.
 Events are shown as they happen, one a line: as text for people, or with --json for programs.
 
-Tracing ends with Ctrl-C or SIGTERM, with --duration or --count, and a summary on standard error; or without a word \
+Tracing ends with Ctrl-C or SIGTERM, with --duration or --count, with the last process of --pid or the command, and a \
+summary on standard error; or without a word \
 when the reader of the output has gone, as in exectrace | head.";
 
 /// In place of --help's one line.
 const USAGE: &str = "\
 exectrace [OPTION]...
+exectrace [OPTION]... -- COMMAND [ARGUMENT]...
 exectrace --preflight [--json]
 exectrace --self-test [--buffer KIB] [--verbose]
 exectrace --version";
@@ -60,8 +62,10 @@ fn generate() -> [(&'static str, String); 4] {
 fn completions(shell: Shell) -> String {
     // Without a hint, shells offer names of files, which no option takes.
     let mut command = cli::Cli::command().mut_args(|arg| match arg.get_id().as_str() {
-        "comm" => arg.value_hint(ValueHint::CommandName),
-        "btf" => arg.value_hint(ValueHint::FilePath),
+        "cgroup" => arg.value_hint(ValueHint::DirPath),
+        "uid" => arg.value_hint(ValueHint::Username),
+        "comm" | "command" => arg.value_hint(ValueHint::CommandName),
+        "btf" | "output" => arg.value_hint(ValueHint::FilePath),
         _ if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
         _ => arg,
     });

@@ -44,8 +44,8 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
         return Err(Error::PidNamespace { what: "--self-test" });
     }
     // What is wrong if there is none.
-    Name::choose(cli.way, &kernel)?;
-    let names = cli.way.map_or_else(|| Name::ALL.to_vec(), |way| vec![way]);
+    Name::choose(cli.backend, &kernel)?;
+    let names = cli.backend.map_or_else(|| Name::ALL.to_vec(), |way| vec![way]);
     let ways: Vec<Way> = names.iter().filter_map(|name| name.find(&kernel).ok()).collect();
     let exe = exe()?;
     let stage = Stage::set_up(&exe).map_err(Error::SelfTest)?;

@@ -76,6 +76,8 @@ pub(crate) struct Tracer {
     is_blind: bool,
     only_tracked: bool,
     detached: bool,
+    /// Samples from later are left out.
+    until_ns: u64,
 }
 
 /// Loaded and attached, until this is dropped.
@@ -118,7 +120,7 @@ impl Tracer {
             for (source, map) in &maps {
                 load::fill(map, &buffers, *source).map_err(failed)?;
             }
-            buffers.enable(true).map_err(failed)?;
+            buffers.enable().map_err(failed)?;
             let programs = known.iter().filter_map(|known| Some((known, known.tracepoint.program?)));
             let events = programs.map(|(known, name)| attach(&mut ebpf, known, name)).collect::<Result<_, _>>()?;
             Some(Programs { events, maps, lost: load::take_map(&mut ebpf, "lost")? })
@@ -127,7 +129,7 @@ impl Tracer {
                 let source = Source::Tracepoint(known.format.id);
                 buffers.open(source, what.stacks && known.tracepoint.with_stack()).map_err(failed)?;
             }
-            buffers.enable(true).map_err(failed)?;
+            buffers.enable().map_err(failed)?;
             None
         };
         let mut table = Table::new(Means {
@@ -152,6 +154,7 @@ impl Tracer {
             is_blind: false,
             only_tracked: settings.only_tracked,
             detached: false,
+            until_ns: u64::MAX,
         })
     }
 
@@ -161,14 +164,24 @@ impl Tracer {
         self.table.track(pids);
     }
 
+    /// Whether one of those that are followed is still there.
+    pub(crate) fn has_tracked(&self) -> bool {
+        self.table.has_tracked()
+    }
+
     /// Readable when something has happened.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.buffers.fds()
     }
 
-    /// Something has happened that [`Self::next`] can tell a moment later, without anything to wait for.
+    /// Whether [`Self::next`] is to be called again, without anything to wait for.
     pub(crate) fn has_more(&self) -> bool {
-        !self.samples.is_empty() || self.in_doubt || self.buffers.has_more() || self.table.has_unread()
+        !self.samples.is_empty() || self.in_doubt || self.table.has_unread()
+    }
+
+    /// Whether something has happened that [`Self::next`] can tell only a moment later.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.buffers.holds_back()
     }
 
     /// Hands on the next event, if there is one.
@@ -178,6 +191,9 @@ impl Tracer {
                 return Ok(false);
             }
             let Some(sample) = self.samples.pop_front() else { return Ok(false) };
+            if sample.time_ns > self.until_ns {
+                continue;
+            }
             let report = match sample.content {
                 Content::Exited { .. } => self.taskstats.as_mut().and_then(|taskstats| taskstats.take(sample.tid)),
                 _ => None,
@@ -279,11 +295,13 @@ impl Tracer {
     pub(crate) fn detach(&mut self) {
         if !self.detached {
             self.detached = true;
+            // While one is stopped after the other, what comes makes no sense.
+            self.until_ns = monotonic_ns();
             if let Some(programs) = &mut self.bpf {
                 programs.events.clear();
             }
             // What cannot be stopped ends with this program.
-            let _ = self.buffers.enable(false);
+            let _ = self.buffers.disable();
             if let Some(taskstats) = &mut self.taskstats {
                 taskstats.detach();
             }

@@ -8,7 +8,7 @@ use exectrace_bpf::COMM_SIZE;
 use super::{ending::Ending, status::Status};
 use crate::{
     clock::suspended_ns,
-    event::{Args, Event, Exec, Exit, Process},
+    event::{Args, Event, Exec, Exit, Process, whole_characters},
     netlink::Report,
     proc,
 };
@@ -279,6 +279,11 @@ impl Table {
         self.tracked.insert(pid, start_ns.map_or(0, |start_ns| start_ns + suspended_ns()));
     }
 
+    /// Whether one of those that are marked is still there.
+    pub(super) fn has_tracked(&self) -> bool {
+        !self.tracked.is_empty()
+    }
+
     pub(super) fn missed(&self) -> Missed {
         self.missed
     }
@@ -376,7 +381,8 @@ impl Table {
                     self.gone = Entry { comm: announced, ..Entry::default() };
                 }
                 let (args, args_truncated) = args.unzip();
-                let args = args.map(Args::new);
+                let args = args.map(if args_truncated == Some(true) { Args::cut } else { Args::new });
+                let file = if file_truncated { whole_characters(file) } else { file };
                 let entry = self.processes.get(&pid).filter(|entry| entry.as_of_ns <= time_ns).unwrap_or(&self.gone);
                 if !self.is_told(pid, entry, time_ns) {
                     return None;
@@ -628,6 +634,7 @@ impl Entry {
             uid: seen.uid.or(Known::at(self.uid, seen.time_ns)),
             time_ns: seen.time_ns,
             start_ns: self.start_ns,
+            cgroup_id: None,
             comm: self.comm.as_deref(),
         }
     }

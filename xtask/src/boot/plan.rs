@@ -10,7 +10,7 @@ use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
 use crate::boot::machines::{self, Load};
 use crate::boot::memory::Memory;
-use crate::boot::run::{BootGuest, Booted, CheckKernels, Outcome, PrepareImage, TakeBinary, WriteReport};
+use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, TakeBinary, WriteReport};
 use crate::boot::select::{Guest, Origin};
 use crate::build::plan::{self, Target};
 use crate::build::run::Built;
@@ -18,7 +18,7 @@ use crate::release::boot_report;
 use crate::release::manifest::Artifact;
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Slot, Step, Steps, Task};
-use crate::sys::steps::{Copy, Run, Write};
+use crate::sys::steps::{CheckEntry, Copy, HoldEntries, Run, Write};
 use crate::workspace::config;
 use crate::workspace::facts::Facts;
 
@@ -208,9 +208,15 @@ fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
         }
     }
     if !entries.is_empty() {
-        let check = CheckKernels { cache: facts.cache.clone(), entries, held: Slot::default() };
-        tasks.push(Task::new("checking the kernels in the cache", vec![Box::new(check)]));
+        let hold = HoldEntries::new(facts.cache.clone(), entries.iter().cloned().collect());
+        tasks.push(Task::new("keeping the kernels in the cache", vec![Box::new(hold)]));
     }
+    // Side by side, so that all that are damaged are fetched again at once.
+    tasks.extend(entries.into_iter().map(|name| {
+        let title = format!("checking {name}");
+        let check = CheckEntry { cache: facts.cache.clone(), name, reads: |_| true };
+        Task::new(title, vec![Box::new(check)]).beside("kernel checks")
+    }));
     Ok(tasks)
 }
 
@@ -379,7 +385,7 @@ mod tests {
         let nothing = Host { mirror: None, build_tools: None, ..host() };
         let text = tasks::script(&planned(&cached, &nothing, &["amd64"], &both).unwrap().tasks);
         assert_eq!(count(&text, "# fetching"), 0, "{text}");
-        assert_eq!(count(&text, "# check kernel-amd64-debian-13-6.12-"), 1, "{text}");
+        assert_eq!(count(&text, "# checking kernel-amd64-debian-13-6.12-"), 1, "{text}");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The steps of a boot that only this tool can do: taking binaries out of archives, booting guests, and the report.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -23,7 +22,6 @@ use crate::build::run::Built;
 use crate::release::boot_report::{self, REPORT, Report, Verdict};
 use crate::release::manifest::Artifact;
 use crate::release::{artifacts, pack};
-use crate::sys::cache::Cache;
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Watched;
@@ -73,33 +71,6 @@ impl Step for PrepareImage {
 
     fn run(&self, _: &Work) -> Result<()> {
         files::write(&self.to, kernel_image::prepare(&files::read(&self.from)?, self.arch)?)
-    }
-}
-
-/// Checks the kernels in the cache, and keeps them there while the plan lives.
-#[derive(Debug)]
-pub struct CheckKernels {
-    pub cache: Cache,
-    pub entries: BTreeSet<String>,
-    pub held: Slot<Vec<File>>,
-}
-
-impl Step for CheckKernels {
-    fn line(&self) -> String {
-        let entries: Vec<&str> = self.entries.iter().map(String::as_str).collect();
-        format!("# check {} in the cache", entries.join(", "))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "check-kernels": self.entries })
-    }
-
-    fn run(&self, work: &Work) -> Result<()> {
-        self.held.put(self.cache.hold(&self.entries))?;
-        // All of them, before the first damaged one has all of this done again.
-        let check = |entry: &String| self.cache.check(work.runner, entry, |_| true);
-        let checked: Vec<Result<()>> = self.entries.iter().map(check).collect();
-        checked.into_iter().collect()
     }
 }
 

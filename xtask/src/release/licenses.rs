@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use cargo_metadata::PackageId;
 
 use crate::sys::files;
@@ -40,11 +40,8 @@ pub fn compose(
         let license = package.license.as_deref().unwrap_or("see its text below");
         let from = package.repository.as_deref().map(|url| format!(" ({url})")).unwrap_or_default();
         names.insert(format!("{name}: {license}{from}"));
-        for file in files::list(&package.folder)? {
-            let path = package.folder.join(&file);
-            if is_license(&file.to_uppercase()) && path.is_file() {
-                add(&mut texts, &path, &name)?;
-            }
+        for path in texts_of(package, &std_docs(rust).join("licenses"))? {
+            add(&mut texts, &path, &name)?;
         }
     }
 
@@ -79,6 +76,35 @@ pub fn compose(
     Ok(out)
 }
 
+/// The texts that a crate carries; or else those of the licences that it names, as Rust ships them in `known`.
+fn texts_of(package: &Package, known: &Path) -> Result<Vec<PathBuf>> {
+    let names = files::list(&package.folder)?.into_iter().filter(|name| is_license(&name.to_uppercase()));
+    let carried: Vec<PathBuf> = names.map(|name| package.folder.join(name)).filter(|path| path.is_file()).collect();
+    if !carried.is_empty() {
+        return Ok(carried);
+    }
+    let license = package.license.as_deref().unwrap_or_default();
+    // Of mere alternatives, one is enough; of what holds together, and of exceptions, each is wanted.
+    let alternatives: Vec<&str> = match license.contains(" AND ") {
+        true => vec![license],
+        false => license.split(" OR ").flat_map(|part| part.split('/')).collect(),
+    };
+    for alternative in alternatives {
+        let ids = alternative.split([' ', '(', ')']).filter(|word| !["", "AND", "OR", "WITH"].contains(word));
+        let texts: Vec<PathBuf> = ids.map(|id| known.join(format!("{id}.txt"))).collect();
+        if !texts.is_empty() && texts.iter().all(|text| text.is_file()) {
+            return Ok(texts);
+        }
+    }
+    bail!(
+        "crate {} {} carries no text of its licence ({}), so nothing that it is linked into can be shipped: take a version \
+         that does, or do without it",
+        package.name,
+        package.version,
+        if license.is_empty() { "it names none" } else { license }
+    )
+}
+
 /// Where Rust keeps what it says about itself.
 pub fn std_docs(rust: &Rust) -> PathBuf {
     rust.sysroot.join("share/doc/rust")
@@ -98,4 +124,34 @@ fn normalise(text: &str) -> String {
 /// Whether a file of this name, in capitals, holds a licence.
 pub fn is_license(name: &str) -> bool {
     ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"].iter().any(|start| name.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_without_a_text_has_one_that_rust_ships_or_stops_the_release() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = folder.path().join("known");
+        let package = |license: &str| Package {
+            id: PackageId { repr: "p".into() },
+            name: "p".into(),
+            version: "1.0.0".into(),
+            license: Some(license.into()).filter(|license: &String| !license.is_empty()),
+            repository: None,
+            folder: folder.path().join("p"),
+        };
+        files::write(&known.join("MIT.txt"), "").unwrap();
+        files::write(&folder.path().join("p/Cargo.toml"), "").unwrap();
+        for license in ["MIT", "Zlib OR MIT", "Apache-2.0/MIT", "(MIT)"] {
+            assert_eq!(texts_of(&package(license), &known).unwrap(), [known.join("MIT.txt")], "{license}");
+        }
+        for license in ["", "Zlib", "MIT AND Zlib", "(MIT OR Zlib) AND MIT", "MIT WITH X-exception"] {
+            let error = texts_of(&package(license), &known).unwrap_err().to_string();
+            assert!(error.starts_with("crate p 1.0.0 carries no text of its licence ("), "{error}");
+        }
+        files::write(&folder.path().join("p/LICENSE-ZLIB"), "").unwrap();
+        assert_eq!(texts_of(&package("Zlib"), &known).unwrap(), [folder.path().join("p/LICENSE-ZLIB")]);
+    }
 }

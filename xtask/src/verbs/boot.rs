@@ -5,7 +5,7 @@ use std::path::absolute;
 use anyhow::{Context, Result, bail};
 
 use crate::boot::facts::Host;
-use crate::boot::kernels::{self, KERNELS, Source};
+use crate::boot::kernels::{self, KERNELS, Kernel, Source};
 use crate::boot::plan;
 use crate::boot::run::Outcome;
 use crate::boot::select::{self, Guest, KernelArg, Selection};
@@ -86,22 +86,24 @@ pub fn needs(machine: &Machine) -> Vec<Need> {
     needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
     let kernels = machine.arches().into_iter().map(kernels::default_of);
     let missing: Vec<_> = kernels.filter(|kernel| !machine.installed.cached.contains(&kernel.entry())).collect();
-    if !missing.is_empty() {
-        let mirror = machine.mirror.as_ref().map(|mirror| mirror.url.clone()).map_err(Status::clone);
-        needs.push(Need::new("Debian's packages", mirror));
+    let (built, fetched): (Vec<&Kernel>, Vec<&Kernel>) =
+        missing.into_iter().partition(|kernel| matches!(kernel.source, Source::Built(_)));
+    for (kernels, state) in [(&fetched, State::ToFetch), (&built, State::ToBuild)] {
+        if !kernels.is_empty() {
+            let names: Vec<String> = kernels.iter().map(|kernel| format!("{} {}", kernel.arch, kernel.label)).collect();
+            let state = if machine.offline { State::NeedsYou } else { state };
+            needs.push(Need::new("kernels", Err(Status::new(state, names.join(", ")))));
+        }
     }
-    if missing.iter().any(|kernel| matches!(kernel.source, Source::Built(_))) {
-        let tools = machine.kernel_tools.as_ref().map(|tools| tools.compiler.clone()).map_err(Status::clone);
-        needs.push(Need::new("kernel build", tools));
+    // The sources of those that are built come from there, too.
+    if !fetched.is_empty() || !built.is_empty() {
+        needs.push(Need::new("mirror", machine.mirror.as_ref().map(|it| it.url.clone()).map_err(Status::clone)));
     }
-    for kernel in missing {
-        let state = match (machine.offline, &kernel.source) {
-            (true, _) => State::NeedsYou,
-            (false, Source::Debian(_)) => State::ToFetch,
-            (false, Source::Built(_)) => State::ToBuild,
-        };
-        let status = Status::new(state, format!("{}: {}", kernel.label, kernel.describe()));
-        needs.push(Need::new(format!("kernel {}", kernel.arch), Err(status)));
+    if !built.is_empty() {
+        needs.push(Need::new(
+            "kbuild",
+            machine.kernel_tools.as_ref().map(|it| it.compiler.clone()).map_err(Status::clone),
+        ));
     }
     needs
 }

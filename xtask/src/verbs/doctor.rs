@@ -166,7 +166,8 @@ fn text(report: &Report, width: usize, brief: bool) -> String {
             groups.push(&row.needed_by);
         }
     }
-    let column = report.rows.iter().map(|row| row.name.len()).filter(|width| *width < 20).max().unwrap_or_default();
+    // Longer names, such as those of entries of the cache, stand out of the column.
+    let column = report.rows.iter().map(|row| row.name.len()).filter(|width| *width < 12).max().unwrap_or_default();
     let lines = |label: String, indent: usize, words: &str| {
         let words = keep_together(words, width.saturating_sub(indent));
         paragraph(&label, indent, &words, width).join("\n") + "\n"

@@ -14,7 +14,7 @@ use crate::bpf::facts::Inputs;
 use crate::flags::Common;
 use crate::sys::cache::{self, Cache};
 use crate::sys::process::Runner;
-use crate::toolchain::Installed;
+use crate::toolchain::facts::Installed;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
 use crate::workspace::packages::{Cargo, Package};

@@ -2,10 +2,13 @@
 
 use std::fs;
 
+use bpfship::arch::Arch;
+use bpfship::boot::kernels;
+
 use super::support::{Workspace, can_mount};
 
-/// A machine that has everything but what is fetched: a Rust of the pinned version (cargo is the real one), a linker, pip
-/// and rustup. Of this machine's own programs, it has none but those that these start.
+/// A machine that has everything but what is fetched: a Rust of the pinned version (cargo is the real one), a linker, pip,
+/// rustup and QEMU. Of this machine's own programs, it has none but those that these start.
 fn machine(name: &str) -> Workspace {
     let workspace = Workspace::new(
         name,
@@ -14,7 +17,11 @@ fn machine(name: &str) -> Workspace {
     let pin = workspace.read("rust-toolchain.toml");
     let version = pin.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"').to_owned();
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
-    with_rust(workspace.only(&["cargo", "rustc"]), &version)
+    let qemu = ["qemu-system-x86_64", "qemu-system-aarch64", "qemu-system-mips"];
+    let workspace = qemu.into_iter().fold(workspace.only(&["cargo", "rustc"]), |workspace, program| {
+        workspace.program(program, "#!/bin/sh\necho 'QEMU emulator version 10.0.2 (Debian 1:10.0.2)'\n")
+    });
+    with_rust(workspace, &version)
         .program("cc", "#!/bin/sh\n")
         .program("python3", "#!/bin/sh\n")
         .program("rustup", "#!/bin/sh\necho rustup 1.29.0\n")
@@ -51,6 +58,10 @@ fn with_everything(name: &str) -> Workspace {
     for name in bpfship::toolchain::names(Some(&rust)) {
         workspace = workspace.write(&format!("cache/{name}/file"), "");
     }
+    for arch in ["amd64", "arm64", "mips"] {
+        let kernel = kernels::default_of(Arch::named(arch)).entry();
+        workspace = workspace.write(&format!("cache/{kernel}/file"), "");
+    }
     workspace
 }
 
@@ -67,6 +78,18 @@ fn where_everything_is_there_it_is_ready() {
         .says_nothing_of("not here");
     workspace.xtask("doctor --offline").succeeds().says("bpf:     ready");
     workspace.xtask("doctor -q").succeeds().says_nothing_of(" ");
+}
+
+#[test]
+fn without_an_emulator_it_is_boot_that_cannot_work() {
+    let workspace = without(with_everything("doctor qemu"), "qemu-system-mips");
+    workspace
+        .xtask("doctor")
+        .succeeds()
+        .says("  ok         QEMU amd64   10.0.2 ")
+        .says("  needs you  QEMU mips    there is no qemu-system-mips on this machine\n                          apt install")
+        .says("boot:    cannot work: QEMU mips\n")
+        .says("dist:    ready");
 }
 
 #[test]
