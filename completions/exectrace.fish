@@ -16,6 +16,7 @@ tracepoints\t'BPF hands over the records of tracepoints'
 perf\t'Without BPF'"
 complete -c exectrace -l json -d 'One JSON object a line (--help lists the fields)'
 complete -c exectrace -l no-exits -d 'Only programs that start, not how processes end'
+complete -c exectrace -l failed -d 'Also execs that are refused, with the error'
 complete -c exectrace -l relative -d 'Instead of the time of day, seconds since tracing began'
 complete -c exectrace -l tree -d 'Indent programs below those that started them'
 complete -c exectrace -l summary -d 'At the end, what was executed how often, what failed, and what took longest; no events'

@@ -17,7 +17,8 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Way), Error> {
     let kernel = Kernel::probe(cli.btf.as_deref())?;
     let (ways, mut lack) = Name::choose(cli.backend, &kernel)?;
     follow::check(pids)?;
-    let settings = Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits };
+    let settings =
+        Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits, failed: cli.failed };
     let last = ways.len().saturating_sub(1);
     for (index, way) in ways.iter().enumerate() {
         check(cli, &kernel, way, !pids.is_empty())?;
@@ -49,6 +50,9 @@ fn check(cli: &Cli, kernel: &Kernel, way: &Way, follows: bool) -> Result<(), Err
     }
     if !cli.cgroup.is_empty() && way.never_tells("cgroup") {
         return Err(Error::Unknowable { flag: "--cgroup", field: "control group" });
+    }
+    if let (true, Way::Tracepoints { .. }) = (cli.failed, way) {
+        return Err(Error::FailedNeedsBtf);
     }
     if !time_namespace_is_clear() {
         return Err(Error::TimeNamespace);

@@ -37,6 +37,7 @@ pub(crate) enum Error {
     Proc(io::Error),
     Record(String),
     NoCgroup(PathBuf),
+    FailedNeedsBtf,
     Output(io::Error),
     OutputFile { file: PathBuf, error: io::Error },
     SelfTest(String),
@@ -184,6 +185,11 @@ impl fmt::Display for Error {
             ),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
             Self::OutputFile { file, error } => write!(f, "cannot write to {}: {error}", file.display()),
+            Self::FailedNeedsBtf => write!(
+                f,
+                "--failed needs BPF that reads the kernel's structs: leave it out, or use a kernel with \
+                 CONFIG_BPF_EVENTS=y and CONFIG_DEBUG_INFO_BTF=y"
+            ),
             Self::NoCgroup(path) => {
                 write!(f, "no control group {}: name one as in /proc/PID/cgroup, such as /system.slice", path.display())
             }

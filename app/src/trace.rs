@@ -410,6 +410,7 @@ impl Show {
         match event {
             Event::Exec(_) => self.execs += 1,
             Event::Exit(_) => self.exits += 1,
+            Event::Failed(_) => {}
         }
         if let Some(left) = &mut self.left {
             *left -= 1;
@@ -505,6 +506,7 @@ fn depth(depths: &mut HashMap<u32, usize>, event: &Event<'_>) -> usize {
             *depths.entry(process.pid).insert_entry(above.unwrap_or_default()).get()
         }
         Event::Exit(_) => depths.remove(&process.pid).unwrap_or_default(),
+        Event::Failed(_) => depths.get(&process.pid).copied().unwrap_or_default(),
     }
 }
 

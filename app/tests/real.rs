@@ -157,6 +157,37 @@ fn a_command_is_traced_from_its_exec_to_its_end() {
 }
 
 #[test]
+fn execs_that_are_refused_are_told_with_the_error() {
+    if !can_trace() {
+        return;
+    }
+    for backend in ["btf", "btf-perf"] {
+        let output = run(Command::new(EXECTRACE).args(["--json", "--failed", "--backend", backend, "--"]).args([
+            "/bin/sh",
+            "-c",
+            "exec 2>/dev/null; /no/such/file; /etc/passwd; /bin/true; exit 0",
+        ]));
+        let events: Vec<Value> = stderr(&output).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let failed: Vec<(&str, &str)> = events
+            .iter()
+            .filter(|event| event["event"] == "failed")
+            .map(|event| (event["file"].as_str().unwrap(), event["error"].as_str().unwrap()))
+            .collect();
+        // /bin/sh need not try what is not there.
+        assert!(failed.contains(&("/etc/passwd", "EACCES")), "{output:?}");
+        let [shell, refused] =
+            ["exec", "failed"].map(|kind| events.iter().find(|event| event["event"] == kind).unwrap());
+        assert_eq!(refused["ppid"], shell["pid"], "{output:?}");
+        assert_eq!(refused["uid"], 0, "{output:?}");
+    }
+    assert_refused(
+        Command::new(EXECTRACE).args(["--failed", "--backend", "perf"]),
+        "--failed needs BPF that reads the kernel's structs: leave it out, or use a kernel with CONFIG_BPF_EVENTS=y and \
+         CONFIG_DEBUG_INFO_BTF=y",
+    );
+}
+
+#[test]
 fn a_command_under_sudo_is_the_users_own() {
     if !can_trace() {
         return;
@@ -939,6 +970,8 @@ fn help_documents_every_field() {
         "cgroup_id",
         "cgroup",
         "exact",
+        "errno",
+        "error",
         "version",
         "backend",
         "missing",

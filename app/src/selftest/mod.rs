@@ -71,7 +71,7 @@ fn check_way(way: &Way, buffer_kib: u32, exe: &Path, stage: &Stage, verdict: &mu
     // among our own descendants: the rest of the machine stays out, and the fork program has to work.
     let plain = Case::new("whole machine", exe, Child::Succeed, End::Code(0));
     for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, stage))] {
-        let mut tracer = Tracer::start(way, &Settings { buffer_kib, only_tracked, no_exits: false })?;
+        let mut tracer = Tracer::start(way, &Settings { buffer_kib, only_tracked, no_exits: false, failed: false })?;
         if only_tracked {
             tracer.track(&[process::id()])?;
         }
@@ -458,6 +458,8 @@ impl From<&Event<'_>> for Found {
                 (Some(exec), None, None)
             }
             Event::Exit(exit) => (None, exit.end, exit.exec_ns),
+            // Not asked for.
+            Event::Failed(_) => (None, None, None),
         };
         Self {
             pid: process.pid,
