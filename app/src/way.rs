@@ -151,7 +151,7 @@ impl Way {
         } else if Self::STACKS_HAVE_HOLES {
             gaps.push(gap(
                 "args",
-                "of one program in four on x86_64, where chance leaves a hole in the stack that perf does not copy",
+                "of up to one program in four on x86_64, where chance leaves a hole in the stack that perf does not copy",
             ));
         } else if Self::STACKS_END_EARLY {
             let when = "of a program with less than some 130 bytes of environment and file name together";
