@@ -10,7 +10,7 @@ complete -c exectrace -l duration -d 'Stop after this many seconds' -r -f
 complete -c exectrace -l count -d 'Stop after this many events' -r -f
 complete -c exectrace -l buffer -d 'Room for events not yet shown; rounded up to a power of two, and to a page' -r -f
 complete -c exectrace -l btf -d 'The kernel\'s types, should /sys/kernel/btf/vmlinux be missing; or in the variable EXECTRACE_BTF' -r -F
-complete -c exectrace -l backend -d 'Trace in this way only, instead of the best one that works here' -r -f -a "btf\t'BPF reads the kernel\'s structs, and a ring buffer carries the events'
+complete -c exectrace -l backend -d 'Use this backend only, instead of the best one that works here' -r -f -a "btf\t'BPF reads the kernel\'s structs, and a ring buffer carries the events'
 btf-perf\t'The same with perf buffers'
 tracepoints\t'BPF hands over the records of tracepoints'
 perf\t'Without BPF'"

@@ -87,9 +87,9 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["self_test", "tracing"])]
     pub(crate) preflight: bool,
 
-    /// Trace in this way only, instead of the best one that works here
+    /// Use this backend only, instead of the best one that works here
     #[arg(long, value_name = "NAME")]
-    pub(crate) backend: Option<Name>,
+    pub(crate) backend: Option<BackendName>,
 
     /// Check on this machine that exectrace sees what happens, and exit with 0 if so
     #[arg(long, conflicts_with_all = ["json", "tracing"])]
@@ -129,9 +129,9 @@ const TRACING: [&str; 16] = [
     "command",
 ];
 
-/// A way of tracing (see way.rs).
+/// A way of tracing (see backend.rs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Name {
+pub(crate) enum BackendName {
     /// BPF reads the kernel's structs, and a ring buffer carries the events
     Btf,
     /// The same with perf buffers
@@ -208,7 +208,7 @@ JSON, in this order, none left out:
         count            execs and exits lost since the last such line
         exact            false if that is the most that it can be
 
-What the kernel does not tell in the way that was taken is null, or - without --json: --preflight
+What is not known with the backend that was taken is null, or - without --json: --preflight
 says what and why.
 
 comm, cgroup, file and each of args are strings; where the bytes are not UTF-8, an array of their

@@ -21,7 +21,7 @@ pub(crate) enum Event<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Process<'a> {
     pub(crate) pid: u32,
-    /// None where the way of tracing cannot tell, as in all options below.
+    /// None where the backend cannot tell, as in all options below.
     pub(crate) ppid: Option<u32>,
     pub(crate) uid: Option<u32>,
     /// `CLOCK_MONOTONIC`, in nanoseconds.

@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
 use crate::{
+    backend::Backend,
     clock::WallTime,
     event::{self, End, Event},
     text::needs_escape,
-    way::Way,
 };
 
 /// `cgroup`: the path of its control group.
@@ -86,10 +86,10 @@ pub(crate) fn write_event(
 }
 
 /// What a reader has to know of all that follows.
-pub(crate) fn write_start(out: &mut impl Write, time: WallTime, way: &Way) -> io::Result<()> {
-    let missing = way.gaps().into_iter().map(|gap| Missing { field: gap.field, when: gap.when }).collect();
+pub(crate) fn write_start(out: &mut impl Write, time: WallTime, backend: &Backend) -> io::Result<()> {
+    let missing = backend.gaps().into_iter().map(|gap| Missing { field: gap.field, when: gap.when }).collect();
     let version = env!("CARGO_PKG_VERSION");
-    write_line(out, &Start { event: "start", time: Time(time), version, backend: way.name(), missing })
+    write_line(out, &Start { event: "start", time: Time(time), version, backend: backend.name(), missing })
 }
 
 pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: u64, exact: bool) -> io::Result<()> {

@@ -26,6 +26,7 @@ use self::{
     table::{Means, Seen, Table, What},
 };
 use crate::{
+    backend::{Ends, UsersFrom},
     clock::monotonic_ns,
     error::Error,
     event::Event,
@@ -35,7 +36,6 @@ use crate::{
     proc,
     tracefs::Tracefs,
     tracer::Lost,
-    way::{Ends, UsersFrom},
 };
 
 /// How many times more room a buffer has whose samples hold stacks, which make an exec some ten times as large.
