@@ -16,7 +16,10 @@ pub fn read(dist: &Path) -> Result<Manifest> {
     let Some(text) = files::read_if_there(&path)? else {
         bad_request!("there is nothing to boot, for {} is not there: run `cargo xtask dist`", path.display());
     };
-    Manifest::parse(&text).with_context(|| format!("cannot use {}", path.display()))
+    match Manifest::parse(&text) {
+        Ok(manifest) => Ok(manifest),
+        Err(error) => bail!("cannot use {}: {error}: run `cargo xtask dist` again", path.display()),
+    }
 }
 
 /// The binary in a tarball.

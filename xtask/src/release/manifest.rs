@@ -11,6 +11,7 @@ use crate::arch::{Arch, Endian};
 use crate::bpf::target::ObjectName;
 use crate::route::Route;
 use crate::sys::hash::Sha256;
+use crate::ui::screen;
 
 /// What [`Manifest::schema`] is now.
 pub const SCHEMA: u32 = 1;
@@ -19,7 +20,7 @@ pub const SCHEMA: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`SCHEMA`]. Whoever reads the manifest must refuse a number it does not know.
+    /// [`SCHEMA`]. Every reader of the manifest must refuse a number that it does not know.
     pub schema: u32,
     pub name: String,
     pub version: String,
@@ -100,6 +101,11 @@ pub struct Binary {
 impl Manifest {
     /// Reads a manifest. Refuses everything that no run of this tool would have written there.
     pub fn parse(text: &str) -> Result<Manifest> {
+        // It may be anybody's, and its words are in the error.
+        Manifest::read(text).map_err(|error| anyhow!("{}", screen::plain(&error.to_string())))
+    }
+
+    fn read(text: &str) -> Result<Manifest> {
         /// What another schema means by its words is not known, so its number is read first.
         #[derive(Deserialize)]
         struct Numbered {
@@ -108,7 +114,7 @@ impl Manifest {
         let strange = |error: &dyn fmt::Display| anyhow!("not a manifest that this version understands: {error}");
         let Numbered { schema } = serde_json::from_str(text).map_err(|error| strange(&error))?;
         if schema != SCHEMA {
-            bail!("its schema is {schema}, and this tool knows {SCHEMA}: use the tool that wrote it");
+            bail!("its schema is {schema}, and this tool knows {SCHEMA}");
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let manifest: Manifest = serde_path_to_error::deserialize(&mut json).map_err(|error| strange(&error))?;
@@ -352,7 +358,7 @@ mod tests {
 
         let swapped = Value::Array(good["artifacts"].as_array().unwrap().iter().rev().cloned().collect());
         let cases: [(&str, Value, &str); 12] = [
-            ("/schema", 2.into(), "its schema is 2, and this tool knows 1: use the tool that wrote it"),
+            ("/schema", 2.into(), "its schema is 2, and this tool knows 1"),
             (
                 "/artifacts/0/arch",
                 "amd64".into(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::arch::ARCHES;
 use crate::bad_request;
@@ -75,7 +75,10 @@ impl Part<'_> {
             }
             bad_request!("{shown} contains no {MANIFEST}: name what `cargo xtask dist` wrote");
         };
-        let manifest = Manifest::parse(&text).with_context(|| format!("cannot use {}", path.display()))?;
+        let manifest = match Manifest::parse(&text) {
+            Ok(manifest) => manifest,
+            Err(error) => bail!("cannot use {}: {error}: build that part again", path.display()),
+        };
         Ok(Part { folder, manifest })
     }
 

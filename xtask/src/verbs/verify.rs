@@ -178,7 +178,7 @@ impl Release {
         let mut report = Report::new(&folder.join(MANIFEST));
         match text(&folder.join(MANIFEST)).and_then(|text| text.as_deref().map(Manifest::parse).transpose()) {
             Ok(manifest) => release.manifest = manifest,
-            Err(error) => report.fault(format!("{error:#}")),
+            Err(error) => report.fault(format!("{error:#}: get it again, or use the tool that wrote it")),
         }
         release.reports.push(report);
 
