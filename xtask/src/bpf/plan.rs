@@ -141,12 +141,12 @@ fn lay_out(facts: &Facts) -> Steps {
     let mut steps: Steps = vec![Box::new(Remove { folder: stage.clone() })];
     for (name, sha256) in &inputs.sources {
         let to = stage.join(&bpf.folder).join(name);
-        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: sha256.clone() }));
+        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: *sha256 }));
     }
     if let Some(headers) = &inputs.libbpf_folder {
         for (name, sha256) in &inputs.libbpf {
             let to = stage.join("libbpf/bpf").join(name);
-            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: sha256.clone() }));
+            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: *sha256 }));
         }
     }
     steps
