@@ -455,8 +455,8 @@ impl Show {
         let hidden = lost.hidden.saturating_sub(before.hidden);
         if hidden > 0 {
             stderr::say(format_args!(
-                "{hidden} execs lost, for another program's BPF on the same tracepoint returns 0 and keeps them away: \
-                 stop that program"
+                "{hidden} execs lost, for perf had no sample of them: most likely another program's BPF on the same \
+                 tracepoint returns 0: stop that program"
             ));
         }
         if new > hidden && !is_new_processor {

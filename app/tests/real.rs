@@ -287,7 +287,7 @@ fn execs_are_found_by_pattern_parent_user_and_control_group() {
 
 /// What one backend tells, another tells too, or null where it has a gap: field by field, of the same processes.
 #[test]
-fn all_ways_tell_the_same_of_a_busy_workload() {
+fn all_backends_tell_the_same_of_a_busy_workload() {
     if !can_trace() {
         return;
     }
@@ -571,10 +571,7 @@ fn execs_that_other_bpf_keeps_away_are_counted() {
     let ended = tracing.stop(Signal::SIGINT);
     let exits = ended.json().iter().filter(|event| event["event"] == "exit" && event["comm"] == *script.name).count();
     assert_eq!(exits, 5, "{ended:?}");
-    assert!(
-        ended.stderr.contains(" execs lost, for another program's BPF on the same tracepoint returns 0"),
-        "{ended:?}"
-    );
+    assert!(ended.stderr.contains(" execs lost, for perf had no sample of them: "), "{ended:?}");
     assert!(!ended.summary().contains(" 0 lost, "), "{ended:?}");
     // BPF of one's own is not kept away by that of others.
     let tracing = Tracing::start(&["--json", "--backend", "tracepoints", "--comm", &script.name]);
