@@ -438,6 +438,10 @@ impl Show {
     /// Says so if events were lost since the last time.
     fn lost(&mut self, tracer: &Tracer) -> Result<(), Stop> {
         let mut lost = tracer.lost()?;
+        // What seemed lost may have come late.
+        if lost.count < self.lost.count {
+            lost = Lost { count: self.lost.count, is_exact: false, ..lost };
+        }
         // What a filter would have left out is among them.
         lost.is_exact &= lost.count == 0 || !(self.filter.is_selective() || self.cgroups.is_selective());
         let before = std::mem::replace(&mut self.lost, lost);

@@ -74,6 +74,7 @@ pub(crate) struct Tracer {
     /// What happened on some processor was not seen.
     is_blind: bool,
     only_tracked: bool,
+    no_exits: bool,
     detached: bool,
     /// Samples from later are left out.
     until_ns: u64,
@@ -152,6 +153,7 @@ impl Tracer {
             patient_until: Instant::now(),
             is_blind: false,
             only_tracked: settings.only_tracked,
+            no_exits: settings.no_exits,
             detached: false,
             until_ns: u64::MAX,
         })
@@ -264,7 +266,7 @@ impl Tracer {
 
     /// Execs and exits that could not be told, since the start.
     pub(crate) fn lost(&self) -> Result<Lost, Error> {
-        let missed = self.table.missed();
+        let mut missed = self.table.missed();
         let source = self.known.iter().find_map(Known::exec_source);
         let execs = match &self.bpf {
             Some(programs) => Some(load::sum(&programs.lost)?),
@@ -274,10 +276,14 @@ impl Tracer {
         let reports = self.taskstats.as_ref().filter(|taskstats| taskstats.overruns() == 0);
         let tasks = self.buffers.lost_of(Source::Tasks);
         // Where no record of a task was lost, those that are not there yet will come.
-        let exits = reports.and_then(Taskstats::unclaimed).map(|(lost, waiting)| match tasks {
+        let mut exits = reports.and_then(Taskstats::unclaimed).map(|(lost, waiting)| match tasks {
             Some(0) => (lost, true),
             _ => (lost + waiting, waiting == 0),
         });
+        if self.no_exits {
+            missed.exits = 0;
+            exits = Some((0, true));
+        }
         let (count, is_exact) = match (execs, exits, tasks) {
             (Some(execs), Some((exits, is_certain)), _) => {
                 (execs + exits, is_certain && !self.only_tracked && !self.is_blind && missed.exits == 0)
