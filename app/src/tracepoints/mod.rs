@@ -40,6 +40,9 @@ use crate::{
 
 /// How many times more room a buffer has whose samples hold stacks, which make an exec some ten times as large.
 const LARGER: u32 = 4;
+/// And how many times more than that reports may take: for each thread that ends, some 2 KiB of the kernel's memory, but only
+/// as long as nobody reads them.
+const MORE_FOR_REPORTS: u32 = 8;
 /// Samples understood before the caller has its turn again, should none of them mean anything.
 const BATCH: usize = 4096;
 /// Processes read from /proc before the buffers are looked at again.
@@ -99,7 +102,9 @@ impl Tracer {
         let kib = settings.buffer_kib.saturating_mul(if what.stacks { LARGER } else { 1 });
         // Before perf: a report is there before the record that it belongs to.
         let taskstats = match what.ends {
-            Ends::Reported { .. } => Some(Taskstats::start(kib).map_err(Error::Taskstats)?),
+            Ends::Reported { .. } => {
+                Some(Taskstats::start(kib.saturating_mul(MORE_FOR_REPORTS)).map_err(Error::Taskstats)?)
+            }
             Ends::Observed => None,
         };
         let users = match what.users {
