@@ -1,4 +1,4 @@
-//! The main loop: waits for events, and shows them until it is told to stop.
+//! The main loop: waits for events, and shows them until it is to stop.
 
 use std::{
     collections::HashMap,
@@ -41,7 +41,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const BATCH: usize = 256;
 /// So long events gather before they are looked at again.
 const PAUSE: Duration = Duration::from_millis(4);
-/// So long events wait that cannot be told yet.
+/// So long events wait that cannot be shown yet.
 const MOMENT: Duration = Duration::from_millis(1);
 /// So long a reader that takes nothing is waited for at the end.
 const GRACE: Duration = Duration::from_millis(500);

@@ -490,7 +490,7 @@ fn without_bpf_it_says_so_and_records_tracepoints() {
         let trace = |arguments: &[&str]| run(with_bpf_failing(Command::new(EXECTRACE).args(arguments), errno));
         let output = trace(&["--duration", "0.1"]);
         assert!(output.status.success(), "{output:?}");
-        let sentence = "; until then, perf records tracepoints, without BPF, which ";
+        let sentence = "; until then, perf records tracepoints, without BPF, ";
         assert!(stderr(&output).starts_with(&format!("exectrace: {lack}{sentence}")), "{output:?}");
         let tested = trace(&["--self-test"]);
         assert!(tested.status.success(), "{tested:?}");
@@ -755,7 +755,7 @@ fn without_btf_it_says_so_and_reads_tracepoints() {
     assert!(output.status.success(), "{output:?}");
     let sentence = "exectrace: this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): \
                     use a kernel with CONFIG_DEBUG_INFO_BTF=y, or --btf with a file made for this one; until then, \
-                    BPF hands over the records of tracepoints, which never tells cgroup and not always ";
+                    BPF hands over the records of tracepoints, without cgroup, and not always with ";
     assert!(stderr(&output).starts_with(sentence), "{output:?}");
     let tested = trace(&["--self-test"]);
     assert!(tested.status.success(), "{tested:?}");
