@@ -216,7 +216,14 @@ pub(crate) mod tests {
     }
 
     fn source() -> Source {
-        Source { commit: Some("1a2b".into()), dirty: false, lock_changed: false, date: 7, files: None }
+        Source {
+            commit: Some("1a2b".into()),
+            dirty: false,
+            lock_changed: false,
+            date: 7,
+            top: "/home/ann/tool".into(),
+            files: None,
+        }
     }
 
     fn request(arches: &[&str]) -> flags::Dist {

@@ -8,7 +8,8 @@ use anyhow::Result;
 use crate::bpf::engine::Place;
 use crate::build::plan::source_root;
 use crate::flags;
-use crate::release::{documents, plan, staging};
+use crate::release::documents::Files;
+use crate::release::{plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::toolchain;
@@ -22,7 +23,8 @@ use crate::workspace::needs::Need;
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Result<()> {
     let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
     let source = Source::read(runner, &facts.root)?;
-    let documents = documents::read(source_root(&facts), &facts.config.include, source.files.as_ref())?;
+    let documents = Files::new(source_root(&facts), &source.top, source.files.as_ref())?
+        .documents(&facts.config.include, facts.package_folder())?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
         Some(_) if !request.locked => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,

@@ -122,6 +122,12 @@ impl Facts {
         })
     }
 
+    /// The folder of the package that is shipped, in the workspace; the workspace itself if it lies elsewhere.
+    pub fn package_folder(&self) -> &Path {
+        let package = self.members.iter().find(|member| member.name == self.config.package);
+        package.and_then(|package| package.folder.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""))
+    }
+
     /// The whole environment of a build with this CARGO_HOME.
     pub fn build_environment(&self, cargo_home: &Path) -> BTreeMap<String, String> {
         let mut environment = self.passed_on.clone();
