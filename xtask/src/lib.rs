@@ -19,7 +19,6 @@ pub mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
 use flags::{Flags, Verb};
 use sys::process::{self, Runner};
@@ -32,7 +31,7 @@ pub const NAME: &str = "bpfship";
 
 /// Runs the command line, and prints what went wrong with it.
 pub fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = flags::parse();
     let runner = Runner::new(flags.common.level());
     let result = run(runner, &flags);
     runner.screen().clear();
