@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::arch::Arch;
+use crate::bad_request;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::profile;
 use crate::build::run::{BuildBinaries, Built};
@@ -120,6 +121,16 @@ pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target])
     let built = build.built.clone();
     tasks.push(build.task(facts));
     Ok((tasks, built))
+}
+
+/// Refuses a workspace that cannot be built, or whose profile would have no say.
+pub fn check(facts: &Facts) -> Result<()> {
+    let folder = target(facts);
+    // cargo passes it in a variable in which a colon separates folders, and the linker puts a letter for each `%`.
+    if let Some(odd) = folder.to_string_lossy().chars().find(|char| [':', '%'].contains(char)) {
+        bad_request!("{} has a `{odd}` in its path: set CARGO_TARGET_DIR to a folder without one", folder.display());
+    }
+    profile::check(source_root(facts))
 }
 
 /// What builds for these targets need to be there.
