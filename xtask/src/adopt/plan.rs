@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::edit;
 use super::facts::{self, Facts, Source};
+use super::templates::{BUILD, LIBRARY, MAIN, PROGRAM};
 use crate::bad_request;
 
 /// One file that is written.
@@ -28,55 +29,6 @@ pub struct Plan {
 
 /// The folder and package of the BPF half that is made where there is none.
 const BPF: &str = "bpf";
-
-const MAIN: &str = "//! `cargo xtask`: builds, checks and packs this workspace's application.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    bpfship::main()
-}
-";
-
-const PROGRAM: &str = r#"// Counts the programs that are started, in a map that user space reads.
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-
-char LICENSE[] SEC("license") = "GPL";
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, __u32);
-    __type(value, __u64);
-} execs SEC(".maps");
-
-SEC("raw_tp/sched_process_exec")
-int count_exec(void *ctx)
-{
-    __u32 key = 0;
-    __u64 *count = bpf_map_lookup_elem(&execs, &key);
-
-    if (count)
-        __sync_fetch_and_add(count, 1);
-    return 0;
-}
-"#;
-
-const BUILD: &str = "//! Refuses BPF objects that do not match their sources.
-
-fn main() {
-    bpfship_embed::check(\".\");
-}
-";
-
-const LIBRARY: &str = "//! The BPF half: its sources and the objects that are compiled from them.
-
-/// Counts the programs that are started. The BPF object for the machine that this is built for.
-pub fn hello() -> &'static [u8] {
-    bpfship_embed::embed!(\"hello\")
-}
-";
 
 /// Decides what to add. `package` is the application that the user named, `tool` the source of this tool: a git address
 /// or a folder.
