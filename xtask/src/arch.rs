@@ -35,13 +35,94 @@ pub struct Arch {
     pub zig_cpu: Option<&'static str>,
     /// The first kernel that has this architecture and all that a Rust binary for it needs.
     pub min_kernel: &'static str,
-    /// QEMU's word for it (`qemu-WORD`).
+    /// QEMU's word for it (`qemu-WORD`, `qemu-system-WORD`).
     pub qemu: &'static str,
     /// `-cpu` for QEMU: the oldest processor that the binary must start on.
     pub oldest_cpu: &'static str,
+    /// The machine that its kernels are booted on, unless a kernel wants another one.
+    pub machine: Machine,
+    /// Debian's word for it, if Debian still has it.
+    pub debian: Option<&'static str>,
+    /// The kernel's word for it: a folder in `arch/`, `ARCH=` for its makefiles and what follows `__TARGET_ARCH_` in
+    /// libbpf's headers.
+    pub linux: &'static str,
+    /// The folder of the kernel's headers in zig's `lib/libc/include`.
+    pub linux_headers: &'static str,
+    /// How a kernel image that is no ELF file is recognized.
+    pub kernel_magic: Option<Magic>,
+    /// How kernels are built for it; `None` if its kernels are Debian's only.
+    pub kernel_build: Option<KernelBuild>,
     /// Machines that people know it by.
     pub machines: &'static str,
 }
+
+/// A machine that QEMU emulates. QEMU translates all code (TCG): the same machine on every host, and kernels of five
+/// architectures need it anyway.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Machine {
+    /// QEMU's word for it (`-M`).
+    pub name: &'static str,
+    /// The processor (`-cpu`), where it is not the oldest one that the architecture's binaries must start on.
+    pub cpu: Option<&'static str>,
+    /// MiB.
+    pub memory: u32,
+    /// Whether QEMU may leave out what else such a machine has: network, disks, graphics.
+    pub bare: bool,
+    /// Serial ports before the one that the console is on.
+    pub serials_before: usize,
+    /// The device of the console in the guest.
+    pub console: &'static str,
+    /// More arguments of the kernel's.
+    pub append: &'static [&'static str],
+}
+
+impl Machine {
+    /// The processor that it is given.
+    pub fn cpu(&self, arch: &Arch) -> &'static str {
+        self.cpu.unwrap_or(arch.oldest_cpu)
+    }
+}
+
+/// What machines have in common unless their rows say otherwise.
+pub const VIRT: Machine =
+    Machine { name: "virt", cpu: None, memory: 512, bare: true, serials_before: 0, console: "ttyS0", append: &[] };
+
+/// arm64's usual machine.
+pub const ARM_VIRT: Machine = Machine { console: "ttyAMA0", ..VIRT };
+
+/// Bytes at an offset of a file, by which its kind is recognized.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Magic {
+    pub offset: usize,
+    pub bytes: &'static [u8],
+}
+
+/// What the build of a kernel needs to know of an architecture.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KernelBuild {
+    /// The options of QEMU's machine.
+    pub options: ConfigFile,
+    /// Whether QEMU wants a raw image, such as arm64's `Image`: it gives a device tree to no other. Else an ELF file.
+    pub raw: bool,
+}
+
+/// A file of kernel options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct ConfigFile {
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
+/// A [`ConfigFile`] of boot/kernels/config.
+macro_rules! config_file {
+    ($name:literal) => {
+        $crate::arch::ConfigFile {
+            name: $name,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/boot/kernels/config/", $name)),
+        }
+    };
+}
+pub(crate) use config_file;
 
 /// Where a standard library comes from. The two give different bytes, so it is part of a binary's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, clap::ValueEnum)]
@@ -81,6 +162,12 @@ pub static ARCHES: [Arch; 6] = [
         min_kernel: "3.2",
         qemu: "x86_64",
         oldest_cpu: "qemu64",
+        machine: Machine { name: "q35", ..VIRT },
+        debian: Some("amd64"),
+        linux: "x86",
+        linux_headers: "x86-linux-any",
+        kernel_magic: Some(Magic { offset: 0x202, bytes: b"HdrS" }),
+        kernel_build: None,
         machines: "PCs, servers",
     },
     Arch {
@@ -98,6 +185,12 @@ pub static ARCHES: [Arch; 6] = [
         min_kernel: "4.1",
         qemu: "aarch64",
         oldest_cpu: "cortex-a53",
+        machine: ARM_VIRT,
+        debian: Some("arm64"),
+        linux: "arm64",
+        linux_headers: "aarch64-linux-any",
+        kernel_magic: Some(Magic { offset: 56, bytes: b"ARM\x64" }),
+        kernel_build: Some(KernelBuild { options: config_file!("arm64.config"), raw: true }),
         machines: "Raspberry Pi 3 and later (64-bit), Graviton",
     },
     Arch {
@@ -115,6 +208,12 @@ pub static ARCHES: [Arch; 6] = [
         min_kernel: "4.20",
         qemu: "riscv64",
         oldest_cpu: "sifive-u54",
+        machine: VIRT,
+        debian: Some("riscv64"),
+        linux: "riscv",
+        linux_headers: "riscv-linux-any",
+        kernel_magic: Some(Magic { offset: 56, bytes: b"RSC\x05" }),
+        kernel_build: None,
         machines: "VisionFive 2, SiFive boards",
     },
     Arch {
@@ -132,6 +231,13 @@ pub static ARCHES: [Arch; 6] = [
         min_kernel: "5.19",
         qemu: "loongarch64",
         oldest_cpu: "la464",
+        // Without firmware there is no ISA bus, and the keyboard's driver would crash looking for it.
+        machine: Machine { append: &["initcall_blacklist=i8042_init"], ..VIRT },
+        debian: Some("loong64"),
+        linux: "loongarch",
+        linux_headers: "loongarch-linux-any",
+        kernel_magic: Some(Magic { offset: 56, bytes: b"\xcd\x23\x82\x81" }),
+        kernel_build: Some(KernelBuild { options: config_file!("loong64.config"), raw: false }),
         machines: "Loongson 3A5000 and later",
     },
     Arch {
@@ -149,6 +255,12 @@ pub static ARCHES: [Arch; 6] = [
         min_kernel: "3.2",
         qemu: "s390x",
         oldest_cpu: "max,vx=off",
+        machine: Machine { name: "s390-ccw-virtio", console: "ttysclp0", ..VIRT },
+        debian: Some("s390x"),
+        linux: "s390",
+        linux_headers: "s390x-linux-any",
+        kernel_magic: Some(Magic { offset: 0x10008, bytes: b"S390EP" }),
+        kernel_build: None,
         machines: "IBM Z and LinuxONE mainframes",
     },
     Arch {
@@ -166,6 +278,12 @@ pub static ARCHES: [Arch; 6] = [
         min_kernel: "4.4",
         qemu: "mips",
         oldest_cpu: "24Kc",
+        machine: Machine { name: "malta", cpu: Some("24Kf"), memory: 256, ..VIRT },
+        debian: None,
+        linux: "mips",
+        linux_headers: "mips-linux-any",
+        kernel_magic: None,
+        kernel_build: Some(KernelBuild { options: config_file!("mips.config"), raw: false }),
         machines: "big-endian 32-bit routers (soft float)",
     },
 ];
@@ -200,9 +318,36 @@ impl FromStr for &'static Arch {
 }
 
 impl Arch {
+    /// The architecture of this name, for rows of other tables. A name that is not in the table does not compile there.
+    pub const fn named(name: &str) -> &'static Arch {
+        let mut index = 0;
+        while index < ARCHES.len() {
+            if same(ARCHES[index].name, name) {
+                return &ARCHES[index];
+            }
+            index += 1;
+        }
+        panic!("no such architecture")
+    }
+
+    /// QEMU's program that emulates a whole machine.
+    pub fn emulator(&self) -> String {
+        format!("qemu-system-{}", self.qemu)
+    }
+
     fn words(&self) -> impl Iterator<Item = &'static str> {
         [self.name, self.triple].into_iter().chain(self.aliases.iter().copied())
     }
+}
+
+/// `==`, which `const` functions do not have yet.
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    index == one.len() && index == other.len()
 }
 
 /// The table of architectures in the README.

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch, Std};
-use crate::bpf::engine::Choice;
 use crate::ui::screen;
 use crate::ui::screen::Level;
 
@@ -61,6 +60,7 @@ pub enum Verb {
     Cache(Cache),
     Dist(Dist),
     Doctor(Doctor),
+    Kernels(Kernels),
     Report(Report),
     Verify(Verify),
     Completions(Completions),
@@ -105,6 +105,16 @@ pub struct Report {
     pub json: bool,
 }
 
+/// List the kernels that `boot` knows
+///
+/// A label may name kernels of several architectures. Nothing is fetched.
+#[derive(Debug, Args)]
+pub struct Kernels {
+    /// Print them as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Print shell completions
 ///
 /// They are for a command called `xtask`, since shells complete `cargo` by its own rules: have an
@@ -128,6 +138,18 @@ pub struct Clang {
     /// Where to run clang: in a container without a network, or on this machine itself. The bytes are the same
     #[arg(long, value_name = "ENGINE", env = "BPFSHIP_ENGINE", default_value = "auto")]
     pub engine: Choice,
+}
+
+/// Where clang shall run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Choice {
+    /// The first container engine that answers, else this machine itself
+    #[default]
+    Auto,
+    Docker,
+    Podman,
+    /// This machine itself
+    Host,
 }
 
 /// Flags of verbs that can tell beforehand what they will do.
@@ -179,8 +201,8 @@ pub struct Dist {
 
 /// Run every released binary on a real kernel of its architecture
 ///
-/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else there, runs
-/// `commands` of [workspace.metadata.bpfship.boot], and tells what came of it, in `dist/boot-report.json` too. Kernels are
+/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else in the guest, runs
+/// `commands` of [workspace.metadata.bpfship.boot], and reports what came of it, in `dist/boot-report.json` too. Kernels are
 /// fetched from Debian through apt, or built, once, and kept in $BPFSHIP_CACHE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -191,15 +213,15 @@ pub struct Boot {
     /// The architecture to boot, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
-    /// The kernel to boot, by its label in --list, or a file; may be repeated [default: the architecture's default]
+    /// The kernel to boot, by its label in `cargo xtask kernels`, or a file; may be repeated [default: the architecture's
+    /// default]
     #[arg(long = "kernel", value_name = "LABEL|FILE")]
     pub kernels: Vec<String>,
-    /// Boot every kernel of the list
+    /// Boot every kernel of `cargo xtask kernels`
     #[arg(long, conflicts_with = "kernels")]
     pub all_kernels: bool,
-    /// List the kernels, and do nothing
-    #[arg(long, conflicts_with_all = ["arches", "kernels", "all_kernels", "plan"])]
-    pub list: bool,
+    #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask kernels"))]
+    pub list: Vec<String>,
     #[command(flatten)]
     pub show: Show,
 }

@@ -152,3 +152,46 @@ fn first_difference<'a>(a: &'a BTreeMap<String, String>, b: &'a BTreeMap<String,
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     names.into_iter().find(|name| a.get(*name) != b.get(*name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_and_objects_are_those_in_the_lock() {
+        let base = env::temp_dir().join(format!("bpfship-embed-{}", std::process::id()));
+        let folder = base.join("kernel");
+        fs::create_dir_all(folder.join("include/target")).unwrap();
+        fs::create_dir_all(folder.join("objects")).unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+        let error = || verify(&folder).unwrap_err().to_string();
+        let shown = |name: &str| folder.canonicalize().unwrap().join(name).display().to_string();
+
+        assert_eq!(error(), format!("{} is missing: {REMEDY}", shown("bpf.lock")));
+        let mut lock = Lock::default();
+        for (name, text) in [("tick.bpf.c", "a program"), ("include/a.h", "a header")] {
+            write(name, text);
+            lock.inputs.insert(format!("source {} {name}", sha256(text.as_bytes())));
+        }
+        write("objects/tick_bpfel.o", "an object");
+        lock.objects.insert("tick_bpfel.o".into(), sha256(b"an object"));
+        write("bpf.lock", &lock.to_string());
+        // None of these is a source.
+        for name in ["notes.txt", "include/target/b.h", "objects/notes.txt"] {
+            write(name, "");
+        }
+        let object = Object { file: "tick_bpfel.o".into(), sha256: sha256(b"an object"), bytes: b"an object".to_vec() };
+        assert_eq!(verify(&folder).unwrap(), [object]);
+
+        write("include/a.h", "another header");
+        assert_eq!(
+            error(),
+            format!("{} is not what the BPF objects were compiled from: {REMEDY}", shown("include/a.h"))
+        );
+        write("include/a.h", "a header");
+        write("objects/tock_bpfel.o", "");
+        assert_eq!(error(), format!("{} is not what was compiled: {REMEDY}", shown("objects/tock_bpfel.o")));
+        fs::remove_dir_all(&base).unwrap();
+        assert!(error().starts_with(&format!("cannot read {}: ", folder.display())));
+    }
+}

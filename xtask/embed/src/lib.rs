@@ -31,7 +31,7 @@ impl<const N: usize> Aligned<N> {
 /// `objects/tick_bpfel.o` on a little-endian target, and `objects/tick_bpfeb.o` on a big-endian one.
 ///
 /// It is aligned to 8 bytes, in the ELF section `.bpf.tick`, where `cargo xtask dist` finds it again and compares it with
-/// `bpf.lock`.
+/// `bpf.lock`. Embed each object in one place: a second time would double the section.
 #[macro_export]
 macro_rules! embed {
     ($name:literal) => {{

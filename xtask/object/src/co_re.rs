@@ -4,21 +4,29 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::btf::{Btf, Field, Kind, Relocation, Type};
 
+/// What a relocation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Field,
+    Type,
+    EnumValue,
+}
+
 /// The kinds of relocations, by their numbers: enum bpf_core_relo_kind in include/uapi/linux/bpf.h, in libbpf's words.
-const KINDS: [&str; 13] = [
-    "byte_off",
-    "byte_sz",
-    "field_exists",
-    "signed",
-    "lshift_u64",
-    "rshift_u64",
-    "local_type_id",
-    "target_type_id",
-    "type_exists",
-    "type_size",
-    "enumval_exists",
-    "enumval_value",
-    "type_matches",
+const KINDS: [(&str, Subject); 13] = [
+    ("byte_off", Subject::Field),
+    ("byte_sz", Subject::Field),
+    ("field_exists", Subject::Field),
+    ("signed", Subject::Field),
+    ("lshift_u64", Subject::Field),
+    ("rshift_u64", Subject::Field),
+    ("local_type_id", Subject::Type),
+    ("target_type_id", Subject::Type),
+    ("type_exists", Subject::Type),
+    ("type_size", Subject::Type),
+    ("enumval_exists", Subject::EnumValue),
+    ("enumval_value", Subject::EnumValue),
+    ("type_matches", Subject::Type),
 ];
 
 /// The most steps to a field, and from a type to what it stands for. libbpf has the same bounds.
@@ -30,7 +38,7 @@ const MAX_NAME: usize = 1000;
 
 /// The kind of a relocation, and what it is about: a type, a field of it, or a value of an enum.
 pub fn describe(btf: &Btf, relocation: &Relocation) -> Result<(&'static str, String)> {
-    let kind =
+    let (kind, subject) =
         *KINDS.get(relocation.kind as usize).with_context(|| format!("kind {} is not known", relocation.kind))?;
     let mut current = skip_mods_and_typedefs(btf, relocation.type_id)?;
     let own = name(current)?;
@@ -43,9 +51,9 @@ pub fn describe(btf: &Btf, relocation: &Relocation) -> Result<(&'static str, Str
     let access = std::str::from_utf8(relocation.access)?;
     let steps: Vec<usize> = access.split(':').take(MAX_STEPS + 1).map(str::parse).collect::<Result<_, _>>()?;
     ensure!(steps.len() <= MAX_STEPS, "it has more than {MAX_STEPS} steps");
-    match (kind, steps.as_slice()) {
-        ("local_type_id" | "target_type_id" | "type_exists" | "type_size" | "type_matches", _) => {}
-        ("enumval_exists" | "enumval_value", [value]) => text += &format!(".{}", enumerator(current, *value)?),
+    match (subject, steps.as_slice()) {
+        (Subject::Type, _) => {}
+        (Subject::EnumValue, [value]) => text += &format!(".{}", enumerator(current, *value)?),
         (_, [first, fields @ ..]) => {
             if *first != 0 {
                 text += &format!("[{first}]");

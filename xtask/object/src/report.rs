@@ -128,36 +128,8 @@ impl Report {
             found.kernel_config(btf, &optional)?;
         }
         let uses = code.functions.iter().map(|function| code.uses(function)).collect::<Result<Vec<_>>>()?;
-        let mut programs = Vec::new();
-        for (index, function) in code.functions.iter().enumerate().filter(|(_, function)| function.is_program()) {
-            let reached = code::reachable_from(index, &uses);
-            let loaded_instructions = reached.iter().map(|index| code.functions[*index].insns.len()).sum();
-            if reached.len() > 1 {
-                found.need(&kernel_features::FUNCTIONS);
-            }
-            if loaded_instructions > FEW_INSTRUCTIONS {
-                found.need(&kernel_features::MANY_INSTRUCTIONS);
-            }
-            let (row, attach) = found.section(&function.section);
-            let kind = row.map(|row| row.kind);
-            let mut tracing: BTreeSet<&str> =
-                kind.into_iter().filter(|kind| kernel_features::TRACING.contains(kind)).collect();
-            for index in &reached {
-                let helpers = found.uses(&uses[*index]);
-                tracing.extend(helpers.into_iter().filter(|helper| kernel_features::TRACING_HELPERS.contains(helper)));
-            }
-            programs.push(Program {
-                name: function.name.clone(),
-                section: function.section.clone(),
-                kind,
-                attach,
-                instructions: function.insns.len(),
-                loaded_instructions,
-                relocations: reached.iter().filter_map(|index| relocations.by_function.get(index)).sum(),
-                attaches_by_btf: row.is_some_and(|row| row.needs_btf),
-                tracing: tracing.into_iter().collect(),
-            });
-        }
+        let indexes = (0..code.functions.len()).filter(|index| code.functions[*index].is_program());
+        let programs: Vec<Program> = indexes.map(|index| found.program(index, &code, &uses, &relocations)).collect();
         let license = section("license").map(|data| data.split(|byte| *byte == 0).next().unwrap_or_default());
         let functions = code.functions.iter().filter(|function| !function.is_program());
         let mut needs: Vec<Need> = found.needs.into_iter().collect();
@@ -243,6 +215,37 @@ impl Found {
     fn need_named(&mut self, what: String, since: Since) {
         let (major, minor) = since.kernel();
         self.needs.insert(Need { what, kernel: format!("{major}.{minor}"), source: since });
+    }
+
+    fn program(&mut self, index: usize, code: &Code, uses: &[Uses], relocations: &Relocations) -> Program {
+        let function = &code.functions[index];
+        let reached = code::reachable_from(index, uses);
+        let loaded_instructions = reached.iter().map(|index| code.functions[*index].insns.len()).sum();
+        if reached.len() > 1 {
+            self.need(&kernel_features::FUNCTIONS);
+        }
+        if loaded_instructions > FEW_INSTRUCTIONS {
+            self.need(&kernel_features::MANY_INSTRUCTIONS);
+        }
+        let (row, attach) = self.section(&function.section);
+        let kind = row.map(|row| row.kind);
+        let mut tracing: BTreeSet<&str> =
+            kind.into_iter().filter(|kind| kernel_features::TRACING.contains(kind)).collect();
+        for index in &reached {
+            let helpers = self.uses(&uses[*index]);
+            tracing.extend(helpers.into_iter().filter(|helper| kernel_features::TRACING_HELPERS.contains(helper)));
+        }
+        Program {
+            name: function.name.clone(),
+            section: function.section.clone(),
+            kind,
+            attach,
+            instructions: function.insns.len(),
+            loaded_instructions,
+            relocations: reached.iter().filter_map(|index| relocations.by_function.get(index)).sum(),
+            attaches_by_btf: row.is_some_and(|row| row.needs_btf),
+            tracing: tracing.into_iter().collect(),
+        }
     }
 
     /// What the name of a section says about the programs in it: their type, and where they attach.

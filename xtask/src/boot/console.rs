@@ -1,16 +1,16 @@
-//! What came out of a guest's console, understood line by line: reports of init's, and noise.
+//! What came out of a guest's console, understood line by line: reports of the first process, and noise.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use init::frame;
-use init::message::{End, Message};
+use bpfship_guest::frame;
+use bpfship_guest::message::{End, Message};
 
-/// As many lines are kept of what a guest says, the last ones.
+/// Lines of a guest's output that are kept, the last ones.
 const KEPT: usize = 500;
-/// As many of those before init's first line, which is where a kernel that did not get so far says why.
+/// Lines that are kept before the first report, where a kernel that got no further says why.
 const KEPT_BEFORE: usize = 30;
-/// As many reports are kept; of what a program says beyond that, nothing.
-const MOST: usize = 50_000;
+/// Reports that are kept. Of a program's output, nothing is kept beyond that.
+const MAX_MESSAGES: usize = 50_000;
 
 /// What has come so far.
 #[derive(Debug)]
@@ -18,11 +18,11 @@ pub struct Console {
     nonce: String,
     /// What the verdict depends on, by number.
     messages: BTreeMap<u32, Message>,
-    /// What there is to show: the program's lines and noise, from init's first line on.
+    /// What there is to show: the program's lines and noise, from the first report on.
     lines: VecDeque<String>,
-    /// The kernel's words when it gave up.
+    /// The kernel's words when it panicked.
     panic: Option<String>,
-    /// What QEMU itself said.
+    /// What QEMU itself printed.
     complaint: Option<String>,
 }
 
@@ -31,8 +31,8 @@ impl Console {
         Console { nonce, messages: BTreeMap::new(), lines: VecDeque::new(), panic: None, complaint: None }
     }
 
-    /// Takes in a line, and gives what there is to see of it.
-    pub fn hear(&mut self, line: &str) -> Option<String> {
+    /// Takes in a line, and returns what there is to show of it.
+    pub fn push_line(&mut self, line: &str) -> Option<String> {
         let reports = frame::decode(&self.nonce, line);
         if reports.is_empty() {
             let line = printable(line);
@@ -51,7 +51,7 @@ impl Console {
         let mut shown = None;
         for (number, body) in reports {
             let Some(message) = Message::parse(&body) else { continue };
-            if self.messages.len() >= MOST && matches!(message, Message::Said { .. }) {
+            if self.messages.len() >= MAX_MESSAGES && matches!(message, Message::Output { .. }) {
                 continue;
             }
             if self.messages.is_empty() {
@@ -73,17 +73,17 @@ impl Console {
         Some(line)
     }
 
-    /// Whether init has nothing more to say.
+    /// Whether the first process has reported that it is done.
     pub fn is_done(&self) -> bool {
         self.messages.last_key_value().is_some_and(|(_, message)| *message == Message::Done)
     }
 
-    /// Whether init was ever heard of.
-    pub fn has_begun(&self) -> bool {
+    /// Whether the first process has reported anything.
+    pub fn has_started(&self) -> bool {
         !self.messages.is_empty()
     }
 
-    /// Reports that were lost, of those that must have been made.
+    /// Reports that were lost, of those that must have been written.
     pub fn lost(&self) -> usize {
         let made = self.messages.last_key_value().map_or(0, |(last, _)| *last as usize + 1);
         made - self.messages.len()
@@ -97,36 +97,36 @@ impl Console {
         })
     }
 
-    /// How a command ended, if that was reported.
+    /// How a command exited, if that was reported.
     pub fn end(&self, wanted: usize) -> Option<&End> {
         self.messages.values().find_map(|message| match message {
-            Message::Ended { command, end } if *command == wanted => Some(end),
+            Message::Exited { command, end } if *command == wanted => Some(end),
             _ => None,
         })
     }
 
-    /// The command that was begun last.
+    /// The command that was started last.
     pub fn current(&self) -> Option<usize> {
         self.messages.values().rev().find_map(|message| match message {
-            Message::Begun(command) => Some(*command),
+            Message::Started(command) => Some(*command),
             _ => None,
         })
     }
 
-    /// What a command wrote.
-    pub fn said(&self, wanted: usize) -> impl Iterator<Item = &str> {
+    /// The output of a command.
+    pub fn output(&self, wanted: usize) -> impl Iterator<Item = &str> {
         self.messages.values().filter_map(move |message| match message {
-            Message::Said { command, line } if *command == wanted => Some(line.as_str()),
+            Message::Output { command, line } if *command == wanted => Some(line.as_str()),
             _ => None,
         })
     }
 
-    /// Why the kernel gave up, if it said so.
+    /// Why the kernel panicked, if it did.
     pub fn panic(&self) -> Option<&str> {
         self.panic.as_deref()
     }
 
-    /// What QEMU said of itself.
+    /// What QEMU complained of.
     pub fn complaint(&self) -> Option<&str> {
         self.complaint.as_deref()
     }
@@ -141,16 +141,16 @@ fn show(message: &Message) -> Option<String> {
     let line = match message {
         Message::Fact { name, value } => format!("init: {name} {value}"),
         Message::Fault(text) => format!("init: {text}"),
-        Message::Begun(command) => format!("init: command {command}"),
-        Message::Said { line, .. } => line.clone(),
-        Message::Ended { command, end } => format!("init: command {command} {}", ended(end)),
+        Message::Started(command) => format!("init: command {command}"),
+        Message::Output { line, .. } => line.clone(),
+        Message::Exited { command, end } => format!("init: command {command} {}", describe_end(end)),
         Message::Done => return None,
     };
     Some(printable(&line))
 }
 
-/// How a command ended, to be put after its name.
-pub fn ended(end: &End) -> String {
+/// How a command exited, to be put after its name.
+pub fn describe_end(end: &End) -> String {
     match end {
         End::Code(0) => "succeeded".into(),
         End::Code(code) => format!("failed (exit code {code})"),
@@ -174,33 +174,33 @@ mod tests {
     }
 
     #[test]
-    fn noise_before_init_is_dropped_and_what_is_said_twice_is_shown_once() {
+    fn noise_before_the_first_report_is_dropped_and_a_repeated_report_is_shown_once() {
         let mut console = Console::new("secret".into());
-        assert_eq!(console.hear("\x1b[2J[    0.1] Linux version 6\r"), Some("[    0.1] Linux version 6".into()));
-        assert_eq!(console.hear("\r"), None);
+        assert_eq!(console.push_line("\x1b[2J[    0.1] Linux version 6\r"), Some("[    0.1] Linux version 6".into()));
+        assert_eq!(console.push_line("\r"), None);
         let fact = Message::Fact { name: "btf".into(), value: "none".into() };
-        assert_eq!(console.hear(&report(0, &fact)), Some("init: btf none".into()));
-        assert_eq!(console.hear(&report(0, &fact)), None);
-        console.hear("noise");
+        assert_eq!(console.push_line(&report(0, &fact)), Some("init: btf none".into()));
+        assert_eq!(console.push_line(&report(0, &fact)), None);
+        console.push_line("noise");
         assert_eq!(console.lines().collect::<Vec<_>>(), ["init: btf none", "noise"]);
         assert_eq!((console.fact("btf"), console.lost(), console.is_done()), (Some("none"), 0, false));
-        console.hear(&report(2, &Message::Done));
+        console.push_line(&report(2, &Message::Done));
         assert_eq!((console.lost(), console.is_done()), (1, true));
     }
 
     #[test]
-    fn a_guest_that_never_stops_talking_does_not_fill_the_memory() {
+    fn a_guest_that_never_stops_printing_does_not_fill_the_memory() {
         let mut console = Console::new("secret".into());
-        (0..1000).for_each(|number| drop(console.hear(&format!("line {number}"))));
+        (0..1000).for_each(|number| drop(console.push_line(&format!("line {number}"))));
         assert_eq!(console.lines().next(), Some("line 970"));
-        console.hear(&report(0, &Message::Begun(0)));
-        (0..1000).for_each(|number| drop(console.hear(&format!("line {number}"))));
+        console.push_line(&report(0, &Message::Started(0)));
+        (0..1000).for_each(|number| drop(console.push_line(&format!("line {number}"))));
         assert_eq!(console.lines().count(), KEPT);
         for number in 1..=60_000 {
-            console.hear(&report(number, &Message::Said { command: 0, line: "again".into() }));
+            console.push_line(&report(number, &Message::Output { command: 0, line: "again".into() }));
         }
-        assert_eq!(console.said(0).count(), MOST - 1);
-        console.hear(&report(60_001, &Message::Done));
+        assert_eq!(console.output(0).count(), MAX_MESSAGES - 1);
+        console.push_line(&report(60_001, &Message::Done));
         assert!(console.is_done());
     }
 }

@@ -1,33 +1,76 @@
-//! What this machine has for booting others.
+//! What is true of this machine that boots depend on.
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::arch::{ARCHES, Arch};
-use crate::boot::machines;
+use crate::arch::Arch;
+use crate::bad_request;
+use crate::boot::kernel_image;
+use crate::boot::kernels::Source;
+use crate::boot::kernels::from_source::{self, LLVM};
+use crate::boot::select::{Guest, Origin};
 use crate::sys::command::Command;
-use crate::sys::files;
 use crate::sys::process::Runner;
+use crate::sys::{files, hash};
+use crate::workspace::facts::Facts;
+
+/// The crate of the first process of each guest.
+pub const GUEST_CRATE: &str = "bpfship-guest";
 
 /// The variable that names a mirror of Debian's.
 const VARIABLE: &str = "BPFSHIP_DEBIAN_MIRROR";
 /// Where Debian's package of its own keys puts them.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The settings that say how to reach a mirror: beginnings of names below `Acquire`. None of them has signatures ignored.
 const SETTINGS: [&str; 5] = ["http", "Retries", "ForceIPv4", "ForceIPv6", "Check-Valid-Until"];
 const APT_FOLDER: &str = "/etc/apt";
 
+/// Programs that build kernels, and the Debian packages that have them.
+pub const BUILD_PROGRAMS: [(&str, &str); 11] = [
+    ("clang-19", "clang-19"),
+    ("ld.lld-19", "lld-19"),
+    ("llvm-objcopy-19", "llvm-19"),
+    ("make", "make"),
+    ("flex", "flex"),
+    ("bison", "bison"),
+    ("bc", "bc"),
+    // Makes BTF of the compiler's debug information.
+    ("pahole", "pahole"),
+    ("tar", "tar"),
+    ("xz", "xz-utils"),
+    ("nice", "coreutils"),
+];
+
+/// What the programs of the kernel's build are themselves built with, and the packages that have it.
+const BUILD_HEADERS: [(&str, &str); 3] =
+    [("stdlib.h", "libc6-dev"), ("libelf.h", "libelf-dev"), ("zlib.h", "zlib1g-dev")];
+
+/// What this machine has for booting certain guests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Programs of QEMU, by the names of architectures.
-    pub emulators: BTreeMap<&'static str, PathBuf>,
-    /// Where Debian's packages come from, or why they cannot come.
-    pub mirror: Result<Mirror, String>,
+    /// QEMU's programs, by the names of architectures; or why one cannot be used.
+    pub emulators: BTreeMap<&'static str, Result<Emulator, String>>,
+    /// Where Debian's packages come from, or why they cannot come. Not looked for if no kernel must be fetched.
+    pub mirror: Option<Result<Mirror, String>>,
+    /// What builds kernels, or what of it is missing. Not looked for if no kernel must be built.
+    pub build_tools: Option<Result<BuildTools, String>>,
     /// MiB of memory that guests may have between them; none if that cannot be known.
     pub memory: Option<u32>,
+    /// The crate of the first process of each guest, if the workspace has it.
+    pub guest_crate: Option<GuestCrate>,
+}
+
+/// One of QEMU's programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulator {
+    pub program: PathBuf,
+    /// As it prints it.
+    pub version: String,
 }
 
 /// A server that has Debian's packages, and how this machine talks to it.
@@ -40,24 +83,141 @@ pub struct Mirror {
     pub acquire: String,
 }
 
-impl Host {
-    pub fn read(runner: Runner) -> Result<Host> {
-        let emulators = ARCHES.iter().filter_map(|arch| Some((arch.name, on_path(&machines::emulator(arch))?)));
-        let memory = files::read_if_there(Path::new("/proc/meminfo"))?.and_then(|text| available(&text));
-        Ok(Host { emulators: emulators.collect(), mirror: mirror(runner)?, memory })
-    }
+/// What builds kernels. One compiler serves all architectures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildTools {
+    /// The first lines that they print of their versions.
+    pub compiler: String,
+    pub pahole: String,
+    /// Processes that make starts at once.
+    pub jobs: usize,
+}
 
-    /// QEMU's program for an architecture.
-    pub fn emulator(&self, arch: &Arch) -> Result<&Path> {
+/// Where the crate `bpfship-guest` is, and with which versions of its dependencies it is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestCrate {
+    pub folder: PathBuf,
+    /// SHA-256 of the workspace's Cargo.lock.
+    pub lock_sha256: String,
+}
+
+impl Host {
+    /// Reads what these guests need, and no more. Refuses a file of the user's that is no kernel.
+    pub fn read(runner: Runner, facts: &Facts, guests: &[Guest]) -> Result<Host> {
+        let mut emulators = BTreeMap::new();
+        let (mut fetches, mut builds) = (false, false);
+        for guest in guests {
+            emulators.entry(guest.arch.name).or_insert_with(|| Emulator::find(runner, guest.arch));
+            match &guest.origin {
+                Origin::File(file) => {
+                    if let Err(error) = files::read(file).and_then(|bytes| kernel_image::prepare(&bytes, guest.arch)) {
+                        bad_request!("--kernel {} cannot be booted: {error:#}", file.display());
+                    }
+                }
+                Origin::Table(kernel) if !facts.installed.cached.contains(&kernel.entry()) => {
+                    fetches = true;
+                    builds |= matches!(kernel.source, Source::Built(_));
+                }
+                Origin::Table(_) => {}
+            }
+        }
+        Ok(Host {
+            emulators,
+            mirror: fetches.then(|| mirror(runner)).transpose()?,
+            build_tools: builds.then(|| BuildTools::find(runner, &facts.passed_on)).transpose()?,
+            memory: files::read_if_there(Path::new("/proc/meminfo"))?.and_then(|text| available(&text)),
+            guest_crate: GuestCrate::find(facts)?,
+        })
+    }
+}
+
+impl Host {
+    /// QEMU's program for an architecture, which must be there.
+    pub fn emulator(&self, arch: &Arch) -> Result<&Emulator> {
         match self.emulators.get(arch.name) {
-            Some(path) => Ok(path),
-            None => bail!(
-                "there is no {} on this machine: apt install qemu-system (Debian), dnf install qemu (Fedora), \
-                 pacman -S qemu-emulators-full (Arch), brew install qemu (macOS)",
-                machines::emulator(arch)
-            ),
+            Some(Ok(emulator)) => Ok(emulator),
+            Some(Err(reason)) => bail!("{reason}"),
+            None => bail!("no {} was looked for", arch.emulator()),
         }
     }
+}
+
+impl Emulator {
+    /// QEMU's program for an architecture, or why there is none.
+    pub fn find(runner: Runner, arch: &Arch) -> Result<Emulator, String> {
+        let name = arch.emulator();
+        let program = on_path(&name).ok_or_else(|| {
+            format!(
+                "there is no {name} on this machine: apt install qemu-system (Debian), dnf install qemu (Fedora), \
+                 pacman -S qemu-emulators-full (Arch), brew install qemu (macOS)"
+            )
+        })?;
+        let text = runner.read(&Command::new(&program, Path::new("/")).arg("--version"));
+        let text = text.map_err(|error| format!("{error:#}"))?;
+        match text.lines().next().and_then(|line| line.split_once("version ")) {
+            Some((_, version)) => Ok(Emulator { program, version: version.into() }),
+            None => Err(format!("`{name} --version` does not print a version")),
+        }
+    }
+}
+
+impl GuestCrate {
+    /// Finds it among the workspace's members and their dependencies: whoever depends on this tool depends on it.
+    fn find(facts: &Facts) -> Result<Option<GuestCrate>> {
+        let mut packages = facts.members.iter().chain(&facts.packages);
+        let Some(package) = packages.find(|package| package.name == GUEST_CRATE) else { return Ok(None) };
+        let lock_sha256 = hash::file(&facts.root.join("Cargo.lock"))?;
+        Ok(Some(GuestCrate { folder: package.folder.clone(), lock_sha256 }))
+    }
+}
+
+impl BuildTools {
+    /// What builds kernels, or a sentence that names all that is missing.
+    fn find(runner: Runner, passed_on: &BTreeMap<String, String>) -> Result<Result<BuildTools, String>> {
+        let mut missing = missing_programs(&env::var_os("PATH").unwrap_or_default());
+        let compiler = from_source::tool(&format!("clang-{LLVM}"), Path::new("/"), passed_on);
+        // Only the compiler knows which headers there are.
+        if missing.iter().all(|(program, _)| !program.starts_with("clang")) {
+            for (header, package) in BUILD_HEADERS {
+                let probe = compiler.clone().args(["-fsyntax-only", "-include", header, "-x", "c", "/dev/null"]);
+                if !runner.output(&probe)?.status.success() {
+                    missing.push((header, package));
+                }
+            }
+        }
+        if let Some(sentence) = describe_missing(&missing) {
+            return Ok(Err(sentence));
+        }
+        let first_line = |command: Command| -> Result<String> {
+            let text = runner.read(&command.arg("--version"))?;
+            Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+        };
+        let jobs = match passed_on.get("CARGO_BUILD_JOBS") {
+            Some(jobs) => jobs.parse().with_context(|| format!("CARGO_BUILD_JOBS is `{jobs}`, expected a number"))?,
+            None => thread::available_parallelism().map_or(1, usize::from),
+        };
+        Ok(Ok(BuildTools {
+            compiler: first_line(compiler)?,
+            pahole: first_line(from_source::tool("pahole", Path::new("/"), passed_on))?,
+            jobs,
+        }))
+    }
+}
+
+fn missing_programs(path: &OsStr) -> Vec<(&'static str, &'static str)> {
+    let is_there = |program: &str| env::split_paths(path).any(|folder| folder.join(program).is_file());
+    BUILD_PROGRAMS.into_iter().filter(|(program, _)| !is_there(program)).collect()
+}
+
+/// The sentence about what is missing.
+fn describe_missing(missing: &[(&str, &str)]) -> Option<String> {
+    if missing.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    Some(format!("there is no {} on this machine: apt install {} (Debian)", names.join(", "), packages.join(" ")))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
@@ -126,6 +286,26 @@ mod tests {
         let new = "Types: deb\nURIs: http://a.example/debian-security http://b.example/debian\nSuites: x\n";
         assert_eq!(debian_mirror(new).unwrap(), "http://b.example/debian");
         assert_eq!(debian_mirror("deb http://archive.example/ubuntu noble main"), None);
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once_with_one_command_that_installs_it() {
+        assert_eq!(describe_missing(&[]), None);
+        assert_eq!(
+            describe_missing(&[("flex", "flex"), ("pahole", "dwarves"), ("libelf.h", "libelf-dev")]).unwrap(),
+            "there is no flex, pahole, libelf.h on this machine: apt install flex dwarves libelf-dev (Debian)"
+        );
+    }
+
+    #[test]
+    fn on_an_empty_path_all_programs_are_missing() {
+        assert_eq!(missing_programs(OsStr::new("/nowhere")), BUILD_PROGRAMS);
+    }
+
+    #[test]
+    fn the_programs_are_of_one_release_of_llvm() {
+        let of_llvm = BUILD_PROGRAMS.iter().filter(|(_, package)| package.contains('-') && *package != "xz-utils");
+        assert!(of_llvm.clone().count() == 3 && of_llvm.clone().all(|(program, _)| program.ends_with(LLVM)));
     }
 
     #[test]

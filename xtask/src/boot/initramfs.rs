@@ -1,6 +1,6 @@
-//! The file system that a guest starts with: init, the binary under test, and nothing else.
+//! The file system that a guest boots with: the first process, its configuration, the binary under test, and nothing else.
 
-use init::orders::{self, Orders};
+use bpfship_guest::config::{self, GuestConfig};
 
 /// Where the binary is in the guest.
 pub fn program(bin: &str) -> String {
@@ -8,14 +8,14 @@ pub fn program(bin: &str) -> String {
 }
 
 /// The archive, not yet compressed. The same inputs give the same bytes.
-pub fn compose(init: &[u8], bin: &str, binary: &[u8], orders: &Orders) -> Vec<u8> {
+pub fn compose(init: &[u8], bin: &str, binary: &[u8], config: &GuestConfig) -> Vec<u8> {
     let mut cpio = Cpio::default();
     for folder in ["bin", "dev", "proc", "sys", "tmp"] {
         cpio.add(folder, FOLDER | 0o755, &[]);
     }
     cpio.add("init", FILE | 0o755, init);
     cpio.add(program(bin).trim_start_matches('/'), FILE | 0o755, binary);
-    cpio.add(orders::PATH.trim_start_matches('/'), FILE | 0o600, orders.to_text().as_bytes());
+    cpio.add(config::PATH.trim_start_matches('/'), FILE | 0o600, config.to_text().as_bytes());
     cpio.finish()
 }
 
@@ -60,8 +60,8 @@ impl Cpio {
 mod tests {
     use super::*;
 
-    fn orders() -> Orders {
-        Orders { nonce: "12ab".into(), hide_btf: None, commands: vec![vec![program("probe"), "--version".into()]] }
+    fn config() -> GuestConfig {
+        GuestConfig { nonce: "12ab".into(), hide_btf: None, commands: vec![vec![program("probe"), "--version".into()]] }
     }
 
     /// Names, modes and contents, as a reader of the format sees them.
@@ -87,22 +87,22 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_init_the_binary_and_the_orders_alone() {
-        let archive = compose(b"first", "probe", b"second!", &orders());
+    fn it_holds_init_the_binary_and_the_configuration_alone() {
+        let archive = compose(b"first", "probe", b"second!", &config());
         let files: Vec<_> = entries(&archive).into_iter().filter(|(_, mode, _)| mode & FILE != 0).collect();
         assert_eq!(
             files,
             [
                 ("init".to_owned(), 0o100_755, b"first".to_vec()),
                 ("bin/probe".to_owned(), 0o100_755, b"second!".to_vec()),
-                ("orders".to_owned(), 0o100_600, b"12ab\n\n/bin/probe\0--version\n".to_vec()),
+                ("guest-config".to_owned(), 0o100_600, b"12ab\n\n/bin/probe\0--version\n".to_vec()),
             ]
         );
     }
 
     #[test]
     fn the_same_inputs_give_the_same_bytes() {
-        let make = || compose(b"first", "probe", b"second!", &orders());
+        let make = || compose(b"first", "probe", b"second!", &config());
         assert_eq!(make(), make());
     }
 }

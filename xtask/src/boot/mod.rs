@@ -2,9 +2,12 @@
 
 pub mod console;
 pub mod facts;
-pub mod guest;
 pub mod initramfs;
+pub mod kernel_image;
 pub mod kernels;
 pub mod machines;
+pub mod memory;
 pub mod plan;
+pub mod run;
+pub mod select;
 pub mod verdict;

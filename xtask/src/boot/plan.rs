@@ -1,295 +1,385 @@
 //! What `boot` will do, as data: decided from the facts alone.
 
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use serde::Serialize;
 
-use crate::arch::{ARCHES, Arch, Std};
-use crate::boot::facts::Host;
-use crate::boot::kernels;
-use crate::boot::kernels::debian;
-use crate::boot::kernels::from_source as build;
-use crate::boot::kernels::{Btf, KERNELS, Kernel, Source};
-use crate::boot::machines;
-use crate::boot::machines::{Load, Machine};
-use crate::build::plan;
-use crate::build::plan::{Build, Target};
-use crate::release::boot_report::REPORT;
-use crate::release::manifest::{Artifact, Manifest};
-use crate::sys::command::Command;
-use crate::ui::suggest;
+use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
+use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
+use crate::boot::machines::{self, Load};
+use crate::boot::memory::Memory;
+use crate::boot::run::{
+    BootGuest, Booted, BuildFirstProcess, Built, CheckKernels, Outcome, PrepareImage, TakeBinary, WriteReport,
+};
+use crate::boot::select::{Guest, Origin};
+use crate::build::plan::{self, Target};
+use crate::release::boot_report;
+use crate::release::manifest::Artifact;
+use crate::sys::command::{Command, word};
+use crate::sys::plan::{Slot, Step, Steps, Task};
+use crate::sys::steps::{Copy, Run, Write};
+use crate::workspace::config;
 use crate::workspace::facts::Facts;
-use crate::{bad_request, toolchain};
 
-/// The package, and the binary in it, that is the first process of a guest.
-pub const INIT: &str = "init";
+/// The package that is written for the first process of a guest, and its binary.
+pub const GUEST: &str = "guest";
 
-/// Everything that one run does, in this order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Where the first process moves BTF that it hides.
+const BTF_FILE: &str = "/tmp/vmlinux.btf";
+
+/// Everything that one run does, and where its results are afterwards.
+#[derive(Debug)]
 pub struct Plan {
-    /// What building init needs.
-    pub get: toolchain::Plan,
-    pub build: Build,
-    pub kernels: Vec<Chosen>,
-    pub boots: Vec<Boot>,
+    pub tasks: Vec<Task>,
+    /// In the order of the guests.
+    pub outcomes: Vec<Slot<Outcome>>,
+    /// What is added to the report.
+    pub added: Slot<Vec<boot_report::Boot>>,
 }
 
-/// A kernel to boot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Chosen {
-    pub arch: &'static Arch,
-    /// Its label, or the name of the user's file.
-    pub label: String,
-    pub machine: &'static Machine,
-    pub btf: Btf,
-    pub get: Get,
-    /// Its name in the cache, if it is one of the table's.
-    pub entry: Option<String>,
-    /// Where it will be.
-    pub image: PathBuf,
-    pub device_tree: Option<PathBuf>,
+/// Plans to boot these guests. `released` is all that is in dist/.
+pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest]) -> Result<Plan> {
+    let dist = facts.root.join("dist");
+    let mut tasks = Vec::new();
+    let kernels = kernels(facts, host, guests)?;
+    let binaries: BTreeMap<&str, Slot<Vec<u8>>> =
+        guests.iter().map(|guest| (guest.artifact.file.as_str(), Slot::default())).collect();
+    let taken = released.iter().filter_map(|artifact| {
+        let binary = binaries.get(artifact.file.as_str())?.clone();
+        Some(Box::new(TakeBinary { dist: dist.clone(), artifact: artifact.clone(), binary }) as Box<dyn Step>)
+    });
+    tasks.push(Task::new("taking the binaries out of the archives", taken.collect()));
+    let (build, built) = first_process(facts, host, guests)?;
+    tasks.extend(build);
+    tasks.extend(kernels);
+
+    let memory = Arc::new(Memory::new(host.memory));
+    let mut booted = Vec::new();
+    for (number, guest) in guests.iter().enumerate() {
+        let arch = guest.arch;
+        let emulator = host.emulator(arch)?;
+        let folder = folder(facts, guest, number);
+        let KernelFiles { image, device_tree } = kernel_files(facts, guest, &folder);
+        let initramfs = folder.join("initramfs.gz");
+        let load = Load { kernel: &image, initramfs: &initramfs, device_tree: device_tree.as_deref() };
+        let arguments = arguments(&facts.config.boot, guest.btf);
+        let commands: Vec<String> = arguments.iter().map(|words| command_line(&facts.config.bin, words)).collect();
+        let outcome = Slot::default();
+        let qemu = Command::new(&emulator.program, Path::new("/"))
+            .only(facts.passed_on.clone())
+            .args(machines::arguments(guest.machine, arch, load));
+        let boot = BootGuest {
+            guest: guest.clone(),
+            bin: facts.config.bin.clone(),
+            arguments,
+            commands: commands.clone(),
+            hide_btf: (guest.btf == Btf::Hidden).then(|| BTF_FILE.into()),
+            timeout: facts.config.boot.timeout,
+            initramfs,
+            qemu,
+            memory: memory.clone(),
+            built: built.clone(),
+            binary: binaries[guest.artifact.file.as_str()].clone(),
+            outcome: outcome.clone(),
+        };
+        let title = format!("booting {} on {}", guest.artifact.file, guest.label);
+        tasks.push(Task::new(title, vec![Box::new(boot)]).live(arch.name).beside("guests"));
+        let qemu_version = emulator.version.clone();
+        booted.push(Booted { guest: guest.clone(), commands, image, qemu_version, outcome });
+    }
+    let outcomes = booted.iter().map(|booted| booted.outcome.clone()).collect();
+    let added = Slot::default();
+    let archives = released.iter().map(|artifact| artifact.sha256.clone()).collect();
+    let report = WriteReport { dist, archives, boots: booted, added: added.clone() };
+    tasks.push(Task::new("writing the report", vec![Box::new(report)]));
+    Ok(Plan { tasks, outcomes, added })
 }
 
-/// How a kernel is got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Get {
-    /// It is in the cache, or will be: another one of the plan is the same.
-    Nothing,
-    Debian(Box<debian::Plan>),
-    Built(Box<build::Plan>),
-    /// It is a file of the user's, and only checked, and unpacked if it is packed.
-    File(PathBuf),
-}
-
-/// One boot of one binary.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Boot {
-    /// Which of the plan's kernels it is.
-    pub kernel: usize,
-    /// The tarball that has the binary.
-    pub file: String,
-    pub initramfs: PathBuf,
-    pub command: Command,
-}
-
-/// A kernel as the user names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    Label(String),
-    File(PathBuf),
-}
-
-/// Which of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    Defaults,
-    All,
-    These(Vec<Wanted>),
-}
-
-/// Decides what is booted.
-pub fn boot(
-    facts: &Facts,
-    host: &Host,
-    manifest: &Manifest,
-    arches: &[&'static Arch],
-    which: &Selection,
-) -> Result<Plan> {
-    let artifacts = artifacts(manifest, arches)?;
-    let mut kernels = Vec::new();
-    let mut boots = Vec::new();
+/// Plans to build the first process for the targets of the guests.
+fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Task>, Slot<Built>)> {
+    let Some(guest_crate) = &host.guest_crate else {
+        bail!(
+            "the workspace {} has no crate {GUEST_CRATE}, the first process of each guest: make {} a dependency of one \
+             of its members",
+            facts.root.display(),
+            crate::NAME
+        );
+    };
     let mut targets: Vec<Target> = Vec::new();
-    for (arch, artifact) in &artifacts {
-        let chosen = choose(facts, host, arch, which, artifacts.len())?;
-        if chosen.is_empty() {
-            continue;
-        }
-        let std = if artifact.std == Std::Prebuilt.name() { Std::Prebuilt } else { Std::Source };
-        targets.push((arch, std));
-        for mut kernel in chosen {
-            if kernel.entry.is_some() && kernels.iter().any(|other: &Chosen| other.entry == kernel.entry) {
-                kernel.get = Get::Nothing;
-            }
-            boots.push(one(facts, host, artifact, &kernel, kernels.len()));
-            kernels.push(kernel);
+    for guest in guests {
+        if targets.iter().all(|(arch, _)| *arch != guest.arch) {
+            targets.push((guest.arch, guest.route()));
         }
     }
-    let labels: Vec<&str> = kernels.iter().map(|kernel| kernel.label.as_str()).collect();
-    if let Selection::These(wanted) = which {
-        let here = |word: &str| labels.contains(&word);
-        for word in wanted.iter().filter_map(|wanted| if let Wanted::Label(word) = wanted { Some(word) } else { None })
-        {
-            if !here(word) {
-                refuse(word, &artifacts)?;
-            }
-        }
-    }
-    let (get, build) = plan::helper(facts, INIT, INIT, &targets)?;
-    Ok(Plan { get, build, kernels, boots })
+    let folder = facts.work.join(GUEST);
+    let mut tasks = vec![Task::new(
+        "writing the package of the guests' first process",
+        package(facts, guest_crate, &folder, &targets),
+    )];
+    let (get, build) = plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
+    let arches = targets.iter().map(|(arch, _)| *arch).collect();
+    let built = Slot::default();
+    let step = BuildFirstProcess { facts: facts.clone(), get, build, arches, built: built.clone() };
+    tasks.push(Task::new("building the guests' first process", vec![Box::new(step)]));
+    Ok((tasks, built))
 }
 
-/// Says why nothing is booted on a kernel that was asked for.
-fn refuse(word: &str, artifacts: &[(&'static Arch, &Artifact)]) -> Result<()> {
-    if KERNELS.iter().any(|kernel| kernel.label == word) {
-        let arches: Vec<_> = artifacts.iter().map(|(arch, _)| arch.name).collect();
-        bad_request!("--kernel: there is no `{word}` for {}; `cargo xtask boot --list` has all", arches.join(", "));
-    }
-    let hint = suggest::hint(word, KERNELS.iter().map(|kernel| kernel.label));
-    bad_request!("--kernel: `{word}` is neither a file nor a kernel of `cargo xtask boot --list`{hint}")
+/// Writes the package of the first process: cargo builds no binary of a dependency, and this one calls the crate's `main`.
+/// The versions of its dependencies are those of the workspace's Cargo.lock, which cargo reduces to what it needs.
+fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Target]) -> Steps {
+    let manifest = folder.join("Cargo.toml");
+    let path = toml::Value::String(guest_crate.folder.to_string_lossy().into_owned());
+    let fetch = Command::new(facts.rust.cargo(), &facts.root)
+        .env("RUSTC", facts.rust.rustc().to_string_lossy())
+        .env("CARGO_HOME", facts.cargo_home.to_string_lossy())
+        .args(["fetch", "--quiet", "--manifest-path"])
+        .arg(manifest.to_string_lossy())
+        .args(facts.offline.then_some("--offline"))
+        .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
+    let package = format!("[package]\nname = \"{GUEST}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n");
+    vec![
+        Box::new(Write {
+            text: format!("{package}\n[dependencies]\n{GUEST_CRATE} = {{ path = {path} }}\n\n[workspace]\n"),
+            file: manifest,
+        }),
+        Box::new(Write {
+            file: folder.join("src/main.rs"),
+            text: "fn main() {\n    bpfship_guest::main()\n}\n".into(),
+        }),
+        Box::new(Copy {
+            from: facts.root.join("Cargo.lock"),
+            to: folder.join("Cargo.lock"),
+            sha256: guest_crate.lock_sha256.clone(),
+        }),
+        Box::new(Run(fetch)),
+    ]
 }
 
-/// The tarballs to boot, in the order of architectures.
-fn artifacts<'a>(manifest: &'a Manifest, wanted: &[&'static Arch]) -> Result<Vec<(&'static Arch, &'a Artifact)>> {
-    let mut found = Vec::new();
-    for arch in &ARCHES {
-        if !wanted.is_empty() && !wanted.contains(&arch) {
-            continue;
-        }
-        match manifest.artifacts.iter().find(|artifact| artifact.arch == arch.name) {
-            Some(artifact) => found.push((arch, artifact)),
-            None if wanted.is_empty() => {}
-            None => bad_request!("dist/ has no tarball for {arch}: run `cargo xtask dist --arch {arch}`"),
-        }
-    }
-    if found.is_empty() {
-        bad_request!("dist/ has no tarball: run `cargo xtask dist`");
-    }
-    Ok(found)
-}
-
-fn choose(facts: &Facts, host: &Host, arch: &'static Arch, which: &Selection, arches: usize) -> Result<Vec<Chosen>> {
-    let mut chosen = Vec::new();
-    match which {
-        Selection::Defaults => chosen.push(from_table(facts, host, arch, kernels::default_of(arch))?),
-        Selection::All => {
-            for kernel in kernels::of(arch) {
-                chosen.push(from_table(facts, host, arch, kernel)?);
-            }
-        }
-        Selection::These(wanted) => {
-            for wanted in wanted {
-                match wanted {
-                    Wanted::Label(label) => {
-                        for kernel in kernels::of(arch).filter(|kernel| kernel.label == label) {
-                            chosen.push(from_table(facts, host, arch, kernel)?);
-                        }
-                    }
-                    Wanted::File(file) if arches > 1 => {
-                        bad_request!("--kernel {}: say with --arch what it is a kernel for", file.display())
-                    }
-                    Wanted::File(file) => chosen.push(from_file(facts, arch, file, chosen.len())),
+/// Plans to have the kernels where [`kernel_files`] says, and to keep them there.
+fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    let mut entries = BTreeSet::new();
+    for (number, guest) in guests.iter().enumerate() {
+        match &guest.origin {
+            Origin::Table(kernel) => {
+                let entry = kernel.entry();
+                let is_cached = facts.installed.cached.contains(&entry);
+                if entries.insert(entry) && !is_cached {
+                    tasks.push(fetch(facts, host, kernel)?.beside("kernels").failure("cannot get the kernels"));
                 }
             }
+            Origin::File(file) => {
+                let to = kernel_files(facts, guest, &folder(facts, guest, number)).image;
+                let step = PrepareImage { from: file.clone(), arch: guest.arch, to };
+                tasks.push(
+                    Task::new(format!("preparing the kernel {}", guest.label), vec![Box::new(step)]).beside("kernels"),
+                );
+            }
         }
     }
-    Ok(chosen)
+    if !entries.is_empty() {
+        let check = CheckKernels { cache: facts.cache.clone(), entries, held: Slot::default() };
+        tasks.push(Task::new("checking the kernels in the cache", vec![Box::new(check)]));
+    }
+    Ok(tasks)
 }
 
-fn from_table(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel) -> Result<Chosen> {
-    let Some(entry) = kernel.entry() else {
-        bail!("the kernel {} for {arch} cannot be got: boot one of your own with --kernel FILE", kernel.label);
-    };
-    let folder = facts.cache.path(&entry);
-    let device_tree = match &kernel.source {
-        Source::Debian(package) => package.device_tree.map(|_| folder.join(debian::DEVICE_TREE)),
-        Source::Built => None,
-    };
-    let get = match facts.installed.cached.contains(&entry) {
-        true => Get::Nothing,
-        false => get(facts, host, arch, kernel, &entry)?,
-    };
-    Ok(Chosen {
-        arch,
-        label: kernel.label.into(),
-        machine: kernel.machine,
-        btf: kernel.btf,
-        get,
-        image: folder.join(debian::IMAGE),
-        entry: Some(entry),
-        device_tree,
-    })
-}
-
-/// How a kernel gets into the cache.
-fn get(facts: &Facts, host: &Host, arch: &'static Arch, kernel: &'static Kernel, entry: &str) -> Result<Get> {
+/// Plans to get a kernel into the cache.
+fn fetch(facts: &Facts, host: &Host, kernel: &Kernel) -> Result<Task> {
+    let Kernel { arch, label, .. } = kernel;
     if facts.offline {
         bail!(
-            "--offline, but the kernel {} for {arch} is not in the cache: run this once without --offline, or boot one \
-             of your own with --kernel FILE",
-            kernel.label
+            "--offline, but the kernel {label} for {arch} is not in the cache: run this once without --offline, or boot \
+             one of your own with --kernel FILE"
         );
     }
     let mirror = match &host.mirror {
-        Ok(mirror) => mirror,
-        Err(reason) => bail!(
-            "the kernel {} for {arch} comes from Debian's packages, and {reason}; or boot one of your own with \
-             --kernel FILE",
-            kernel.label
+        Some(Ok(mirror)) => mirror,
+        Some(Err(reason)) => bail!(
+            "the kernel {label} for {arch} comes from Debian's packages, and {reason}; or boot one of your own with \
+             --kernel FILE"
         ),
+        None => bail!("no mirror was looked for"),
     };
     match &kernel.source {
-        Source::Debian(package) => {
-            Ok(Get::Debian(Box::new(debian::plan(&facts.cache, mirror, arch, kernel.label, *package, entry.into()))))
-        }
-        Source::Built => {
-            Ok(Get::Built(Box::new(build::plan(&facts.cache, &facts.passed_on, mirror, arch, kernel.label)?)))
+        Source::Debian(package) => debian::fetch(&facts.cache, mirror, kernel, package),
+        Source::Built(own) => {
+            let tools = match &host.build_tools {
+                Some(Ok(tools)) => tools,
+                Some(Err(reason)) => bail!("the kernel {label} for {arch} must be built, and {reason}"),
+                None => bail!("no build tools were looked for"),
+            };
+            from_source::build(&facts.cache, &facts.passed_on, mirror, tools, kernel, own)
         }
     }
 }
 
-fn from_file(facts: &Facts, arch: &'static Arch, file: &Path, number: usize) -> Chosen {
-    let label = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-    Chosen {
-        arch,
-        label,
-        machine: kernels::default_of(arch).machine,
-        // Whether it carries any is for it to show.
-        btf: Btf::Yes,
-        get: Get::File(file.into()),
-        entry: None,
-        image: facts.work.join(format!("boot/{arch}-file-{number}/kernel")),
-        device_tree: None,
+/// Where what belongs to a guest alone lies.
+fn folder(facts: &Facts, guest: &Guest, number: usize) -> PathBuf {
+    facts.work.join("boot").join(format!("{}-{number}", guest.arch))
+}
+
+/// What QEMU is given of a kernel.
+struct KernelFiles {
+    image: PathBuf,
+    device_tree: Option<PathBuf>,
+}
+
+fn kernel_files(facts: &Facts, guest: &Guest, folder: &Path) -> KernelFiles {
+    match &guest.origin {
+        Origin::File(_) => KernelFiles { image: folder.join("kernel"), device_tree: None },
+        Origin::Table(kernel) => {
+            let entry = facts.cache.path(&kernel.entry());
+            let device_tree = match &kernel.source {
+                Source::Debian(package) => package.device_tree.map(|_| entry.join(kernels::DEVICE_TREE)),
+                Source::Built(_) => None,
+            };
+            KernelFiles { image: entry.join(kernels::IMAGE), device_tree }
+        }
     }
 }
 
-fn one(facts: &Facts, host: &Host, artifact: &Artifact, kernel: &Chosen, number: usize) -> Boot {
-    let arch = kernel.arch;
-    let folder = facts.work.join("boot").join(format!("{arch}-{number}"));
-    let initramfs = folder.join("initramfs.gz");
-    let load = Load { kernel: &kernel.image, initramfs: &initramfs, device_tree: kernel.device_tree.as_deref() };
-    let program = host.emulators.get(arch.name).cloned().unwrap_or_else(|| machines::emulator(arch).into());
-    let command =
-        Command::new(program, Path::new("/")).only(facts.passed_on.clone()).args(kernel.machine.arguments(arch, load));
-    Boot { kernel: number, file: artifact.file.clone(), initramfs, command }
+/// What the binary is given in a guest, one command after the other.
+fn arguments(wanted: &config::Boot, btf: Btf) -> Vec<Vec<String>> {
+    let mut commands = wanted.commands.clone();
+    if btf == Btf::Hidden {
+        let with_file = |words: &Vec<String>| words.iter().map(|word| word.replace(config::BTF, BTF_FILE)).collect();
+        commands.extend(wanted.btf_commands.iter().map(with_file));
+    }
+    commands
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get.fmt(f)?;
-        writeln!(f, "# build {INIT}, the first process of each guest")?;
-        for step in &self.build.home {
-            writeln!(f, "{step}")?;
+/// A command as a user would type it.
+fn command_line(bin: &str, arguments: &[String]) -> String {
+    let words = std::iter::once(bin).chain(arguments.iter().map(String::as_str));
+    words.map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+    use crate::boot::facts::{BuildTools, Emulator, Mirror};
+    use crate::boot::select::tests::{artifact, label};
+    use crate::boot::select::{self, KernelArg, Selection};
+    use crate::build::plan::tests::facts;
+    use crate::sys::plan as tasks;
+
+    /// A machine that has everything.
+    fn host() -> Host {
+        let emulator = |arch: &str| {
+            let program = format!("/usr/bin/{}", Arch::named(arch).emulator()).into();
+            (Arch::named(arch).name, Ok(Emulator { program, version: "10.0.2".into() }))
+        };
+        Host {
+            emulators: ["amd64", "arm64", "mips"].map(emulator).into(),
+            mirror: Some(Ok(Mirror {
+                url: "http://mirror.example/debian".into(),
+                keyring: "/keys.gpg".into(),
+                acquire: String::new(),
+            })),
+            build_tools: Some(Ok(BuildTools { compiler: "clang 19".into(), pahole: "v1".into(), jobs: 2 })),
+            memory: None,
+            guest_crate: Some(GuestCrate { folder: "/home/ann/guest".into(), lock_sha256: "9".into() }),
         }
-        writeln!(f, "{}", self.build.command)?;
-        for kernel in &self.kernels {
-            match &kernel.get {
-                Get::Nothing => {}
-                Get::Debian(plan) => plan.fmt(f)?,
-                Get::Built(plan) => plan.fmt(f)?,
-                Get::File(file) => {
-                    writeln!(f, "# check {}, and put it, unpacked, to {}", file.display(), kernel.image.display())?;
-                }
-            }
+    }
+
+    fn planned(facts: &Facts, host: &Host, arches: &[&str], selection: &Selection) -> Result<Plan> {
+        let released: Vec<Artifact> = arches.iter().map(|arch| artifact(arch)).collect();
+        let guests = select::guests(&released, &[], selection)?;
+        plan(facts, host, &released, &guests)
+    }
+
+    fn script(arches: &[&str], selection: &Selection) -> String {
+        tasks::script(&planned(&facts(), &host(), arches, selection).unwrap().tasks)
+    }
+
+    #[track_caller]
+    fn refused(facts: &Facts, host: &Host, arch: &str, sentence: &str) {
+        let error = planned(facts, host, &[arch], &Selection::Defaults).unwrap_err().to_string();
+        assert!(error.contains(sentence), "{error}");
+    }
+
+    /// How often a line of a script begins so.
+    fn count(script: &str, start: &str) -> usize {
+        script.lines().filter(|line| line.starts_with(start)).count()
+    }
+
+    #[test]
+    fn binaries_are_checked_before_anything_is_built_and_the_report_is_written_last() {
+        let plan = planned(&facts(), &host(), &["amd64", "mips"], &Selection::Defaults).unwrap();
+        let titles: Vec<&str> = plan.tasks.iter().map(|task| task.title.as_str()).collect();
+        assert_eq!(titles.first(), Some(&"taking the binaries out of the archives"));
+        let boots = [
+            "booting tool-1.0.0-x86_64-unknown-linux-musl.tar.gz on debian-13-6.12",
+            "booting tool-1.0.0-mips-unknown-linux-musl.tar.gz on linux-6.12-btf",
+            "writing the report",
+        ];
+        assert_eq!(titles[titles.len() - 3..], boots);
+        assert_eq!(plan.outcomes.len(), 2);
+    }
+
+    #[test]
+    fn the_first_process_is_one_package_for_all_targets_with_the_versions_of_the_workspace() {
+        let script = script(&["amd64", "arm64"], &Selection::All);
+        let folder = "/home/ann/tool/target/bpfship/guest";
+        assert!(script.contains("bpfship-guest = { path = \"/home/ann/guest\" }"), "{script}");
+        assert!(script.contains(&format!("cp /home/ann/tool/Cargo.lock {folder}/Cargo.lock")), "{script}");
+        let builds: Vec<&str> = script.lines().filter(|line| line.contains("--bin guest")).collect();
+        let targets = "--target x86_64-unknown-linux-musl --target aarch64-unknown-linux-musl";
+        assert!(builds.len() == 1 && builds[0].contains(targets) && builds[0].contains("--offline"), "{builds:?}");
+    }
+
+    #[test]
+    fn a_kernel_is_fetched_once_and_not_at_all_if_it_is_in_the_cache() {
+        let both = Selection::Named(["debian-13-6.12", "debian-13-6.12-hidden-btf"].map(label).into());
+        let text = script(&["amd64"], &both);
+        assert_eq!(count(&text, "# fetching the kernel debian-13-6.12 for amd64"), 1, "{text}");
+        assert_eq!(count(&text, "# booting"), 2, "{text}");
+        let mut cached = facts();
+        cached.installed.cached.insert(kernels::default_of(Arch::named("amd64")).entry());
+        let nothing = Host { mirror: None, build_tools: None, ..host() };
+        let text = tasks::script(&planned(&cached, &nothing, &["amd64"], &both).unwrap().tasks);
+        assert_eq!(count(&text, "# fetching"), 0, "{text}");
+        assert_eq!(count(&text, "# check kernel-amd64-debian-13-6.12-"), 1, "{text}");
+    }
+
+    #[test]
+    fn a_file_of_the_users_is_booted_in_the_form_that_qemu_takes() {
+        let text = script(&["mips"], &Selection::Named(vec![KernelArg::File("/tmp/vmlinux".into())]));
+        let image = "/home/ann/tool/target/bpfship/boot/mips-0/kernel";
+        assert_eq!(count(&text, &format!("# write /tmp/vmlinux to {image}")), 1, "{text}");
+        assert!(text.contains(&format!("-kernel {image}")) && count(&text, "# fetching") == 0, "{text}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_kernel_that_needs_it() {
+        let offline = Facts { offline: true, ..facts() };
+        refused(&offline, &host(), "amd64", "--offline, but the kernel debian-13-6.12 for amd64 is not in the cache");
+        let no_apt = Host { mirror: Some(Err("there is no apt-get".into())), ..host() };
+        refused(&facts(), &no_apt, "arm64", "for arm64 comes from Debian's packages, and there is no apt-get; or boot");
+        let no_tools = Host { build_tools: Some(Err("there is no flex".into())), ..host() };
+        refused(&facts(), &no_tools, "mips", "the kernel linux-6.12-btf for mips must be built, and there is no flex");
+        let no_qemu = Host { emulators: [("amd64", Err("there is no QEMU".into()))].into(), ..host() };
+        refused(&facts(), &no_qemu, "amd64", "there is no QEMU");
+        let no_crate = Host { guest_crate: None, ..host() };
+        refused(&facts(), &no_crate, "amd64", "has no crate bpfship-guest, the first process of each guest");
+    }
+
+    #[test]
+    fn the_file_of_btf_is_for_guests_in_which_btf_is_hidden() {
+        let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        let wanted = config::Boot {
+            commands: vec![words("--version")],
+            btf_commands: vec![words("--self-test --btf={btf}")],
+            timeout: 1,
+        };
+        let with_file = [words("--version"), words("--self-test --btf=/tmp/vmlinux.btf")];
+        assert_eq!(arguments(&wanted, Btf::Hidden), with_file);
+        for btf in [Btf::Yes, Btf::None] {
+            assert_eq!(arguments(&wanted, btf), with_file[..1]);
         }
-        for boot in &self.boots {
-            let kernel = &self.kernels[boot.kernel];
-            writeln!(f, "# boot {} on {}", boot.file, kernel.label)?;
-            writeln!(f, "# make {} of {INIT}, its binary and what to run", boot.initramfs.display())?;
-            writeln!(f, "{}", boot.command)?;
-        }
-        writeln!(f, "# write dist/{}", REPORT)
     }
 }

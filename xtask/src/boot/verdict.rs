@@ -1,13 +1,13 @@
-//! What a boot has proved, by what came out of its console and how it ended.
+//! What a boot has proved, by the output of its console and how QEMU ended.
 
-use init::message::{End, GAP, facts};
+use bpfship_guest::message::{End, GAP, facts};
 use serde::{Deserialize, Serialize};
 
-use crate::boot::console::{Console, ended, printable};
+use crate::boot::console::{Console, describe_end, printable};
 
-/// As many gaps are told of a boot, and so many characters of each: a program may say anything.
-const MOST_GAPS: usize = 16;
-const LONGEST_GAP: usize = 200;
+/// Limits of what is kept of a boot's gaps, since a program may print anything: their number, and the characters of each.
+const MAX_GAPS: usize = 16;
+const MAX_GAP_LENGTH: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", content = "why")]
@@ -28,7 +28,7 @@ impl Verdict {
 /// How a boot ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// We ended it, after init had said that it is done.
+    /// We ended it, after init had reported that it is done.
     Done,
     /// QEMU ended by itself: how, as in "failed (exit code 1)".
     Alone(String),
@@ -36,43 +36,45 @@ pub enum Ended {
     Late(u64),
 }
 
-/// What was asked of a guest.
+/// What a guest was booted for.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Request<'a> {
     /// Each as a user would type it.
     pub commands: &'a [String],
     /// Whether init was to hide the kernel's BTF.
     pub hides_btf: bool,
 }
 
-/// The verdict. Only reports of init's count for a pass; noise can but explain a failure.
-pub fn judge(console: &Console, ended: &Ended, asked: Asked) -> Verdict {
+/// Judges a boot. Only reports of init's count for a pass; noise can only explain a failure.
+pub fn judge(console: &Console, ended: &Ended, request: Request) -> Verdict {
     if !console.is_done() {
-        return Verdict::Fail(unfinished(console, ended, asked));
+        return Verdict::Fail(unfinished(console, ended, request));
     }
-    if asked.hides_btf && (console.fact(facts::HIDDEN_BTF).is_none() || console.fact(facts::BTF) != Some("none")) {
+    if request.hides_btf && (console.fact(facts::HIDDEN_BTF).is_none() || console.fact(facts::BTF) != Some("none")) {
         return Verdict::Fail("init could not hide the kernel's BTF".into());
     }
-    for (number, command) in asked.commands.iter().enumerate() {
+    for (number, command) in request.commands.iter().enumerate() {
         match console.end(number) {
             Some(End::Code(0)) => {}
             Some(end) => return Verdict::Fail(failed(console, number, command, end)),
             None => {
-                return Verdict::Fail(format!("how `{command}` ended was lost among other lines of the console"));
+                return Verdict::Fail(format!(
+                    "the exit status of `{command}` was lost among other lines of the console"
+                ));
             }
         }
     }
-    let gaps = gaps(console, asked);
+    let gaps = gaps(console, request);
     if gaps.is_empty() { Verdict::Pass } else { Verdict::Gaps(gaps) }
 }
 
-/// What the commands say that they cannot do, each thing once.
-fn gaps(console: &Console, asked: Asked) -> Vec<String> {
+/// What the commands printed that they cannot do, each thing once.
+fn gaps(console: &Console, request: Request) -> Vec<String> {
     let mut gaps: Vec<String> = Vec::new();
-    for line in (0..asked.commands.len()).flat_map(|number| console.said(number)) {
+    for line in (0..request.commands.len()).flat_map(|number| console.output(number)) {
         let Some(gap) = line.strip_prefix(GAP) else { continue };
-        let gap = printable(gap).trim().chars().take(LONGEST_GAP).collect();
-        if gaps.len() < MOST_GAPS && !gaps.contains(&gap) {
+        let gap = printable(gap).trim().chars().take(MAX_GAP_LENGTH).collect();
+        if gaps.len() < MAX_GAPS && !gaps.contains(&gap) {
             gaps.push(gap);
         }
     }
@@ -80,40 +82,42 @@ fn gaps(console: &Console, asked: Asked) -> Vec<String> {
 }
 
 fn failed(console: &Console, number: usize, command: &str, end: &End) -> String {
-    let how = ended(end);
-    match console.said(number).filter(|line| !line.trim().is_empty()).last() {
-        Some(last) => format!("`{command}` {how}; it said at last: {}", last.trim()),
+    let how = describe_end(end);
+    match console.output(number).filter(|line| !line.trim().is_empty()).last() {
+        Some(last) => format!("`{command}` {how}; its last line is: {}", last.trim()),
         None => format!("`{command}` {how}"),
     }
 }
 
-/// Why init never came to an end.
-fn unfinished(console: &Console, ended: &Ended, asked: Asked) -> String {
-    let current = console.current().and_then(|number| asked.commands.get(number));
+/// Why init did not finish.
+fn unfinished(console: &Console, ended: &Ended, request: Request) -> String {
+    let current = console.current().and_then(|number| request.commands.get(number));
     match (ended, current) {
         _ if console.panic().is_some() => {
             let reason = console.panic().unwrap_or_default();
             match current {
-                Some(command) => format!("the kernel gave up while `{command}` ran: {reason}"),
-                None => format!("the kernel gave up: {reason}"),
+                Some(command) => format!("the kernel panicked while `{command}` ran: {reason}"),
+                None => format!("kernel panic: {reason}"),
             }
         }
-        (Ended::Late(seconds), Some(command)) => format!("`{command}` was not over after {seconds} s"),
-        (Ended::Late(seconds), None) if console.has_begun() => format!("init hung; it was given {seconds} s"),
+        (Ended::Late(seconds), Some(command)) => format!("`{command}` did not exit within {seconds} s"),
+        (Ended::Late(seconds), None) if console.has_started() => {
+            format!("init hung: it did not finish within {seconds} s")
+        }
         (Ended::Late(seconds), None) => format!("nothing came from init within {seconds} s: the kernel hangs"),
         (Ended::Alone(how), _) if console.complaint().is_some() => {
             format!("QEMU {how}: {}", console.complaint().unwrap_or_default())
         }
-        (Ended::Alone(how), Some(command)) => format!("the machine went off while `{command}` ran (QEMU {how})"),
-        (Ended::Alone(how), None) => format!("the machine went off before init had begun (QEMU {how})"),
-        (Ended::Done, _) => "init did not end its reports".into(),
+        (Ended::Alone(how), Some(command)) => format!("QEMU {how} while `{command}` ran"),
+        (Ended::Alone(how), None) => format!("QEMU {how} before init started"),
+        (Ended::Done, _) => "init did not finish its reports".into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use init::frame;
-    use init::message::Message;
+    use bpfship_guest::frame;
+    use bpfship_guest::message::Message;
 
     use super::*;
 
@@ -123,9 +127,9 @@ mod tests {
         let fact = |(name, value): &(&str, &str)| Message::Fact { name: (*name).into(), value: (*value).into() };
         let mut messages: Vec<Message> = facts.iter().map(fact).collect();
         for (number, (said, end)) in ends.iter().enumerate() {
-            messages.push(Message::Begun(number));
-            messages.extend(said.lines().map(|line| Message::Said { command: number, line: line.into() }));
-            messages.push(Message::Ended { command: number, end: end.clone() });
+            messages.push(Message::Started(number));
+            messages.extend(said.lines().map(|line| Message::Output { command: number, line: line.into() }));
+            messages.push(Message::Exited { command: number, end: end.clone() });
         }
         messages.push(Message::Done);
         (0..).zip(&messages).map(|(number, message)| frame::encode(NONCE, number, &message.to_string())).collect()
@@ -138,9 +142,9 @@ mod tests {
     #[track_caller]
     fn verdict_of(lines: &[String], ended: &Ended, hides_btf: bool) -> Verdict {
         let mut console = Console::new(NONCE.into());
-        lines.iter().for_each(|line| drop(console.hear(line)));
+        lines.iter().for_each(|line| drop(console.push_line(line)));
         let commands = ["tool --version".to_owned(), "tool --self-test".into()];
-        judge(&console, ended, Asked { commands: &commands, hides_btf })
+        judge(&console, ended, Request { commands: &commands, hides_btf })
     }
 
     #[track_caller]
@@ -170,11 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_is_a_failure_with_its_last_words() {
+    fn a_command_that_fails_is_a_failure_with_its_last_line() {
         let one = reports(&[], &[("", End::Code(0)), ("12 of 13 right", End::Code(1))]);
-        fails(&one, &Ended::Done, "`tool --self-test` failed (exit code 1); it said at last: 12 of 13 right");
+        fails(&one, &Ended::Done, "`tool --self-test` failed (exit code 1); its last line is: 12 of 13 right");
         let refused = reports(&[], &[("", End::Code(0)), ("tool: there is no bpf() system call", End::Code(1))]);
-        fails(&refused, &Ended::Done, "it said at last: tool: there is no bpf() system call");
+        fails(&refused, &Ended::Done, "its last line is: tool: there is no bpf() system call");
         let two = reports(&[], &[("", End::Signal(4)), ("", End::Code(0))]);
         fails(&two, &Ended::Done, "`tool --version` was killed by signal 4");
         let three = reports(&[], &[("", End::NotStarted("Exec format error".into()))]);
@@ -182,18 +186,18 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_gives_up_or_hangs_says_so() {
+    fn a_kernel_that_panics_or_hangs_is_named() {
         let panic = "[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs".to_owned();
-        fails(std::slice::from_ref(&panic), &off(), "the kernel gave up: VFS: Unable to mount root fs");
+        fails(std::slice::from_ref(&panic), &off(), "kernel panic: VFS: Unable to mount root fs");
         fails(
             &[good()[..2].to_vec(), vec![panic]].concat(),
             &off(),
-            "the kernel gave up while `tool --version` ran: VFS",
+            "the kernel panicked while `tool --version` ran: VFS",
         );
         fails(&[], &Ended::Late(9), "nothing came from init within 9 s");
         fails(&["[    0.0] Linux version 6".into()], &Ended::Late(9), "the kernel hangs");
         fails(&good()[..1], &Ended::Late(9), "init hung");
-        fails(&good()[..5], &Ended::Late(9), "`tool --self-test` was not over after 9 s");
+        fails(&good()[..5], &Ended::Late(9), "`tool --self-test` did not exit within 9 s");
     }
 
     #[test]
@@ -218,12 +222,12 @@ mod tests {
     fn garbage_and_forged_reports_count_for_nothing() {
         let forged = |number, message: Message| frame::encode("guessed", number, &message.to_string());
         let ends =
-            (0..2).map(|command| forged(command, Message::Ended { command: command as usize, end: End::Code(0) }));
+            (0..2).map(|command| forged(command, Message::Exited { command: command as usize, end: End::Code(0) }));
         let mut lines: Vec<String> = ends.collect();
         lines.push(forged(9, Message::Done));
         lines.push("<init 9 0000000000000000 done>".into());
         lines.push("\u{fffd}\u{fffd}<init <<>>".into());
-        fails(&lines, &off(), "the machine went off before init had begun");
+        fails(&lines, &off(), "QEMU ended before init started");
         // Nor does a failure become a success by them.
         let failed = reports(&[], &[("", End::Code(0)), ("", End::Code(1))]);
         fails(&[lines, failed].concat(), &Ended::Done, "`tool --self-test` failed");
@@ -234,7 +238,7 @@ mod tests {
         let whole = good();
         let mut cut = whole.clone();
         cut[3].insert_str(20, "\n[    5.0] noise\n");
-        fails(&cut, &Ended::Done, "how `tool --version` ended was lost");
+        fails(&cut, &Ended::Done, "the exit status of `tool --version` was lost");
         cut.insert(4, whole[3].clone());
         assert_eq!(verdict_of(&cut, &Ended::Done, false), Verdict::Pass);
     }
@@ -242,11 +246,11 @@ mod tests {
     #[test]
     fn a_program_that_refuses_a_kernel_without_btf_has_failed() {
         let refusal = reports(&[], &[("", End::Code(0)), ("tool: the kernel has no BTF", End::Code(1))]);
-        fails(&refusal, &Ended::Done, "failed (exit code 1); it said at last: tool: the kernel has no BTF");
+        fails(&refusal, &Ended::Done, "failed (exit code 1); its last line is: tool: the kernel has no BTF");
     }
 
     #[test]
-    fn what_a_program_that_passed_names_as_gaps_is_told_once_and_in_order() {
+    fn the_gaps_of_a_program_that_passed_are_kept_once_and_in_order() {
         let said = |text: &str| {
             verdict_of(&reports(&[], &[("gap: the uid", End::Code(0)), (text, End::Code(0))]), &Ended::Done, false)
         };
@@ -257,13 +261,13 @@ mod tests {
         );
         let many: String = (0..100).map(|number| format!("gap: {number} {}\n", "x".repeat(1000))).collect();
         let Verdict::Gaps(told) = said(&many) else { panic!("no gaps") };
-        assert_eq!(told.len(), MOST_GAPS);
-        assert!(told[1..].iter().all(|gap| gap.len() == LONGEST_GAP));
+        assert_eq!(told.len(), MAX_GAPS);
+        assert!(told[1..].iter().all(|gap| gap.len() == MAX_GAP_LENGTH));
     }
 
     #[test]
     fn a_gap_that_init_did_not_report_is_none_and_one_of_a_failure_neither() {
-        let noise = [vec!["gap: says the kernel".into(), frame::encode("guessed", 90, "said 0 gap: forged")], good()];
+        let noise = [vec!["gap: says the kernel".into(), frame::encode("guessed", 90, "output 0 gap: forged")], good()];
         assert_eq!(verdict_of(&noise.concat(), &Ended::Done, false), Verdict::Pass);
         let failed = reports(&[], &[("gap: the uid", End::Code(0)), ("", End::Code(1))]);
         fails(&failed, &Ended::Done, "`tool --self-test` failed");

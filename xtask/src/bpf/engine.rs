@@ -7,23 +7,12 @@ use serde::Serialize;
 
 use crate::bad_request;
 use crate::bpf::container;
+use crate::flags::Choice;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::workspace::facts::Facts;
-
-/// Where clang shall run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Choice {
-    /// The first container engine that answers, else this machine itself
-    #[default]
-    Auto,
-    Docker,
-    Podman,
-    /// This machine itself
-    Host,
-}
 
 /// A program that runs containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -139,19 +128,29 @@ impl Place {
         }
     }
 
-    /// Decides where clang will run.
-    pub fn find(runner: Runner, facts: &Facts, choice: Choice) -> Result<Place> {
-        Place::find_in(runner, &facts.root, &facts.cache, choice, facts.config.bpf.image.as_deref())
+    /// Decides where clang will run for a workspace, and says so.
+    pub fn choose(runner: Runner, facts: &Facts, choice: Choice) -> Result<Place> {
+        let image = facts.config.bpf.image.as_deref();
+        let place = Place::find(runner, &facts.root, &facts.cache, choice, image)?;
+        place.summary(choice).into_iter().for_each(|summary| runner.status(summary));
+        Ok(place)
     }
 
-    /// The same, where not all facts are known. `theirs` is the image that the configuration names.
-    pub fn find_in(
-        runner: Runner,
-        folder: &Path,
-        cache: &Cache,
-        choice: Choice,
-        theirs: Option<&str>,
-    ) -> Result<Place> {
+    /// Where clang runs, for the user; none where the user has chosen this machine, or there is no choice.
+    fn summary(&self, choice: Choice) -> Option<String> {
+        match self {
+            Place::Container(Container { engine, .. }) => {
+                Some(format!("clang runs in {} {}", engine.kind.program(), engine.version))
+            }
+            Place::Host if choice == Choice::Auto && cfg!(target_os = "linux") => {
+                Some("clang runs on this machine itself, for neither docker nor podman answers".into())
+            }
+            Place::Host => None,
+        }
+    }
+
+    /// Decides where clang will run. `theirs` is the image that the configuration names.
+    pub fn find(runner: Runner, folder: &Path, cache: &Cache, choice: Choice, theirs: Option<&str>) -> Result<Place> {
         let kinds: &[Kind] = match choice {
             Choice::Auto => &Kind::ALL,
             Choice::Docker => &[Kind::Docker],
@@ -176,7 +175,6 @@ impl Place {
         for kind in kinds {
             match kind.probe(runner, folder) {
                 Ok(engine) => {
-                    runner.status(format!("clang runs in {} {}", kind.program(), engine.version));
                     return Container::find(runner, folder, cache, engine, theirs).map(Place::Container);
                 }
                 Err(error) => refusals.push(error),
@@ -188,11 +186,7 @@ impl Place {
             Some(refusal) if theirs.is_some() => Err(refusal.context(
                 "`image` in [workspace.metadata.bpfship.bpf] of Cargo.toml wants docker or podman, and neither answers",
             )),
-            Some(_) => {
-                runner.status("clang runs on this machine itself, for neither docker nor podman answers");
-                Ok(Place::Host)
-            }
-            None => Ok(Place::Host),
+            _ => Ok(Place::Host),
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
-use crate::arch::Endian;
+use crate::arch::{ARCHES, Endian};
 use crate::bad_request;
 use crate::sys::files;
 use crate::sys::hash;
@@ -152,13 +152,10 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
     flags
 }
 
-/// Whose kernel headers (`asm/…`) such objects are compiled with: any architecture of this byte order serves, since
-/// an object is for all of them.
+/// The folder of the kernel headers (`asm/…`) that such objects are compiled with: those of the first architecture of
+/// this byte order. Any would do, since an object is for all of them.
 fn uapi_headers(endian: Endian) -> &'static str {
-    match endian {
-        Endian::Little => "x86-linux-any",
-        Endian::Big => "s390x-linux-any",
-    }
+    ARCHES.iter().find(|arch| arch.endian == endian).map_or("", |arch| arch.linux_headers)
 }
 
 fn is_program(name: &str) -> bool {

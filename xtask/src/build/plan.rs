@@ -20,7 +20,8 @@ use crate::toolchain::Needs;
 use crate::toolchain::sysroot::Sysroot;
 use crate::ui::screen;
 use crate::workspace::cargo_home;
-use crate::workspace::facts::{Facts, Source};
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
 use crate::workspace::packages::Package;
 
 /// What cargo is told of the profile, whose rest is the workspace's own. A standard library from source consists of bitcode
@@ -94,8 +95,8 @@ pub fn bpf(facts: &Facts, place: &Place, request: &flags::Bpf) -> Result<BpfPlan
     Ok(BpfPlan { get: toolchain::plan(&needs, facts)?, objects })
 }
 
-/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.
-pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::Dist) -> Result<Plan> {
+/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`, if they may be.
+pub fn dist(facts: &Facts, mut source: Source, place: Option<&Place>, request: &flags::Dist) -> Result<Plan> {
     let config = &facts.config;
     let mut arches = request.arches.clone();
     if arches.is_empty() {
@@ -121,11 +122,11 @@ pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::D
 
     let mut stale = None;
     if let Some(reason) = facts.bpf.stale(&config.bpf) {
-        if request.locked {
+        let Some(place) = place else {
             bail!(
                 "--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result"
             );
-        }
+        };
         needs.zig = place.needs_compiler();
         needs.image = place.pulls();
         source.dirty = source.commit.is_some();
@@ -135,7 +136,13 @@ pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::D
     Ok(Plan {
         get: toolchain::plan(&needs, facts)?,
         stale,
-        build: build(facts, &config.package, &config.bin, &targets, variables(&source)),
+        build: build(
+            facts,
+            &facts.root.join("Cargo.toml"),
+            (&config.package, &config.bin),
+            &targets,
+            variables(&source),
+        ),
         products,
         source,
         dist: facts.root.join("dist"),
@@ -145,10 +152,10 @@ pub fn dist(facts: &Facts, mut source: Source, place: &Place, request: &flags::D
 /// An architecture to build for, and where its standard library comes from.
 pub type Target = (&'static Arch, Std);
 
-/// Decides how another binary of the workspace is built, in the same way as what is shipped.
-pub fn helper(facts: &Facts, package: &str, bin: &str, targets: &[Target]) -> Result<(toolchain::Plan, Build)> {
+/// Plans the build of another package's binary, in the same way as that of what is shipped.
+pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(toolchain::Plan, Build)> {
     let get = toolchain::plan(&needs(facts, targets), facts)?;
-    Ok((get, build(facts, package, bin, targets, BTreeMap::new())))
+    Ok((get, build(facts, manifest, (package, package), targets, BTreeMap::new())))
 }
 
 /// What builds for these targets need to be there.
@@ -169,7 +176,13 @@ fn variables(source: &Source) -> BTreeMap<String, String> {
     [("SOURCE_DATE_EPOCH".into(), source.date.to_string())].into_iter().chain(commit).collect()
 }
 
-fn build(facts: &Facts, package: &str, bin: &str, targets: &[Target], variables: BTreeMap<String, String>) -> Build {
+fn build(
+    facts: &Facts,
+    manifest: &Path,
+    (package, bin): (&str, &str),
+    targets: &[Target],
+    variables: BTreeMap<String, String>,
+) -> Build {
     let home = home(facts);
     let target = target(facts);
     let mut environment = facts.build_environment(&home);
@@ -189,7 +202,7 @@ fn build(facts: &Facts, package: &str, bin: &str, targets: &[Target], variables:
         .args(cargo_build::FLAGS)
         .args(PROFILE)
         .arg("--manifest-path")
-        .arg(facts.root.join("Cargo.toml").to_string_lossy())
+        .arg(manifest.to_string_lossy())
         .arg("--target-dir")
         .arg(target.to_string_lossy())
         .args(["--package", package, "--bin", bin])
@@ -278,7 +291,7 @@ fn crate_folders(packages: &[Package]) -> BTreeMap<PathBuf, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::str::FromStr;
 
     use cargo_metadata::PackageId;
@@ -290,11 +303,11 @@ mod tests {
     use crate::sys::command::Environment;
     use crate::toolchain::Installed;
     use crate::workspace::config::{Boot, Bpf, Config};
-    use crate::workspace::facts::Rust;
+    use crate::workspace::rust::Rust;
     use bpfship_embed::Lock;
 
     /// A workspace in which everything is there and up to date.
-    fn facts() -> Facts {
+    pub(crate) fn facts() -> Facts {
         let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
         let mut inputs = Inputs {
             sources: [("tick.bpf.c".to_owned(), "1".to_owned())].into(),
@@ -318,6 +331,7 @@ mod tests {
                 boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            members: Vec::new(),
             root: "/home/ann/tool".into(),
             work: "/home/ann/tool/target/bpfship".into(),
             rust,
@@ -349,7 +363,7 @@ mod tests {
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
-        super::dist(facts, source, &Place::Host, request)
+        super::dist(facts, source, (!request.locked).then_some(&Place::Host), request)
     }
 
     #[test]

@@ -8,8 +8,8 @@ use cargo_metadata::PackageId;
 
 use crate::sys::files;
 use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
-use crate::workspace::facts::Rust;
 use crate::workspace::packages::Package;
+use crate::workspace::rust::Rust;
 
 /// The name of the text in the archive.
 pub const FILE: &str = "THIRD-PARTY-LICENSES.txt";

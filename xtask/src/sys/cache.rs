@@ -8,6 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::FlockOperation::{NonBlockingLockExclusive, NonBlockingLockShared};
+use rustix::fs::flock;
+use rustix::io::Errno;
 
 use crate::sys::files;
 use crate::sys::hash;
@@ -98,17 +101,17 @@ impl Cache {
         let there = names.into_iter().filter(|name| self.path(name).exists());
         // Where no lock can be made, in a cache that cannot be written, nothing can be removed either.
         let files = there.filter_map(|name| self.lock_file(&format!("{name}{IN_USE}")).ok());
-        files.filter(|file| file.try_lock_shared().is_ok()).collect()
+        files.filter(|file| flock(file, NonBlockingLockShared).is_ok()).collect()
     }
 
     /// Holds off other runs from an entry, unless one makes or uses it already.
     pub fn try_lock(&self, name: &str) -> Result<Option<[File; 2]>> {
         let files = [self.lock_file(name)?, self.lock_file(&format!("{name}{IN_USE}"))?];
         for file in &files {
-            match file.try_lock() {
+            match flock(file, NonBlockingLockExclusive) {
                 Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => return Ok(None),
-                Err(fs::TryLockError::Error(error)) => return Err(error).context("cannot lock a file"),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(error).context("cannot lock a file"),
             }
         }
         Ok(Some(files))
@@ -174,15 +177,15 @@ fn seal(folder: &Path) -> Result<()> {
 pub fn lock(runner: Runner, file: File, whose: &str) -> Result<File> {
     let mut said = false;
     loop {
-        match file.try_lock() {
+        match flock(&file, NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(fs::TryLockError::Error(error)) => return Err(error).context("cannot lock a file"),
-            Err(fs::TryLockError::WouldBlock) => {
+            Err(error) if error != Errno::WOULDBLOCK => return Err(error).context("cannot lock a file"),
+            Err(_) => {
                 if !said {
                     runner.status(format!("waiting for another run {whose}"));
                     said = true;
                 }
-                // Not `File::lock`, which Ctrl-C would not end.
+                // Not a lock that waits, which Ctrl-C would not end.
                 thread::sleep(Duration::from_millis(200));
                 runner.check_interrupted()?;
             }

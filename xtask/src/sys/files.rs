@@ -14,7 +14,7 @@ pub fn replace(files: &[(PathBuf, &[u8])]) -> Result<()> {
     let changed: Vec<(PathBuf, &PathBuf, &[u8])> = files
         .iter()
         .filter(|(path, bytes)| fs::read(path).map_or(true, |present| present != *bytes))
-        .map(|(path, bytes)| (path.with_added_extension("partial"), path, *bytes))
+        .map(|(path, bytes)| (with_suffix(path, ".partial"), path, *bytes))
         .collect();
     let replaced = (|| {
         for (aside, path, bytes) in &changed {
@@ -32,6 +32,13 @@ pub fn replace(files: &[(PathBuf, &[u8])]) -> Result<()> {
         }
     }
     replaced
+}
+
+/// A path whose name has this at its end, too.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Writes a file, with the folder it is in.

@@ -1,6 +1,6 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
-use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
@@ -218,6 +218,34 @@ impl Runner {
         }
     }
 
+    /// Runs a command that is given `input`, and lets `read` have all that it prints.
+    pub fn pipe<T>(self, command: &Command, input: &[u8], read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+        let (mut child, group) = self.spawn_with(command, Stdio::piped(), Stdio::piped(), Stdio::piped())?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (result, said) = thread::scope(|scope| {
+            // One that wants no more of its input has failed, or will print less than `read` expects.
+            scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input)));
+            let said = scope.spawn(|| stderr.map(|stderr| io::read_to_string(stderr).unwrap_or_default()));
+            let result = match stdout {
+                Some(mut output) => read(&mut output),
+                None => Err(anyhow!("a command without an output")),
+            };
+            if result.is_err() {
+                let _ = kill_process_group(group, Signal::TERM);
+            }
+            (result, said.join().ok().flatten().unwrap_or_default())
+        });
+        let status = child.wait().with_context(|| format!("cannot wait for {}", name(command)));
+        forget(group);
+        self.check_interrupted()?;
+        let status = status?;
+        match status.code() {
+            Some(0) => result,
+            None if result.is_err() => result,
+            _ => Err(failed(command, status, said)),
+        }
+    }
+
     /// Runs a command that cleans up, even when a signal told us to stop. Whether it finds anything to do is all the same.
     pub fn sweep(self, command: &Command) {
         if self.screen.level == Level::Verbose {
@@ -229,12 +257,16 @@ impl Runner {
     }
 
     fn spawn(self, command: &Command, stdout: Stdio, stderr: Stdio) -> Result<(Child, Pid)> {
+        self.spawn_with(command, Stdio::null(), stdout, stderr)
+    }
+
+    fn spawn_with(self, command: &Command, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<(Child, Pid)> {
         self.check_interrupted()?;
         if self.screen.level == Level::Verbose {
             self.status(format!("running {command}"));
         }
         let mut prepared = prepare(command)?;
-        prepared.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
+        prepared.stdin(stdin).stdout(stdout).stderr(stderr).process_group(0);
         die_with_us(&mut prepared);
         let child = prepared.spawn().map_err(|error| cannot_start(command, error))?;
         let group = Pid::from_child(&child);
@@ -331,7 +363,7 @@ fn cannot_start(command: &Command, error: io::Error) -> anyhow::Error {
         _ if error.kind() == io::ErrorKind::NotFound && command.program.is_absolute() => {
             anyhow!("there is no {program}: {}", remedies::restoration(&name))
         }
-        Some(installation) if error.kind() == io::ErrorKind::NotFound => Missing(installation).into(),
+        Some(installation) if error.kind() == io::ErrorKind::NotFound => Missing { program: name, installation }.into(),
         _ => anyhow::Error::new(error).context(format!("cannot start {program}")),
     }
 }

@@ -20,7 +20,8 @@ use crate::sys::parallel;
 use crate::sys::process::Runner;
 use crate::ui::error;
 use crate::ui::error::Damaged;
-use crate::workspace::facts::{Facts, Rust};
+use crate::workspace::facts::Facts;
+use crate::workspace::rust::Rust;
 
 /// rustup's name for the sources of the standard library.
 const RUST_SRC: &str = "rust-src";

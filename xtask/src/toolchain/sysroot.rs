@@ -19,7 +19,8 @@ use crate::toolchain::zig;
 use crate::ui::error::Failed;
 use crate::ui::remedies;
 use crate::workspace::cargo_home;
-use crate::workspace::facts::{Facts, Rust};
+use crate::workspace::facts::Facts;
+use crate::workspace::rust::Rust;
 
 /// The licence of the C runtime, in a sysroot of our own.
 pub const RUNTIME_LICENSE: &str = "LICENSE-zig";
@@ -68,7 +69,7 @@ impl Sysroot {
     pub fn new(arch: &'static Arch, rust: &Rust) -> Sysroot {
         let recipe = format!(
             // The number stands for whatever is not said by the rest.
-            "2 {} {} {} {} {} {:?} {:?} {:?}",
+            "3 {} {} {} {} {} {:?} {:?} {:?}",
             rust.version,
             rust.commit,
             arch.triple,
@@ -238,9 +239,34 @@ fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
             .split_whitespace()
             .find(|word| Path::new(word).file_name().is_some_and(|file| file == name))
             .with_context(|| format!("zig links without {name}"))?;
-        files::copy(&link.folder.join(from), &to.join(name))?;
+        let mut file = files::read(&link.folder.join(from))?;
+        drop_cache_keys(&mut file);
+        files::write(&to.join(name), file)?;
     }
     Ok(())
+}
+
+/// The long names in an archive of zig's are those of files in its cache (`zig-global/o/KEY/name.o`), where keys depend on
+/// the folder that it lies in. Nothing but a linker's messages has use for them.
+fn drop_cache_keys(archive: &mut [u8]) {
+    const MAGIC: &[u8] = b"!<arch>\n";
+    const HEADER: usize = 60;
+    if !archive.starts_with(MAGIC) {
+        return;
+    }
+    let is_key = |part: &&mut [u8]| part.len() == 32 && part.iter().all(u8::is_ascii_hexdigit);
+    let mut at = MAGIC.len();
+    while let Some(header) = archive.get(at..at + HEADER) {
+        let size = str::from_utf8(&header[48..58]).ok().and_then(|size| size.trim().parse::<usize>().ok());
+        let Some(end) = size.map(|size| at + HEADER + size) else { return };
+        if header.starts_with(b"// ") {
+            let names = archive.get_mut(at + HEADER..end).unwrap_or_default();
+            names.split_mut(|byte| *byte == b'/').filter(is_key).for_each(|key| key.fill(b'0'));
+            return;
+        }
+        // Members begin at even places.
+        at = end.next_multiple_of(2);
+    }
 }
 
 #[cfg(test)]
@@ -248,6 +274,32 @@ mod tests {
     use std::str::FromStr;
 
     use super::*;
+
+    /// An archive with a table of symbols of odd size, and one member, whose long name holds this key.
+    fn archive(key: char) -> Vec<u8> {
+        let member = |name: &str, content: &str| {
+            let size = content.len();
+            format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n{content}{}", 0, 0, 0, 644, ["", "\n"][size % 2])
+        };
+        let key = key.to_string().repeat(32);
+        let names = member("//", &format!("zig-global/o/{key}/a.o/\n"));
+        format!("!<arch>\n{}{names}{}", member("/", "odd"), member("/0", "the object")).into_bytes()
+    }
+
+    #[test]
+    fn keys_of_the_compilers_cache_are_dropped_from_an_archive_and_nothing_else() {
+        for key in ['a', '7'] {
+            let mut with_key = archive(key);
+            drop_cache_keys(&mut with_key);
+            assert_eq!(String::from_utf8(with_key), String::from_utf8(archive('0')));
+        }
+        // An object is no archive.
+        let mut object = archive('a');
+        object[..4].copy_from_slice(b"\x7fELF");
+        let before = object.clone();
+        drop_cache_keys(&mut object);
+        assert_eq!(object, before);
+    }
 
     #[test]
     fn its_name_tells_the_compiler_and_not_where_that_lies() {

@@ -24,7 +24,10 @@ pub struct Interrupted(pub i32);
 
 /// Another program is not on this machine.
 #[derive(Debug)]
-pub struct Missing(pub &'static Installation);
+pub struct Missing {
+    pub program: String,
+    pub installation: &'static Installation,
+}
 
 /// Another program failed.
 #[derive(Debug)]
@@ -89,7 +92,7 @@ impl fmt::Display for Failed {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no {} on this machine: {}", self.0.program, self.0)
+        write!(f, "there is no {} on this machine: {}", self.program, self.installation)
     }
 }
 

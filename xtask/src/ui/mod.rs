@@ -4,5 +4,6 @@ pub mod error;
 pub mod linker;
 pub mod remedies;
 pub mod screen;
+pub mod status;
 pub mod suggest;
 pub mod table;

@@ -14,9 +14,11 @@ pub struct Installation {
     pub macos: &'static str,
 }
 
+/// What the names of QEMU's programs that are machines begin with.
+const QEMU: &str = "qemu-system";
 const RUSTUP: &str = "see https://rustup.rs";
 
-const INSTALLATIONS: [Installation; 9] = [
+const INSTALLATIONS: [Installation; 10] = [
     Installation {
         program: "python3",
         debian: "apt install python3 python3-pip",
@@ -49,6 +51,13 @@ const INSTALLATIONS: [Installation; 9] = [
     Installation { program: "rustc", debian: RUSTUP, fedora: RUSTUP, arch: "pacman -S rustup", macos: RUSTUP },
     Installation { program: "cargo", debian: RUSTUP, fedora: RUSTUP, arch: "pacman -S rustup", macos: RUSTUP },
     Installation {
+        program: QEMU,
+        debian: "apt install qemu-system",
+        fedora: "dnf install qemu",
+        arch: "pacman -S qemu-emulators-full",
+        macos: "brew install qemu",
+    },
+    Installation {
         program: "docker",
         debian: "apt install docker.io",
         fedora: "dnf install moby-engine",
@@ -66,6 +75,7 @@ const INSTALLATIONS: [Installation; 9] = [
 
 /// How to install a program, if we know it.
 pub fn installation(program: &str) -> Option<&'static Installation> {
+    let program = if program.starts_with(QEMU) { QEMU } else { program };
     INSTALLATIONS.iter().find(|row| row.program == program)
 }
 
@@ -355,13 +365,13 @@ const REMEDIES: &[Remedy] = &[
         programs: &[BUILD],
         clues: &["rust-lld: error: undefined symbol: "],
         reason: "linking failed, because a symbol is undefined",
-        remedy: "link what defines it for this target, or use a feature of that crate, or another crate, that needs it not",
+        remedy: "link what defines it for this target, or use a feature of that crate, or another crate, that does not need it",
     },
     Remedy {
         programs: &[BUILD],
         clues: &["rust-lld: error: unable to find library -l"],
         reason: "linking failed, because a library is missing for this target",
-        remedy: "use a feature of the crate that links it, or another crate, that needs it not",
+        remedy: "use a feature of the crate that links it, or another crate, that does not need it",
     },
     Remedy {
         programs: &[BUILD],

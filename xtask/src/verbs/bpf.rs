@@ -12,11 +12,13 @@ use crate::sys::hash;
 use crate::sys::process::Runner;
 use crate::toolchain;
 use crate::workspace::facts::Facts;
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
 use anyhow::{Result, bail};
 
 /// Runs the verb `bpf`.
 pub fn run(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
-    let place = Place::find(runner, facts, request.clang.engine)?;
+    let place = Place::choose(runner, facts, request.clang.engine)?;
     let plan = plan::bpf(facts, &place, request)?;
     if request.show.plan {
         return plan::show(&plan, request.show.json);
@@ -38,6 +40,14 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Bpf) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// What `bpf` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    needs.extend(machine.engine());
+    needs.extend(machine.toolchain(&machine.clang()));
+    needs
 }
 
 /// Compiles everything, and compares it with what is checked in.

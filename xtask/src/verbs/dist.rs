@@ -36,8 +36,12 @@ use crate::toolchain::zig;
 use crate::ui::error;
 use crate::ui::error::{Damaged, Failed};
 use crate::ui::remedies;
+use crate::ui::status::{State, Status};
 use crate::workspace::config;
-use crate::workspace::facts::{Facts, Source};
+use crate::workspace::facts::Facts;
+use crate::workspace::git::Source;
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
 use bpfship_embed::Lock;
 
 /// Runs the verb.
@@ -45,10 +49,10 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let source = Source::read(runner, &facts.root)?;
     let documents = documents::read(&facts.root, &facts.config.include, source.files.as_ref())?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
-        Some(_) if !request.locked => Place::find(runner, facts, request.clang.engine)?,
-        _ => Place::Host,
+        Some(_) if !request.locked => Some(Place::choose(runner, facts, request.clang.engine)?),
+        _ => None,
     };
-    let plan = plan::dist(facts, source, &place, request)?;
+    let plan = plan::dist(facts, source, place.as_ref(), request)?;
 
     if request.show.plan {
         return plan::show(&plan, request.show.json);
@@ -104,6 +108,23 @@ pub fn run(runner: Runner, facts: &Facts, request: &flags::Dist) -> Result<()> {
     let made: Vec<_> = plan.products.iter().map(|product| product.arch).collect();
     report(runner, &plan.dist, &made, Some(&built.seconds), &manifest);
     Ok(())
+}
+
+/// What `dist` needs.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut needs = machine.workspace();
+    let mut compiler = toolchain::Needs::default();
+    match &machine.stale {
+        Ok(Some(reason)) => {
+            needs.push(Need::new("BPF objects", Err(Status::new(State::ToBuild, reason))));
+            needs.extend(machine.engine());
+            compiler = machine.clang();
+        }
+        stale => needs.push(Need::new("BPF objects", stale.clone().map(|_| "up to date".into()))),
+    }
+    needs.push(Need::new("git", machine.commit.clone()));
+    needs.extend(machine.builds(&machine.arches(), compiler));
+    needs
 }
 
 /// One line for each reason, with the architectures that it holds for.

@@ -33,7 +33,7 @@ struct Archive<'a> {
 
 /// Joins the folders. All of them are read and checked before anything is written.
 pub fn run(runner: Runner, common: &Common, folders: &[PathBuf]) -> Result<()> {
-    let Workspace { config, root, .. } = Workspace::read(runner, common)?;
+    let (Workspace { config, root, .. }, _) = Workspace::find(runner, common)?;
     let dist = root.join("dist");
     // dist/ may be one of the folders, and must not change after it was read.
     let _lock = facts::lock(runner, &root)?;

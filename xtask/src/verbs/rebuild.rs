@@ -15,6 +15,20 @@ use crate::sys::command::Command;
 use crate::sys::process;
 use crate::sys::process::Runner;
 use crate::sys::{files, hash};
+use crate::toolchain;
+use crate::workspace::machine::Machine;
+use crate::workspace::needs::Need;
+
+/// What a rebuild needs. Its cache is empty at first.
+pub fn needs(machine: &Machine) -> Vec<Need> {
+    let mut machine = machine.clone();
+    machine.installed.cached.clear();
+    let mut needs = machine.workspace();
+    needs.push(Need::new("git", machine.commit.clone()));
+    let builds = machine.builds(&machine.arches(), toolchain::Needs::default());
+    needs.extend(builds.into_iter().filter(|need| need.name != "cache"));
+    needs
+}
 
 /// A folder for one rebuild: checkout, target folder and cache. Goes away with this value.
 pub struct Rebuild {

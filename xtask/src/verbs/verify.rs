@@ -39,7 +39,7 @@ const MAX_TEXT: u64 = 1 << 20;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
-    let root = || anyhow::Ok(Workspace::read(runner, common)?.root);
+    let root = || anyhow::Ok(Workspace::find(runner, common)?.0.root);
     let mut work = Vec::new();
     if request.paths.is_empty() {
         let dist = root().context("no archive is named, and so dist/ of a workspace is meant")?.join("dist");

@@ -1,6 +1,7 @@
 //! A CARGO_HOME of our own, which makes builds deaf to the user's settings (docs/why-a-private-cargo-home.md): it shares
 //! the downloaded crates with the user's, and holds of the user's configuration only where crates come from.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,14 @@ use crate::sys::step::Step;
 
 /// The tables of cargo's configuration that say where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];
+
+/// The user's CARGO_HOME.
+pub fn find() -> Result<PathBuf> {
+    Ok(match env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+        Some(home) => std::path::absolute(home)?,
+        None => env::home_dir().context("there is no home folder: set CARGO_HOME to a folder")?.join(".cargo"),
+    })
+}
 
 /// What the configuration that cargo would read in `root` says of where crates come from.
 pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
@@ -113,7 +122,7 @@ mod tests {
 
     #[test]
     fn only_the_sources_of_crates_are_kept_and_the_nearest_file_wins() {
-        let folder = std::env::temp_dir().join(format!("bpfship-cargo-home-{}", std::process::id()));
+        let folder = env::temp_dir().join(format!("bpfship-cargo-home-{}", std::process::id()));
         let (root, home) = (folder.join("a/b"), folder.join("home"));
         fs::create_dir_all(root.join(".cargo")).unwrap();
         fs::create_dir_all(folder.join("a/.cargo")).unwrap();

@@ -5,11 +5,16 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use cargo_metadata::{Metadata, TargetKind};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
+use crate::NAME;
 use crate::arch::{ARCHES, Arch};
 use crate::bad_request;
 use crate::release::licenses;
+use crate::ui::error::Request;
 use crate::ui::suggest;
 
 /// What is shipped, checked against the workspace.
@@ -66,98 +71,208 @@ pub struct Bpf {
 /// Stands for a file of BTF in a guest.
 pub const BTF: &str = "{btf}";
 
-const KEYS: [&str; 7] = ["package", "bin", "arches", "include", "minimum-kernel", "bpf", "boot"];
-const BPF_KEYS: [&str; 4] = ["folder", "cpu", "cflags", "image"];
-const BOOT_KEYS: [&str; 3] = ["commands", "btf-commands", "timeout"];
 const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
+
+/// The tables as they are written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Written {
+    package: Option<String>,
+    bin: Option<String>,
+    arches: Option<Vec<String>>,
+    include: Vec<WrittenInclude>,
+    minimum_kernel: Option<String>,
+    bpf: WrittenBpf,
+    boot: WrittenBoot,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a path or { path = \"…\", as = \"…\" } is expected")]
+enum WrittenInclude {
+    Path(String),
+    Elsewhere(Elsewhere),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Elsewhere {
+    path: String,
+    #[serde(rename = "as")]
+    to: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenBpf {
+    folder: Option<String>,
+    cpu: Option<String>,
+    cflags: Vec<String>,
+    image: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct WrittenBoot {
+    commands: Option<Vec<String>>,
+    btf_commands: Vec<String>,
+    timeout: Option<u64>,
+}
 
 impl Config {
     /// Reads the configuration out of cargo's metadata.
     pub fn parse(metadata: &Metadata) -> Result<Config> {
-        let table = match metadata.workspace_metadata.get(crate::NAME) {
-            Some(table) => Table::new(table, "workspace.metadata.bpfship", &KEYS)?,
-            None if metadata.workspace_metadata.get("dist").is_some() => bad_request!(
-                "[workspace.metadata.dist] in Cargo.toml is a key of cargo-dist's: rename it to [workspace.metadata.bpfship]"
+        let tables = &metadata.workspace_metadata;
+        let written: Written = match tables.get(NAME) {
+            Some(table) => read(table)?,
+            None if tables.get("dist").is_some() => bad_request!(
+                "there is no [workspace.metadata.bpfship] in Cargo.toml; if [workspace.metadata.dist] was written for this \
+                 tool, rename it, for that name is cargo-dist's"
             ),
-            None => Table::empty("workspace.metadata.bpfship"),
-        };
-        let bpf = match table.get("bpf") {
-            Some(table) => Table::new(table, "workspace.metadata.bpfship.bpf", &BPF_KEYS)?,
-            None => Table::empty("workspace.metadata.bpfship.bpf"),
+            None => Written::default(),
         };
         let root = metadata.workspace_root.as_std_path();
-        let (package, version, bin) = package_and_bin(metadata, table.string("package")?, table.string("bin")?)?;
+        let (package, version, bin) = package_and_bin(metadata, written.package, written.bin)?;
 
         let mut arches = Vec::new();
-        for word in table.strings("arches")?.unwrap_or_default() {
-            match <&Arch>::from_str(&word) {
+        for word in written.arches.iter().flatten() {
+            match <&Arch>::from_str(word) {
                 Ok(arch) if !arches.contains(&arch) => arches.push(arch),
-                Ok(arch) => bad_request!("{} names {arch} twice", table.key("arches")),
-                Err(error) => bad_request!("{}: {error}", table.key("arches")),
+                Ok(arch) => bad_request!("{} names {arch} twice", key("arches")),
+                Err(error) => bad_request!("{}: {error}", key("arches")),
             }
         }
-        if arches.is_empty() {
-            arches = ARCHES.iter().collect();
+        match written.arches {
+            None => arches = ARCHES.iter().collect(),
+            Some(list) if list.is_empty() => {
+                bad_request!("{} is empty: leave it out to ship for every architecture", key("arches"))
+            }
+            Some(_) => {}
         }
 
-        let include = table.includes(root)?;
+        let include: Vec<Include> =
+            written.include.into_iter().map(|written| Include::parse(root, written)).collect::<Result<_>>()?;
         for Include { path, to } in &include {
             let top = to.split('/').next().unwrap_or_default();
             if [bin.as_str(), licenses::FILE, licenses::STD_FILE].contains(&top) {
-                bad_request!("{} names `{path}`, but the archive has a file `{top}` of its own", table.key("include"));
+                bad_request!("{} names `{path}`, but the archive has a file `{top}` of its own", key("include"));
             }
         }
 
-        let minimum_kernel = table.string("minimum-kernel")?;
-        if let Some(version) = &minimum_kernel
+        if let Some(version) = &written.minimum_kernel
             && kernel_version(version).is_none()
         {
-            bad_request!("{} is `{version}`; a kernel version like \"5.10\" is wanted", table.key("minimum-kernel"));
+            bad_request!("{} is `{version}`; a kernel version like \"5.10\" is expected", key("minimum-kernel"));
         }
+        Ok(Config {
+            package,
+            version,
+            bin,
+            arches,
+            include,
+            minimum_kernel: written.minimum_kernel,
+            bpf: Bpf::parse(root, written.bpf)?,
+            boot: Boot::parse(written.boot)?,
+        })
+    }
+}
 
-        let folder = bpf.string("folder")?.unwrap_or_else(|| "bpf".into());
-        let folder = check_path(root, &folder, &bpf.key("folder"))?;
-        let cpu = bpf.string("cpu")?.unwrap_or_else(|| "v1".into());
+impl Include {
+    fn parse(root: &Path, written: WrittenInclude) -> Result<Include> {
+        let key = key("include");
+        Ok(match written {
+            WrittenInclude::Path(path) => {
+                let path = check_path(root, &path, &key)?;
+                Include { to: path.clone(), path }
+            }
+            WrittenInclude::Elsewhere(Elsewhere { path, to }) => match plain_path(&to) {
+                Some(to) => Include { path: check_path(root, &path, &key)?, to },
+                None => bad_request!("{key} has `as = \"{to}\"`; a relative path inside the archive is expected"),
+            },
+        })
+    }
+}
+
+impl Bpf {
+    fn parse(root: &Path, written: WrittenBpf) -> Result<Bpf> {
+        let folder = check_path(root, written.folder.as_deref().unwrap_or("bpf"), &key("bpf.folder"))?;
+        let cpu = written.cpu.unwrap_or_else(|| "v1".into());
         if !BPF_CPUS.contains(&cpu.as_str()) {
-            bad_request!("{} is `{cpu}`; known are {}", bpf.key("cpu"), BPF_CPUS.join(", "));
+            bad_request!("{} is `{cpu}`; known are {}", key("bpf.cpu"), BPF_CPUS.join(", "));
         }
-        let cflags = bpf.strings("cflags")?.unwrap_or_default();
-        let image = bpf.string("image")?;
-        if let Some(image) = &image
+        if let Some(image) = &written.image
             && !is_digest(image)
         {
             bad_request!(
-                "{} is `{image}`; NAME@sha256:DIGEST is wanted, for a tag may be another image tomorrow",
-                bpf.key("image")
+                "{} is `{image}`; NAME@sha256:DIGEST is expected, for a tag may be another image tomorrow",
+                key("bpf.image")
             );
         }
-
-        let boot = match table.get("boot") {
-            Some(table) => Table::new(table, "workspace.metadata.bpfship.boot", &BOOT_KEYS)?,
-            None => Table::empty("workspace.metadata.bpfship.boot"),
-        };
-        let bpf = Bpf { folder, cpu, cflags, image };
-        Ok(Config { package, version, bin, arches, include, minimum_kernel, bpf, boot: Boot::parse(&boot)? })
+        Ok(Bpf { folder, cpu, cflags: written.cflags, image: written.image })
     }
 }
 
 impl Boot {
-    fn parse(table: &Table) -> Result<Boot> {
-        let commands = table.commands("commands")?;
-        let commands = commands.unwrap_or_else(|| vec![vec!["--version".into()], vec!["--self-test".into()]]);
+    fn parse(written: WrittenBoot) -> Result<Boot> {
+        let defaults = || vec!["--version".into(), "--self-test".into()];
+        let commands = split(written.commands.unwrap_or_else(defaults), "boot.commands")?;
         if commands.is_empty() {
-            bad_request!("{} is empty; at least one command is wanted", table.key("commands"));
+            bad_request!("{} is empty; at least one command is expected", key("boot.commands"));
         }
-        let btf_commands = table.commands("btf-commands")?.unwrap_or_default();
+        let btf_commands = split(written.btf_commands, "boot.btf-commands")?;
         if btf_commands.iter().any(|words| !words.iter().any(|word| word.contains(BTF))) {
-            bad_request!("{} has a command without {BTF}, the file to read BTF from", table.key("btf-commands"));
+            bad_request!("{} has a command without {BTF}, the file to read BTF from", key("boot.btf-commands"));
         }
-        let timeout = match table.get("timeout").map(Value::as_u64) {
-            None => 180,
-            Some(Some(seconds)) if seconds > 0 => seconds,
-            Some(_) => bad_request!("{} must be a number of seconds", table.key("timeout")),
-        };
-        Ok(Boot { commands, btf_commands, timeout })
+        match written.timeout.unwrap_or(180) {
+            0 => bad_request!("{} must be a number of seconds", key("boot.timeout")),
+            timeout => Ok(Boot { commands, btf_commands, timeout }),
+        }
+    }
+}
+
+/// Splits command lines into words.
+fn split(lines: Vec<String>, path: &str) -> Result<Vec<Vec<String>>> {
+    let words = |line: String| match shlex::split(&line) {
+        Some(words) if !line.contains(['\n', '\0']) => Ok(words),
+        _ => bad_request!("{} has `{line}`, which no shell would take as one line", key(path)),
+    };
+    lines.into_iter().map(words).collect()
+}
+
+/// Reads our table; an error names the key and the table it is in.
+fn read<T: DeserializeOwned>(table: &Value) -> Result<T> {
+    serde_path_to_error::deserialize(table).map_err(|error| {
+        let keys = error.path().iter().filter_map(|segment| match segment {
+            Segment::Map { key } => Some(key.as_str()),
+            _ => None,
+        });
+        let path: Vec<&str> = keys.collect();
+        let message = error.inner().to_string();
+        Request(match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
+            // Those that are known stand behind it, in backquotes, too.
+            Some((unknown, known)) => {
+                let tables: Vec<&str> = path.into_iter().filter(|key| *key != unknown).collect();
+                let hint = suggest::hint(unknown, known.split('`').skip(1).step_by(2));
+                format!("unknown key `{unknown}` in [{}] of Cargo.toml{hint}", table_name(&tables))
+            }
+            None => match path.is_empty() {
+                true => format!("[{}] of Cargo.toml: {message}", table_name(&[])),
+                false => format!("{}: {message}", key(&path.join("."))),
+            },
+        })
+        .into()
+    })
+}
+
+fn table_name(tables: &[&str]) -> String {
+    [&["workspace", "metadata", NAME], tables].concat().join(".")
+}
+
+/// A key, such as `bpf.cpu`, as errors name it.
+fn key(path: &str) -> String {
+    let keys: Vec<&str> = path.split('.').collect();
+    match keys.as_slice() {
+        [tables @ .., key] => format!("`{key}` in [{}] of Cargo.toml", table_name(tables)),
+        [] => unreachable!("a text that is split has a part"),
     }
 }
 
@@ -172,103 +287,6 @@ fn is_digest(image: &str) -> bool {
         let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains([' ', '@']);
         is_name && digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
-}
-
-/// One table of the configuration, whose keys are all known.
-struct Table<'a> {
-    name: &'static str,
-    value: Option<&'a Value>,
-}
-
-impl<'a> Table<'a> {
-    fn empty(name: &'static str) -> Self {
-        Table { name, value: None }
-    }
-
-    fn new(value: &'a Value, name: &'static str, known: &[&str]) -> Result<Self> {
-        let Some(object) = value.as_object() else {
-            bad_request!("[{name}] in Cargo.toml must be a table");
-        };
-        if let Some(key) = object.keys().find(|key| !known.contains(&key.as_str())) {
-            bad_request!("unknown key `{key}` in [{name}] of Cargo.toml{}", suggest::hint(key, known.iter().copied()));
-        }
-        Ok(Table { name, value: Some(value) })
-    }
-
-    fn key(&self, key: &str) -> String {
-        format!("`{key}` in [{}] of Cargo.toml", self.name)
-    }
-
-    fn get(&self, key: &str) -> Option<&'a Value> {
-        self.value?.get(key)
-    }
-
-    fn string(&self, key: &str) -> Result<Option<String>> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
-            Some(_) => bad_request!("{} must be a string that is not empty", self.key(key)),
-        }
-    }
-
-    fn strings(&self, key: &str) -> Result<Option<Vec<String>>> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        let strings: Option<Vec<String>> =
-            value.as_array().and_then(|list| list.iter().map(|item| item.as_str().map(String::from)).collect());
-        match strings {
-            Some(strings) => Ok(Some(strings)),
-            None => bad_request!("{} must be a list of strings", self.key(key)),
-        }
-    }
-
-    /// Strings, or tables with a `path` and an `as`.
-    fn includes(&self, root: &Path) -> Result<Vec<Include>> {
-        let key = self.key("include");
-        let list = match self.get("include").map(Value::as_array) {
-            None => return Ok(Vec::new()),
-            Some(Some(list)) => list,
-            Some(None) => bad_request!("{key} must be a list"),
-        };
-        let mut includes = Vec::new();
-        for item in list {
-            let (path, to) = match item {
-                Value::String(path) => (path.as_str(), None),
-                Value::Object(table) => {
-                    let words = |key: &str| table.get(key).and_then(Value::as_str);
-                    match (words("path"), words("as"), table.len()) {
-                        (Some(path), Some(to), 2) => (path, Some(to)),
-                        _ => bad_request!("{key} has {item}; {{ path = \"…\", as = \"…\" }} is expected"),
-                    }
-                }
-                _ => bad_request!("{key} has {item}; a path or {{ path = \"…\", as = \"…\" }} is expected"),
-            };
-            let path = check_path(root, path, &key)?;
-            let to = match to.map(plain_path) {
-                None => path.clone(),
-                Some(Some(to)) => to,
-                Some(None) => bad_request!("{key} has {item}; `as` must be a relative path inside the archive"),
-            };
-            includes.push(Include { path, to });
-        }
-        Ok(includes)
-    }
-
-    /// Command lines, each split into words.
-    fn commands(&self, key: &str) -> Result<Option<Vec<Vec<String>>>> {
-        let Some(lines) = self.strings(key)? else {
-            return Ok(None);
-        };
-        let mut commands = Vec::new();
-        for line in lines {
-            match shlex::split(&line) {
-                Some(words) if !line.contains(['\n', '\0']) => commands.push(words),
-                _ => bad_request!("{} has `{line}`, which no shell would take as one line", self.key(key)),
-            }
-        }
-        Ok(Some(commands))
-    }
 }
 
 /// Finds the package and its binary; both may be left out where only one is possible.

@@ -1,7 +1,12 @@
 //! The workspace that is shipped, and the machine it is built on: what is true of them.
 
+pub mod cached;
 pub mod cargo_home;
 pub mod config;
 pub mod facts;
+pub mod git;
+pub mod machine;
+pub mod needs;
 pub mod packages;
-pub mod probe;
+pub mod rust;
+pub mod snapshot;

@@ -10,7 +10,7 @@ use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::hash;
 use crate::sys::process::Runner;
-use crate::workspace::facts::Rust;
+use crate::workspace::rust::Rust;
 
 /// A crate that is not of the workspace itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ impl Cargo<'_> {
 }
 
 impl Package {
-    fn new(package: &cargo_metadata::Package) -> Result<Package> {
+    pub fn new(package: &cargo_metadata::Package) -> Result<Package> {
         Ok(Package {
             id: package.id.clone(),
             name: package.name.to_string(),

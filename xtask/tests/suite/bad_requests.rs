@@ -41,7 +41,44 @@ fn a_value_of_the_wrong_type_is_refused() {
     with_config("type", "package = \"tool\"\narches = \"arm64\"\n")
         .xtask("dist")
         .ends_with(2)
-        .says("`arches` in [workspace.metadata.bpfship] of Cargo.toml must be a list of strings");
+        .says("`arches` in [workspace.metadata.bpfship] of Cargo.toml: invalid type: string \"arm64\", expected a sequence")
+        .in_one_line();
+}
+
+#[test]
+fn a_list_of_no_architecture_is_refused() {
+    with_config("no-arch", "package = \"tool\"\narches = []\n")
+        .xtask("dist")
+        .ends_with(2)
+        .says("`arches` in [workspace.metadata.bpfship] of Cargo.toml is empty: leave it out to ship for every")
+        .in_one_line();
+}
+
+#[test]
+fn what_is_included_elsewhere_says_where() {
+    for (value, why) in [
+        ("{ path = \"README.md\" }", "as = "),
+        ("3", "a path or { path ="),
+        ("{ path = \"README.md\", as = \"../x\" }", "inside the archive"),
+    ] {
+        with_config("as", &format!("package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [{value}]\n"))
+            .xtask("dist")
+            .ends_with(2)
+            .says("`include` in [workspace.metadata.bpfship] of Cargo.toml")
+            .says(why)
+            .in_one_line();
+    }
+}
+
+#[test]
+fn the_key_of_cargo_dist_is_not_ours() {
+    let workspace = with_config("dist-key", "package = \"tool\"\nbpf.folder = \"nowhere\"\n");
+    let manifest = workspace.read("Cargo.toml");
+    let with_both = format!("{manifest}\n[workspace.metadata.dist]\ncargo-dist-version = \"0.30.0\"\n");
+    let workspace = workspace.write("Cargo.toml", &with_both);
+    workspace.xtask("dist").ends_with(2).says("names `nowhere`, which is not there").in_one_line();
+    let workspace = workspace.write("Cargo.toml", &manifest.replace("metadata.bpfship", "metadata.dist"));
+    workspace.xtask("dist").ends_with(2).says("if [workspace.metadata.dist] was written for this tool, rename it");
 }
 
 #[test]

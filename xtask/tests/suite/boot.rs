@@ -1,6 +1,6 @@
 //! `cargo xtask boot`: released binaries on real kernels, and each way in which that can fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use bpfship::arch::{ARCHES, Arch};
 use bpfship::boot::kernels::{self, Source};
-use bpfship::boot::machines;
 use bpfship::release::boot_report::SCHEMA;
 use bpfship::release::pack::{self, Entry};
 use serde_json::{Value, json};
@@ -38,7 +37,7 @@ fn is_on_path(program: &str) -> bool {
 }
 
 fn can_boot(arch: &Arch) -> bool {
-    let emulator = machines::emulator(arch);
+    let emulator = arch.emulator();
     has(&emulator, "Debian: apt install qemu-system, version 10 from backports", is_on_path(&emulator))
         && has("apt-get", "a Debian machine", is_on_path("apt-get"))
 }
@@ -47,8 +46,8 @@ fn can_boot(arch: &Arch) -> bool {
 fn can_build(arch: &Arch) -> bool {
     let kernel = kernels::default_of(arch);
     let cache = bpfship::sys::cache::Cache::find().unwrap();
-    kernel.source != Source::Built
-        || kernel.entry().is_some_and(|entry| cache.path(&entry).exists())
+    !matches!(kernel.source, Source::Built(_))
+        || cache.path(&kernel.entry()).exists()
         || has(
             "clang-19",
             "docs/own-kernels.md tells what builds a kernel",
@@ -84,6 +83,31 @@ fn every_released_binary_works_on_a_kernel_of_its_architecture() {
     // What is booted again takes the place of what was known, and the rest stays.
     copy.xtask(&format!("boot --offline --arch {}", arches[0])).succeeds();
     assert_eq!(verdicts(&copy).len(), arches.len());
+}
+
+#[test]
+fn a_workspace_that_depends_on_the_tool_boots_its_own_application() {
+    if !can_boot(amd64()) {
+        return;
+    }
+    let workspace = with_tool(Workspace::usual("boot adopter"));
+    workspace.xtask("dist --arch amd64").succeeds();
+    workspace.xtask("boot").succeeds().says("verdict");
+    let verdicts: Vec<_> = verdicts(&workspace).into_values().collect();
+    assert_eq!(verdicts, ["pass"]);
+
+    // Its dependencies are those of the workspace, and no others.
+    let lock: toml::Table = workspace.read("Cargo.lock").parse().unwrap();
+    let reduced: toml::Table = workspace.read("target/bpfship/guest/Cargo.lock").parse().unwrap();
+    let versions = |lock: &toml::Table| -> BTreeSet<(String, String)> {
+        let text = |package: &toml::Value, key: &str| package[key].as_str().unwrap().to_owned();
+        let packages = lock["package"].as_array().unwrap().iter();
+        packages.map(|package| (text(package, "name"), text(package, "version"))).collect()
+    };
+    let own = ("guest".to_owned(), "0.0.0".to_owned());
+    let foreign: Vec<_> = versions(&reduced).into_iter().filter(|package| *package != own).collect();
+    assert!(foreign.len() > 2 && foreign.len() < 30, "{foreign:?}");
+    assert!(foreign.iter().all(|package| versions(&lock).contains(package)), "{foreign:?}");
 }
 
 #[test]
@@ -125,7 +149,7 @@ fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_
     damaged("boot --arch amd64")
         .ends_with(1)
         .says("FAIL")
-        .says("1 of 1 boots failed:\n  amd64 on debian-13-6.12: the kernel gave up: ");
+        .says("1 of 1 boots failed:\n  amd64 on debian-13-6.12: kernel panic: ");
 
     swap_object(&copy);
     copy.xtask("boot --arch amd64")
@@ -228,8 +252,8 @@ fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_i
     boot.env("BPFSHIP_DEBIAN_MIRROR", "http://mirror.example/debian");
     Run::of(&mut boot)
         .ends_with(1)
-        .says("lists linux-image-6.1.0-50-cloud-amd64 and has not got it: the one before it is taken")
-        .says("amd64 on debian-12-6.1: the machine went off before init had begun");
+        .says("lists linux-image-6.1.0-50-cloud-amd64 and does not have it: taking the one before it")
+        .says("amd64 on debian-12-6.1: QEMU failed (exit code 1) before init started");
     let report: Value = serde_json::from_str(&stub().read("dist/boot-report.json")).unwrap();
     let mut boots = report["boots"].as_array().unwrap().iter();
     let boot = boots.find(|boot| boot["kernel"]["label"] == "debian-12-6.1").unwrap();
@@ -243,12 +267,12 @@ fn garbage_and_what_a_program_forges_are_no_pass() {
     with_stub("garbage", script)
         .ends_with(1)
         .says("FAIL")
-        .says("the machine went off before init had begun (QEMU ended)")
+        .says("QEMU ended before init started")
         .says_nothing_of("\x1b[2J");
 }
 
 #[test]
-fn what_qemu_itself_complains_of_is_told() {
+fn what_qemu_itself_complains_of_is_shown() {
     with_stub("complains", "echo 'qemu-system-x86_64: unsupported machine type' >&2; exit 1")
         .ends_with(1)
         .says("amd64 on image: QEMU failed (exit code 1): unsupported machine type");
@@ -288,8 +312,27 @@ fn small(name: &str) -> Workspace {
     let workspace = Workspace::usual(name);
     workspace.xtask("dist --arch amd64").succeeds();
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
-    // Not a member of the workspace: nobody gets so far.
-    workspace.write("init/Cargo.toml", "[package]\nname = \"init\"\n").env("BPFSHIP_CACHE", &cache)
+    workspace.env("BPFSHIP_CACHE", &cache)
+}
+
+/// The workspace with a member that depends on the tool, as that of whoever ships with it.
+fn with_tool(workspace: Workspace) -> Workspace {
+    let members = "members = [\"tool\"";
+    let config = workspace.read("Cargo.toml");
+    assert!(config.contains(members));
+    let manifest = format!(
+        "[package]\nname = \"xtask\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
+         [dependencies]\nbpfship = {{ path = '{}' }}\n",
+        own_root().join("xtask").display()
+    );
+    let main = "fn main() -> std::process::ExitCode {\n    bpfship::main()\n}\n";
+    let workspace = workspace
+        .write("Cargo.toml", &config.replace(members, &format!("{members}, \"xtask\"")))
+        .write("xtask/Cargo.toml", &manifest)
+        .write("xtask/src/main.rs", main)
+        .write("Cargo.lock", &fs::read_to_string(own_root().join("Cargo.lock")).unwrap());
+    workspace.shell("cargo update --workspace --offline --quiet").succeeds();
+    workspace
 }
 
 /// A PATH with all programs of this machine but those whose names begin so.
@@ -310,7 +353,7 @@ fn path_without(workspace: &Workspace, start: &str) -> String {
 
 #[test]
 fn without_the_emulator_one_sentence_says_how_it_is_installed() {
-    let workspace = small("boot no qemu");
+    let workspace = with_tool(small("boot no qemu"));
     let image = [vec![0; 0x202], b"HdrS".to_vec(), vec![0; 100]].concat();
     fs::write(workspace.path("image"), image).unwrap();
     Run::of(workspace.command("boot --kernel image").env("PATH", path_without(&workspace, "qemu-system-")))
@@ -343,8 +386,14 @@ fn offline_a_kernel_must_be_there() {
 #[test]
 fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
     let workspace = small("boot requests").write("text", "#!/bin/sh\n");
+    workspace
+        .xtask("boot --kernel text")
+        .ends_with(1)
+        .says("has no crate bpfship-guest, the first process of each guest: make bpfship a dependency of one of its members")
+        .in_one_line();
+    let workspace = with_tool(workspace);
     for (line, sentence) in [
-        ("boot --kernel text", "is of no use: it is no kernel for amd64, nor one in a form that is known"),
+        ("boot --kernel text", "cannot be booted: it is no kernel for amd64, nor one in a form that is known"),
         ("boot --kernel debain-13-6.12", "did you mean `debian-13-6.12`?"),
         ("boot --kernel debian-13-6.12-16k", "there is no `debian-13-6.12-16k` for amd64"),
         ("boot --kernel dist", "dist is a folder"),
@@ -352,8 +401,6 @@ fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
     ] {
         workspace.xtask(line).ends_with(2).says(sentence).in_one_line();
     }
-    fs::remove_dir_all(workspace.path("init")).unwrap();
-    workspace.xtask("boot").ends_with(1).says("there is no crate `init` in the workspace").in_one_line();
     fs::remove_file(workspace.path("dist/release.json")).unwrap();
     workspace.xtask("boot").ends_with(2).says("there is nothing to boot").says("run `cargo xtask dist`").in_one_line();
 }
@@ -421,35 +468,41 @@ fn an_archive_that_was_altered_is_not_booted() {
 }
 
 #[test]
-fn the_list_and_the_plan_tell_all_and_do_nothing() {
-    let workspace = small("boot plan");
+fn the_plan_has_every_command_and_nothing_of_it_is_done() {
+    let workspace = with_tool(small("boot plan"));
+    if can_boot(amd64()) {
+        workspace
+            .xtask("boot --plan")
+            .succeeds()
+            .says("bpfship_guest::main()")
+            .says("--package guest --bin guest --target x86_64-unknown-linux-musl")
+            .says("apt-get --quiet update")
+            .says("| grep -xE 'linux-image-6\\.12\\.[^-]+-cloud-amd64' | sort -V | tail -n 1)")
+            .says("-M q35 -accel tcg -cpu qemu64 -m 512");
+        let plan = workspace.xtask("boot --plan --json").succeeds().json();
+        let tasks = plan["tasks"].as_array().unwrap();
+        let boot = &tasks[tasks.len() - 2]["steps"][0]["boot-guest"];
+        assert_eq!(boot["kernel"], "debian-13-6.12");
+        assert_eq!(boot["run"]["args"][1], "-M");
+    }
+    assert!(!workspace.path("cache").exists() && !workspace.path("target/bpfship/boot").exists());
+}
+
+#[test]
+fn the_kernels_are_listed_for_people_and_as_json() {
+    let workspace = Workspace::empty("boot kernels");
     workspace
-        .xtask("boot --list")
+        .xtask("kernels")
         .succeeds()
         .says("debian-13-6.12")
         .says("debian-13-6.12-hidden-btf           hidden")
         .says("raspi3b")
         .says("built from Debian's linux-source");
-    if has("apt-get", "a Debian machine", is_on_path("apt-get")) {
-        workspace
-            .xtask("boot --plan")
-            .succeeds()
-            .says("--package init --bin init --target x86_64-unknown-linux-musl")
-            .says("apt-get --quiet update")
-            .says("# PACKAGE is the newest of those that are called linux-image-6.12.*-cloud-amd64")
-            .says("-M q35 -accel tcg -cpu qemu64 -m 512");
-        let plan = workspace.xtask("boot --plan --json").succeeds().json();
-        assert_eq!(plan["kernels"][0]["label"], "debian-13-6.12");
-        assert_eq!(plan["boots"][0]["kernel"], 0);
-
-        // One kernel for two guests is got once.
-        let both = "boot --plan --json --kernel debian-13-6.12 --kernel debian-13-6.12-hidden-btf";
-        let kernels = &workspace.xtask(both).succeeds().json()["kernels"];
-        assert_eq!(kernels[0]["entry"], kernels[1]["entry"]);
-        assert!(kernels[0]["get"]["debian"].is_object());
-        assert_eq!(kernels[1]["get"], "nothing");
-    }
-    assert!(!workspace.path("cache").exists() && !workspace.path("target/bpfship/boot").exists());
+    let kernels = workspace.xtask("kernels --json").succeeds().json();
+    assert_eq!(kernels.as_array().unwrap().len(), kernels::KERNELS.len());
+    assert_eq!(kernels[0]["label"], "debian-13-6.12");
+    assert_eq!(kernels[0]["arch"], "amd64");
+    workspace.xtask("boot --list").ends_with(2).says("cargo xtask kernels");
 }
 
 #[test]

@@ -46,8 +46,8 @@ fn each_entry_is_shown_with_size_age_and_whether_it_is_used() {
     let workspace = workspace("cache list");
     make_older(&workspace, OLD, 40);
     let shown = workspace.xtask("cache").succeeds();
-    let shown = shown.says(": 6 MB\nin use\n").says(&format!("  2 MB    0 days  {}\n", current()));
-    let shown = shown.says(&format!("from another version\n    2 MB   40 days  {OLD}\nleft half done\n"));
+    let shown = shown.says(": 6 MB\nin use\n").says(&format!("  2 MB   0 days  {}\n", current()));
+    let shown = shown.says(&format!("from another version\n  2 MB  40 days  {OLD}\nleft half done\n"));
     shown.says_nothing_of("notes").says_nothing_of("backup");
     assert!(workspace.xtask("cache").text().lines().all(|line| line.len() <= 80 || line.starts_with('/')));
 }

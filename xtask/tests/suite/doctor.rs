@@ -41,7 +41,8 @@ fn with_everything(name: &str) -> Workspace {
     for target in ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"] {
         workspace = workspace.write(&format!("programs/lib/rustlib/{target}/lib/libstd-1.rlib"), "");
     }
-    let rust = bpfship::workspace::facts::Rust {
+    workspace = workspace.write("programs/lib/rustlib/src/rust/library/std/Cargo.toml", "");
+    let rust = bpfship::workspace::rust::Rust {
         sysroot: workspace.path("programs"),
         version: workspace.xtask("doctor --json").json()["rows"][0]["detail"].as_str().unwrap()[..6].into(),
         commit: "c".into(),
@@ -61,9 +62,10 @@ fn where_everything_is_there_it_is_ready() {
         .succeeds()
         .says("  ok         std mips     in the cache\n")
         .says("  to build   BPF objects  there is no kernel/bpf.lock\n")
-        .says("dist: ready, will build BPF objects\nbpf:  ready\n")
-        .says_nothing_of("to fetch");
-    workspace.xtask("doctor --offline").succeeds().says("bpf:  ready");
+        .says("dist:    ready, will build BPF objects\nbpf:     ready\n")
+        .says("rebuild: ready, will fetch compiler (100 MB)")
+        .says_nothing_of("not here");
+    workspace.xtask("doctor --offline").succeeds().says("bpf:     ready");
     workspace.xtask("doctor -q").succeeds().says_nothing_of(" ");
 }
 
@@ -76,8 +78,8 @@ fn what_is_fetched_without_the_user_is_said_with_by_what_and_how_large() {
         .says("  to fetch   std amd64    not here; rustup fetches it (39 MB)\n")
         .says("  to fetch   rust-src     not here; rustup fetches it (4 MB)\n")
         .says("  to build   std mips     from its sources, once\n")
-        .says("dist: ready, will fetch compiler, std amd64, std arm64, rust-src (182 MB),\n")
-        .says("bpf:  ready, will fetch compiler (100 MB)\n");
+        .says("dist:    ready, will fetch compiler, std amd64, std arm64, rust-src (182 MB),\n")
+        .says("bpf:     ready, will fetch compiler (100 MB)\n");
 }
 
 #[test]
@@ -88,7 +90,7 @@ fn offline_what_is_missing_needs_the_user() {
         .ends_with(1)
         .says("  needs you  compiler     ziglang==0.17.1\n                          run once without --offline\n")
         .says("  optional   rustup       there is no rustup on this machine\n")
-        .says("dist: cannot work: compiler, std amd64, std arm64, rust-src\nbpf:  cannot work: compiler\n")
+        .says("dist:    cannot work: compiler, std amd64, std arm64, rust-src\nbpf:     cannot work: compiler\n")
         .says("error: dist cannot work on this machine:\n  compiler: ziglang==0.17.1: run once without --offline\n");
 }
 
@@ -99,7 +101,7 @@ fn what_fetches_is_needed_while_something_must_be_fetched() {
         .xtask("doctor")
         .ends_with(1)
         .says("  needs you  rustup       there is no rustup on this machine\n")
-        .says("bpf:  ready, will fetch compiler (100 MB)\n")
+        .says("bpf:     ready, will fetch compiler (100 MB)\n")
         .says("error: dist cannot work on this machine: rustup: there is no rustup on this machine: see https://rustup.rs");
     let workspace = without(with_everything("doctor no rustup needed"), "rustup");
     workspace.xtask("doctor").succeeds().says("  optional   rustup       there is no rustup on this machine\n");
@@ -127,11 +129,11 @@ fn the_wrong_rust_hides_nothing_else() {
     workspace
         .xtask("doctor")
         .ends_with(1)
-        .says("  needs you  Rust         this is Rust 1.2.3 in ")
+        .says("  needs you  Rust         this is Rust 1.2.3 in\n")
         .says("  unknown    std mips     not known before `Rust` is right\n")
         .says("  needs you  cc           there is no cc on this machine\n                          apt install gcc libc6-dev")
         .says("  to fetch   compiler     ziglang==0.17.1; pip fetches it (100 MB)\n")
-        .says("dist: cannot work: Rust, cc\nbpf:  cannot work: Rust\n");
+        .says("dist:    cannot work: Rust, cc\nbpf:     cannot work: Rust\n");
 }
 
 #[test]
@@ -152,7 +154,7 @@ fn git_is_needed_in_a_repository_only() {
         .xtask("doctor")
         .ends_with(1)
         .says("error: dist cannot work on this machine: git: there is no git on this machine: apt install git")
-        .says("bpf:  ready\n");
+        .says("bpf:     ready\n");
     let refuses = "#!/bin/sh\necho \"fatal: detected dubious ownership in repository at '/x'\" >&2\nexit 128\n";
     let workspace = workspace.program("git", refuses);
     workspace.xtask("doctor").ends_with(1).says("trust it: git config --global --add safe.directory FOLDER");
@@ -168,7 +170,11 @@ fn a_linker_without_a_c_library_is_found() {
 fn an_engine_is_needed_only_where_it_is_asked_for() {
     let workspace = with_everything("doctor engine");
     workspace.xtask("doctor").succeeds().says("  optional   docker       there is no docker on this machine\n");
-    workspace.xtask("doctor --engine docker").ends_with(1).says("  needs you  engine       ").says("bpf:  cannot work");
+    workspace
+        .xtask("doctor --engine docker")
+        .ends_with(1)
+        .says("  needs you  engine       ")
+        .says("bpf:     cannot work");
 }
 
 #[test]
@@ -223,7 +229,7 @@ fn the_report_is_shown_as_json() {
     };
     let compiler = serde_json::json!({
         "name": "compiler",
-        "needed_by": ["dist", "bpf"],
+        "needed_by": ["dist", "bpf", "boot", "rebuild"],
         "state": "to-fetch",
         "detail": "ziglang==0.17.1; pip fetches it",
         "remedy": null,

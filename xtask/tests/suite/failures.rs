@@ -471,21 +471,30 @@ fn a_build_script_that_fails_for_each_target_is_told_once() {
     }
 }
 
+/// Why the binary of `with_call` is not linked.
+const UNDEFINED: &str = "linking failed, because a symbol is undefined (`deflate`, used by crate `probe`): link what defines \
+                         it for this target, or use a feature of that crate, or another crate, that does not need it";
+
 #[test]
 fn a_crate_that_cannot_be_linked_is_told_with_what_is_missing() {
-    const REASON: &str = "linking failed, for something is called that no crate brings along (C code, most likely): use a \
-                          crate, or a feature of it, that is Rust alone";
-    for (name, declaration, words) in [
-        ("undefined", "unsafe extern \"C\" { fn deflate() -> i32; }", "rust-lld: error: undefined symbol: deflate"),
+    for (name, declaration, words, reason) in [
+        (
+            "undefined",
+            "unsafe extern \"C\" { fn deflate() -> i32; }",
+            "rust-lld: error: undefined symbol: deflate",
+            UNDEFINED,
+        ),
         (
             "library",
             "#[link(name = \"z\")] unsafe extern \"C\" { fn deflate() -> i32; }",
             "rust-lld: error: unable to find library -lz",
+            "linking failed, because a library is missing for this target (`z`): use a feature of the crate that links it, \
+             or another crate, that does not need it",
         ),
     ] {
         let workspace = with_call(name, declaration);
         let run =
-            fails_to_build(&workspace, "dist --arch arm64", &format!("\n  arm64: cannot build `tool`: {REASON}\n"));
+            fails_to_build(&workspace, "dist --arch arm64", &format!("\n  arm64: cannot build `tool`: {reason}\n"));
         assert_eq!(run.text().matches(words).count(), 1, "{}", run.text());
     }
 }
@@ -516,10 +525,9 @@ fn the_architectures_that_fail_are_listed_each_with_its_own_reason() {
         "linking",
         "unsafe extern \"C\" { fn deflate() -> i32; }\n#[cfg(target_arch = \"mips\")]\ncompile_error!(\"no routers\");",
     );
-    let failures = "\n  s390x: cannot build `tool`: linking failed, for something is called that no crate brings along (C \
-                    code, most likely): use a crate, or a feature of it, that is Rust alone\n  mips: cannot build `tool`, \
-                    for the reason above\n";
-    fails_to_build(&linking, "dist --arch s390x,mips", failures).says("undefined symbol: deflate");
+    let failures =
+        format!("\n  s390x: cannot build `tool`: {UNDEFINED}\n  mips: cannot build `tool`, for the reason above\n");
+    fails_to_build(&linking, "dist --arch s390x,mips", &failures).says("undefined symbol: deflate");
 }
 
 #[test]

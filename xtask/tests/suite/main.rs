@@ -1,5 +1,6 @@
 //! The tool as a user drives it.
 
+mod backtrace;
 mod bad_requests;
 mod boot;
 mod bpf;

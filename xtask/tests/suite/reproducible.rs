@@ -194,4 +194,14 @@ fn a_standard_library_that_is_made_elsewhere_gives_the_same_archive() {
     let archive = "dist/tool-0.3.0-s390x-unknown-linux-musl.tar.gz";
     let hash = |workspace: &Workspace| bpfship::sys::hash::file(&workspace.path(archive)).unwrap();
     assert_eq!(hash(&here), hash(&there));
+
+    // The C runtime below it is the same too, whether or not this binary has something from there.
+    let manifest: serde_json::Value = serde_json::from_str(&here.read("dist/release.json")).unwrap();
+    let sysroot = manifest["artifacts"][0]["sysroot"].as_str().unwrap();
+    let runtime = |cache: &Path| -> Vec<String> {
+        let contents = fs::read_to_string(cache.join(sysroot).join("CONTENTS")).unwrap();
+        contents.lines().filter(|line| line.contains("/self-contained/")).map(String::from).collect()
+    };
+    assert_eq!(runtime(&cache), runtime(&bpfship::sys::cache::Cache::find().unwrap().folder));
+    assert_eq!(runtime(&cache).len(), 5);
 }

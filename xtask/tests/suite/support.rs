@@ -95,7 +95,6 @@ impl Workspace {
             "app",
             "bpf",
             "docs",
-            "init",
             "xtask",
         ] {
             copy_changed(&own_root().join(path), &root.join(path));
@@ -285,7 +284,8 @@ fn copy_changed(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         let names = list(from);
         for stray in list(to).iter().filter(|name| !names.contains(name)) {
-            fs::remove_file(to.join(stray)).unwrap();
+            let stray = to.join(stray);
+            if stray.is_dir() { fs::remove_dir_all(stray) } else { fs::remove_file(stray) }.unwrap();
         }
         for name in names {
             copy_changed(&from.join(&name), &to.join(&name));

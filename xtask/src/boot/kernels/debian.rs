@@ -1,154 +1,177 @@
-//! Kernels of Debian's: packages whose names change with each version, of which one file is wanted.
+//! Kernels of Debian's: packages whose names change with each version, of which one file is needed.
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::arch::Arch;
 use crate::boot::facts::Mirror;
-use crate::boot::kernels::Package;
-use crate::boot::kernels::apt;
-use crate::boot::kernels::image;
+use crate::boot::kernel_image;
+use crate::boot::kernels::apt::{self, WriteRecord, with_words};
+use crate::boot::kernels::{DEVICE_TREE, IMAGE, Kernel, Package, RECORD};
 use crate::sys::cache::Cache;
-use crate::sys::command::Command;
+use crate::sys::command::{Command, quote, word};
 use crate::sys::files;
-use crate::sys::process::Runner;
-use crate::sys::step::Step;
+use crate::sys::plan::{Step, Task, Work};
+use crate::sys::steps::{CacheEntry, Remove};
 use crate::ui::error::Failed;
-use crate::ui::screen::Line;
 
-/// The kernel in an entry of the cache, in the form that QEMU takes.
-pub const IMAGE: &str = "kernel";
-/// The description of the machine, where the kernel is given one.
-pub const DEVICE_TREE: &str = "device-tree";
-/// What was used: an [`apt::Record`].
-pub const RECORD: &str = "kernel.json";
+/// What apt prints of a file that a server does not have.
+const NOT_FOUND: &str = "404  Not Found";
 
-/// What apt says of a file that a server has not got.
-const NOT_THERE: &str = "404  Not Found";
-
-/// How a kernel is got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Plan {
-    pub arch: &'static Arch,
-    pub label: &'static str,
-    pub package: Package,
-    /// Its name in the cache.
-    pub entry: String,
-    mirror: String,
-    /// Where apt works.
-    folder: PathBuf,
-    /// What makes apt know what there is.
-    update: Vec<Step>,
-    /// Prints the names of packages, among them the one that is wanted.
-    names: Command,
-    /// Downloads the package whose name is put behind it.
-    download: Command,
-    /// Prints the files of the package whose file is put behind it, as a tar archive.
-    unpack: Command,
-}
-
-pub fn plan(
-    cache: &Cache,
-    mirror: &Mirror,
-    arch: &'static Arch,
-    label: &'static str,
-    package: Package,
-    entry: String,
-) -> Plan {
-    let folder = cache.partial(&entry).join("apt");
-    let apt = |program: &str| apt::command(program, &folder);
+/// Plans to fetch a kernel into the cache.
+pub fn fetch(cache: &Cache, mirror: &Mirror, kernel: &Kernel, package: &Package) -> Result<Task> {
+    let Kernel { arch, label, .. } = kernel;
+    let debian = arch.debian.with_context(|| format!("Debian has no {arch}"))?;
+    let name = kernel.entry();
+    let entry = cache.partial(&name);
+    let folder = entry.join("apt");
     let prefix = package.name.split('*').next().unwrap_or_default();
-    Plan {
-        arch,
-        label,
-        package,
-        entry,
+    let mut steps = apt::update(&folder, mirror, package.suite, debian);
+    steps.push(Box::new(DownloadNewest {
         mirror: mirror.url.clone(),
-        update: apt::update(&folder, mirror, package.suite, arch.name),
-        names: apt("apt-cache").args(["pkgnames", prefix]),
-        download: apt("apt-get").args(["--quiet", "download"]),
-        unpack: Command::new("dpkg-deb", &folder).arg("--fsys-tarfile"),
-        folder,
+        package: *package,
+        names: apt::command("apt-cache", &folder).args(["pkgnames", prefix]),
+        download: apt::command("apt-get", &folder).args(["--quiet", "download"]),
+    }));
+    let device_tree = package.device_tree.map(|pattern| (pattern, DEVICE_TREE));
+    steps.push(Box::new(KeepFiles {
+        arch,
+        list: Command::new("dpkg-deb", &folder).arg("--fsys-tarfile"),
+        files: std::iter::once((package.image, IMAGE)).chain(device_tree).collect(),
+        entry: entry.clone(),
+    }));
+    steps.push(Box::new(WriteRecord {
+        apt: folder.clone(),
+        suite: package.suite,
+        mirror: mirror.url.clone(),
+        build: None,
+        file: entry.join(RECORD),
+    }));
+    steps.push(Box::new(Remove { folder }));
+    let title = format!("fetching the kernel {label} for {arch}, once, from Debian");
+    Ok(Task::new(title, vec![Box::new(CacheEntry { cache: cache.clone(), name, steps })]).announced().live(arch.name))
+}
+
+/// Downloads the newest package of a pattern.
+#[derive(Debug)]
+struct DownloadNewest {
+    mirror: String,
+    package: Package,
+    /// Prints the names of packages, among them those of the pattern.
+    names: Command,
+    /// Downloads the package whose name follows.
+    download: Command,
+}
+
+impl Step for DownloadNewest {
+    fn line(&self) -> String {
+        let pattern = self.package.name.replace('.', "\\.").replace('*', "[^-]+");
+        format!(
+            "PACKAGE=$( {} | grep -xE {} | sort -V | tail -n 1)\n\
+             # the one before it, if the mirror lists that one and does not have it yet\n{}",
+            self.names,
+            word(&pattern),
+            with_words(&self.download, "\"$PACKAGE\"")
+        )
+    }
+
+    fn json(&self) -> Value {
+        let DownloadNewest { package, names, download, .. } = self;
+        json!({ "download-newest": { "package": package.name, "names": names, "download": download } })
+    }
+
+    /// Downloads the first package that the mirror has: while a mirror takes in a new version, it lists packages that it
+    /// does not have yet.
+    fn run(&self, work: &Work) -> Result<()> {
+        work.show("the list of packages");
+        let names = work.runner.read(&self.names)?;
+        let names = newest_first(self.package.name, names.lines());
+        let Some((last, others)) = names.split_last() else {
+            bail!("{} has no package {} in {}", self.mirror, self.package.name, self.package.suite);
+        };
+        let download = |name: &str| {
+            work.show(name);
+            work.runner.run(&self.download.clone().arg(name))
+        };
+        for name in others {
+            match download(name) {
+                Err(error) if error.downcast_ref::<Failed>().is_some_and(|failed| failed.said.contains(NOT_FOUND)) => {
+                    let mirror = &self.mirror;
+                    work.runner.status(format!("{mirror} lists {name} and does not have it: taking the one before it"));
+                }
+                other => return other,
+            }
+        }
+        download(last)
     }
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# get the kernel {} for {} from Debian", self.label, self.arch)?;
-        for step in &self.update {
-            writeln!(f, "{step}")?;
-        }
-        writeln!(f, "{}", self.names)?;
-        writeln!(f, "# PACKAGE is the newest of those that are called {}, and are there", self.package.name)?;
-        writeln!(f, "{}\n{}", self.download.clone().arg("PACKAGE"), self.unpack.clone().arg("PACKAGE.deb"))?;
-        writeln!(f, "# keep {} of it as {} in the cache", self.package.image, self.entry)
+/// Keeps the files that are needed of the package that was downloaded.
+#[derive(Debug)]
+struct KeepFiles {
+    arch: &'static Arch,
+    /// Prints the files of the package whose file follows, as a tar archive.
+    list: Command,
+    /// Patterns of paths in the package, and what the files are called in the entry.
+    files: Vec<(&'static str, &'static str)>,
+    entry: PathBuf,
+}
+
+impl KeepFiles {
+    /// Where apt works.
+    fn apt(&self) -> &Path {
+        &self.list.folder
     }
 }
 
-/// Gets a kernel into the cache.
-pub fn get(runner: Runner, cache: &Cache, plan: &Plan, line: &Line) -> Result<()> {
-    let fetched = cache.get(runner, &plan.entry, |entry| {
-        line.set("what Debian has");
-        runner.perform(&plan.update)?;
-        let names = runner.read(&plan.names)?;
-        let name = download(runner, plan, &newest_first(plan.package.name, names.lines()), line)?;
-        let (file, record) = apt::downloaded(&plan.folder, name, plan.package.suite, &plan.mirror)?;
-        line.set(&format!("unpacking {name}"));
-        keep(runner, plan, entry, &file)?;
-        files::write(&entry.join(RECORD), format!("{:#}\n", serde_json::to_value(record)?))?;
-        files::remove_folder(&plan.folder)
-    });
-    fetched.map(drop).with_context(|| format!("cannot get the kernel {} for {}", plan.label, plan.arch))
-}
-
-/// Downloads the first of these packages that the mirror has: while a mirror takes in a new version, it lists packages that
-/// it has not got yet.
-fn download<'a>(runner: Runner, plan: &Plan, names: &[&'a str], line: &Line) -> Result<&'a str> {
-    let Some((last, others)) = names.split_last() else {
-        bail!("{} has no package {} in {}", plan.mirror, plan.package.name, plan.package.suite);
-    };
-    let try_one = |name: &'a str| {
-        line.set(name);
-        runner.run(&plan.download.clone().arg(name)).map(|()| name)
-    };
-    for name in others {
-        match try_one(name) {
-            Err(error) if error.downcast_ref::<Failed>().is_some_and(|failed| failed.said.contains(NOT_THERE)) => {
-                runner.status(format!("{} lists {name} and has not got it: the one before it is taken", plan.mirror));
-            }
-            other => return other,
-        }
+impl Step for KeepFiles {
+    fn line(&self) -> String {
+        let list = with_words(&self.list, apt::PACKAGE_FILE);
+        let keep = |(pattern, name): &(&str, &str)| {
+            let pattern = word(&format!("./{pattern}"));
+            let to = quote(&self.entry.join(name));
+            format!("{list} | tar --extract --to-stdout --wildcards --no-wildcards-match-slash {pattern} >{to}")
+        };
+        let mut lines: Vec<String> = self.files.iter().map(keep).collect();
+        lines.push(format!("# check that {IMAGE} is one for {}, and unpack it if it is packed", self.arch));
+        lines.join("\n")
     }
-    try_one(last)
-}
 
-/// Keeps what is wanted of a package.
-fn keep(runner: Runner, plan: &Plan, entry: &Path, file: &str) -> Result<()> {
-    let wanted = [(Some(plan.package.image), IMAGE), (plan.package.device_tree, DEVICE_TREE)];
-    let mut wanted: Vec<_> = wanted.into_iter().filter_map(|(pattern, name)| Some((pattern?, name))).collect();
-    runner.stream(&plan.unpack.clone().arg(file), |tar| {
-        for member in tar::Archive::new(tar).entries()? {
-            let mut member = member?;
-            let path = member.path()?.to_string_lossy().trim_start_matches("./").to_owned();
-            let Some(index) = wanted.iter().position(|(pattern, _)| matches(pattern, &path, '/')) else { continue };
-            let (_, name) = wanted.remove(index);
-            let mut bytes = Vec::new();
-            member.read_to_end(&mut bytes)?;
-            if name == IMAGE {
-                bytes = image::prepare(&bytes, plan.arch).with_context(|| format!("{path} in {file} is of no use"))?;
+    fn json(&self) -> Value {
+        let files: Value = self.files.iter().map(|(pattern, name)| json!({ "from": pattern, "to": name })).collect();
+        json!({ "keep-files": { "list": self.list, "files": files, "folder": self.entry } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let package = apt::package_file(self.apt())?;
+        work.show(&format!("unpacking {package}"));
+        let mut missing = self.files.clone();
+        work.runner.stream(&self.list.clone().arg(&package), |tar| {
+            for member in tar::Archive::new(tar).entries()? {
+                let mut member = member?;
+                let path = member.path()?.to_string_lossy().trim_start_matches("./").to_owned();
+                let Some(index) = missing.iter().position(|(pattern, _)| matches(pattern, &path, '/')) else {
+                    continue;
+                };
+                let (_, name) = missing.remove(index);
+                let mut bytes = Vec::new();
+                member.read_to_end(&mut bytes)?;
+                if name == IMAGE {
+                    bytes = kernel_image::prepare(&bytes, self.arch)
+                        .with_context(|| format!("{path} in {package} cannot be booted"))?;
+                }
+                files::write(&self.entry.join(name), bytes)?;
+                if missing.is_empty() {
+                    return Ok(());
+                }
             }
-            files::write(&entry.join(name), bytes)?;
-            if wanted.is_empty() {
-                return Ok(());
-            }
-        }
-        bail!("there is no {} in {file}", wanted[0].0)
-    })
+            bail!("there is no {} in {package}", missing[0].0)
+        })
+    }
 }
 
 /// Whether a name fits a pattern, in which each `*` stands for one or more characters, none of them `never`.

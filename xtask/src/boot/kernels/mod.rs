@@ -3,17 +3,23 @@
 pub mod apt;
 pub mod debian;
 pub mod from_source;
-pub mod image;
+mod options;
 
 use serde::Serialize;
 
-use self::from_source as build;
-use crate::arch::{ARCHES, Arch};
-use crate::boot::machines::{ARM, ARM_16K, LOONGSON, MAINFRAME, MALTA, Machine, PC, RASPBERRY_PI_3, RISCV};
+use crate::arch::{Arch, ConfigFile, Machine, config_file};
+use crate::boot::machines::{ARM_16K, RASPBERRY_PI_3};
 use crate::sys::hash;
 
 /// What the names of kernels in the cache begin with.
 pub const PREFIX: &str = "kernel-";
+
+/// The kernel in an entry of the cache, in the form that QEMU takes.
+pub const IMAGE: &str = "kernel";
+/// The description of the machine, where the kernel is given one.
+pub const DEVICE_TREE: &str = "device-tree";
+/// Where it comes from: an [`apt::Record`].
+pub const RECORD: &str = "kernel.json";
 
 /// One kernel of one architecture.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -22,8 +28,7 @@ pub struct Kernel {
     pub label: &'static str,
     /// The label of the row whose kernel in the cache it is: its own, unless several rows share one.
     kept_as: &'static str,
-    /// As in the table of architectures.
-    pub arch: &'static str,
+    pub arch: &'static Arch,
     pub source: Source,
     pub machine: &'static Machine,
     /// Whether it is the one that is booted unless another is asked for.
@@ -59,8 +64,8 @@ impl Btf {
 pub enum Source {
     /// A package of Debian's.
     Debian(Package),
-    /// Built from Debian's sources (build.rs).
-    Built,
+    /// Built from Debian's sources with these options, besides those of all kernels and of the architecture.
+    Built(ConfigFile),
 }
 
 /// A package of Debian's that changes its name with each version.
@@ -84,8 +89,14 @@ const BOOT: &str = "boot/vmlinuz-*";
 const BOOT_ELF: &str = "boot/vmlinux-*";
 const SPLIT: &str = "usr/lib/modules/*/vmlinuz";
 
-const fn row(label: &'static str, arch: &'static str, source: Source, machine: &'static Machine) -> Kernel {
-    Kernel { label, kept_as: label, arch, source, machine, default: false, btf: Btf::Yes }
+/// A kernel for the usual machine of an architecture.
+const fn row(label: &'static str, arch: &'static str, source: Source) -> Kernel {
+    let arch = Arch::named(arch);
+    Kernel { label, kept_as: label, arch, source, machine: &arch.machine, default: false, btf: Btf::Yes }
+}
+
+const fn on(machine: &'static Machine, kernel: Kernel) -> Kernel {
+    Kernel { machine, ..kernel }
 }
 
 const fn default(kernel: Kernel) -> Kernel {
@@ -101,46 +112,49 @@ const fn hiding_btf(label: &'static str, kernel: Kernel) -> Kernel {
     Kernel { label, btf: Btf::Hidden, ..kernel }
 }
 
-const AMD64: Kernel = row("debian-13-6.12", "amd64", debian("trixie", "linux-image-6.12.*-cloud-amd64", BOOT), &PC);
-const ARM64: Kernel = row("debian-13-6.12", "arm64", debian("trixie", "linux-image-6.12.*-cloud-arm64", BOOT), &ARM);
-const S390X: Kernel = row("debian-13-6.12", "s390x", debian("trixie", "linux-image-6.12.*-s390x", BOOT), &MAINFRAME);
+const BTF: ConfigFile = config_file!("btf.config");
+const NO_BPF_EVENTS: ConfigFile = config_file!("no-bpf-events.config");
+
+const AMD64: Kernel = row("debian-13-6.12", "amd64", debian("trixie", "linux-image-6.12.*-cloud-amd64", BOOT));
+const ARM64: Kernel = row("debian-13-6.12", "arm64", debian("trixie", "linux-image-6.12.*-cloud-arm64", BOOT));
+const S390X: Kernel = row("debian-13-6.12", "s390x", debian("trixie", "linux-image-6.12.*-s390x", BOOT));
 
 /// Every kernel, in the order in which they are shown.
 #[rustfmt::skip]
 pub static KERNELS: [Kernel; 23] = [
     default(AMD64),
     hiding_btf("debian-13-6.12-hidden-btf", AMD64),
-    row("debian-11-5.10", "amd64", debian("bullseye", "linux-image-5.10.0-*-cloud-amd64", BOOT), &PC),
-    row("debian-12-6.1", "amd64", debian("bookworm", "linux-image-6.1.0-*-cloud-amd64", BOOT), &PC),
-    row("debian-sid", "amd64", debian("sid", "linux-binary-*-cloud-amd64", SPLIT), &PC),
+    row("debian-11-5.10", "amd64", debian("bullseye", "linux-image-5.10.0-*-cloud-amd64", BOOT)),
+    row("debian-12-6.1", "amd64", debian("bookworm", "linux-image-6.1.0-*-cloud-amd64", BOOT)),
+    row("debian-sid", "amd64", debian("sid", "linux-binary-*-cloud-amd64", SPLIT)),
     default(ARM64),
     hiding_btf("debian-13-6.12-hidden-btf", ARM64),
-    row("debian-11-5.10", "arm64", debian("bullseye", "linux-image-5.10.0-*-cloud-arm64", BOOT), &ARM),
-    row("debian-12-6.1", "arm64", debian("bookworm", "linux-image-6.1.0-*-cloud-arm64", BOOT), &ARM),
-    row("debian-sid", "arm64", debian("sid", "linux-binary-*-arm64", SPLIT), &ARM),
-    row("debian-13-6.12-16k", "arm64", debian("trixie", "linux-image-6.12.*-arm64-16k", BOOT), &ARM_16K),
-    row("debian-13-6.12-pi3", "arm64", Source::Debian(Package {
+    row("debian-11-5.10", "arm64", debian("bullseye", "linux-image-5.10.0-*-cloud-arm64", BOOT)),
+    row("debian-12-6.1", "arm64", debian("bookworm", "linux-image-6.1.0-*-cloud-arm64", BOOT)),
+    row("debian-sid", "arm64", debian("sid", "linux-binary-*-arm64", SPLIT)),
+    on(&ARM_16K, row("debian-13-6.12-16k", "arm64", debian("trixie", "linux-image-6.12.*-arm64-16k", BOOT))),
+    on(&RASPBERRY_PI_3, row("debian-13-6.12-pi3", "arm64", Source::Debian(Package {
         suite: "trixie",
         name: "linux-image-6.12.*-arm64",
         image: BOOT,
         device_tree: Some("usr/lib/linux-image-*/broadcom/bcm2837-rpi-3-b.dtb"),
-    }), &RASPBERRY_PI_3),
-    without_btf(row("linux-6.12-no-bpf-events", "arm64", Source::Built, &ARM_16K)),
-    default(row("debian-13-6.12", "riscv64", debian("trixie", "linux-image-6.12.*-riscv64", BOOT_ELF), &RISCV)),
-    row("debian-sid", "riscv64", debian("sid", "linux-binary-*-riscv64", SPLIT), &RISCV),
-    default(row("linux-6.12-btf", "loong64", Source::Built, &LOONGSON)),
-    without_btf(row("debian-sid", "loong64", debian("sid", "linux-binary-*-loong64", SPLIT), &LOONGSON)),
+    }))),
+    on(&ARM_16K, without_btf(row("linux-6.12-no-bpf-events", "arm64", Source::Built(NO_BPF_EVENTS)))),
+    default(row("debian-13-6.12", "riscv64", debian("trixie", "linux-image-6.12.*-riscv64", BOOT_ELF))),
+    row("debian-sid", "riscv64", debian("sid", "linux-binary-*-riscv64", SPLIT)),
+    default(row("linux-6.12-btf", "loong64", Source::Built(BTF))),
+    without_btf(row("debian-sid", "loong64", debian("sid", "linux-binary-*-loong64", SPLIT))),
     default(S390X),
     hiding_btf("debian-13-6.12-hidden-btf", S390X),
-    without_btf(row("debian-12-6.1", "s390x", debian("bookworm", "linux-image-6.1.0-*-s390x", BOOT), &MAINFRAME)),
-    row("debian-sid", "s390x", debian("sid", "linux-binary-*-s390x", SPLIT), &MAINFRAME),
-    default(row("linux-6.12-btf", "mips", Source::Built, &MALTA)),
-    without_btf(row("linux-6.12-no-bpf-events", "mips", Source::Built, &MALTA)),
+    without_btf(row("debian-12-6.1", "s390x", debian("bookworm", "linux-image-6.1.0-*-s390x", BOOT))),
+    row("debian-sid", "s390x", debian("sid", "linux-binary-*-s390x", SPLIT)),
+    default(row("linux-6.12-btf", "mips", Source::Built(BTF))),
+    without_btf(row("linux-6.12-no-bpf-events", "mips", Source::Built(NO_BPF_EVENTS))),
 ];
 
 /// The kernels of an architecture.
 pub fn of(arch: &Arch) -> impl Iterator<Item = &'static Kernel> {
-    KERNELS.iter().filter(move |kernel| kernel.arch == arch.name)
+    KERNELS.iter().filter(move |kernel| kernel.arch == arch)
 }
 
 /// The one that is booted unless another is asked for.
@@ -149,22 +163,22 @@ pub fn default_of(arch: &Arch) -> &'static Kernel {
 }
 
 impl Kernel {
-    /// The name of its entry in the cache, which says all that it is made from but the version. None if it cannot be made.
-    pub fn entry(&self) -> Option<String> {
+    /// The name of its entry in the cache, which identifies all that it is made from but the version.
+    pub fn entry(&self) -> String {
         let key = match &self.source {
             Source::Debian(Package { suite, name, image, device_tree }) => {
                 format!("{suite}\0{name}\0{image}\0{device_tree:?}")
             }
-            Source::Built => return build::name(self.arch, self.label),
+            Source::Built(options) => from_source::key(self.arch, options),
         };
-        Some(format!("{PREFIX}{}-{}-{}", self.arch, self.kept_as, &hash::bytes(key.as_bytes())[..16]))
+        format!("{PREFIX}{}-{}-{}", self.arch, self.kept_as, &hash::bytes(key.as_bytes())[..16])
     }
 
-    /// What it is, in a few words.
+    /// Where it comes from, in a few words.
     pub fn describe(&self) -> String {
         match &self.source {
             Source::Debian(package) => format!("Debian {}, {}", package.suite, package.name),
-            Source::Built => "built from Debian's linux-source".into(),
+            Source::Built(_) => "built from Debian's linux-source".into(),
         }
     }
 }
@@ -177,16 +191,15 @@ pub fn markdown_table() -> String {
     for kernel in &KERNELS {
         let from = match &kernel.source {
             Source::Debian(package) => format!("Debian {}: `{}`", package.suite, package.name),
-            Source::Built => "Debian's `linux-source`, built here".into(),
+            Source::Built(_) => "Debian's `linux-source`, built here".into(),
         };
-        let arch = ARCHES.iter().find(|arch| arch.name == kernel.arch);
         table += &format!(
             "| `{}` | `{}`{} | {from} | `{}` | `{}` | {} |\n",
             kernel.arch,
             kernel.label,
             if kernel.default { ", the default" } else { "" },
             kernel.machine.name,
-            arch.map_or("", |arch| kernel.machine.cpu(arch)),
+            kernel.machine.cpu(kernel.arch),
             kernel.btf.word()
         );
     }
@@ -198,6 +211,21 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::arch::ARCHES;
+
+    #[test]
+    fn an_architecture_has_what_its_kernels_need() {
+        for kernel in &KERNELS {
+            let arch = kernel.arch;
+            match &kernel.source {
+                Source::Debian(package) => {
+                    assert!(arch.debian.is_some(), "{arch}: Debian's word");
+                    assert!(arch.kernel_magic.is_some() || package.image == BOOT_ELF, "{arch}: magic");
+                }
+                Source::Built(_) => assert!(arch.kernel_build.is_some(), "{arch}: options"),
+            }
+        }
+    }
 
     #[test]
     fn every_architecture_has_one_default_with_btf_and_no_label_twice() {
@@ -207,14 +235,13 @@ mod tests {
             let labels: BTreeSet<_> = of(arch).map(|kernel| kernel.label).collect();
             assert_eq!(labels.len(), of(arch).count(), "{arch}");
         }
-        assert!(KERNELS.iter().all(|kernel| ARCHES.iter().any(|arch| arch.name == kernel.arch)));
     }
 
     #[test]
     fn a_kernel_is_kept_once_also_where_its_btf_is_hidden() {
         for kernel in &KERNELS {
-            let entry = kernel.entry().unwrap();
-            let sharing: Vec<_> = KERNELS.iter().filter(|other| other.entry().unwrap() == entry).collect();
+            let entry = kernel.entry();
+            let sharing: Vec<_> = KERNELS.iter().filter(|other| other.entry() == entry).collect();
             let hidden = sharing.iter().filter(|kernel| kernel.btf == Btf::Hidden).count();
             assert_eq!(sharing.len() - hidden, 1, "{entry}");
         }

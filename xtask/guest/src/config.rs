@@ -1,19 +1,20 @@
-//! The file that tells init what to do. It is gone before anything is run.
+//! The file that tells the first process what to do. It is removed before any command runs.
 
 /// Where it is in the guest.
-pub const PATH: &str = "/orders";
+pub const PATH: &str = "/guest-config";
 
+/// What one guest is booted for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Orders {
-    /// What only init and the host know.
+pub struct GuestConfig {
+    /// Known to the first process and the host only.
     pub nonce: String,
-    /// The file to put the kernel's BTF into, which programs then do not find in its own place. None leaves it there.
+    /// The file that the kernel's BTF is moved to, so that programs do not find it in its own place. `None` leaves it there.
     pub hide_btf: Option<String>,
-    /// What to run, one after the other: each a program and its arguments. No word may hold a NUL or a line break.
+    /// What to run, one after the other: each a program and its arguments. No word may contain a NUL or a line break.
     pub commands: Vec<Vec<String>>,
 }
 
-impl Orders {
+impl GuestConfig {
     /// One line each, words separated by NULs.
     pub fn to_text(&self) -> String {
         let first = [self.nonce.clone(), self.hide_btf.clone().unwrap_or_default()];
@@ -21,12 +22,13 @@ impl Orders {
         first.into_iter().chain(commands).map(|line| line + "\n").collect()
     }
 
-    pub fn parse(text: &str) -> Option<Orders> {
+    /// Reads what [`GuestConfig::to_text`] wrote.
+    pub fn parse(text: &str) -> Option<GuestConfig> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let nonce = lines.next().filter(|nonce| !nonce.is_empty())?.into();
         let hide_btf = Some(lines.next()?.into()).filter(|file: &String| !file.is_empty());
         let commands = lines.map(|line| line.split('\0').map(String::from).collect()).collect();
-        Some(Orders { nonce, hide_btf, commands })
+        Some(GuestConfig { nonce, hide_btf, commands })
     }
 }
 
@@ -35,14 +37,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_are_read_as_they_were_given() {
+    fn a_configuration_is_read_as_it_was_written() {
         let commands = vec![vec!["/bin/tool".to_owned(), "--name".into(), String::new(), "two words".into()]];
         for hide_btf in [None, Some("/tmp/btf".to_owned())] {
-            let orders = Orders { nonce: "12ab".into(), hide_btf, commands: commands.clone() };
-            assert_eq!(Orders::parse(&orders.to_text()), Some(orders));
+            let config = GuestConfig { nonce: "12ab".into(), hide_btf, commands: commands.clone() };
+            assert_eq!(GuestConfig::parse(&config.to_text()), Some(config));
         }
-        assert_eq!(Orders::parse("12ab"), None);
-        assert_eq!(Orders::parse("12ab\n"), None);
-        assert_eq!(Orders::parse("\n"), None);
+        assert_eq!(GuestConfig::parse("12ab"), None);
+        assert_eq!(GuestConfig::parse("12ab\n"), None);
+        assert_eq!(GuestConfig::parse("\n"), None);
     }
 }

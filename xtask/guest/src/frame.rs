@@ -1,28 +1,28 @@
-//! A report on the console, among whatever else is written there: `<init NUMBER CHECKSUM BODY>`. The checksum takes in a
-//! secret of init's and the host's, so that neither noise nor the program under test can make or alter a report.
+//! A report on the console, among whatever else is written there: `<init NUMBER CHECKSUM BODY>`. The checksum covers a
+//! nonce that only the first process and the host know, so neither noise nor the program under test can forge a report.
 
 use sha2::{Digest, Sha256};
 
 const START: &str = "<init ";
 const END: char = '>';
 
-/// The report with this number, as it is written: all of it printable ASCII.
+/// Encodes the report with this number, in printable ASCII.
 pub fn encode(nonce: &str, number: u32, body: &str) -> String {
     let body = escape(body);
     format!("{START}{number} {} {body}{END}", checksum(nonce, number, &body))
 }
 
-/// The reports in a line of the console, with their numbers. What is not whole, or not of init's, is none.
+/// Decodes the reports in a line of the console, with their numbers. A report that is cut off or forged is ignored.
 pub fn decode(nonce: &str, line: &str) -> Vec<(u32, String)> {
-    line.match_indices(START).filter_map(|(at, start)| one(nonce, &line[at + start.len()..])).collect()
+    line.match_indices(START).filter_map(|(at, start)| decode_one(nonce, &line[at + start.len()..])).collect()
 }
 
-fn one(nonce: &str, rest: &str) -> Option<(u32, String)> {
+fn decode_one(nonce: &str, rest: &str) -> Option<(u32, String)> {
     let (inside, _) = rest.split_once(END)?;
     let (number, inside) = inside.split_once(' ')?;
-    let (told, body) = inside.split_once(' ')?;
+    let (sum, body) = inside.split_once(' ')?;
     let number = number.parse().ok()?;
-    (told == checksum(nonce, number, body)).then_some(())?;
+    (sum == checksum(nonce, number, body)).then_some(())?;
     Some((number, unescape(body)?))
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_can_be_read_whatever_it_is_and_whatever_is_around_it() {
+    fn a_report_is_decoded_whatever_it_contains_and_whatever_is_around_it() {
         for body in ["", " ", "two words", "<init 1 2 3>", "back\\slash \\x41", "Größe\n\r\0\x1b[31m"] {
             let written = encode("secret", 7, body);
             assert!(written.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{written}");
@@ -70,15 +70,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_altered_cut_or_made_by_somebody_else_is_no_report() {
-        let written = encode("secret", 7, "ended 0 code 1");
+    fn what_is_altered_cut_off_or_forged_is_no_report() {
+        let written = encode("secret", 7, "exited 0 code 1");
         for line in [
             written.replace("code 1", "code 0"),
             written.replace("<init 7", "<init 8"),
             written[..written.len() - 1].to_owned(),
-            written.replace("ended", "[   12.3] noise ended"),
-            encode("", 7, "ended 0 code 0"),
-            "<init 7 0 ended 0 code 0>".into(),
+            written.replace("exited", "[   12.3] noise exited"),
+            encode("", 7, "exited 0 code 0"),
+            "<init 7 0 exited 0 code 0>".into(),
             "<init >".into(),
         ] {
             assert_eq!(decode("secret", &line), [], "{line}");

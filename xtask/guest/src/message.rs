@@ -1,36 +1,28 @@
-//! What init reports, and its words for it.
+//! What the first process reports, and the form it reports it in.
 
 use std::fmt;
 
-/// What a line of a program's begins with that names something it cannot do on this kernel, though it works.
+/// The prefix of a line by which a program names something it cannot do on this kernel, though it works.
 pub const GAP: &str = "gap: ";
 
 /// One report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// Something about the kernel: see [`facts`].
-    Fact {
-        name: String,
-        value: String,
-    },
-    /// Something that init could not do.
+    Fact { name: String, value: String },
+    /// Something that the first process could not do.
     Fault(String),
     /// The command with this number is about to run.
-    Begun(usize),
+    Started(usize),
     /// A line that it wrote, on standard output or standard error.
-    Said {
-        command: usize,
-        line: String,
-    },
-    Ended {
-        command: usize,
-        end: End,
-    },
+    Output { command: usize, line: String },
+    /// It exited.
+    Exited { command: usize, end: End },
     /// All commands were run. Nothing follows.
     Done,
 }
 
-/// How a command ended.
+/// How a command exited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     Code(i32),
@@ -39,7 +31,7 @@ pub enum End {
     NotStarted(String),
 }
 
-/// The names of what is told about the kernel.
+/// The names of the facts about the kernel.
 pub mod facts {
     /// As `uname -r` says.
     pub const RELEASE: &str = "release";
@@ -49,9 +41,9 @@ pub mod facts {
     pub const MEMORY: &str = "memory";
     /// Bytes of the kernel's BTF as programs find it, or `none`.
     pub const BTF: &str = "btf";
-    /// Bytes of the BTF that init has put out of their sight, where it was told to and could.
+    /// Bytes of the BTF that the first process hid from them, where it was to and could.
     pub const HIDDEN_BTF: &str = "hidden-btf";
-    /// `on`, `switched on` (by init), `off` (and could not be switched on) or `none`.
+    /// `on`, `switched on` (by the first process), `off` (and could not be switched on) or `none`.
     pub const JIT: &str = "jit";
 }
 
@@ -60,11 +52,11 @@ impl fmt::Display for Message {
         match self {
             Message::Fact { name, value } => write!(f, "fact {name} {value}"),
             Message::Fault(text) => write!(f, "fault {text}"),
-            Message::Begun(command) => write!(f, "begun {command}"),
-            Message::Said { command, line } => write!(f, "said {command} {line}"),
-            Message::Ended { command, end: End::Code(code) } => write!(f, "ended {command} code {code}"),
-            Message::Ended { command, end: End::Signal(signal) } => write!(f, "ended {command} signal {signal}"),
-            Message::Ended { command, end: End::NotStarted(why) } => write!(f, "ended {command} not-started {why}"),
+            Message::Started(command) => write!(f, "started {command}"),
+            Message::Output { command, line } => write!(f, "output {command} {line}"),
+            Message::Exited { command, end: End::Code(code) } => write!(f, "exited {command} code {code}"),
+            Message::Exited { command, end: End::Signal(signal) } => write!(f, "exited {command} signal {signal}"),
+            Message::Exited { command, end: End::NotStarted(why) } => write!(f, "exited {command} not-started {why}"),
             Message::Done => f.write_str("done"),
         }
     }
@@ -74,20 +66,21 @@ impl Message {
     /// Whether a verdict depends on it.
     pub fn counts(&self) -> bool {
         match self {
-            Message::Said { line, .. } => line.starts_with(GAP),
+            Message::Output { line, .. } => line.starts_with(GAP),
             _ => true,
         }
     }
 
+    /// Reads what [`Message`]'s `Display` wrote.
     pub fn parse(text: &str) -> Option<Message> {
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
         Some(match kind {
             "fact" => Message::Fact { name: first.into(), value: second.into() },
             "fault" => Message::Fault(rest.into()),
-            "begun" => Message::Begun(rest.parse().ok()?),
-            "said" => Message::Said { command: first.parse().ok()?, line: second.into() },
-            "ended" => Message::Ended { command: first.parse().ok()?, end: End::parse(second)? },
+            "started" => Message::Started(rest.parse().ok()?),
+            "output" => Message::Output { command: first.parse().ok()?, line: second.into() },
+            "exited" => Message::Exited { command: first.parse().ok()?, end: End::parse(second)? },
             "done" => Message::Done,
             _ => return None,
         })
@@ -111,10 +104,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_what_a_program_says_its_gaps_count() {
-        let said = |line: &str| Message::Said { command: 0, line: line.into() };
-        assert!(said("gap: no uid").counts() && Message::Done.counts());
-        assert!(!said("passed, no gap: fine").counts());
+    fn of_a_programs_output_its_gaps_count() {
+        let output = |line: &str| Message::Output { command: 0, line: line.into() };
+        assert!(output("gap: no uid").counts() && Message::Done.counts());
+        assert!(!output("passed, no gap: fine").counts());
     }
 
     #[test]
@@ -122,17 +115,17 @@ mod tests {
         for message in [
             Message::Fact { name: facts::JIT.into(), value: "switched on".into() },
             Message::Fault("cannot mount /sys: no such device".into()),
-            Message::Begun(1),
-            Message::Said { command: 1, line: String::new() },
-            Message::Said { command: 1, line: "  two  words ".into() },
-            Message::Ended { command: 0, end: End::Code(255) },
-            Message::Ended { command: 0, end: End::Signal(9) },
-            Message::Ended { command: 0, end: End::NotStarted("exec format error".into()) },
+            Message::Started(1),
+            Message::Output { command: 1, line: String::new() },
+            Message::Output { command: 1, line: "  two  words ".into() },
+            Message::Exited { command: 0, end: End::Code(255) },
+            Message::Exited { command: 0, end: End::Signal(9) },
+            Message::Exited { command: 0, end: End::NotStarted("exec format error".into()) },
             Message::Done,
         ] {
             assert_eq!(Message::parse(&message.to_string()), Some(message));
         }
-        for text in ["", "what", "begun x", "ended 0", "ended 0 well", "ended 0 code x"] {
+        for text in ["", "what", "started x", "exited 0", "exited 0 well", "exited 0 code x"] {
             assert_eq!(Message::parse(text), None, "{text}");
         }
     }

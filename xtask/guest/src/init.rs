@@ -1,22 +1,23 @@
-//! The first process of a machine that was booted for one thing: to run a program there and to report on it.
+//! The first process of a machine that was booted to run a program and to report on it.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use init::frame;
-use init::message::{End, Message, facts};
-use init::orders::{self, Orders};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
 use rustix::termios::tcdrain;
 
-/// What a program for tracing may need: file system and place.
+use crate::config::{self, GuestConfig};
+use crate::frame;
+use crate::message::{End, Message, facts};
+
+/// The file systems that a tracing program may need, and where they are mounted.
 const MOUNTS: [(&str, &str); 7] = [
     ("devtmpfs", "/dev"),
     ("proc", "/proc"),
@@ -31,36 +32,43 @@ const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
 const BTF_FOLDER: &str = "/sys/kernel/btf";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Longer lines of a command's are cut, in bytes.
-const LINE: u64 = 4096;
+/// Bytes of a line of a command's output. Longer lines are split.
+const MAX_LINE: u64 = 4096;
 
-fn main() {
+/// Runs as the first process of a guest: mounts what programs need, runs the commands of the configuration, reports on the
+/// console, and powers off.
+///
+/// # Panics
+///
+/// If it is not process 1, or the guest has no console or configuration.
+pub fn main() -> ! {
+    assert_eq!(process::id(), 1, "this program is the first process of a guest, and mounts and powers off");
     let faults: Vec<String> = MOUNTS.iter().filter_map(|(kind, place)| mount_at(kind, place).err()).collect();
-    // Without a console nobody would ever hear why.
+    // A panic of this process is a panic of the kernel's, which the host sees.
     let console = File::options().write(true).open("/dev/console").expect("a console");
-    let text = fs::read_to_string(orders::PATH).expect("orders");
-    fs::remove_file(orders::PATH).expect("a file that can be removed");
-    let orders = Orders::parse(&text).expect("orders in the right form");
-    // From here on the kernel keeps to itself what is no error: its lines would cut through ours.
+    let text = fs::read_to_string(config::PATH).expect("a configuration");
+    fs::remove_file(config::PATH).expect("a configuration that can be removed");
+    let config = GuestConfig::parse(&text).expect("a valid configuration");
+    // From here on the kernel prints errors only: its lines would cut through ours.
     let _ = fs::write("/proc/sys/kernel/printk", "4");
 
-    let mut reporter = Reporter { console, nonce: orders.nonce, number: 0 };
-    faults.into_iter().for_each(|fault| reporter.tell(&Message::Fault(fault)));
-    if let Some(file) = &orders.hide_btf {
-        reporter.tell(&match hide_btf(file) {
+    let mut reporter = Reporter { console, nonce: config.nonce, number: 0 };
+    faults.into_iter().for_each(|fault| reporter.report(&Message::Fault(fault)));
+    if let Some(file) = &config.hide_btf {
+        reporter.report(&match hide_btf(file) {
             Ok(bytes) => Message::Fact { name: facts::HIDDEN_BTF.into(), value: bytes.to_string() },
             Err(fault) => Message::Fault(fault),
         });
     }
     for (name, value) in kernel_facts() {
-        reporter.tell(&Message::Fact { name: name.into(), value });
+        reporter.report(&Message::Fact { name: name.into(), value });
     }
-    for (number, words) in orders.commands.iter().enumerate() {
-        reporter.tell(&Message::Begun(number));
-        let end = run(words, |line| reporter.tell(&Message::Said { command: number, line }));
-        reporter.tell(&Message::Ended { command: number, end });
+    for (number, words) in config.commands.iter().enumerate() {
+        reporter.report(&Message::Started(number));
+        let end = run(words, |line| reporter.report(&Message::Output { command: number, line }));
+        reporter.report(&Message::Exited { command: number, end });
     }
-    reporter.tell(&Message::Done);
+    reporter.report(&Message::Done);
 
     let _ = tcdrain(&reporter.console);
     let _ = reboot(RebootCommand::PowerOff);
@@ -78,10 +86,10 @@ struct Reporter {
 }
 
 impl Reporter {
-    fn tell(&mut self, message: &Message) {
+    fn report(&mut self, message: &Message) {
         let frame = frame::encode(&self.nonce, self.number, &message.to_string());
         self.number += 1;
-        // Twice, for a line of the kernel's may cut through one of them.
+        // Twice, because a line of the kernel's may cut through one of them.
         let times = if message.counts() { 2 } else { 1 };
         for _ in 0..times {
             let _ = self.console.write_all(format!("\n{frame}\n").as_bytes());
@@ -90,13 +98,13 @@ impl Reporter {
 }
 
 fn mount_at(kind: &str, place: &str) -> Result<(), String> {
-    // Whatever is there already will do; what is missing, mount says.
+    // If the folder is missing, mount says so.
     let _ = fs::create_dir(place);
     mount(kind, place, kind, MountFlags::empty(), None::<&CStr>)
         .map_err(|error| format!("cannot mount {kind} at {place}: {error}"))
 }
 
-/// Puts the kernel's BTF into a file, and an empty folder in its place. Gives its bytes.
+/// Moves the kernel's BTF to a file, with an empty folder in its place. Returns its size in bytes.
 fn hide_btf(file: &str) -> Result<usize, String> {
     let btf = fs::read(BTF).map_err(|error| format!("cannot read {BTF}: {error}"))?;
     fs::write(file, &btf).map_err(|error| format!("cannot write {file}: {error}"))?;
@@ -132,28 +140,28 @@ fn switch_jit_on() -> &'static str {
     }
 }
 
-/// Runs a command to its end, and hands on each line that it writes.
-fn run(words: &[String], mut said: impl FnMut(String)) -> End {
+/// Runs a command until it exits, and passes on each line that it writes.
+fn run(words: &[String], mut output: impl FnMut(String)) -> End {
     match start(words) {
         Err(error) => End::NotStarted(error.to_string()),
-        Ok((lines, ended)) => {
-            // What a child of the command's holds open does not keep us waiting for long.
+        Ok((lines, exited)) => {
+            // A child of the command's may keep the pipe open: do not wait for that long.
             let status = loop {
                 match lines.recv_timeout(Duration::from_millis(20)) {
-                    Ok(line) => said(line),
+                    Ok(line) => output(line),
                     Err(RecvTimeoutError::Timeout) => {
-                        if let Ok(status) = ended.try_recv() {
+                        if let Ok(status) = exited.try_recv() {
                             break status;
                         }
                     }
-                    Err(RecvTimeoutError::Disconnected) => match ended.recv() {
+                    Err(RecvTimeoutError::Disconnected) => match exited.recv() {
                         Ok(status) => break status,
                         Err(error) => return End::NotStarted(error.to_string()),
                     },
                 }
             };
             while let Ok(line) = lines.recv_timeout(Duration::from_millis(200)) {
-                said(line);
+                output(line);
             }
             match (status.code(), status.signal()) {
                 (Some(code), _) => End::Code(code),
@@ -170,20 +178,20 @@ fn start(words: &[String]) -> std::io::Result<(Receiver<String>, Receiver<ExitSt
     command.args(args).env_clear().env("PATH", "/bin").env("HOME", "/").current_dir("/");
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
-    // It holds the end of the pipe that is written to, which must be the child's alone.
+    // It holds the writing end of the pipe, which must be the child's alone.
     drop(command);
     let (line, lines) = mpsc::channel();
-    let (status, ended) = mpsc::channel();
+    let (status, exited) = mpsc::channel();
     thread::spawn(move || read_lines(reader, |text| line.send(text).is_ok()));
     thread::spawn(move || child.wait().map(|code| status.send(code)));
-    Ok((lines, ended))
+    Ok((lines, exited))
 }
 
-/// Hands on each line, the last one even if it is not ended, until nobody wants more.
+/// Passes on each line, also the last one without a line break, until `each` wants no more.
 fn read_lines(pipe: PipeReader, mut each: impl FnMut(String) -> bool) {
     let mut pipe = BufReader::new(pipe);
     let mut line = Vec::new();
-    while pipe.by_ref().take(LINE).read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+    while pipe.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
         if line.ends_with(b"\n") {
             line.pop();
         }

@@ -7,16 +7,7 @@ use bpfship_object::elf::Elf;
 use flate2::read::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
-use crate::arch::Arch;
-
-/// How the images of an architecture are known: a word at an offset.
-const MAGIC: [(&str, usize, &[u8]); 5] = [
-    ("amd64", 0x202, b"HdrS"),
-    ("arm64", 56, b"ARM\x64"),
-    ("riscv64", 56, b"RSC\x05"),
-    ("loong64", 56, b"\xcd\x23\x82\x81"),
-    ("s390x", 0x10008, b"S390EP"),
-];
+use crate::arch::{Arch, Magic};
 
 /// The largest image that is unpacked, in bytes: a damaged one must not fill the memory.
 const LIMIT: u64 = 512 * 1024 * 1024;
@@ -24,8 +15,8 @@ const LIMIT: u64 = 512 * 1024 * 1024;
 /// Makes of an image, however it is packed, what QEMU boots; refuses what is no kernel for this architecture.
 pub fn prepare(image: &[u8], arch: &Arch) -> Result<Vec<u8>> {
     let image = unpack(image)?;
-    let magic = MAGIC.iter().find(|(name, ..)| *name == arch.name);
-    let known = magic.is_some_and(|(_, offset, word)| image.get(*offset..).is_some_and(|rest| rest.starts_with(word)));
+    let has = |magic: &Magic| image.get(magic.offset..).is_some_and(|rest| rest.starts_with(magic.bytes));
+    let known = arch.kernel_magic.as_ref().is_some_and(has);
     let elf = Elf::parse(&image)
         .ok()
         .filter(|elf| elf.machine == arch.elf_machine && elf.bits == arch.bits && elf.endian == arch.endian);
@@ -72,22 +63,16 @@ fn read(from: impl Read) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::str::FromStr;
-
     use super::*;
+    use crate::arch::ARCHES;
     use crate::release::pack;
 
-    fn arch(name: &str) -> &'static Arch {
-        <&Arch>::from_str(name).unwrap()
-    }
+    const LOONG64: &Arch = Arch::named("loong64");
 
     /// What is taken for a kernel of the architecture.
-    fn kernel(name: &str) -> Vec<u8> {
-        let (_, offset, word) = MAGIC.iter().find(|(known, ..)| *known == name).unwrap();
-        let mut image = vec![0; *offset];
-        image.extend(*word);
-        image.extend([7; 100]);
-        image
+    fn kernel(arch: &Arch) -> Vec<u8> {
+        let magic = arch.kernel_magic.as_ref().unwrap();
+        [&vec![0; magic.offset], magic.bytes, &[7; 100]].concat()
     }
 
     fn zboot(method: &[u8], payload: &[u8]) -> Vec<u8> {
@@ -116,30 +101,30 @@ mod tests {
 
     #[test]
     fn a_kernel_is_known_by_its_architecture_and_by_no_other() {
-        for (name, ..) in MAGIC {
-            let image = kernel(name);
-            assert_eq!(prepare(&image, arch(name)).unwrap(), image);
-            let other = if name == "amd64" { "arm64" } else { "amd64" };
-            let error = prepare(&image, arch(other)).unwrap_err().to_string();
+        for arch in ARCHES.iter().filter(|arch| arch.kernel_magic.is_some()) {
+            let image = kernel(arch);
+            assert_eq!(prepare(&image, arch).unwrap(), image);
+            let other = ARCHES.iter().find(|other| *other != arch).unwrap();
+            let error = prepare(&image, other).unwrap_err().to_string();
             assert!(error.starts_with(&format!("it is no kernel for {other}")), "{error}");
         }
-        assert!(prepare(b"", arch("mips")).is_err());
-        assert!(prepare(b"#!/bin/sh", arch("amd64")).is_err());
+        assert!(prepare(b"", Arch::named("mips")).is_err());
+        assert!(prepare(b"#!/bin/sh", Arch::named("amd64")).is_err());
     }
 
     #[test]
     fn what_is_packed_is_unpacked() {
-        let mut image = kernel("loong64");
+        let mut image = kernel(LOONG64);
         image.resize(1000, 9);
         let gzip = pack::gzip(&image).unwrap();
-        assert_eq!(prepare(&gzip, arch("loong64")).unwrap(), image);
-        assert_eq!(prepare(&zboot(b"gzip", &gzip), arch("loong64")).unwrap(), image);
-        assert_eq!(prepare(&zboot(b"zstd", &zstd(&image)), arch("loong64")).unwrap(), image);
+        assert_eq!(prepare(&gzip, LOONG64).unwrap(), image);
+        assert_eq!(prepare(&zboot(b"gzip", &gzip), LOONG64).unwrap(), image);
+        assert_eq!(prepare(&zboot(b"zstd", &zstd(&image)), LOONG64).unwrap(), image);
     }
 
     #[test]
     fn what_is_damaged_is_refused() {
-        let told = |image: &[u8]| format!("{:#}", prepare(image, arch("loong64")).unwrap_err());
+        let told = |image: &[u8]| format!("{:#}", prepare(image, LOONG64).unwrap_err());
         let whole = zboot(b"zstd", &zstd(&[1; 1000]));
         assert_eq!(told(&whole[..500]), "it is an EFI zboot image, but cut off");
         assert!(told(&whole).starts_with("it is no kernel for loong64"));

@@ -1,0 +1,398 @@
+//! Kernels that nobody has as a package: built from Debian's sources, once, with the options that a proof needs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Error, Result, bail};
+use serde_json::{Value, json};
+
+use crate::arch::{Arch, ConfigFile, config_file};
+use crate::boot::facts::{BuildTools, Mirror};
+use crate::boot::kernels::apt::{self, BuildRecord, ExtractPackage, WriteRecord};
+use crate::boot::kernels::{IMAGE, Kernel, RECORD, options};
+use crate::sys::cache::Cache;
+use crate::sys::command::{Command, quote};
+use crate::sys::plan::{Step, Task, Work};
+use crate::sys::steps::{CacheEntry, Remove, Run, Write};
+use crate::sys::{files, hash};
+use crate::ui::error::Failed;
+
+/// The release of LLVM that builds kernels, as in the names of Debian's packages and programs. One compiler serves all
+/// architectures.
+pub const LLVM: &str = "19";
+
+/// Debian's package of the kernel's sources, and the suite that has it.
+const PACKAGE: &str = "linux-source-6.12";
+const SUITE: &str = "trixie";
+
+/// Whose list of packages is read: a package of sources is for all architectures.
+const INDEX: &str = "amd64";
+
+/// Stands for whatever is not said by the rest of a kernel's key: count it up when the way of building changes.
+const RECIPE: u32 = 1;
+
+/// The options of every kernel that is built.
+const COMMON: ConfigFile = config_file!("common.config");
+
+/// What makes the kernel that QEMU takes of the ELF file that make leaves.
+const ELF: &[&str] = &["--strip-all"];
+const RAW: &[&str] = &["--strip-all", "--output-target=binary", "--remove-section=.note*", "--remove-section=.comment"];
+
+/// Folders of the sources whose code is for other hardware or other file systems, and left packed: unpacking and removing
+/// files takes its time, and there are 90,000 of them. The configuration reads what else lies there.
+const OTHER_CODE: [&str; 38] = [
+    "drivers/accel",
+    "drivers/ata",
+    "drivers/clk/*",
+    "drivers/comedi",
+    "drivers/crypto",
+    "drivers/dma",
+    "drivers/gpu",
+    "drivers/hid",
+    "drivers/hwmon",
+    "drivers/i2c",
+    "drivers/iio",
+    "drivers/infiniband",
+    "drivers/input",
+    "drivers/leds",
+    "drivers/md",
+    "drivers/media",
+    "drivers/misc",
+    "drivers/mmc",
+    "drivers/mtd",
+    "drivers/net/*",
+    "drivers/phy",
+    "drivers/pinctrl",
+    "drivers/platform",
+    "drivers/regulator",
+    "drivers/scsi",
+    "drivers/soc",
+    "drivers/spi",
+    "drivers/staging",
+    "drivers/thermal",
+    "drivers/usb",
+    "drivers/video",
+    "drivers/watchdog",
+    "fs/bcachefs",
+    "fs/btrfs",
+    "fs/ocfs2",
+    "fs/smb",
+    "fs/xfs",
+    "sound",
+];
+
+/// What else is left packed.
+const OTHER_FILES: [&str; 4] = ["Documentation/[!K]*", "tools/net/*", "tools/perf/*", "tools/testing/*"];
+
+/// The folders in `arch/` of the sources. What is not the architecture's own is left packed, too.
+const ARCH_FOLDERS: [&str; 21] = [
+    "alpha",
+    "arc",
+    "arm",
+    "arm64",
+    "csky",
+    "hexagon",
+    "loongarch",
+    "m68k",
+    "microblaze",
+    "mips",
+    "nios2",
+    "openrisc",
+    "parisc",
+    "powerpc",
+    "riscv",
+    "s390",
+    "sh",
+    "sparc",
+    "um",
+    "x86",
+    "xtensa",
+];
+
+/// All that a kernel is made from but the last numbers of versions, for its name in the cache.
+pub fn key(arch: &Arch, own: &ConfigFile) -> String {
+    format!("{RECIPE}\0{SUITE}\0{PACKAGE}\0clang {}\0{}", LLVM, options(arch, own))
+}
+
+/// The files of a kernel's options.
+fn option_files(arch: &Arch, own: &ConfigFile) -> Vec<ConfigFile> {
+    [COMMON, *own].into_iter().chain(arch.kernel_build.as_ref().map(|build| build.options)).collect()
+}
+
+/// The options of a kernel, one a line, without the comments: those do not count for its name.
+fn options(arch: &Arch, own: &ConfigFile) -> String {
+    let files = option_files(arch, own);
+    files.iter().flat_map(|file| options::wanted(file.text)).flat_map(|option| [option, "\n"]).collect()
+}
+
+/// A program that takes part in the build, in the environment that all of them have. `passed_on` is what a build sees of the
+/// user's environment.
+pub fn tool(program: &str, folder: &Path, passed_on: &BTreeMap<String, String>) -> Command {
+    let mut environment: BTreeMap<String, String> =
+        ["PATH", "TMPDIR"].into_iter().filter_map(|name| Some((name.into(), passed_on.get(name)?.clone()))).collect();
+    // What a kernel records of who built it, and when.
+    for (name, value) in [
+        ("LC_ALL", "C"),
+        ("KBUILD_BUILD_USER", crate::NAME),
+        ("KBUILD_BUILD_HOST", crate::NAME),
+        ("KBUILD_BUILD_TIMESTAMP", "1970-01-01"),
+    ] {
+        environment.insert(name.into(), value.into());
+    }
+    Command::new(program, folder).only(environment)
+}
+
+/// Plans to build a kernel in the cache. `own` are its options besides those of all kernels and of the architecture.
+pub fn build(
+    cache: &Cache,
+    passed_on: &BTreeMap<String, String>,
+    mirror: &Mirror,
+    tools: &BuildTools,
+    kernel: &Kernel,
+    own: &ConfigFile,
+) -> Result<Task> {
+    let Kernel { arch, label, .. } = kernel;
+    let kernel_build = arch.kernel_build.as_ref().with_context(|| format!("no kernel can be built for {arch}"))?;
+    let name = kernel.entry();
+    let partial = cache.partial(&name);
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    if text(&partial).contains([' ', ':']) {
+        bail!(
+            "a kernel cannot be built in {}, because its makefiles know no spaces or colons in names: \
+             set BPFSHIP_CACHE to another folder",
+            cache.folder.display()
+        );
+    }
+    let work = partial.join("work");
+    let source = work.join("source");
+    let apt = work.join("apt");
+    let list = work.join("options");
+    let options = options(arch, own);
+    let record = BuildRecord {
+        options: hash::bytes(options.as_bytes()),
+        compiler: tools.compiler.clone(),
+        pahole: tools.pahole.clone(),
+    };
+
+    let mut steps = apt::update(&apt, mirror, SUITE, INDEX);
+    steps.push(Box::new(Run(apt::command("apt-get", &apt).args(["--quiet", "download", PACKAGE]))));
+    steps.push(Box::new(ExtractPackage { apt: apt.clone(), into: work.clone() }));
+    let unpack = Command::new("tar", &work)
+        .args(["--extract", "--file", &format!("usr/src/{PACKAGE}.tar.xz"), "--wildcards"])
+        .args(OTHER_CODE.map(|folder| format!("--exclude={PACKAGE}/{folder}/*.[chS]")))
+        .args(
+            ARCH_FOLDERS
+                .iter()
+                .filter(|folder| **folder != arch.linux)
+                .flat_map(|folder| ["[chS]", "dts*"].map(|kind| format!("--exclude={PACKAGE}/arch/{folder}/*.{kind}"))),
+        )
+        .args(OTHER_FILES.map(|pattern| format!("--exclude={PACKAGE}/{pattern}")))
+        .arg(format!("--transform=s,^{PACKAGE},source,"));
+    steps.push(Box::new(Run(unpack)));
+
+    let make = || {
+        tool("nice", &source, passed_on)
+            .args(["make", "--jobs", &tools.jobs.to_string()])
+            .arg(format!("ARCH={}", arch.linux))
+            .arg(format!("LLVM=-{LLVM}"))
+    };
+    steps.push(Box::new(Write { file: list.clone(), text: options.clone() }));
+    // Nothing is on but what the list names and what that depends on.
+    steps.push(Box::new(Run(make().arg("allnoconfig").env("KCONFIG_ALLCONFIG", text(&list)))));
+    steps.push(Box::new(CheckOptions {
+        configuration: source.join(".config"),
+        options,
+        files: option_files(arch, own).iter().map(|file| file.name).collect(),
+        record: record.clone(),
+    }));
+    steps.push(Box::new(Make(make().arg("vmlinux"))));
+    let strip = tool(&format!("llvm-objcopy-{LLVM}"), &source, passed_on)
+        .args(if kernel_build.raw { RAW } else { ELF }.iter().copied())
+        .arg("vmlinux")
+        .arg(text(&partial.join(IMAGE)));
+    steps.push(Box::new(Run(strip)));
+    steps.push(Box::new(WriteRecord {
+        apt,
+        suite: SUITE,
+        mirror: mirror.url.clone(),
+        build: Some(record),
+        file: partial.join(RECORD),
+    }));
+    steps.push(Box::new(Remove { folder: work }));
+    let title = format!(
+        "building the kernel {label} for {arch}, once, into {}: some minutes of work, 1 GB of disk meanwhile",
+        cache.path(&name).display()
+    );
+    Ok(Task::new(title, vec![Box::new(CacheEntry { cache: cache.clone(), name, steps })]).announced().live(arch.name))
+}
+
+/// Checks that a configuration has every option: it leaves out without a word what cannot be had.
+#[derive(Debug)]
+struct CheckOptions {
+    configuration: PathBuf,
+    options: String,
+    /// Where the options come from.
+    files: Vec<&'static str>,
+    record: BuildRecord,
+}
+
+impl Step for CheckOptions {
+    fn line(&self) -> String {
+        format!("# check that {} has every option", quote(&self.configuration))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "check-options": { "configuration": self.configuration, "options": self.files } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let configuration = files::read_if_there(&self.configuration)?.unwrap_or_default();
+        match options::unmet(&self.options, &configuration) {
+            Some(option) => bail!(
+                "{PACKAGE} cannot be configured with `{option}`, as one of {} in boot/kernels/config asks: \
+                 add to the list what that option depends on ({}, pahole {})",
+                self.files.join(", "),
+                self.record.compiler,
+                self.record.pahole
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs make, and shows which file it makes.
+#[derive(Debug)]
+struct Make(Command);
+
+impl Step for Make {
+    fn line(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn json(&self) -> Value {
+        json!({ "run": self.0 })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let mut said = String::new();
+        let mut files = 0;
+        let status = work.runner.lines(&self.0, |text| {
+            if let Some(file) = object_of(text) {
+                files += 1;
+                work.show(&format!("{files} files, {file}"));
+            } else {
+                // Without the others, among which what is wrong would not be seen.
+                said.push_str(text);
+                said.push('\n');
+            }
+        })?;
+        if !status.success() {
+            return Err(Error::new(Failed::of("make", status, said)));
+        }
+        Ok(())
+    }
+}
+
+/// What make makes, in a line like `  CC      mm/slub.o`. The kernel's own tools have their whole paths.
+fn object_of(line: &str) -> Option<&str> {
+    let mut words = line.strip_prefix("  ")?.split_whitespace();
+    let (Some(_), Some(object), None) = (words.next(), words.next(), words.next()) else { return None };
+    object.rsplit('/').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::kernels::{KERNELS, Source};
+    use crate::sys::plan;
+
+    /// The kernels that are built, each with its own options.
+    fn built() -> impl Iterator<Item = (&'static Kernel, &'static ConfigFile)> {
+        KERNELS.iter().filter_map(|kernel| match &kernel.source {
+            Source::Built(own) => Some((kernel, own)),
+            Source::Debian(_) => None,
+        })
+    }
+
+    fn planned(folder: &str, arch: &str, label: &str) -> Result<String> {
+        let mirror = Mirror {
+            url: "http://mirror.example/debian".into(),
+            keyring: "/keys.gpg".into(),
+            acquire: "Acquire::http::Proxy \"http://proxy.example\";\n".into(),
+        };
+        let tools = BuildTools { compiler: "clang".into(), pahole: "v1".into(), jobs: 3 };
+        let passed_on = [("PATH".to_owned(), "/usr/bin".to_owned()), ("CARGO_BUILD_JOBS".to_owned(), "3".to_owned())];
+        let (kernel, own) = built().find(|(kernel, _)| kernel.arch.name == arch && kernel.label == label).unwrap();
+        let cache = Cache { folder: folder.into() };
+        Ok(plan::script(&[build(&cache, &passed_on.into(), &mirror, &tools, kernel, own)?]))
+    }
+
+    #[test]
+    fn the_code_of_other_architectures_is_left_packed_and_its_own_is_not() {
+        let script = planned("/cache", "loong64", "linux-6.12-btf").unwrap();
+        for (folder, excluded) in [("loongarch", false), ("mips", true), ("arm64", true), ("x86", true)] {
+            let option = format!("--exclude=linux-source-6.12/arch/{folder}/*.[chS]");
+            assert_eq!(script.contains(&option), excluded, "{folder}");
+        }
+        for (kernel, _) in built() {
+            assert!(ARCH_FOLDERS.contains(&kernel.arch.linux), "{}", kernel.arch);
+        }
+    }
+
+    #[test]
+    fn a_kernel_is_built_by_one_compiler_in_a_known_environment_and_gently() {
+        let script = planned("/cache", "loong64", "linux-6.12-btf").unwrap();
+        let build = script.lines().find(|line| line.ends_with(" vmlinux)")).unwrap();
+        let environment = "env -i KBUILD_BUILD_HOST=bpfship KBUILD_BUILD_TIMESTAMP=1970-01-01 \
+                           KBUILD_BUILD_USER=bpfship LC_ALL=C PATH=/usr/bin";
+        assert!(build.contains(environment), "{build}");
+        assert!(build.ends_with(" nice make --jobs 3 'ARCH=loongarch' 'LLVM=-19' vmlinux)"), "{build}");
+    }
+
+    #[test]
+    fn all_of_it_happens_in_a_folder_that_goes_away() {
+        let script = planned("/cache", "mips", "linux-6.12-btf").unwrap();
+        let (kernel, _) = built().find(|(kernel, _)| kernel.arch.name == "mips").unwrap();
+        let partial = format!("/cache/{}.partial", kernel.entry());
+        for line in script.lines().filter(|line| line.starts_with("(cd ")) {
+            assert!(line.starts_with(&format!("(cd {partial}/work")), "{line}");
+        }
+        for part in [
+            "deb [signed-by=/keys.gpg] http://mirror.example/debian trixie main",
+            "Acquire::http::Proxy",
+            "apt-get --quiet download linux-source-6.12",
+            "KCONFIG_ALLCONFIG=",
+            "CONFIG_CPU_BIG_ENDIAN=y",
+            "allnoconfig",
+            &format!("vmlinux {partial}/kernel)"),
+            &format!("rm -rf {partial}/work\n"),
+        ] {
+            assert!(script.contains(part), "{part} is not in\n{script}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_makefiles_do_not_take_is_refused() {
+        let error = planned("/my cache", "mips", "linux-6.12-btf").unwrap_err().to_string();
+        assert!(error.ends_with("set BPFSHIP_CACHE to another folder"), "{error}");
+    }
+
+    #[test]
+    fn no_option_is_asked_for_twice() {
+        for (kernel, own) in built() {
+            let options = options(kernel.arch, own);
+            let mut names: Vec<&str> = options::wanted(&options).filter_map(|line| line.split('=').next()).collect();
+            let all = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all, "{} {}", kernel.arch, kernel.label);
+        }
+    }
+
+    #[test]
+    fn what_make_is_at_is_told_by_its_lines() {
+        assert_eq!(object_of("  CC      mm/slub.o"), Some("slub.o"));
+        assert_eq!(object_of("make[1]: Entering directory"), None);
+        assert_eq!(object_of("  mm/slub.c: In function"), None);
+    }
+}

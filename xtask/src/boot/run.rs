@@ -1,0 +1,327 @@
+//! The steps of a boot that only this tool can do: taking binaries out of archives, booting guests, and the report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Error, Result};
+use bpfship_guest::config::GuestConfig;
+use bpfship_guest::message::facts;
+use cargo_metadata::TargetKind;
+use serde_json::{Value, json};
+
+use crate::arch::Arch;
+use crate::boot::console::Console;
+use crate::boot::memory::Memory;
+use crate::boot::plan::GUEST;
+use crate::boot::select::Guest;
+use crate::boot::verdict::{self, Request, Verdict};
+use crate::boot::{initramfs, kernel_image, kernels};
+use crate::build::plan::Build;
+use crate::build::run::{self as cargo_build, Lines};
+use crate::release::boot_report::{self, REPORT, Report};
+use crate::release::manifest::Artifact;
+use crate::release::{artifacts, pack};
+use crate::sys::cache::Cache;
+use crate::sys::command::{Command, quote};
+use crate::sys::plan::{Slot, Step, Work};
+use crate::sys::process::Watched;
+use crate::sys::{files, hash};
+use crate::toolchain;
+use crate::ui::error::{self, Failed};
+use crate::workspace::facts::Facts;
+
+/// Takes a binary out of its archive, and checks both.
+#[derive(Debug)]
+pub struct TakeBinary {
+    pub dist: PathBuf,
+    pub artifact: Artifact,
+    pub binary: Slot<Vec<u8>>,
+}
+
+impl Step for TakeBinary {
+    fn line(&self) -> String {
+        let Artifact { file, binary, .. } = &self.artifact;
+        format!("# take {} out of {}, and check both hashes", binary.file, quote(&self.dist.join(file)))
+    }
+
+    fn json(&self) -> Value {
+        let Artifact { file, sha256, binary, .. } = &self.artifact;
+        json!({ "take-binary": { "archive": self.dist.join(file), "sha256": sha256, "binary": binary } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        self.binary.put(artifacts::binary(&self.dist, &self.artifact)?)
+    }
+}
+
+/// Builds the first process for the targets of the guests.
+#[derive(Debug)]
+pub struct BuildFirstProcess {
+    pub facts: Facts,
+    pub get: toolchain::Plan,
+    pub build: Build,
+    pub arches: Vec<&'static Arch>,
+    pub built: Slot<Built>,
+}
+
+impl Step for BuildFirstProcess {
+    fn line(&self) -> String {
+        let home: String = self.build.home.iter().map(|step| format!("{step}\n")).collect();
+        format!("{}{home}{}", self.get, self.build.command)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "build": { "get": self.get, "build": self.build } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let runner = work.runner;
+        let lines: Lines = self.arches.iter().map(|arch| (arch.triple, runner.line(arch.name))).collect();
+        let _held = toolchain::get(runner, &self.facts, &self.get, &lines)?;
+        runner.perform(&self.build.home)?;
+        let mut built = Built::new();
+        let (status, messages) =
+            cargo_build::run(runner, &self.build.command, &self.build.target, &lines, |triple, artifact| {
+                let is_ours = artifact.target.name == GUEST && artifact.target.kind.contains(&TargetKind::Bin);
+                if let (true, Some(binary)) = (is_ours, artifact.executable) {
+                    built.insert(triple.into(), binary.into());
+                }
+            })?;
+        if !status.success() {
+            let failed = Failed::of("cargo", status, messages.errors());
+            return Err(Error::new(failed).context("cannot build the first process of the guests"));
+        }
+        self.built.put(built)
+    }
+}
+
+/// Brings a kernel file of the user's into the form that QEMU takes.
+#[derive(Debug)]
+pub struct PrepareImage {
+    pub from: PathBuf,
+    pub arch: &'static Arch,
+    pub to: PathBuf,
+}
+
+impl Step for PrepareImage {
+    fn line(&self) -> String {
+        format!("# write {} to {}, unpacked if it is packed", quote(&self.from), quote(&self.to))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "prepare-image": { "from": self.from, "arch": self.arch, "to": self.to } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        files::write(&self.to, kernel_image::prepare(&files::read(&self.from)?, self.arch)?)
+    }
+}
+
+/// Checks the kernels in the cache, and keeps them there while the plan lives.
+#[derive(Debug)]
+pub struct CheckKernels {
+    pub cache: Cache,
+    pub entries: BTreeSet<String>,
+    pub held: Slot<Vec<File>>,
+}
+
+impl Step for CheckKernels {
+    fn line(&self) -> String {
+        let entries: Vec<&str> = self.entries.iter().map(String::as_str).collect();
+        format!("# check {} in the cache", entries.join(", "))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "check-kernels": self.entries })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        self.held.put(self.cache.hold(&self.entries))?;
+        // All of them, before the first damaged one has all of this done again.
+        let check = |entry: &String| self.cache.check(work.runner, entry, |_| true);
+        let checked: Vec<Result<()>> = self.entries.iter().map(check).collect();
+        checked.into_iter().collect()
+    }
+}
+
+/// The binaries of the first process, by target.
+pub type Built = BTreeMap<String, PathBuf>;
+
+/// How a boot went.
+#[derive(Debug)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub seconds: f64,
+    pub console: Console,
+}
+
+/// Boots one guest, and ends it when it is done or has taken too long. That it fails is an outcome, and no error.
+#[derive(Debug)]
+pub struct BootGuest {
+    pub guest: Guest,
+    /// The name of the binary.
+    pub bin: String,
+    /// What is run: the arguments of the binary, and each command as a user would type it.
+    pub arguments: Vec<Vec<String>>,
+    pub commands: Vec<String>,
+    /// The file that the kernel's BTF is moved to, if it is hidden.
+    pub hide_btf: Option<String>,
+    /// Seconds.
+    pub timeout: u64,
+    pub initramfs: PathBuf,
+    pub qemu: Command,
+    pub memory: Arc<Memory>,
+    /// The first process, by target, and the binary.
+    pub built: Slot<Built>,
+    pub binary: Slot<Vec<u8>>,
+    pub outcome: Slot<Outcome>,
+}
+
+impl Step for BootGuest {
+    fn line(&self) -> String {
+        let initramfs = quote(&self.initramfs);
+        format!(
+            "# make {initramfs} of the first process, {} and what to run: {}\n{}",
+            self.bin,
+            self.commands.join("; "),
+            self.qemu
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({ "boot-guest": {
+            "arch": self.guest.arch, "kernel": self.guest.label, "archive": self.guest.artifact.file,
+            "commands": self.commands, "timeout": self.timeout, "initramfs": self.initramfs, "run": self.qemu,
+        } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let outcome = self.memory.with(self.guest.machine.memory, || self.boot(work))?;
+        self.outcome.put(outcome)
+    }
+}
+
+impl BootGuest {
+    fn boot(&self, work: &Work) -> Result<Outcome> {
+        work.show(&self.guest.label);
+        let program = initramfs::program(&self.bin);
+        let with_program = |words: &Vec<String>| [std::slice::from_ref(&program), words.as_slice()].concat();
+        let config = GuestConfig {
+            nonce: nonce()?,
+            hide_btf: self.hide_btf.clone(),
+            commands: self.arguments.iter().map(with_program).collect(),
+        };
+        let first_process = self.built.get()?.get(self.guest.arch.triple).context("cargo built no first process")?;
+        let archive = initramfs::compose(&files::read(first_process)?, &self.bin, self.binary.get()?, &config);
+        files::write(&self.initramfs, pack::gzip(&archive)?)?;
+
+        let begin = Instant::now();
+        let mut console = Console::new(config.nonce);
+        let watched = work.runner.watch(&self.qemu, Duration::from_secs(self.timeout), |text| {
+            if let Some(seen) = console.push_line(text) {
+                work.show(&format!("{}: {seen}", self.guest.label));
+            }
+            if console.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let ended = match watched {
+            Watched::Stopped => verdict::Ended::Done,
+            Watched::Late => verdict::Ended::Late(self.timeout),
+            Watched::Ended(status) if status.success() => verdict::Ended::Alone("ended".into()),
+            Watched::Ended(status) => verdict::Ended::Alone(error::ended(status)),
+        };
+        let request = Request { commands: &self.commands, hides_btf: self.hide_btf.is_some() };
+        let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+        Ok(Outcome { verdict: verdict::judge(&console, &ended, request), seconds, console })
+    }
+}
+
+/// 128 random bits.
+fn nonce() -> Result<String> {
+    let mut bytes = [0; 16];
+    let read = File::open(Path::new("/dev/urandom")).and_then(|mut file| file.read_exact(&mut bytes));
+    read.context("cannot read /dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What the report says of a boot that is known before it.
+#[derive(Debug)]
+pub struct Booted {
+    pub guest: Guest,
+    pub commands: Vec<String>,
+    /// The kernel that QEMU was given.
+    pub image: PathBuf,
+    pub qemu_version: String,
+    pub outcome: Slot<Outcome>,
+}
+
+/// Writes the report, with what the previous one says of archives that are still there.
+#[derive(Debug)]
+pub struct WriteReport {
+    pub dist: PathBuf,
+    /// SHA-256 of the archives in dist/.
+    pub archives: Vec<String>,
+    pub boots: Vec<Booted>,
+    /// What was added to the report.
+    pub added: Slot<Vec<boot_report::Boot>>,
+}
+
+impl Step for WriteReport {
+    fn line(&self) -> String {
+        format!("# write {}: what was booted now, and the rest of what it says", quote(&self.dist.join(REPORT)))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "write-report": { "file": self.dist.join(REPORT) } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let boots: Vec<_> = self.boots.iter().map(Booted::describe).collect::<Result<_>>()?;
+        let path = self.dist.join(REPORT);
+        let known = files::read_if_there(&path)?.map(|text| Report::parse(&text));
+        if known == Some(None) {
+            work.runner.status(format!("{REPORT} is none that this version understands: it is written anew"));
+        }
+        let mut report = known.flatten().unwrap_or_default();
+        report.add(boots.clone(), |sha256| self.archives.iter().any(|archive| archive == sha256));
+        files::replace(&[(path, report.to_json()?.as_bytes())])?;
+        self.added.put(boots)
+    }
+}
+
+impl Booted {
+    fn describe(&self) -> Result<boot_report::Boot> {
+        let Guest { artifact, arch, label, machine, .. } = &self.guest;
+        let outcome = self.outcome.get()?;
+        let fact = |name: &str| outcome.console.fact(name).map(String::from);
+        let number = |name: &str| outcome.console.fact(name).and_then(|text| text.parse().ok());
+        let record = files::read_if_there(&self.image.with_file_name(kernels::RECORD))?;
+        Ok(boot_report::Boot {
+            arch: arch.name.into(),
+            file: artifact.file.clone(),
+            sha256: artifact.sha256.clone(),
+            binary_sha256: artifact.binary.sha256.clone(),
+            kernel: boot_report::Kernel {
+                label: label.clone(),
+                sha256: hash::file(&self.image)?,
+                source: record.and_then(|text| serde_json::from_str(&text).ok()),
+                release: fact(facts::RELEASE),
+                btf: number(facts::BTF),
+                hidden_btf: number(facts::HIDDEN_BTF),
+                jit: fact(facts::JIT),
+                page: number(facts::PAGE),
+            },
+            qemu: self.qemu_version.clone(),
+            machine: machine.name.into(),
+            cpu: machine.cpu(arch).into(),
+            commands: self.commands.clone(),
+            verdict: outcome.verdict.clone(),
+            seconds: outcome.seconds,
+            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! What is said of something that a verb needs: that it is there, what gets it, or what the user can do about it.
+
+use serde::Serialize;
+
+use crate::ui::error::{self, Failed, Missing};
+use crate::ui::remedies;
+
+/// Something that is there, or what is to be said of it.
+pub type Found<T = String> = Result<T, Status>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub state: State,
+    pub detail: String,
+    pub remedy: Option<String>,
+    /// What will come over the network, as far as that is known.
+    pub megabytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    Ok,
+    /// Missing, and the next run downloads it.
+    ToFetch,
+    /// Missing, and the next run makes it.
+    ToBuild,
+    NeedsYou,
+    /// Missing, and it need not be there.
+    Optional,
+    /// It depends on something else that is missing.
+    Unknown,
+}
+
+impl Status {
+    pub fn new(state: State, detail: impl Into<String>) -> Status {
+        Status { state, detail: detail.into(), remedy: None, megabytes: None }
+    }
+
+    /// Something is missing that nobody gets but the user.
+    pub fn missing(detail: impl Into<String>, remedy: impl Into<String>) -> Status {
+        Status { remedy: Some(remedy.into()), ..Status::new(State::NeedsYou, detail) }
+    }
+
+    /// What is not known while something else is missing.
+    pub fn unknown(other: &str) -> Status {
+        Status::new(State::Unknown, format!("not known before `{other}` is right"))
+    }
+}
+
+impl From<anyhow::Error> for Status {
+    fn from(error: anyhow::Error) -> Status {
+        let known = error.downcast_ref().and_then(|Failed { program, said, .. }| remedies::find(program, said));
+        match (error.downcast_ref(), known) {
+            (Some(Missing { program, installation }), _) => {
+                Status::missing(format!("there is no {program} on this machine"), installation.to_string())
+            }
+            (_, Some(known)) => Status::missing(known.reason, known.remedy),
+            // What another program said belongs to it, for nobody knows better.
+            _ => {
+                let words: Vec<_> = error::describe(&error).split_whitespace().map(String::from).collect();
+                Status::new(State::NeedsYou, words.join(" "))
+            }
+        }
+    }
+}

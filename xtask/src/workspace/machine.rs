@@ -1,0 +1,167 @@
+//! What this machine has: the reads of facts.rs, but each by itself, so that one that fails hides no other; and what only
+//! `doctor` asks for. Nothing is fetched or changed, and nothing decided.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::bpf::engine::{Engine, Kind, Place};
+use crate::bpf::facts::Inputs;
+use crate::flags;
+use crate::flags::Common;
+use crate::sys::cache::Cache;
+use crate::sys::command::Command;
+use crate::sys::process::Runner;
+use crate::toolchain::{Installed, zig};
+use crate::ui::remedies;
+use crate::ui::status::{Found, State, Status};
+use crate::workspace::cached::Listing;
+use crate::workspace::config::Config;
+use crate::workspace::facts::{self, Workspace};
+use crate::workspace::git::Source;
+use crate::workspace::rust::{self, Rust};
+
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub offline: bool,
+    /// Whether the workspace says which Rust it wants.
+    pub is_pinned: bool,
+    pub rust: Found<Rust>,
+    pub cargo: Found,
+    pub config: Found<Config>,
+    /// How many crates are here.
+    pub crates: Found<usize>,
+    pub cache: Found<Space>,
+    pub installed: Installed,
+    pub linker: Found,
+    pub commit: Found,
+    /// Why the BPF objects must be compiled again, if so.
+    pub stale: Found<Option<String>>,
+    pub place: Found<Place>,
+    pub engines: Vec<(Kind, Found<Engine>)>,
+    pub rustup: Found,
+    pub pip: Found,
+    /// The versions of QEMU, by the names of architectures.
+    pub qemu: BTreeMap<&'static str, Found>,
+}
+
+/// Where the cache is.
+#[derive(Debug, Clone)]
+pub struct Space {
+    pub folder: String,
+    /// What this tool has there, and what could be added, in bytes.
+    pub used: u64,
+    pub free: u64,
+    pub writable: Result<(), String>,
+}
+
+impl Machine {
+    pub fn read(runner: Runner, common: &Common, request: &flags::Doctor) -> Result<Machine> {
+        let manifest = facts::find_manifest(common.manifest_path.as_deref())?;
+        let root = facts::root_of(&manifest);
+        let ask = |program: &Path, args: &[&str]| {
+            // rustup must not take this for a reason to fetch something.
+            let command = Command::new(program, &root).args(args.iter().copied()).env("RUSTUP_AUTO_INSTALL", "0");
+            runner.read(&command)
+        };
+        // The number, in `cargo 1.95.0 (…)` and `QEMU emulator version 10.0.2 (…)`.
+        let version = |program: &Path| {
+            let text = ask(program, &["--version"])?;
+            let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+            Found::Ok(text.split_whitespace().find(is_number).unwrap_or_default().into())
+        };
+        let rust = Rust::pinned(runner, &root).map_err(Status::from);
+        let workspace = after("Rust", &rust, |rust| Workspace::read(runner, &manifest, rust, true));
+        let packages = match (&rust, &workspace) {
+            (Ok(rust), Ok(workspace)) => workspace.packages(runner, rust, true).map_err(|error| {
+                // In cargo's words, this is what keeps it from downloading one.
+                let is_missing =
+                    ["--offline was", "offline mode"].iter().any(|clue| format!("{error:#}").contains(clue));
+                match is_missing {
+                    true => fetch(common.offline, "a crate of Cargo.lock is not here", "cargo", None),
+                    false => error.into(),
+                }
+            }),
+            (Err(_), _) => Err(Status::unknown("Rust")),
+            (_, Err(_)) => Err(Status::unknown("workspace")),
+        };
+        let config = workspace.map(|workspace| workspace.config);
+        let stale = match (&config, &packages) {
+            (Ok(config), Ok(packages)) => {
+                Inputs::read(&root, packages, &config.bpf).map(|inputs| inputs.stale(&config.bpf)).map_err(Status::from)
+            }
+            (Err(status), _) if status.state == State::Unknown => Err(status.clone()),
+            (Err(_), _) => Err(Status::unknown("workspace")),
+            (_, Err(_)) => Err(Status::unknown("crates")),
+        };
+        let cache = Cache::find().map_err(Status::from);
+        let installed = match (&rust, &cache) {
+            (Ok(rust), Ok(cache)) => Installed::find(rust, cache),
+            (Err(_), Ok(cache)) => cache.entries().map(|cached| Installed { cached, ..Installed::default() }),
+            (_, Err(_)) => Ok(Installed::default()),
+        };
+        let image = config.as_ref().ok().and_then(|config| config.bpf.image.as_deref());
+        let arches = config.iter().flat_map(|config| &config.arches);
+        let machine = Machine {
+            offline: common.offline,
+            is_pinned: rust::pin(&root).is_ok_and(|pin| pin.is_some()),
+            cargo: after("Rust", &rust, |rust| Ok(rust.cargo())).and_then(|cargo| version(&cargo)),
+            crates: packages.map(|packages| packages.len()),
+            place: after("cache", &cache, |cache| Place::find(runner, &root, cache, request.clang.engine, image)),
+            cache: cache.and_then(|cache| Space::read(&cache).map_err(Status::from)),
+            installed: installed.unwrap_or_default(),
+            // It links a library of nothing, which takes a linker and a C library.
+            linker: ask("cc".as_ref(), &["-shared", "-x", "c", "/dev/null", "-o", "/dev/null"])
+                .map(|_| "it links".into())
+                .map_err(|error| {
+                    let status = Status::from(error);
+                    let remedy = status.remedy.clone().or_else(|| Some(remedies::installation("cc")?.to_string()));
+                    Status { remedy, ..status }
+                }),
+            commit: Source::read(runner, &root).map(|source| source.summary()).map_err(Status::from),
+            stale,
+            engines: Kind::ALL.map(|kind| (kind, kind.probe(runner, &root).map_err(Status::from))).into(),
+            rustup: version("rustup".as_ref()),
+            pip: ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat())
+                .map(|_| "it checks hashes".into())
+                .map_err(Status::from),
+            qemu: arches.map(|arch| (arch.name, version(arch.emulator().as_ref()))).collect(),
+            config,
+            rust,
+        };
+        runner.check_interrupted()?;
+        Ok(machine)
+    }
+}
+
+/// Reads what takes another fact, if that is there.
+fn after<T, U>(name: &str, other: &Found<T>, read: impl FnOnce(&T) -> Result<U>) -> Found<U> {
+    match other {
+        Ok(other) => read(other).map_err(Status::from),
+        Err(_) => Err(Status::unknown(name)),
+    }
+}
+
+/// What is said of something that the next run downloads.
+pub fn fetch(offline: bool, detail: &str, by: &str, megabytes: Option<u64>) -> Status {
+    match offline {
+        true => Status::missing(detail, "run once without --offline"),
+        false => Status { megabytes, ..Status::new(State::ToFetch, format!("{detail}; {by} fetches it")) },
+    }
+}
+
+impl Space {
+    fn read(cache: &Cache) -> Result<Space> {
+        // It need not be there yet.
+        let there = cache.folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+        let disk = rustix::fs::statvfs(there).with_context(|| format!("cannot read {}", there.display()))?;
+        let trial = tempfile::Builder::new().prefix(".bpfship-").tempdir_in(there);
+        Ok(Space {
+            folder: cache.folder.to_string_lossy().into_owned(),
+            used: Listing::read(cache, None)?.bytes,
+            free: disk.f_bavail * disk.f_frsize,
+            writable: trial.map(drop).map_err(|error| error.to_string()),
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! The Rust toolchain that makes the bytes: the one that the workspace pins.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use toml::Table;
+
+use crate::sys::command::Command;
+use crate::sys::files;
+use crate::sys::process::Runner;
+
+/// Where a workspace says which Rust it wants.
+const PIN: &str = "rust-toolchain.toml";
+
+/// The Rust toolchain that the workspace pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rust {
+    pub sysroot: PathBuf,
+    /// As `rustc -vV` says.
+    pub version: String,
+    pub commit: String,
+    pub llvm: String,
+}
+
+impl Rust {
+    /// The Rust that is in use in a folder.
+    pub fn read(runner: Runner, folder: &Path, offline: bool) -> Result<Rust> {
+        let mut which = Command::new("rustc", folder).args(["--print", "sysroot"]);
+        if offline {
+            // Else rustup's proxy may fetch the toolchain.
+            which = which.env("RUSTUP_AUTO_INSTALL", "0");
+        }
+        let sysroot = runner.read(&which).context("cannot ask rustc where it is")?;
+        let sysroot = PathBuf::from(sysroot.trim_end());
+        // From here on past rustup's proxy, which would look for a toolchain anew each time.
+        let verbose = runner.read(&Command::new(sysroot.join("bin/rustc"), folder).arg("-vV"))?;
+        let field = |name: &str| {
+            verbose
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .map(String::from)
+                .with_context(|| format!("`rustc -vV` does not tell its {name}"))
+        };
+        Ok(Rust { version: field("release")?, commit: field("commit-hash")?, llvm: field("LLVM version")?, sysroot })
+    }
+
+    /// The Rust in a workspace that cargo was not asked about, if it is the one that is pinned. Nothing is fetched.
+    pub fn pinned(runner: Runner, root: &Path) -> Result<Rust> {
+        let rust = Rust::read(runner, root, true)?;
+        rust.check_pin(root)?;
+        Ok(rust)
+    }
+
+    /// The bytes depend on the compiler, so it must be the one that the workspace pins.
+    pub fn check_pin(&self, root: &Path) -> Result<()> {
+        match pin(root)? {
+            Some(pinned) if pinned != self.version => bail!(
+                "this is Rust {} in {}, but {} pins {pinned}: install it (rustup toolchain install {pinned})",
+                self.version,
+                self.sysroot.display(),
+                root.join(PIN).display()
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the sources of the standard library are, once rustup has got them, as `/rustc/COMMIT` in a prebuilt one.
+    pub fn sources(&self) -> PathBuf {
+        self.sysroot.join("lib/rustlib/src/rust")
+    }
+
+    pub fn rustc(&self) -> PathBuf {
+        self.sysroot.join("bin/rustc")
+    }
+
+    pub fn cargo(&self) -> PathBuf {
+        self.sysroot.join("bin/cargo")
+    }
+}
+
+/// The version of Rust that a workspace pins, if it does.
+pub fn pin(root: &Path) -> Result<Option<String>> {
+    let file = root.join(PIN);
+    let Some(text) = files::read_if_there(&file)? else {
+        return Ok(None);
+    };
+    let pin: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+    let channel = pin.get("toolchain").and_then(|table| table.get("channel")).and_then(toml::Value::as_str);
+    // Only a full version is a pin: `stable` is whatever is installed.
+    Ok(channel.filter(|channel| channel.split('.').count() == 3).map(String::from))
+}

@@ -1,0 +1,44 @@
+//! What is built: the files of the commit, or of the work tree if that has changes, laid out in a folder of the tool's own.
+
+mod clock;
+mod git;
+mod id;
+mod lfs;
+mod links;
+mod place;
+mod record;
+mod stat;
+mod tree;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::sys::process::Runner;
+
+pub use git::{Commit, Hidden, Ignored, settings};
+pub use id::Id;
+pub use stat::Kind;
+pub use tree::{Change, Difference, Entry, Origin, Request, Tree};
+pub use write::{Fault, Snapshot, verify};
+
+use git::Repository;
+
+/// The files, in the folder of a snapshot. Beside it lies what the tool remembers of it.
+const SOURCE: &str = "source";
+const RECORD: &str = "record";
+/// The [`Snapshot::identity`] for which [`Snapshot::touch`] was called last.
+const TOUCHED: &str = "touched";
+
+/// Why git ignores a path, if it does: then it is in no clone.
+pub fn ignored(runner: Runner, path: &Path, settings: &BTreeMap<String, String>) -> Result<Option<Ignored>> {
+    let folder = path.parent().context("the root of all files is in no folder")?;
+    let Some(repository) = Repository::around(runner, folder, settings) else { return Ok(None) };
+    let path = path.strip_prefix(&repository.folder)?;
+    repository.ignored(path.to_str().with_context(|| format!("{} is not UTF-8: rename it", path.display()))?)
+}

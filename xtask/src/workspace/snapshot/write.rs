@@ -1,0 +1,423 @@
+//! Lays a tree out in the folder of the snapshot, where a file is newer than what was built from it if its content is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::clock::Clock;
+use super::id::Id;
+use super::links::leads_out;
+use super::record::{Record, Written};
+use super::stat::{Folders, Kind, Stat};
+use super::tree::{Entry, Origin, Tree, id_of};
+use super::{RECORD, SOURCE, TOUCHED};
+use crate::sys::{files, hash, parallel};
+
+/// A tree as it lies in its folder.
+#[derive(Debug)]
+pub struct Snapshot {
+    folder: PathBuf,
+    /// The top of the repository.
+    pub source: PathBuf,
+    /// The workspace in it.
+    pub workspace: PathBuf,
+    /// Files that were written: there was none, or another.
+    pub written: Vec<String>,
+    /// What was removed, because it is not part of the tree.
+    pub removed: Vec<String>,
+    /// Links that lead out of the snapshot, with their targets. They are left out of it.
+    pub outside: Vec<(String, String)>,
+    /// A hash of the commit, whether there are changes, and all paths.
+    pub identity: String,
+    /// Whether that is another than when [`Snapshot::touch`] was called last.
+    pub is_other: bool,
+}
+
+/// How a snapshot is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    Added(String),
+    Changed(String),
+    Removed(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Added(path) => write!(f, "{path} was added"),
+            Fault::Changed(path) => write!(f, "{path} was changed"),
+            Fault::Removed(path) => write!(f, "{path} was removed"),
+        }
+    }
+}
+
+/// A file of the tree in the snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct There {
+    pub stat: Stat,
+    /// As in [`Written`].
+    pub content: Option<Id>,
+}
+
+impl Tree {
+    /// Makes the folder of the snapshot hold this tree. The caller sees to it that nobody else does at the same time.
+    pub fn write(&self) -> Result<Snapshot> {
+        let source = self.snapshot.join(SOURCE);
+        // Whoever put a link here does not get files written elsewhere.
+        match at(&source)? {
+            Some(stat) if stat.is_folder() => {}
+            _ => {
+                clear(&source)?;
+                files::create_folder(&source)?;
+            }
+        }
+        let targets = self.targets()?;
+        let outside: BTreeMap<&str, &str> = targets
+            .iter()
+            .filter(|(link, _)| leads_out(&targets, link))
+            .map(|(link, target)| (link.as_str(), target.as_str()))
+            .collect();
+        let mut there = self.there(&source, &outside)?;
+        let missing: Vec<usize> = (0..there.len()).filter(|at| there[*at].is_none()).collect();
+        let folders = folders(&self.files, &outside);
+        let (extra, same_folders) = self.extra(&source, &folders, &outside)?;
+        let identity = self.identity();
+        let snapshot = Snapshot {
+            folder: self.snapshot.clone(),
+            // Joined one by one, the top has no slash at its end.
+            workspace: source.iter().chain(Path::new(&self.workspace)).collect(),
+            written: missing.iter().map(|at| self.files[*at].path.clone()).collect(),
+            removed: extra.clone(),
+            outside: outside.iter().map(|(link, target)| ((*link).into(), (*target).into())).collect(),
+            is_other: files::read_if_there(&self.snapshot.join(TOUCHED))?.as_ref() != Some(&identity),
+            identity,
+            source,
+        };
+        if missing.is_empty() && extra.is_empty() && same_folders && self.is_recorded(&there) {
+            return Ok(snapshot);
+        }
+        let record = self.snapshot.join(RECORD);
+        clear(&record)?;
+        let clock = Clock::begin(&self.snapshot)?;
+        for path in &extra {
+            clear(&snapshot.source.join(path))?;
+        }
+        for folder in &folders {
+            let folder = snapshot.source.join(folder);
+            if !at(&folder)?.is_some_and(|stat| stat.is_folder()) {
+                clear(&folder)?;
+                fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            }
+        }
+        for missing in &missing {
+            clear(&snapshot.source.join(&self.files[*missing].path))?;
+        }
+        let placed = self.place(&snapshot.source, &missing, &targets, clock.floor)?;
+
+        let mut latest = 0;
+        for (at, there_now) in placed {
+            latest = latest.max(there_now.stat.ctime);
+            there[at] = Some(there_now);
+        }
+        let mut written = Record::default();
+        for (entry, there) in self.files.iter().zip(there) {
+            let there = there.with_context(|| format!("{} was not written", entry.path))?;
+            written.files.push(Written {
+                path: entry.path.clone(),
+                kind: entry.kind,
+                id: entry.id,
+                content: there.content,
+                target: targets.get(&entry.path).cloned(),
+                snapshot: there.stat,
+                work: entry.work,
+            });
+        }
+        for folder in folders {
+            let stat = at(&snapshot.source.join(&folder))?.unwrap_or(Stat::UNKNOWN);
+            latest = latest.max(stat.ctime);
+            written.folders.push((folder, stat));
+        }
+        clock.end(latest)?;
+        written.save(&record)?;
+        Ok(snapshot)
+    }
+
+    /// The targets of all links.
+    fn targets(&self) -> Result<BTreeMap<String, String>> {
+        let mut targets = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for (at, entry) in self.files.iter().enumerate().filter(|(_, entry)| entry.kind == Kind::Link) {
+            match self.record.as_ref().and_then(|record| record.find(&entry.path)) {
+                Some(Written { id, target: Some(target), .. }) if *id == entry.id => {
+                    targets.insert(entry.path.clone(), target.clone());
+                }
+                _ => unknown.push(at),
+            }
+        }
+        let mut add = |at: usize, target: Vec<u8>| {
+            let Entry { path, .. } = &self.files[at];
+            let Ok(target) = String::from_utf8(target) else {
+                bail!("the target of the link {path} is not UTF-8: make it another");
+            };
+            targets.insert(path.clone(), target);
+            Ok(())
+        };
+        for at in unknown.iter().copied().filter(|at| self.files[*at].origin == Origin::WorkTree) {
+            let Entry { path, id, .. } = &self.files[at];
+            let file = self.top.join(path);
+            let target = fs::read_link(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let target = target.into_os_string().into_encoded_bytes();
+            if id.format().of_bytes(&target) != *id {
+                return Err(changed(path));
+            }
+            add(at, target)?;
+        }
+        self.objects(&unknown, |at, _, reader| {
+            let mut target = Vec::new();
+            reader.read_to_end(&mut target)?;
+            add(at, target)
+        })?;
+        Ok(targets)
+    }
+
+    /// What of the tree is there already.
+    fn there(&self, source: &Path, outside: &BTreeMap<&str, &str>) -> Result<Vec<Option<There>>> {
+        let mut known = self.record.as_ref().map(Record::cursor);
+        let mut folders = Folders::new(source);
+        let mut there = Vec::with_capacity(self.files.len());
+        let mut unknown = Vec::new();
+        for (at, entry) in self.files.iter().enumerate() {
+            if entry.kind == Kind::Link && outside.contains_key(entry.path.as_str()) {
+                there.push(Some(There { stat: Stat::UNKNOWN, content: None }));
+                continue;
+            }
+            let known = known.as_mut().and_then(|known| known.find(&entry.path));
+            let known = known.filter(|known| known.id == entry.id && known.kind == entry.kind);
+            let stat = folders.stat(&entry.path)?;
+            there.push(match (stat, known) {
+                (Some(stat), Some(known)) if stat == known.snapshot => Some(There { stat, content: known.content }),
+                (Some(stat), _) if is_like(&stat, entry.kind) => {
+                    unknown.push((at, There { stat, content: known.and_then(|known| known.content) }));
+                    None
+                }
+                _ => None,
+            });
+        }
+        let same = parallel::map(&unknown, |(at, there)| {
+            let Entry { path, id, .. } = &self.files[*at];
+            let content = there.content.unwrap_or(*id);
+            Ok(id_of(source, path, &there.stat, content.format())? == content)
+        });
+        for ((at, found), same) in unknown.into_iter().zip(same) {
+            let same: Result<bool> = same;
+            there[at] = same?.then_some(found);
+        }
+        Ok(there)
+    }
+
+    /// Whether the record says all that is known now.
+    fn is_recorded(&self, there: &[Option<There>]) -> bool {
+        let Some(record) = &self.record else { return false };
+        let mut all = record.files.iter().zip(&self.files).zip(there);
+        record.files.len() == self.files.len()
+            && all.all(|((file, entry), there)| {
+                file.path == entry.path
+                    && file.id == entry.id
+                    && file.kind == entry.kind
+                    && there.as_ref().is_some_and(|there| there.stat == file.snapshot)
+                    && (entry.work == file.work || entry.work == Stat::UNKNOWN)
+            })
+    }
+
+    /// What is there, and is not part of the tree; and whether the folders are as they were written.
+    fn extra(&self, source: &Path, folders: &[String], outside: &BTreeMap<&str, &str>) -> Result<(Vec<String>, bool)> {
+        let mut extra: Vec<String> = outside.keys().map(|link| (*link).into()).collect();
+        let is_folder = |path: &str| folders.binary_search_by(|folder| folder.as_str().cmp(path)).is_ok();
+        let is_file = |path: &str| self.files.binary_search_by(|entry| entry.path.as_str().cmp(path)).is_ok();
+        let is_same = match &self.record {
+            Some(record) => {
+                // What was replaced by a file or folder of the same name is removed when that is written.
+                let is_gone = |path: &str| !is_file(path) && !is_folder(path);
+                let mut cursor = self.files.iter().peekable();
+                for file in &record.files {
+                    while cursor.next_if(|entry| entry.path < file.path).is_some() {}
+                    if cursor.peek().is_none_or(|entry| entry.path != file.path) && is_gone(&file.path) {
+                        extra.push(file.path.clone());
+                    }
+                }
+                let gone = record.folders.iter().map(|(path, _)| path).filter(|path| is_gone(path));
+                extra.extend(gone.cloned());
+                unknown(source, &record.folders, |path| record.find(path).is_some(), &mut extra)?
+            }
+            None => {
+                let folders: Vec<(String, Stat)> = folders.iter().map(|path| (path.clone(), Stat::UNKNOWN)).collect();
+                unknown(source, &folders, is_file, &mut extra)?
+            }
+        };
+        extra.sort();
+        extra.dedup();
+        let mut folders = Folders::new(source);
+        let mut there = Vec::new();
+        for path in extra {
+            // A path through a link is not in the snapshot, wherever that leads.
+            if folders.stat(&path)?.is_some() {
+                there.push(path);
+            }
+        }
+        Ok((there, is_same))
+    }
+
+    fn identity(&self) -> String {
+        let mut text = match &self.commit {
+            Some(commit) => format!("{} {}\0", commit.id, self.is_dirty()),
+            None => "\0".into(),
+        };
+        for entry in &self.files {
+            text.push_str(&entry.path);
+            text.push('\0');
+        }
+        hash::bytes(text.as_bytes())
+    }
+}
+
+impl Snapshot {
+    /// Makes files newer than all that was built of the snapshot: those whose packages depend on what cargo does not see,
+    /// the commit and which files there are. By their paths in the repository.
+    pub fn touch(&self, paths: &[&str]) -> Result<()> {
+        let file = self.folder.join(RECORD);
+        let mut record = Record::load(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let clock = Clock::begin(&self.folder)?;
+        for path in paths {
+            let at = record.files.binary_search_by(|file| file.path.as_str().cmp(path));
+            let written = &mut record.files[at.ok().with_context(|| format!("{path} is not in the snapshot"))?];
+            let file = self.source.join(path);
+            let touched = File::options().write(true).open(&file).and_then(|file| file.set_modified(clock.time()));
+            let stat = touched.and_then(|()| Stat::at(&file));
+            let stat = stat.with_context(|| format!("cannot change the date of {}", file.display()))?;
+            written.snapshot = stat.unwrap_or(Stat::UNKNOWN);
+        }
+        let latest = paths.iter().filter_map(|path| Some(record.find(path)?.snapshot.ctime)).max();
+        clock.end(latest.unwrap_or(0))?;
+        record.save(&file)?;
+        files::write(&self.folder.join(TOUCHED), &self.identity)
+    }
+}
+
+/// How the snapshot in a folder is not what was written, by the paths in it. What was built of it has been built.
+pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
+    Clock::built(folder)?;
+    let (source, record) = (folder.join(SOURCE), folder.join(RECORD));
+    let record = Record::load(&record).with_context(|| format!("cannot read {}", record.display()))?;
+    let mut faults = Vec::new();
+    let mut folders = Folders::new(&source);
+    for file in &record.files {
+        // A link that leads out was not written; if one is there now, its folder says so.
+        if file.snapshot == Stat::UNKNOWN {
+            continue;
+        }
+        match folders.stat(&file.path)? {
+            Some(stat) if stat == file.snapshot => {}
+            Some(stat) if is_like(&stat, file.kind) => {
+                let content = file.content();
+                if id_of(&source, &file.path, &stat, content.format())? != content {
+                    faults.push(Fault::Changed(file.path.clone()));
+                }
+            }
+            Some(_) => faults.push(Fault::Changed(file.path.clone())),
+            None => faults.push(Fault::Removed(file.path.clone())),
+        }
+    }
+    let mut extra = Vec::new();
+    let is_file = |path: &str| record.find(path).is_some_and(|file| file.snapshot != Stat::UNKNOWN);
+    unknown(&source, &record.folders, is_file, &mut extra)?;
+    faults.extend(extra.into_iter().map(Fault::Added));
+    faults.sort();
+    Ok(faults)
+}
+
+/// Finds what is in these folders, and is neither one of them nor a file that is known. Gives whether all folders are as they
+/// were; one of which that is so is not read.
+fn unknown(
+    source: &Path,
+    folders: &[(String, Stat)],
+    is_file: impl Fn(&str) -> bool,
+    found: &mut Vec<String>,
+) -> Result<bool> {
+    let is_folder = |path: &str| folders.binary_search_by(|(folder, _)| folder.as_str().cmp(path)).is_ok();
+    let mut stats = Folders::new(source);
+    let mut is_same = true;
+    for (folder, written) in folders {
+        let stat = match folder.as_str() {
+            "" => at(source)?,
+            folder => stats.stat(folder)?,
+        };
+        match stat {
+            Some(stat) if stat == *written => continue,
+            Some(stat) if stat.is_folder() => {
+                let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+                let names = files::list(&source.join(folder))?.into_iter().map(|name| format!("{prefix}{name}"));
+                found.extend(names.filter(|path| !is_file(path) && !is_folder(path)));
+            }
+            Some(_) => found.push(folder.clone()),
+            None => {}
+        }
+        is_same = false;
+    }
+    Ok(is_same)
+}
+
+/// The folders that files are in, in the order of their paths.
+fn folders(files: &[Entry], outside: &BTreeMap<&str, &str>) -> Vec<String> {
+    let mut folders = vec![String::new()];
+    let mut last = "";
+    for Entry { path, .. } in files.iter().filter(|entry| !outside.contains_key(entry.path.as_str())) {
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        if parent == last {
+            continue;
+        }
+        for end in parent.match_indices('/').map(|(at, _)| at).chain([parent.len()]) {
+            let folder = &parent[..end];
+            let is_there = last.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if !is_there && !folder.is_empty() {
+                folders.push(folder.into());
+            }
+        }
+        last = parent;
+    }
+    if !folders.is_sorted() {
+        folders.sort();
+    }
+    folders
+}
+
+/// Whether a file may be one of this kind that was written here.
+fn is_like(stat: &Stat, kind: Kind) -> bool {
+    stat.kind() == Some(kind) && (kind == Kind::Link || stat.mode & 0o7777 == mode(kind))
+}
+
+pub(super) fn mode(kind: Kind) -> u32 {
+    match kind {
+        Kind::Executable => 0o755,
+        Kind::Regular | Kind::Link => 0o644,
+    }
+}
+
+/// Removes what is at a path; a link, not what it leads to.
+pub(super) fn clear(path: &Path) -> Result<()> {
+    match at(path)? {
+        None => Ok(()),
+        Some(stat) if stat.is_folder() => files::remove_folder(path),
+        Some(_) => fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display())),
+    }
+}
+
+pub(super) fn at(path: &Path) -> Result<Option<Stat>> {
+    Stat::at(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+pub(super) fn changed(path: &str) -> anyhow::Error {
+    anyhow!("{path} changed while the snapshot was made: run it again")
+}
