@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bpfship::arch::Arch;
+use bpfship::arch::ARCHES;
 use bpfship::boot::kernels;
 
 use super::support::{Workspace, can_mount};
@@ -55,12 +55,9 @@ fn with_everything(name: &str) -> Workspace {
         commit: "c".into(),
         llvm: "1".into(),
     };
-    for name in bpfship::toolchain::names(Some(&rust)) {
+    let kernels = ARCHES.iter().map(|arch| kernels::default_of(arch).entry());
+    for name in bpfship::toolchain::names(Some(&rust)).into_iter().chain(kernels) {
         workspace = workspace.write(&format!("cache/{name}/file"), "");
-    }
-    for arch in ["amd64", "arm64", "mips"] {
-        let kernel = kernels::default_of(Arch::named(arch)).entry();
-        workspace = workspace.write(&format!("cache/{kernel}/file"), "");
     }
     workspace
 }

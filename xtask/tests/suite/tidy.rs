@@ -56,6 +56,25 @@ fn what_only_describes_does_nothing() {
     }
 }
 
+/// A plan is decided from facts. (sys/plan.rs is what prints and runs plans.)
+#[test]
+fn what_plans_does_nothing_and_no_verb_knows_another() {
+    let own = own_root().join("xtask/src");
+    let mut files = Vec::new();
+    rust_files(&own, &mut files);
+    for file in files.iter().filter(|file| file.ends_with("plan.rs") && !file.ends_with("sys/plan.rs")) {
+        does_no_io(file);
+    }
+    let verbs: Vec<&PathBuf> = files.iter().filter(|file| file.parent() == Some(&own.join("verbs"))).collect();
+    for file in &verbs {
+        let text = fs::read_to_string(file).unwrap();
+        for other in verbs.iter().map(|verb| verb.file_stem().unwrap().to_str().unwrap()) {
+            let import = format!("use crate::verbs::{other}");
+            assert!(!text.contains(&import), "{} uses the verb {other}", file.display());
+        }
+    }
+}
+
 #[track_caller]
 fn does_no_io(file: &Path) {
     let text = fs::read_to_string(file).unwrap();
