@@ -143,6 +143,9 @@ impl Std {
     }
 }
 
+/// An architecture to build for, and where its standard library comes from.
+pub type Target = (&'static Arch, Std);
+
 const KIB: u64 = 1024;
 
 /// Every architecture, in the order in which they are shown and built.

@@ -1,89 +1,40 @@
 //! What is added to a workspace, decided from what it has.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::Result;
 
-use super::edit;
-use super::facts::{self, Facts, Source};
+use crate::adopt::edit;
+use crate::adopt::facts::{self, Facts, Source};
+use crate::adopt::run::Add;
+use crate::adopt::templates::{BUILD, LIBRARY, MAIN, PROGRAM};
 use crate::bad_request;
+use crate::sys::plan::{Steps, Task};
+use crate::sys::steps::Write;
 
-/// One file that is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// Its path in the workspace.
-    pub file: String,
-    pub text: String,
-    /// What is new in it.
-    pub what: String,
+/// What `init` does, and what is left for the user.
+#[derive(Debug)]
+pub struct Plan {
+    /// None if nothing is missing.
+    pub tasks: Vec<Task>,
+    /// In order. The last one is a command.
+    pub next: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    pub root: PathBuf,
-    pub changes: Vec<Change>,
-    /// What is left for the user, in order. The last one is a command.
-    pub next: Vec<String>,
+/// What was decided so far.
+struct Draft<'a> {
+    root: &'a Path,
+    steps: Steps,
 }
 
 /// The folder and package of the BPF half that is made where there is none.
 const BPF: &str = "bpf";
 
-const MAIN: &str = "//! `cargo xtask`: builds, checks and packs this workspace's application.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    bpfship::main()
-}
-";
-
-const PROGRAM: &str = r#"// Counts the programs that are started, in a map that user space reads.
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-
-char LICENSE[] SEC("license") = "GPL";
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, __u32);
-    __type(value, __u64);
-} execs SEC(".maps");
-
-SEC("raw_tp/sched_process_exec")
-int count_exec(void *ctx)
-{
-    __u32 key = 0;
-    __u64 *count = bpf_map_lookup_elem(&execs, &key);
-
-    if (count)
-        __sync_fetch_and_add(count, 1);
-    return 0;
-}
-"#;
-
-const BUILD: &str = "//! Refuses BPF objects that do not match their sources.
-
-fn main() {
-    bpfship_embed::check(\".\");
-}
-";
-
-const LIBRARY: &str = "//! The BPF half: its sources and the objects that are compiled from them.
-
-/// Counts the programs that are started. The BPF object for the machine that this is built for.
-pub fn hello() -> &'static [u8] {
-    bpfship_embed::embed!(\"hello\")
-}
-";
-
-/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool: a git address
-/// or a folder.
-pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<Plan> {
+/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool.
+pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Result<Plan> {
     let application = facts::application(facts, package)?;
     let source = match (tool, &facts.tool) {
-        (Some(tool), _) => Source::parse(tool)?,
+        (Some(tool), _) => tool,
         (None, Some((_, source))) => source.clone(),
         (None, None) => bad_request!(
             "no package in {} depends on {}: name its git address or its folder with --tool",
@@ -91,7 +42,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
             crate::NAME
         ),
     };
-    let mut plan = Plan { root: facts.root.clone(), changes: Vec::new(), next: Vec::new() };
+    let mut draft = Draft { root: &facts.root, steps: Vec::new() };
     let mut members = Vec::new();
 
     let runner = match &facts.tool {
@@ -113,8 +64,8 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
                 crate::NAME,
                 source.dependency("", "")
             );
-            plan.create(format!("{name}/Cargo.toml"), manifest, "the package behind the command");
-            plan.create(format!("{name}/src/main.rs"), MAIN.replace("xtask", name), "three lines");
+            draft.create(format!("{name}/Cargo.toml"), manifest, "the package behind the command");
+            draft.create(format!("{name}/src/main.rs"), MAIN.replace("xtask", name), "three lines");
             members.push(name);
             name.to_owned()
         }
@@ -123,7 +74,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
     let mut manifest = facts.manifest.clone();
     let mut added = Vec::new();
     if facts.bpf_folders.is_empty() {
-        plan.example(application, &source);
+        draft.example(application, &source);
         members.push(BPF);
     }
     if !members.is_empty() {
@@ -145,14 +96,14 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
         added.push(format!("[workspace.metadata.{}]", crate::NAME));
     }
     if !added.is_empty() {
-        plan.create("Cargo.toml".into(), manifest, &added.join(", "));
+        draft.create("Cargo.toml".into(), manifest, &added.join(", "));
     }
 
     let config = facts.cargo_config.as_deref().unwrap_or_default();
     let command = format!("run --quiet --package {runner} --");
     if !config.contains(&format!("--package {runner} --")) {
         let config = edit::add_key(config, "alias", &runner, &format!("{command:?}"))?;
-        plan.create(".cargo/config.toml".into(), config, &format!("the alias `cargo {runner}`"));
+        draft.create(".cargo/config.toml".into(), config, &format!("the alias `cargo {runner}`"));
     }
     if !facts.is_pinned {
         if facts.rust.contains('-') {
@@ -162,7 +113,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
             );
         }
         let text = format!("[toolchain]\nchannel = \"{}\"\n", facts.rust);
-        plan.create("rust-toolchain.toml".into(), text, "the pinned Rust, on which the bytes depend");
+        draft.create("rust-toolchain.toml".into(), text, "the pinned Rust, on which the bytes depend");
     }
     let ignored = facts.gitignore.as_deref().unwrap_or_default();
     let is_ignored = |name: &str| ignored.lines().any(|line| line.trim_matches('/') == name);
@@ -173,22 +124,29 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
             "" => missing.concat(),
             kept => format!("{kept}\n{}", missing.concat()),
         };
-        plan.create(".gitignore".into(), text, "what builds write");
+        draft.create(".gitignore".into(), text, "what builds write");
     }
 
+    let mut next = Vec::new();
     if facts.bpf_folders.is_empty() {
-        plan.next.push(format!(
+        next.push(format!(
             "use `{}::hello()` in {application}: the bytes of the BPF object for the machine it is built for",
             format!("{application}-{BPF}").replace('-', "_")
         ));
     }
-    plan.next.push(format!("cargo {runner} bpf"));
-    Ok(plan)
+    next.push(format!("cargo {runner} bpf"));
+    let mut tasks = Vec::new();
+    if !draft.steps.is_empty() {
+        tasks.push(Task::new("adding what is missing", draft.steps));
+    }
+    Ok(Plan { tasks, next })
 }
 
-impl Plan {
-    fn create(&mut self, file: String, text: String, what: &str) {
-        self.changes.push(Change { file, text, what: what.into() });
+impl Draft<'_> {
+    /// Adds a file, by its path in the workspace, or replaces it; `what` is new in it.
+    fn create(&mut self, name: String, text: String, what: &str) {
+        let write = Write { file: self.root.join(&name), text };
+        self.steps.push(Box::new(Add { write, name, what: what.into() }));
     }
 
     /// A package with one BPF program.

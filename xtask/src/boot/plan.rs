@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use crate::arch::Target;
 use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
 use crate::boot::machines::{self, Load};
 use crate::boot::memory::Memory;
 use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, TakeBinary, WriteReport};
 use crate::boot::select::{Guest, Origin};
-use crate::build::plan::{self, Target};
+use crate::build;
 use crate::build::run::Built;
 use crate::release::boot_report;
 use crate::release::manifest::Artifact;
@@ -149,7 +150,7 @@ fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Ta
         "writing the package of the guests' first process",
         package(facts, guest_crate, &folder, &targets),
     )];
-    let (build, built) = plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
+    let (build, built) = build::plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
     tasks.extend(build);
     Ok((tasks, built))
 }

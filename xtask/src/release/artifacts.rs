@@ -5,9 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::bad_request;
-use crate::release::manifest;
-use crate::release::manifest::{Artifact, Manifest};
-use crate::release::staging::MANIFEST;
+use crate::release::layout::MANIFEST;
+use crate::release::manifest::{self, Artifact, Manifest};
 use crate::release::unpack;
 use crate::sys::{files, hash};
 

@@ -1,20 +1,18 @@
 //! dist/: what lies there, and how everything new gets there at once.
 
-use crate::arch::{ARCHES, Arch};
-use crate::release::manifest;
-use crate::release::manifest::{Artifact, Manifest};
-use crate::sys::files;
-use crate::sys::hash;
-use crate::sys::process::Runner;
-use crate::ui::table::Align::{Left, Right};
-use crate::ui::table::Table;
-use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub const MANIFEST: &str = "release.json";
-pub const CHECKSUMS: &str = "SHA256SUMS";
+use anyhow::{Context, Result};
+
+use crate::arch::{ARCHES, Arch};
+use crate::release::layout::{CHECKSUMS, MANIFEST};
+use crate::release::manifest::{self, Artifact, Manifest};
+use crate::sys::process::Runner;
+use crate::sys::{files, hash};
+use crate::ui::table::Align::{Left, Right};
+use crate::ui::table::Table;
 
 /// What an earlier run says of `dist/`. A manifest of another version of this tool, or none at all, is replaced.
 pub fn earlier(dist: &Path) -> Option<Manifest> {

@@ -13,7 +13,7 @@ use crate::release::boot_report::{self, REPORT, Verdict};
 use crate::release::{artifacts, staging};
 use crate::sys::plan as tasks;
 use crate::sys::process::Runner;
-use crate::toolchain;
+use crate::toolchain::plan::Needs;
 use crate::ui::status::{State, Status};
 use crate::workspace::facts;
 use crate::workspace::machine::Machine;
@@ -82,7 +82,7 @@ fn show_failure(runner: Runner, guest: &Guest, outcome: &Outcome) -> Option<Stri
 /// What `boot` needs.
 pub fn needs(machine: &Machine) -> Vec<Need> {
     let mut needs = machine.workspace();
-    needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
+    needs.extend(machine.builds(&machine.arches(), Needs::default()));
     needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
     let kernels = machine.arches().into_iter().map(kernels::default_of);
     let missing: Vec<_> = kernels.filter(|kernel| !machine.installed.cached.contains(&kernel.entry())).collect();

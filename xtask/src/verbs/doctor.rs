@@ -229,8 +229,10 @@ mod tests {
     use crate::arch::ARCHES;
     use crate::boot::kernels::apt::Mirror;
     use crate::boot::kernels::from_source::BuildTools;
-    use crate::bpf::engine::{Container, Engine, Kind, Place};
-    use crate::toolchain::{self, Installed, zig};
+    use crate::bpf::container::{Container, Place};
+    use crate::bpf::engine::{Engine, Kind};
+    use crate::toolchain::facts::{self, Installed};
+    use crate::toolchain::zig;
     use crate::ui::remedies;
     use crate::verbs::NEEDS;
     use crate::workspace::config::{Boot, Bpf, Config};
@@ -259,7 +261,7 @@ mod tests {
         Machine {
             offline: false,
             is_pinned: true,
-            installed: Installed { std, rust_src: true, cached: toolchain::names(Some(&rust)) },
+            installed: Installed { std, rust_src: true, cached: facts::names(Some(&rust)) },
             rust: Ok(rust),
             cargo: Ok("1.95.0".into()),
             config: Ok(config),

@@ -56,7 +56,7 @@ fn with_everything(name: &str) -> Workspace {
         llvm: "1".into(),
     };
     let kernels = ARCHES.iter().map(|arch| kernels::default_of(arch).entry());
-    for name in bpfship::toolchain::names(Some(&rust)).into_iter().chain(kernels) {
+    for name in bpfship::toolchain::facts::names(Some(&rust)).into_iter().chain(kernels) {
         workspace = workspace.write(&format!("cache/{name}/file"), "");
     }
     workspace
