@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch, Std};
-use crate::ui::screen;
 use crate::ui::screen::Level;
 
 /// Ships a Rust eBPF application as one static binary for each architecture.
@@ -125,14 +124,6 @@ pub struct Kernels {
 #[derive(Debug, Args)]
 pub struct Completions {
     pub shell: Shell,
-}
-
-impl Completions {
-    pub fn print(&self) -> Result<()> {
-        let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Flags::command().bin_name("xtask"), "xtask", &mut text);
-        screen::print(&String::from_utf8(text)?)
-    }
 }
 
 /// Flags of verbs that compile BPF objects.

@@ -7,10 +7,9 @@ use anyhow::Result;
 use crate::adopt::edit;
 use crate::adopt::facts::{self, Facts, Source};
 use crate::adopt::run::Add;
-use crate::adopt::templates::{BUILD, LIBRARY, MAIN, PROGRAM};
-use crate::bad_request;
 use crate::sys::plan::{Steps, Task};
 use crate::sys::steps::Write;
+use crate::ui::error::bad_request;
 
 /// What `init` does, and what is left for the user.
 #[derive(Debug)]
@@ -29,6 +28,12 @@ struct Draft<'a> {
 
 /// The folder and package of the BPF half that is made where there is none.
 const BPF: &str = "bpf";
+
+/// Files as they are written.
+const MAIN: &str = include_str!("../../templates/main.rs");
+const BUILD: &str = include_str!("../../templates/bpf-build.rs");
+const LIBRARY: &str = include_str!("../../templates/bpf-lib.rs");
+const PROGRAM: &str = include_str!("../../templates/hello.c");
 
 /// Decides what to add. `package` is the application that the user named, `tool` the source of this tool.
 pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Result<Plan> {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::arch::{ARCHES, Arch, Machine, Std};
-use crate::bad_request;
 use crate::boot::kernels::{self, Btf, KERNELS, Kernel};
 use crate::release::manifest::Artifact;
+use crate::ui::error::bad_request;
 use crate::ui::suggest;
 
 /// A kernel as the user names it.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::bad_request;
 use crate::bpf::engine::{Engine, Kind, id, inspect};
 use crate::flags::Choice;
 use crate::sys::cache::Cache;
 use crate::sys::process::Runner;
 use crate::sys::{files, hash};
 use crate::toolchain::zig;
+use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 
 /// What our image consists of.

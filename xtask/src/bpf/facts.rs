@@ -8,10 +8,9 @@ use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
 use crate::arch::{ARCHES, Endian};
-use crate::bad_request;
-use crate::sys::files;
-use crate::sys::hash;
+use crate::sys::{files, hash};
 use crate::toolchain::zig;
+use crate::ui::error::bad_request;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use crate::arch::{Std, Target};
-use crate::bad_request;
 use crate::bpf::container::Place;
 use crate::bpf::{self, plan::End};
 use crate::build::plan::{self as build, Build};
@@ -20,6 +19,7 @@ use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, R
 use crate::release::staging::Staging;
 use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
+use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 use crate::workspace::git::Source;
 

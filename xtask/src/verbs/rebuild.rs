@@ -4,7 +4,6 @@ use std::env;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bad_request;
 use crate::flags::{self, Common};
 use crate::rebuild::plan;
 use crate::release::layout::MANIFEST;
@@ -12,6 +11,7 @@ use crate::release::manifest::Manifest;
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
 use crate::toolchain::plan::Needs;
+use crate::ui::error::bad_request;
 use crate::workspace::facts::Workspace;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;

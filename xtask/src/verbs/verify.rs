@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::arch::{ARCHES, Arch};
+use crate::flags;
 use crate::release::binary::{self, Objects};
 use crate::release::boot_report::{self, REPORT, Verdict};
 use crate::release::layout::{CHECKSUMS, MANIFEST};
@@ -17,11 +18,11 @@ use crate::release::pack::Entry;
 use crate::release::unpack::{self, Unpacked};
 use crate::sys::process::Runner;
 use crate::sys::{files, hash};
+use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
 use crate::workspace::facts::Workspace;
-use crate::{bad_request, flags};
 
 const ARCHIVE: &str = ".tar.gz";
 const CHECKSUM: &str = ".sha256";

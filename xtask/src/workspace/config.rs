@@ -12,9 +12,8 @@ use serde_path_to_error::Segment;
 
 use crate::NAME;
 use crate::arch::{ARCHES, Arch};
-use crate::bad_request;
 use crate::release::layout::{LICENSES, STD_LICENSES};
-use crate::ui::error::Request;
+use crate::ui::error::{Request, bad_request};
 use crate::ui::suggest;
 
 /// What is shipped, checked against the workspace.

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::bad_request;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 
 /// The commit that is built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

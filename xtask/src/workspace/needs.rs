@@ -16,6 +16,9 @@ pub struct Need {
     pub found: Found,
 }
 
+/// A verb, and what it needs of a machine.
+pub type OfVerb = (&'static str, fn(&Machine) -> Vec<Need>);
+
 impl Need {
     pub fn new(name: impl Into<String>, found: Found) -> Need {
         Need { name: name.into(), found }

@@ -7,9 +7,8 @@ use cargo_metadata::{Metadata, MetadataCommand, PackageId};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::command::Command;
-use crate::sys::files;
-use crate::sys::hash;
 use crate::sys::process::Runner;
+use crate::sys::{files, hash};
 use crate::workspace::rust::Rust;
 
 /// A crate that is not of the workspace itself.

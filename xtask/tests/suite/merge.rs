@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use bpfship::arch::{ARCHES, Arch, Endian};
-use bpfship::release::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
-use bpfship::sys::hash;
+use bpfship::testing::hash;
+use bpfship::testing::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+use bpfship::testing::{ARCHES, Arch, Endian};
 use serde_json::Value;
 
 use super::support::Workspace;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use bpfship::release::{manifest, pack};
+use bpfship::testing::{manifest, pack};
 use flate2::read::GzDecoder;
 use memchr::memmem;
 use serde_json::{Value, json};
@@ -143,12 +143,12 @@ fn a_release_is_checked_without_a_checkout() {
     let names: Vec<&str> = text.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(names, [ARM64, S390X, AMD64].map(|name| format!("./{name}")));
     assert_eq!(text.lines().filter(|line| line.ends_with("  ok  .sha256, SHA256SUMS, release.json")).count(), 3);
-    assert!(text.contains(&bpfship::sys::hash::bytes(&release()[ARM64])[..12]), "{text}");
+    assert!(text.contains(&bpfship::testing::hash::bytes(&release()[ARM64])[..12]), "{text}");
 
     let found: Value = serde_json::from_str(&downloads.verify("--json .").succeeds().text()).unwrap();
     assert_eq!(found[2]["file"], format!("./{AMD64}"));
     assert_eq!(found[2]["ok"], true);
-    assert_eq!(found[2]["sha256"], bpfship::sys::hash::bytes(&release()[AMD64]));
+    assert_eq!(found[2]["sha256"], bpfship::testing::hash::bytes(&release()[AMD64]));
     downloads.verify("-q .").succeeds().says_nothing_of("ok");
     downloads.0.xtask("verify").ends_with(2).says("no archive is named").says("there is no Cargo.toml in");
 }
@@ -184,7 +184,7 @@ fn one_byte_is_enough() {
     let downloads = Downloads::everything().with(AMD64, &archive);
     let mut run = downloads.verify(".").ends_with(1).says(&format!("{ARM64}  ")).says("its gzip stream is damaged");
     for source in [".sha256", "SHA256SUMS", "release.json"] {
-        let sha256 = bpfship::sys::hash::bytes(&archive);
+        let sha256 = bpfship::testing::hash::bytes(&archive);
         run = run.says(&format!("./{AMD64}: its SHA-256 is {sha256:.12}…, and {source} says"));
     }
 
