@@ -18,6 +18,7 @@ use nix::{
 };
 
 use crate::{
+    backend::Backend,
     begin,
     cgroup::Cgroups,
     cli::Cli,
@@ -32,7 +33,6 @@ use crate::{
     summary::Summary,
     text,
     tracer::{Lost, Tracer},
-    way::Way,
 };
 
 /// So often at most it is looked whether events were lost, and processors switched on.
@@ -55,14 +55,14 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let mut command = if cli.command.is_empty() { None } else { Some(Running::prepare(&cli.command)?) };
     let pids = command.as_ref().map_or_else(|| cli.pid.clone(), |command| vec![command.pid()]);
     show.follows = !pids.is_empty();
-    let (mut tracer, way) = begin::tracer(cli, &pids)?;
+    let (mut tracer, backend) = begin::tracer(cli, &pids)?;
     if cli.verbose {
         stderr::say("tracing");
     }
 
     let start = Instant::now();
     show.start_ns = monotonic_ns();
-    let result = match show.begin(&way) {
+    let result = match show.begin(&backend) {
         Ok(()) => {
             if let Some(command) = &mut command {
                 command.go();
@@ -361,9 +361,9 @@ impl Show {
         })
     }
 
-    fn begin(&mut self, way: &Way) -> Result<(), Stop> {
+    fn begin(&mut self, backend: &Backend) -> Result<(), Stop> {
         if self.json {
-            json::write_start(&mut self.output, WallTime::now(), way)?;
+            json::write_start(&mut self.output, WallTime::now(), backend)?;
         } else if self.summary.is_none() {
             text::write_header(&mut self.output)?;
         }
@@ -410,6 +410,7 @@ impl Show {
         match event {
             Event::Exec(_) => self.execs += 1,
             Event::Exit(_) => self.exits += 1,
+            Event::Failed(_) => {}
         }
         if let Some(left) = &mut self.left {
             *left -= 1;
@@ -505,6 +506,7 @@ fn depth(depths: &mut HashMap<u32, usize>, event: &Event<'_>) -> usize {
             *depths.entry(process.pid).insert_entry(above.unwrap_or_default()).get()
         }
         Event::Exit(_) => depths.remove(&process.pid).unwrap_or_default(),
+        Event::Failed(_) => depths.get(&process.pid).copied().unwrap_or_default(),
     }
 }
 

@@ -11,14 +11,13 @@ mod table;
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, PerCpuArray},
-    programs::TracePoint,
 };
 use exectrace_bpf::RECORD_HEADER;
 
@@ -27,16 +26,16 @@ use self::{
     table::{Means, Seen, Table, What},
 };
 use crate::{
+    backend::{Ends, UsersFrom},
     clock::monotonic_ns,
     error::Error,
     event::Event,
     load::{self, Settings},
     netlink::{Report, Taskstats, Users},
-    perf::{self, Buffers, Content, Sample, Source},
+    perf::{Buffers, Content, Sample, Source},
     proc,
     tracefs::Tracefs,
     tracer::Lost,
-    way::{Ends, UsersFrom},
 };
 
 /// How many times more room a buffer has whose samples hold stacks, which make an exec some ten times as large.
@@ -352,10 +351,6 @@ fn load(known: &[Known], kib: u32) -> Result<Ebpf, Error> {
         .map_err(|error| Error::from_loader(error, kib))
 }
 
-/// aya would do the same, but for where it looks for tracefs.
 fn attach(ebpf: &mut Ebpf, known: &Known, name: &str) -> Result<OwnedFd, Error> {
-    let program: &mut TracePoint = load::program(ebpf, name)?;
-    program.load().map_err(|error| Error::from_program(name, error))?;
-    let program = program.fd().map_err(|error| Error::from_program(name, error))?;
-    perf::attach(known.format.id, program.as_fd()).map_err(Error::Perf)
+    load::attach_tracepoint(load::program(ebpf, name)?, name, &known.format)
 }

@@ -32,7 +32,7 @@ impl Endian {
         }
     }
 
-    /// clang's target for BPF objects of this byte order, and the suffix of their names.
+    /// clang's target for BPF objects of this byte order.
     pub fn bpf_target(self) -> &'static str {
         match self {
             Endian::Little => "bpfel",

@@ -302,7 +302,7 @@ mod tests {
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
     use crate::release::plan::tests::facts;
-    use crate::sys::plan::script;
+    use crate::sys;
     use crate::ui::status::{State, Status};
 
     /// A machine that has everything.
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn script(arches: &[&str], selection: &Selection) -> String {
-        script(&planned(&facts(), &host(), arches, selection).unwrap().tasks)
+        sys::plan::script(&planned(&facts(), &host(), arches, selection).unwrap().tasks)
     }
 
     #[track_caller]
@@ -384,7 +384,7 @@ mod tests {
         let mut cached = facts();
         cached.installed.cached.insert(kernels::default_of(Arch::named("amd64")).entry());
         let nothing = Host { mirror: None, build_tools: None, ..host() };
-        let text = script(&planned(&cached, &nothing, &["amd64"], &both).unwrap().tasks);
+        let text = sys::plan::script(&planned(&cached, &nothing, &["amd64"], &both).unwrap().tasks);
         assert_eq!(count(&text, "# fetching"), 0, "{text}");
         assert_eq!(count(&text, "# checking kernel-amd64-debian-13-6.12-"), 1, "{text}");
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
-use crate::arch::{ARCHES, Endian};
+use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
 use crate::sys::{files, hash};
 use crate::toolchain::zig;
 use crate::ui::error::bad_request;
@@ -64,7 +64,7 @@ impl Inputs {
             Some(image) => format!("compiler image {image}"),
             None => format!("compiler {}", zig::identity()),
         };
-        let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian).join(" ")));
+        let flags = TARGETS.each_ref().map(|target| format!("flags {}", flags(bpf, target).join(" ")));
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
@@ -103,11 +103,11 @@ impl Inputs {
         })
     }
 
-    /// Source, byte order and object name of everything to compile.
-    pub fn jobs(&self) -> Vec<(String, Endian, String)> {
+    /// Source, target and object name of everything to compile.
+    pub fn jobs(&self) -> Vec<(String, &'static BpfTarget, String)> {
         let programs = self.sources.keys().filter(|name| is_program(name));
         programs
-            .flat_map(|source| Endian::ALL.map(|endian| (source.clone(), endian, object_name(source, endian))))
+            .flat_map(|source| TARGETS.each_ref().map(|target| (source.clone(), target, object_name(source, target))))
             .collect()
     }
 }
@@ -121,10 +121,10 @@ pub fn reads(file: &str) -> bool {
 pub const COMPILER_FOLDER: &str = "{compiler}";
 
 /// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
-pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
+pub fn flags(bpf: &Bpf, target: &BpfTarget) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-target",
-        endian.bpf_target(),
+        target.endian.bpf_target(),
         &format!("-mcpu={}", bpf.cpu),
         "-O2",
         "-g",
@@ -140,10 +140,11 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
     ]
     .map(String::from)
     .to_vec();
+    flags.extend(target.arch_word.map(|word| format!("-D__TARGET_ARCH_{word}")));
     if bpf.image.is_none() {
         // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
         flags.push("-nostdinc".into());
-        for headers in ["include", &format!("libc/include/{}", uapi_headers(endian)), "libc/include/any-linux-any"] {
+        for headers in ["include", &format!("libc/include/{}", target.headers), "libc/include/any-linux-any"] {
             flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
         }
     }
@@ -151,20 +152,14 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
     flags
 }
 
-/// The folder of the kernel headers (`asm/…`) that such objects are compiled with: those of the first architecture of
-/// this byte order. Any would do, since an object is for all of them.
-fn uapi_headers(endian: Endian) -> &'static str {
-    ARCHES.iter().find(|arch| arch.endian == endian).map_or("", |arch| arch.linux_headers)
-}
-
 fn is_program(name: &str) -> bool {
     name.ends_with(".bpf.c") && !name.contains('/')
 }
 
 /// `tick.bpf.c` becomes `tick_bpfel.o` and `tick_bpfeb.o`.
-fn object_name(source: &str, endian: Endian) -> String {
-    let stem = source.strip_suffix(".bpf.c").unwrap_or(source);
-    format!("{stem}_{}.o", endian.bpf_target())
+fn object_name(source: &str, target: &'static BpfTarget) -> String {
+    let stem = source.strip_suffix(".bpf.c").unwrap_or(source).to_owned();
+    ObjectName { stem, target }.to_string()
 }
 
 fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) -> Result<()> {

@@ -69,9 +69,9 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
 
     // Where clang runs, and by which command for an object.
     let sources = inputs.jobs();
-    let arguments = sources.iter().map(|(source, endian, _)| {
+    let arguments = sources.iter().map(|(source, target, _)| {
         let mut words: Vec<String> =
-            flags(bpf, *endian).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
+            flags(bpf, target).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
         words.extend(["-c", &format!("{}/{source}", bpf.folder), "-o", "-"].map(String::from));
         words
     });
@@ -109,13 +109,13 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     let (before, after) = container.map(|container| (container.before, container.after)).unwrap_or_default();
     tasks.extend(before);
     let mut objects = BTreeMap::new();
-    for ((source, endian, object), command) in sources.into_iter().zip(commands) {
+    for ((source, target, object), command) in sources.into_iter().zip(commands) {
         let made: Slot<Object> = objects.entry(object.clone()).or_insert_with(Slot::default).clone();
         let source = format!("{}/{source}", bpf.folder);
         let output = stage.join(&object);
         let task = Task::new(
             format!("compiling {source} to {object}"),
-            vec![Box::new(CompileObject { command, source, endian, output, made })],
+            vec![Box::new(CompileObject { command, source, target, output, made })],
         );
         tasks.push(
             task.named(object)
