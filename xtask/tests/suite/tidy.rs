@@ -63,6 +63,21 @@ fn a_command_of_the_readme_is_one_that_exists() {
 }
 
 #[test]
+fn a_file_that_the_architecture_names_is_there() {
+    let root = own_root();
+    let files = all_rust_files();
+    let text = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let is_path = |word: &&str| (word.ends_with(".rs") || word.ends_with('/')) && !word.contains(' ');
+    let names: Vec<&str> = text.split(['`', ' ', ',', '\n']).filter(is_path).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        let is_there =
+            ["", "xtask/src", "xtask/src/workspace"].iter().any(|folder| root.join(folder).join(name).exists());
+        assert!(is_there || files.iter().any(|file| file.ends_with(name)), "{name}");
+    }
+}
+
+#[test]
 fn a_test_that_the_documentation_names_is_one_that_exists() {
     let text = fs::read_to_string(own_root().join("docs/reproducible.md")).unwrap();
     let (_, table) = text.split_once("## What notices\n").expect("no table of tests");
