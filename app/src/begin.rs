@@ -25,7 +25,7 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error
         match start(backend, &settings) {
             Ok(mut tracer) => {
                 if let Some(lack) = lack {
-                    tell(backend, &lack);
+                    warn(backend, &lack);
                 }
                 tracer.track(pids)?;
                 return Ok((tracer, backend.clone()));
@@ -78,7 +78,7 @@ fn start(backend: &Backend, settings: &Settings) -> Result<Tracer, Error> {
     Tracer::start(backend, settings)
 }
 
-fn tell(backend: &Backend, lack: &str) {
+fn warn(backend: &Backend, lack: &str) {
     let gaps = backend.gaps();
     let fields = |never: bool| -> String {
         let fields: Vec<_> = gaps.iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect();
@@ -86,8 +86,8 @@ fn tell(backend: &Backend, lack: &str) {
     };
     let missing = match (fields(true), fields(false)) {
         (never, sometimes) if never.is_empty() && sometimes.is_empty() => String::new(),
-        (never, sometimes) if never.is_empty() => format!(", which cannot always tell {sometimes}"),
-        (never, sometimes) => format!(", which never tells {never} and not always {sometimes}"),
+        (never, sometimes) if never.is_empty() => format!(", not always with {sometimes}"),
+        (never, sometimes) => format!(", without {never}, and not always with {sometimes}"),
     };
     stderr::say(format_args!("{lack}; until then, {backend}{missing} (see --preflight)"));
 }

@@ -83,7 +83,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) btf: Option<PathBuf>,
 
-    /// Tell what this kernel offers, and what would be missing here; with --json for programs
+    /// Report what this kernel offers, and what would be missing here; with --json for programs
     #[arg(long, conflicts_with_all = ["self_test", "tracing"])]
     pub(crate) preflight: bool,
 
@@ -176,7 +176,7 @@ JSON, in this order, none left out:
         time             when tracing began
         version          of exectrace
         backend          as --backend names it
-        missing          what it cannot tell: a list of field, and when (null: always)
+        missing          what is not known: a list of field, and when (null: always)
   exec  event            \"exec\"
         time             when, in UTC: \"2026-11-22T10:33:00.123456Z\"
         pid, ppid        its number and its parent's

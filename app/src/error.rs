@@ -125,11 +125,11 @@ impl fmt::Display for Error {
             ),
             Self::Connector(error) => write!(
                 f,
-                "the kernel does not tell changes of user ({error}): use a kernel with CONFIG_PROC_EVENTS=y, \
+                "the kernel does not report changes of user ({error}): use a kernel with CONFIG_PROC_EVENTS=y, \
                  and root or the capability CAP_NET_ADMIN, in the host's user and pid namespace"
             ),
             Self::NoUsers => {
-                write!(f, "on x86_64 no tracepoint tells every change of user: use a kernel with CONFIG_BPF_EVENTS=y")
+                write!(f, "on x86_64 no tracepoint shows every change of user: use a kernel with CONFIG_BPF_EVENTS=y")
             }
             Self::NoBackend(why) => f.write_str(why),
             Self::Unknowable { flag, field } => write!(

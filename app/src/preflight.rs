@@ -1,4 +1,4 @@
-//! --preflight: what this kernel offers, which backend exectrace would take, what that could not tell, and what would help.
+//! --preflight: what this kernel offers, which backend exectrace would take, what that cannot know, and what would help.
 
 use std::{
     io::{self, Write as _},
@@ -35,7 +35,7 @@ struct Report<'k> {
     offers: Vec<Row>,
     /// The backend that would be taken.
     backend: Option<String>,
-    /// What it cannot tell.
+    /// What it cannot know.
     missing: Vec<Missing>,
     /// Why there is no better one, or none at all, with the remedy.
     remedy: Option<String>,

@@ -1,4 +1,4 @@
-//! The main loop: waits for events, and shows them until it is told to stop.
+//! The main loop: waits for events, and shows them until it is to stop.
 
 use std::{
     collections::HashMap,
@@ -41,7 +41,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const BATCH: usize = 256;
 /// So long events gather before they are looked at again.
 const PAUSE: Duration = Duration::from_millis(4);
-/// So long events wait that cannot be told yet.
+/// So long events wait that cannot be shown yet.
 const MOMENT: Duration = Duration::from_millis(1);
 /// So long a reader that takes nothing is waited for at the end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -438,6 +438,10 @@ impl Show {
     /// Says so if events were lost since the last time.
     fn lost(&mut self, tracer: &Tracer) -> Result<(), Stop> {
         let mut lost = tracer.lost()?;
+        // What seemed lost may have come late.
+        if lost.count < self.lost.count {
+            lost = Lost { count: self.lost.count, is_exact: false, ..lost };
+        }
         // What a filter would have left out is among them.
         lost.is_exact &= lost.count == 0 || !(self.filter.is_selective() || self.cgroups.is_selective());
         let before = std::mem::replace(&mut self.lost, lost);
@@ -455,8 +459,8 @@ impl Show {
         let hidden = lost.hidden.saturating_sub(before.hidden);
         if hidden > 0 {
             stderr::say(format_args!(
-                "{hidden} execs lost, for another program's BPF on the same tracepoint returns 0 and keeps them away: \
-                 stop that program"
+                "{hidden} execs lost, for perf had no sample of them: most likely another program's BPF on the same \
+                 tracepoint returns 0: stop that program"
             ));
         }
         if new > hidden && !is_new_processor {

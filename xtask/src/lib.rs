@@ -17,6 +17,7 @@ mod build;
 mod flags;
 mod rebuild;
 mod release;
+mod route;
 mod sys;
 mod toolchain;
 mod ui;

@@ -58,7 +58,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     for gap in backends.first().map(Backend::gaps).unwrap_or_default() {
         verdict.say(&format!("gap: {gap}"));
     }
-    Ok(verdict.tell())
+    Ok(verdict.report())
 }
 
 fn exe() -> Result<PathBuf, Error> {
@@ -362,7 +362,7 @@ impl Case {
                     Difference::between("ppid", process::id(), or_unknown(exit.ppid)),
                     Difference::between("uid", uid, or_unknown(exit.uid)),
                     Difference::between("comm", quoted(self.comm_at_exit()), exit.name()),
-                    Difference::between("end", self.told(end, backend), or_unknown(exit.end.map(told))),
+                    Difference::between("end", self.expected_end(end, backend), or_unknown(exit.end.map(described))),
                     Difference::between(
                         "begin",
                         or_unknown(execs.last().and_then(|exec| exec.start_ns)),
@@ -375,10 +375,10 @@ impl Case {
         if let Some(end) = self.forked {
             let forked: Vec<_> = found.iter().filter(|found| found.ppid == Some(pid) && found.exec.is_none()).collect();
             let got = match forked[..] {
-                [exit] => format!("{}, exec at {}", or_unknown(exit.end.map(told)), or_unknown(exit.exec_ns)),
+                [exit] => format!("{}, exec at {}", or_unknown(exit.end.map(described)), or_unknown(exit.exec_ns)),
                 _ => format!("{} exits", forked.len()),
             };
-            let expected = format!("{}, exec at {UNKNOWN}", self.told(end, backend));
+            let expected = format!("{}, exec at {UNKNOWN}", self.expected_end(end, backend));
             verdict.check(
                 &format!("{}: exit of the forked process", self.name),
                 [Difference::between("end", expected, got)],
@@ -399,18 +399,18 @@ impl Case {
     }
 
     /// How this backend has to report an end.
-    fn told(&self, end: End, backend: &Backend) -> String {
-        let &Backend::Tracepoints { codes, ends, .. } = backend else { return told(end) };
+    fn expected_end(&self, end: End, backend: &Backend) -> String {
+        let &Backend::Tracepoints { codes, ends, .. } = backend else { return described(end) };
         match (ends, end) {
-            (Ends::Reported { marks_last: true }, _) => told(end),
+            (Ends::Reported { marks_last: true }, _) => described(end),
             (Ends::Reported { marks_last: false }, _) if self.end_is_unclear => UNKNOWN.to_owned(),
-            (Ends::Reported { marks_last: false }, _) => told(end),
+            (Ends::Reported { marks_last: false }, _) => described(end),
             (Ends::Observed, _) if self.end_is_unclear || self.is_32_bit => UNKNOWN.to_owned(),
             (Ends::Observed, End::Code(_)) if !codes => UNKNOWN.to_owned(),
             (Ends::Observed, End::Signal { number, .. }) if self.end.is_none() => {
-                told(End::Signal { number, core_dumped: None })
+                described(End::Signal { number, core_dumped: None })
             }
-            (Ends::Observed, _) => told(end),
+            (Ends::Observed, _) => described(end),
         }
     }
 
@@ -492,7 +492,7 @@ fn listed(args: Args<'_>) -> String {
     args.iter().map(|arg| quoted(arg).to_string()).collect::<Vec<_>>().join(" ")
 }
 
-fn told(end: End) -> String {
+fn described(end: End) -> String {
     match end {
         End::Code(code) => format!("code {code}"),
         End::Signal { number, core_dumped: Some(false) } => format!("signal {number}"),
@@ -539,7 +539,7 @@ impl Verdict {
         }
     }
 
-    fn tell(&self) -> ExitCode {
+    fn report(&self) -> ExitCode {
         if self.failed == 0 {
             self.say(&format!("self-test: passed ({} checks)", self.checks));
             ExitCode::SUCCESS
@@ -549,7 +549,7 @@ impl Verdict {
         }
     }
 
-    /// The exit code tells the verdict as well: that nobody reads this is no reason to stop.
+    /// The exit code is the verdict as well: that nobody reads this is no reason to stop.
     fn say(&self, line: &str) {
         if !self.is_quiet {
             let _ = writeln!(io::stdout(), "{line}");

@@ -14,7 +14,7 @@ pub mod report;
 pub use canonical::{OBJECT_FORMAT_VERSION, Object, check};
 
 /// Byte order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Endian {
     Little,

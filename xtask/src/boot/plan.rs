@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
-use crate::arch::Target;
 use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
 use crate::boot::machines::{self, Load};
@@ -17,6 +16,7 @@ use crate::build;
 use crate::build::run::Built;
 use crate::release::boot_report;
 use crate::release::manifest::Artifact;
+use crate::route::Target;
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, HoldEntries, Run, Write};
@@ -74,7 +74,7 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
     }
     let outcomes = booted.iter().map(|booted| booted.outcome.clone()).collect();
     let added = Slot::default();
-    let archives = released.iter().map(|artifact| artifact.sha256.clone()).collect();
+    let archives = released.iter().map(|artifact| artifact.sha256).collect();
     let report = WriteReport { dist, archives, boots: booted, added: added.clone() };
     tasks.push(Task::new("writing the report", vec![Box::new(report)]));
     Ok(Plan { tasks, outcomes, added })
@@ -180,7 +180,7 @@ fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Ta
         Box::new(Copy {
             from: facts.root.join("Cargo.lock"),
             to: folder.join("Cargo.lock"),
-            sha256: guest_crate.lock_sha256.clone(),
+            sha256: guest_crate.lock_sha256,
         }),
         Box::new(Run(fetch)),
     ]
@@ -302,7 +302,7 @@ mod tests {
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
     use crate::release::plan::tests::facts;
-    use crate::sys;
+    use crate::sys::{self, hash};
     use crate::ui::status::{State, Status};
 
     /// A machine that has everything.
@@ -321,7 +321,7 @@ mod tests {
     }
 
     fn guest_crate(version: &str) -> GuestCrate {
-        GuestCrate { folder: "/home/ann/guest".into(), version: version.into(), lock_sha256: "9".into() }
+        GuestCrate { folder: "/home/ann/guest".into(), version: version.into(), lock_sha256: hash::bytes(b"9") }
     }
 
     fn lack(detail: &str) -> Status {

@@ -140,7 +140,7 @@ impl Container {
 /// The name of our image: all that goes into it.
 pub fn tag() -> Result<String> {
     let content = format!("{} {CONTAINERFILE}", zig::name()?);
-    Ok(format!("bpfship-bpf-clang:{}", &hash::bytes(content.as_bytes())[..16]))
+    Ok(format!("bpfship-bpf-clang:{:.16}", hash::bytes(content.as_bytes())))
 }
 
 /// Where the id of an image that was built here is kept.

@@ -8,7 +8,8 @@ use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
 use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
-use crate::sys::{files, hash};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
 use crate::ui::error::bad_request;
 use crate::workspace::config::Bpf;
@@ -22,12 +23,12 @@ const LIBBPF_HEADERS: [&str; 6] =
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// Every `.c` and `.h` below the BPF folder, by its path in there.
-    pub sources: BTreeMap<String, String>,
+    pub sources: BTreeMap<String, Sha256>,
     /// libbpf's headers, by name, and the folder they are in; none if the workspace does not have libbpf-sys.
-    pub libbpf: BTreeMap<String, String>,
+    pub libbpf: BTreeMap<String, Sha256>,
     pub libbpf_folder: Option<PathBuf>,
     /// The checked-in objects, by name.
-    pub objects: BTreeMap<String, String>,
+    pub objects: BTreeMap<String, Sha256>,
     pub lock: Option<Lock>,
 }
 
@@ -65,7 +66,7 @@ impl Inputs {
             None => format!("compiler {}", zig::identity()),
         };
         let flags = TARGETS.each_ref().map(|target| format!("flags {}", flags(bpf, target).join(" ")));
-        let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
+        let hashes = |kind: &'static str, hashes: &BTreeMap<String, Sha256>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
         [compiler, format!("form {}", OBJECT_FORMAT_VERSION)]
@@ -84,7 +85,7 @@ impl Inputs {
         let wanted: Vec<String> = self.jobs().into_iter().map(|(_, _, object)| object).collect();
         for object in &wanted {
             match (lock.objects.get(object), self.objects.get(object)) {
-                (Some(locked), Some(found)) if locked == found => {}
+                (Some(locked), Some(found)) if *locked == found.to_string() => {}
                 (Some(_), Some(_)) => return Some(format!("{}/objects/{object} was altered", bpf.folder)),
                 _ => return Some(format!("{}/objects/{object} was never compiled", bpf.folder)),
             }
@@ -162,7 +163,7 @@ fn object_name(source: &str, target: &'static BpfTarget) -> String {
     ObjectName { stem, target }.to_string()
 }
 
-fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) -> Result<()> {
+fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Sha256>) -> Result<()> {
     for name in files::list(folder)? {
         let path = folder.join(&name);
         if name.contains(char::is_whitespace) {

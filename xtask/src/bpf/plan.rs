@@ -149,12 +149,12 @@ fn lay_out(facts: &Facts) -> Steps {
     let mut steps: Steps = vec![Box::new(Remove { folder: stage.clone() })];
     for (name, sha256) in &inputs.sources {
         let to = stage.join(&bpf.folder).join(name);
-        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: sha256.clone() }));
+        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: *sha256 }));
     }
     if let Some(headers) = &inputs.libbpf_folder {
         for (name, sha256) in &inputs.libbpf {
             let to = stage.join("libbpf/bpf").join(name);
-            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: sha256.clone() }));
+            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: *sha256 }));
         }
     }
     steps
@@ -184,7 +184,7 @@ fn contained(
 ) -> Contained {
     let engine = || Command::new(container.engine.kind.program(), stage.parent().unwrap_or(stage));
     // One workspace's runs wait for each other, so the name is ours alone.
-    let volume = format!("bpfship-bpf-{}", &hash::bytes(stage.as_os_str().as_encoded_bytes())[..16]);
+    let volume = format!("bpfship-bpf-{:.16}", hash::bytes(stage.as_os_str().as_encoded_bytes()));
 
     let mut get: Steps = Vec::new();
     if !container.present && container.theirs {

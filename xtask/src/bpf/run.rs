@@ -116,7 +116,7 @@ impl Step for WriteObjects {
         for (name, object) in &self.objects {
             let bytes = object.get()?.bytes.as_slice();
             files.push((folder.join(name), bytes));
-            lock.objects.insert(name.clone(), hash::bytes(bytes));
+            lock.objects.insert(name.clone(), hash::bytes(bytes).to_string());
         }
         let text = lock.to_string();
         files.push((self.folder.join("bpf.lock"), text.as_bytes()));

@@ -27,6 +27,14 @@ pub static TARGETS: [BpfTarget; 2] = [
 ];
 
 impl BpfTarget {
+    /// The target whose objects are for every architecture of this byte order.
+    pub fn of_byte_order(endian: Endian) -> &'static BpfTarget {
+        match endian {
+            Endian::Little => &TARGETS[0],
+            Endian::Big => &TARGETS[1],
+        }
+    }
+
     /// Whether its objects are for this architecture.
     pub fn is_for(&self, arch: &Arch) -> bool {
         self.endian == arch.endian && self.arch_word.is_none_or(|word| word == arch.linux)
@@ -106,6 +114,10 @@ mod tests {
 
     #[test]
     fn every_architecture_has_a_target_and_one_with_a_word_is_for_that_architecture_only() {
+        for endian in Endian::ALL {
+            let target = BpfTarget::of_byte_order(endian);
+            assert_eq!((target.endian, target.arch_word), (endian, None));
+        }
         assert!(ARCHES.iter().all(|arch| TARGETS.iter().any(|target| target.is_for(arch))));
         let arm64 = BpfTarget { arch_word: Some("arm64"), ..TARGETS[0] };
         let of: Vec<&str> = ARCHES.iter().filter(|arch| arm64.is_for(arch)).map(|arch| arch.name).collect();

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::release::licenses;
 use crate::release::pack::Entry;
-use crate::sys::{files, hash};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
 use crate::workspace::config::Include;
 
@@ -18,7 +19,7 @@ use crate::workspace::config::Include;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document {
     pub from: PathBuf,
-    pub sha256: String,
+    pub sha256: Sha256,
     pub executable: bool,
 }
 

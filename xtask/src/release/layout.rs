@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::arch::{Arch, Std};
+use crate::arch::Arch;
+use crate::route::Route;
 
 /// What describes the archives of one commit.
 pub const MANIFEST: &str = "release.json";
@@ -20,7 +21,7 @@ pub const STD_LICENSES: &str = "COPYRIGHT-library.html";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Product {
     pub arch: &'static Arch,
-    pub std: Std,
+    pub route: Route,
     /// `NAME-VERSION-TRIPLE`: the folder in the archive, and the archive's own name before `.tar.gz`.
     pub stem: String,
 }

@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use crate::arch::{ARCHES, Arch};
 use crate::release::layout::{CHECKSUMS, MANIFEST};
 use crate::release::manifest::{self, Artifact, Manifest};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
-use crate::sys::{files, hash};
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
 
@@ -53,7 +54,7 @@ impl Staging {
     }
 
     /// An archive and its checksum.
-    pub fn write_archive(&self, file: &str, bytes: &[u8], sha256: &str) -> Result<()> {
+    pub fn write_archive(&self, file: &str, bytes: &[u8], sha256: &Sha256) -> Result<()> {
         self.write(file, bytes)?;
         self.write(&format!("{file}.sha256"), manifest::checksum_line(sha256, file).as_bytes())
     }
@@ -61,11 +62,11 @@ impl Staging {
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
     pub fn publish(&self, manifest: &Manifest) -> Result<()> {
         let mut names = files::list(&self.folder)?;
-        let mut checksums: BTreeMap<String, String> =
-            manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
+        let mut checksums: BTreeMap<String, Sha256> =
+            manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256)).collect();
         // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
         for arch in &ARCHES {
-            let file = manifest.origin.archive(arch);
+            let file = manifest.archive(arch);
             if let Ok(sha256) = hash::file(&self.dist.join(&file)) {
                 let line = fs::read_to_string(self.dist.join(format!("{file}.sha256"))).unwrap_or_default();
                 if !checksums.contains_key(&file) && line == manifest::checksum_line(&sha256, &file) {
@@ -107,13 +108,12 @@ pub fn report(
     manifest: &Manifest,
 ) {
     let shown = shown(dist).display();
-    let artifacts =
-        || made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.triple == arch.triple));
+    let artifacts = || made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.arch == *arch));
     let table = |name: &dyn Fn(&Artifact) -> String| {
         let mut table = Table::new([Left, Right, Right, Left, Right]);
         table.row(["artifact", "binary", "archive", "sha256", if seconds.is_some() { "after" } else { "" }]);
         for artifact in artifacts() {
-            let seconds = seconds.and_then(|seconds| seconds.get(&artifact.triple));
+            let seconds = seconds.and_then(|seconds| seconds.get(artifact.arch.triple));
             table.row([
                 name(artifact),
                 kilobytes(artifact.binary.size),
@@ -124,19 +124,22 @@ pub fn report(
         }
         table
     };
-    runner.table(&[table(&|artifact| format!("{shown}/{}", artifact.file)), table(&|artifact| artifact.arch.clone())]);
+    runner.table(&[
+        table(&|artifact| format!("{shown}/{}", artifact.file)),
+        table(&|artifact| artifact.arch.to_string()),
+    ]);
     let is_left_out = |arch: &&Arch| {
-        let file = manifest.origin.archive(arch);
+        let file = manifest.archive(arch);
         dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
     };
     let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
     if !left_out.is_empty() {
         runner.status(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
     }
-    let dirty = if manifest.origin.dirty { ", from a work tree with changes that are not committed" } else { "" };
+    let dirty = if manifest.dirty { ", from a work tree with changes that are not committed" } else { "" };
     runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
 }
 
-fn kilobytes(bytes: usize) -> String {
+fn kilobytes(bytes: u64) -> String {
     format!("{} kB", bytes.div_ceil(1000))
 }

@@ -128,7 +128,7 @@ fn compiler(cache: &Cache, root: &Path) -> Result<Task> {
     let steps: Steps = vec![
         Box::new(Write { file: requirements, text: zig::requirements() }),
         Box::new(Run(pip)),
-        Box::new(UnpackWheel { download: download.clone(), sha256: zig::wheel_hash()?.into(), to: partial }),
+        Box::new(UnpackWheel { download: download.clone(), sha256: zig::wheel_hash()?.parse()?, to: partial }),
         Box::new(Remove { folder: download }),
     ];
     let entry = CacheEntry::new(cache.clone(), name, steps);

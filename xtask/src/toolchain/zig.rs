@@ -80,7 +80,7 @@ pub fn wheel_hash() -> Result<&'static str> {
 /// The name of the unpacked compiler in the cache, with a hash of the wheel and of what is unpacked of it.
 pub fn name() -> Result<String> {
     let hash = hash::bytes(format!("{} {UNPACKED:?}", wheel_hash()?).as_bytes());
-    Ok(format!("{}-{}", PACKAGE.replace("==", "-"), &hash[..16]))
+    Ok(format!("{}-{hash:.16}", PACKAGE.replace("==", "-")))
 }
 
 /// Whether a file of the wheel, named below `ziglang/`, is needed.

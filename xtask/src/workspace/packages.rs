@@ -7,8 +7,9 @@ use cargo_metadata::{Metadata, MetadataCommand, PackageId};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::command::Command;
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
-use crate::sys::{files, hash};
 use crate::workspace::rust::Rust;
 
 /// A crate that is not of the workspace itself.
@@ -26,7 +27,7 @@ pub struct Package {
 /// What was found out, and from which inputs.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    key: String,
+    key: Sha256,
     packages: Vec<Package>,
 }
 
