@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arch::Arch;
-
 /// Where the standard library of a binary comes from: its row says so, unless `--std` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +29,3 @@ impl fmt::Display for Route {
         f.write_str(self.name())
     }
 }
-
-/// An architecture to build for, and where its standard library comes from.
-pub type Target = (&'static Arch, Route);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use crate::arch::Target;
 use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
 use crate::boot::machines::{self, Load};
@@ -16,7 +17,6 @@ use crate::build;
 use crate::build::run::Built;
 use crate::release::boot_report;
 use crate::release::manifest::Artifact;
-use crate::route::Target;
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, HoldEntries, Run, Write};

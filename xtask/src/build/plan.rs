@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::arch::Target;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::run::{BuildBinaries, Built};
-use crate::route::{Route, Target};
+use crate::route::Route;
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};
 use crate::toolchain;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use crate::arch::Target;
 use crate::bpf::container::Place;
 use crate::bpf::{self, plan::End};
 use crate::build::plan::{self as build, Build};
@@ -16,7 +17,7 @@ use crate::release::layout::Product;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
 use crate::release::staging::Staging;
-use crate::route::{Route, Target};
+use crate::route::Route;
 use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
 use crate::ui::error::bad_request;
