@@ -273,6 +273,15 @@ pub static ARCHES: [Arch; 6] = [
     },
 ];
 
+/// What people ask for and there is no row for, and why.
+const UNSUPPORTED: [(&[&str], &str); 2] = [
+    (
+        &["arm", "armhf", "armel", "armv5", "armv6", "armv7", "armv7l", "armv7-unknown-linux-musleabihf", "arm32"],
+        "it is 32-bit ARM, whose 64-bit kernels run arm64",
+    ),
+    (&["386", "i386", "i586", "i686", "x86"], "it is the 32-bit PC, whose 64-bit kernels run amd64"),
+];
+
 /// As its name: the rest of the row is known.
 impl serde::Serialize for Arch {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -300,13 +309,18 @@ impl FromStr for &'static Arch {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        ARCHES.iter().find(|arch| arch.words().any(|known| known == word)).ok_or_else(|| {
+        ARCHES.iter().find(|arch| arch.words().any(|known| known.eq_ignore_ascii_case(word))).ok_or_else(|| {
+            let shown = suggest::cut(word);
+            let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
+            let names = names.join(", ");
+            if let Some((_, reason)) = UNSUPPORTED.iter().find(|(words, _)| words.contains(&&*word.to_lowercase())) {
+                return format!("`{shown}` is not supported: {reason}; known are {names}");
+            }
             let guess = match suggest::nearest(word, ARCHES.iter().flat_map(Arch::words)) {
                 Some(near) => format!("did you mean `{near}`? "),
                 None => String::new(),
             };
-            let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
-            format!("unknown architecture `{word}`: {guess}known are {}", names.join(", "))
+            format!("unknown architecture `{shown}`: {guess}known are {names}")
         })
     }
 }
@@ -382,6 +396,19 @@ mod tests {
         for word in ["arm64", "aarch64", "aarch64-unknown-linux-musl"] {
             assert_eq!(<&Arch>::from_str(word).unwrap().name, "arm64");
         }
+    }
+
+    #[test]
+    fn capitals_do_not_matter_and_what_is_not_supported_has_a_reason() {
+        assert_eq!(<&Arch>::from_str("ARM64").unwrap().name, "arm64");
+        assert_eq!(<&Arch>::from_str("S390X-Unknown-Linux-Musl").unwrap().name, "s390x");
+        for (words, reason) in UNSUPPORTED {
+            for word in words {
+                let error = <&Arch>::from_str(&word.to_uppercase()).unwrap_err();
+                assert!(error.contains(&format!("is not supported: {reason}; known are amd64")), "{error}");
+            }
+        }
+        assert!(<&Arch>::from_str(&"a".repeat(100_000)).unwrap_err().len() < 300);
     }
 
     #[test]

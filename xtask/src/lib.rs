@@ -27,7 +27,6 @@ mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
 use flags::{Flags, Verb};
 use sys::process::{self, Runner};
@@ -41,7 +40,7 @@ pub(crate) const NAME: &str = "bpfship";
 /// Runs the command line of this process, and prints what went wrong with it. Its exit code is 2 for a wrong request,
 /// before anything was begun, 128 and the number of a signal that ended it, and 1 for any other failure.
 pub fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = flags::parse();
     let runner = Runner::new(flags.common.level());
     let result = process::catch_signals(runner).and_then(|()| match run(runner, &flags) {
         // What was damaged is gone now, and made again.

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::arch::Target;
 use crate::build::cargo::{self, CargoBuild};
+use crate::build::profile;
 use crate::build::run::{BuildBinaries, Built};
 use crate::route::Route;
 use crate::sys::command::Command;
@@ -15,26 +16,19 @@ use crate::toolchain;
 use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
 use crate::workspace::cargo_home;
+use crate::workspace::config::{Config, Features};
 use crate::workspace::facts::Facts;
 use crate::workspace::git::Source;
 use crate::workspace::packages::Package;
-
-/// What cargo is told of the profile, whose rest is the workspace's own. A standard library from source consists of bitcode
-/// alone and aborts on panic, hence the first two.
-const PROFILE: [&str; 5] = [
-    "--config=profile.release.lto='fat'",
-    "--config=profile.release.panic='abort'",
-    "--config=profile.release.strip=true",
-    "--config=profile.release.debug=false",
-    "--config=profile.release.incremental=false",
-];
 
 /// What rustc is told for every target: static, and at a fixed address (mips crashes as static-pie, and one form is enough).
 const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 /// The flags that have a say in the bytes, for the manifest.
-pub fn flags() -> Vec<String> {
-    let mut flags: Vec<String> = PROFILE.iter().chain(&RUSTFLAGS).map(ToString::to_string).collect();
+pub fn flags(config: &Config) -> Vec<String> {
+    let mut flags = profile::flags();
+    flags.extend(RUSTFLAGS.map(String::from));
+    flags.extend(config.features.flags());
     flags.sort();
     flags
 }
@@ -77,7 +71,7 @@ impl Build {
             .only(environment)
             .args(["build", "--release", "--locked", "--offline", "--keep-going"])
             .args(cargo::FLAGS)
-            .args(PROFILE)
+            .args(profile::flags())
             .arg("--manifest-path")
             .arg(manifest.to_string_lossy())
             .arg("--target-dir")
@@ -91,6 +85,12 @@ impl Build {
             targets: targets.to_vec(),
             built: Slot::default(),
         }
+    }
+
+    /// The same with these features of the package.
+    pub fn features(mut self, features: &Features) -> Build {
+        self.cargo.command = self.cargo.command.args(features.flags());
+        self
     }
 
     /// The task that does it.

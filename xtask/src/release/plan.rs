@@ -64,13 +64,14 @@ pub fn dist(
         compile = bpf::plan::compile(facts, place, End::Write, Some(&reason))?.tasks;
     }
     // One command builds for all targets. Another way to build would be another entry.
-    let builds = vec![Build::new(
+    let build = Build::new(
         facts,
         &build::source_root(facts).join("Cargo.toml"),
         (&config.package, &config.bin),
         &targets,
         build::variables(&source),
-    )];
+    );
+    let builds = vec![build.features(&config.features)];
 
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, facts.root.join("dist")));
     let mut tasks = vec![open(&release.dist, &release.staging)];
@@ -157,7 +158,7 @@ pub(crate) mod tests {
     use crate::sys::plan::to_json;
     use crate::toolchain::facts::Installed;
     use crate::toolchain::sysroot::Sysroot;
-    use crate::workspace::config::{Boot, Bpf, Config};
+    use crate::workspace::config::{Boot, Bpf, Config, Features};
     use crate::workspace::packages::Package;
     use crate::workspace::rust::Rust;
 
@@ -180,6 +181,7 @@ pub(crate) mod tests {
                 package: "tool".into(),
                 version: "0.3.0".into(),
                 bin: "probe".into(),
+                features: Features::default(),
                 arches: ARCHES.iter().collect(),
                 include: Vec::new(),
                 minimum_kernel: None,
@@ -203,7 +205,14 @@ pub(crate) mod tests {
     }
 
     fn source() -> Source {
-        Source { commit: Some("1a2b".into()), dirty: false, lock_changed: false, date: 7, files: None }
+        Source {
+            commit: Some("1a2b".into()),
+            dirty: false,
+            lock_changed: false,
+            date: 7,
+            top: "/home/ann/tool".into(),
+            files: None,
+        }
     }
 
     fn request(arches: &[&str]) -> flags::Dist {

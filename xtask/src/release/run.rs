@@ -322,7 +322,7 @@ impl Publish {
             },
             c_compiler: zig::identity(),
             cargo_toml: hash::file(&root.join("Cargo.toml"))?,
-            flags: plan::flags(),
+            flags: plan::flags(&facts.config),
             compressor: pack::COMPRESSOR.into(),
             bpf_objects: objects.list.clone(),
             artifacts,

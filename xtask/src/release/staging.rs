@@ -12,8 +12,10 @@ use crate::release::manifest::{self, Artifact, Manifest};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
+use crate::workspace::facts;
 
 /// What an earlier run says of `dist/`. A manifest of another version of this tool, or none at all, is replaced.
 pub fn earlier(dist: &Path) -> Option<Manifest> {
@@ -99,13 +101,29 @@ pub fn shown(dist: &Path) -> &Path {
     dist.strip_prefix(here).unwrap_or(dist)
 }
 
+/// Refuses what keeps a run from writing its results, before it has any.
+pub fn check(dist: &Path, archives: &[String]) -> Result<()> {
+    facts::check_folder(dist)?;
+    facts::check_folder(&Staging::folder_in(dist))?;
+    let checksums = archives.iter().map(|archive| format!("{archive}.sha256"));
+    for name in archives.iter().cloned().chain(checksums).chain([CHECKSUMS.into(), MANIFEST.into()]) {
+        let file = dist.join(name);
+        if file.is_dir() {
+            bad_request!("{} is a folder, but a file is written there: move it away", file.display());
+        }
+    }
+    Ok(())
+}
+
 /// Says what was made, when after the build's begin (in seconds, by target), and what of `dist/` the manifest leaves out.
+/// `earlier` is the one that was there before.
 pub fn report(
     runner: Runner,
     dist: &Path,
     made: &[&Arch],
     seconds: Option<&BTreeMap<String, f32>>,
     manifest: &Manifest,
+    earlier: Option<&Manifest>,
 ) {
     let shown = shown(dist).display();
     let artifacts = || made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.arch == *arch));
@@ -132,12 +150,27 @@ pub fn report(
         let file = manifest.archive(arch);
         dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
     };
-    let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
-    if !left_out.is_empty() {
-        runner.status(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
+    let mut left_out: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for arch in ARCHES.iter().filter(is_left_out) {
+        left_out.entry(why_left_out(arch, manifest, earlier)).or_default().push(arch.name);
+    }
+    for (why, arches) in left_out {
+        runner.status(format!("not in {MANIFEST}: {}, {why}", arches.join(", ")));
     }
     let dirty = if manifest.dirty { ", from a work tree with changes that are not committed" } else { "" };
     runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
+}
+
+/// Why an archive that lies in dist/ is not part of this release.
+fn why_left_out(arch: &Arch, manifest: &Manifest, earlier: Option<&Manifest>) -> String {
+    let file = manifest.archive(arch);
+    let Some(earlier) = earlier.filter(|earlier| earlier.artifacts.iter().any(|artifact| artifact.file == file)) else {
+        return "of which the one before did not say what it was built from".into();
+    };
+    match manifest::difference(&earlier.origin(), &manifest.origin()) {
+        Ok(Some((key, one, other))) => format!("built with another `{key}` ({one}, and now {other})"),
+        _ => "altered since it was built".into(),
+    }
 }
 
 fn kilobytes(bytes: u64) -> String {

@@ -47,7 +47,9 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
     // By file name, as a run sorts them.
     manifest.artifacts = archives.values().map(|archive| archive.artifact.clone()).collect();
     let made: Vec<_> = ARCHES.iter().filter(|arch| archives.contains_key(&manifest.archive(arch))).collect();
-    staging::adopt(&mut manifest, staging::earlier(&dist), &dist);
+    let earlier = staging::earlier(&dist);
+    staging::adopt(&mut manifest, earlier.clone(), &dist);
+    staging::check(&dist, &manifest.files().collect::<Vec<_>>())?;
 
     let files = archives.values().map(|archive| (archive.part.folder.to_owned(), archive.artifact.clone())).collect();
     let tasks = plan::merge(&dist, files, manifest.clone());
@@ -55,7 +57,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)?;
-    staging::report(runner, &dist, &made, None, &manifest);
+    staging::report(runner, &dist, &made, None, &manifest, earlier.as_ref());
     Ok(())
 }
 

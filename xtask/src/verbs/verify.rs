@@ -23,7 +23,7 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
-use crate::workspace::facts::Workspace;
+use crate::workspace::facts;
 
 const ARCHIVE: &str = ".tar.gz";
 const CHECKSUM: &str = ".sha256";
@@ -36,10 +36,12 @@ const MAX_TEXT: u64 = 1 << 20;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
-    let root = || anyhow::Ok(Workspace::find(runner, common)?.0.root);
     let mut work = Vec::new();
     if request.paths.is_empty() {
-        let dist = root().context("no archive is named, and so dist/ of a workspace is meant")?.join("dist");
+        let dist = match facts::find_manifest(common.manifest_path.as_deref()) {
+            Ok(manifest) => facts::root_of(&manifest).join("dist"),
+            Err(error) => bad_request!("no archive is named, and {error}: name an archive, or a folder of them"),
+        };
         if !dist.join(MANIFEST).exists() {
             bad_request!("there is no {MANIFEST} in {}: run `cargo xtask dist`, or name archives", dist.display());
         }
