@@ -174,13 +174,14 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 25] = [
+const OTHERS: [(&str, Access); 27] = [
     ("boot::kernels::apt", Access::Writes),
     ("boot::kernels::debian", Access::Writes),
     ("boot::kernels::from_source", Access::Writes),
     ("bpf::container", Access::Reads),
     ("bpf::engine", Access::Reads),
     ("build::cargo", Access::Writes),
+    ("build::profile", Access::Reads),
     ("release::artifacts", Access::Reads),
     ("release::documents", Access::Reads),
     ("release::licenses", Access::Reads),
@@ -195,6 +196,7 @@ const OTHERS: [(&str, Access); 25] = [
     ("ui::screen", Access::Writes),
     ("workspace::cached", Access::Writes),
     ("workspace::cargo_home", Access::Reads),
+    ("workspace::date", Access::Reads),
     ("workspace::git", Access::Reads),
     ("workspace::machine", Access::Reads),
     ("workspace::packages", Access::Writes),
