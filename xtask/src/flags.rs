@@ -25,7 +25,7 @@ pub struct Flags {
 }
 
 /// What other tools call something, the flag of ours without which it does not concern a command, and what to do here.
-const FOREIGN: [(&[&str], Option<&str>, &str); 8] = [
+const FOREIGN: [(&[&str], Option<&str>, &str); 7] = [
     (&["--target", "-t"], Some("arch"), "`--arch` names an architecture, as in `--arch arm64`"),
     (&["--dry-run", "-n"], Some("plan"), "`--plan` prints what would be done"),
     (&["--jobs", "-j"], None, "CARGO_BUILD_JOBS is the number of jobs"),
@@ -41,7 +41,6 @@ const FOREIGN: [(&[&str], Option<&str>, &str); 8] = [
         None,
         "`package` and `bin` in [workspace.metadata.bpfship] of Cargo.toml name what is shipped",
     ),
-    (&["--yes", "-y"], None, "nothing asks here"),
 ];
 
 /// What other tools call a command.
@@ -74,6 +73,13 @@ fn explained(mut error: clap::Error) -> clap::Error {
     let verb = usage.split_whitespace().find_map(|word| command.find_subcommand(word));
     let has = |flag: &str| verb.is_some_and(|verb| verb.get_arguments().any(|it| it.get_long() == Some(flag)));
 
+    if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::MissingRequiredArgument
+        && *missing == ["<--plan>"]
+    {
+        let message = "`--json` prints the plan of `--plan` as JSON: give both\n";
+        return clap::Error::raw(error.kind(), message).with_cmd(verb.unwrap_or(&command));
+    }
     let tip = match (error.kind(), text(&error, ContextKind::InvalidArg), text(&error, ContextKind::InvalidSubcommand))
     {
         (ErrorKind::UnknownArgument, Some(arg), _) if has("arch") && arg.parse::<&Arch>().is_ok() => {
@@ -87,11 +93,6 @@ fn explained(mut error: clap::Error) -> clap::Error {
             .iter()
             .find(|(names, _)| names.contains(&verb.as_str()))
             .map(|(_, ours)| format!("`cargo xtask {ours}` does that")),
-        (ErrorKind::MissingRequiredArgument, ..) if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::Strings(missing)) if *missing == ["<--plan>"]) =>
-        {
-            let message = "`--json` prints the plan of `--plan` as JSON: give both\n";
-            return clap::Error::raw(ErrorKind::MissingRequiredArgument, message).with_cmd(verb.unwrap_or(&command));
-        }
         _ => None,
     };
     if let Some(tip) = tip {

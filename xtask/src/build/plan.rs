@@ -15,6 +15,7 @@ use crate::sys::plan::{Slot, Steps, Task};
 use crate::toolchain;
 use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
+use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::{Config, Features};
 use crate::workspace::facts::Facts;
@@ -119,6 +120,16 @@ pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target])
     let built = build.built.clone();
     tasks.push(build.task(facts));
     Ok((tasks, built))
+}
+
+/// Refuses a workspace that cannot be built, or whose profile would have no say.
+pub fn check(facts: &Facts) -> Result<()> {
+    let folder = target(facts);
+    // cargo passes it in a variable in which a colon separates folders, and the linker puts a letter for each `%`.
+    if let Some(odd) = folder.to_string_lossy().chars().find(|char| [':', '%'].contains(char)) {
+        bad_request!("{} has a `{odd}` in its path: set CARGO_TARGET_DIR to a folder without one", folder.display());
+    }
+    profile::check(source_root(facts))
 }
 
 /// What builds for these targets need to be there.

@@ -39,9 +39,6 @@ pub struct Files<'a> {
     known: Option<&'a BTreeSet<String>>,
 }
 
-/// The folder that REUSE keeps licences in.
-const LICENSES: &str = "LICENSES";
-
 impl<'a> Files<'a> {
     pub fn new(root: &Path, top: &Path, known: Option<&'a BTreeSet<String>>) -> Result<Files<'a>> {
         let real = |folder: &Path| folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()));
@@ -53,8 +50,8 @@ impl<'a> Files<'a> {
     pub fn documents(&self, include: &[Include], package: &Path) -> Result<Documents> {
         let mut documents = Documents::new();
         self.add_documents(&self.root, is_document, &mut documents)?;
-        if self.root.join(LICENSES).is_dir() {
-            for (place, file) in self.known_in(self.find(LICENSES, LICENSES)?) {
+        if self.root.join(licenses::FOLDER).is_dir() {
+            for (place, file) in self.known_in(self.find(licenses::FOLDER, licenses::FOLDER)?) {
                 documents.insert(place, Document::read(file)?);
             }
         }
@@ -151,13 +148,15 @@ impl<'a> Files<'a> {
         let steps = |path: &Path| -> Vec<OsString> {
             path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
         };
-        let shown = path.display();
         let mut place = self.top.clone();
+        // The first of the links, which is the one that the user named.
+        let mut link: Option<PathBuf> = None;
         let mut links = 0;
         // The next step last.
-        let mut next =
-            steps(path.strip_prefix(&self.top).with_context(|| format!("{shown} is not in the repository"))?);
+        let inside = path.strip_prefix(&self.top);
+        let mut next = steps(inside.with_context(|| format!("{} is not in the repository", path.display()))?);
         while let Some(step) = next.pop() {
+            let shown = link.as_deref().unwrap_or(path).display();
             if step == ".." {
                 if place == self.top {
                     bad_request!("{shown} is a link that leads out of {}: put a file there", self.top.display());
@@ -170,6 +169,7 @@ impl<'a> Files<'a> {
             if !self.is_known(&place) {
                 return Ok(None);
             }
+            let shown = link.get_or_insert_with(|| place.clone()).display();
             links += 1;
             if target.is_absolute() {
                 bad_request!(
@@ -183,17 +183,22 @@ impl<'a> Files<'a> {
             place.pop();
             next.extend(steps(&target));
         }
-        let Ok(metadata) = place.metadata() else {
-            match links {
-                0 => bail!("cannot read {shown}"),
-                _ => bad_request!("{shown} is a link to {}, which is not there: put a file there", place.display()),
+        let metadata = match (place.metadata(), &link) {
+            (Ok(metadata), _) => metadata,
+            (Err(_), Some(link)) => {
+                bad_request!(
+                    "{} is a link to {}, which is not there: put a file there",
+                    link.display(),
+                    place.display()
+                )
             }
+            (Err(error), None) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
         if !metadata.is_file() && !metadata.is_dir() {
-            bad_request!("{shown} is neither a file nor a folder");
+            bad_request!("{} is neither a file nor a folder", path.display());
         }
-        if links > 0 && metadata.is_file() && !self.is_known(&place) {
-            bad_request!("{shown} is a link to {}, which git ignores: commit that", place.display());
+        if let Some(link) = link.filter(|_| metadata.is_file() && !self.is_known(&place)) {
+            bad_request!("{} is a link to {}, which git ignores: commit that", link.display(), place.display());
         }
         Ok(Some(place))
     }

@@ -241,7 +241,7 @@ impl CheckAndPack {
     }
 
     fn licenses(&self, runner: Runner, built: &Built) -> Result<Vec<u8>> {
-        let Release { facts, licenses: known, .. } = &*self.release;
+        let Release { facts, documents, licenses: known, .. } = &*self.release;
         let Product { arch, route, .. } = &self.product;
         let linked = built.linked.get(arch.triple).context("cargo did not say what it linked")?;
         let key = (linked.clone(), *route == Route::Source);
@@ -256,8 +256,14 @@ impl CheckAndPack {
         }
         let sysroot = facts.cache.path(&name);
         let sysroot = (*route == Route::Source).then_some(sysroot.as_path());
+        let packages = licenses::Packages {
+            members: &facts.members,
+            others: &facts.packages,
+            shipped: &facts.config.package,
+            packed: documents.values().map(|document| document.sha256).collect(),
+        };
         let libbpf = facts.bpf.libbpf_folder.as_deref();
-        let text = licenses::compose(&facts.packages, linked, &facts.rust, sysroot, libbpf)?.into_bytes();
+        let text = licenses::compose(&packages, linked, &facts.rust, sysroot, libbpf)?.into_bytes();
         known.insert(key, text.clone());
         Ok(text)
     }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::bpf::container::Place;
-use crate::build::plan::source_root;
-use crate::build::profile;
+use crate::build::plan::{self as build, source_root};
 use crate::flags;
 use crate::release::documents::Files;
 use crate::release::layout::Product;
@@ -24,7 +23,7 @@ use crate::workspace::needs::Need;
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Result<()> {
     let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
-    profile::check(source_root(&facts))?;
+    build::check(&facts)?;
     let source = Source::read(runner, &facts.root)?;
     let documents = Files::new(source_root(&facts), &source.top, source.files.as_ref())?
         .documents(&facts.config.include, facts.package_folder())?;

@@ -218,6 +218,14 @@ pub fn root_of(manifest: &Path) -> PathBuf {
 }
 
 pub fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
+    let manifest = search_manifest(given)?;
+    match manifest.to_str() {
+        Some(_) => Ok(manifest),
+        None => bad_request!("{} is not UTF-8: give its folders other names", manifest.display()),
+    }
+}
+
+fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         if !path.exists() {
             bad_request!("--manifest-path names {}, which is not there", path.display());

@@ -134,6 +134,11 @@ impl Cargo<'_> {
 }
 
 impl Package {
+    /// Whether it is known by where it lies, and not by a registry or a repository.
+    pub fn is_by_path(&self) -> bool {
+        self.id.repr.starts_with("path+")
+    }
+
     pub fn new(package: &cargo_metadata::Package) -> Result<Package> {
         Ok(Package {
             id: package.id.clone(),

@@ -16,6 +16,7 @@ mod exectrace;
 mod failures;
 mod fetching;
 mod guard;
+mod kinds;
 mod layers;
 mod merge;
 mod pipelines;
