@@ -125,6 +125,9 @@ macro_rules! config_file {
 }
 pub(crate) use config_file;
 
+/// An architecture to build for, and where its standard library comes from.
+pub type Target = (&'static Arch, Route);
+
 const KIB: u64 = 1024;
 
 /// Every architecture, in the order in which they are shown and built.

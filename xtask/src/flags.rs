@@ -11,7 +11,6 @@ use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch};
 use crate::route::Route;
-use crate::ui::screen;
 use crate::ui::screen::Level;
 use crate::ui::suggest;
 
@@ -206,14 +205,6 @@ pub struct Kernels {
 #[derive(Debug, Args)]
 pub struct Completions {
     pub shell: Shell,
-}
-
-impl Completions {
-    pub fn print(&self) -> Result<()> {
-        let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Flags::command().bin_name("xtask"), "xtask", &mut text);
-        screen::print(&String::from_utf8(text)?)
-    }
 }
 
 /// Flags of verbs that compile BPF objects.

@@ -1,20 +1,28 @@
 //! Ships a Rust eBPF application as one static binary for each architecture. The way through is
-//! flags → facts → plan → run → artifacts → manifest; docs/architecture.md says more.
+//! flags → snapshot → facts → plan → run → artifacts → manifest; docs/architecture.md says more.
+//!
+//! A workspace uses it as a dependency of a package whose `main` calls [`main`]:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     bpfship::main()
+//! }
+//! ```
 
-pub mod adopt;
-pub mod arch;
-pub mod boot;
-pub mod bpf;
-pub mod build;
-pub mod flags;
-pub mod rebuild;
-pub mod release;
-pub mod route;
-pub mod sys;
-pub mod toolchain;
-pub mod ui;
-pub mod verbs;
-pub mod workspace;
+mod adopt;
+mod arch;
+mod boot;
+mod bpf;
+mod build;
+mod flags;
+mod rebuild;
+mod release;
+mod route;
+mod sys;
+mod toolchain;
+mod ui;
+mod verbs;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -27,13 +35,21 @@ use ui::screen;
 
 /// What this tool is called wherever it needs a name: its cache folder, its folder in target/, its key in Cargo.toml, its
 /// container images, and what its lines begin with. Its variables begin with `BPFSHIP_`.
-pub const NAME: &str = "bpfship";
+pub(crate) const NAME: &str = "bpfship";
 
-/// Runs the command line, and prints what went wrong with it.
+/// Runs the command line of this process, and prints what went wrong with it. Its exit code is 2 for a wrong request,
+/// before anything was begun, 128 and the number of a signal that ended it, and 1 for any other failure.
 pub fn main() -> ExitCode {
     let flags = flags::parse();
     let runner = Runner::new(flags.common.level());
-    let result = run(runner, &flags);
+    let result = process::catch_signals(runner).and_then(|()| match run(runner, &flags) {
+        // What was damaged is gone now, and made again.
+        Err(error) if error.is::<Damaged>() => {
+            runner.status(format!("{error:#}"));
+            run(runner, &flags)
+        }
+        result => result,
+    });
     runner.screen().clear();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,30 +65,34 @@ pub fn main() -> ExitCode {
 }
 
 fn run(runner: Runner, flags: &Flags) -> Result<()> {
-    process::catch_signals(runner)?;
+    let common = &flags.common;
     match &flags.verb {
-        Verb::Bpf(request) => twice(runner, || verbs::bpf::run(runner, &flags.common, request)),
-        Verb::Cache(request) => verbs::cache::run(runner, &flags.common, request),
-        Verb::Dist(request) => twice(runner, || verbs::dist::run(runner, &flags.common, request)),
-        Verb::Boot(request) => twice(runner, || verbs::boot::run(runner, &flags.common, request)),
-        Verb::Doctor(request) => verbs::doctor::run(runner, &flags.common, request, &verbs::NEEDS),
-        Verb::Init(request) => verbs::init::run(runner, &flags.common, request),
+        Verb::Boot(request) => verbs::boot::run(runner, common, request),
+        Verb::Bpf(request) => verbs::bpf::run(runner, common, request),
+        Verb::Cache(request) => verbs::cache::run(runner, common, request),
+        Verb::Completions(request) => verbs::completions::run(request),
+        Verb::Dist(request) => verbs::dist::run(runner, common, request),
+        Verb::Doctor(request) => verbs::doctor::run(runner, common, request, &verbs::NEEDS),
+        Verb::Init(request) => verbs::init::run(runner, common, request),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
-        Verb::Merge(request) => verbs::merge::run(runner, &flags.common, request),
-        Verb::Rebuild(request) => verbs::rebuild::run(runner, &flags.common, request),
-        Verb::Report(request) => verbs::report::run(runner, &flags.common, request),
-        Verb::Verify(request) => verbs::verify::run(runner, &flags.common, request),
-        Verb::Completions(request) => request.print(),
+        Verb::Merge(request) => verbs::merge::run(runner, common, request),
+        Verb::Rebuild(request) => verbs::rebuild::run(runner, common, request),
+        Verb::Report(request) => verbs::report::run(runner, common, request),
+        Verb::Verify(request) => verbs::verify::run(runner, common, request),
     }
 }
-
-/// Runs it again if the cache was damaged: what was, is gone now, and will be fetched again.
-fn twice(runner: Runner, run: impl Fn() -> Result<()>) -> Result<()> {
-    match run() {
-        Err(error) if error.is::<Damaged>() => {
-            runner.status(format!("{error:#}"));
-            run()
-        }
-        result => result,
-    }
+/// What the tests of the command line, in tests/, take from the inside. It is for nobody else, and may change at any time.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::arch::{ARCHES, Arch, Endian, markdown_table};
+    pub use crate::boot::kernels;
+    pub use crate::bpf::container;
+    pub use crate::flags::Flags;
+    pub use crate::release::{binary, boot_report, compare, manifest, pack, unpack};
+    pub use crate::sys::cache::Cache;
+    pub use crate::sys::hash;
+    pub use crate::toolchain::facts::names;
+    pub use crate::toolchain::zig;
+    pub use crate::workspace::rust::Rust;
+    pub use crate::workspace::snapshot;
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cargo_metadata::{Dependency, Metadata, MetadataCommand, TargetKind};
 
-use crate::bad_request;
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 use crate::workspace::facts::find_manifest;
 
 /// The library of this tool, by which an adopting package is known.

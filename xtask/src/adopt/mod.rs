@@ -4,4 +4,3 @@ pub mod edit;
 pub mod facts;
 pub mod plan;
 pub mod run;
-pub mod templates;

@@ -1,41 +1,45 @@
 //! What is added to a workspace, decided from what it has.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::Result;
 
-use super::edit;
-use super::facts::{self, Facts, Source};
-use super::templates::{BUILD, LIBRARY, MAIN, PROGRAM};
-use crate::bad_request;
+use crate::adopt::edit;
+use crate::adopt::facts::{self, Facts, Source};
+use crate::adopt::run::Add;
+use crate::sys::plan::{Steps, Task};
+use crate::sys::steps::Write;
+use crate::ui::error::bad_request;
 
-/// One file that is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// Its path in the workspace.
-    pub file: String,
-    pub text: String,
-    /// What is new in it.
-    pub what: String,
+/// What `init` does, and what is left for the user.
+#[derive(Debug)]
+pub struct Plan {
+    /// None if nothing is missing.
+    pub tasks: Vec<Task>,
+    /// In order. The last one is a command.
+    pub next: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    pub root: PathBuf,
-    pub changes: Vec<Change>,
-    /// What is left for the user, in order. The last one is a command.
-    pub next: Vec<String>,
+/// What was decided so far.
+struct Draft<'a> {
+    root: &'a Path,
+    steps: Steps,
 }
 
 /// The folder and package of the BPF half that is made where there is none.
 const BPF: &str = "bpf";
 
-/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool: a git address
-/// or a folder.
-pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<Plan> {
+/// Files as they are written.
+const MAIN: &str = include_str!("../../templates/main.rs");
+const BUILD: &str = include_str!("../../templates/bpf-build.rs");
+const LIBRARY: &str = include_str!("../../templates/bpf-lib.rs");
+const PROGRAM: &str = include_str!("../../templates/hello.c");
+
+/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool.
+pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Result<Plan> {
     let application = facts::application(facts, package)?;
     let source = match (tool, &facts.tool) {
-        (Some(tool), _) => Source::parse(tool)?,
+        (Some(tool), _) => tool,
         (None, Some((_, source))) => source.clone(),
         (None, None) => bad_request!(
             "no package in {} depends on {}: name its git address or its folder with --tool",
@@ -43,7 +47,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
             crate::NAME
         ),
     };
-    let mut plan = Plan { root: facts.root.clone(), changes: Vec::new(), next: Vec::new() };
+    let mut draft = Draft { root: &facts.root, steps: Vec::new() };
     let mut members = Vec::new();
 
     let runner = match &facts.tool {
@@ -65,8 +69,8 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
                 crate::NAME,
                 source.dependency("", "")
             );
-            plan.create(format!("{name}/Cargo.toml"), manifest, "the package behind the command");
-            plan.create(format!("{name}/src/main.rs"), MAIN.replace("xtask", name), "three lines");
+            draft.create(format!("{name}/Cargo.toml"), manifest, "the package behind the command");
+            draft.create(format!("{name}/src/main.rs"), MAIN.replace("xtask", name), "three lines");
             members.push(name);
             name.to_owned()
         }
@@ -75,7 +79,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
     let mut manifest = facts.manifest.clone();
     let mut added = Vec::new();
     if facts.bpf_folders.is_empty() {
-        plan.example(application, &source);
+        draft.example(application, &source);
         members.push(BPF);
     }
     if !members.is_empty() {
@@ -97,14 +101,14 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
         added.push(format!("[workspace.metadata.{}]", crate::NAME));
     }
     if !added.is_empty() {
-        plan.create("Cargo.toml".into(), manifest, &added.join(", "));
+        draft.create("Cargo.toml".into(), manifest, &added.join(", "));
     }
 
     let config = facts.cargo_config.as_deref().unwrap_or_default();
     let command = format!("run --quiet --package {runner} --");
     if !config.contains(&format!("--package {runner} --")) {
         let config = edit::add_key(config, "alias", &runner, &format!("{command:?}"))?;
-        plan.create(".cargo/config.toml".into(), config, &format!("the alias `cargo {runner}`"));
+        draft.create(".cargo/config.toml".into(), config, &format!("the alias `cargo {runner}`"));
     }
     if !facts.is_pinned {
         if facts.rust.contains('-') {
@@ -114,7 +118,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
             );
         }
         let text = format!("[toolchain]\nchannel = \"{}\"\n", facts.rust);
-        plan.create("rust-toolchain.toml".into(), text, "the pinned Rust, on which the bytes depend");
+        draft.create("rust-toolchain.toml".into(), text, "the pinned Rust, on which the bytes depend");
     }
     let ignored = facts.gitignore.as_deref().unwrap_or_default();
     let is_ignored = |name: &str| ignored.lines().any(|line| line.trim_matches('/') == name);
@@ -125,22 +129,29 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<&str>) -> Result<
             "" => missing.concat(),
             kept => format!("{kept}\n{}", missing.concat()),
         };
-        plan.create(".gitignore".into(), text, "what builds write");
+        draft.create(".gitignore".into(), text, "what builds write");
     }
 
+    let mut next = Vec::new();
     if facts.bpf_folders.is_empty() {
-        plan.next.push(format!(
+        next.push(format!(
             "use `{}::hello()` in {application}: the bytes of the BPF object for the machine it is built for",
             format!("{application}-{BPF}").replace('-', "_")
         ));
     }
-    plan.next.push(format!("cargo {runner} bpf"));
-    Ok(plan)
+    next.push(format!("cargo {runner} bpf"));
+    let mut tasks = Vec::new();
+    if !draft.steps.is_empty() {
+        tasks.push(Task::new("adding what is missing", draft.steps));
+    }
+    Ok(Plan { tasks, next })
 }
 
-impl Plan {
-    fn create(&mut self, file: String, text: String, what: &str) {
-        self.changes.push(Change { file, text, what: what.into() });
+impl Draft<'_> {
+    /// Adds a file, by its path in the workspace, or replaces it; `what` is new in it.
+    fn create(&mut self, name: String, text: String, what: &str) {
+        let write = Write { file: self.root.join(&name), text };
+        self.steps.push(Box::new(Add { write, name, what: what.into() }));
     }
 
     /// A package with one BPF program.

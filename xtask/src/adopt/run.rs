@@ -1,24 +1,22 @@
-//! Writes what `init` adds.
-
-use std::path::PathBuf;
+//! The step that adds a file to a workspace.
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::plan::Plan;
 use crate::sys::files;
-use crate::sys::plan::{Step, Steps, Task, Work};
+use crate::sys::plan::{Step, Work};
 use crate::sys::steps::Write;
 
 /// Writes one file aside and renames it, and prints what is new in it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Add {
     #[serde(flatten)]
-    write: Write,
+    pub write: Write,
     /// As the user knows the file.
-    name: String,
-    what: String,
+    pub name: String,
+    /// What is new in it.
+    pub what: String,
 }
 
 impl Step for Add {
@@ -38,21 +36,4 @@ impl Step for Add {
         work.runner.status(format!("{}: {}", self.name, self.what));
         Ok(())
     }
-}
-
-/// The plan as tasks.
-pub fn tasks(plan: &Plan) -> Vec<Task> {
-    let step = |file: PathBuf, name: &str, what: &str, text: &str| Add {
-        write: Write { file, text: text.into() },
-        name: name.into(),
-        what: what.into(),
-    };
-    let steps: Steps = plan
-        .changes
-        .iter()
-        .map(|change| {
-            Box::new(step(plan.root.join(&change.file), &change.file, &change.what, &change.text)) as Box<dyn Step>
-        })
-        .collect();
-    vec![Task::new("adding what is missing", steps)]
 }

@@ -9,7 +9,6 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::arch::Arch;
-use crate::bad_request;
 use crate::boot::kernel_image;
 use crate::boot::kernels::Source;
 use crate::boot::kernels::apt::Mirror;
@@ -20,6 +19,7 @@ use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 use crate::ui::status::{Found, State, Status};
 use crate::workspace::facts::Facts;
 

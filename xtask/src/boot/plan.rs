@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use crate::arch::Target;
 use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
 use crate::boot::machines::{self, Load};
 use crate::boot::memory::Memory;
 use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, TakeBinary, WriteReport};
 use crate::boot::select::{Guest, Origin};
-use crate::build::plan::{self, Target};
+use crate::build;
 use crate::build::run::Built;
 use crate::release::boot_report;
 use crate::release::manifest::Artifact;
@@ -149,7 +150,7 @@ fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Ta
         "writing the package of the guests' first process",
         package(facts, guest_crate, &folder, &targets),
     )];
-    let (build, built) = plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
+    let (build, built) = build::plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
     tasks.extend(build);
     Ok((tasks, built))
 }
@@ -301,8 +302,7 @@ mod tests {
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
     use crate::release::plan::tests::facts;
-    use crate::sys::hash;
-    use crate::sys::plan as tasks;
+    use crate::sys::{self, hash};
     use crate::ui::status::{State, Status};
 
     /// A machine that has everything.
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn script(arches: &[&str], selection: &Selection) -> String {
-        tasks::script(&planned(&facts(), &host(), arches, selection).unwrap().tasks)
+        sys::plan::script(&planned(&facts(), &host(), arches, selection).unwrap().tasks)
     }
 
     #[track_caller]
@@ -384,7 +384,7 @@ mod tests {
         let mut cached = facts();
         cached.installed.cached.insert(kernels::default_of(Arch::named("amd64")).entry());
         let nothing = Host { mirror: None, build_tools: None, ..host() };
-        let text = tasks::script(&planned(&cached, &nothing, &["amd64"], &both).unwrap().tasks);
+        let text = sys::plan::script(&planned(&cached, &nothing, &["amd64"], &both).unwrap().tasks);
         assert_eq!(count(&text, "# fetching"), 0, "{text}");
         assert_eq!(count(&text, "# checking kernel-amd64-debian-13-6.12-"), 1, "{text}");
     }

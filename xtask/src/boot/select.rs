@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::arch::{ARCHES, Arch, Machine};
-use crate::bad_request;
 use crate::boot::kernels::{self, Btf, KERNELS, Kernel};
 use crate::release::manifest::Artifact;
 use crate::route::Route;
+use crate::ui::error::bad_request;
 use crate::ui::suggest;
 
 /// A kernel as the user names it.

@@ -1,28 +1,141 @@
-//! clang in a container: the image around the pinned compiler, and the commands that compile in it. Nothing of this
-//! machine is mounted: the sources are copied into a volume, so it is all the same where the engine's daemon runs, and how
-//! its folders are labelled.
+//! Where clang runs: on this machine, or in a container, and then in which image.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use anyhow::Result;
+use serde::Serialize;
 
-use crate::bpf::engine::{self, Container};
+use crate::bpf::engine::{Engine, Kind, id, inspect};
+use crate::flags::Choice;
 use crate::sys::cache::Cache;
-use crate::sys::command::{Command, quote};
-use crate::sys::plan::{Step, Steps, Task, Work};
-use crate::sys::steps::{Run, Sweep, Write};
+use crate::sys::process::Runner;
 use crate::sys::{files, hash};
 use crate::toolchain::zig;
+use crate::ui::error::bad_request;
+use crate::workspace::facts::Facts;
 
-/// What the image consists of.
-const CONTAINERFILE: &str = include_str!("Containerfile");
+/// What our image consists of.
+pub const CONTAINERFILE: &str = include_str!("Containerfile");
 
-/// Where the sources are in the container.
-const SOURCES: &str = "/src";
+/// Where clang will run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// On this machine, from the cache.
+    Host,
+    Container(Container),
+}
 
-/// Nobody: neither root nor a user of any machine.
-const USER: &str = "65534:65534";
+/// A container that has a compiler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Container {
+    pub engine: Engine,
+    /// The image, as the engine knows it.
+    pub image: String,
+    /// Whether the engine has it.
+    pub present: bool,
+    /// Whether it is the user's own, and not the one around our compiler.
+    pub theirs: bool,
+}
+
+impl Place {
+    /// Whether our compiler must be in the cache: it runs on this machine, or an image is built around it.
+    pub fn needs_compiler(&self) -> bool {
+        match self {
+            Place::Host => true,
+            Place::Container(container) => !container.present && !container.theirs,
+        }
+    }
+
+    /// The image that must come over the network.
+    pub fn pulls(&self) -> Option<String> {
+        match self {
+            Place::Container(container) if container.theirs && !container.present => Some(container.image.clone()),
+            _ => None,
+        }
+    }
+
+    /// Decides where clang will run for a workspace, and says so.
+    pub fn choose(runner: Runner, facts: &Facts, choice: Choice) -> Result<Place> {
+        let image = facts.config.bpf.image.as_deref();
+        let place = Place::find(runner, &facts.root, &facts.cache, choice, image)?;
+        place.summary(choice).into_iter().for_each(|summary| runner.status(summary));
+        Ok(place)
+    }
+
+    /// Where clang runs, for the user; none where the user has chosen this machine, or there is no choice.
+    fn summary(&self, choice: Choice) -> Option<String> {
+        match self {
+            Place::Container(Container { engine, .. }) => {
+                Some(format!("clang runs in {} {}", engine.kind.program(), engine.version))
+            }
+            Place::Host if choice == Choice::Auto && cfg!(target_os = "linux") => {
+                Some("clang runs on this machine itself, for neither docker nor podman answers".into())
+            }
+            Place::Host => None,
+        }
+    }
+
+    /// Decides where clang will run. `theirs` is the image that the configuration names.
+    pub fn find(runner: Runner, folder: &Path, cache: &Cache, choice: Choice, theirs: Option<&str>) -> Result<Place> {
+        let kinds: &[Kind] = match choice {
+            Choice::Auto => &Kind::ALL,
+            Choice::Docker => &[Kind::Docker],
+            Choice::Podman => &[Kind::Podman],
+            Choice::Host => &[],
+        };
+        if choice == Choice::Host && theirs.is_some() {
+            bad_request!(
+                "--engine host, but `image` in [workspace.metadata.bpfship.bpf] of Cargo.toml names a compiler that is in a \
+                 container image: leave one of them out"
+            );
+        }
+        if theirs.is_none() && !cfg!(target_os = "linux") {
+            if !kinds.is_empty() && choice != Choice::Auto {
+                bad_request!(
+                    "the image is built around this machine's own compiler, which is none for Linux: use --engine host"
+                );
+            }
+            return Ok(Place::Host);
+        }
+        let mut refusals = Vec::new();
+        for kind in kinds {
+            match kind.probe(runner, folder) {
+                Ok(engine) => {
+                    return Container::find(runner, folder, cache, engine, theirs).map(Place::Container);
+                }
+                Err(error) => refusals.push(error),
+            }
+            runner.check_interrupted()?;
+        }
+        match refusals.pop() {
+            Some(refusal) if choice != Choice::Auto => Err(refusal.context(format!("--engine {}", kinds[0].program()))),
+            Some(refusal) if theirs.is_some() => Err(refusal.context(
+                "`image` in [workspace.metadata.bpfship.bpf] of Cargo.toml wants docker or podman, and neither answers",
+            )),
+            _ => Ok(Place::Host),
+        }
+    }
+}
+
+impl Container {
+    fn find(runner: Runner, folder: &Path, cache: &Cache, engine: Engine, theirs: Option<&str>) -> Result<Container> {
+        let ours = tag()?;
+        let Some(theirs) = theirs else {
+            // Anybody can give an image our name: it must be the one that was built here.
+            let built = files::read_if_there(&record(cache, engine.kind, &ours))?;
+            let present = id(runner, &inspect(engine.kind, folder, &ours))?.is_some_and(|id| built == Some(id));
+            return Ok(Container { engine, image: ours, present, theirs: false });
+        };
+        // An image that was built here and never pushed has no digest in docker's eyes, but an id, which is one, too.
+        for name in std::iter::once(theirs).chain(theirs.split('@').next_back()) {
+            if id(runner, &inspect(engine.kind, folder, name))?.is_some() {
+                return Ok(Container { engine, image: name.into(), present: true, theirs: true });
+            }
+        }
+        Ok(Container { engine, image: theirs.into(), present: false, theirs: true })
+    }
+}
 
 /// The name of our image: all that goes into it.
 pub fn tag() -> Result<String> {
@@ -30,100 +143,7 @@ pub fn tag() -> Result<String> {
     Ok(format!("bpfship-bpf-clang:{:.16}", hash::bytes(content.as_bytes())))
 }
 
-/// What compiling in a container takes.
-#[derive(Debug)]
-pub struct Plan {
-    /// Get the image, if the engine does not have it, and make a volume with the sources in it.
-    pub before: Vec<Task>,
-    /// What compiles each object.
-    pub commands: Vec<Command>,
-    /// Removes containers and volume.
-    pub after: Vec<Task>,
-}
-
-/// Plans to have everything in `stage` compiled in a container: each object, by its name, with these arguments of clang.
-pub fn plan(
-    container: &Container,
-    stage: &Path,
-    work: &Path,
-    compiler: &Path,
-    cache: &Cache,
-    clang: &[(String, Vec<String>)],
-) -> Plan {
-    let engine = || Command::new(container.engine.kind.program(), stage.parent().unwrap_or(stage));
-    // One workspace's runs wait for each other, so the name is ours alone.
-    let volume = format!("bpfship-bpf-{:.16}", hash::bytes(stage.as_os_str().as_encoded_bytes()));
-
-    let mut get: Steps = Vec::new();
-    if !container.present && container.theirs {
-        get.push(Box::new(Run(engine().args(["pull", "--quiet", &container.image]))));
-    } else if !container.present {
-        let file = work.join("Containerfile");
-        get.push(Box::new(Write { file: file.clone(), text: CONTAINERFILE.into() }));
-        let build = engine().args(["build", "--quiet", "--network", "none", "--tag", &container.image, "--file"]);
-        get.push(Box::new(Run(build.arg(file.to_string_lossy()).arg(compiler.to_string_lossy()))));
-        get.push(Box::new(RememberImage {
-            inspect: engine::inspect(container.engine.kind, work, &container.image),
-            record: engine::record(cache, container.engine.kind, &container.image),
-        }));
-    }
-
-    let mut names = vec![volume.clone()];
-    let mut commands = Vec::new();
-    for (object, arguments) in clang {
-        let name = format!("{volume}-{object}");
-        let mut command = engine()
-            .args(["run", "--rm", "--name", &name, "--pull", "never", "--network", "none", "--read-only"])
-            .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"]);
-        if container.engine.has_users {
-            command = command.args(["--user", USER]);
-        }
-        // Read-only, and with a label that SELinux lets containers read.
-        command = command.args(["--volumes-from", &format!("{volume}:ro,z"), "--workdir", SOURCES, &container.image]);
-        commands.push(command.args(arguments.clone()));
-        names.push(name);
-    }
-
-    // The container with the volume is never started.
-    let create = engine().args(["create", "--name", &volume, "--pull", "never", "--network", "none"]);
-    let sweep = engine().args(["rm", "--force", "--volumes"]).args(container.engine.kind.ignore_missing()).args(names);
-    let fill: Steps = vec![
-        // What an earlier run left.
-        Box::new(Sweep(sweep.clone())),
-        // Whatever the umask of this machine's user is, nobody must be able to read them.
-        Box::new(Run(Command::new("chmod", stage).args(["-R", "a+rX", "."]))),
-        Box::new(Run(create.args(["--volume", SOURCES, &container.image, "--version"]))),
-        Box::new(Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}")))),
-    ];
-    let mut before = Vec::new();
-    if !get.is_empty() {
-        let title = "getting the image of the compiler (once)";
-        before.push(Task::new(title, get).announced().failure("cannot get the image of the compiler"));
-    }
-    let title = "giving a container the sources";
-    before.push(Task::new(title, fill).failure("cannot give a container the sources"));
-    let after = vec![Task::new("removing the containers", vec![Box::new(Sweep(sweep))]).always()];
-    Plan { before, commands, after }
-}
-
-/// Remembers the image that was just built: anybody can give another one its name.
-#[derive(Debug)]
-struct RememberImage {
-    inspect: Command,
-    record: PathBuf,
-}
-
-impl Step for RememberImage {
-    fn line(&self) -> String {
-        format!("{} >{}", self.inspect, quote(&self.record))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "remember-image": { "inspect": self.inspect, "record": self.record } })
-    }
-
-    fn run(&self, work: &Work) -> Result<()> {
-        let id = engine::id(work.runner, &self.inspect)?.context("the image that was built is not there")?;
-        files::replace(&[(self.record.clone(), id.as_bytes())])
-    }
+/// Where the id of an image that was built here is kept.
+pub fn record(cache: &Cache, kind: Kind, image: &str) -> PathBuf {
+    cache.path(&format!("image-{}-{}", kind.program(), image.rsplit(':').next().unwrap_or_default()))
 }

@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
-use crate::bad_request;
 use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
+use crate::ui::error::bad_request;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
 

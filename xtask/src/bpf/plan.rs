@@ -1,19 +1,29 @@
 //! What will be compiled, and how, as data.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
 use bpfship_object::Object;
 
-use crate::bpf::container;
-use crate::bpf::engine::Place;
+use crate::bpf::container::{self, CONTAINERFILE, Container, Place};
+use crate::bpf::engine;
 use crate::bpf::facts::{COMPILER_FOLDER, flags, reads};
-use crate::bpf::run::{CompareObjects, CompileObject, WriteObjects};
+use crate::bpf::run::{CompareObjects, CompileObject, RememberImage, WriteObjects};
+use crate::sys::cache::Cache;
 use crate::sys::command::Command;
+use crate::sys::hash;
 use crate::sys::plan::{Slot, Steps, Task};
-use crate::sys::steps::{CheckEntry, Copy, Remove};
-use crate::toolchain::{self, Needs, zig};
+use crate::sys::steps::{CheckEntry, Copy, Remove, Run, Sweep, Write};
+use crate::toolchain::plan::Needs;
+use crate::toolchain::{self, zig};
 use crate::workspace::facts::Facts;
+
+/// Where the sources are in the container.
+const SOURCES: &str = "/src";
+
+/// Nobody: neither root nor a user of any machine.
+const USER: &str = "65534:65534";
 
 /// What is done with objects that were compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +49,7 @@ pub fn needs(place: &Place) -> Needs {
 
 /// Everything that one run of `bpf` does.
 pub fn bpf(facts: &Facts, place: &Place, end: End) -> Result<Plan> {
-    let mut tasks = toolchain::plan(&needs(place), facts)?;
+    let mut tasks = toolchain::plan::tasks(&needs(place), facts)?;
     let compile = compile(facts, place, end, None)?;
     tasks.extend(compile.tasks);
     Ok(Plan { tasks, objects: compile.objects })
@@ -69,9 +79,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
         sources.iter().map(|(_, _, object)| object.clone()).zip(arguments).collect();
     let container = match place {
         Place::Host => None,
-        Place::Container(container) => {
-            Some(container::plan(container, &stage, &facts.work, &compiler, &facts.cache, &clang))
-        }
+        Place::Container(container) => Some(contained(container, &stage, &facts.work, &compiler, &facts.cache, &clang)),
     };
     let commands = match &container {
         Some(container) => container.commands.clone(),
@@ -150,4 +158,82 @@ fn lay_out(facts: &Facts) -> Steps {
         }
     }
     steps
+}
+
+/// What compiling in a container takes.
+#[derive(Debug)]
+struct Contained {
+    /// Get the image, if the engine does not have it, and make a volume with the sources in it.
+    before: Vec<Task>,
+    /// What compiles each object.
+    commands: Vec<Command>,
+    /// Removes containers and volume.
+    after: Vec<Task>,
+}
+
+/// Plans to have everything in `stage` compiled in a container: each object, by its name, with these arguments of clang.
+/// Nothing of this machine is mounted: the sources are copied into a volume, so it is all the same where the engine's
+/// daemon runs, and how its folders are labelled.
+fn contained(
+    container: &Container,
+    stage: &Path,
+    work: &Path,
+    compiler: &Path,
+    cache: &Cache,
+    clang: &[(String, Vec<String>)],
+) -> Contained {
+    let engine = || Command::new(container.engine.kind.program(), stage.parent().unwrap_or(stage));
+    // One workspace's runs wait for each other, so the name is ours alone.
+    let volume = format!("bpfship-bpf-{:.16}", hash::bytes(stage.as_os_str().as_encoded_bytes()));
+
+    let mut get: Steps = Vec::new();
+    if !container.present && container.theirs {
+        get.push(Box::new(Run(engine().args(["pull", "--quiet", &container.image]))));
+    } else if !container.present {
+        let file = work.join("Containerfile");
+        get.push(Box::new(Write { file: file.clone(), text: CONTAINERFILE.into() }));
+        let build = engine().args(["build", "--quiet", "--network", "none", "--tag", &container.image, "--file"]);
+        get.push(Box::new(Run(build.arg(file.to_string_lossy()).arg(compiler.to_string_lossy()))));
+        get.push(Box::new(RememberImage {
+            inspect: engine::inspect(container.engine.kind, work, &container.image),
+            record: container::record(cache, container.engine.kind, &container.image),
+        }));
+    }
+
+    let mut names = vec![volume.clone()];
+    let mut commands = Vec::new();
+    for (object, arguments) in clang {
+        let name = format!("{volume}-{object}");
+        let mut command = engine()
+            .args(["run", "--rm", "--name", &name, "--pull", "never", "--network", "none", "--read-only"])
+            .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"]);
+        if container.engine.has_users {
+            command = command.args(["--user", USER]);
+        }
+        // Read-only, and with a label that SELinux lets containers read.
+        command = command.args(["--volumes-from", &format!("{volume}:ro,z"), "--workdir", SOURCES, &container.image]);
+        commands.push(command.args(arguments.clone()));
+        names.push(name);
+    }
+
+    // The container with the volume is never started.
+    let create = engine().args(["create", "--name", &volume, "--pull", "never", "--network", "none"]);
+    let sweep = engine().args(["rm", "--force", "--volumes"]).args(container.engine.kind.ignore_missing()).args(names);
+    let fill: Steps = vec![
+        // What an earlier run left.
+        Box::new(Sweep(sweep.clone())),
+        // Whatever the umask of this machine's user is, nobody must be able to read them.
+        Box::new(Run(Command::new("chmod", stage).args(["-R", "a+rX", "."]))),
+        Box::new(Run(create.args(["--volume", SOURCES, &container.image, "--version"]))),
+        Box::new(Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}")))),
+    ];
+    let mut before = Vec::new();
+    if !get.is_empty() {
+        let title = "getting the image of the compiler (once)";
+        before.push(Task::new(title, get).announced().failure("cannot get the image of the compiler"));
+    }
+    let title = "giving a container the sources";
+    before.push(Task::new(title, fill).failure("cannot give a container the sources"));
+    let after = vec![Task::new("removing the containers", vec![Box::new(Sweep(sweep))]).always()];
+    Contained { before, commands, after }
 }

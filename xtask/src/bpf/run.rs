@@ -9,12 +9,35 @@ use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
+use crate::bpf::engine;
 use crate::bpf::target::BpfTarget;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::{files, hash, process};
 use crate::ui::error;
+
+/// Remembers the image that was just built: anybody can give another one its name.
+#[derive(Debug)]
+pub struct RememberImage {
+    pub inspect: Command,
+    pub record: PathBuf,
+}
+
+impl Step for RememberImage {
+    fn line(&self) -> String {
+        format!("{} >{}", self.inspect, quote(&self.record))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "remember-image": { "inspect": self.inspect, "record": self.record } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let id = engine::id(work.runner, &self.inspect)?.context("the image that was built is not there")?;
+        files::replace(&[(self.record.clone(), id.as_bytes())])
+    }
+}
 
 /// Compiles one object. The command prints it.
 #[derive(Debug)]

@@ -19,13 +19,13 @@ pub enum Event {
 /// All that cargo said in one build.
 #[derive(Debug, Default)]
 pub struct Messages {
-    /// What was told already.
+    /// What was handed on already.
     seen: BTreeSet<String>,
     /// Lines that belong together, of what is no message in JSON.
     block: Vec<String>,
     /// Everything that failed, for whoever looks for the reason, and what makes it the same for another target.
     problems: Vec<(String, Problem)>,
-    /// The packages that could not be compiled, by target; the empty one is this machine, or one that cargo does not tell.
+    /// The packages that could not be compiled, by target; the empty one is this machine, or one that cargo does not name.
     pub failed: BTreeMap<String, BTreeSet<String>>,
     /// Whether the build came to its end.
     pub finished: bool,
@@ -34,7 +34,7 @@ pub struct Messages {
 /// Something that failed, for one target or several.
 #[derive(Debug, Default)]
 struct Problem {
-    /// The package; empty where cargo does not tell it.
+    /// The package; empty where cargo does not name it.
     package: String,
     /// All that was said of it, without colours.
     text: String,
@@ -48,9 +48,9 @@ impl Messages {
         if line.starts_with('{')
             && let Ok(message) = serde_json::from_str(line)
         {
-            let mut told = self.end();
-            told.extend(self.message(message));
-            return told;
+            let mut events = self.end();
+            events.extend(self.message(message));
+            return events;
         }
         if let Some(verb) = status(line) {
             let mut events = self.end();
@@ -60,12 +60,12 @@ impl Messages {
             return events;
         }
         // A line that begins a text of its own, and does not go on with one.
-        let told = match !line.is_empty() && !line.starts_with(' ') && line != "Caused by:" {
+        let events = match !line.is_empty() && !line.starts_with(' ') && line != "Caused by:" {
             true => self.end(),
             false => Vec::new(),
         };
         self.block.push(line.into());
-        told
+        events
     }
 
     /// Says that no line will follow.
@@ -109,8 +109,8 @@ impl Messages {
                 }
                 let text = text.trim_end().to_owned();
                 let is_note = diagnostic.level == DiagnosticLevel::FailureNote;
-                let told = if is_error || is_note { Event::Error(text) } else { Event::Warning(text) };
-                self.seen.insert(key).then_some(told)
+                let event = if is_error || is_note { Event::Error(text) } else { Event::Warning(text) };
+                self.seen.insert(key).then_some(event)
             }
             Message::BuildFinished(_) => {
                 self.finished = true;
@@ -136,7 +136,7 @@ impl Messages {
         self.problems.iter().map(|(_, problem)| problem.text.as_str()).collect()
     }
 
-    /// What is known to have failed in these packages for this target. cargo does not tell the target of what a compiler
+    /// What is known to have failed in these packages for this target. cargo does not name the target of what a compiler
     /// says, but a text may name its folder, and what was said as often as the package failed holds for each.
     pub fn problems(&self, triple: &str, packages: &BTreeSet<String>) -> impl Iterator<Item = &str> {
         let failures = |package: &String| self.failed.values().filter(|failed| failed.contains(package)).count();
@@ -204,7 +204,7 @@ fn without_commands(text: &str) -> String {
     };
     let program = command.split_whitespace().find(|word| !word.contains('=')).unwrap_or(command);
     let rest = if program == command { "" } else { " …" };
-    // What a build script tells cargo.
+    // What a build script says to cargo.
     let after: Vec<&str> = after.split('\n').filter(|line| !line.starts_with("  cargo:")).collect();
     format!("{before}{START}{program}{rest}` ({}", after.join("\n"))
 }
@@ -216,10 +216,10 @@ mod tests {
     const FAILED: &str = "error: could not compile `tool` (bin \"probe\") due to 1 previous error\n
 Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name probe --target TRIPLE -C x` (exit status: 1)";
 
-    fn hear(messages: &mut Messages, text: &str) -> Vec<String> {
-        let mut told: Vec<Event> = text.lines().flat_map(|line| messages.push_line(line)).collect();
-        told.extend(messages.end());
-        told.into_iter().map(|told| format!("{told:?}")).collect()
+    fn read(messages: &mut Messages, text: &str) -> Vec<String> {
+        let mut events: Vec<Event> = text.lines().flat_map(|line| messages.push_line(line)).collect();
+        events.extend(messages.end());
+        events.into_iter().map(|event| format!("{event:?}")).collect()
     }
 
     fn diagnostic(level: &str, rendered: &str) -> String {
@@ -232,7 +232,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     fn what_is_said_of_each_target_is_told_once() {
         let mut messages = Messages::default();
         let text = format!("{}\n{}", diagnostic("error", "in a folder"), diagnostic("error", "in another folder"));
-        assert_eq!(hear(&mut messages, &text), [r#"Error("in a folder")"#]);
+        assert_eq!(read(&mut messages, &text), [r#"Error("in a folder")"#]);
         assert_eq!(messages.errors(), "in a folder\nin another folder\n");
     }
 
@@ -240,36 +240,36 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     fn summaries_are_not_told_but_what_failed_is_known() {
         let mut messages = Messages::default();
         let text = format!("{FAILED}\nwarning: build failed, waiting for other jobs to finish...\n");
-        assert_eq!(hear(&mut messages, &text), [""; 0]);
+        assert_eq!(read(&mut messages, &text), [""; 0]);
         assert_eq!(messages.failed["TRIPLE"], ["tool".to_owned()].into());
     }
 
     #[test]
     fn a_compiler_that_was_killed_is_told_without_its_command_line() {
         let text = FAILED.replace("exit status: 1", "signal: 9, SIGKILL: kill");
-        let told = hear(&mut Messages::default(), &text);
-        assert!(told[0].contains("`/bin/rustc …` (signal: 9, SIGKILL: kill)"), "{told:?}");
+        let events = read(&mut Messages::default(), &text);
+        assert!(events[0].contains("`/bin/rustc …` (signal: 9, SIGKILL: kill)"), "{events:?}");
     }
 
     #[test]
     fn lines_that_are_no_message_stay_together() {
-        let told = hear(
+        let events = read(
             &mut Messages::default(),
             "warning: odd\n\nCaused by:\n  this\nwarning: odd\n\nCaused by:\n  that\n{not json}",
         );
-        assert_eq!(told, [r#"Warning("warning: odd\n\nCaused by:\n  this")"#, r#"Warning("{not json}")"#]);
+        assert_eq!(events, [r#"Warning("warning: odd\n\nCaused by:\n  this")"#, r#"Warning("{not json}")"#]);
     }
 
     #[test]
     fn a_build_script_that_fails_is_told_without_what_it_says_to_cargo_and_its_package_is_known() {
         let mut messages = Messages::default();
-        let told = hear(
+        let events = read(
             &mut messages,
             "error: failed to run custom build command for `tool v0.3.0 (/tool)`\n\nCaused by:\n  process didn't exit \
              successfully: `/build-script-build` (exit status: 1)\n  --- stdout\n  cargo:rerun-if-changed=x\n  looking\n",
         );
-        assert!(told[0].contains("`/build-script-build` (exit status: 1)\\n  --- stdout\\n  looking"), "{told:?}");
-        hear(&mut messages, "error: other@0.1.0: it wants a compass\nerror: build script logged errors");
+        assert!(events[0].contains("`/build-script-build` (exit status: 1)\\n  --- stdout\\n  looking"), "{events:?}");
+        read(&mut messages, "error: other@0.1.0: it wants a compass\nerror: build script logged errors");
         assert_eq!(messages.failed[""], ["other".to_owned(), "tool".to_owned()].into());
     }
 
@@ -277,22 +277,22 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     fn what_was_said_of_one_of_two_targets_is_laid_to_neither_unless_it_names_it() {
         let failed = |triple: &str| FAILED.replace("TRIPLE", triple);
         let mut messages = Messages::default();
-        let mut hear = |text: &str| drop(hear(&mut messages, text));
-        hear(&diagnostic("error", "of one").replace("\"p\"", "\"path+file:///tool#0.3.0\""));
-        hear(
+        let mut read = |text: &str| drop(read(&mut messages, text));
+        read(&diagnostic("error", "of one").replace("\"p\"", "\"path+file:///tool#0.3.0\""));
+        read(
             &diagnostic("error", "in target/mips/x")
                 .replace("wrong", "linking")
                 .replace("\"p\"", "\"path+file:///t#tool@0.3.0\""),
         );
         for triple in ["mips", "s390x"] {
-            hear(
+            read(
                 &diagnostic("error", "of both")
                     .replace("wrong", "both")
                     .replace("\"p\"", "\"path+file:///tool#0.3.0\""),
             );
-            hear(&failed(triple));
+            read(&failed(triple));
         }
-        hear("error: odd");
+        read("error: odd");
         let of = |triple: &str| {
             messages.problems(triple, &messages.failed[triple]).map(str::trim).collect::<Vec<_>>().join(" | ")
         };

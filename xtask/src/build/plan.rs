@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::arch::Arch;
-use crate::bad_request;
+use crate::arch::Target;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::profile;
 use crate::build::run::{BuildBinaries, Built};
 use crate::route::Route;
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};
+use crate::toolchain;
+use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
-use crate::toolchain::{self, Needs};
+use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::{Config, Features};
 use crate::workspace::facts::Facts;
@@ -33,9 +34,6 @@ pub fn flags(config: &Config) -> Vec<String> {
     flags
 }
 
-/// An architecture to build for, and where its standard library comes from.
-pub type Target = (&'static Arch, Route);
-
 /// A binary that is built for several targets by one command.
 #[derive(Debug)]
 pub struct Build {
@@ -48,7 +46,8 @@ pub struct Build {
 }
 
 impl Build {
-    /// Decides how a binary of the package that `manifest` leads to is built. `variables` are what the build of the application itself sees besides.
+    /// Decides how a binary of the package that `manifest` leads to is built. `variables` are what the build of the
+    /// application itself sees besides.
     pub fn new(
         facts: &Facts,
         manifest: &Path,
@@ -116,7 +115,7 @@ impl Build {
 
 /// Plans the build of another package's binary, in the same way as that of what is shipped.
 pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(Vec<Task>, Slot<Built>)> {
-    let mut tasks = toolchain::plan(&needs(facts, targets), facts)?;
+    let mut tasks = toolchain::plan::tasks(&needs(facts, targets), facts)?;
     let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new());
     let built = build.built.clone();
     tasks.push(build.task(facts));

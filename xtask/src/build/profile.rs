@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use toml::{Table, Value};
 
-use crate::bad_request;
 use crate::sys::files;
+use crate::ui::error::bad_request;
 use crate::ui::suggest;
 use crate::workspace::cargo_home;
 

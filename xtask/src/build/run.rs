@@ -8,9 +8,9 @@ use anyhow::Result;
 use cargo_metadata::{PackageId, TargetKind};
 use serde_json::{Value, json};
 
+use crate::arch::Target;
 use crate::build::cargo::CargoBuild;
 use crate::build::messages::Messages;
-use crate::build::plan::Target;
 use crate::sys::cache::Cache;
 use crate::sys::files;
 use crate::sys::plan::{Slot, Step, Work};

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bad_request;
+use crate::release::layout::MANIFEST;
 use crate::release::manifest::{Artifact, Manifest};
-use crate::release::staging::MANIFEST;
 use crate::release::unpack;
 use crate::sys::{files, hash};
+use crate::ui::error::bad_request;
 
 /// What dist/ holds.
 pub fn read(dist: &Path) -> Result<Manifest> {

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use crate::bad_request;
 use crate::release::licenses;
 use crate::release::pack::Entry;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
+use crate::ui::error::bad_request;
 use crate::workspace::config::Include;
 
 /// A file that will be packed, if it still holds then what it holds now.

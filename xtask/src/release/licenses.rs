@@ -6,17 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use cargo_metadata::PackageId;
 
+use crate::release::layout::STD_LICENSES;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
 use crate::workspace::packages::Package;
 use crate::workspace::rust::Rust;
-
-/// The name of the text in the archive.
-pub const FILE: &str = "THIRD-PARTY-LICENSES.txt";
-
-/// The licences of the standard library's own dependencies: as Rust ships them, in the toolchain and in the archive.
-pub const STD_FILE: &str = "COPYRIGHT-library.html";
 
 /// The folder that REUSE keeps licences in.
 pub const FOLDER: &str = "LICENSES";
@@ -88,7 +83,7 @@ pub fn compose(
     }
 
     let std = format!("Rust standard library {}", rust.version);
-    names.insert(format!("{std}: MIT OR Apache-2.0, and what it is made of: see {STD_FILE}"));
+    names.insert(format!("{std}: MIT OR Apache-2.0, and what it is made of: see {STD_LICENSES}"));
     for license in ["MIT.txt", "Apache-2.0.txt"] {
         add(&mut texts, &std_docs(rust).join("licenses").join(license), &std)?;
     }

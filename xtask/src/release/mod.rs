@@ -5,6 +5,7 @@ pub mod binary;
 pub mod boot_report;
 pub mod compare;
 pub mod documents;
+pub mod layout;
 pub mod licenses;
 pub mod manifest;
 pub mod pack;

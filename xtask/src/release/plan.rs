@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use serde::Serialize;
 
-use crate::arch::Arch;
-use crate::bad_request;
-use crate::bpf::engine::Place;
+use crate::arch::Target;
+use crate::bpf::container::Place;
 use crate::bpf::{self, plan::End};
-use crate::build::plan::{self as build, Build, Target};
+use crate::build::plan::{self as build, Build};
 use crate::build::run::Built;
 use crate::flags;
 use crate::release::documents::Documents;
+use crate::release::layout::Product;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
 use crate::release::staging::Staging;
 use crate::route::Route;
 use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
+use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 use crate::workspace::git::Source;
 
@@ -32,22 +32,6 @@ pub struct Plan {
     /// What each build gives.
     pub built: Vec<Slot<Built>>,
     pub manifest: Slot<Manifest>,
-}
-
-/// One architecture's binary and the archive it goes into.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Product {
-    pub arch: &'static Arch,
-    pub route: Route,
-    /// `NAME-VERSION-TRIPLE`: the folder in the archive, and the archive's own name before `.tar.gz`.
-    pub stem: String,
-}
-
-impl Product {
-    /// The name of the archive.
-    pub fn archive(&self) -> String {
-        format!("{}.tar.gz", self.stem)
-    }
 }
 
 /// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.
@@ -91,7 +75,7 @@ pub fn dist(
 
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, facts.root.join("dist")));
     let mut tasks = vec![open(&release.dist, &release.staging)];
-    tasks.extend(toolchain::plan(&needs, facts)?);
+    tasks.extend(toolchain::plan::tasks(&needs, facts)?);
     tasks.extend(compile);
     let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();
     let built_of: Vec<Slot<Built>> = products
@@ -167,12 +151,12 @@ pub(crate) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::arch::ARCHES;
+    use crate::arch::{ARCHES, Arch};
     use crate::bpf::facts::Inputs;
     use crate::sys::cache::Cache;
     use crate::sys::hash;
     use crate::sys::plan::to_json;
-    use crate::toolchain::Installed;
+    use crate::toolchain::facts::Installed;
     use crate::toolchain::sysroot::Sysroot;
     use crate::workspace::config::{Boot, Bpf, Config, Features};
     use crate::workspace::packages::Package;

@@ -14,10 +14,10 @@ use crate::arch::Arch;
 use crate::build::plan;
 use crate::build::run::Built;
 use crate::release::documents::Documents;
+use crate::release::layout::{CHECKSUMS, LICENSES, MANIFEST, Product, STD_LICENSES};
 use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Rustc};
 use crate::release::pack::{self, Entry};
-use crate::release::plan::Product;
-use crate::release::staging::{self, CHECKSUMS, MANIFEST, Staging};
+use crate::release::staging::{self, Staging};
 use crate::release::{binary, licenses, unpack};
 use crate::route::Route;
 use crate::sys::command::quote;
@@ -192,8 +192,8 @@ impl CheckAndPack {
 
         let mut packed = inputs.documents.clone();
         let mut add = |name: &str, bytes, executable| packed.insert(name.into(), Entry { bytes, executable });
-        add(licenses::FILE, self.licenses(runner, built)?, false);
-        add(licenses::STD_FILE, files::read(&licenses::std_docs(&facts.rust).join(licenses::STD_FILE))?, false);
+        add(LICENSES, self.licenses(runner, built)?, false);
+        add(STD_LICENSES, files::read(&licenses::std_docs(&facts.rust).join(STD_LICENSES))?, false);
         add(&config.bin, binary, true);
 
         let tar = pack::tar(stem, &packed, source.date)?;

@@ -1,22 +1,21 @@
 //! dist/: what lies there, and how everything new gets there at once.
 
-use crate::arch::{ARCHES, Arch};
-use crate::bad_request;
-use crate::release::manifest;
-use crate::release::manifest::{Artifact, Manifest};
-use crate::sys::files;
-use crate::sys::hash::{self, Sha256};
-use crate::sys::process::Runner;
-use crate::ui::table::Align::{Left, Right};
-use crate::ui::table::Table;
-use crate::workspace::facts;
-use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub const MANIFEST: &str = "release.json";
-pub const CHECKSUMS: &str = "SHA256SUMS";
+use anyhow::{Context, Result};
+
+use crate::arch::{ARCHES, Arch};
+use crate::release::layout::{CHECKSUMS, MANIFEST};
+use crate::release::manifest::{self, Artifact, Manifest};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
+use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
+use crate::ui::table::Align::{Left, Right};
+use crate::ui::table::Table;
+use crate::workspace::facts;
 
 /// What an earlier run says of `dist/`. A manifest of another version of this tool, or none at all, is replaced.
 pub fn earlier(dist: &Path) -> Option<Manifest> {

@@ -7,8 +7,7 @@ use anyhow::{Error, Result, bail};
 use flate2::bufread::GzDecoder;
 use tar::{EntryType, Header};
 
-use crate::release::pack;
-use crate::release::pack::{BLOCK, Entry};
+use crate::release::pack::{self, BLOCK, Entry};
 use crate::sys::hash::{self, Sha256};
 
 /// How many bytes an archive may have once it is unpacked, and so how much memory it may take.

@@ -12,10 +12,9 @@ use rustix::fs::FlockOperation::{NonBlockingLockExclusive, NonBlockingLockShared
 use rustix::fs::flock;
 use rustix::io::Errno;
 
-use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
-use crate::sys::parallel;
 use crate::sys::process::Runner;
+use crate::sys::{files, parallel};
 use crate::ui::error::Damaged;
 
 /// What the name of an entry that is being made ends with.

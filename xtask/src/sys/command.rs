@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// A command that run.rs can start. It carries its own folder and environment; nothing ambient is changed for it.
+/// A command that process.rs can start. It carries its own folder and environment; nothing ambient is changed for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Command {
     pub program: PathBuf,

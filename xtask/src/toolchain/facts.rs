@@ -1,4 +1,4 @@
-//! What of the toolchain this machine has.
+//! What of the toolchain is here, and how it is called in the cache.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,16 @@ use crate::toolchain::sysroot::Sysroot;
 use crate::toolchain::zig;
 use crate::workspace::rust::Rust;
 
+/// rustup's name for the sources of the standard library.
+pub const RUST_SRC: &str = "rust-src";
+
 /// The names in the cache of what this version of the tool uses. Without a Rust, those are not all.
 pub fn names(rust: Option<&Rust>) -> BTreeSet<String> {
     let sysroots = rust.into_iter().flat_map(|rust| ARCHES.iter().map(|arch| Sysroot::new(arch, rust).name));
     zig::name().into_iter().chain(sysroots).collect()
 }
 
-/// What of all this the machine has.
+/// What of the toolchain this machine has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
     /// Rust targets with a prebuilt standard library.

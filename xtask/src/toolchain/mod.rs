@@ -5,6 +5,3 @@ pub mod plan;
 pub mod run;
 pub mod sysroot;
 pub mod zig;
-
-pub use facts::{Installed, names};
-pub use plan::{Needs, RUST_SRC_MB, STD_MB, plan};

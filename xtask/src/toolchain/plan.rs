@@ -1,18 +1,22 @@
 //! What builds need to be there, and how what is missing is fetched or made.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 
+use crate::arch::Arch;
+use crate::build::cargo::{self, CargoBuild};
+use crate::sys::cache::Cache;
 use crate::sys::command::Command;
-use crate::sys::plan::Task;
-use crate::sys::steps::HoldEntries;
-use crate::toolchain::facts::Installed;
-use crate::toolchain::run::RustupAdd;
-use crate::toolchain::sysroot::{self, Sysroot};
+use crate::sys::plan::{Step, Steps, Task};
+use crate::sys::steps::{CacheEntry, CheckEntry, CopyMade, HoldEntries, Remove, Run, Write};
+use crate::toolchain::facts::{Installed, RUST_SRC};
+use crate::toolchain::run::{BuildCrates, KeepCrates, KeepRuntime, RustupAdd, UnpackWheel};
+use crate::toolchain::sysroot::{RUNTIME_FLAGS, RUNTIME_LICENSE, STD_FLAGS, Sysroot, UNWINDER_LICENSE};
 use crate::toolchain::zig;
+use crate::workspace::cargo_home;
 use crate::workspace::facts::Facts;
-
-/// rustup's name for the sources of the standard library.
-pub const RUST_SRC: &str = "rust-src";
 
 /// What comes over the network for a standard library, and for its sources.
 pub const STD_MB: u64 = 39;
@@ -66,7 +70,7 @@ impl Needs {
 }
 
 /// Plans to get what is missing, and to keep other runs from removing what is there.
-pub fn plan(needs: &Needs, facts: &Facts) -> Result<Vec<Task>> {
+pub fn tasks(needs: &Needs, facts: &Facts) -> Result<Vec<Task>> {
     let Facts { installed, cache, .. } = facts;
     let missing = needs.missing(installed, facts.offline)?;
     let mut tasks = Vec::new();
@@ -87,10 +91,10 @@ pub fn plan(needs: &Needs, facts: &Facts) -> Result<Vec<Task>> {
         tasks.push(rustup(facts, "component", &[RUST_SRC]));
     }
     if missing.zig {
-        tasks.push(zig::task(cache, &facts.root)?);
+        tasks.push(compiler(cache, &facts.root)?);
     }
     for sysroot in &missing.sysroots {
-        tasks.push(sysroot::task(facts, sysroot)?);
+        tasks.push(standard_library(facts, sysroot)?);
     }
     Ok(tasks)
 }
@@ -103,6 +107,113 @@ fn rustup(facts: &Facts, kind: &str, what: &[&str]) -> Task {
     let what = what.iter().map(ToString::to_string).collect();
     let step = RustupAdd { what, command, rust: facts.rust.clone(), cache: facts.cache.clone() };
     Task::new(title, vec![Box::new(step)]).announced().live("rustup").failure(format!("cannot get {names} with rustup"))
+}
+
+/// Fetches the pinned compiler and unpacks what is needed of it.
+fn compiler(cache: &Cache, root: &Path) -> Result<Task> {
+    let name = zig::name()?;
+    let partial = cache.partial(&name);
+    let requirements = partial.join("requirements.txt");
+    let download = partial.join("download");
+    let pip = Command::new("python3", root)
+        // What it makes on its way, as large as the download, goes where there is room for it.
+        .env("TMPDIR", partial.to_string_lossy())
+        .args(zig::PIP)
+        .arg("--dest")
+        .arg(download.to_string_lossy())
+        .arg("--requirement")
+        .arg(requirements.to_string_lossy());
+    let title =
+        format!("fetching {} ({} MB) with pip, into {}", zig::PACKAGE, zig::DOWNLOAD_MB, cache.path(&name).display());
+    let steps: Steps = vec![
+        Box::new(Write { file: requirements, text: zig::requirements() }),
+        Box::new(Run(pip)),
+        Box::new(UnpackWheel { download: download.clone(), sha256: zig::wheel_hash()?.parse()?, to: partial }),
+        Box::new(Remove { folder: download }),
+    ];
+    let entry = CacheEntry::new(cache.clone(), name, steps);
+    Ok(Task::new(title, vec![Box::new(entry)]).live("pip").failure(format!("cannot get {} with pip", zig::PACKAGE)))
+}
+
+/// Makes the C runtime and the standard library for one architecture.
+fn standard_library(facts: &Facts, sysroot: &Sysroot) -> Result<Task> {
+    let Sysroot { arch, name } = sysroot;
+    let partial = facts.cache.partial(name);
+    let work = partial.join("work");
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let zig = zig::name()?;
+    let compiler = facts.cache.path(&zig);
+    let link = Command::new(compiler.join("zig"), &work)
+        .only(BTreeMap::new())
+        .env("ZIG_LOCAL_CACHE_DIR", text(&work.join("zig-local")))
+        .env("ZIG_GLOBAL_CACHE_DIR", text(&work.join("zig-global")))
+        .args(["cc", "-target", arch.zig_target])
+        .args(arch.zig_cpu.map(|cpu| format!("-mcpu={cpu}")))
+        .args(RUNTIME_FLAGS);
+    let target = work.join("target");
+    let lib = sysroot.lib(&partial);
+    let (std, build) = crates(facts, arch, &work, &target);
+    let mut steps: Steps = vec![
+        Box::new(CheckEntry { cache: facts.cache.clone(), name: zig, reads: |_| true }),
+        write(work.join("empty.c"), "int main(void) { return 0; }\n"),
+        Box::new(KeepRuntime { link, to: lib.join("self-contained") }),
+    ];
+    steps.extend(std);
+    let crates = target.join(arch.triple).join("release/deps");
+    steps.push(Box::new(BuildCrates { build: CargoBuild { command: build, target } }));
+    steps.push(Box::new(KeepCrates { from: crates, to: lib }));
+    steps.push(Box::new(CopyMade { from: compiler.join("LICENSE"), to: partial.join(RUNTIME_LICENSE) }));
+    let unwinder = compiler.join("lib/libunwind/LICENSE.TXT");
+    steps.push(Box::new(CopyMade { from: unwinder, to: partial.join(UNWINDER_LICENSE) }));
+    steps.push(Box::new(Remove { folder: work }));
+    let title = format!("building the standard library for {arch}, once, into {}", facts.cache.path(name).display());
+    let entry = CacheEntry::new(facts.cache.clone(), name.clone(), steps);
+    Ok(Task::new(title, vec![Box::new(entry)])
+        .live(arch.name)
+        .beside("sysroots")
+        .failure("cannot build the standard library"))
+}
+
+/// Builds an empty crate with cargo's build-std.
+fn crates(facts: &Facts, arch: &Arch, work: &Path, target: &Path) -> (Steps, Command) {
+    let krate = work.join("crate");
+    let manifest = krate.join("Cargo.toml");
+    let home = work.join("cargo-home");
+    let mut steps: Steps = vec![
+        write(manifest.clone(), "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n"),
+        write(krate.join("src/lib.rs"), "#![no_std]\n"),
+    ];
+    let manifest = manifest.to_string_lossy();
+    if !facts.offline {
+        // The few crates that std itself needs, through the user's own proxy and mirror.
+        let fetch = Command::new(facts.rust.cargo(), &facts.root)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTC", facts.rust.rustc().to_string_lossy())
+            .env("CARGO_HOME", facts.cargo_home.to_string_lossy())
+            .args(["fetch", "--quiet", "-Zbuild-std=std,panic_abort", "--target", arch.triple])
+            .args(["--manifest-path", &manifest]);
+        steps.push(Box::new(Run(fetch)));
+    }
+    let remap = |from: PathBuf, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let flags = vec![
+        remap(home.join("registry/src"), "cargo"),
+        remap(facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit)),
+        "-Ctarget-feature=+crt-static".into(),
+    ];
+    let config = cargo_home::with_rustflags(&facts.network_config, [(arch.triple, flags)]);
+    steps.extend(cargo_home::steps(&home, &facts.cargo_home, config));
+    let build = Command::new(facts.rust.cargo(), Path::new("/"))
+        .only(facts.build_environment(&home))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .args(STD_FLAGS)
+        .args(cargo::FLAGS)
+        .args(["--offline", "--target", arch.triple, "--manifest-path", &manifest, "--target-dir"])
+        .arg(target.to_string_lossy());
+    (steps, build)
+}
+
+fn write(file: PathBuf, text: &str) -> Box<dyn Step> {
+    Box::new(Write { file, text: text.into() })
 }
 
 #[cfg(test)]

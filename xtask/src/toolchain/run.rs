@@ -1,4 +1,4 @@
-//! How the toolchain is completed: steps of the plans in plan.rs, zig.rs and sysroot.rs.
+//! How the toolchain is completed: the steps of plan.rs.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,8 +15,7 @@ use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Step, Work};
 use crate::sys::process::Runner;
-use crate::toolchain::facts::Installed;
-use crate::toolchain::plan::RUST_SRC;
+use crate::toolchain::facts::{Installed, RUST_SRC};
 use crate::toolchain::sysroot::RUNTIME;
 use crate::toolchain::zig;
 use crate::ui::error::Failed;

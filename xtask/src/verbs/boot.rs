@@ -9,16 +9,17 @@ use crate::boot::kernels::{self, KERNELS, Kernel, Source};
 use crate::boot::plan;
 use crate::boot::run::Outcome;
 use crate::boot::select::{self, Guest, KernelArg, Selection};
+use crate::flags;
 use crate::release::boot_report::{self, REPORT, Verdict};
 use crate::release::{artifacts, staging};
-use crate::sys::plan as tasks;
+use crate::sys;
 use crate::sys::process::Runner;
-use crate::toolchain;
+use crate::toolchain::plan::Needs;
+use crate::ui::error::bad_request;
 use crate::ui::status::{State, Status};
 use crate::workspace::facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
-use crate::{bad_request, flags};
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
@@ -30,9 +31,9 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Res
     let host = Host::read(runner, &facts, &guests)?;
     let plan = plan::plan(&facts, &host, &manifest.artifacts, &guests)?;
     if request.show.plan {
-        return tasks::print(&plan.tasks, request.show.json);
+        return sys::plan::print(&plan.tasks, request.show.json);
     }
-    tasks::run(runner, &plan.tasks)?;
+    sys::plan::run(runner, &plan.tasks)?;
 
     runner.table(&boot_report::tables(plan.added.get()?));
     let mut failures = Vec::new();
@@ -82,7 +83,7 @@ fn show_failure(runner: Runner, guest: &Guest, outcome: &Outcome) -> Option<Stri
 /// What `boot` needs.
 pub fn needs(machine: &Machine) -> Vec<Need> {
     let mut needs = machine.workspace();
-    needs.extend(machine.builds(&machine.arches(), toolchain::Needs::default()));
+    needs.extend(machine.builds(&machine.arches(), Needs::default()));
     needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
     let kernels = machine.arches().into_iter().map(kernels::default_of);
     let missing: Vec<_> = kernels.filter(|kernel| !machine.installed.cached.contains(&kernel.entry())).collect();

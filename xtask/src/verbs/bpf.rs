@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::bpf::engine::Place;
+use crate::bpf::container::Place;
 use crate::bpf::plan::{self, End};
 use crate::flags;
 use crate::sys::process::Runner;

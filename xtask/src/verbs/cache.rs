@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 
-use crate::bad_request;
 use crate::flags::{self, CacheAction, Common};
 use crate::sys::cache::Cache;
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::bpf::engine::Place;
+use crate::bpf::container::Place;
 use crate::build::plan::{self as build, source_root};
 use crate::flags;
 use crate::release::documents::Files;
-use crate::release::plan::Product;
+use crate::release::layout::Product;
 use crate::release::{plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
-use crate::toolchain;
+use crate::toolchain::plan::Needs;
 use crate::ui::status::{State, Status};
 use crate::workspace::facts;
 use crate::workspace::git::Source;
@@ -53,7 +53,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
 /// What `dist` needs.
 pub fn needs(machine: &Machine) -> Vec<Need> {
     let mut needs = machine.workspace();
-    let mut compiler = toolchain::Needs::default();
+    let mut compiler = Needs::default();
     match &machine.stale {
         Ok(Some(reason)) => {
             needs.push(Need::new("BPF objects", Err(Status::new(State::ToBuild, reason))));

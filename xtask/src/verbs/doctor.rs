@@ -10,10 +10,9 @@ use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::ui::status::{State, Status};
 use crate::ui::table::{keep_together, paragraph};
-use crate::verbs::Needs;
 use crate::workspace::cached;
 use crate::workspace::machine::Machine;
-use crate::workspace::needs::Need;
+use crate::workspace::needs::{Need, OfVerb};
 
 /// What the machine has, and what follows from it. Its form as JSON is in docs/doctor.md.
 #[derive(Debug, Serialize)]
@@ -49,7 +48,7 @@ pub struct Verdict {
 const DIST: &str = "dist";
 
 /// Runs the verb, for these verbs.
-pub fn run(runner: Runner, common: &Common, request: &flags::Doctor, verbs: &[Needs]) -> Result<()> {
+pub fn run(runner: Runner, common: &Common, request: &flags::Doctor, verbs: &[OfVerb]) -> Result<()> {
     let machine = Machine::read(runner, common, request)?;
     let mut others = machine.others();
     if request.cache {
@@ -85,7 +84,7 @@ fn contents(cache: &Cache) -> Vec<Need> {
 }
 
 /// Joins what the verbs need, and the `others` that none of them needs.
-fn examine(machine: &Machine, verbs: &[Needs], others: Vec<Need>) -> Report {
+fn examine(machine: &Machine, verbs: &[OfVerb], others: Vec<Need>) -> Report {
     let mut rows: Vec<Row> = Vec::new();
     for (verb, needs) in verbs {
         for need in needs(machine) {
@@ -229,8 +228,10 @@ mod tests {
     use crate::arch::ARCHES;
     use crate::boot::kernels::apt::Mirror;
     use crate::boot::kernels::from_source::BuildTools;
-    use crate::bpf::engine::{Container, Engine, Kind, Place};
-    use crate::toolchain::{self, Installed, zig};
+    use crate::bpf::container::{Container, Place};
+    use crate::bpf::engine::{Engine, Kind};
+    use crate::toolchain::facts::{self, Installed};
+    use crate::toolchain::zig;
     use crate::ui::remedies;
     use crate::verbs::NEEDS;
     use crate::workspace::config::{Boot, Bpf, Config, Features};
@@ -260,7 +261,7 @@ mod tests {
         Machine {
             offline: false,
             is_pinned: true,
-            installed: Installed { std, rust_src: true, cached: toolchain::names(Some(&rust)) },
+            installed: Installed { std, rust_src: true, cached: facts::names(Some(&rust)) },
             rust: Ok(rust),
             cargo: Ok("1.95.0".into()),
             config: Ok(config),

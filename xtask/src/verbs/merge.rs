@@ -7,13 +7,13 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::arch::ARCHES;
-use crate::bad_request;
 use crate::flags::{self, Common};
+use crate::release::layout::MANIFEST;
 use crate::release::manifest::{self, Artifact, Manifest};
-use crate::release::plan;
-use crate::release::staging::{self, MANIFEST};
+use crate::release::{plan, staging};
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
+use crate::ui::error::bad_request;
 use crate::workspace::config::Config;
 use crate::workspace::facts::{self, Workspace};
 

@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod bpf;
 pub mod cache;
+pub mod completions;
 pub mod dist;
 pub mod doctor;
 pub mod init;
@@ -12,12 +13,8 @@ pub mod rebuild;
 pub mod report;
 pub mod verify;
 
-use crate::workspace::machine::Machine;
-use crate::workspace::needs::Need;
-
-/// A verb, and what it needs of a machine.
-pub type Needs = (&'static str, fn(&Machine) -> Vec<Need>);
+use crate::workspace::needs::OfVerb;
 
 /// What the verbs need that need anything, for `doctor`.
-pub const NEEDS: [Needs; 4] =
+pub const NEEDS: [OfVerb; 4] =
     [("dist", dist::needs), ("bpf", bpf::needs), ("boot", boot::needs), ("rebuild", rebuild::needs)];

@@ -4,14 +4,14 @@ use std::env;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bad_request;
 use crate::flags::{self, Common};
 use crate::rebuild::plan;
+use crate::release::layout::MANIFEST;
 use crate::release::manifest::Manifest;
-use crate::release::staging::MANIFEST;
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
-use crate::toolchain;
+use crate::toolchain::plan::Needs;
+use crate::ui::error::bad_request;
 use crate::workspace::facts::Workspace;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
@@ -58,7 +58,7 @@ pub fn needs(machine: &Machine) -> Vec<Need> {
     machine.installed.cached.clear();
     let mut needs = machine.workspace();
     needs.push(Need::new("git", machine.commit.clone()));
-    let builds = machine.builds(&machine.arches(), toolchain::Needs::default());
+    let builds = machine.builds(&machine.arches(), Needs::default());
     needs.extend(builds.into_iter().filter(|need| need.name != "cache"));
     needs
 }

@@ -8,12 +8,11 @@ use bpfship_object::Endian;
 use bpfship_object::report::Report;
 use serde::Serialize;
 
-use crate::bad_request;
 use crate::bpf::report_text;
 use crate::bpf::target::{BpfTarget, ObjectName};
-use crate::flags;
-use crate::flags::Common;
+use crate::flags::{self, Common};
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
 

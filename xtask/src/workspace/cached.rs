@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::boot::kernels::{self, KERNELS, Kernel};
 use crate::sys::cache::{Cache, PARTIAL};
 use crate::sys::files;
-use crate::toolchain::{self, sysroot, zig};
+use crate::toolchain::{facts, sysroot, zig};
 use crate::workspace::rust::Rust;
 
 /// What the name of an entry that is being removed ends with.
@@ -51,7 +51,7 @@ pub enum State {
 
 impl Listing {
     pub fn read(cache: &Cache, rust: Option<&Rust>) -> Result<Listing> {
-        let mut names = toolchain::names(rust);
+        let mut names = facts::names(rust);
         names.extend(KERNELS.iter().map(Kernel::entry));
         let mut entries = Vec::new();
         for name in cache.entries()? {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
-use crate::bad_request;
 use crate::sys::plan::Steps;
 use crate::sys::steps::{Link, Remove, Write};
+use crate::ui::error::bad_request;
 
 /// The tables of cargo's configuration that say where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];

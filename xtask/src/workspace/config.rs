@@ -13,10 +13,9 @@ use serde_path_to_error::Segment;
 
 use crate::NAME;
 use crate::arch::{ARCHES, Arch};
-use crate::bad_request;
-use crate::release::licenses;
+use crate::release::layout::{LICENSES, STD_LICENSES};
 use crate::sys::hash::Sha256;
-use crate::ui::error::Request;
+use crate::ui::error::{Request, bad_request};
 use crate::ui::suggest;
 
 /// What is shipped, checked against the workspace.
@@ -172,7 +171,7 @@ impl Config {
             written.include.into_iter().map(|written| Include::parse(root, written)).collect::<Result<_>>()?;
         for Include { path, to } in &include {
             let top = to.split('/').next().unwrap_or_default();
-            if [bin.as_str(), licenses::FILE, licenses::STD_FILE].contains(&top) {
+            if [bin.as_str(), LICENSES, STD_LICENSES].contains(&top) {
                 bad_request!("{} names `{path}`, but the archive has a file `{top}` of its own", key("include"));
             }
         }

@@ -4,7 +4,7 @@ use std::env;
 
 use anyhow::{Result, bail};
 
-use crate::bad_request;
+use crate::ui::error::bad_request;
 use crate::ui::suggest;
 
 /// The variable that names another date than the commit's.

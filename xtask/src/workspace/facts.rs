@@ -10,12 +10,12 @@ use anyhow::{Context, Result};
 use cargo_metadata::Metadata;
 use toml::Table;
 
-use crate::bad_request;
 use crate::bpf::facts::Inputs;
 use crate::flags::Common;
 use crate::sys::cache::{self, Cache};
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
+use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
 use crate::workspace::packages::{Cargo, Package};

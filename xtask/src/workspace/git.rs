@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::bad_request;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 use crate::workspace::date;
 
 /// The commit that is built.

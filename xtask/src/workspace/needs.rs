@@ -3,8 +3,9 @@
 
 use crate::arch::{ARCHES, Arch};
 use crate::route::Route;
+use crate::toolchain::plan::{Needs, RUST_SRC_MB, STD_MB};
 use crate::toolchain::sysroot::{self, Sysroot};
-use crate::toolchain::{self, Needs, zig};
+use crate::toolchain::zig;
 use crate::ui::screen;
 use crate::ui::status::{Found, State, Status};
 use crate::workspace::machine::{self, Machine, Space};
@@ -15,6 +16,9 @@ pub struct Need {
     pub name: String,
     pub found: Found,
 }
+
+/// A verb, and what it needs of a machine.
+pub type OfVerb = (&'static str, fn(&Machine) -> Vec<Need>);
 
 impl Need {
     pub fn new(name: impl Into<String>, found: Found) -> Need {
@@ -95,7 +99,7 @@ impl Machine {
         }
         for arch in ARCHES.iter().filter(|arch| needs.std.contains(&arch.triple)) {
             let found = match missing.std.contains(&arch.triple) {
-                true => self.fetch("not here", "rustup", Some(toolchain::STD_MB)),
+                true => self.fetch("not here", "rustup", Some(STD_MB)),
                 false => Ok("prebuilt".into()),
             };
             rows.push(Need::new(format!("std {arch}"), found));
@@ -108,7 +112,7 @@ impl Machine {
             rows.push(Need::new(format!("std {}", sysroot.arch), found));
         }
         if missing.rust_src {
-            rows.push(Need::new("rust-src", self.fetch("not here", "rustup", Some(toolchain::RUST_SRC_MB))));
+            rows.push(Need::new("rust-src", self.fetch("not here", "rustup", Some(RUST_SRC_MB))));
         }
         // What gets other things is needed while they are missing, unless it may not get them.
         if !self.offline && (missing.rust_src || !missing.std.is_empty()) {

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::support::{Run, Workspace, has, own_root};
-use bpfship::arch::ARCHES;
+use bpfship::testing::ARCHES;
 
 /// Calls itself to two depths, and prints how many frames more the deeper one has. Then fails as most applications do.
 const DEEP: &str = r#"

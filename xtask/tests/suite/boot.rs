@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bpfship::arch::{ARCHES, Arch};
-use bpfship::boot::kernels::{self, Source};
-use bpfship::release::boot_report::SCHEMA;
-use bpfship::release::pack::{self, Entry};
+use bpfship::testing::boot_report::SCHEMA;
+use bpfship::testing::kernels::{self, Source};
+use bpfship::testing::pack::{self, Entry};
+use bpfship::testing::{ARCHES, Arch};
 use serde_json::{Value, json};
 
 use super::exectrace::built;
@@ -50,7 +50,7 @@ pub fn can_boot_amd64() -> bool {
 /// Whether the kernel of an architecture is there, or can be built.
 fn can_build(arch: &Arch) -> bool {
     let kernel = kernels::default_of(arch);
-    let cache = bpfship::sys::cache::Cache::find().unwrap();
+    let cache = bpfship::testing::Cache::find().unwrap();
     !matches!(kernel.source, Source::Built(_))
         || cache.path(&kernel.entry()).exists()
         || has(
@@ -182,10 +182,10 @@ fn swap_object(copy: &Workspace) {
     let length = right.len().min(wrong.len());
     binary[at..at + length].copy_from_slice(&wrong[..length]);
 
-    artifact["binary"]["sha256"] = bpfship::sys::hash::bytes(&binary).to_string().into();
+    artifact["binary"]["sha256"] = bpfship::testing::hash::bytes(&binary).to_string().into();
     let files = [("exectrace".to_owned(), Entry { bytes: binary, executable: true })].into();
     let archive = pack::gzip(&pack::tar(top, &files, 0).unwrap()).unwrap();
-    artifact["sha256"] = bpfship::sys::hash::bytes(&archive).to_string().into();
+    artifact["sha256"] = bpfship::testing::hash::bytes(&archive).to_string().into();
     fs::write(copy.path("dist").join(&file), archive).unwrap();
     fs::write(copy.path("dist/release.json"), manifest.to_string()).unwrap();
 }

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use super::engines::{IMAGES, engines};
 use super::support::{Workspace, has, own_root};
-use bpfship::arch::Endian;
-use bpfship::release::compare;
+use bpfship::testing::Endian;
+use bpfship::testing::compare;
 use bpfship_object::Object;
 
 #[test]
@@ -210,16 +210,16 @@ fn found(program: &str) -> Option<PathBuf> {
 fn compiler_for_aarch64() -> Option<PathBuf> {
     const UNPACK: &str = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract('ziglang/zig')";
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiler-for-aarch64");
-    let compiler = folder.join(bpfship::toolchain::zig::PACKAGE).join("zig");
+    let compiler = folder.join(bpfship::testing::zig::PACKAGE).join("zig");
     if !compiler.exists() {
         fs::create_dir_all(&folder).unwrap();
-        let identity = bpfship::toolchain::zig::identity().replace(" sha256:", " --hash=sha256:");
+        let identity = bpfship::testing::zig::identity().replace(" sha256:", " --hash=sha256:");
         fs::write(folder.join("requirements.txt"), identity).unwrap();
         let script = format!(
             "set -e; cd \"$1\"; rm -rf wheel; python3 -m pip download --quiet --require-hashes --no-deps \
              --only-binary=:all: --platform manylinux_2_17_aarch64 --dest wheel --requirement requirements.txt; \
              python3 -c \"{UNPACK}\" wheel/*.whl; rm -r wheel; chmod +x ziglang/zig; mv ziglang {}",
-            bpfship::toolchain::zig::PACKAGE
+            bpfship::testing::zig::PACKAGE
         );
         let output = Command::new("sh").args(["-c", &script, "sh"]).arg(&folder).output().unwrap();
         let got = has("the compiler for aarch64", "it comes with pip", output.status.success());

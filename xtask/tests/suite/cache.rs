@@ -26,7 +26,7 @@ fn workspace(name: &str) -> Workspace {
 }
 
 fn current() -> String {
-    bpfship::toolchain::zig::name().unwrap()
+    bpfship::testing::zig::name().unwrap()
 }
 
 fn make_older(workspace: &Workspace, entry: &str, days: u32) {
@@ -173,7 +173,7 @@ fn what_a_run_uses_stays_while_it_runs() {
         env!("CARGO_BIN_EXE_xtask"),
         log.display()
     );
-    let contents = format!("{}  zig\n", bpfship::sys::hash::bytes(script.as_bytes()));
+    let contents = format!("{}  zig\n", bpfship::testing::hash::bytes(script.as_bytes()));
     let workspace = workspace.write(&zig, &script).write(&format!("cache/{}/CONTENTS", current()), &contents);
     fs::set_permissions(workspace.path(&zig), fs::Permissions::from_mode(0o755)).unwrap();
     workspace.xtask("bpf").ends_with(1).says("cannot compile the BPF objects");

@@ -13,8 +13,8 @@ fn with_cache(name: &str) -> Workspace {
 
 #[test]
 fn a_compiler_with_a_flipped_byte_is_not_run_and_is_fetched_again() {
-    let name = bpfship::toolchain::zig::name().unwrap();
-    let hash = bpfship::sys::hash::bytes(b"#!/bin/sh\necho once\n");
+    let name = bpfship::testing::zig::name().unwrap();
+    let hash = bpfship::testing::hash::bytes(b"#!/bin/sh\necho once\n");
     with_cache("flipped compiler")
         .write(&format!("cache/{name}/zig"), "#!/bin/sh\necho twice\n")
         .write(&format!("cache/{name}/CONTENTS"), &format!("{hash}  zig\n"))
@@ -26,7 +26,7 @@ fn a_compiler_with_a_flipped_byte_is_not_run_and_is_fetched_again() {
 
 #[test]
 fn a_compiler_of_which_nothing_is_known_is_not_run() {
-    let name = bpfship::toolchain::zig::name().unwrap();
+    let name = bpfship::testing::zig::name().unwrap();
     with_cache("unknown compiler")
         .write(&format!("cache/{name}/zig"), "#!/bin/sh\necho anything\n")
         .xtask("bpf")
@@ -41,7 +41,7 @@ fn a_standard_library_with_a_flipped_byte_gets_into_no_archive() {
     whole.xtask("dist --arch s390x").succeeds();
     let manifest: serde_json::Value = serde_json::from_str(&whole.read("dist/release.json")).unwrap();
     let name = manifest["artifacts"][0]["sysroot"].as_str().unwrap();
-    let cache = bpfship::sys::cache::Cache::find().unwrap();
+    let cache = bpfship::testing::Cache::find().unwrap();
     let workspace = with_cache("flipped std");
     let copy = workspace.path("cache").join(name);
     workspace.shell(&format!("mkdir cache && cp -r '{}' '{}'", cache.path(name).display(), copy.display())).succeeds();
@@ -65,8 +65,8 @@ fn a_standard_library_with_a_flipped_byte_gets_into_no_archive() {
 
 #[test]
 fn doctor_reads_all_of_it_and_changes_nothing() {
-    let name = bpfship::toolchain::zig::name().unwrap();
-    let hash = bpfship::sys::hash::bytes(b"once\n");
+    let name = bpfship::testing::zig::name().unwrap();
+    let hash = bpfship::testing::hash::bytes(b"once\n");
     let workspace = with_cache("doctor of the cache")
         .write(&format!("cache/{name}/zig"), "twice\n")
         .write(&format!("cache/{name}/CONTENTS"), &format!("{hash}  zig\n"));

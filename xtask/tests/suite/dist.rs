@@ -28,7 +28,7 @@ fn unpack(archive: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn sha256(workspace: &Workspace, archive: &str) -> String {
-    bpfship::sys::hash::file(&workspace.path("dist").join(archive)).unwrap().to_string()
+    bpfship::testing::hash::file(&workspace.path("dist").join(archive)).unwrap().to_string()
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn the_manifest_tells_the_artifacts_and_their_origin() {
     assert_eq!(artifact["sha256"], sha256(&workspace, ARCHIVE));
     let top = ARCHIVE.strip_suffix(".tar.gz").unwrap();
     let binary = &unpack(&workspace.path("dist").join(ARCHIVE))[&format!("{top}/probe")];
-    assert_eq!(artifact["binary"]["sha256"], bpfship::sys::hash::bytes(binary).to_string());
+    assert_eq!(artifact["binary"]["sha256"], bpfship::testing::hash::bytes(binary).to_string());
     assert_eq!(artifact["binary"]["size"], binary.len());
     assert!(!text.contains(workspace.root.to_str().unwrap()), "the manifest tells a path:\n{text}");
 }
@@ -169,7 +169,7 @@ fn a_build_is_deaf_to_the_settings_of_the_user() {
         .env("LC_ALL", "tr_TR.UTF-8")
         .env("TZ", "Asia/Kathmandu")
         .env("HOME", "/nonexistent")
-        .env("BPFSHIP_CACHE", bpfship::sys::cache::Cache::find().unwrap().folder.to_str().unwrap())
+        .env("BPFSHIP_CACHE", bpfship::testing::Cache::find().unwrap().folder.to_str().unwrap())
         .env("RUSTUP_HOME", &rustup_home());
     deaf.shell("umask 077 && chmod 700 README.md && \"$BPFSHIP\" dist --arch amd64").succeeds();
     assert_eq!(sha256(&deaf, ARCHIVE), sha256(&plain, ARCHIVE));

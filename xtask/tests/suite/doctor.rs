@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use bpfship::arch::ARCHES;
-use bpfship::boot::kernels;
+use bpfship::testing::ARCHES;
+use bpfship::testing::kernels;
 
 use super::support::{Workspace, can_mount};
 
@@ -49,14 +49,14 @@ fn with_everything(name: &str) -> Workspace {
         workspace = workspace.write(&format!("programs/lib/rustlib/{target}/lib/libstd-1.rlib"), "");
     }
     workspace = workspace.write("programs/lib/rustlib/src/rust/library/std/Cargo.toml", "");
-    let rust = bpfship::workspace::rust::Rust {
+    let rust = bpfship::testing::Rust {
         sysroot: workspace.path("programs"),
         version: workspace.xtask("doctor --json").json()["rows"][0]["detail"].as_str().unwrap()[..6].into(),
         commit: "c".into(),
         llvm: "1".into(),
     };
     let kernels = ARCHES.iter().map(|arch| kernels::default_of(arch).entry());
-    for name in bpfship::toolchain::names(Some(&rust)).into_iter().chain(kernels) {
+    for name in bpfship::testing::names(Some(&rust)).into_iter().chain(kernels) {
         workspace = workspace.write(&format!("cache/{name}/file"), "");
     }
     workspace
@@ -213,7 +213,7 @@ fn a_cache_that_cannot_be_written_matters_while_something_is_missing() {
         );
         let workspace = workspace.env("PATH", &std::env::var("PATH").unwrap());
         workspace.shell_with_mounts(&doctor).succeeds().says("read-only, which does while nothing is missing");
-        fs::remove_dir_all(workspace.path("cache").join(bpfship::toolchain::zig::name().unwrap())).unwrap();
+        fs::remove_dir_all(workspace.path("cache").join(bpfship::testing::zig::name().unwrap())).unwrap();
         workspace.shell_with_mounts(&doctor).ends_with(1).says("Read-only file system");
     }
 }

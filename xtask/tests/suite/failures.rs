@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use bpfship::sys::cache::Cache;
+use bpfship::testing::Cache;
 
 use super::support::{Run, Workspace, can_mount, has, list, own_root};
 
@@ -104,7 +104,7 @@ fn state(workspace: &Workspace) -> BTreeMap<PathBuf, String> {
         if path.is_dir() {
             list(path).iter().for_each(|name| add(&path.join(name), state));
         } else if path.exists() {
-            state.insert(path.into(), bpfship::sys::hash::file(path).unwrap().to_string());
+            state.insert(path.into(), bpfship::testing::hash::file(path).unwrap().to_string());
         }
     }
     let mut state = BTreeMap::new();
@@ -559,9 +559,9 @@ fn a_compiler_that_is_killed_is_told_with_the_likely_reason() {
         .says("(signal: 9, SIGKILL: kill)")
         .says_nothing_of("--extern");
 
-    let name = bpfship::toolchain::zig::name().unwrap();
+    let name = bpfship::testing::zig::name().unwrap();
     let script = "#!/bin/sh\nkill -9 $$\n";
-    let contents = format!("{}  zig\n", bpfship::sys::hash::bytes(script.as_bytes()));
+    let contents = format!("{}  zig\n", bpfship::testing::hash::bytes(script.as_bytes()));
     let workspace = with_cache("clang").program("zig", script).write(&format!("cache/{name}/CONTENTS"), &contents);
     fs::copy(workspace.path("programs/zig"), workspace.path(&format!("cache/{name}/zig"))).unwrap();
     fails(
@@ -608,7 +608,7 @@ fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
     ] {
         let workspace = Workspace::usual(name).program("docker", &format!("#!/bin/sh\n{script}\n"));
         // Where it says that it has the image, it is the one that was built.
-        let image = bpfship::bpf::container::tag().unwrap().replace("bpfship-bpf-clang:", "image-docker-");
+        let image = bpfship::testing::container::tag().unwrap().replace("bpfship-bpf-clang:", "image-docker-");
         let cache = workspace.path("cache").to_str().unwrap().to_owned();
         let workspace = match name {
             "full" => workspace,
@@ -648,7 +648,7 @@ fn a_full_cache_is_told_and_left_empty() {
 
     let rust_src = toolchain().join("lib/rustlib/src/rust/library/std/Cargo.toml").exists();
     if has("rust-src", "rustup component add rust-src", rust_src) {
-        let compiler = Cache::find().unwrap().path(&bpfship::toolchain::zig::name().unwrap());
+        let compiler = Cache::find().unwrap().path(&bpfship::testing::zig::name().unwrap());
         let library = up_to_date(with_cache("library"));
         let script = format!("ln -s '{}' \"$folder\" && \"$BPFSHIP\" dist --arch mips; {list}", compiler.display());
         let run = with_file_system(&library, "cache", "size=1m", &script);

@@ -42,7 +42,7 @@ fn a_download_that_is_cut_off_leaves_nothing() {
 #[test]
 fn what_an_earlier_run_left_half_done_is_not_trusted() {
     let workspace = with_pip("half", "exit 1");
-    let name = bpfship::toolchain::zig::name().unwrap();
+    let name = bpfship::testing::zig::name().unwrap();
     let workspace = workspace.write(&format!("cache/{name}.partial/zig"), "half a compiler");
     workspace.xtask("bpf").ends_with(1).says("fetching ziglang==");
     assert!(cached(&workspace).is_empty(), "{:?}", cached(&workspace));

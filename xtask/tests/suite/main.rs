@@ -17,6 +17,7 @@ mod failures;
 mod fetching;
 mod guard;
 mod kinds;
+mod layers;
 mod merge;
 mod pipelines;
 mod plan;

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use bpfship::arch::Arch;
-use bpfship::release::manifest::{Artifact, Binary, BpfObject, Manifest, Rustc};
-use bpfship::sys::hash;
+use bpfship::testing::Arch;
+use bpfship::testing::hash;
+use bpfship::testing::manifest::{Artifact, Binary, BpfObject, Manifest, Rustc};
 use serde_json::Value;
 
 use super::support::Workspace;

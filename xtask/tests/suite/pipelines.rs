@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bpfship::arch::ARCHES;
+use bpfship::testing::ARCHES;
 
 use super::support::{Run, has, knows_the_commands, own_root};
 

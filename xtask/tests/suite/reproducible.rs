@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use bpfship::release::pack::{self, Entry};
+use bpfship::testing::pack::{self, Entry};
 
 use super::exectrace::built;
 use super::support::{Workspace, commit, list, rustup_home};
@@ -25,7 +25,7 @@ fn another_folder_home_cache_locale_and_number_of_jobs_give_the_same_archives() 
     let cargo_home = std::env::var("CARGO_HOME")
         .map_or_else(|_| std::env::home_dir().unwrap().join(".cargo"), |home| Path::new(&home).into());
     symlink(cargo_home.join("registry"), homes.join("cargo/registry")).unwrap();
-    let cache = bpfship::sys::cache::Cache::find().unwrap().folder;
+    let cache = bpfship::testing::Cache::find().unwrap().folder;
     fs::create_dir_all(homes.join("a cache")).unwrap();
     for name in list(&cache).iter().filter(|name| name.starts_with("sysroot-s390x") || name.starts_with("ziglang-")) {
         symlink(cache.join(name), homes.join("a cache").join(name)).unwrap();
@@ -44,7 +44,7 @@ fn another_folder_home_cache_locale_and_number_of_jobs_give_the_same_archives() 
     elsewhere.shell("umask 077 && \"$BPFSHIP\" dist --arch s390x && \"$BPFSHIP\" dist --arch arm64").succeeds();
     for arch in ARCHIVES {
         let name = format!("exectrace-{}-{arch}-unknown-linux-musl.tar.gz", env!("CARGO_PKG_VERSION"));
-        let hash = |folder: &Path| bpfship::sys::hash::file(&folder.join(&name)).unwrap();
+        let hash = |folder: &Path| bpfship::testing::hash::file(&folder.join(&name)).unwrap();
         assert_eq!(hash(&here.dist), hash(&elsewhere.path("dist")), "{name}");
     }
 }
@@ -86,7 +86,7 @@ fn telling(name: &str, git: &Workspace) -> Workspace {
     let files = crate_that_tells("registered").map(|(file, text)| (file.to_owned(), text.into_bytes()));
     let files = files.map(|(file, bytes)| (file, Entry { bytes, executable: false }));
     let packed = pack::gzip(&pack::tar("registered-0.1.0", &BTreeMap::from(files), 0).unwrap()).unwrap();
-    let sha256 = bpfship::sys::hash::bytes(&packed);
+    let sha256 = bpfship::testing::hash::bytes(&packed);
 
     let workspace = with_crate(Workspace::usual(name), "part/", "part")
         .write(
@@ -140,14 +140,14 @@ fn what_code_tells_of_the_place_where_it_was_compiled_is_the_same_everywhere() {
     let archive = "dist/tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
     let hashes = [&here, &there].map(|workspace| {
         workspace.xtask("dist --arch amd64").succeeds();
-        bpfship::sys::hash::file(&workspace.path(archive)).unwrap()
+        bpfship::testing::hash::file(&workspace.path(archive)).unwrap()
     });
     assert_eq!(hashes[0], hashes[1]);
     // Nor does another home after the first make a difference.
     let home = here.path("../another home").to_str().unwrap().to_owned();
     let here = here.env("CARGO_HOME", &home);
     here.xtask("dist --arch amd64").succeeds();
-    assert_eq!(hashes[0], bpfship::sys::hash::file(&here.path(archive)).unwrap());
+    assert_eq!(hashes[0], bpfship::testing::hash::file(&here.path(archive)).unwrap());
 
     let told =
         here.shell(&format!("tar xzf {archive} && tool-0.3.0-x86_64-unknown-linux-musl/probe")).succeeds().text();
@@ -183,16 +183,16 @@ fn a_standard_library_that_is_made_elsewhere_gives_the_same_archive() {
     });
     here.xtask("dist --arch s390x").succeeds();
     // The compiler is shared, for it is large.
-    let (compiler, cache) = (bpfship::toolchain::zig::name().unwrap(), there.path("a cache"));
+    let (compiler, cache) = (bpfship::testing::zig::name().unwrap(), there.path("a cache"));
     fs::create_dir_all(&cache).unwrap();
-    symlink(bpfship::sys::cache::Cache::find().unwrap().path(&compiler), cache.join(&compiler)).unwrap();
+    symlink(bpfship::testing::Cache::find().unwrap().path(&compiler), cache.join(&compiler)).unwrap();
     let there = there.env("BPFSHIP_CACHE", cache.to_str().unwrap()).env("CARGO_BUILD_JOBS", "1");
     there
         .shell("umask 077 && \"$BPFSHIP\" dist --arch s390x")
         .succeeds()
         .says("building the standard library for s390x");
     let archive = "dist/tool-0.3.0-s390x-unknown-linux-musl.tar.gz";
-    let hash = |workspace: &Workspace| bpfship::sys::hash::file(&workspace.path(archive)).unwrap();
+    let hash = |workspace: &Workspace| bpfship::testing::hash::file(&workspace.path(archive)).unwrap();
     assert_eq!(hash(&here), hash(&there));
 
     // The C runtime below it is the same too, whether or not this binary has something from there.
@@ -202,6 +202,6 @@ fn a_standard_library_that_is_made_elsewhere_gives_the_same_archive() {
         let contents = fs::read_to_string(cache.join(sysroot).join("CONTENTS")).unwrap();
         contents.lines().filter(|line| line.contains("/self-contained/")).map(String::from).collect()
     };
-    assert_eq!(runtime(&cache), runtime(&bpfship::sys::cache::Cache::find().unwrap().folder));
+    assert_eq!(runtime(&cache), runtime(&bpfship::testing::Cache::find().unwrap().folder));
     assert_eq!(runtime(&cache).len(), 5);
 }

@@ -326,7 +326,7 @@ pub fn knows_the_commands(text: &str) {
     for line in text.split("cargo xtask ").skip(1) {
         let command = line.split(['\n', '`', '#', '&', ';', '|']).next().unwrap();
         let words = std::iter::once("cargo xtask").chain(command.split_whitespace());
-        let parsed = <bpfship::flags::Flags as clap::Parser>::try_parse_from(words);
+        let parsed = <bpfship::testing::Flags as clap::Parser>::try_parse_from(words);
         assert!(parsed.is_ok(), "cargo xtask {command}: {}", parsed.unwrap_err());
         found += 1;
     }

@@ -32,65 +32,6 @@ fn every_file_says_at_its_top_what_it_is() {
     }
 }
 
-/// What only decides or describes may not read or write anything.
-#[test]
-fn what_only_describes_does_nothing() {
-    let own = own_root().join("xtask/src");
-    for file in [
-        "sys/command.rs",
-        "arch.rs",
-        "release/manifest.rs",
-        "release/pack.rs",
-        "release/compare.rs",
-        "release/unpack.rs",
-        "release/binary.rs",
-        "boot/console.rs",
-        "boot/kernel_image.rs",
-        "boot/initramfs.rs",
-        "boot/kernels/mod.rs",
-        "boot/machines.rs",
-        "release/boot_report.rs",
-        "boot/verdict.rs",
-    ] {
-        does_no_io(&own.join(file));
-    }
-}
-
-/// A plan is decided from facts. (sys/plan.rs is what prints and runs plans.)
-#[test]
-fn what_plans_does_nothing_and_no_verb_knows_another() {
-    let own = own_root().join("xtask/src");
-    let mut files = Vec::new();
-    rust_files(&own, &mut files);
-    for file in files.iter().filter(|file| file.ends_with("plan.rs") && !file.ends_with("sys/plan.rs")) {
-        does_no_io(file);
-    }
-    let verbs: Vec<&PathBuf> = files.iter().filter(|file| file.parent() == Some(&own.join("verbs"))).collect();
-    for file in &verbs {
-        let text = fs::read_to_string(file).unwrap();
-        for other in verbs.iter().map(|verb| verb.file_stem().unwrap().to_str().unwrap()) {
-            let import = format!("use crate::verbs::{other}");
-            assert!(!text.contains(&import), "{} uses the verb {other}", file.display());
-        }
-    }
-}
-
-#[track_caller]
-fn does_no_io(file: &Path) {
-    let text = fs::read_to_string(file).unwrap();
-    let text = text.split("#[cfg(test)]").next().unwrap();
-    for word in ["std::fs", "std::env", "std::process", "files::", "Runner", "println!"] {
-        assert!(!text.contains(word), "{} uses {word}", file.display());
-    }
-}
-
-#[test]
-fn what_reads_objects_reads_no_files() {
-    let mut files = Vec::new();
-    rust_files(&own_root().join("xtask/object/src"), &mut files);
-    files.iter().for_each(|file| does_no_io(file));
-}
-
 #[test]
 fn processes_are_started_in_one_place() {
     for file in all_rust_files().iter().filter(|file| file.starts_with(own_root().join("xtask/src"))) {
@@ -112,13 +53,28 @@ fn the_tool_does_not_know_the_application() {
 #[test]
 fn the_table_in_the_readme_is_the_one_in_the_code() {
     let readme = fs::read_to_string(own_root().join("README.md")).unwrap();
-    let table = bpfship::arch::markdown_table();
+    let table = bpfship::testing::markdown_table();
     assert!(readme.contains(&table), "README.md wants this table:\n{table}");
 }
 
 #[test]
 fn a_command_of_the_readme_is_one_that_exists() {
     knows_the_commands(&fs::read_to_string(own_root().join("README.md")).unwrap());
+}
+
+#[test]
+fn a_file_that_the_architecture_names_is_there() {
+    let root = own_root();
+    let files = all_rust_files();
+    let text = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let is_path = |word: &&str| (word.ends_with(".rs") || word.ends_with('/')) && !word.contains(' ');
+    let names: Vec<&str> = text.split(['`', ' ', ',', '\n']).filter(is_path).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        let is_there =
+            ["", "xtask/src", "xtask/src/workspace"].iter().any(|folder| root.join(folder).join(name).exists());
+        assert!(is_there || files.iter().any(|file| file.ends_with(name)), "{name}");
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use bpfship::release::{manifest, pack};
-use bpfship::sys::hash;
+use bpfship::testing::hash;
+use bpfship::testing::{manifest, pack};
 use flate2::read::GzDecoder;
 use memchr::memmem;
 use serde_json::{Value, json};

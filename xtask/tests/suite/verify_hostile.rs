@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use bpfship::arch::Arch;
-use bpfship::release::binary::{self, Objects};
-use bpfship::release::manifest::{self, Manifest};
-use bpfship::release::pack;
-use bpfship::release::unpack::{self, Unpacked};
+use bpfship::testing::Arch;
+use bpfship::testing::binary::{self, Objects};
+use bpfship::testing::manifest::{self, Manifest};
+use bpfship::testing::pack;
+use bpfship::testing::unpack::{self, Unpacked};
 use bpfship_object::elf;
 use flate2::bufread::GzDecoder;
 

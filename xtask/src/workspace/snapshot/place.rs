@@ -17,8 +17,8 @@ use super::lfs::{self, Pointer};
 use super::stat::{Kind, Stat};
 use super::tree::{Entry, Origin, Tree};
 use super::write::{There, at, changed, clear, mode};
-use crate::bad_request;
 use crate::sys::parallel;
+use crate::ui::error::bad_request;
 
 /// A larger file is written as it comes from git; smaller ones by several threads. In bytes.
 const LARGE: u64 = 1024 * 1024;

@@ -13,10 +13,10 @@ use super::git::{Commit, Hidden, Index, Listed, Recorded, Repository, What};
 use super::id::{Format, Id};
 use super::record::Record;
 use super::stat::{self, Folders, Kind, Stat};
-use crate::bad_request;
 use crate::sys::files;
 use crate::sys::parallel;
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 
 /// The remedy for a submodule that is not there.
 const UPDATE: &str = "git submodule update --init --recursive";

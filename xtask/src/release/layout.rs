@@ -1,0 +1,34 @@
+//! How a release is laid out: the names of what lies in dist/, and of what every archive contains.
+
+use serde::Serialize;
+
+use crate::arch::Arch;
+use crate::route::Route;
+
+/// What describes the archives of one commit.
+pub const MANIFEST: &str = "release.json";
+
+/// The checksums of the archives of one version.
+pub const CHECKSUMS: &str = "SHA256SUMS";
+
+/// In an archive, the licences of all that is linked into the binary.
+pub const LICENSES: &str = "THIRD-PARTY-LICENSES.txt";
+
+/// The licences of the standard library's own dependencies: as Rust ships them, in the toolchain and in the archive.
+pub const STD_LICENSES: &str = "COPYRIGHT-library.html";
+
+/// One architecture's binary and the archive it goes into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Product {
+    pub arch: &'static Arch,
+    pub route: Route,
+    /// `NAME-VERSION-TRIPLE`: the folder in the archive, and the archive's own name before `.tar.gz`.
+    pub stem: String,
+}
+
+impl Product {
+    /// The name of the archive.
+    pub fn archive(&self) -> String {
+        format!("{}.tar.gz", self.stem)
+    }
+}
