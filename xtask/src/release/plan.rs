@@ -15,6 +15,7 @@ use crate::build::plan::{self as build, Build, Target};
 use crate::build::run::Built;
 use crate::flags;
 use crate::release::documents::Documents;
+use crate::release::licenses;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
 use crate::release::staging::Staging;
@@ -60,6 +61,11 @@ pub fn dist(
     let config = &facts.config;
     if request.locked && source.lock_changed {
         bail!("--locked, but Cargo.lock is not as it was committed: commit it");
+    }
+    for name in [config.bin.as_str(), licenses::FILE, licenses::STD_FILE] {
+        if documents.contains_key(name) {
+            bad_request!("{name} would be packed, but the archive has a file of that name already: rename it");
+        }
     }
     let products = products(facts, request)?;
     let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.std)).collect();
