@@ -9,7 +9,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::arch::{ARCHES, Arch, Std};
+use crate::arch::{ARCHES, Arch};
+use crate::route::Route;
 use crate::ui::screen;
 use crate::ui::screen::Level;
 use crate::ui::suggest;
@@ -270,7 +271,7 @@ pub struct Dist {
     /// Take the standard library from rustup, or build it from source, for all architectures [default: as the
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
-    pub std: Option<Std>,
+    pub std: Option<Route>,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask merge DIR…"))]
     pub merge: Vec<String>,
     #[command(flatten)]
@@ -484,7 +485,7 @@ mod tests {
             panic!("not dist");
         };
         assert_eq!(dist.arches.iter().map(|arch| arch.name).collect::<Vec<_>>(), ["arm64", "s390x"]);
-        assert_eq!(dist.std, Some(Std::Source));
+        assert_eq!(dist.std, Some(Route::Source));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod build;
 pub mod flags;
 pub mod rebuild;
 pub mod release;
+pub mod route;
 pub mod sys;
 pub mod toolchain;
 pub mod ui;

@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
-use crate::arch::{ARCHES, Endian};
 use crate::bad_request;
+use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
 use crate::sys::files;
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
@@ -23,12 +23,12 @@ const LIBBPF_HEADERS: [&str; 6] =
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// Every `.c` and `.h` below the BPF folder, by its path in there.
-    pub sources: BTreeMap<String, String>,
+    pub sources: BTreeMap<String, Sha256>,
     /// libbpf's headers, by name, and the folder they are in; none if the workspace does not have libbpf-sys.
-    pub libbpf: BTreeMap<String, String>,
+    pub libbpf: BTreeMap<String, Sha256>,
     pub libbpf_folder: Option<PathBuf>,
     /// The checked-in objects, by name.
-    pub objects: BTreeMap<String, String>,
+    pub objects: BTreeMap<String, Sha256>,
     pub lock: Option<Lock>,
 }
 
@@ -65,8 +65,8 @@ impl Inputs {
             Some(image) => format!("compiler image {image}"),
             None => format!("compiler {}", zig::identity()),
         };
-        let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian).join(" ")));
-        let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
+        let flags = TARGETS.each_ref().map(|target| format!("flags {}", flags(bpf, target).join(" ")));
+        let hashes = |kind: &'static str, hashes: &BTreeMap<String, Sha256>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
         [compiler, format!("form {}", OBJECT_FORMAT_VERSION)]
@@ -85,7 +85,7 @@ impl Inputs {
         let wanted: Vec<String> = self.jobs().into_iter().map(|(_, _, object)| object).collect();
         for object in &wanted {
             match (lock.objects.get(object), self.objects.get(object)) {
-                (Some(locked), Some(found)) if locked == found => {}
+                (Some(locked), Some(found)) if *locked == found.to_string() => {}
                 (Some(_), Some(_)) => return Some(format!("{}/objects/{object} was altered", bpf.folder)),
                 _ => return Some(format!("{}/objects/{object} was never compiled", bpf.folder)),
             }
@@ -104,11 +104,11 @@ impl Inputs {
         })
     }
 
-    /// Source, byte order and object name of everything to compile.
-    pub fn jobs(&self) -> Vec<(String, Endian, String)> {
+    /// Source, target and object name of everything to compile.
+    pub fn jobs(&self) -> Vec<(String, &'static BpfTarget, String)> {
         let programs = self.sources.keys().filter(|name| is_program(name));
         programs
-            .flat_map(|source| Endian::ALL.map(|endian| (source.clone(), endian, object_name(source, endian))))
+            .flat_map(|source| TARGETS.each_ref().map(|target| (source.clone(), target, object_name(source, target))))
             .collect()
     }
 }
@@ -122,10 +122,10 @@ pub fn reads(file: &str) -> bool {
 pub const COMPILER_FOLDER: &str = "{compiler}";
 
 /// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
-pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
+pub fn flags(bpf: &Bpf, target: &BpfTarget) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-target",
-        endian.bpf_target(),
+        target.endian.bpf_target(),
         &format!("-mcpu={}", bpf.cpu),
         "-O2",
         "-g",
@@ -141,10 +141,11 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
     ]
     .map(String::from)
     .to_vec();
+    flags.extend(target.arch_word.map(|word| format!("-D__TARGET_ARCH_{word}")));
     if bpf.image.is_none() {
         // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
         flags.push("-nostdinc".into());
-        for headers in ["include", &format!("libc/include/{}", uapi_headers(endian)), "libc/include/any-linux-any"] {
+        for headers in ["include", &format!("libc/include/{}", target.headers), "libc/include/any-linux-any"] {
             flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
         }
     }
@@ -152,23 +153,17 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
     flags
 }
 
-/// The folder of the kernel headers (`asm/…`) that such objects are compiled with: those of the first architecture of
-/// this byte order. Any would do, since an object is for all of them.
-fn uapi_headers(endian: Endian) -> &'static str {
-    ARCHES.iter().find(|arch| arch.endian == endian).map_or("", |arch| arch.linux_headers)
-}
-
 fn is_program(name: &str) -> bool {
     name.ends_with(".bpf.c") && !name.contains('/')
 }
 
 /// `tick.bpf.c` becomes `tick_bpfel.o` and `tick_bpfeb.o`.
-fn object_name(source: &str, endian: Endian) -> String {
-    let stem = source.strip_suffix(".bpf.c").unwrap_or(source);
-    format!("{stem}_{}.o", endian.bpf_target())
+fn object_name(source: &str, target: &'static BpfTarget) -> String {
+    let stem = source.strip_suffix(".bpf.c").unwrap_or(source).to_owned();
+    ObjectName { stem, target }.to_string()
 }
 
-fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) -> Result<()> {
+fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Sha256>) -> Result<()> {
     for name in files::list(folder)? {
         let path = folder.join(&name);
         if name.contains(char::is_whitespace) {

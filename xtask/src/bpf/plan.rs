@@ -59,9 +59,9 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
 
     // Where clang runs, and by which command for an object.
     let sources = inputs.jobs();
-    let arguments = sources.iter().map(|(source, endian, _)| {
+    let arguments = sources.iter().map(|(source, target, _)| {
         let mut words: Vec<String> =
-            flags(bpf, *endian).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
+            flags(bpf, target).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
         words.extend(["-c", &format!("{}/{source}", bpf.folder), "-o", "-"].map(String::from));
         words
     });
@@ -101,13 +101,13 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     let (before, after) = container.map(|container| (container.before, container.after)).unwrap_or_default();
     tasks.extend(before);
     let mut objects = BTreeMap::new();
-    for ((source, endian, object), command) in sources.into_iter().zip(commands) {
+    for ((source, target, object), command) in sources.into_iter().zip(commands) {
         let made: Slot<Object> = objects.entry(object.clone()).or_insert_with(Slot::default).clone();
         let source = format!("{}/{source}", bpf.folder);
         let output = stage.join(&object);
         let task = Task::new(
             format!("compiling {source} to {object}"),
-            vec![Box::new(CompileObject { command, source, endian, output, made })],
+            vec![Box::new(CompileObject { command, source, target, output, made })],
         );
         tasks.push(
             task.named(object)
@@ -141,12 +141,12 @@ fn lay_out(facts: &Facts) -> Steps {
     let mut steps: Steps = vec![Box::new(Remove { folder: stage.clone() })];
     for (name, sha256) in &inputs.sources {
         let to = stage.join(&bpf.folder).join(name);
-        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: sha256.clone() }));
+        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: *sha256 }));
     }
     if let Some(headers) = &inputs.libbpf_folder {
         for (name, sha256) in &inputs.libbpf {
             let to = stage.join("libbpf/bpf").join(name);
-            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: sha256.clone() }));
+            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: *sha256 }));
         }
     }
     steps

@@ -9,7 +9,7 @@ use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
-use crate::arch::Endian;
+use crate::bpf::target::BpfTarget;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Slot, Step, Work};
@@ -22,7 +22,7 @@ pub struct CompileObject {
     pub command: Command,
     /// As the user knows it: relative to the workspace.
     pub source: String,
-    pub endian: Endian,
+    pub target: &'static BpfTarget,
     /// Where a printed plan puts what clang gives. A run keeps it in memory.
     pub output: PathBuf,
     pub made: Slot<Object>,
@@ -38,7 +38,7 @@ impl Step for CompileObject {
     }
 
     fn json(&self) -> Value {
-        json!({ "compile-object": { "source": self.source, "endian": self.endian, "command": self.command } })
+        json!({ "compile-object": { "source": self.source, "target": self.target, "command": self.command } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
@@ -56,9 +56,9 @@ impl Step for CompileObject {
             _ => bail!("clang {}\n{messages}", error::ended(output.status)),
         }
         if !messages.is_empty() {
-            work.runner.status(format!("clang on {} for {}:\n{messages}", self.source, self.endian.bpf_target()));
+            work.runner.status(format!("clang on {} for {}:\n{messages}", self.source, self.target));
         }
-        let object = Object::new(&output.stdout, self.endian)
+        let object = Object::new(&output.stdout, self.target.endian)
             .with_context(|| format!("clang compiled {}, but no kernel would take the result", self.source))?;
         self.made.put(object)
     }
@@ -93,7 +93,7 @@ impl Step for WriteObjects {
         for (name, object) in &self.objects {
             let bytes = object.get()?.bytes.as_slice();
             files.push((folder.join(name), bytes));
-            lock.objects.insert(name.clone(), hash::bytes(bytes));
+            lock.objects.insert(name.clone(), hash::bytes(bytes).to_string());
         }
         let text = lock.to_string();
         files.push((self.folder.join("bpf.lock"), text.as_bytes()));

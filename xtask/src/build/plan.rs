@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::arch::{Arch, Std};
+use crate::arch::Arch;
 use crate::bad_request;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::profile;
 use crate::build::run::{BuildBinaries, Built};
+use crate::route::Route;
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};
 use crate::toolchain::sysroot::Sysroot;
@@ -33,7 +34,7 @@ pub fn flags(config: &Config) -> Vec<String> {
 }
 
 /// An architecture to build for, and where its standard library comes from.
-pub type Target = (&'static Arch, Std);
+pub type Target = (&'static Arch, Route);
 
 /// A binary that is built for several targets by one command.
 #[derive(Debug)]
@@ -59,9 +60,9 @@ impl Build {
         let target = target(facts);
         let mut environment = facts.build_environment(&home);
         environment.extend(variables);
-        let rustflags = targets.iter().map(|(arch, std)| {
+        let rustflags = targets.iter().map(|(arch, route)| {
             let mut flags = common_rustflags(facts);
-            if *std == Std::Source {
+            if *route == Route::Source {
                 flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
             }
             (arch.triple, flags)
@@ -98,7 +99,7 @@ impl Build {
     pub fn task(self, facts: &Facts) -> Task {
         let arches: Vec<&str> = self.targets.iter().map(|(arch, _)| arch.name).collect();
         let title = format!("building {} for {}", self.bin, arches.join(", "));
-        let sysroots = self.targets.iter().filter(|(_, route)| *route == Std::Source);
+        let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
         let mut steps = self.home;
         steps.push(Box::new(BuildBinaries {
@@ -135,10 +136,10 @@ pub fn check(facts: &Facts) -> Result<()> {
 /// What builds for these targets need to be there.
 pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
     let mut needs = Needs::default();
-    for (arch, std) in targets {
-        match std {
-            Std::Prebuilt => needs.std.push(arch.triple),
-            Std::Source => needs.sysroots.push(Sysroot::new(arch, &facts.rust)),
+    for (arch, route) in targets {
+        match route {
+            Route::Prebuilt => needs.std.push(arch.triple),
+            Route::Source => needs.sysroots.push(Sysroot::new(arch, &facts.rust)),
         }
     }
     needs

@@ -13,14 +13,15 @@ use serde::Serialize;
 use crate::bad_request;
 use crate::release::licenses;
 use crate::release::pack::Entry;
-use crate::sys::{files, hash};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::workspace::config::Include;
 
 /// A file that will be packed, if it still holds then what it holds now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document {
     pub from: PathBuf,
-    pub sha256: String,
+    pub sha256: Sha256,
     pub executable: bool,
 }
 

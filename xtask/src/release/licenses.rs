@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use cargo_metadata::PackageId;
 
-use crate::sys::{files, hash};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
 use crate::workspace::packages::Package;
 use crate::workspace::rust::Rust;
@@ -30,7 +31,7 @@ pub struct Packages<'a> {
     /// The name of the one that is shipped.
     pub shipped: &'a str,
     /// Hashes of the files in the archive.
-    pub packed: BTreeSet<&'a str>,
+    pub packed: BTreeSet<Sha256>,
 }
 
 impl Packages<'_> {
@@ -49,7 +50,7 @@ impl Packages<'_> {
             return Ok(false);
         }
         for text in carried(package)? {
-            if !self.packed.contains(hash::file(&text)?.as_str()) {
+            if !self.packed.contains(&hash::file(&text)?) {
                 return Ok(false);
             }
         }
@@ -207,7 +208,7 @@ mod tests {
             package("other", Some("GPL-2.0-only"), None),
         ];
         let others = [Package { id: PackageId { repr: "registry+https://r#a@1.0.0".into() }, ..members[1].clone() }];
-        let packages = Packages { members: &members, others: &others, shipped: "tool", packed: [ours.as_str()].into() };
+        let packages = Packages { members: &members, others: &others, shipped: "tool", packed: [ours].into() };
         let named: Vec<&str> =
             packages.all().filter(|it| !packages.is_our_own(it).unwrap()).map(|it| it.id.repr.as_str()).collect();
         assert_eq!(named, ["path+file:///w/fork#1.0.0", "path+file:///w/other#1.0.0", "registry+https://r#a@1.0.0"]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::arch::{Arch, Std};
+use crate::arch::Arch;
 use crate::bad_request;
 use crate::bpf::engine::Place;
 use crate::bpf::{self, plan::End};
@@ -19,6 +19,7 @@ use crate::release::licenses;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
 use crate::release::staging::Staging;
+use crate::route::Route;
 use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
 use crate::workspace::facts::Facts;
@@ -38,7 +39,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Product {
     pub arch: &'static Arch,
-    pub std: Std,
+    pub route: Route,
     /// `NAME-VERSION-TRIPLE`: the folder in the archive, and the archive's own name before `.tar.gz`.
     pub stem: String,
 }
@@ -68,7 +69,7 @@ pub fn dist(
         }
     }
     let products = products(facts, request)?;
-    let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.std)).collect();
+    let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.route)).collect();
     let mut needs = build::needs(facts, &targets);
 
     let mut compile = Vec::new();
@@ -153,11 +154,11 @@ fn products(facts: &Facts, request: &flags::Dist) -> Result<Vec<Product>> {
     let mut seen = BTreeSet::new();
     let mut products = Vec::new();
     for arch in arches.iter().filter(|arch| seen.insert(arch.name)) {
-        let std = request.std.unwrap_or(arch.std);
-        if std == Std::Prebuilt && !arch.in_rustup {
+        let route = request.std.unwrap_or(arch.route);
+        if route == Route::Prebuilt && !arch.in_rustup {
             bad_request!("--std prebuilt: Rust provides no standard library for {arch}; leave --std out");
         }
-        products.push(Product { arch, std, stem: format!("{}-{}-{}", config.package, config.version, arch.triple) });
+        products.push(Product { arch, route, stem: format!("{}-{}-{}", config.package, config.version, arch.triple) });
     }
     Ok(products)
 }
@@ -175,6 +176,7 @@ pub(crate) mod tests {
     use crate::arch::ARCHES;
     use crate::bpf::facts::Inputs;
     use crate::sys::cache::Cache;
+    use crate::sys::hash;
     use crate::sys::plan::to_json;
     use crate::toolchain::Installed;
     use crate::toolchain::sysroot::Sysroot;
@@ -186,11 +188,12 @@ pub(crate) mod tests {
     pub(crate) fn facts() -> Facts {
         let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
         let mut inputs = Inputs {
-            sources: [("tick.bpf.c".to_owned(), "1".to_owned())].into(),
-            objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), "2".to_owned())).into(),
+            sources: [("tick.bpf.c".to_owned(), hash::bytes(b"1"))].into(),
+            objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), hash::bytes(b"2"))).into(),
             ..Inputs::default()
         };
-        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects: inputs.objects.clone() });
+        let objects = inputs.objects.iter().map(|(name, hash)| (name.clone(), hash.to_string())).collect();
+        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects });
         let rust =
             Rust { sysroot: "/rust".into(), version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
         let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
@@ -338,8 +341,8 @@ pub(crate) mod tests {
         let mut facts = facts();
         facts.installed.std = ["riscv64gc-unknown-linux-musl".to_owned()].into();
         let plan = dist(&facts, source(), &request(&["arm64", "riscv64"])).unwrap();
-        let routes: Vec<Std> = plan.products.iter().map(|product| product.std).collect();
-        assert_eq!(routes, [Std::Prebuilt, Std::Source]);
+        let routes: Vec<Route> = plan.products.iter().map(|product| product.route).collect();
+        assert_eq!(routes, [Route::Prebuilt, Route::Source]);
     }
 
     #[test]
@@ -354,7 +357,7 @@ pub(crate) mod tests {
     #[test]
     fn stale_objects_are_compiled_again_and_the_commit_is_then_dirty() {
         let mut facts = facts();
-        facts.bpf.sources.insert("tick.bpf.c".into(), "changed".into());
+        facts.bpf.sources.insert("tick.bpf.c".into(), hash::bytes(b"changed"));
         let plan = dist(&facts, source(), &request(&["arm64"])).unwrap();
         let title = "compiling the BPF objects again: kernel/tick.bpf.c changed";
         assert!(plan.tasks.iter().any(|task| task.title == title));

@@ -15,6 +15,7 @@ use crate::NAME;
 use crate::arch::{ARCHES, Arch};
 use crate::bad_request;
 use crate::release::licenses;
+use crate::sys::hash::Sha256;
 use crate::ui::error::Request;
 use crate::ui::suggest;
 
@@ -340,7 +341,7 @@ pub fn kernel_version(version: &str) -> Option<(u32, u32)> {
 fn is_digest(image: &str) -> bool {
     image.split_once("@sha256:").is_some_and(|(name, digest)| {
         let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains([' ', '@']);
-        is_name && digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        is_name && digest.parse::<Sha256>().is_ok()
     })
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::command::Command;
 use crate::sys::files;
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
 use crate::ui::error::{Failed, Request};
 use crate::workspace::rust::Rust;
@@ -28,7 +28,7 @@ pub struct Package {
 /// What was found out, and from which inputs.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    key: String,
+    key: Sha256,
     packages: Vec<Package>,
 }
 

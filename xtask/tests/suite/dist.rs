@@ -28,7 +28,7 @@ fn unpack(archive: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn sha256(workspace: &Workspace, archive: &str) -> String {
-    bpfship::sys::hash::file(&workspace.path("dist").join(archive)).unwrap()
+    bpfship::sys::hash::file(&workspace.path("dist").join(archive)).unwrap().to_string()
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn the_manifest_tells_the_artifacts_and_their_origin() {
     assert_eq!(artifact["sha256"], sha256(&workspace, ARCHIVE));
     let top = ARCHIVE.strip_suffix(".tar.gz").unwrap();
     let binary = &unpack(&workspace.path("dist").join(ARCHIVE))[&format!("{top}/probe")];
-    assert_eq!(artifact["binary"]["sha256"], bpfship::sys::hash::bytes(binary));
+    assert_eq!(artifact["binary"]["sha256"], bpfship::sys::hash::bytes(binary).to_string());
     assert_eq!(artifact["binary"]["size"], binary.len());
     assert!(!text.contains(workspace.root.to_str().unwrap()), "the manifest tells a path:\n{text}");
 }
