@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -70,7 +71,15 @@ impl<'a> Files<'a> {
 
     /// Adds the files of a folder whose names, in capitals, are those of documents.
     fn add_documents(&self, folder: &Path, is_one: fn(&str) -> bool, documents: &mut Documents) -> Result<()> {
-        for name in files::list(folder)?.into_iter().filter(|name| is_one(&name.to_uppercase())) {
+        let listing = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in listing {
+            let name = entry.with_context(|| format!("cannot read {}", folder.display()))?.file_name();
+            if !is_one(&name.to_string_lossy().to_uppercase()) {
+                continue;
+            }
+            let Ok(name) = name.into_string() else {
+                bad_request!("{} holds a document whose name is not UTF-8: rename it", folder.display());
+            };
             let Some(file) = self.follow(&folder.join(&name))? else { continue };
             if !file.is_dir() && self.is_known(&file) {
                 documents.insert(name, Document::read(file)?);
@@ -232,7 +241,6 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

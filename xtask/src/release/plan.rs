@@ -13,7 +13,8 @@ use crate::build::plan::{self as build, Build};
 use crate::build::run::Built;
 use crate::flags;
 use crate::release::documents::Documents;
-use crate::release::layout::Product;
+use crate::release::layout::{LICENSES, Product, STD_LICENSES};
+
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
 use crate::release::staging::Staging;
@@ -45,6 +46,11 @@ pub fn dist(
     let config = &facts.config;
     if request.locked && source.lock_changed {
         bail!("--locked, but Cargo.lock is not as it was committed: commit it");
+    }
+    for name in [config.bin.as_str(), LICENSES, STD_LICENSES] {
+        if documents.contains_key(name) {
+            bad_request!("{name} would be packed, but the archive has a file of that name already: rename it");
+        }
     }
     let products = products(facts, request)?;
     let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.route)).collect();

@@ -112,6 +112,14 @@ fn a_link_inside_the_repository_is_packed_as_what_it_leads_to() {
 }
 
 #[test]
+fn a_document_does_not_get_lost_behind_a_file_of_the_same_name() {
+    let workspace = with("same-name", "");
+    let tool = workspace.read("tool/Cargo.toml").replace("\"probe\"", "\"notice\"");
+    let workspace = workspace.write("tool/Cargo.toml", &tool).write("notice", "Read this.\n");
+    is_refused(&workspace, workspace.xtask("dist"), "notice would be packed, but the archive has a file of that name");
+}
+
+#[test]
 fn a_profile_that_contradicts_the_tool_is_refused() {
     for (profile, words) in [
         (
