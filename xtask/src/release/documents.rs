@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -38,12 +38,19 @@ pub struct Files<'a> {
     /// The files that git does not ignore, by their paths in the repository: what it ignores is not part of the commit, and
     /// so not of what is shipped. None outside git.
     known: Option<&'a BTreeSet<String>>,
+    /// Links that a snapshot has not got since they lead out of it, by their paths in the repository, with their targets.
+    outside: &'a [(String, String)],
 }
 
 impl<'a> Files<'a> {
-    pub fn new(root: &Path, top: &Path, known: Option<&'a BTreeSet<String>>) -> Result<Files<'a>> {
+    pub fn new(
+        root: &Path,
+        top: &Path,
+        known: Option<&'a BTreeSet<String>>,
+        outside: &'a [(String, String)],
+    ) -> Result<Files<'a>> {
         let real = |folder: &Path| folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()));
-        Ok(Files { root: real(root)?, top: real(top)?, known })
+        Ok(Files { root: real(root)?, top: real(top)?, known, outside })
     }
 
     /// Finds the documents. `package` is the folder of the package that is shipped, in the workspace: its licence is taken
@@ -71,9 +78,10 @@ impl<'a> Files<'a> {
 
     /// Adds the files of a folder whose names, in capitals, are those of documents.
     fn add_documents(&self, folder: &Path, is_one: fn(&str) -> bool, documents: &mut Documents) -> Result<()> {
-        let listing = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        for entry in listing {
-            let name = entry.with_context(|| format!("cannot read {}", folder.display()))?.file_name();
+        let listing = fs::read_dir(folder)
+            .and_then(|listing| listing.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<OsString>>>());
+        let listing = listing.with_context(|| format!("cannot read {}", folder.display()))?;
+        for name in listing.into_iter().chain(self.outside_in(folder).map(OsString::from)) {
             if !is_one(&name.to_string_lossy().to_uppercase()) {
                 continue;
             }
@@ -144,7 +152,8 @@ impl<'a> Files<'a> {
             bail!("{} is a link to a folder that it is in itself: leave it out", path.display());
         }
         // What makes it a work tree is not in it: a submodule's file, or its repository.
-        for name in files::list(&real)?.into_iter().filter(|name| name != ".git") {
+        let names = files::list(&real)?.into_iter().chain(self.outside_in(&real));
+        for name in names.filter(|name| name != ".git") {
             above.push(real.clone());
             self.walk(&real.join(&name), &format!("{place}/{name}"), above, found)?;
             above.pop();
@@ -174,6 +183,9 @@ impl<'a> Files<'a> {
                 continue;
             }
             place.push(step);
+            if let Some((_, target)) = self.outside.iter().find(|(link, _)| self.top.join(link) == place) {
+                bad_request!("{shown} is a link that leads to {target}, out of the repository: put a file there");
+            }
             let Ok(target) = place.read_link() else { continue };
             if !self.is_known(&place) {
                 return Ok(None);
@@ -210,6 +222,15 @@ impl<'a> Files<'a> {
             bad_request!("{} is a link to {}, which git ignores: commit that", link.display(), place.display());
         }
         Ok(Some(place))
+    }
+
+    /// The names of links that are missing in a folder.
+    fn outside_in(&self, folder: &Path) -> impl Iterator<Item = String> {
+        let links = self.outside.iter().map(|(link, _)| self.top.join(link));
+        let names = links
+            .filter(move |link| link.parent() == Some(folder))
+            .filter_map(|link| link.file_name()?.to_str().map(String::from));
+        names.collect::<Vec<_>>().into_iter()
     }
 
     fn is_known(&self, file: &Path) -> bool {
@@ -283,7 +304,7 @@ mod tests {
             .chain(["sub/e"])
             .map(|file| file.strip_prefix("../").map_or_else(|| format!("root/{file}"), String::from))
             .collect();
-        let files = Files::new(&root, &top, Some(&known)).unwrap();
+        let files = Files::new(&root, &top, Some(&known), &[]).unwrap();
         let places = |path: &str, to: &str| -> Result<Vec<String>> {
             let include = [Include { path: path.into(), to: to.into() }];
             Ok(files.documents(&include, Path::new(""))?.into_keys().filter(|name| name.starts_with(to)).collect())
@@ -325,9 +346,38 @@ mod tests {
         for name in ["LICENSE", "README.rst"] {
             symlink("/etc/hostname", root.join(name)).unwrap();
             let known = known.iter().cloned().chain([format!("root/{name}")]).collect();
-            let error = Files::new(&root, &top, Some(&known)).unwrap().documents(&[], Path::new("")).unwrap_err();
+            let error = Files::new(&root, &top, Some(&known), &[]).unwrap().documents(&[], Path::new("")).unwrap_err();
             assert!(error.is::<Request>() && error.to_string().contains("leads to /etc/hostname"), "{error:#}");
             fs::remove_file(root.join(name)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_link_that_a_snapshot_has_not_got_is_refused_where_it_was_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        let root = top.join("root");
+        files::write(&root.join("docs/man/probe.1"), "").unwrap();
+        for (link, include) in [
+            ("root/docs/man/evil", Some("docs")),
+            ("root/evil", Some("evil")),
+            ("root/evil", Some("evil/deep")),
+            ("root/README.md", None),
+            ("root/docs/man/evil", None),
+        ] {
+            let outside = [(link.to_owned(), "/etc/shadow".to_owned())];
+            let include: Vec<Include> =
+                include.into_iter().map(|path| Include { path: path.into(), to: "x".into() }).collect();
+            let found = Files::new(&root, &top, None, &outside).unwrap().documents(&include, Path::new(""));
+            if include.is_empty() && link.contains("docs") {
+                assert!(found.unwrap().is_empty(), "nobody wanted it");
+            } else {
+                let error = format!("{:#}", found.unwrap_err());
+                assert!(
+                    error.contains("is a link that leads to /etc/shadow, out of the repository"),
+                    "{link}: {error}"
+                );
+            }
         }
     }
 
@@ -337,7 +387,7 @@ mod tests {
         let root = folder.path().canonicalize().unwrap();
         files::write(&root.join("tool/COPYING"), "the package's").unwrap();
         let names = || -> Vec<String> {
-            let files = Files::new(&root, &root, None).unwrap();
+            let files = Files::new(&root, &root, None, &[]).unwrap();
             files.documents(&[], Path::new("tool")).unwrap().into_keys().collect()
         };
         assert_eq!(names(), ["COPYING"]);

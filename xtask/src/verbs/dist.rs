@@ -25,7 +25,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
     build::check(&facts)?;
     let source = Source::read(runner, &facts.root)?;
-    let documents = Files::new(source_root(&facts), &source.top, source.files.as_ref())?
+    let documents = Files::new(source_root(&facts), &source.top, source.files.as_ref(), &[])?
         .documents(&facts.config.include, facts.package_folder())?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
         Some(_) if !request.locked => Some(Place::choose(runner, &facts, request.clang.engine)?),

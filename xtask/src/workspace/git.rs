@@ -23,6 +23,7 @@ pub struct Source {
     /// The date of everything in the archives: seconds since 1970.
     pub date: u64,
     /// The repository; the workspace itself outside git.
+    #[serde(skip)]
     pub top: PathBuf,
     /// The files of the repository and its submodules that git does not ignore, by their paths in it. None outside git.
     #[serde(skip)]
