@@ -9,6 +9,7 @@ use crate::bpf::container;
 use crate::bpf::engine::Place;
 use crate::bpf::facts::{COMPILER_FOLDER, flags, reads};
 use crate::bpf::run::{CompareObjects, CompileObject, WriteObjects};
+use crate::build::plan::source_root;
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, Remove};
@@ -20,6 +21,8 @@ use crate::workspace::facts::Facts;
 pub enum End {
     /// They are written to their places.
     Write,
+    /// They are written there and to the snapshot, from which they will be built.
+    WriteAndBuild,
     /// They are compared with those that are there, and nothing is written.
     Compare,
 }
@@ -48,7 +51,7 @@ pub fn bpf(facts: &Facts, place: &Place, end: End) -> Result<Plan> {
 /// Compiles all objects; if that is for a reason, it is printed.
 pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> Result<Plan> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
-    let folder = facts.root.join(&bpf.folder);
+    let folder = source_root(facts).join(&bpf.folder);
     let stage = facts.work.join("bpf");
     let compiler = facts.cache.path(&zig::name()?);
     // Inside a container, the compiler is at the top.
@@ -107,7 +110,14 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
         let output = stage.join(&object);
         let task = Task::new(
             format!("compiling {source} to {object}"),
-            vec![Box::new(CompileObject { command, source, endian, output, made })],
+            vec![Box::new(CompileObject {
+                command,
+                source,
+                endian,
+                output,
+                ignored: facts.sources.ignored.clone(),
+                made,
+            })],
         );
         tasks.push(
             task.named(object)
@@ -117,8 +127,11 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     }
     tasks.extend(after);
     tasks.push(match end {
-        End::Write => {
-            let write = WriteObjects { folder, inputs: inputs.lines(bpf), objects: objects.clone() };
+        End::Write | End::WriteAndBuild => {
+            let folder = facts.root.join(&bpf.folder);
+            let snapshot = (end == End::WriteAndBuild)
+                .then(|| (facts.sources.folder.clone(), facts.sources.in_repository(&bpf.folder)));
+            let write = WriteObjects { folder, snapshot, inputs: inputs.lines(bpf), objects: objects.clone() };
             Task::new("writing the BPF objects", vec![Box::new(write)])
         }
         End::Compare => {
@@ -137,7 +150,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
 /// Makes a folder that contains nothing but what the compiler may see.
 fn lay_out(facts: &Facts) -> Steps {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
-    let (folder, stage) = (facts.root.join(&bpf.folder), facts.work.join("bpf"));
+    let (folder, stage) = (source_root(facts).join(&bpf.folder), facts.work.join("bpf"));
     let mut steps: Steps = vec![Box::new(Remove { folder: stage.clone() })];
     for (name, sha256) in &inputs.sources {
         let to = stage.join(&bpf.folder).join(name);

@@ -14,8 +14,9 @@ use crate::toolchain::sysroot::Sysroot;
 use crate::toolchain::{self, Needs};
 use crate::workspace::cargo_home;
 use crate::workspace::facts::Facts;
-use crate::workspace::git::Source;
 use crate::workspace::packages::Package;
+use crate::workspace::snapshot::Verify;
+use crate::workspace::source::Source;
 
 /// What cargo is told of the profile, whose rest is the workspace's own. A standard library from source consists of bitcode
 /// alone and aborts on panic, hence the first two.
@@ -106,8 +107,10 @@ impl Build {
             targets: self.targets,
             sysroots,
             cache: facts.cache.clone(),
+            ignored: facts.sources.ignored.clone(),
             built: self.built,
         }));
+        steps.push(Box::new(Verify { folder: facts.sources.folder.clone() }));
         Task::new(title, steps).announced().failure("cannot build")
     }
 }
@@ -141,7 +144,7 @@ pub fn variables(source: &Source) -> BTreeMap<String, String> {
 
 /// What is built: the folder of the workspace's sources. Nothing else decides it.
 pub fn source_root(facts: &Facts) -> &Path {
-    &facts.root
+    &facts.sources.workspace
 }
 
 fn home(facts: &Facts) -> PathBuf {
@@ -158,6 +161,9 @@ fn common_rustflags(facts: &Facts) -> Vec<String> {
     // No new name begins with a slash: it could be a folder that somebody has. The last one that fits wins, so what lies
     // inside another comes after it.
     let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    if source_root(facts) != facts.sources.top {
+        remap(&facts.sources.top, "repository");
+    }
     remap(source_root(facts), "workspace");
     remap(&target(facts), "target");
     for (folder, name) in crate_folders(&facts.packages) {
@@ -197,6 +203,7 @@ mod tests {
             license: None,
             repository: None,
             folder: folder.into(),
+            roots: Vec::new(),
         }
     }
 

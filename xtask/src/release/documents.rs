@@ -1,7 +1,7 @@
 //! What every archive holds besides the binary: README, CHANGELOG and licences of the workspace, and what its configuration
 //! includes. Known, with hashes, before anything is built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use crate::release::licenses;
 use crate::release::pack::Entry;
 use crate::sys::{files, hash};
 use crate::workspace::config::Include;
+use crate::workspace::source::Sources;
 
 /// A file that will be packed, if it still holds then what it holds now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,24 +26,27 @@ pub struct Document {
 /// Documents by their paths in the archive.
 pub type Documents = BTreeMap<String, Document>;
 
-/// Finds them. `known` are the files that git does not ignore: what it ignores is not part of the commit, and so not of what
-/// is shipped. None outside git.
-pub fn read(root: &Path, include: &[Include], known: Option<&BTreeSet<String>>) -> Result<Documents> {
+/// Finds them in the snapshot.
+pub fn read(sources: &Sources, include: &[Include]) -> Result<Documents> {
+    let root = &sources.workspace;
     let mut documents = Documents::new();
-    let names = match known {
-        Some(known) => known.iter().filter(|file| !file.contains('/')).cloned().collect(),
-        None => files::list(root)?,
-    };
-    for name in names {
+    let is_document = |name: &str| {
         let upper = name.to_uppercase();
-        let is_document = upper.starts_with("README") || upper.starts_with("CHANGELOG") || licenses::is_license(&upper);
-        if is_document && root.join(&name).is_file() {
-            let document = Document::read(root, &name)?;
+        upper.starts_with("README") || upper.starts_with("CHANGELOG") || licenses::is_license(&upper)
+    };
+    for (link, target) in links_out(sources, "") {
+        if !link.contains('/') && is_document(&link) {
+            bad_request!("{link} {}", out(&target));
+        }
+    }
+    for name in files::list(root)?.into_iter().filter(|name| is_document(name)) {
+        if root.join(&name).is_file() {
+            let document = Document::read(sources, &name)?;
             documents.insert(name, document);
         }
     }
     for item in include {
-        if let Err(error) = add(root, item, known, &mut documents) {
+        if let Err(error) = add(sources, item, &mut documents) {
             bad_request!(
                 "`include` in [workspace.metadata.bpfship] of Cargo.toml names `{}`, which cannot be packed: {error:#}",
                 item.path
@@ -52,20 +56,32 @@ pub fn read(root: &Path, include: &[Include], known: Option<&BTreeSet<String>>) 
     Ok(documents)
 }
 
+/// Links below a folder of the workspace that the snapshot does not have, by their paths in the workspace.
+fn links_out(sources: &Sources, folder: &str) -> Vec<(String, String)> {
+    let prefix = sources.in_repository(folder);
+    let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix } else { format!("{prefix}/") };
+    let start = sources.in_repository("").len();
+    let below = sources.outside.iter().filter(|(link, _)| link.starts_with(&prefix));
+    below.map(|(link, target)| (link[start..].to_owned(), target.clone())).collect()
+}
+
+fn out(target: &str) -> String {
+    format!("is a link to {target}, outside the repository: commit the file itself")
+}
+
 /// Adds what one entry of `include` names.
-fn add(root: &Path, include: &Include, known: Option<&BTreeSet<String>>, documents: &mut Documents) -> Result<()> {
+fn add(sources: &Sources, include: &Include, documents: &mut Documents) -> Result<()> {
+    if let Some((link, target)) = links_out(sources, &include.path).first() {
+        bail!("{link} {}", out(target));
+    }
     let mut found = Vec::new();
-    walk(root, &include.path, &mut found)?;
+    walk(&sources.workspace, &include.path, &mut found)?;
     if found.is_empty() {
         bail!("it is a folder without a file");
     }
-    found.retain(|file| known.is_none_or(|known| known.contains(file)));
-    if found.is_empty() {
-        bail!("git ignores all of it: commit it");
-    }
     for file in found {
         let place = format!("{}{}", include.to, &file[include.path.len()..]);
-        let document = Document::read(root, &file)?;
+        let document = Document::read(sources, &file)?;
         let from = document.from.clone();
         match documents.insert(place.clone(), document) {
             Some(other) if other.from != from => {
@@ -78,11 +94,12 @@ fn add(root: &Path, include: &Include, known: Option<&BTreeSet<String>>, documen
 }
 
 impl Document {
-    fn read(root: &Path, file: &str) -> Result<Document> {
-        let from = root.join(file);
+    fn read(sources: &Sources, file: &str) -> Result<Document> {
+        let from = sources.workspace.join(file);
         let target = from.canonicalize().with_context(|| format!("cannot read {}", from.display()))?;
-        if !target.starts_with(root.canonicalize()?) {
-            bail!("{} is a link to {}, outside the workspace", from.display(), target.display());
+        // No such link is in the snapshot.
+        if !target.starts_with(sources.top.canonicalize()?) {
+            bail!("{} is a link to {}, outside the repository", from.display(), target.display());
         }
         let metadata = from.metadata().with_context(|| format!("cannot read {}", from.display()))?;
         let executable = metadata.permissions().mode() & 0o100 != 0;
@@ -119,6 +136,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::release::plan;
     use crate::ui::error::Request;
 
     fn include(path: &str, to: &str) -> Include {
@@ -128,39 +146,45 @@ mod tests {
     #[test]
     fn what_cannot_be_packed_is_refused_and_the_rest_has_its_place() {
         let folder = std::env::temp_dir().join(format!("bpfship-documents-{}", std::process::id()));
-        let root = folder.join("root");
-        for file in ["README.md", "main.rs", "docs/a", "docs/b", "docs/deep/c", "junk/d"] {
+        let top = folder.join("top");
+        let root = top.join("root");
+        for file in ["README.md", "main.rs", "docs/a", "docs/b", "docs/deep/c"] {
             files::write(&root.join(file), file).unwrap();
         }
+        files::write(&top.join("LICENSE"), "of the repository").unwrap();
         fs::create_dir(root.join("empty")).unwrap();
         fs::create_dir(root.join("odd")).unwrap();
         files::write(&folder.join("outside"), "secret").unwrap();
-        symlink("../outside", root.join("leads-out")).unwrap();
+        symlink("../LICENSE", root.join("LICENSE")).unwrap();
+        symlink("../../outside", root.join("leads-out")).unwrap();
         symlink("docs", root.join("folder")).unwrap();
         symlink("nowhere", root.join("odd/broken")).unwrap();
 
-        let known: BTreeSet<String> =
-            ["README.md", "main.rs", "docs/a", "docs/deep/c", "leads-out"].map(String::from).into();
-        let places = |include: &[Include]| -> Result<Vec<String>> {
-            Ok(read(&root, include, Some(&known))?.into_keys().collect())
+        let mut sources = plan::tests::sources();
+        (sources.top, sources.workspace, sources.path) = (top, root, "root".into());
+        sources.outside = vec![("root/man/evil".into(), "/etc/shadow".into())];
+        let places = |sources: &Sources, include: &[Include]| -> Result<Vec<String>> {
+            Ok(read(sources, include)?.into_keys().collect())
         };
         assert_eq!(
-            places(&[include("docs", "share/docs")]).unwrap(),
-            ["README.md", "share/docs/a", "share/docs/deep/c"]
+            places(&sources, &[include("docs", "share/docs")]).unwrap(),
+            ["LICENSE", "README.md", "share/docs/a", "share/docs/b", "share/docs/deep/c"]
         );
 
         for (path, to, fault) in [
-            ("junk", "junk", "git ignores all of it: commit it"),
-            ("docs/b", "b", "git ignores all of it: commit it"),
             ("empty", "empty", "it is a folder without a file"),
-            ("leads-out", "leads-out", "outside, outside the workspace"),
+            ("leads-out", "leads-out", "outside, outside the repository"),
+            ("man", "man", "man/evil is a link to /etc/shadow, outside the repository"),
             ("folder", "folder", "is a link to a folder"),
             ("odd", "odd", "odd/broken is neither a file nor a folder"),
             ("docs/a", "README.md", "would lie in the same place of the archive (README.md)"),
         ] {
-            let error = places(&[include(path, to)]).unwrap_err();
+            let error = places(&sources, &[include(path, to)]).unwrap_err();
             assert!(error.is::<Request>() && format!("{error:#}").contains(fault), "{path}: {error:#}");
         }
+        sources.outside = vec![("root/README.md".into(), "/etc/shadow".into())];
+        let error = places(&sources, &[]).unwrap_err().to_string();
+        assert_eq!(error, "README.md is a link to /etc/shadow, outside the repository: commit the file itself");
         files::remove_folder(&folder).unwrap();
     }
 }

@@ -21,7 +21,8 @@ use crate::release::staging::Staging;
 use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
 use crate::workspace::facts::Facts;
-use crate::workspace::git::Source;
+use crate::workspace::snapshot::Touch;
+use crate::workspace::source::Source;
 
 /// Everything that one run of `dist` does, and where its results will be.
 #[derive(Debug)]
@@ -49,17 +50,18 @@ impl Product {
     }
 }
 
-/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.
+/// Decides what `dist` does, and writes to that folder. BPF objects that are not up to date are compiled in `place`.
 pub fn dist(
     facts: &Arc<Facts>,
     mut source: Source,
     documents: Documents,
     place: Option<&Place>,
+    dist: &Path,
     request: &flags::Dist,
 ) -> Result<Plan> {
     let config = &facts.config;
-    if request.locked && source.lock_changed {
-        bail!("--locked, but Cargo.lock is not as it was committed: commit it");
+    if request.locked && !request.allow_dirty {
+        facts.sources.check_clean()?;
     }
     let products = products(facts, request)?;
     let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.std)).collect();
@@ -76,7 +78,7 @@ pub fn dist(
         let compiler = bpf::plan::needs(place);
         (needs.zig, needs.image) = (compiler.zig, compiler.image);
         source.dirty = source.commit.is_some();
-        compile = bpf::plan::compile(facts, place, End::Write, Some(&reason))?.tasks;
+        compile = bpf::plan::compile(facts, place, End::WriteAndBuild, Some(&reason))?.tasks;
     }
     // One command builds for all targets. Another way to build would be another entry.
     let builds = vec![Build::new(
@@ -87,10 +89,13 @@ pub fn dist(
         build::variables(&source),
     )];
 
-    let release = Arc::new(Release::new(Arc::clone(facts), source, documents, facts.root.join("dist")));
+    let touch =
+        Touch { folder: facts.sources.folder.clone(), stamp: facts.sources.stamp(&source), paths: facts.crate_roots() };
+    let release = Arc::new(Release::new(Arc::clone(facts), source, documents, dist.into()));
     let mut tasks = vec![open(&release.dist, &release.staging)];
     tasks.extend(toolchain::plan(&needs, facts)?);
     tasks.extend(compile);
+    tasks.push(Task::new("having what depends on the commit built for this one", vec![Box::new(touch)]));
     let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();
     let built_of: Vec<Slot<Built>> = products
         .iter()
@@ -169,11 +174,16 @@ pub(crate) mod tests {
     use crate::bpf::facts::Inputs;
     use crate::sys::cache::Cache;
     use crate::sys::plan::to_json;
+    use crate::sys::process::Runner;
     use crate::toolchain::Installed;
     use crate::toolchain::sysroot::Sysroot;
+    use crate::ui::screen::Level;
     use crate::workspace::config::{Boot, Bpf, Config};
+    use crate::workspace::ignored::Ignored;
     use crate::workspace::packages::Package;
     use crate::workspace::rust::Rust;
+    use crate::workspace::snapshot::{Change, Difference};
+    use crate::workspace::source::Sources;
 
     /// A workspace in which everything is there and up to date.
     pub(crate) fn facts() -> Facts {
@@ -202,6 +212,7 @@ pub(crate) mod tests {
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             members: Vec::new(),
             root: "/home/ann/tool".into(),
+            sources: sources(),
             work: "/home/ann/tool/target/bpfship".into(),
             rust,
             cache: Cache { folder: "/home/ann/.cache/bpfship".into() },
@@ -215,8 +226,24 @@ pub(crate) mod tests {
         }
     }
 
+    pub(crate) fn sources() -> Sources {
+        let root = Path::new("/home/ann/tool");
+        Sources {
+            folder: "/home/ann/tool/target/bpfship/snapshot".into(),
+            top: "/home/ann/tool/target/bpfship/snapshot/source".into(),
+            workspace: "/home/ann/tool/target/bpfship/snapshot/source".into(),
+            path: String::new(),
+            from: root.into(),
+            commit: None,
+            changes: Vec::new(),
+            identity: String::new(),
+            outside: Vec::new(),
+            ignored: Ignored::new(Runner::new(Level::Quiet), root, root, &[]),
+        }
+    }
+
     fn source() -> Source {
-        Source { commit: Some("1a2b".into()), dirty: false, lock_changed: false, date: 7, files: None }
+        Source { commit: Some("1a2b".into()), dirty: false, date: 7 }
     }
 
     fn request(arches: &[&str]) -> flags::Dist {
@@ -224,6 +251,9 @@ pub(crate) mod tests {
         flags::Dist {
             arches,
             locked: false,
+            allow_dirty: false,
+            commit: None,
+            to: None,
             std: None,
             merge: Vec::new(),
             clang: flags::Clang::default(),
@@ -232,7 +262,8 @@ pub(crate) mod tests {
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
-        super::dist(&Arc::new(facts.clone()), source, Documents::new(), Some(&Place::Host), request)
+        let dist = facts.root.join("dist");
+        super::dist(&Arc::new(facts.clone()), source, Documents::new(), Some(&Place::Host), &dist, request)
     }
 
     /// All steps of a kind, wherever they are in the plan.
@@ -317,7 +348,10 @@ pub(crate) mod tests {
         let flags = |triple: &str| config["target"][triple]["rustflags"].to_string();
         assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
         assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/bpfship/sysroot-s390x"));
-        assert!(flags("s390x-unknown-linux-musl").contains("--remap-path-prefix=/home/ann/tool=workspace"));
+        assert!(
+            flags("s390x-unknown-linux-musl")
+                .contains("--remap-path-prefix=/home/ann/tool/target/bpfship/snapshot/source=workspace")
+        );
 
         // Whatever happens to be there.
         let mut facts = facts();
@@ -328,12 +362,20 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_lock_file_of_cargo_that_is_not_committed_is_refused_with_locked() {
-        let changed = Source { lock_changed: true, dirty: true, ..source() };
-        assert!(dist(&facts(), changed.clone(), &request(&["arm64"])).is_ok());
+    fn changes_are_refused_with_locked_unless_they_are_meant() {
+        let mut facts = facts();
+        let change = |path: &str| Change { path: path.into(), what: Difference::Changed, hidden: None };
+        facts.sources.changes = ["Cargo.lock", "b", "c", "d", "e", "f", "g"].map(change).into();
+        let dirty = Source { dirty: true, ..source() };
+        assert!(dist(&facts, dirty.clone(), &request(&["arm64"])).is_ok());
         let locked = flags::Dist { locked: true, ..request(&["arm64"]) };
-        let error = dist(&facts(), changed, &locked).unwrap_err().to_string();
-        assert_eq!(error, "--locked, but Cargo.lock is not as it was committed: commit it");
+        let error = dist(&facts, dirty.clone(), &locked).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--locked, but there are changes that are not committed: Cargo.lock is changed, b is changed, c is changed, \
+             d is changed, e is changed, and 2 more; commit them, or add --allow-dirty"
+        );
+        assert!(dist(&facts, dirty, &flags::Dist { allow_dirty: true, ..locked }).is_ok());
     }
 
     #[test]
@@ -364,6 +406,7 @@ pub(crate) mod tests {
             license: None,
             repository: None,
             folder: folder.into(),
+            roots: Vec::new(),
         }
     }
 }

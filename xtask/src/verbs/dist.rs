@@ -6,29 +6,35 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::bpf::engine::Place;
-use crate::build::plan::source_root;
 use crate::flags;
 use crate::release::{documents, plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::toolchain;
 use crate::ui::status::{State, Status};
-use crate::workspace::facts;
-use crate::workspace::git::Source;
+use crate::workspace::facts::Facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
+use crate::workspace::source::Source;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Result<()> {
-    let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
-    let source = Source::read(runner, &facts.root)?;
-    let documents = documents::read(source_root(&facts), &facts.config.include, source.files.as_ref())?;
+    let (facts, _locks) = Facts::read(runner, common, request.commit.as_deref(), request.to.is_none())?;
+    let sources = &facts.sources;
+    if common.verbose {
+        sources.changes.iter().for_each(|change| runner.status(change.to_string()));
+    }
+    let source = Source::new(&facts.root, sources.commit.as_ref(), !sources.changes.is_empty())?;
+    let documents = documents::read(sources, &facts.config.include)?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
         Some(_) if !request.locked => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };
-    let dist = facts.root.join("dist");
-    let plan = plan::dist(&Arc::new(facts), source, documents, place.as_ref(), request)?;
+    let dist = request.to.clone().unwrap_or_else(|| facts.root.join("dist"));
+    let dist = std::path::absolute(dist)?;
+    let facts = Arc::new(facts);
+    let plan = plan::dist(&facts, source, documents, place.as_ref(), &dist, request);
+    let plan = facts.sources.ignored.explain(plan)?;
     if request.show.plan {
         return sys::plan::print(&plan.tasks, request.show.json);
     }

@@ -9,12 +9,13 @@ use bpfship_object::report::Report;
 use serde::Serialize;
 
 use crate::bad_request;
+use crate::bpf::facts::Inputs;
 use crate::bpf::report_text;
 use crate::flags;
 use crate::flags::Common;
 use crate::sys::process::Runner;
 use crate::ui::screen;
-use crate::workspace::facts::Facts;
+use crate::workspace::facts::Workspace;
 
 /// The files that have one report, as the two byte orders of an object mostly do.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +36,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Report) -> Result<(
         bad_request!("there is no file {}", missing.display());
     }
     let (folder, files) = match request.files.as_slice() {
-        [] => checked_in(&Facts::read(runner, common)?)?,
+        [] => checked_in(runner, common)?,
         files => (PathBuf::new(), files.to_vec()),
     };
     let mut reported: Vec<Reported> = Vec::new();
@@ -58,13 +59,17 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Report) -> Result<(
 }
 
 /// The folder of the checked-in objects, and their names: of two byte orders, little-endian first.
-fn checked_in(facts: &Facts) -> Result<(PathBuf, Vec<PathBuf>)> {
-    if let Some(reason) = facts.bpf.stale(&facts.config.bpf) {
+fn checked_in(runner: Runner, common: &Common) -> Result<(PathBuf, Vec<PathBuf>)> {
+    let (workspace, rust) = Workspace::find(runner, common)?;
+    let packages = workspace.packages(runner, &rust, common.offline)?;
+    let bpf = &workspace.config.bpf;
+    let inputs = Inputs::read(&workspace.root, &packages, bpf)?;
+    if let Some(reason) = inputs.stale(bpf) {
         bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
     }
-    let mut files: Vec<PathBuf> = facts.bpf.objects.keys().map(PathBuf::from).collect();
+    let mut files: Vec<PathBuf> = inputs.objects.keys().map(PathBuf::from).collect();
     files.sort_by_key(|file| (stem(file), file.to_string_lossy().ends_with("_bpfeb.o")));
-    Ok((facts.root.join(&facts.config.bpf.folder).join("objects"), files))
+    Ok((workspace.root.join(&bpf.folder).join("objects"), files))
 }
 
 fn read(path: &Path) -> Result<(Endian, Report)> {

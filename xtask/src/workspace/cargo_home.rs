@@ -3,13 +3,14 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
 use crate::sys::plan::Steps;
 use crate::sys::steps::{Link, Remove, Write};
+use crate::workspace::source::Sources;
 
 /// The tables of cargo's configuration that say where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];
@@ -22,12 +23,25 @@ pub fn find() -> Result<PathBuf> {
     })
 }
 
-/// What the configuration that cargo would read in `root` says of where crates come from.
-pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
-    let mut files: Vec<PathBuf> = root.ancestors().filter_map(|dir| config_file(&dir.join(".cargo"))).collect();
-    files.extend(config_file(cargo_home).filter(|file| !files.contains(file)));
+/// What the configuration that cargo would read in `root` says of where crates come from: that of the snapshot first, if
+/// there is one. Where crates lie in the repository, they are taken from the snapshot, too.
+pub fn network_config(root: &Path, cargo_home: &Path, sources: Option<&Sources>) -> Result<Table> {
+    // With the folder that paths in the file are relative to: the one that holds `.cargo`.
+    let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
+    if let Some(Sources { top, workspace, from, .. }) = sources {
+        for folder in workspace.ancestors().take_while(|folder| folder.starts_with(top)) {
+            let base = from.join(folder.strip_prefix(top)?);
+            files.extend(config_file(&folder.join(".cargo")).map(|file| (file, base)));
+        }
+    }
+    let folders = root.ancestors().map(|folder| (folder.join(".cargo"), folder));
+    let home = (cargo_home.to_path_buf(), cargo_home.parent().unwrap_or(cargo_home));
+    for (folder, base) in folders.chain([home]) {
+        let file = config_file(&folder).filter(|file| files.iter().all(|(known, _)| known != file));
+        files.extend(file.map(|file| (file, base.to_path_buf())));
+    }
     let mut merged = Table::new();
-    for file in files {
+    for (file, base) in files {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut config: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
         config.retain(|key, _| KEPT.contains(&key));
@@ -37,9 +51,7 @@ pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
                 registry.retain(|key, _| key == "index");
             }
         }
-        // A path in a configuration is relative to the folder that holds `.cargo`.
-        let base = file.parent().and_then(Path::parent).unwrap_or(root);
-        absolute_sources(&mut config, base);
+        absolute_sources(&mut config, &base, sources);
         merge(&mut merged, config);
     }
     Ok(merged)
@@ -104,17 +116,34 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-fn absolute_sources(config: &mut Table, base: &Path) {
-    let Some(Value::Table(sources)) = config.get_mut("source") else {
+fn absolute_sources(config: &mut Table, base: &Path, sources: Option<&Sources>) {
+    let Some(Value::Table(tables)) = config.get_mut("source") else {
         return;
     };
-    for (_, source) in sources.iter_mut() {
+    for (_, source) in tables.iter_mut() {
         for key in ["directory", "local-registry"] {
             if let Some(Value::String(path)) = source.get_mut(key) {
-                *path = base.join(&*path).to_string_lossy().into_owned();
+                let folder = plain(&base.join(&*path));
+                let in_snapshot = sources.and_then(|sources| {
+                    let folder = sources.top.join(folder.strip_prefix(&sources.from).ok()?);
+                    folder.exists().then_some(folder)
+                });
+                *path = in_snapshot.unwrap_or(folder).to_string_lossy().into_owned();
             }
         }
     }
+}
+
+/// A path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -141,7 +170,7 @@ mod tests {
         )
         .unwrap();
 
-        let config = with_rustflags(&network_config(&root, &home).unwrap(), [("t", vec!["-f".into()])]);
+        let config = with_rustflags(&network_config(&root, &home, None).unwrap(), [("t", vec!["-f".into()])]);
         fs::remove_dir_all(&folder).unwrap();
 
         let expected = format!(
