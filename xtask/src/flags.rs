@@ -209,6 +209,14 @@ pub struct Dist {
     pub show: Show,
 }
 
+impl Dist {
+    /// Whether BPF objects that are not up to date are compiled. They are written to the work tree, which a commit that is
+    /// named has nothing to do with.
+    pub fn compiles(&self) -> bool {
+        !self.locked && self.commit.is_none()
+    }
+}
+
 /// Run every released binary on a real kernel of its architecture
 ///
 /// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else in the guest, runs

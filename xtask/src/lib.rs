@@ -1,5 +1,5 @@
 //! Ships a Rust eBPF application as one static binary for each architecture. The way through is
-//! flags → facts → plan → run → artifacts → manifest; docs/architecture.md says more.
+//! flags → snapshot → facts → plan → run → artifacts → manifest; docs/architecture.md says more.
 
 pub mod adopt;
 pub mod arch;

@@ -70,9 +70,10 @@ pub fn dist(
     let mut compile = Vec::new();
     if let Some(reason) = facts.bpf.stale(&config.bpf) {
         let place = match place {
-            Some(place) if !request.locked => place,
+            Some(place) if request.compiles() => place,
             _ => bail!(
-                "--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result"
+                "{}, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result",
+                if request.locked { "--locked" } else { "--commit" }
             ),
         };
         let compiler = bpf::plan::needs(place);

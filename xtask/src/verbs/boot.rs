@@ -23,7 +23,7 @@ use crate::{bad_request, flags};
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
     let selection = selection(request)?;
-    let (facts, _locks) = Facts::read(runner, common, None, true)?;
+    let (facts, _locks) = Facts::read(runner, common, None, None)?;
     let dist = facts.root.join("dist");
     let manifest = artifacts::read(&dist)?;
     let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;

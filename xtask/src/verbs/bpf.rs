@@ -13,7 +13,7 @@ use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
-    let (facts, _locks) = Facts::read(runner, common, None, true)?;
+    let (facts, _locks) = Facts::read(runner, common, None, None)?;
     let place = Place::choose(runner, &facts, request.clang.engine)?;
     let end = if request.check { End::Compare } else { End::Write };
     let plan = plan::bpf(&facts, &place, end)?;

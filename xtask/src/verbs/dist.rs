@@ -19,7 +19,8 @@ use crate::workspace::source::Source;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Result<()> {
-    let (facts, _locks) = Facts::read(runner, common, request.commit.as_deref(), request.to.is_none())?;
+    let to = request.to.as_ref().map(std::path::absolute).transpose()?;
+    let (facts, _locks) = Facts::read(runner, common, request.commit.as_deref(), to.as_deref())?;
     let sources = &facts.sources;
     if common.verbose {
         sources.changes.iter().for_each(|change| runner.status(change.to_string()));
@@ -27,11 +28,10 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     let source = Source::new(&facts.root, sources.commit.as_ref(), !sources.changes.is_empty())?;
     let documents = documents::read(sources, &facts.config.include)?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
-        Some(_) if !request.locked => Some(Place::choose(runner, &facts, request.clang.engine)?),
+        Some(_) if request.compiles() => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };
-    let dist = request.to.clone().unwrap_or_else(|| facts.root.join("dist"));
-    let dist = std::path::absolute(dist)?;
+    let dist = to.unwrap_or_else(|| facts.root.join("dist"));
     let facts = Arc::new(facts);
     let plan = plan::dist(&facts, source, documents, place.as_ref(), &dist, request);
     let plan = facts.sources.ignored.explain(plan)?;

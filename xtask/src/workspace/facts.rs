@@ -62,6 +62,8 @@ pub struct Workspace {
     cargo_home: PathBuf,
     /// Where everything between sources and artifacts lies.
     work: PathBuf,
+    /// The workspace, for errors: as the user knows it.
+    shown: PathBuf,
 }
 
 impl Workspace {
@@ -78,7 +80,8 @@ impl Workspace {
         let cargo_home = cargo_home::find()?;
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(manifest)?;
         let work = metadata.target_directory.join(crate::NAME).into();
-        Workspace::new(metadata, cargo_home, work, &|_| None)
+        let shown = metadata.workspace_root.clone().into();
+        Workspace::new(metadata, cargo_home, work, shown, &|_| None)
     }
 
     /// The same in a snapshot.
@@ -88,23 +91,24 @@ impl Workspace {
         cargo_home: PathBuf,
         offline: bool,
         sources: &Sources,
-        work: &Path,
+        (work, shown): (&Path, &Path),
     ) -> Result<Workspace> {
         let manifest = sources.workspace.join("Cargo.toml");
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(&manifest);
         let metadata = sources.ignored.explain(metadata)?;
-        Workspace::new(metadata, cargo_home, work.into(), &|path| sources.why_missing(path))
+        Workspace::new(metadata, cargo_home, work.into(), shown.into(), &|path| sources.why_missing(path))
     }
 
     fn new(
         metadata: Metadata,
         cargo_home: PathBuf,
         work: PathBuf,
+        shown: PathBuf,
         why_missing: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace> {
         let config = Config::parse(&metadata, why_missing)?;
         let root = metadata.workspace_root.clone().into_std_path_buf();
-        Ok(Workspace { config, root, metadata, cargo_home, work })
+        Ok(Workspace { config, root, metadata, cargo_home, work, shown })
     }
 
     /// The crates of Cargo.lock. Those that are not here are downloaded, unless `offline`.
@@ -114,7 +118,7 @@ impl Workspace {
 
     fn packages_from(&self, runner: Runner, rust: &Rust, offline: bool, network: &Table) -> Result<Vec<Package>> {
         let cargo = Cargo { runner, rust, home: &self.cargo_home, offline };
-        cargo.packages(&self.metadata, &network.to_string(), &self.work)
+        cargo.packages(&self.metadata, &network.to_string(), &self.work, &self.shown)
     }
 
     /// cargo's target folder.
@@ -131,9 +135,14 @@ impl Workspace {
 
 impl Facts {
     /// Takes a snapshot of the workspace, or of a commit of it, and reads all facts in there while other runs are held off:
-    /// they are true until the files that are returned are dropped. `writes` says whether anything is written to the
-    /// workspace.
-    pub fn read(runner: Runner, common: &Common, commit: Option<&str>, writes: bool) -> Result<(Facts, Vec<File>)> {
+    /// they are true until the files that are returned are dropped. What is made goes to the folder `to`, if that is not
+    /// one of the workspace.
+    pub fn read(
+        runner: Runner,
+        common: &Common,
+        commit: Option<&str>,
+        to: Option<&Path>,
+    ) -> Result<(Facts, Vec<File>)> {
         let manifest = find_manifest(common.manifest_path.as_deref())?;
         let folder = manifest.parent().context("a manifest in no folder")?;
         let rust = Rust::read(runner, folder, common.offline)?;
@@ -150,13 +159,14 @@ impl Facts {
         // Workspaces may share a target folder, and one may have several.
         let in_use = File::open(&work).with_context(|| format!("cannot open {}", work.display()))?;
         let mut locks = vec![cache::lock(runner, in_use, &format!("in {}", root.display()))?];
-        if writes {
+        if to.is_none() {
             locks.push(lock(runner, &root)?);
         }
-        let left_out = [target, root.join("dist"), cache.folder.clone(), cargo_home.clone()];
+        let dist = to.map_or_else(|| root.join("dist"), Path::to_owned);
+        let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
         let sources = Sources::take(runner, &root, &work.join("snapshot"), &left_out, commit)?;
         check_rust(&rust, &root, &sources)?;
-        let workspace = Workspace::of(runner, &rust, cargo_home, common.offline, &sources, &work)?;
+        let workspace = Workspace::of(runner, &rust, cargo_home, common.offline, &sources, (&work, &root))?;
         cargo_home::check_root(&workspace.cargo_home)?;
         let network_config = cargo_home::network_config(&root, &workspace.cargo_home, Some(&sources))?;
         if !sources.workspace.join("Cargo.lock").is_file()
@@ -281,5 +291,28 @@ pub fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
     match here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|file| file.is_file()) {
         Some(manifest) => Ok(manifest),
         None => bad_request!("there is no Cargo.toml in {} or above it", here.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_path_of_this_machine_is_one_by_all_of_its_names_and_however_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real");
+        files::write(&real.join("Cargo.toml"), "").unwrap();
+        let link = folder.path().join("link");
+        symlink(&real, &link).unwrap();
+        let private = private(&[&link, &PathBuf::from("/etc"), &PathBuf::from("/")], &[]).unwrap();
+        for folder in [link, real.canonicalize().unwrap()] {
+            assert!(private.contains(&format!("{}/", folder.display())), "{private:?}");
+        }
+        assert!(
+            private.contains(&"/etc/passwd".to_owned()) && !private.iter().any(|path| path == "/" || path == "/etc/")
+        );
     }
 }

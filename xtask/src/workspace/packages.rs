@@ -50,12 +50,18 @@ impl Cargo<'_> {
             .with_context(|| format!("cannot read the workspace of {} with cargo", manifest.display()))
     }
 
-    /// All packages that Cargo.lock names.
+    /// All packages that Cargo.lock names, which is that of the workspace `shown`.
     ///
     /// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs the
     /// network for crates. It is also the slowest part of a run that has nothing to do, so the answer is kept in `work`
     /// and taken from there while everything it depends on is the same and every package still is where it was.
-    pub fn packages(self, workspace: &Metadata, network_config: &str, work: &Path) -> Result<Vec<Package>> {
+    pub fn packages(
+        self,
+        workspace: &Metadata,
+        network_config: &str,
+        work: &Path,
+        shown: &Path,
+    ) -> Result<Vec<Package>> {
         let manifest = workspace.workspace_root.as_std_path().join("Cargo.toml");
         let lock = manifest.with_file_name("Cargo.lock");
         let mut inputs = vec![
@@ -69,6 +75,7 @@ impl Cargo<'_> {
             inputs.push(files::read_if_there(package.manifest_path.as_std_path())?.unwrap_or_default());
         }
         let record = &work.join("packages.json");
+        let shown = shown.join("Cargo.lock");
         let key = hash::bytes(inputs.join("\0").as_bytes());
         let known: Option<Record> = files::read_if_there(record)?.and_then(|text| serde_json::from_str(&text).ok());
         if let Some(known) = known
@@ -88,9 +95,9 @@ impl Cargo<'_> {
             // cargo would have the user leave out a flag that the user did not give.
             Err(error) if format!("{error:#}").contains("--locked") => bail!(
                 "{} is missing or out of date: run `cargo update --workspace` and commit what it writes",
-                lock.display()
+                shown.display()
             ),
-            answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", lock.display()))?,
+            answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", shown.display()))?,
         };
         let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
         let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
