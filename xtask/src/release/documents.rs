@@ -85,7 +85,8 @@ fn add(sources: &Sources, include: &Include, documents: &mut Documents) -> Resul
         let from = document.from.clone();
         match documents.insert(place.clone(), document) {
             Some(other) if other.from != from => {
-                bail!("{} would lie in the same place of the archive ({place})", other.from.display())
+                let other = other.from.strip_prefix(&sources.workspace).unwrap_or(&other.from);
+                bail!("{} would lie in the same place of the archive ({place})", other.display())
             }
             _ => {}
         }
@@ -99,7 +100,7 @@ impl Document {
         let target = from.canonicalize().with_context(|| format!("cannot read {}", from.display()))?;
         // No such link is in the snapshot.
         if !target.starts_with(sources.top.canonicalize()?) {
-            bail!("{} is a link to {}, outside the repository", from.display(), target.display());
+            bail!("{file} is a link to {}, outside the repository", target.display());
         }
         let metadata = from.metadata().with_context(|| format!("cannot read {}", from.display()))?;
         let executable = metadata.permissions().mode() & 0o100 != 0;
@@ -121,11 +122,11 @@ fn walk(root: &Path, path: &str, found: &mut Vec<String>) -> Result<()> {
             walk(root, &format!("{path}/{name}"), found)?;
         }
     } else if full.is_dir() {
-        bail!("{} is a link to a folder", full.display());
+        bail!("{path} is a link to a folder");
     } else if full.is_file() {
         found.push(path.into());
     } else {
-        bail!("{} is neither a file nor a folder", full.display());
+        bail!("{path} is neither a file nor a folder");
     }
     Ok(())
 }

@@ -332,7 +332,10 @@ fn vendored(workspace: Workspace, folder: &str, krate: &str, version: &str) -> W
     const CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
     let krate = format!("../{folder}/{krate}");
     workspace
-        .write(&format!("{krate}/Cargo.toml"), &format!("[package]\nname = \"dep\"\nversion = \"{version}\"\nlicense = \"MIT\"\n"))
+        .write(
+            &format!("{krate}/Cargo.toml"),
+            &format!("[package]\nname = \"dep\"\nversion = \"{version}\"\nlicense = \"MIT\"\n"),
+        )
         .write(&format!("{krate}/src/lib.rs"), "pub fn f(x: &[u8], i: usize) -> u8 { x[i] }\n")
         .write(&format!("{krate}/.cargo-checksum.json"), &format!("{{\"files\":{{}},\"package\":\"{CHECKSUM}\"}}"))
         .write(
