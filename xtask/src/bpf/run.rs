@@ -15,7 +15,7 @@ use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::{files, hash, process};
 use crate::ui::error;
-use crate::workspace::ignored::Ignored;
+use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
 
 /// Compiles one object. The command prints it.
@@ -28,7 +28,7 @@ pub struct CompileObject {
     /// Where a printed plan puts what clang gives. A run keeps it in memory.
     pub output: PathBuf,
     /// What clang may miss.
-    pub ignored: Ignored,
+    pub ignored: IgnoredFiles,
     pub made: Slot<Object>,
 }
 

@@ -17,7 +17,7 @@ use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Runner;
 use crate::ui::error::Failed;
 use crate::ui::remedies;
-use crate::workspace::ignored::Ignored;
+use crate::workspace::ignored::IgnoredFiles;
 
 /// What came out of a build.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ pub struct BuildBinaries {
     pub sysroots: BTreeMap<String, String>,
     pub cache: Cache,
     /// What may be missing.
-    pub ignored: Ignored,
+    pub ignored: IgnoredFiles,
     pub built: Slot<Built>,
 }
 

@@ -180,7 +180,7 @@ pub(crate) mod tests {
     use crate::toolchain::sysroot::Sysroot;
     use crate::ui::screen::Level;
     use crate::workspace::config::{Boot, Bpf, Config};
-    use crate::workspace::ignored::Ignored;
+    use crate::workspace::ignored::IgnoredFiles;
     use crate::workspace::packages::Package;
     use crate::workspace::rust::Rust;
     use crate::workspace::snapshot::{Change, Difference};
@@ -239,7 +239,7 @@ pub(crate) mod tests {
             changes: Vec::new(),
             identity: String::new(),
             outside: Vec::new(),
-            ignored: Ignored::new(Runner::new(Level::Quiet), root, root, &[]),
+            ignored: IgnoredFiles::new(Runner::new(Level::Quiet), root, root, &[]),
         }
     }
 

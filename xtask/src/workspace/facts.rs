@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -181,7 +181,7 @@ impl Facts {
         let folders = [&root, &sources.from, &work, &cargo_home, &cache.folder, &rust.sysroot];
         let facts = Facts {
             members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
-            private: private(&folders, &packages)?,
+            private: private(&folders, &packages),
             installed: Installed::find(&rust, &cache)?,
             bpf: sources.ignored.explain(bpf)?,
             network_config,
@@ -243,7 +243,7 @@ pub fn passed_on() -> BTreeMap<String, String> {
 }
 
 /// What must not be found in a binary: paths of this machine that a build has to do with, by all of their names.
-fn private(folders: &[&PathBuf], packages: &[Package]) -> Result<Vec<String>> {
+fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
     let mut all: BTreeSet<PathBuf> = folders.iter().map(|folder| folder.to_path_buf()).collect();
     all.extend(env::home_dir());
     all.extend(packages.iter().filter_map(|package| package.folder.parent()).map(Path::to_path_buf));
@@ -255,13 +255,16 @@ fn private(folders: &[&PathBuf], packages: &[Package]) -> Result<Vec<String>> {
         // With a slash, for the name of a folder may be part of another word.
         match folder.components().count() {
             0 | 1 => {}
-            // `/src` may be part of a path that is no path of this machine. What lies in there is longer.
-            2 => private
-                .extend(files::list(&folder)?.iter().map(|name| folder.join(name).to_string_lossy().into_owned())),
+            // `/src` may be part of a path that is no path of this machine. What lies in there is longer; what cannot be
+            // read is read by no build.
+            2 => {
+                let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+                private.extend(entries.map(|entry| entry.path().to_string_lossy().into_owned()));
+            }
             _ => private.push(format!("{}/", folder.display())),
         }
     }
-    Ok(private)
+    private
 }
 
 /// The folders by the names by which the shell reached them, through links.
@@ -307,7 +310,7 @@ mod tests {
         files::write(&real.join("Cargo.toml"), "").unwrap();
         let link = folder.path().join("link");
         symlink(&real, &link).unwrap();
-        let private = private(&[&link, &PathBuf::from("/etc"), &PathBuf::from("/")], &[]).unwrap();
+        let private = private(&[&link, &PathBuf::from("/etc"), &PathBuf::from("/")], &[]);
         for folder in [link, real.canonicalize().unwrap()] {
             assert!(private.contains(&format!("{}/", folder.display())), "{private:?}");
         }

@@ -10,7 +10,7 @@ use crate::workspace::snapshot;
 
 /// What is asked only when something failed. Where git does not answer, nothing is added to the error that is at hand.
 #[derive(Debug, Clone)]
-pub struct Ignored {
+pub struct IgnoredFiles {
     runner: Runner,
     /// The top of the work tree, and the workspace in it.
     top: PathBuf,
@@ -20,10 +20,10 @@ pub struct Ignored {
     settings: BTreeMap<String, String>,
 }
 
-impl Ignored {
-    pub fn new(runner: Runner, top: &Path, root: &Path, left_out: &[PathBuf]) -> Ignored {
+impl IgnoredFiles {
+    pub fn new(runner: Runner, top: &Path, root: &Path, left_out: &[PathBuf]) -> IgnoredFiles {
         let settings = snapshot::settings();
-        Ignored { runner, top: top.into(), root: root.into(), left_out: left_out.into(), settings }
+        IgnoredFiles { runner, top: top.into(), root: root.into(), left_out: left_out.into(), settings }
     }
 
     /// Why a path of the workspace that is there is not in the snapshot.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::bad_request;
 use crate::sys::hash;
 use crate::sys::process::Runner;
-use crate::workspace::ignored::Ignored;
+use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot::{self, Change, Commit, Request, Tree};
 
 /// How many changes are named in a sentence.
@@ -46,7 +46,7 @@ pub struct Sources {
     pub identity: String,
     /// Links that lead out of the repository and were left out, by their paths in it, with their targets.
     pub outside: Vec<(String, String)>,
-    pub ignored: Ignored,
+    pub ignored: IgnoredFiles,
 }
 
 impl Sources {
@@ -68,7 +68,7 @@ impl Sources {
             top: snapshot.source,
             workspace: snapshot.workspace,
             path: tree.workspace,
-            ignored: Ignored::new(runner, &tree.top, &root, left_out),
+            ignored: IgnoredFiles::new(runner, &tree.top, &root, left_out),
             from: tree.top,
             commit: tree.commit,
             changes: tree.changes,
