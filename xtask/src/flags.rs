@@ -231,7 +231,7 @@ pub enum Choice {
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Show {
     /// Print what would be done, as a shell script in which this tool's own work is told in comments, and do nothing (but
-    /// that cargo may download crates, to know them)
+    /// that what would be built is laid out in target/, and cargo may download crates, to know them)
     #[arg(long, group = "shown")]
     pub plan: bool,
     /// Print it as JSON
@@ -241,7 +241,8 @@ pub struct Show {
 
 /// Build, check and pack the binaries
 ///
-/// Brings the BPF objects up to date, cross-compiles a static binary for each architecture, checks each one, and
+/// Takes a snapshot: the files of the commit, or those of the work tree that git does not ignore if some have changed. From
+/// that alone it brings the BPF objects up to date, cross-compiles a static binary for each architecture, checks each one, and
 /// writes to `dist/`: a tarball for each, its checksum, SHA256SUMS and release.json. What is missing (a
 /// standard library, the pinned clang) is fetched once and kept in $BPFSHIP_CACHE [default: `bpfship` in your cache
 /// folder].
@@ -256,9 +257,18 @@ pub struct Dist {
     /// The architecture to build for, by Go's or Rust's name for it; may be repeated [default: all configured]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
-    /// Refuse BPF objects that do not match their sources, instead of compiling them again
+    /// Refuse changes that are not committed, and BPF objects that do not match their sources instead of compiling them again
     #[arg(long)]
     pub locked: bool,
+    /// With --locked, build what is not committed all the same; the manifest says so
+    #[arg(long, requires = "locked")]
+    pub allow_dirty: bool,
+    /// Build this commit, whatever the work tree holds
+    #[arg(long, value_name = "COMMIT")]
+    pub commit: Option<String>,
+    /// Write to this folder instead of `dist/`
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
     /// Take the standard library from rustup, or build it from source, for all architectures [default: as the
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
@@ -269,6 +279,14 @@ pub struct Dist {
     pub clang: Clang,
     #[command(flatten)]
     pub show: Show,
+}
+
+impl Dist {
+    /// Whether BPF objects that are not up to date are compiled. They are written to the work tree, which a commit that is
+    /// named has nothing to do with.
+    pub fn compiles(&self) -> bool {
+        !self.locked && self.commit.is_none()
+    }
 }
 
 /// Run every released binary on a real kernel of its architecture
@@ -379,8 +397,8 @@ pub struct Merge {
 
 /// Build a release once more, and compare the bytes
 ///
-/// Clones the repository of this workspace, checks out the commit that release.json names, builds it with a target folder
-/// and a cache that nothing else uses, and compares every archive. The repository is only read.
+/// Builds the commit that release.json names, as it is in the repository of this workspace, with a target folder and a cache
+/// that nothing else uses, and compares every archive. The repository is only read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask rebuild                            what release.json in dist/ names

@@ -123,7 +123,7 @@ impl GuestCrate {
     fn find(facts: &Facts) -> Result<Option<GuestCrate>> {
         let mut packages = facts.members.iter().chain(&facts.packages);
         let Some(package) = packages.find(|package| package.name == GUEST_CRATE) else { return Ok(None) };
-        let lock_sha256 = hash::file(&facts.root.join("Cargo.lock"))?;
+        let lock_sha256 = hash::file(&facts.sources.workspace.join("Cargo.lock"))?;
         Ok(Some(GuestCrate { folder: package.folder.clone(), version: package.version.clone(), lock_sha256 }))
     }
 }

@@ -178,7 +178,7 @@ fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Ta
             text: "fn main() {\n    bpfship_guest::main()\n}\n".into(),
         }),
         Box::new(Copy {
-            from: facts.root.join("Cargo.lock"),
+            from: facts.sources.workspace.join("Cargo.lock"),
             to: folder.join("Cargo.lock"),
             sha256: guest_crate.lock_sha256,
         }),
@@ -368,7 +368,11 @@ mod tests {
         let script = script(&["amd64", "arm64"], &Selection::All);
         let folder = "/home/ann/tool/target/bpfship/guest";
         assert!(script.contains("bpfship-guest = { path = \"/home/ann/guest\" }"), "{script}");
-        assert!(script.contains(&format!("cp /home/ann/tool/Cargo.lock {folder}/Cargo.lock")), "{script}");
+        assert!(
+            script
+                .contains(&format!("cp /home/ann/tool/target/bpfship/snapshot/source/Cargo.lock {folder}/Cargo.lock")),
+            "{script}"
+        );
         let builds: Vec<&str> =
             script.lines().filter(|line| line.starts_with('(') && line.contains("--bin guest")).collect();
         let targets = "--target x86_64-unknown-linux-musl --target aarch64-unknown-linux-musl";

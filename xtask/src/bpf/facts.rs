@@ -38,7 +38,7 @@ impl Inputs {
         let mut inputs = Inputs::default();
         read_sources(&folder, "", &mut inputs.sources)?;
         if !inputs.sources.keys().any(|name| is_program(name)) {
-            bad_request!("there is no *.bpf.c in {}", folder.display());
+            bad_request!("there is no *.bpf.c in {}", bpf.folder);
         }
 
         if let Some(package) = packages.iter().find(|package| package.name == "libbpf-sys") {

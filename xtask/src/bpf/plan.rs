@@ -10,6 +10,7 @@ use crate::bpf::container::{self, CONTAINERFILE, Container, Place};
 use crate::bpf::engine;
 use crate::bpf::facts::{COMPILER_FOLDER, flags, reads};
 use crate::bpf::run::{CompareObjects, CompileObject, RememberImage, WriteObjects};
+use crate::build::plan::source_root;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::hash;
@@ -30,6 +31,8 @@ const USER: &str = "65534:65534";
 pub enum End {
     /// They are written to their places.
     Write,
+    /// They are written there and to the snapshot, from which they will be built.
+    WriteAndBuild,
     /// They are compared with those that are there, and nothing is written.
     Compare,
 }
@@ -58,7 +61,7 @@ pub fn bpf(facts: &Facts, place: &Place, end: End) -> Result<Plan> {
 /// Compiles all objects; if that is for a reason, it is printed.
 pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> Result<Plan> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
-    let folder = facts.root.join(&bpf.folder);
+    let folder = source_root(facts).join(&bpf.folder);
     let stage = facts.work.join("bpf");
     let compiler = facts.cache.path(&zig::name()?);
     // Inside a container, the compiler is at the top.
@@ -115,7 +118,14 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
         let output = stage.join(&object);
         let task = Task::new(
             format!("compiling {source} to {object}"),
-            vec![Box::new(CompileObject { command, source, target, output, made })],
+            vec![Box::new(CompileObject {
+                command,
+                source,
+                target,
+                output,
+                ignored: facts.sources.ignored.clone(),
+                made,
+            })],
         );
         tasks.push(
             task.named(object)
@@ -125,8 +135,11 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     }
     tasks.extend(after);
     tasks.push(match end {
-        End::Write => {
-            let write = WriteObjects { folder, inputs: inputs.lines(bpf), objects: objects.clone() };
+        End::Write | End::WriteAndBuild => {
+            let folder = facts.root.join(&bpf.folder);
+            let snapshot = (end == End::WriteAndBuild)
+                .then(|| (facts.sources.folder.clone(), facts.sources.in_repository(&bpf.folder)));
+            let write = WriteObjects { folder, snapshot, inputs: inputs.lines(bpf), objects: objects.clone() };
             Task::new("writing the BPF objects", vec![Box::new(write)])
         }
         End::Compare => {
@@ -145,7 +158,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
 /// Makes a folder that contains nothing but what the compiler may see.
 fn lay_out(facts: &Facts) -> Steps {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
-    let (folder, stage) = (facts.root.join(&bpf.folder), facts.work.join("bpf"));
+    let (folder, stage) = (source_root(facts).join(&bpf.folder), facts.work.join("bpf"));
     let mut steps: Steps = vec![Box::new(Remove { folder: stage.clone() })];
     for (name, sha256) in &inputs.sources {
         let to = stage.join(&bpf.folder).join(name);

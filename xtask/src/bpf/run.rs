@@ -16,6 +16,8 @@ use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::{files, hash, process};
 use crate::ui::error;
+use crate::workspace::ignored::IgnoredFiles;
+use crate::workspace::snapshot;
 
 /// Remembers the image that was just built: anybody can give another one its name.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub struct CompileObject {
     pub target: &'static BpfTarget,
     /// Where a printed plan puts what clang gives. A run keeps it in memory.
     pub output: PathBuf,
+    /// What clang may miss.
+    pub ignored: IgnoredFiles,
     pub made: Slot<Object>,
 }
 
@@ -76,7 +80,11 @@ impl Step for CompileObject {
                 return Err(failed.context("the container did not start"));
             }
             // All that it says, for what comes first is the cause of the rest.
-            _ => bail!("clang {}\n{messages}", error::ended(output.status)),
+            _ => {
+                let ignored: String =
+                    self.ignored.named_in(messages).iter().map(|sentence| format!("\n{sentence}")).collect();
+                bail!("clang {}\n{messages}{ignored}", error::ended(output.status))
+            }
         }
         if !messages.is_empty() {
             work.runner.status(format!("clang on {} for {}:\n{messages}", self.source, self.target));
@@ -92,6 +100,8 @@ impl Step for CompileObject {
 pub struct WriteObjects {
     /// The BPF folder.
     pub folder: PathBuf,
+    /// The folder of the snapshot that they are written to as well, and the path of the BPF folder in the repository.
+    pub snapshot: Option<(PathBuf, String)>,
     /// The lines of the lock file that name the inputs.
     pub inputs: BTreeSet<String>,
     pub objects: BTreeMap<String, Slot<Object>>,
@@ -121,18 +131,23 @@ impl Step for WriteObjects {
         let text = lock.to_string();
         files.push((self.folder.join("bpf.lock"), text.as_bytes()));
         files::replace(&files)?;
-        remove_orphans(&folder, &lock)
+        for path in orphans(&folder, &lock)? {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        let Some((snapshot, path)) = &self.snapshot else { return Ok(()) };
+        let written = |file: &Path| anyhow::Ok(format!("{path}/{}", file.strip_prefix(&self.folder)?.display()));
+        let put = files.iter().map(|(file, bytes)| Ok((written(file)?, *bytes))).collect::<Result<Vec<_>>>()?;
+        let in_snapshot = snapshot::source(snapshot).join(path);
+        let orphans = orphans(&in_snapshot.join("objects"), &lock)?;
+        let orphans = orphans.iter().map(|file| Ok(format!("{path}/{}", file.strip_prefix(&in_snapshot)?.display())));
+        snapshot::put(snapshot, &put, &orphans.collect::<Result<Vec<_>>>()?)
     }
 }
 
-fn remove_orphans(folder: &Path, lock: &Lock) -> Result<()> {
-    for name in files::list(folder)? {
-        if name.ends_with(".o") && !lock.objects.contains_key(&name) {
-            let path = folder.join(name);
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-    }
-    Ok(())
+/// Objects in a folder that have no source any more.
+fn orphans(folder: &Path, lock: &Lock) -> Result<Vec<PathBuf>> {
+    let is_orphan = |name: &String| name.ends_with(".o") && !lock.objects.contains_key(name);
+    Ok(files::list(folder)?.into_iter().filter(is_orphan).map(|name| folder.join(name)).collect())
 }
 
 /// Compares objects with those that are checked in.

@@ -19,8 +19,9 @@ use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::{Config, Features};
 use crate::workspace::facts::Facts;
-use crate::workspace::git::Source;
 use crate::workspace::packages::Package;
+use crate::workspace::snapshot::Verify;
+use crate::workspace::source::Source;
 
 /// What rustc is told for every target: static, and at a fixed address (mips crashes as static-pie, and one form is enough).
 const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
@@ -107,8 +108,10 @@ impl Build {
             targets: self.targets,
             sysroots,
             cache: facts.cache.clone(),
+            ignored: facts.sources.ignored.clone(),
             built: self.built,
         }));
+        steps.push(Box::new(Verify { folder: facts.sources.folder.clone() }));
         Task::new(title, steps).announced().failure("cannot build")
     }
 }
@@ -152,7 +155,7 @@ pub fn variables(source: &Source) -> BTreeMap<String, String> {
 
 /// What is built: the folder of the workspace's sources. Nothing else decides it.
 pub fn source_root(facts: &Facts) -> &Path {
-    &facts.root
+    &facts.sources.workspace
 }
 
 fn home(facts: &Facts) -> PathBuf {
@@ -169,6 +172,9 @@ fn common_rustflags(facts: &Facts) -> Vec<String> {
     // No new name begins with a slash: it could be a folder that somebody has. The last one that fits wins, so what lies
     // inside another comes after it.
     let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    if source_root(facts) != facts.sources.top {
+        remap(&facts.sources.top, "repository");
+    }
     remap(source_root(facts), "workspace");
     remap(&target(facts), "target");
     for (folder, name) in crate_folders(&facts.packages) {
@@ -208,6 +214,7 @@ mod tests {
             license: None,
             repository: None,
             folder: folder.into(),
+            roots: Vec::new(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Runner;
 use crate::ui::error::Failed;
 use crate::ui::remedies;
+use crate::workspace::ignored::IgnoredFiles;
 
 /// What came out of a build.
 #[derive(Debug, Default)]
@@ -50,6 +51,8 @@ pub struct BuildBinaries {
     /// The standard libraries in the cache that it is built on: target, and name in the cache.
     pub sysroots: BTreeMap<String, String>,
     pub cache: Cache,
+    /// What may be missing.
+    pub ignored: IgnoredFiles,
     pub built: Slot<Built>,
 }
 
@@ -89,11 +92,15 @@ impl Step for BuildBinaries {
             built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
         })?;
         built.reasons = reasons(&messages);
+        let errors = messages.errors();
+        if !errors.is_empty() {
+            self.ignored.named_in(&errors).iter().for_each(|sentence| work.runner.eprintln(sentence));
+        }
         // Of what failed, cargo may not say for which target it did.
         built.compiled.extend(messages.failed.keys().cloned());
         self.check_sysroots(work.runner, &built.compiled)?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len()) {
-            return Err(Failed::shown(remedies::BUILD, status, messages.errors()).into());
+            return Err(Failed::shown(remedies::BUILD, status, errors).into());
         }
         self.built.put(built)
     }

@@ -9,8 +9,8 @@ use crate::rebuild::run::{BuildAgain, CompareArchive, MakePrivateFolder};
 use crate::release::manifest::{Artifact, Manifest};
 use crate::route::Route;
 use crate::sys::command::Command;
-use crate::sys::plan::{Steps, Task};
-use crate::sys::steps::{Remove, Run};
+use crate::sys::plan::{Step, Task};
+use crate::sys::steps::Remove;
 
 /// What a rebuild needs to know.
 #[derive(Debug)]
@@ -37,26 +37,16 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
         bail!("the manifest says that the work tree had changes: what was built then is in no commit");
     }
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let checkout = folder.join("checkout");
-
-    let clone = ["clone", "--quiet", "--no-hardlinks", "--no-checkout"];
-    let clone = Command::new("git", folder).args(clone).arg(text(root)).arg(text(&checkout));
-    let steps: Steps = vec![Box::new(MakePrivateFolder { folder: folder.to_path_buf() }), Box::new(Run(clone))];
-    let mut tasks =
-        vec![Task::new("cloning the repository", steps).failure(format!("cannot clone {}", root.display()))];
-    let switch = ["-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit];
-    tasks.push(
-        Task::new(format!("checking out {commit}"), vec![Box::new(Run(Command::new("git", &checkout).args(switch)))])
-            .live("rebuild")
-            .failure(format!("cannot check out {commit}, which the manifest names: fetch it into this repository")),
-    );
+    let again = folder.join("dist");
+    let folder_task = vec![Box::new(MakePrivateFolder { folder: folder.to_path_buf() }) as Box<dyn Step>];
+    let mut tasks = vec![Task::new("making a folder of its own", folder_task)];
     for (route, arches) in routes(&manifest.artifacts) {
-        let mut build = Command::new(*tool, &checkout)
+        let mut build = Command::new(*tool, root)
             .env("CARGO_TARGET_DIR", text(&folder.join("target")))
             .env("BPFSHIP_CACHE", text(&folder.join("cache")))
             .env("SOURCE_DATE_EPOCH", manifest.source_date_epoch.to_string())
-            .args(["dist", "--locked", "--arch", &arches.join(","), "--std", route.name()])
-            .args(["--manifest-path", &text(&checkout.join("Cargo.toml"))]);
+            .args(["dist", "--locked", "--commit", commit, "--arch", &arches.join(","), "--std", route.name()])
+            .args(["--to", &text(&again), "--manifest-path", &text(&root.join("Cargo.toml"))]);
         build.args.extend(offline.then(|| "--offline".to_owned()));
         tasks.push(
             Task::new(format!("building {} again", arches.join(", ")), vec![Box::new(BuildAgain { build })])
@@ -66,7 +56,7 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
         );
     }
     for artifact in &manifest.artifacts {
-        let again = checkout.join("dist").join(&artifact.file);
+        let again = again.join(&artifact.file);
         let compare = CompareArchive { folder: release.to_path_buf(), artifact: artifact.clone(), again };
         tasks.push(
             Task::new(format!("comparing {}", artifact.file), vec![Box::new(compare)])

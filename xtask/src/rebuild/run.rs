@@ -36,7 +36,7 @@ impl Step for MakePrivateFolder {
     }
 }
 
-/// Runs this tool on a checkout.
+/// Runs this tool on the commit.
 #[derive(Debug)]
 pub struct BuildAgain {
     pub build: Command,

@@ -28,7 +28,7 @@ pub struct Objects<'a> {
 
 /// Everything that is wrong with a binary; nothing, if it may be shipped.
 ///
-/// Where it is not known which BPF `objects` it must hold, any will do. `private` are folders that must not be named in it.
+/// Where it is not known which BPF `objects` it must hold, any will do. `private` are paths that must not be named in it.
 pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[String]) -> Result<Vec<String>> {
     let file = Elf::parse(bytes)?;
     let mut faults = identity(&file, arch);
@@ -38,10 +38,9 @@ pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[St
         Some(objects) => embedded(&file, objects),
         None => any_embedded(&file),
     });
-    for folder in private {
-        // With the slash, for the name of a folder may be part of another word.
-        if memmem::find(bytes, format!("{folder}/").as_bytes()).is_some() {
-            faults.push(format!("it tells a path of this machine: {folder}"));
+    for path in private {
+        if memmem::find(bytes, path.as_bytes()).is_some() {
+            faults.push(format!("it tells a path of this machine: {path}"));
         }
     }
     Ok(faults)

@@ -265,6 +265,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::release::plan;
     use crate::ui::error::Request;
 
     #[test]
@@ -276,6 +277,7 @@ mod tests {
         for file in tracked.iter().chain(&["docs/b", "junk/d", "sub/.git", "sub/e"]) {
             files::write(&root.join(file), file).unwrap();
         }
+        files::write(&top.join("LICENSE"), "of the repository").unwrap();
         fs::create_dir(root.join("empty")).unwrap();
         files::write(&folder.path().join("outside"), "secret").unwrap();
         let links = [

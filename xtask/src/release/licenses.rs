@@ -220,6 +220,7 @@ mod tests {
             license: Some(license.into()).filter(|license: &String| !license.is_empty()),
             repository: None,
             folder: folder.path().join("p"),
+            roots: Vec::new(),
         };
         files::write(&known.join("MIT.txt"), "").unwrap();
         files::write(&folder.path().join("p/Cargo.toml"), "").unwrap();

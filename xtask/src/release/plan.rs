@@ -23,7 +23,8 @@ use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
-use crate::workspace::git::Source;
+use crate::workspace::snapshot::Touch;
+use crate::workspace::source::Source;
 
 /// Everything that one run of `dist` does, and where its results will be.
 #[derive(Debug)]
@@ -35,17 +36,18 @@ pub struct Plan {
     pub manifest: Slot<Manifest>,
 }
 
-/// Decides what `dist` does. BPF objects that are not up to date are compiled in `place`.
+/// Decides what `dist` does, and writes to that folder. BPF objects that are not up to date are compiled in `place`.
 pub fn dist(
     facts: &Arc<Facts>,
     mut source: Source,
     documents: Documents,
     place: Option<&Place>,
+    dist: &Path,
     request: &flags::Dist,
 ) -> Result<Plan> {
     let config = &facts.config;
-    if request.locked && source.lock_changed {
-        bail!("--locked, but Cargo.lock is not as it was committed: commit it");
+    if request.locked && !request.allow_dirty {
+        facts.sources.check_clean()?;
     }
     for name in [config.bin.as_str(), LICENSES, STD_LICENSES] {
         if documents.contains_key(name) {
@@ -59,15 +61,16 @@ pub fn dist(
     let mut compile = Vec::new();
     if let Some(reason) = facts.bpf.stale(&config.bpf) {
         let place = match place {
-            Some(place) if !request.locked => place,
+            Some(place) if request.compiles() => place,
             _ => bail!(
-                "--locked, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result"
+                "{}, but the BPF objects are not up to date: {reason}; run `cargo xtask bpf` and commit its result",
+                if request.locked { "--locked" } else { "--commit" }
             ),
         };
         let compiler = bpf::plan::needs(place);
         (needs.zig, needs.image) = (compiler.zig, compiler.image);
         source.dirty = source.commit.is_some();
-        compile = bpf::plan::compile(facts, place, End::Write, Some(&reason))?.tasks;
+        compile = bpf::plan::compile(facts, place, End::WriteAndBuild, Some(&reason))?.tasks;
     }
     // One command builds for all targets. Another way to build would be another entry.
     let build = Build::new(
@@ -79,10 +82,13 @@ pub fn dist(
     );
     let builds = vec![build.features(&config.features)];
 
-    let release = Arc::new(Release::new(Arc::clone(facts), source, documents, facts.root.join("dist")));
+    let touch =
+        Touch { folder: facts.sources.folder.clone(), stamp: facts.sources.stamp(&source), paths: facts.crate_roots() };
+    let release = Arc::new(Release::new(Arc::clone(facts), source, documents, dist.into()));
     let mut tasks = vec![open(&release.dist, &release.staging)];
     tasks.extend(toolchain::plan::tasks(&needs, facts)?);
     tasks.extend(compile);
+    tasks.push(Task::new("having what depends on the commit built for this one", vec![Box::new(touch)]));
     let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();
     let built_of: Vec<Slot<Built>> = products
         .iter()
@@ -162,11 +168,16 @@ pub(crate) mod tests {
     use crate::sys::cache::Cache;
     use crate::sys::hash;
     use crate::sys::plan::to_json;
+    use crate::sys::process::Runner;
     use crate::toolchain::facts::Installed;
     use crate::toolchain::sysroot::Sysroot;
+    use crate::ui::screen::Level;
     use crate::workspace::config::{Boot, Bpf, Config, Features};
+    use crate::workspace::ignored::IgnoredFiles;
     use crate::workspace::packages::Package;
     use crate::workspace::rust::Rust;
+    use crate::workspace::snapshot::{Change, Difference};
+    use crate::workspace::source::Sources;
 
     /// A workspace in which everything is there and up to date.
     pub(crate) fn facts() -> Facts {
@@ -197,6 +208,7 @@ pub(crate) mod tests {
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             members: Vec::new(),
             root: "/home/ann/tool".into(),
+            sources: sources(),
             work: "/home/ann/tool/target/bpfship".into(),
             rust,
             cache: Cache { folder: "/home/ann/.cache/bpfship".into() },
@@ -210,15 +222,24 @@ pub(crate) mod tests {
         }
     }
 
-    fn source() -> Source {
-        Source {
-            commit: Some("1a2b".into()),
-            dirty: false,
-            lock_changed: false,
-            date: 7,
-            top: "/home/ann/tool".into(),
-            files: None,
+    pub(crate) fn sources() -> Sources {
+        let root = Path::new("/home/ann/tool");
+        Sources {
+            folder: "/home/ann/tool/target/bpfship/snapshot".into(),
+            top: "/home/ann/tool/target/bpfship/snapshot/source".into(),
+            workspace: "/home/ann/tool/target/bpfship/snapshot/source".into(),
+            path: String::new(),
+            from: root.into(),
+            commit: None,
+            changes: Vec::new(),
+            identity: String::new(),
+            outside: Vec::new(),
+            ignored: IgnoredFiles::new(Runner::new(Level::Quiet), root, root, &[]),
         }
+    }
+
+    fn source() -> Source {
+        Source { commit: Some("1a2b".into()), dirty: false, date: 7 }
     }
 
     fn request(arches: &[&str]) -> flags::Dist {
@@ -226,6 +247,9 @@ pub(crate) mod tests {
         flags::Dist {
             arches,
             locked: false,
+            allow_dirty: false,
+            commit: None,
+            to: None,
             std: None,
             merge: Vec::new(),
             clang: flags::Clang::default(),
@@ -234,7 +258,8 @@ pub(crate) mod tests {
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
-        super::dist(&Arc::new(facts.clone()), source, Documents::new(), Some(&Place::Host), request)
+        let dist = facts.root.join("dist");
+        super::dist(&Arc::new(facts.clone()), source, Documents::new(), Some(&Place::Host), &dist, request)
     }
 
     /// All steps of a kind, wherever they are in the plan.
@@ -319,7 +344,10 @@ pub(crate) mod tests {
         let flags = |triple: &str| config["target"][triple]["rustflags"].to_string();
         assert!(!flags("aarch64-unknown-linux-musl").contains("--sysroot"));
         assert!(flags("s390x-unknown-linux-musl").contains("--sysroot=/home/ann/.cache/bpfship/sysroot-s390x"));
-        assert!(flags("s390x-unknown-linux-musl").contains("--remap-path-prefix=/home/ann/tool=workspace"));
+        assert!(
+            flags("s390x-unknown-linux-musl")
+                .contains("--remap-path-prefix=/home/ann/tool/target/bpfship/snapshot/source=workspace")
+        );
 
         // Whatever happens to be there.
         let mut facts = facts();
@@ -330,12 +358,20 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_lock_file_of_cargo_that_is_not_committed_is_refused_with_locked() {
-        let changed = Source { lock_changed: true, dirty: true, ..source() };
-        assert!(dist(&facts(), changed.clone(), &request(&["arm64"])).is_ok());
+    fn changes_are_refused_with_locked_unless_they_are_meant() {
+        let mut facts = facts();
+        let change = |path: &str| Change { path: path.into(), what: Difference::Changed, hidden: None };
+        facts.sources.changes = ["Cargo.lock", "b", "c", "d", "e", "f", "g"].map(change).into();
+        let dirty = Source { dirty: true, ..source() };
+        assert!(dist(&facts, dirty.clone(), &request(&["arm64"])).is_ok());
         let locked = flags::Dist { locked: true, ..request(&["arm64"]) };
-        let error = dist(&facts(), changed, &locked).unwrap_err().to_string();
-        assert_eq!(error, "--locked, but Cargo.lock is not as it was committed: commit it");
+        let error = dist(&facts, dirty.clone(), &locked).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--locked, but there are changes that are not committed: Cargo.lock is changed, b is changed, c is changed, \
+             d is changed, e is changed, and 2 more; commit them, or add --allow-dirty"
+        );
+        assert!(dist(&facts, dirty, &flags::Dist { allow_dirty: true, ..locked }).is_ok());
     }
 
     #[test]
@@ -366,6 +402,7 @@ pub(crate) mod tests {
             license: None,
             repository: None,
             folder: folder.into(),
+            roots: Vec::new(),
         }
     }
 }

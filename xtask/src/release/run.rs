@@ -29,7 +29,7 @@ use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
 use crate::workspace::config;
 use crate::workspace::facts::Facts;
-use crate::workspace::git::Source;
+use crate::workspace::source::Source;
 
 /// What all archives of a release have in common.
 #[derive(Debug)]

@@ -302,12 +302,6 @@ const REMEDIES: &[Remedy] = &[
     },
     Remedy {
         programs: &["git"],
-        clues: &["does not have any commits yet"],
-        reason: "the repository has none yet",
-        remedy: "make one (git commit)",
-    },
-    Remedy {
-        programs: &["git"],
         clues: &["detected dubious ownership"],
         reason: "the folder belongs to somebody else, which git takes for a trap",
         remedy: "trust it: git config --global --add safe.directory FOLDER",

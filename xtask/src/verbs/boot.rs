@@ -17,14 +17,14 @@ use crate::sys::process::Runner;
 use crate::toolchain::plan::Needs;
 use crate::ui::error::bad_request;
 use crate::ui::status::{State, Status};
-use crate::workspace::facts;
+use crate::workspace::facts::Facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
     let selection = selection(request)?;
-    let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
+    let (facts, _locks) = Facts::read(runner, common, None, None)?;
     let dist = facts.root.join("dist");
     let manifest = artifacts::read(&dist)?;
     let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;

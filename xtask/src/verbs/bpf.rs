@@ -7,20 +7,20 @@ use crate::bpf::plan::{self, End};
 use crate::flags;
 use crate::sys::process::Runner;
 use crate::sys::{self, hash};
-use crate::workspace::facts;
+use crate::workspace::facts::Facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
-    let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
+    let (facts, _locks) = Facts::read(runner, common, None, None)?;
     let place = Place::choose(runner, &facts, request.clang.engine)?;
     let end = if request.check { End::Compare } else { End::Write };
     let plan = plan::bpf(&facts, &place, end)?;
     if request.show.plan {
         return sys::plan::print(&plan.tasks, request.show.json);
     }
-    sys::plan::run(runner, &plan.tasks)?;
+    facts.sources.ignored.explain(sys::plan::run(runner, &plan.tasks))?;
     if end == End::Compare {
         return Ok(());
     }

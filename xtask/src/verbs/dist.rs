@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::bpf::container::Place;
-use crate::build::plan::{self as build, source_root};
+use crate::build::plan as build;
 use crate::flags;
 use crate::release::documents::Files;
 use crate::release::layout::Product;
@@ -15,24 +15,31 @@ use crate::sys;
 use crate::sys::process::Runner;
 use crate::toolchain::plan::Needs;
 use crate::ui::status::{State, Status};
-use crate::workspace::facts;
-use crate::workspace::git::Source;
+use crate::workspace::facts::Facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
+use crate::workspace::source::Source;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Result<()> {
-    let (facts, _lock) = facts::read_locked(runner, common, request.show.plan)?;
+    let to = request.to.as_ref().map(std::path::absolute).transpose()?;
+    let (facts, _locks) = Facts::read(runner, common, request.commit.as_deref(), to.as_deref())?;
     build::check(&facts)?;
-    let source = Source::read(runner, &facts.root)?;
-    let documents = Files::new(source_root(&facts), &source.top, source.files.as_ref(), &[])?
+    let sources = &facts.sources;
+    if common.verbose {
+        sources.changes.iter().for_each(|change| runner.status(change.to_string()));
+    }
+    let source = Source::new(&facts.root, sources.commit.as_ref(), !sources.changes.is_empty())?;
+    let documents = Files::new(&sources.workspace, &sources.top, None, &sources.outside)?
         .documents(&facts.config.include, facts.package_folder())?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
-        Some(_) if !request.locked => Some(Place::choose(runner, &facts, request.clang.engine)?),
+        Some(_) if request.compiles() => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };
-    let dist = facts.root.join("dist");
-    let plan = plan::dist(&Arc::new(facts), source, documents, place.as_ref(), request)?;
+    let dist = to.unwrap_or_else(|| facts.root.join("dist"));
+    let facts = Arc::new(facts);
+    let plan = plan::dist(&facts, source, documents, place.as_ref(), &dist, request);
+    let plan = facts.sources.ignored.explain(plan)?;
     let archives: Vec<String> = plan.products.iter().map(Product::archive).collect();
     staging::check(&dist, &archives)?;
     if request.show.plan {

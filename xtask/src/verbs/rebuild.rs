@@ -18,7 +18,7 @@ use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<()> {
-    let found = Workspace::find(runner, common).context("a rebuild clones the repository of a workspace")?;
+    let found = Workspace::find(runner, common).context("a rebuild is of a commit in the repository of a workspace")?;
     let root = found.0.root;
     let release = request.folder.clone().unwrap_or_else(|| root.join("dist"));
     let path = release.join(MANIFEST);

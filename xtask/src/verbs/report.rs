@@ -8,13 +8,14 @@ use bpfship_object::Endian;
 use bpfship_object::report::Report;
 use serde::Serialize;
 
+use crate::bpf::facts::Inputs;
 use crate::bpf::report_text;
 use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::flags::{self, Common};
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
-use crate::workspace::facts::Facts;
+use crate::workspace::facts::Workspace;
 
 /// The files that have one report, as those of one source for several targets mostly do.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +36,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Report) -> Result<(
         bad_request!("there is no file {}", missing.display());
     }
     let (folder, files) = match request.files.as_slice() {
-        [] => checked_in(&Facts::read(runner, common)?)?,
+        [] => checked_in(runner, common)?,
         files => (PathBuf::new(), files.to_vec()),
     };
     let mut reported: Vec<Reported> = Vec::new();
@@ -58,12 +59,16 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Report) -> Result<(
 }
 
 /// The folder of the checked-in objects, and their names: those of one source in the order of their targets.
-fn checked_in(facts: &Facts) -> Result<(PathBuf, Vec<PathBuf>)> {
-    if let Some(reason) = facts.bpf.stale(&facts.config.bpf) {
+fn checked_in(runner: Runner, common: &Common) -> Result<(PathBuf, Vec<PathBuf>)> {
+    let (workspace, rust) = Workspace::find(runner, common)?;
+    let packages = workspace.packages(runner, &rust, common.offline)?;
+    let bpf = &workspace.config.bpf;
+    let inputs = Inputs::read(&workspace.root, &packages, bpf)?;
+    if let Some(reason) = inputs.stale(bpf) {
         bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
     }
-    let files = facts.bpf.jobs().into_iter().map(|(_, _, object)| object.into()).collect();
-    Ok((facts.root.join(&facts.config.bpf.folder).join("objects"), files))
+    let files = inputs.jobs().into_iter().map(|(_, _, object)| object.into()).collect();
+    Ok((workspace.root.join(&bpf.folder).join("objects"), files))
 }
 
 fn read(path: &Path) -> Result<(Endian, Report)> {

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use crate::sys::plan::Steps;
 use crate::sys::steps::{Link, Remove, Write};
 use crate::ui::error::bad_request;
+use crate::workspace::source::Sources;
 
 /// The tables of cargo's configuration that say where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];
@@ -26,13 +27,26 @@ pub fn find() -> Result<PathBuf> {
     })
 }
 
-/// What the configuration that cargo would read in `root` says of where crates come from.
-pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
-    let mut files: Vec<PathBuf> = root.ancestors().filter_map(|dir| config_file(&dir.join(".cargo"))).collect();
-    files.extend(config_file(cargo_home).filter(|file| !files.contains(file)));
+/// What the configuration that cargo would read in `root` says of where crates come from: that of the snapshot first, if
+/// there is one. Where crates lie in the repository, they are taken from the snapshot, too.
+pub fn network_config(root: &Path, cargo_home: &Path, sources: Option<&Sources>) -> Result<Table> {
+    // With the folder that paths in the file are relative to: the one that holds `.cargo`.
+    let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
+    if let Some(Sources { top, workspace, from, .. }) = sources {
+        for folder in workspace.ancestors().take_while(|folder| folder.starts_with(top)) {
+            let base = from.join(folder.strip_prefix(top)?);
+            files.extend(config_file(&folder.join(".cargo")).map(|file| (file, base)));
+        }
+    }
+    let folders = root.ancestors().map(|folder| (folder.join(".cargo"), folder));
+    let home = (cargo_home.to_path_buf(), cargo_home.parent().unwrap_or(cargo_home));
+    for (folder, base) in folders.chain([home]) {
+        let file = config_file(&folder).filter(|file| files.iter().all(|(known, _)| known != file));
+        files.extend(file.map(|file| (file, base.to_path_buf())));
+    }
     let mut merged = Table::new();
-    for file in files {
-        let mut config = read(&file, &mut Vec::new())?;
+    for (file, base) in files {
+        let mut config = read(&file, &base, &mut Vec::new())?;
         if let Some(key) = REPLACING.iter().find(|key| config.contains_key(**key)) {
             bad_request!(
                 "`{key}` in {} replaces crates, which only Cargo.toml may: move it to [patch] in Cargo.toml",
@@ -46,6 +60,7 @@ pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
                 registry.retain(|key, _| ["index", "protocol"].contains(&key));
             }
         }
+        absolute_sources(&mut config, &base, sources);
         merge(&mut merged, config);
     }
     Ok(merged)
@@ -54,20 +69,21 @@ pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
 /// The configuration that a workspace itself has, and where.
 pub fn own_config(root: &Path) -> Result<Option<(PathBuf, Table)>> {
     let file = config_file(&root.join(".cargo"));
-    file.map(|file| read(&file, &mut Vec::new()).map(|config| (file, config))).transpose()
+    file.map(|file| read(&file, root, &mut Vec::new()).map(|config| (file, config))).transpose()
 }
 
-/// A configuration with all that it includes, and with absolute paths. `above` are the files that include it.
-fn read(file: &Path, above: &mut Vec<PathBuf>) -> Result<Table> {
+/// A configuration with all that it includes, and with absolute paths, which are relative to `base`: the folder that holds
+/// `.cargo`. `above` are the files that include it.
+fn read(file: &Path, base: &Path, above: &mut Vec<PathBuf>) -> Result<Table> {
     let shown = file.display();
     if above.iter().any(|other| other == file) {
         bail!("{shown} includes itself");
     }
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     let mut config: Table = text.parse().with_context(|| format!("cannot understand {shown}"))?;
-    // A path in a configuration is relative to the folder that holds `.cargo`; one to include, to the file.
+    // A path to include is relative to the file.
     let folder = file.parent().unwrap_or(Path::new("/"));
-    absolute_sources(&mut config, folder.parent().unwrap_or(folder));
+    absolute_sources(&mut config, base, None);
     above.push(file.into());
     let included = config.remove("include");
     // The later wins, and the file itself over all that it includes.
@@ -76,7 +92,8 @@ fn read(file: &Path, above: &mut Vec<PathBuf>) -> Result<Table> {
         let path = folder.join(path.with_context(|| format!("`include` in {shown} is not a list of paths"))?);
         let is_optional = item.get("optional").and_then(Value::as_bool).unwrap_or_default();
         if !is_optional || path.exists() {
-            merge(&mut config, read(&path, above)?);
+            let folder = path.parent().unwrap_or(folder);
+            merge(&mut config, read(&path, folder.parent().unwrap_or(folder), above)?);
         }
     }
     above.pop();
@@ -142,17 +159,34 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-fn absolute_sources(config: &mut Table, base: &Path) {
-    let Some(Value::Table(sources)) = config.get_mut("source") else {
+fn absolute_sources(config: &mut Table, base: &Path, sources: Option<&Sources>) {
+    let Some(Value::Table(tables)) = config.get_mut("source") else {
         return;
     };
-    for (_, source) in sources.iter_mut() {
+    for (_, source) in tables.iter_mut() {
         for key in ["directory", "local-registry"] {
             if let Some(Value::String(path)) = source.get_mut(key) {
-                *path = base.join(&*path).to_string_lossy().into_owned();
+                let folder = plain(&base.join(&*path));
+                let in_snapshot = sources.and_then(|sources| {
+                    let folder = sources.top.join(folder.strip_prefix(&sources.from).ok()?);
+                    folder.exists().then_some(folder)
+                });
+                *path = in_snapshot.unwrap_or(folder).to_string_lossy().into_owned();
             }
         }
     }
+}
+
+/// A path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -179,7 +213,7 @@ mod tests {
         )
         .unwrap();
 
-        let config = with_rustflags(&network_config(&root, &home).unwrap(), [("t", vec!["-f".into()])]);
+        let config = with_rustflags(&network_config(&root, &home, None).unwrap(), [("t", vec!["-f".into()])]);
         fs::remove_dir_all(&folder).unwrap();
 
         let expected = format!(

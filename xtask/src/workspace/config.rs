@@ -134,8 +134,8 @@ struct WrittenBoot {
 }
 
 impl Config {
-    /// Reads the configuration out of cargo's metadata.
-    pub fn parse(metadata: &Metadata) -> Result<Config> {
+    /// Reads the configuration out of cargo's metadata. `why_missing` may know why a path is not in the workspace.
+    pub fn parse(metadata: &Metadata, why_missing: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
         let tables = &metadata.workspace_metadata;
         let written: Written = match tables.get(NAME) {
             Some(table) => read(table)?,
@@ -145,7 +145,7 @@ impl Config {
             ),
             None => Written::default(),
         };
-        let root = metadata.workspace_root.as_std_path();
+        let root = Root { folder: metadata.workspace_root.as_std_path(), why_missing };
         let (package, bin) = package_and_bin(metadata, written.package, written.bin)?;
         let features = Features { names: written.features, no_default: written.no_default_features };
         features.check(package, bin)?;
@@ -168,7 +168,7 @@ impl Config {
         }
 
         let include: Vec<Include> =
-            written.include.into_iter().map(|written| Include::parse(root, written)).collect::<Result<_>>()?;
+            written.include.into_iter().map(|written| Include::parse(&root, written)).collect::<Result<_>>()?;
         for Include { path, to } in &include {
             let top = to.split('/').next().unwrap_or_default();
             if [bin.as_str(), LICENSES, STD_LICENSES].contains(&top) {
@@ -189,7 +189,7 @@ impl Config {
             arches,
             include,
             minimum_kernel: written.minimum_kernel,
-            bpf: Bpf::parse(root, written.bpf)?,
+            bpf: Bpf::parse(&root, written.bpf)?,
             boot: Boot::parse(written.boot)?,
         })
     }
@@ -229,8 +229,15 @@ impl Features {
     }
 }
 
+/// The workspace that the configuration is of.
+struct Root<'a> {
+    folder: &'a Path,
+    /// Why a path is not there, if that is known.
+    why_missing: &'a dyn Fn(&str) -> Option<String>,
+}
+
 impl Include {
-    fn parse(root: &Path, written: WrittenInclude) -> Result<Include> {
+    fn parse(root: &Root, written: WrittenInclude) -> Result<Include> {
         let key = key("include");
         Ok(match written {
             WrittenInclude::Path(path) => {
@@ -246,7 +253,7 @@ impl Include {
 }
 
 impl Bpf {
-    fn parse(root: &Path, written: WrittenBpf) -> Result<Bpf> {
+    fn parse(root: &Root, written: WrittenBpf) -> Result<Bpf> {
         let folder = check_path(root, written.folder.as_deref().unwrap_or("bpf"), &key("bpf.folder"))?;
         let cpu = written.cpu.unwrap_or_else(|| "v1".into());
         if !BPF_CPUS.contains(&cpu.as_str()) {
@@ -382,13 +389,14 @@ fn package_and_bin(metadata: &Metadata, package: Option<String>, bin: Option<Str
 }
 
 /// A path of the configuration must be of this workspace, and be a file or folder there. Gives its plainest form.
-fn check_path(root: &Path, path: &str, key: &str) -> Result<String> {
+fn check_path(root: &Root, path: &str, key: &str) -> Result<String> {
     let Some(plain) = plain_path(path) else {
         bad_request!("{key} names `{path}`; a relative path inside the workspace is wanted");
     };
-    let full = root.join(path);
+    let full = root.folder.join(path);
     if !full.is_file() && !full.is_dir() {
-        bad_request!("{key} names `{path}`, which is not there");
+        let why = (root.why_missing)(&plain).unwrap_or_else(|| "is not there".into());
+        bad_request!("{key} names `{path}`, which {why}");
     }
     Ok(plain)
 }

@@ -2,24 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cargo_metadata::Metadata;
 use toml::Table;
 
 use crate::bpf::facts::Inputs;
 use crate::flags::Common;
 use crate::sys::cache::{self, Cache};
+use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
 use crate::workspace::packages::{Cargo, Package};
-use crate::workspace::rust::Rust;
+use crate::workspace::rust::{self, Rust};
+use crate::workspace::source::Sources;
 
 /// The variables of the user's environment that a build may see: none of them changes a byte.
 const PASSED_ON: [&str; 3] = ["PATH", "TMPDIR", "CARGO_BUILD_JOBS"];
@@ -31,8 +33,9 @@ pub struct Facts {
     pub packages: Vec<Package>,
     /// The packages of the workspace itself.
     pub members: Vec<Package>,
-    /// The workspace.
+    /// The workspace, to whose dist/ and BPF folder results are written. What is built is that of `sources`.
     pub root: PathBuf,
+    pub sources: Sources,
     /// Where everything between sources and artifacts lies: a folder in cargo's target folder.
     pub work: PathBuf,
     pub rust: Rust,
@@ -43,7 +46,7 @@ pub struct Facts {
     pub cargo_home: PathBuf,
     /// What cargo's configuration says of where crates come from.
     pub network_config: Table,
-    /// Folders of this machine, whose names must not be found in a binary.
+    /// Paths of this machine, which must not be found in a binary.
     pub private: Vec<String>,
     /// What a build sees of the user's environment.
     pub passed_on: BTreeMap<String, String>,
@@ -58,6 +61,10 @@ pub struct Workspace {
     metadata: Metadata,
     /// The user's.
     cargo_home: PathBuf,
+    /// Where everything between sources and artifacts lies.
+    work: PathBuf,
+    /// The workspace, for errors: as the user knows it.
+    shown: PathBuf,
 }
 
 impl Workspace {
@@ -69,65 +76,146 @@ impl Workspace {
         Ok((Workspace::read(runner, &manifest, &rust, common.offline)?, rust))
     }
 
+    /// The workspace as it lies there.
     pub fn read(runner: Runner, manifest: &Path, rust: &Rust, offline: bool) -> Result<Workspace> {
         let cargo_home = cargo_home::find()?;
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(manifest)?;
-        let config = Config::parse(&metadata)?;
+        let work = metadata.target_directory.join(crate::NAME).into();
+        let shown = metadata.workspace_root.clone().into();
+        Workspace::new(metadata, cargo_home, work, shown, &|_| None)
+    }
+
+    /// The same in a snapshot.
+    fn of(
+        runner: Runner,
+        rust: &Rust,
+        cargo_home: PathBuf,
+        offline: bool,
+        sources: &Sources,
+        (work, shown): (&Path, &Path),
+    ) -> Result<Workspace> {
+        let manifest = sources.workspace.join("Cargo.toml");
+        let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(&manifest);
+        let metadata = sources.ignored.explain(metadata)?;
+        Workspace::new(metadata, cargo_home, work.into(), shown.into(), &|path| sources.why_missing(path))
+    }
+
+    fn new(
+        metadata: Metadata,
+        cargo_home: PathBuf,
+        work: PathBuf,
+        shown: PathBuf,
+        why_missing: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Workspace> {
+        let config = Config::parse(&metadata, why_missing)?;
         let root = metadata.workspace_root.clone().into_std_path_buf();
-        Ok(Workspace { config, root, metadata, cargo_home })
+        Ok(Workspace { config, root, metadata, cargo_home, work, shown })
     }
 
     /// The crates of Cargo.lock. Those that are not here are downloaded, unless `offline`.
     pub fn packages(&self, runner: Runner, rust: &Rust, offline: bool) -> Result<Vec<Package>> {
-        let network = self.network_config()?.to_string();
+        self.packages_from(runner, rust, offline, &self.network_config()?)
+    }
+
+    fn packages_from(&self, runner: Runner, rust: &Rust, offline: bool, network: &Table) -> Result<Vec<Package>> {
         let cargo = Cargo { runner, rust, home: &self.cargo_home, offline };
         check_folder(self.metadata.target_directory.as_std_path())?;
-        check_folder(&self.work())?;
+        check_folder(&self.work)?;
         cargo.packages(
             &self.metadata,
             self.config.features.names.is_empty(),
-            &network,
-            &self.work().join("packages.json"),
+            &network.to_string(),
+            &self.work,
+            &self.shown,
         )
+    }
+
+    /// cargo's target folder.
+    pub fn target(&self) -> &Path {
+        self.metadata.target_directory.as_std_path()
     }
 
     /// What cargo's configuration says of where crates come from.
     fn network_config(&self) -> Result<Table> {
         cargo_home::check_root(&self.cargo_home)?;
-        cargo_home::network_config(&self.root, &self.cargo_home)
-    }
-
-    /// Where everything between sources and artifacts lies.
-    fn work(&self) -> PathBuf {
-        self.metadata.target_directory.join(crate::NAME).into()
+        cargo_home::network_config(&self.root, &self.cargo_home, None)
     }
 }
 
 impl Facts {
-    pub fn read(runner: Runner, common: &Common) -> Result<Facts> {
-        let (workspace, rust) = Workspace::find(runner, common)?;
-        rust.check_pin(&workspace.root)?;
-        let packages = workspace.packages(runner, &rust, common.offline)?;
-        let network_config = workspace.network_config()?;
-        let work = workspace.work();
+    /// Takes a snapshot of the workspace, or of a commit of it, and reads all facts in there while other runs are held off:
+    /// they are true until the files that are returned are dropped. What is made goes to the folder `to`, if that is not
+    /// one of the workspace.
+    pub fn read(
+        runner: Runner,
+        common: &Common,
+        commit: Option<&str>,
+        to: Option<&Path>,
+    ) -> Result<(Facts, Vec<File>)> {
+        let manifest = find_manifest(common.manifest_path.as_deref())?;
+        let folder = manifest.parent().context("a manifest in no folder")?;
+        let rust = Rust::read(runner, folder, common.offline)?;
+        let cargo_home = cargo_home::find()?;
         let cache = Cache::find()?;
-        let Workspace { config, root, cargo_home, metadata } = workspace;
-        Ok(Facts {
+        let metadata =
+            Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline }.workspace(&manifest)?;
+        let root = metadata.workspace_root.into_std_path_buf();
+        let target = metadata.target_directory.into_std_path_buf();
+        let work = target.join(crate::NAME);
+        files::create_folder(&work)?;
+        // By one name, however it was reached: it is in what is compiled there.
+        let work = work.canonicalize().with_context(|| format!("cannot read {}", work.display()))?;
+        // Workspaces may share a target folder, and one may have several.
+        let in_use = File::open(&work).with_context(|| format!("cannot open {}", work.display()))?;
+        let mut locks = vec![cache::lock(runner, in_use, &format!("in {}", root.display()))?];
+        if to.is_none() {
+            locks.push(lock(runner, &root)?);
+        }
+        let dist = to.map_or_else(|| root.join("dist"), Path::to_owned);
+        let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
+        let sources = Sources::take(runner, &root, &work.join("snapshot"), &left_out, commit)?;
+        check_rust(&rust, &root, &sources)?;
+        let workspace = Workspace::of(runner, &rust, cargo_home, common.offline, &sources, (&work, &root))?;
+        cargo_home::check_root(&workspace.cargo_home)?;
+        let network_config = cargo_home::network_config(&root, &workspace.cargo_home, Some(&sources))?;
+        if !sources.workspace.join("Cargo.lock").is_file()
+            && let Some(why) = sources.why_missing("Cargo.lock")
+        {
+            bail!("{} {why}: commit it", root.join("Cargo.lock").display());
+        }
+        let packages = workspace.packages_from(runner, &rust, common.offline, &network_config);
+        let packages = sources.ignored.explain(packages)?;
+        let Workspace { config, cargo_home, metadata, .. } = workspace;
+        let bpf = Inputs::read(&sources.workspace, &packages, &config.bpf);
+        let folders = [&root, &sources.from, &work, &cargo_home, &cache.folder, &rust.sysroot];
+        let facts = Facts {
             members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
-            private: private(&[&root, &work, &cargo_home, &cache.folder, &rust.sysroot], &packages),
+            private: private(&folders, &packages),
             installed: Installed::find(&rust, &cache)?,
-            bpf: Inputs::read(&root, &packages, &config.bpf)?,
+            bpf: sources.ignored.explain(bpf)?,
             network_config,
             passed_on: passed_on(),
             offline: common.offline,
             config,
             packages,
             root,
+            sources,
             work,
             rust,
             cache,
             cargo_home,
-        })
+        };
+        Ok((facts, locks))
+    }
+
+    /// Build scripts and the roots of crates of the repository, by their paths in it.
+    pub fn crate_roots(&self) -> Vec<String> {
+        let packages = self.members.iter().chain(&self.packages);
+        let roots = packages.flat_map(|package| &package.roots);
+        let there = roots.filter(|root| root.symlink_metadata().is_ok_and(|metadata| metadata.is_file()));
+        let paths = there.filter_map(|root| root.strip_prefix(&self.sources.top).ok()?.to_str());
+        let paths: BTreeSet<String> = paths.map(String::from).collect();
+        paths.into_iter().collect()
     }
 
     /// The folder of the package that is shipped, in the workspace; the workspace itself if it lies elsewhere.
@@ -146,22 +234,15 @@ impl Facts {
     }
 }
 
-/// Reads all facts while other runs in this workspace are held off, so that they are true until the lock is dropped. Where
-/// nothing but a plan is wanted, nobody is waited for.
-pub fn read_locked(runner: Runner, common: &Common, plan_only: bool) -> Result<(Facts, Option<File>)> {
-    if plan_only {
-        return Ok((Facts::read(runner, common)?, None));
+/// The Rust in use must be the one that the snapshot pins.
+fn check_rust(rust: &Rust, root: &Path, sources: &Sources) -> Result<()> {
+    if rust::pin(&sources.workspace)?.is_none()
+        && rust::pin(root)?.is_some()
+        && let Some(why) = sources.why_missing(rust::PIN)
+    {
+        bail!("{} {why}: commit it", root.join(rust::PIN).display());
     }
-    let mut root = root_of(&find_manifest(common.manifest_path.as_deref())?);
-    loop {
-        let lock = lock(runner, &root)?;
-        let facts = Facts::read(runner, common)?;
-        if facts.root == root {
-            return Ok((facts, Some(lock)));
-        }
-        // Only cargo knows for sure.
-        root = facts.root;
-    }
+    rust.check_pin(&sources.workspace)
 }
 
 /// Refuses what is not a folder where one is, or will be.
@@ -197,18 +278,36 @@ fn names_registry(variable: &str) -> bool {
     key.is_some_and(|key| key.ends_with("_INDEX") || key == "CRATES_IO_PROTOCOL")
 }
 
-/// The folders of this machine that a build has to do with.
+/// What must not be found in a binary: paths of this machine that a build has to do with, by all of their names.
 fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
-    let home = env::home_dir();
-    let crates = packages.iter().filter_map(|package| package.folder.parent());
-    let folders: BTreeSet<&Path> =
-        folders.iter().map(|folder| folder.as_path()).chain(home.as_deref()).chain(crates).collect();
-    folders
-        .into_iter()
-        // Not `/` or `/src`: such a name may be part of a path that is no path of this machine.
-        .filter(|folder| folder.components().count() > 2)
-        .map(|folder| folder.to_string_lossy().into_owned())
-        .collect()
+    let mut all: BTreeSet<PathBuf> = folders.iter().map(|folder| folder.to_path_buf()).collect();
+    all.extend(env::home_dir());
+    all.extend(packages.iter().filter_map(|package| package.folder.parent()).map(Path::to_path_buf));
+    all.extend(shell_names(&all));
+    let canonical: Vec<PathBuf> = all.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+    all.extend(canonical);
+    let mut private = Vec::new();
+    for folder in all {
+        // With a slash, for the name of a folder may be part of another word.
+        match folder.components().count() {
+            0 | 1 => {}
+            // `/src` may be part of a path that is no path of this machine. What lies in there is longer; what cannot be
+            // read is read by no build.
+            2 => {
+                let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+                private.extend(entries.map(|entry| entry.path().to_string_lossy().into_owned()));
+            }
+            _ => private.push(format!("{}/", folder.display())),
+        }
+    }
+    private
+}
+
+/// The folders by the names by which the shell reached them, through links.
+fn shell_names(folders: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let here = env::var_os("PWD").map(PathBuf::from).unwrap_or_default();
+    let is_one = |name: &&Path| name.canonicalize().is_ok_and(|folder| folders.contains(&folder));
+    here.ancestors().filter(|name| name.is_absolute()).filter(is_one).map(Path::to_path_buf).collect()
 }
 
 /// The workspace that a manifest belongs to, where cargo cannot be asked: it has the lock file.
@@ -239,5 +338,28 @@ fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
     match here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|file| file.is_file()) {
         Some(manifest) => Ok(manifest),
         None => bad_request!("there is no Cargo.toml in {} or above it", here.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_path_of_this_machine_is_one_by_all_of_its_names_and_however_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real");
+        files::write(&real.join("Cargo.toml"), "").unwrap();
+        let link = folder.path().join("link");
+        symlink(&real, &link).unwrap();
+        let private = private(&[&link, &PathBuf::from("/etc"), &PathBuf::from("/")], &[]);
+        for folder in [link, real.canonicalize().unwrap()] {
+            assert!(private.contains(&format!("{}/", folder.display())), "{private:?}");
+        }
+        assert!(
+            private.contains(&"/etc/passwd".to_owned()) && !private.iter().any(|path| path == "/" || path == "/etc/")
+        );
     }
 }

@@ -23,8 +23,9 @@ use crate::ui::status::{Found, State, Status};
 use crate::workspace::cached::Listing;
 use crate::workspace::config::Config;
 use crate::workspace::facts::{self, Workspace};
-use crate::workspace::git::Source;
 use crate::workspace::rust::{self, Rust};
+use crate::workspace::snapshot::{self, Request, Tree};
+use crate::workspace::source::Source;
 
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -94,6 +95,7 @@ impl Machine {
             (Err(_), _) => Err(Status::unknown("Rust")),
             (_, Err(_)) => Err(Status::unknown("workspace")),
         };
+        let target = workspace.as_ref().ok().map(|workspace| workspace.target().to_owned());
         let config = workspace.map(|workspace| workspace.config);
         let stale = match (&config, &packages) {
             (Ok(config), Ok(packages)) => {
@@ -127,7 +129,7 @@ impl Machine {
                     let remedy = status.remedy.clone().or_else(|| Some(remedies::installation("cc")?.to_string()));
                     Status { remedy, ..status }
                 }),
-            commit: Source::read(runner, &root).map(|source| source.summary()).map_err(Status::from),
+            commit: commit(runner, &root, target.as_deref()).map_err(Status::from),
             stale,
             engines: Kind::ALL.map(|kind| (kind, kind.probe(runner, &root).map_err(Status::from))).into(),
             rustup: version("rustup".as_ref()),
@@ -143,6 +145,16 @@ impl Machine {
         runner.check_interrupted()?;
         Ok(machine)
     }
+}
+
+/// The commit, and whether there are changes. `target` is cargo's target folder, if that is known.
+fn commit(runner: Runner, root: &Path, target: Option<&Path>) -> Result<String> {
+    let target = target.map_or_else(|| root.join("target"), Path::to_owned);
+    let snapshot = target.join(crate::NAME).join("snapshot");
+    let (left_out, settings) = ([target, root.join("dist")], snapshot::settings());
+    let request = Request { workspace: root, snapshot: &snapshot, left_out: &left_out, commit: None, settings };
+    let tree = Tree::read(runner, &request)?;
+    Ok(Source::new(root, tree.commit.as_ref(), tree.is_dirty())?.summary())
 }
 
 /// Reads what takes another fact, if that is there.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::{Metadata, MetadataCommand, PackageId};
+use cargo_metadata::{Metadata, MetadataCommand, PackageId, Target, TargetKind};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::command::Command;
@@ -23,6 +23,8 @@ pub struct Package {
     pub repository: Option<String>,
     /// The folder of its sources.
     pub folder: PathBuf,
+    /// The files that its crates and its build script begin with. None for a package of a registry or of git.
+    pub roots: Vec<PathBuf>,
 }
 
 /// What was found out, and from which inputs.
@@ -54,17 +56,19 @@ impl Cargo<'_> {
         })
     }
 
-    /// All packages that Cargo.lock names.
+    /// All packages that Cargo.lock names, which is that of the workspace `shown`.
     ///
     /// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs the
-    /// network for crates, those of features that are not on by default included unless `is_default`. It is also the slowest part of a run that has nothing to do, so the answer is kept in `record`
+    /// network for crates, those of features that are not on by default included unless `is_default`. It is also the slowest
+    /// part of a run that has nothing to do, so the answer is kept in `work`
     /// and taken from there while everything it depends on is the same and every package still is where it was.
     pub fn packages(
         self,
         workspace: &Metadata,
         is_default: bool,
         network_config: &str,
-        record: &Path,
+        work: &Path,
+        shown: &Path,
     ) -> Result<Vec<Package>> {
         let manifest = workspace.workspace_root.as_std_path().join("Cargo.toml");
         let lock = manifest.with_file_name("Cargo.lock");
@@ -79,6 +83,8 @@ impl Cargo<'_> {
         for package in &workspace.packages {
             inputs.push(files::read_if_there(package.manifest_path.as_std_path())?.unwrap_or_default());
         }
+        let record = &work.join("packages.json");
+        let shown = shown.join("Cargo.lock");
         let key = hash::bytes(inputs.join("\0").as_bytes());
         let known: Option<Record> = files::read_if_there(record)?.and_then(|text| serde_json::from_str(&text).ok());
         if let Some(known) = known
@@ -88,20 +94,21 @@ impl Cargo<'_> {
             return Ok(known.packages);
         }
 
-        let mut flags = vec!["--locked"];
+        // Folders of crates in there are those of the snapshot.
+        let network = work.join("network.toml");
+        files::write(&network, network_config)?;
+        let network = network.to_string_lossy();
+        let mut flags = vec!["--locked", "--config", &network];
         flags.extend(self.offline.then_some("--offline"));
         flags.extend((!is_default).then_some("--all-features"));
         let metadata = match self.ask(&manifest, &flags) {
             // cargo would have the user leave out a flag that the user did not give.
-            Err(error) if format!("{error:#}").contains("--locked") => bail!("{}", self.lock_fault(&lock)?),
-            answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", lock.display()))?,
+            Err(error) if format!("{error:#}").contains("--locked") => bail!("{}", self.lock_fault(&shown)?),
+            answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", shown.display()))?,
         };
         let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
         let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
         let found = Record { key, packages };
-        if let Some(folder) = record.parent() {
-            files::create_folder(folder)?;
-        }
         files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
         Ok(found.packages)
     }
@@ -147,6 +154,16 @@ impl Package {
             license: package.license.clone(),
             repository: package.repository.clone(),
             folder: package.manifest_path.parent().context("a manifest in no folder")?.into(),
+            roots: match package.source {
+                Some(_) => Vec::new(),
+                None => package.targets.iter().filter(is_built).map(|target| target.src_path.clone().into()).collect(),
+            },
         })
     }
+}
+
+/// Whether something that is shipped may be made of it.
+fn is_built(target: &&Target) -> bool {
+    let others = [TargetKind::Bench, TargetKind::Example, TargetKind::Test];
+    !target.kind.iter().any(|kind| others.contains(kind))
 }

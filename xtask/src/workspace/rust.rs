@@ -10,7 +10,7 @@ use crate::sys::files;
 use crate::sys::process::Runner;
 
 /// Where a workspace says which Rust it wants.
-const PIN: &str = "rust-toolchain.toml";
+pub const PIN: &str = "rust-toolchain.toml";
 
 /// The Rust toolchain that the workspace pins.
 #[derive(Debug, Clone, PartialEq, Eq)]

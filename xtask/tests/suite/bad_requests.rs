@@ -113,7 +113,7 @@ fn a_missing_file_to_include_is_found_before_anything_is_built() {
         .ends_with(2)
         .says("`include` in [workspace.metadata.bpfship] of Cargo.toml names `man/probe.1`, which is not there")
         .in_one_line();
-    assert!(!workspace.path("target").exists() && !workspace.path("dist").exists());
+    assert!(!workspace.path("target/bpfship/build").exists() && !workspace.path("dist").exists());
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod pipelines;
 mod plan;
 mod rebuild;
 mod reproducible;
+mod snapshot;
 mod support;
 mod tidy;
 mod verify;

@@ -68,7 +68,10 @@ mod made { include!(concat!(env!("OUT_DIR"), "/made.rs")); }
 pub fn places() -> [&'static str; 3] { [file!(), stored::place(), made::place()] }
 "#;
     [
-        ("Cargo.toml", format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")),
+        (
+            "Cargo.toml",
+            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\nlicense = \"MIT\"\n"),
+        ),
         ("build.rs", BUILD.into()),
         ("src/lib.rs", TELLS.into()),
         ("stored.rs", "pub fn place() -> &'static str { file!() }\n".into()),

@@ -275,6 +275,13 @@ impl Repository {
         Ok(ignored(self.text(&output.stdout)?))
     }
 
+    /// The files and folders in this work tree that a pattern has git ignore.
+    pub fn all_ignored(&self) -> Result<Vec<String>> {
+        let args = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored=matching"];
+        let printed = self.ask(&self.of_user(&args)).context("cannot ask git what it ignores")?;
+        Ok(terminated(self.text(&printed)?).filter_map(|line| line.strip_prefix("!! ")).map(String::from).collect())
+    }
+
     /// Objects by their names, one a line. `each` is given the number of the line, id and size of the object, and its
     /// bytes, all of which it must read. One that is missing is passed over.
     pub fn objects(

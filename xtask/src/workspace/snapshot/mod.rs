@@ -8,6 +8,7 @@ mod links;
 mod place;
 mod record;
 mod stat;
+mod steps;
 mod tree;
 mod write;
 
@@ -15,7 +16,7 @@ mod write;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -24,16 +25,22 @@ use crate::sys::process::Runner;
 pub use git::{Commit, Hidden, Ignored, settings};
 pub use id::Id;
 pub use stat::Kind;
+pub use steps::{Touch, Verify};
 pub use tree::{Change, Difference, Entry, Origin, Request, Tree};
-pub use write::{Fault, Snapshot, verify};
+pub use write::{Fault, Snapshot, put, touch, verify};
 
 use git::Repository;
 
 /// The files, in the folder of a snapshot. Beside it lies what the tool remembers of it.
 const SOURCE: &str = "source";
 const RECORD: &str = "record";
-/// The [`Snapshot::identity`] for which [`Snapshot::touch`] was called last.
+/// What [`touch`] was called with last.
 const TOUCHED: &str = "touched";
+
+/// Where the files of the snapshot in a folder lie: the top of the repository.
+pub fn source(folder: &Path) -> PathBuf {
+    folder.join(SOURCE)
+}
 
 /// Why git ignores a path, if it does: then it is in no clone.
 pub fn ignored(runner: Runner, path: &Path, settings: &BTreeMap<String, String>) -> Result<Option<Ignored>> {
@@ -41,4 +48,16 @@ pub fn ignored(runner: Runner, path: &Path, settings: &BTreeMap<String, String>)
     let Some(repository) = Repository::around(runner, folder, settings) else { return Ok(None) };
     let path = path.strip_prefix(&repository.folder)?;
     repository.ignored(path.to_str().with_context(|| format!("{} is not UTF-8: rename it", path.display()))?)
+}
+
+/// The files and folders of a work tree that git ignores, by their paths in it; but for `left_out`.
+pub fn all_ignored(
+    runner: Runner,
+    top: &Path,
+    left_out: &[PathBuf],
+    settings: &BTreeMap<String, String>,
+) -> Result<Vec<String>> {
+    let Some(repository) = Repository::around(runner, top, settings) else { return Ok(Vec::new()) };
+    let is_ours = |path: &String| left_out.iter().any(|folder| folder.starts_with(repository.folder.join(path)));
+    Ok(repository.all_ignored()?.into_iter().filter(|path| !is_ours(path)).collect())
 }

@@ -644,23 +644,54 @@ fn a_file_that_changes_meanwhile_is_not_taken() {
 #[test]
 fn what_depends_on_the_commit_can_be_made_newer() {
     let place = Place::with_repository();
-    let snapshot = place.snapshot("r");
-    assert!(snapshot.is_other);
-    snapshot.touch(&[]).unwrap();
-    assert!(!place.snapshot("r").is_other);
+    place.snapshot("r");
+    let touch = |stamp: &str, paths: &[&str]| {
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        touch(&place.path("snapshot"), stamp, &paths)
+    };
+    assert!(touch("one", &[]).unwrap());
     let (run, text) = (place.date("a/run"), place.date("a/text.txt"));
-    place.git("r", "-c user.email=a@example.com -c user.name=a commit -q --allow-empty -m next");
-    // Until it was done.
-    assert!(place.snapshot("r").is_other);
-    let snapshot = place.snapshot("r");
-    assert!(snapshot.is_other);
-    snapshot.touch(&["a/run"]).unwrap();
+    assert!(!touch("one", &["a/run"]).unwrap());
+    assert!(touch("two", &["a/nowhere"]).is_err());
+    assert_eq!(place.date("a/run"), run);
+    assert!(touch("two", &["a/run"]).unwrap());
     assert!(place.date("a/run") > run && place.date("a/text.txt") == text);
     assert_eq!(place.faults(), [] as [&str; 0]);
-    let snapshot = place.snapshot("r");
-    assert_eq!((snapshot.is_other, snapshot.written), (false, vec![]));
+    assert_eq!(place.snapshot("r").written, [] as [&str; 0]);
+}
+
+#[test]
+fn another_commit_and_another_list_of_files_have_another_identity() {
+    let place = Place::with_repository();
+    let first = place.snapshot("r").identity;
+    assert_eq!(place.snapshot("r").identity, first);
+    place.git("r", "-c user.email=a@example.com -c user.name=a commit -q --allow-empty -m next");
+    let second = place.snapshot("r").identity;
     place.write("r/new", "");
-    assert!(place.snapshot("r").is_other);
+    let third = place.snapshot("r").identity;
+    assert!(first != second && second != third && first != third);
+}
+
+#[test]
+fn what_was_compiled_can_be_put_in_as_if_it_had_been_there() {
+    let place = Place::with_repository();
+    place.write("r/o/old.o", "old");
+    place.write("r/o/same.o", "same");
+    place.snapshot("r");
+    let same = place.date("o/same.o");
+    let files: [(String, &[u8]); 3] = [("o/same.o", "same"), ("o/new.o", "new"), ("p/q/lock", "lock")]
+        .map(|(path, text)| (path.into(), text.as_bytes()));
+    put(&place.path("snapshot"), &files, &["o/old.o".into()]).unwrap();
+    assert_eq!(place.faults(), [] as [&str; 0]);
+    assert_eq!((place.text("o/new.o"), place.text("p/q/lock")), ("new".into(), "lock".into()));
+    assert!(!place.path("snapshot/source/o/old.o").exists() && place.date("o/same.o") == same);
+    // The work tree was given the same.
+    for (path, text) in files {
+        place.write(&format!("r/{path}"), str::from_utf8(text).unwrap());
+    }
+    fs::remove_file(place.path("r/o/old.o")).unwrap();
+    let snapshot = place.snapshot("r");
+    assert_eq!((snapshot.written, snapshot.removed), (vec![], vec![]));
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::clock::Clock;
-use super::id::Id;
+use super::id::{Format, Id};
 use super::links::leads_out;
 use super::record::{Record, Written};
 use super::stat::{Folders, Kind, Stat};
@@ -19,7 +20,6 @@ use crate::sys::{files, hash, parallel};
 /// A tree as it lies in its folder.
 #[derive(Debug)]
 pub struct Snapshot {
-    folder: PathBuf,
     /// The top of the repository.
     pub source: PathBuf,
     /// The workspace in it.
@@ -32,8 +32,6 @@ pub struct Snapshot {
     pub outside: Vec<(String, String)>,
     /// A hash of the commit, whether there are changes, and all paths.
     pub identity: String,
-    /// Whether that is another than when [`Snapshot::touch`] was called last.
-    pub is_other: bool,
 }
 
 /// How a snapshot is not what was written.
@@ -86,13 +84,11 @@ impl Tree {
         let (extra, same_folders) = self.extra(&source, &folders, &outside)?;
         let identity = self.identity();
         let snapshot = Snapshot {
-            folder: self.snapshot.clone(),
             // Joined one by one, the top has no slash at its end.
             workspace: source.iter().chain(Path::new(&self.workspace)).collect(),
             written: missing.iter().map(|at| self.files[*at].path.clone()).collect(),
             removed: extra.clone(),
             outside: outside.iter().map(|(link, target)| ((*link).into(), (*target).into())).collect(),
-            is_other: files::read_if_there(&self.snapshot.join(TOUCHED))?.as_ref() != Some(&identity),
             identity,
             source,
         };
@@ -283,34 +279,100 @@ impl Tree {
     }
 }
 
-impl Snapshot {
-    /// Makes files newer than all that was built of the snapshot: those whose packages depend on what cargo does not see,
-    /// the commit and which files there are. By their paths in the repository.
-    pub fn touch(&self, paths: &[&str]) -> Result<()> {
-        let file = self.folder.join(RECORD);
-        let mut record = Record::load(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let clock = Clock::begin(&self.folder)?;
-        for path in paths {
-            let at = record.files.binary_search_by(|file| file.path.as_str().cmp(path));
-            let written = &mut record.files[at.ok().with_context(|| format!("{path} is not in the snapshot"))?];
-            let file = self.source.join(path);
-            let touched = File::options().write(true).open(&file).and_then(|file| file.set_modified(clock.time()));
-            let stat = touched.and_then(|()| Stat::at(&file));
-            let stat = stat.with_context(|| format!("cannot change the date of {}", file.display()))?;
-            written.snapshot = stat.unwrap_or(Stat::UNKNOWN);
-        }
-        let latest = paths.iter().filter_map(|path| Some(record.find(path)?.snapshot.ctime)).max();
-        clock.end(latest.unwrap_or(0))?;
-        record.save(&file)?;
-        files::write(&self.folder.join(TOUCHED), &self.identity)
+/// Makes files newer than all that was built of the snapshot in a folder, unless that was done for the same `stamp` last:
+/// those whose packages depend on what cargo does not see, the commit and which files there are. By their paths in the
+/// repository. Gives whether it was done.
+pub fn touch(folder: &Path, stamp: &str, paths: &[String]) -> Result<bool> {
+    let touched = folder.join(TOUCHED);
+    if files::read_if_there(&touched)?.as_deref() == Some(stamp) {
+        return Ok(false);
     }
+    let mut record = load(folder)?;
+    let clock = Clock::begin(folder)?;
+    let mut latest = 0;
+    for path in paths {
+        let known = record.files.binary_search_by(|file| file.path.as_str().cmp(path));
+        let known = known.ok().with_context(|| format!("{path} is not in the snapshot"))?;
+        let file = folder.join(SOURCE).join(path);
+        let touched = File::options().write(true).open(&file).and_then(|file| file.set_modified(clock.time()));
+        let stat = touched.and_then(|()| Stat::at(&file));
+        let stat = stat.with_context(|| format!("cannot change the date of {}", file.display()))?;
+        record.files[known].snapshot = stat.unwrap_or(Stat::UNKNOWN);
+        latest = latest.max(record.files[known].snapshot.ctime);
+    }
+    clock.end(latest)?;
+    record.save(&folder.join(RECORD))?;
+    files::write(&touched, stamp)?;
+    Ok(true)
+}
+
+/// Puts files into the snapshot in a folder, by their paths in the repository, and removes others. What is the same stays
+/// as it is.
+pub fn put(folder: &Path, put: &[(String, &[u8])], removed: &[String]) -> Result<()> {
+    let source = folder.join(SOURCE);
+    let mut record = load(folder)?;
+    let format = record.files.first().map_or(Format::Plain, |file| file.id.format());
+    let new: Vec<&(String, &[u8])> = put
+        .iter()
+        .filter(|(path, bytes)| {
+            record.find(path).is_none_or(|file| file.content() != file.content().format().of_bytes(bytes))
+        })
+        .collect();
+    // Until it is done, nothing is known of the snapshot.
+    clear(&folder.join(RECORD))?;
+    let clock = Clock::begin(folder)?;
+    for path in removed {
+        clear(&source.join(path))?;
+        record.files.retain(|file| file.path != *path);
+    }
+    let mut latest = 0;
+    for (path, bytes) in new {
+        let file = source.join(path);
+        clear(&file)?;
+        files::write(&file, bytes)?;
+        let opened = File::options().write(true).open(&file).and_then(|file| {
+            file.set_permissions(Permissions::from_mode(mode(Kind::Regular)))?;
+            clock.floor.map_or(Ok(()), |floor| file.set_modified(floor))
+        });
+        opened.with_context(|| format!("cannot write {}", file.display()))?;
+        let stat = at(&file)?.unwrap_or(Stat::UNKNOWN);
+        latest = latest.max(stat.ctime);
+        let written = Written {
+            path: path.clone(),
+            kind: Kind::Regular,
+            id: format.of_bytes(bytes),
+            content: None,
+            target: None,
+            snapshot: stat,
+            work: Stat::UNKNOWN,
+        };
+        match record.files.binary_search_by(|file| file.path.cmp(path)) {
+            Ok(at) => record.files[at] = written,
+            Err(at) => record.files.insert(at, written),
+        }
+    }
+    let files = record.files.iter().filter(|file| file.snapshot != Stat::UNKNOWN);
+    let parents = files.map(|file| file.path.as_str());
+    for folder in folders_of(parents) {
+        let stat = at(&source.join(&folder))?.unwrap_or(Stat::UNKNOWN);
+        match record.folders.binary_search_by(|(known, _)| known.cmp(&folder)) {
+            Ok(at) => record.folders[at].1 = stat,
+            Err(at) => record.folders.insert(at, (folder, stat)),
+        }
+    }
+    clock.end(latest)?;
+    record.save(&folder.join(RECORD))
+}
+
+fn load(folder: &Path) -> Result<Record> {
+    let file = folder.join(RECORD);
+    Record::load(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// How the snapshot in a folder is not what was written, by the paths in it. What was built of it has been built.
 pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
     Clock::built(folder)?;
-    let (source, record) = (folder.join(SOURCE), folder.join(RECORD));
-    let record = Record::load(&record).with_context(|| format!("cannot read {}", record.display()))?;
+    let (source, record) = (folder.join(SOURCE), load(folder)?);
     let mut faults = Vec::new();
     let mut folders = Folders::new(&source);
     for file in &record.files {
@@ -371,9 +433,13 @@ fn unknown(
 
 /// The folders that files are in, in the order of their paths.
 fn folders(files: &[Entry], outside: &BTreeMap<&str, &str>) -> Vec<String> {
+    folders_of(files.iter().map(|entry| entry.path.as_str()).filter(|path| !outside.contains_key(path)))
+}
+
+fn folders_of<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut folders = vec![String::new()];
     let mut last = "";
-    for Entry { path, .. } in files.iter().filter(|entry| !outside.contains_key(entry.path.as_str())) {
+    for path in paths {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         if parent == last {
             continue;

@@ -1,0 +1,78 @@
+//! Files of the work tree that git ignores: they are not in the snapshot, and so may be why something fails.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::sys::process::Runner;
+use crate::workspace::snapshot;
+
+/// What is asked only when something failed. Where git does not answer, nothing is added to the error that is at hand.
+#[derive(Debug, Clone)]
+pub struct IgnoredFiles {
+    runner: Runner,
+    /// The top of the work tree, and the workspace in it.
+    top: PathBuf,
+    root: PathBuf,
+    /// Folders that are no sources.
+    left_out: Vec<PathBuf>,
+    settings: BTreeMap<String, String>,
+}
+
+impl IgnoredFiles {
+    pub fn new(runner: Runner, top: &Path, root: &Path, left_out: &[PathBuf]) -> IgnoredFiles {
+        let settings = snapshot::settings();
+        IgnoredFiles { runner, top: top.into(), root: root.into(), left_out: left_out.into(), settings }
+    }
+
+    /// Why a path of the workspace that is there is not in the snapshot.
+    pub fn why(&self, path: &str) -> Option<String> {
+        self.of(&self.root.join(path))
+    }
+
+    fn of(&self, path: &Path) -> Option<String> {
+        path.symlink_metadata().ok()?;
+        snapshot::ignored(self.runner, path, &self.settings).ok()?.map(|ignored| ignored.to_string())
+    }
+
+    /// Sentences about ignored files that a text names.
+    pub fn named_in(&self, text: &str) -> Vec<String> {
+        let all = snapshot::all_ignored(self.runner, &self.top, &self.left_out, &self.settings).unwrap_or_default();
+        let named = all.iter().filter(|path| is_named(text, path.trim_end_matches('/')));
+        named.filter_map(|path| Some(format!("{path} {}", self.of(&self.top.join(path))?))).collect()
+    }
+
+    /// Puts such sentences before an error that names ignored files.
+    pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
+        result.or_else(|error| match self.named_in(&format!("{error:#}")).as_slice() {
+            [] => Err(error),
+            sentences => Err(error).context(sentences.join("; ")),
+        })
+    }
+}
+
+/// Whether a text has the last part of a path, and not as a part of another word.
+fn is_named(text: &str, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let is_of_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
+    text.match_indices(name).any(|(at, _)| {
+        let after = text[at + name.len()..].trim_start_matches('.').chars().next();
+        !text[..at].ends_with(is_of_word) && !after.is_some_and(is_of_word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_by_a_whole_word() {
+        for text in ["cannot read `util/src/gen.rs`", "gen.rs", "no gen.rs.", "in \"src/gen.rs\": none"] {
+            assert!(is_named(text, "util/src/gen.rs"), "{text}");
+        }
+        for text in ["oxygen.rs", "gen.rsx", "gen", "my-gen.rs"] {
+            assert!(!is_named(text, "util/src/gen.rs"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What is built: a snapshot of the workspace, and what is said of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::sys::hash;
+use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
+use crate::workspace::date;
+use crate::workspace::ignored::IgnoredFiles;
+use crate::workspace::snapshot::{self, Change, Commit, Request, Tree};
+
+/// How many changes are named in a sentence.
+const NAMED: usize = 5;
+
+/// The commit that is built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// None outside git.
+    pub commit: Option<String>,
+    /// Whether what is built differs from the commit.
+    pub dirty: bool,
+    /// The date of everything in the archives: seconds since 1970.
+    pub date: u64,
+}
+
+/// A snapshot, and where it is from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The folder that is given to the functions of snapshot/.
+    pub folder: PathBuf,
+    /// The top of the repository in it.
+    pub top: PathBuf,
+    /// The workspace in it. What is built lies here and nowhere else.
+    pub workspace: PathBuf,
+    /// The path of the workspace in the repository.
+    pub path: String,
+    /// The top of the repository that it was taken from.
+    pub from: PathBuf,
+    pub commit: Option<Commit>,
+    /// In what it differs from the commit.
+    pub changes: Vec<Change>,
+    /// A hash of the commit, whether there are changes, and all paths.
+    pub identity: String,
+    /// Links that lead out of the repository and were left out, by their paths in it, with their targets.
+    pub outside: Vec<(String, String)>,
+    pub ignored: IgnoredFiles,
+}
+
+impl Sources {
+    /// Takes the snapshot of a workspace: of a commit, or of what is there. `left_out` are folders that are no sources. Nobody
+    /// else may do so at the same time.
+    pub fn take(
+        runner: Runner,
+        workspace: &Path,
+        folder: &Path,
+        left_out: &[PathBuf],
+        commit: Option<&str>,
+    ) -> Result<Sources> {
+        let settings = snapshot::settings();
+        let tree = Tree::read(runner, &Request { workspace, snapshot: folder, left_out, commit, settings })?;
+        let snapshot = tree.write()?;
+        let root = tree.top.join(&tree.workspace);
+        let sources = Sources {
+            folder: folder.into(),
+            top: snapshot.source,
+            workspace: snapshot.workspace,
+            path: tree.workspace,
+            ignored: IgnoredFiles::new(runner, &tree.top, &root, left_out),
+            from: tree.top,
+            commit: tree.commit,
+            changes: tree.changes,
+            identity: snapshot.identity,
+            outside: snapshot.outside,
+        };
+        if let (Some(commit), false) = (&sources.commit, sources.workspace.join("Cargo.toml").is_file()) {
+            bad_request!("commit {} has no {}", commit.id, sources.in_repository("Cargo.toml"));
+        }
+        Ok(sources)
+    }
+
+    /// The path in the repository of what has this one in the workspace.
+    pub fn in_repository(&self, path: &str) -> String {
+        match self.path.as_str() {
+            "" => path.into(),
+            workspace => format!("{workspace}/{path}"),
+        }
+    }
+
+    /// Why the snapshot does not have this path of the workspace, if that is known.
+    pub fn why_missing(&self, path: &str) -> Option<String> {
+        let in_repository = self.in_repository(path);
+        match self.outside.iter().find(|(link, _)| *link == in_repository) {
+            Some((_, target)) => Some(format!("is a link to {target}, outside the repository")),
+            None => self.ignored.why(path),
+        }
+    }
+
+    /// What depends on the commit or on the list of files without cargo's knowledge is built again if this is another one.
+    pub fn stamp(&self, source: &Source) -> String {
+        let Source { commit, dirty, date } = source;
+        hash::bytes(format!("{} {commit:?} {dirty} {date}", self.identity).as_bytes()).to_string()
+    }
+
+    /// Refuses changes.
+    pub fn check_clean(&self) -> Result<()> {
+        match self.changes.as_slice() {
+            [] => Ok(()),
+            changes => bail!(
+                "--locked, but there are changes that are not committed: {}; commit them, or add --allow-dirty",
+                first(changes)
+            ),
+        }
+    }
+}
+
+/// The first of several things, and how many more there are.
+pub fn first<T: ToString>(all: &[T]) -> String {
+    let mut text = all.iter().take(NAMED).map(T::to_string).collect::<Vec<_>>().join(", ");
+    if all.len() > NAMED {
+        text += &format!(", and {} more", all.len() - NAMED);
+    }
+    text
+}
+
+impl Source {
+    /// Of a workspace at `root`, of which this is the commit.
+    pub fn new(root: &Path, commit: Option<&Commit>, dirty: bool) -> Result<Source> {
+        let of_commit = commit.map(|commit| date::of_commit(&commit.date.to_string()));
+        let date = match (date::asked()?, of_commit) {
+            (Some(date), _) => Some(date),
+            (None, of_commit) => of_commit.transpose()?,
+        };
+        let Some(date) = date else {
+            bad_request!(
+                "{} is in no commit of a git repository, so the files in the archives have no date: \
+                 set SOURCE_DATE_EPOCH to seconds since 1970",
+                root.display()
+            )
+        };
+        Ok(Source { commit: commit.map(|commit| commit.id.clone()), dirty: dirty && commit.is_some(), date })
+    }
+
+    /// The commit as `doctor` shows it.
+    pub fn summary(&self) -> String {
+        match &self.commit {
+            Some(commit) => format!("commit {commit:.12}{}", if self.dirty { ", with changes" } else { "" }),
+            None => "not in git; SOURCE_DATE_EPOCH tells the date".into(),
+        }
+    }
+
+    /// The commit as `--version` of the binary prints it.
+    pub fn describe(&self) -> Option<String> {
+        let commit = self.commit.as_ref()?;
+        Some(if self.dirty { format!("{commit}-dirty") } else { commit.clone() })
+    }
+}
