@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::bpf::engine::{self, Container};
+use crate::bpf::engine::{self, Container, Image};
 use crate::sys::cache::Cache;
-use crate::sys::command::{Command, quote};
+use crate::sys::command::Command;
 use crate::sys::plan::{Step, Steps, Task, Work};
 use crate::sys::steps::{Run, Sweep, Write};
 use crate::sys::{files, hash};
@@ -41,37 +41,37 @@ pub struct Plan {
     pub after: Vec<Task>,
 }
 
-/// Plans to have everything in `stage` compiled in a container: each object, by its name, with these arguments of clang.
+/// Plans to have everything in `stage` compiled in containers: one for each list of clang's arguments.
 pub fn plan(
     container: &Container,
     stage: &Path,
     work: &Path,
     compiler: &Path,
     cache: &Cache,
-    clang: &[(String, Vec<String>)],
+    clang: &[Vec<String>],
 ) -> Plan {
-    let engine = || Command::new(container.engine.kind.program(), stage.parent().unwrap_or(stage));
+    let engine = || container.engine.kind.command(stage.parent().unwrap_or(stage));
     // One workspace's runs wait for each other, so the name is ours alone.
     let volume = format!("bpfship-bpf-{}", &hash::bytes(stage.as_os_str().as_encoded_bytes())[..16]);
 
     let mut get: Steps = Vec::new();
     if !container.present && container.theirs {
         get.push(Box::new(Run(engine().args(["pull", "--quiet", &container.image]))));
+        get.push(Box::new(CheckImage { container: container.clone(), folder: work.into(), record: None }));
     } else if !container.present {
         let file = work.join("Containerfile");
         get.push(Box::new(Write { file: file.clone(), text: CONTAINERFILE.into() }));
         let build = engine().args(["build", "--quiet", "--network", "none", "--tag", &container.image, "--file"]);
         get.push(Box::new(Run(build.arg(file.to_string_lossy()).arg(compiler.to_string_lossy()))));
-        get.push(Box::new(RememberImage {
-            inspect: engine::inspect(container.engine.kind, work, &container.image),
-            record: engine::record(cache, container.engine.kind, &container.image),
-        }));
+        let record = Some(engine::record(cache, container.engine.kind, &container.image));
+        get.push(Box::new(CheckImage { container: container.clone(), folder: work.into(), record }));
     }
 
     let mut names = vec![volume.clone()];
     let mut commands = Vec::new();
-    for (object, arguments) in clang {
-        let name = format!("{volume}-{object}");
+    for (number, arguments) in clang.iter().enumerate() {
+        // A source may have a name that no container can have.
+        let name = format!("{volume}-{number}");
         let mut command = engine()
             .args(["run", "--rm", "--name", &name, "--pull", "never", "--network", "none", "--read-only"])
             .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"]);
@@ -106,24 +106,35 @@ pub fn plan(
     Plan { before, commands, after }
 }
 
-/// Remembers the image that was just built: anybody can give another one its name.
+/// Makes sure that the engine can run the image that it just got. One that was built is remembered: anybody can give another
+/// one its name.
 #[derive(Debug)]
-struct RememberImage {
-    inspect: Command,
-    record: PathBuf,
+struct CheckImage {
+    container: Container,
+    folder: PathBuf,
+    /// Where its id is kept.
+    record: Option<PathBuf>,
 }
 
-impl Step for RememberImage {
+impl Step for CheckImage {
     fn line(&self) -> String {
-        format!("{} >{}", self.inspect, quote(&self.record))
+        let Container { image, engine, .. } = &self.container;
+        let record = self.record.as_ref().map(|record| format!(", and keep its id in {}", record.display()));
+        format!("# check that {image} is for {}{}", engine.platform, record.unwrap_or_default())
     }
 
     fn json(&self) -> Value {
-        json!({ "remember-image": { "inspect": self.inspect, "record": self.record } })
+        json!({ "check-image": { "container": self.container, "record": self.record } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        let id = engine::id(work.runner, &self.inspect)?.context("the image that was built is not there")?;
-        files::replace(&[(self.record.clone(), id.as_bytes())])
+        let Container { image: name, engine, .. } = &self.container;
+        let image = Image::find(work.runner, engine.kind, &self.folder, name)?;
+        let image = image.with_context(|| format!("{} does not have the image {name}", engine.kind.program()))?;
+        image.check(name, engine)?;
+        match &self.record {
+            Some(record) => files::replace(&[(record.clone(), image.id.as_bytes())]),
+            None => Ok(()),
+        }
     }
 }

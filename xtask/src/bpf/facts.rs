@@ -1,14 +1,16 @@
 //! What the workspace has of BPF, what objects are made from, and whether they are up to date.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
-use crate::arch::{ARCHES, Endian};
+use crate::arch::{ARCHES, Arch, Endian};
 use crate::bad_request;
+use crate::bpf::cflags;
 use crate::sys::files;
 use crate::sys::hash;
 use crate::toolchain::zig;
@@ -34,6 +36,9 @@ pub struct Inputs {
 
 impl Inputs {
     pub fn read(root: &Path, packages: &[Package], bpf: &Bpf) -> Result<Inputs> {
+        if let Some(refusal) = cflags::refusal(&bpf.cflags, bpf.image.as_deref()) {
+            bad_request!("`cflags` in [workspace.metadata.bpfship.bpf] of Cargo.toml: {refusal}");
+        }
         let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
         read_sources(&folder, "", &mut inputs.sources)?;
@@ -65,7 +70,7 @@ impl Inputs {
             Some(image) => format!("compiler image {image}"),
             None => format!("compiler {}", zig::identity()),
         };
-        let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian).join(" ")));
+        let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian, headers_of(endian)).join(" ")));
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
@@ -104,6 +109,11 @@ impl Inputs {
         })
     }
 
+    /// The programs in folders of the BPF folder: no object is made of them.
+    pub fn programs_below(&self) -> impl Iterator<Item = &String> {
+        self.sources.keys().filter(|name| name.ends_with(".bpf.c") && name.contains('/'))
+    }
+
     /// Source, byte order and object name of everything to compile.
     pub fn jobs(&self) -> Vec<(String, Endian, String)> {
         let programs = self.sources.keys().filter(|name| is_program(name));
@@ -121,8 +131,9 @@ pub fn reads(file: &str) -> bool {
 /// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not contain its path.
 pub const COMPILER_FOLDER: &str = "{compiler}";
 
-/// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
-pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
+/// clang's flags, with the kernel's headers of one architecture. All paths are relative, and the compile runs in a folder
+/// of ours, so no path gets into an object.
+pub fn flags(bpf: &Bpf, endian: Endian, headers: &Arch) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-target",
         endian.bpf_target(),
@@ -144,18 +155,25 @@ pub fn flags(bpf: &Bpf, endian: Endian) -> Vec<String> {
     if bpf.image.is_none() {
         // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
         flags.push("-nostdinc".into());
-        for headers in ["include", &format!("libc/include/{}", uapi_headers(endian)), "libc/include/any-linux-any"] {
+        for headers in ["include", &format!("libc/include/{}", headers.linux_headers), "libc/include/any-linux-any"] {
             flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
         }
     }
     flags.extend(bpf.cflags.iter().cloned());
+    // With a date in it, an object would not be what its source gives.
+    flags.push("-Werror=date-time".into());
     flags
 }
 
-/// The folder of the kernel headers (`asm/…`) that such objects are compiled with: those of the first architecture of
-/// this byte order. Any would do, since an object is for all of them.
-fn uapi_headers(endian: Endian) -> &'static str {
-    ARCHES.iter().find(|arch| arch.endian == endian).map_or("", |arch| arch.linux_headers)
+/// The architectures that an object of this byte order is for.
+pub fn arches_of(endian: Endian) -> impl Iterator<Item = &'static Arch> {
+    ARCHES.iter().filter(move |arch| arch.endian == endian)
+}
+
+/// The architecture whose kernel headers (`asm/…`) objects of this byte order are compiled with. Any would do, since an
+/// object that would be another one with the headers of another is refused.
+pub fn headers_of(endian: Endian) -> &'static Arch {
+    arches_of(endian).next().unwrap_or(&ARCHES[0])
 }
 
 fn is_program(name: &str) -> bool {
@@ -169,17 +187,28 @@ fn object_name(source: &str, endian: Endian) -> String {
 }
 
 fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) -> Result<()> {
-    for name in files::list(folder)? {
+    let cannot_read = || format!("cannot read {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot_read)? {
+        let name = entry.with_context(cannot_read)?.file_name();
         let path = folder.join(&name);
-        if name.contains(char::is_whitespace) {
-            bad_request!("{} has white space in its name, which is not possible in this folder", path.display());
-        }
+        // Whatever else lies there, editors' files for instance, may be called anything.
+        let name = name.to_string_lossy();
         if path.is_dir() {
             if bpfship_embed::is_source_folder(&name) {
                 read_sources(&path, &format!("{prefix}{name}/"), sources)?;
             }
         } else if bpfship_embed::is_source(&name) {
-            sources.insert(format!("{prefix}{name}"), hash::file(&path)?);
+            let name = format!("{prefix}{name}");
+            if name.contains(|letter: char| letter.is_whitespace() || letter == char::REPLACEMENT_CHARACTER) {
+                bad_request!("{} has white space in its path, or is not UTF-8: rename it", path.display());
+            }
+            if !path.is_file() {
+                bad_request!(
+                    "{} is named as a source, but is a link to nothing, or no file: remove it",
+                    path.display()
+                );
+            }
+            sources.insert(name, hash::file(&path)?);
         }
     }
     Ok(())

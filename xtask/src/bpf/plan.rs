@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bpfship_object::Object;
 
+use crate::arch::{Arch, Endian};
 use crate::bpf::container;
+use crate::bpf::dependencies;
 use crate::bpf::engine::Place;
-use crate::bpf::facts::{COMPILER_FOLDER, flags, reads};
+use crate::bpf::facts::{COMPILER_FOLDER, arches_of, flags, headers_of, reads};
 use crate::bpf::run::{CompareObjects, CompileObject, WriteObjects};
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, Remove};
 use crate::toolchain::{self, Needs, zig};
+use crate::workspace::config::Bpf;
 use crate::workspace::facts::Facts;
 
 /// What is done with objects that were compiled.
@@ -57,23 +60,34 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
         Place::Container(_) => String::new(),
     };
 
-    // Where clang runs, and by which command for an object.
+    // By which command: with the headers of one architecture, then with those of the others that the object is for.
     let sources = inputs.jobs();
-    let arguments = sources.iter().map(|(source, endian, _)| {
-        let mut words: Vec<String> =
-            flags(bpf, *endian).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
+    let arguments = |source: &str, endian: Endian, headers: &Arch| {
+        let flags = flags(bpf, endian, headers);
+        let mut words: Vec<String> = flags.iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
+        words.extend(dependencies::FLAGS.map(String::from));
         words.extend(["-c", &format!("{}/{source}", bpf.folder), "-o", "-"].map(String::from));
         words
-    });
-    let clang: Vec<(String, Vec<String>)> =
-        sources.iter().map(|(_, _, object)| object.clone()).zip(arguments).collect();
+    };
+    let mut clang: Vec<Vec<String>> = Vec::new();
+    for (source, endian, _) in &sources {
+        clang.push(arguments(source, *endian, headers_of(*endian)));
+        clang.extend(other_arches(bpf, *endian).map(|arch| {
+            let mut words = arguments(source, *endian, arch);
+            // mips' <asm/byteorder.h> wants to know what its compilers define.
+            words.extend((endian == &Endian::Big).then(|| "-D__MIPSEB__".into()));
+            words
+        }));
+    }
     let container = match place {
         Place::Host => None,
         Place::Container(container) => {
             Some(container::plan(container, &stage, &facts.work, &compiler, &facts.cache, &clang))
         }
     };
-    let commands = match &container {
+    // What may be read besides the sources: headers of ours, or whatever an image of the user's has.
+    let headers = if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") };
+    let commands: Vec<Command> = match &container {
         Some(container) => container.commands.clone(),
         None => {
             let zig_cache = facts.work.join("zig-cache");
@@ -86,7 +100,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
                     .arg("clang")
                     .args(arguments.clone())
             };
-            clang.iter().map(|(_, arguments)| command(arguments)).collect()
+            clang.iter().map(command).collect()
         }
     };
 
@@ -100,15 +114,27 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     }];
     let (before, after) = container.map(|container| (container.before, container.after)).unwrap_or_default();
     tasks.extend(before);
+    for source in inputs.programs_below() {
+        let title = format!("{0}/{source} gives no object, for it is not in {0} itself", bpf.folder);
+        tasks.push(Task::new(title, Vec::new()).announced());
+    }
     let mut objects = BTreeMap::new();
-    for ((source, endian, object), command) in sources.into_iter().zip(commands) {
+    let mut commands = commands.into_iter();
+    for (source, endian, object) in sources {
         let made: Slot<Object> = objects.entry(object.clone()).or_insert_with(Slot::default).clone();
         let source = format!("{}/{source}", bpf.folder);
         let output = stage.join(&object);
-        let task = Task::new(
-            format!("compiling {source} to {object}"),
-            vec![Box::new(CompileObject { command, source, endian, output, made })],
-        );
+        let mut command = || commands.next().context("an object without a command");
+        let compile = CompileObject {
+            command: command()?,
+            others: other_arches(bpf, endian).map(|arch| Ok((arch, command()?))).collect::<Result<_>>()?,
+            source,
+            endian,
+            headers: headers.clone(),
+            output,
+            made,
+        };
+        let task = Task::new(format!("compiling {} to {object}", compile.source), vec![Box::new(compile)]);
         tasks.push(
             task.named(object)
                 .beside("objects")
@@ -132,6 +158,11 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
         }
     });
     Ok(Plan { tasks, objects })
+}
+
+/// The architectures whose headers an object is not compiled with, but is for. An image of the user's has only its own.
+fn other_arches(bpf: &Bpf, endian: Endian) -> impl Iterator<Item = &'static Arch> {
+    arches_of(endian).filter(move |arch| bpf.image.is_none() && *arch != headers_of(endian))
 }
 
 /// Makes a folder that contains nothing but what the compiler may see.
