@@ -532,3 +532,13 @@ fn a_program_below_the_folder_is_named() {
         .succeeds()
         .says("kernel/net/tcp.bpf.c gives no object, for it is not in kernel itself");
 }
+
+#[test]
+fn an_object_may_hold_thousands_of_programs() {
+    let program = |number| format!("SEC(\"raw_tp/sys_enter\") int tick_{number}(int *x) {{ return *x + {number}; }}\n");
+    let workspace = with_program("thousands", &(0..2500).map(program).collect::<String>());
+    workspace.xtask("bpf").succeeds();
+    workspace.xtask("bpf --check").succeeds();
+    let report = workspace.xtask("report --json").succeeds().json();
+    assert_eq!(report["objects"][0]["programs"].as_array().unwrap().len(), 2500);
+}

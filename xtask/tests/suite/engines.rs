@@ -87,7 +87,7 @@ fn the_commands_printed_for_a_container_compile_the_same_object() {
         workspace
             .shell(&format!("umask 077 && \"$BPFSHIP\" bpf --engine {engine} --plan >plan.sh && sh -e plan.sh"))
             .succeeds();
-        let compiled = fs::read(workspace.path("target/bpfship/tick_bpfel.o")).unwrap();
+        let compiled = fs::read(workspace.path("target/bpfship/bpf/tick_bpfel.o")).unwrap();
         let object = bpfship_object::Object::new(&compiled, bpfship_object::Endian::Little).unwrap();
         assert!(object.bytes == ours, "{engine}");
     }
