@@ -1,7 +1,8 @@
-//! Begins to trace: in the best way that works here, and never without a word in a lesser one.
+//! Begins to trace: with the best backend that works here, and never silently with a lesser one.
 
 use crate::{
-    cli::{Cli, Name},
+    backend::Backend,
+    cli::{BackendName, Cli},
     clock::time_namespace_is_clear,
     error::Error,
     follow,
@@ -9,28 +10,28 @@ use crate::{
     load::Settings,
     selftest, stderr,
     tracer::Tracer,
-    way::Way,
 };
 
 /// Everything is seen that happens after this returns. `pids`: only these and their descendants, if any.
-pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Way), Error> {
+pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error> {
     let kernel = Kernel::probe(cli.btf.as_deref())?;
-    let (ways, mut lack) = Name::choose(cli.backend, &kernel)?;
+    let (backends, mut lack) = BackendName::choose(cli.backend, &kernel)?;
     follow::check(pids)?;
-    let settings = Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits };
-    let last = ways.len().saturating_sub(1);
-    for (index, way) in ways.iter().enumerate() {
-        check(cli, &kernel, way, !pids.is_empty())?;
-        match start(way, &settings) {
+    let settings =
+        Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits, failed: cli.failed };
+    let last = backends.len().saturating_sub(1);
+    for (index, backend) in backends.iter().enumerate() {
+        check(cli, &kernel, backend, !pids.is_empty())?;
+        match start(backend, &settings) {
             Ok(mut tracer) => {
                 if let Some(lack) = lack {
-                    tell(way, &lack);
+                    warn(backend, &lack);
                 }
                 tracer.track(pids)?;
-                return Ok((tracer, way.clone()));
+                return Ok((tracer, backend.clone()));
             }
             // The kernel seemed to offer it, and then refuses. What the user has named is not passed over.
-            Err(error) if index < last && error.is_of_the_way() && !kernel.btf_is_given => {
+            Err(error) if index < last && error.is_of_the_backend() && !kernel.btf_is_given => {
                 if let (true, Some(log)) = (cli.verbose, error.verifier_log()) {
                     stderr::say(format_args!("the verifier's log:\n{}", log.trim_end()));
                 }
@@ -39,16 +40,19 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Way), Error> {
             Err(error) => return Err(error),
         }
     }
-    Err(Error::NoWay("there is no way to trace on this kernel".to_owned()))
+    Err(Error::NoBackend("no backend works on this kernel".to_owned()))
 }
 
-/// A request that this way cannot fulfil is refused.
-fn check(cli: &Cli, kernel: &Kernel, way: &Way, follows: bool) -> Result<(), Error> {
-    if !cli.uid.is_empty() && !way.tells_users() {
+/// A request that this backend cannot fulfil is refused.
+fn check(cli: &Cli, kernel: &Kernel, backend: &Backend, follows: bool) -> Result<(), Error> {
+    if !cli.uid.is_empty() && !backend.tells_users() {
         return Err(Error::Unknowable { flag: "--uid", field: "user" });
     }
-    if !cli.cgroup.is_empty() && way.never_tells("cgroup") {
+    if !cli.cgroup.is_empty() && backend.never_tells("cgroup") {
         return Err(Error::Unknowable { flag: "--cgroup", field: "control group" });
+    }
+    if let (true, Backend::Tracepoints { .. }) = (cli.failed, backend) {
+        return Err(Error::FailedNeedsBtf);
     }
     if !time_namespace_is_clear() {
         return Err(Error::TimeNamespace);
@@ -64,26 +68,26 @@ fn check(cli: &Cli, kernel: &Kernel, way: &Way, follows: bool) -> Result<(), Err
     Ok(())
 }
 
-fn start(way: &Way, settings: &Settings) -> Result<Tracer, Error> {
+fn start(backend: &Backend, settings: &Settings) -> Result<Tracer, Error> {
     // The places of another kernel's fields would give values that look right and are not.
-    if let Way::Structs { btf, is_given: true, .. } = way
-        && !selftest::agrees(way, settings.buffer_kib)?
+    if let Backend::Structs { btf, is_given: true, .. } = backend
+        && !selftest::agrees(backend, settings.buffer_kib)?
     {
         return Err(Error::OtherBtf(btf.clone()));
     }
-    Tracer::start(way, settings)
+    Tracer::start(backend, settings)
 }
 
-fn tell(way: &Way, lack: &str) {
-    let gaps = way.gaps();
+fn warn(backend: &Backend, lack: &str) {
+    let gaps = backend.gaps();
     let fields = |never: bool| -> String {
         let fields: Vec<_> = gaps.iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect();
         fields.join(", ")
     };
     let missing = match (fields(true), fields(false)) {
         (never, sometimes) if never.is_empty() && sometimes.is_empty() => String::new(),
-        (never, sometimes) if never.is_empty() => format!(", which cannot always tell {sometimes}"),
-        (never, sometimes) => format!(", which never tells {never} and not always {sometimes}"),
+        (never, sometimes) if never.is_empty() => format!(", not always with {sometimes}"),
+        (never, sometimes) => format!(", without {never}, and not always with {sometimes}"),
     };
-    stderr::say(format_args!("{lack}; until then, {way}{missing} (see --preflight)"));
+    stderr::say(format_args!("{lack}; until then, {backend}{missing} (see --preflight)"));
 }

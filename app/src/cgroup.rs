@@ -9,6 +9,9 @@ use std::{
 
 use crate::error::Error;
 
+/// So many paths are kept at most.
+const MOST: usize = 1 << 16;
+
 /// The paths of all groups that there are, below the mount point.
 pub(crate) struct Cgroups {
     /// None if the hierarchy is not mounted.
@@ -40,9 +43,11 @@ impl Cgroups {
     /// The path of a group, as /proc/PID/cgroup has it; none if it has gone before anybody asked.
     pub(crate) fn path(&mut self, id: u64) -> Option<&[u8]> {
         if !self.paths.contains_key(&id) {
-            if let Some(root) = self.root.clone() {
-                // Those that are gone need no room.
+            // A number does not come back, so that what is known stays right; but it need not be kept for ever.
+            if self.paths.len() > MOST {
                 self.paths.clear();
+            }
+            if let Some(root) = self.root.clone() {
                 let _ = self.walk(&root, b"/".to_vec());
             }
             self.paths.entry(id).or_default();

@@ -47,6 +47,10 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) no_exits: bool,
 
+    /// Also execs that are refused, with the error
+    #[arg(long)]
+    pub(crate) failed: bool,
+
     /// Instead of the time of day, seconds since tracing began
     #[arg(long, conflicts_with = "json")]
     pub(crate) relative: bool,
@@ -79,13 +83,13 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) btf: Option<PathBuf>,
 
-    /// Tell what this kernel offers, and what would be missing here; with --json for programs
+    /// Report what this kernel offers, and what would be missing here; with --json for programs
     #[arg(long, conflicts_with_all = ["self_test", "tracing"])]
     pub(crate) preflight: bool,
 
-    /// Trace in this way only, instead of the best one that works here
+    /// Use this backend only, instead of the best one that works here
     #[arg(long, value_name = "NAME")]
-    pub(crate) backend: Option<Name>,
+    pub(crate) backend: Option<BackendName>,
 
     /// Check on this machine that exectrace sees what happens, and exit with 0 if so
     #[arg(long, conflicts_with_all = ["json", "tracing"])]
@@ -106,7 +110,7 @@ pub(crate) struct Cli {
 }
 
 /// What says what is traced, and how it is shown.
-const TRACING: [&str; 15] = [
+const TRACING: [&str; 16] = [
     "pid",
     "comm",
     "uid",
@@ -115,6 +119,7 @@ const TRACING: [&str; 15] = [
     "pattern",
     "min_duration",
     "no_exits",
+    "failed",
     "relative",
     "tree",
     "summary",
@@ -124,9 +129,9 @@ const TRACING: [&str; 15] = [
     "command",
 ];
 
-/// A way of tracing (see way.rs).
+/// A way of tracing (see backend.rs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Name {
+pub(crate) enum BackendName {
     /// BPF reads the kernel's structs, and a ring buffer carries the events
     Btf,
     /// The same with perf buffers
@@ -160,6 +165,7 @@ const AFTER_HELP: &str = "\
 Events:
   exec  a process has begun to run a program
   exit  the last thread of a process has ended; processes that only forked have one too
+  fail  with --failed: a process could not run a program, and goes on as what it was
 
 A program is shown if it matches one of each kind of filter. The exit of a process is shown if its
 exec was; of a process whose exec was not seen, if its own name, user, parent and control group
@@ -170,7 +176,7 @@ JSON, in this order, none left out:
         time             when tracing began
         version          of exectrace
         backend          as --backend names it
-        missing          what it cannot tell: a list of field, and when (null: always)
+        missing          what is not known: a list of field, and when (null: always)
   exec  event            \"exec\"
         time             when, in UTC: \"2026-11-22T10:33:00.123456Z\"
         pid, ppid        its number and its parent's
@@ -190,12 +196,19 @@ JSON, in this order, none left out:
         core_dumped      true if the signal also wrote a core dump
         since_exec_us    microseconds since its last exec; null if none was seen: it began before
                          exectrace, or only forked
+  failed                 with --failed
+        event            \"failed\"
+        time, pid, ppid, uid, comm, start_us, cgroup_id, cgroup
+        file             what was to be executed; empty if that cannot be read
+        file_truncated   true if file was cut at 4096 bytes
+        errno            why it was refused, as this machine's architecture numbers it
+        error            the name of that: \"ENOENT\"
   lost  event            \"lost\"
         time             when it was noticed
         count            execs and exits lost since the last such line
         exact            false if that is the most that it can be
 
-What the kernel does not tell in the way that was taken is null, or - without --json: --preflight
+What is not known with the backend that was taken is null, or - without --json: --preflight
 says what and why.
 
 comm, cgroup, file and each of args are strings; where the bytes are not UTF-8, an array of their

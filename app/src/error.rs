@@ -23,7 +23,7 @@ pub(crate) enum Error {
     NoUsers,
     Taskstats(io::Error),
     Connector(io::Error),
-    NoWay(String),
+    NoBackend(String),
     Unknowable { flag: &'static str, field: &'static str },
     Word32On64 { machine: String },
     Memory { kib: u32 },
@@ -37,6 +37,7 @@ pub(crate) enum Error {
     Proc(io::Error),
     Record(String),
     NoCgroup(PathBuf),
+    FailedNeedsBtf,
     Output(io::Error),
     OutputFile { file: PathBuf, error: io::Error },
     SelfTest(String),
@@ -124,16 +125,16 @@ impl fmt::Display for Error {
             ),
             Self::Connector(error) => write!(
                 f,
-                "the kernel does not tell changes of user ({error}): use a kernel with CONFIG_PROC_EVENTS=y, \
+                "the kernel does not report changes of user ({error}): use a kernel with CONFIG_PROC_EVENTS=y, \
                  and root or the capability CAP_NET_ADMIN, in the host's user and pid namespace"
             ),
             Self::NoUsers => {
-                write!(f, "on x86_64 no tracepoint tells every change of user: use a kernel with CONFIG_BPF_EVENTS=y")
+                write!(f, "on x86_64 no tracepoint shows every change of user: use a kernel with CONFIG_BPF_EVENTS=y")
             }
-            Self::NoWay(why) => f.write_str(why),
+            Self::NoBackend(why) => f.write_str(why),
             Self::Unknowable { flag, field } => write!(
                 f,
-                "{flag} needs to know the {field} of processes, which is not told in this way: leave it out, or use a kernel \
+                "{flag} needs to know the {field} of processes, which this backend does not know: leave it out, or use a kernel \
                  with CONFIG_BPF_EVENTS=y and CONFIG_DEBUG_INFO_BTF=y"
             ),
             Self::Word32On64 { machine } => write!(
@@ -184,6 +185,11 @@ impl fmt::Display for Error {
             ),
             Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
             Self::OutputFile { file, error } => write!(f, "cannot write to {}: {error}", file.display()),
+            Self::FailedNeedsBtf => write!(
+                f,
+                "--failed needs BPF that reads the kernel's structs: leave it out, or use a kernel with \
+                 CONFIG_BPF_EVENTS=y and CONFIG_DEBUG_INFO_BTF=y"
+            ),
             Self::NoCgroup(path) => {
                 write!(f, "no control group {}: name one as in /proc/PID/cgroup, such as /system.slice", path.display())
             }
@@ -202,8 +208,8 @@ impl Error {
         }
     }
 
-    /// Whether another way of tracing may work.
-    pub(crate) fn is_of_the_way(&self) -> bool {
+    /// Whether another backend may work.
+    pub(crate) fn is_of_the_backend(&self) -> bool {
         matches!(
             self,
             Self::JitOff

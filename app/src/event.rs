@@ -3,9 +3,10 @@
 use std::mem::{offset_of, size_of};
 
 use exectrace_bpf::{
-    ARGS_MAX, COMM_SIZE, EVENT_EXEC, EVENT_EXIT, EXEC_ARGS_CUT, EXEC_ARGS_UNREADABLE, EXEC_FILE_CUT, EventHeader,
-    ExecEvent, ExitEvent, FILE_MAX,
+    ARGS_MAX, COMM_SIZE, EVENT_EXEC, EVENT_EXIT, EVENT_FAILED, EXEC_ARGS_CUT, EXEC_ARGS_UNREADABLE, EXEC_FILE_CUT,
+    EventHeader, ExecEvent, ExitEvent, FILE_MAX, FailedEvent,
 };
+use nix::errno::Errno;
 
 use crate::error::Error;
 
@@ -13,13 +14,14 @@ use crate::error::Error;
 pub(crate) enum Event<'a> {
     Exec(Exec<'a>),
     Exit(Exit<'a>),
+    Failed(Failed<'a>),
 }
 
 /// Who it happened to, and when.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Process<'a> {
     pub(crate) pid: u32,
-    /// None where the way of tracing cannot tell, as in all options below.
+    /// None where the backend cannot tell, as in all options below.
     pub(crate) ppid: Option<u32>,
     pub(crate) uid: Option<u32>,
     /// `CLOCK_MONOTONIC`, in nanoseconds.
@@ -46,6 +48,16 @@ pub(crate) struct Exit<'a> {
     pub(crate) end: Option<End>,
     /// When its last exec was, in `CLOCK_MONOTONIC` nanoseconds, if it was seen.
     pub(crate) exec_ns: Option<u64>,
+}
+
+/// An exec that was refused; the process goes on as what it was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failed<'a> {
+    pub(crate) process: Process<'a>,
+    /// Empty if it cannot be read.
+    pub(crate) file: &'a [u8],
+    pub(crate) file_truncated: bool,
+    pub(crate) error: Errno,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +139,20 @@ impl<'a> Event<'a> {
                     exec_ns: (exec_ns != 0).then_some(exec_ns),
                 }))
             }
-            EVENT_EXEC | EVENT_EXIT => Err(wrong("cut short")),
+            EVENT_FAILED if record.len() >= size_of::<FailedEvent>() => {
+                let file_len = u32_at(record, offset_of!(FailedEvent, file_len)) as usize;
+                let file_truncated = u32_at(record, offset_of!(FailedEvent, flags)) & EXEC_FILE_CUT != 0;
+                let file = record[size_of::<FailedEvent>()..]
+                    .get(..file_len)
+                    .ok_or_else(|| wrong("a length beyond its end"))?;
+                Ok(Self::Failed(Failed {
+                    process,
+                    file: if file_truncated { whole_characters(file) } else { file },
+                    file_truncated,
+                    error: Errno::from_raw(u32_at(record, offset_of!(FailedEvent, error)) as i32),
+                }))
+            }
+            EVENT_EXEC | EVENT_EXIT | EVENT_FAILED => Err(wrong("cut short")),
             kind => Err(wrong(&format!("kind {kind}"))),
         }
     }
@@ -136,6 +161,7 @@ impl<'a> Event<'a> {
         match self {
             Self::Exec(exec) => &exec.process,
             Self::Exit(exit) => &exit.process,
+            Self::Failed(failed) => &failed.process,
         }
     }
 }
@@ -249,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_exec_is_read() {
+        let mut record = header(EVENT_FAILED);
+        for number in [4, Errno::ENOENT as u32, 0, 0] {
+            record.extend(u32::to_ne_bytes(number));
+        }
+        record.extend(b"/nopadding");
+        let Event::Failed(failed) = Event::read(&record).unwrap() else { panic!("no refused exec") };
+        assert_eq!((failed.file, failed.file_truncated, failed.error), (&b"/nop"[..], false, Errno::ENOENT));
+        assert_eq!(failed.process, process());
+        for length in 0..76 {
+            assert!(Event::read(&record[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
     fn no_exec_time_is_none() {
         let record = exit_record(0, 9);
         let Event::Exit(exit) = Event::read(&record).unwrap() else { panic!("no exit") };
@@ -326,7 +367,7 @@ mod tests {
                 })
                 .collect();
             if let Some(kind) = record.get_mut(..4) {
-                kind.copy_from_slice(&(1 + state % 2).to_ne_bytes());
+                kind.copy_from_slice(&(1 + state % 3).to_ne_bytes());
             }
             if let Ok(Event::Exec(exec)) = Event::read(&record) {
                 exec.args.unwrap().iter().for_each(drop);

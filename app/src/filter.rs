@@ -48,6 +48,12 @@ impl Filter {
         match event {
             Event::Exec(exec) => self.admits_exec(exec),
             Event::Exit(exit) => self.admits_exit(exit),
+            Event::Failed(failed) => {
+                let file = String::from_utf8_lossy(failed.file);
+                self.least_ns.is_none()
+                    && self.matches(&failed.process)
+                    && self.pattern.as_ref().is_none_or(|regex| regex.is_match(&file))
+            }
         }
     }
 

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write};
 
+use nix::errno::Errno;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
 use crate::{
+    backend::Backend,
     clock::WallTime,
     event::{self, End, Event},
     text::needs_escape,
-    way::Way,
 };
 
 /// `cgroup`: the path of its control group.
@@ -36,6 +37,24 @@ pub(crate) fn write_event(
                 file_truncated: exec.file_truncated,
                 args: exec.args.map(Args),
                 args_truncated: exec.args_truncated,
+            },
+        ),
+        Event::Failed(failed) => write_line(
+            out,
+            &Failed {
+                event: "failed",
+                time: Time(time),
+                pid: failed.process.pid,
+                ppid: failed.process.ppid,
+                uid: failed.process.uid,
+                comm: failed.process.comm.map(Bytes),
+                start_us: failed.process.start_ns.map(|ns| ns / 1000),
+                cgroup_id: failed.process.cgroup_id,
+                cgroup: cgroup.map(Bytes),
+                file: Bytes(failed.file),
+                file_truncated: failed.file_truncated,
+                errno: failed.error as i32,
+                error: Name(failed.error),
             },
         ),
         Event::Exit(exit) => {
@@ -67,10 +86,10 @@ pub(crate) fn write_event(
 }
 
 /// What a reader has to know of all that follows.
-pub(crate) fn write_start(out: &mut impl Write, time: WallTime, way: &Way) -> io::Result<()> {
-    let missing = way.gaps().into_iter().map(|gap| Missing { field: gap.field, when: gap.when }).collect();
+pub(crate) fn write_start(out: &mut impl Write, time: WallTime, backend: &Backend) -> io::Result<()> {
+    let missing = backend.gaps().into_iter().map(|gap| Missing { field: gap.field, when: gap.when }).collect();
     let version = env!("CARGO_PKG_VERSION");
-    write_line(out, &Start { event: "start", time: Time(time), version, backend: way.name(), missing })
+    write_line(out, &Start { event: "start", time: Time(time), version, backend: backend.name(), missing })
 }
 
 pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: u64, exact: bool) -> io::Result<()> {
@@ -133,6 +152,32 @@ struct Exit<'a> {
     signal: Option<u8>,
     core_dumped: Option<bool>,
     since_exec_us: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    event: &'static str,
+    time: Time,
+    pid: u32,
+    ppid: Option<u32>,
+    uid: Option<u32>,
+    comm: Option<Bytes<'a>>,
+    start_us: Option<u64>,
+    cgroup_id: Option<u64>,
+    cgroup: Option<Bytes<'a>>,
+    file: Bytes<'a>,
+    file_truncated: bool,
+    errno: i32,
+    error: Name,
+}
+
+/// As C has it: `ENOENT`.
+struct Name(Errno);
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:?}", self.0))
+    }
 }
 
 #[derive(Serialize)]
@@ -249,6 +294,21 @@ mod tests {
         assert_eq!(
             exit(Some(End::Signal { number: 11, core_dumped: Some(true) }), None),
             r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
+                .to_owned() + "\n"
+        );
+    }
+
+    #[test]
+    fn a_refused_exec_has_these_fields_in_this_order() {
+        let failed = Event::Failed(event::Failed {
+            process: process(b"sh"),
+            file: b"/no",
+            file_truncated: false,
+            error: Errno::ENOENT,
+        });
+        assert_eq!(
+            line(&failed),
+            r#"{"event":"failed","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"sh","start_us":4000000,"cgroup_id":77,"cgroup":"/a","file":"/no","file_truncated":false,"errno":2,"error":"ENOENT"}"#
                 .to_owned() + "\n"
         );
     }

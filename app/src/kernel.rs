@@ -191,7 +191,7 @@ fn may_trace(capabilities: u64) -> bool {
 fn numbers() -> Offer {
     match fs::read_link("/proc/self/ns/pid") {
         Ok(namespace) if namespace != Path::new(FIRST_PID_NAMESPACE) => {
-            Offer::No(Error::PidNamespace { what: "this way" })
+            Offer::No(Error::PidNamespace { what: "this backend" })
         }
         // Without /proc, /proc is what will be missed.
         _ => Offer::yes(),

@@ -3,14 +3,14 @@
 use std::{
     collections::VecDeque,
     fs, io, mem,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
     path::Path,
 };
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
     maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{Program, ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink},
+    programs::{Program, ProgramError, RawTracePoint, TracePoint, raw_trace_point::RawTracePointLink},
 };
 use aya_obj::generated::{bpf_attr, bpf_cmd::BPF_MAP_UPDATE_ELEM};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
@@ -19,7 +19,8 @@ use crate::{
     error::Error,
     event::Event,
     follow,
-    perf::{Buffers, Content, Sample, Source},
+    perf::{self, Buffers, Content, Sample, Source},
+    tracefs::{Format, Tracefs},
     tracer::Lost,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Tracer {
     lost: PerCpuArray<MapData, u64>,
     tracked: HashMap<MapData, u32, u8>,
     links: Vec<RawTracePointLink>,
+    /// --failed: the same for the tracepoints of system calls.
+    calls: Vec<OwnedFd>,
     /// A processor had no buffer for a while. What found no room there is counted all the same.
     is_blind: bool,
 }
@@ -52,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) only_tracked: bool,
     /// Exits are not shown, and need not be told.
     pub(crate) no_exits: bool,
+    /// Execs that are refused are told.
+    pub(crate) failed: bool,
 }
 
 impl Tracer {
@@ -74,6 +79,11 @@ impl Tracer {
         // Without control groups, there is no helper to ask for one.
         let with_cgroups = u32::from(Path::new("/proc/self/cgroup").exists());
         loader.override_global("with_cgroups", &with_cgroups, true);
+        let calls = if settings.failed { Some(Calls::find()?) } else { None };
+        let words = calls.as_ref().map(Calls::words).transpose()?;
+        for (name, word) in words.iter().flatten() {
+            loader.override_global(name, word, true);
+        }
         let object = if ring_buffer {
             loader.map_max_entries("events", settings.buffer_kib.saturating_mul(1024));
             exectrace_bpf::exectrace()
@@ -103,8 +113,15 @@ impl Tracer {
         }
         links.push(attach(&mut ebpf, "on_exec", "sched_process_exec")?);
 
+        let events = calls.iter().flat_map(|calls| &calls.0).map(|(name, format)| {
+            let program: &mut TracePoint = program(&mut ebpf, name)?;
+            attach_tracepoint(program, name, format)
+        });
+        let calls = events.collect::<Result<_, _>>()?;
+
         Ok(Self {
             output,
+            calls,
             lost: take_map(&mut ebpf, "lost")?,
             tracked: take_map(&mut ebpf, "tracked")?,
             links,
@@ -186,7 +203,50 @@ impl Tracer {
     /// Nothing new arrives after this; what is in the buffer stays there to be read.
     pub(crate) fn detach(&mut self) {
         self.links.clear();
+        self.calls.clear();
     }
+}
+
+/// The tracepoints of the system calls that execute a program, each with the BPF program for it.
+struct Calls([(&'static str, Format); 4]);
+
+impl Calls {
+    fn find() -> Result<Self, Error> {
+        let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
+        let find = |program: &'static str, name: &'static str| {
+            let format = tracefs.format(name).map_err(Error::Tracefs)?;
+            Ok((program, format.ok_or(Error::NoTracepoint(name))?))
+        };
+        Ok(Self([
+            find("on_execve", "syscalls/sys_enter_execve")?,
+            find("on_execveat", "syscalls/sys_enter_execveat")?,
+            find("on_execve_end", "syscalls/sys_exit_execve")?,
+            find("on_execveat_end", "syscalls/sys_exit_execveat")?,
+        ]))
+    }
+
+    /// Where the words are that the programs read, and how large a word is, by the names that the programs have for that.
+    fn words(&self) -> Result<[(&'static str, u32); 4], Error> {
+        let [(_, execve), (_, execveat), (_, end), _] = &self.0;
+        let place = |format: &Format, field: &str| {
+            let place = format.offset(field).and_then(|offset| u32::try_from(offset).ok());
+            place.ok_or_else(|| Error::Tracefs(io::Error::other(format!("a system call has no field {field}"))))
+        };
+        Ok([
+            ("execve_file", place(execve, "filename")?),
+            ("execveat_file", place(execveat, "filename")?),
+            ("returned", place(end, "ret")?),
+            ("word_size", size_of::<usize>() as u32),
+        ])
+    }
+}
+
+/// The program runs on all processors as long as what this gives is there. aya would do the same, but for where it looks for
+/// tracefs.
+pub(crate) fn attach_tracepoint(program: &mut TracePoint, name: &str, format: &Format) -> Result<OwnedFd, Error> {
+    program.load().map_err(|error| Error::from_program(name, error))?;
+    let program = program.fd().map_err(|error| Error::from_program(name, error))?;
+    perf::attach(format.id, program.as_fd()).map_err(Error::Perf)
 }
 
 fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<RawTracePointLink, Error> {

@@ -1,5 +1,6 @@
 //! exectrace: shows every program that a Linux machine runs.
 
+mod backend;
 mod begin;
 mod cgroup;
 mod cli;
@@ -26,7 +27,6 @@ mod tracefs;
 mod tracepoints;
 mod tracer;
 mod version;
-mod way;
 
 use std::{env, process::ExitCode};
 

@@ -21,6 +21,7 @@ const NETLINK_CONNECTOR: libc::c_int = 11;
 const NETLINK_GENERIC: libc::c_int = 16;
 const NLMSG_HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 /// linux/genetlink.h
 const GENL_HEADER: usize = 4;
 const GENL_ID_CTRL: u16 = 16;
@@ -45,6 +46,7 @@ const KERNEL_PARENT: u32 = 2;
 const CN_IDX_PROC: u32 = 1;
 const CN_MESSAGE: usize = 20;
 const PROC_CN_MCAST_LISTEN: u32 = 1;
+const PROC_EVENT_NONE: u32 = 0;
 const PROC_EVENT_UID: u32 = 4;
 
 /// So long a report waits for the record that it belongs to.
@@ -268,13 +270,17 @@ impl Users {
     pub(crate) fn start(buffer_kib: u32) -> io::Result<Self> {
         let socket = Socket::open(NETLINK_CONNECTOR, CN_IDX_PROC, buffer_kib)?;
         socket.only_changes_of_user()?;
-        let mut message = Vec::new();
-        // Whom, their numbers, the length of what follows, and what: to listen.
-        for word in [CN_IDX_PROC, 1, 0, 0, size_of::<u32>() as u32, PROC_CN_MCAST_LISTEN] {
-            message.extend(word.to_ne_bytes());
+        socket.send(NLMSG_DONE, &listen(), false)?;
+        let mut message = [0; 1024];
+        // The answer is there when the request returns: else nothing would be told, and nobody would notice.
+        loop {
+            let length = socket.receive(&mut message)?;
+            match messages(&message[..length]).find_map(|(_, body)| answer(body)) {
+                None => {}
+                Some(0) => return Ok(Self { socket, overruns: 0 }),
+                Some(error) => return Err(io::Error::from_raw_os_error(error)),
+            }
         }
-        socket.send(3, &message, false)?;
-        Ok(Self { socket, overruns: 0 })
     }
 
     /// Adds what has come.
@@ -294,6 +300,27 @@ impl Users {
     pub(crate) fn overruns(&self) -> u64 {
         self.overruns
     }
+}
+
+/// A struct cn_msg with its one word.
+fn listen() -> Vec<u8> {
+    let mut message = Vec::new();
+    // To whom, and numbers of ours.
+    for word in [CN_IDX_PROC, 1, 0, 0] {
+        message.extend(word.to_ne_bytes());
+    }
+    // The length of what follows, and flags.
+    for half in [size_of::<u32>() as u16, 0] {
+        message.extend(half.to_ne_bytes());
+    }
+    message.extend(PROC_CN_MCAST_LISTEN.to_ne_bytes());
+    message
+}
+
+/// The error number in the answer to a request, 0 if it was granted.
+fn answer(message: &[u8]) -> Option<i32> {
+    let event = message.get(CN_MESSAGE..)?;
+    if u32_at(event, 0)? == PROC_EVENT_NONE { i32_at(event, 16) } else { None }
 }
 
 /// struct proc_event, behind a struct cn_msg: what, processor, time, and then thread, process, real and effective user.
@@ -365,6 +392,7 @@ impl Socket {
         let mut program = [
             // The filter reads in network byte order.
             filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, (NLMSG_HEADER + CN_MESSAGE) as u32),
+            filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, PROC_EVENT_NONE.to_be()),
             filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, PROC_EVENT_UID.to_be()),
             filter(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
             filter(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
@@ -472,6 +500,27 @@ mod tests {
         assert_eq!((sample.pid, sample.tid, sample.content), (7, 8, Content::UserSet(1000)));
         event[CN_MESSAGE] ^= 1;
         assert_eq!(change_of_user(&event), None);
+    }
+
+    #[test]
+    fn the_request_has_its_length_where_the_kernel_reads_it() {
+        // struct cn_msg: idx, val, seq, ack, len (16 bits), flags (16 bits), data.
+        let message = listen();
+        assert_eq!(message.len(), CN_MESSAGE + 4);
+        assert_eq!(message[16..18], 4_u16.to_ne_bytes());
+        assert_eq!(message[18..20], [0; 2]);
+        assert_eq!(message[20..], PROC_CN_MCAST_LISTEN.to_ne_bytes());
+    }
+
+    #[test]
+    fn an_answer_is_told_from_a_change_of_user() {
+        let event = |what: u32| {
+            let words = [what, 0, 0, 0, libc::EPERM as u32];
+            [vec![0; CN_MESSAGE], words.iter().flat_map(|word| word.to_ne_bytes()).collect()].concat()
+        };
+        assert_eq!(answer(&event(PROC_EVENT_NONE)), Some(libc::EPERM));
+        assert_eq!(answer(&event(PROC_EVENT_UID)), None);
+        assert_eq!(answer(&event(PROC_EVENT_NONE)[..38]), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! --preflight: what this kernel offers, which way exectrace would take, what that could not tell, and what would help.
+//! --preflight: what this kernel offers, which backend exectrace would take, what that cannot know, and what would help.
 
 use std::{
     io::{self, Write as _},
@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    cli::{Cli, Name},
+    cli::{BackendName, Cli},
     error::Error,
     kernel::{Kernel, Offer},
 };
@@ -19,7 +19,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let text = if cli.json { report.json()? } else { report.text() };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
-        _ if report.way.is_some() => Ok(ExitCode::SUCCESS),
+        _ if report.backend.is_some() => Ok(ExitCode::SUCCESS),
         _ => Ok(ExitCode::FAILURE),
     }
 }
@@ -33,9 +33,9 @@ struct Report<'k> {
     bpf_jit: &'static str,
     locked_memory: &'k str,
     offers: Vec<Row>,
-    /// The way that would be taken.
-    way: Option<String>,
-    /// What it cannot tell.
+    /// The backend that would be taken.
+    backend: Option<String>,
+    /// What it cannot know.
     missing: Vec<Missing>,
     /// Why there is no better one, or none at all, with the remedy.
     remedy: Option<String>,
@@ -58,11 +58,11 @@ struct Missing {
 
 impl<'k> Report<'k> {
     fn new(cli: &Cli, kernel: &'k Kernel) -> Self {
-        let (way, remedy) = match Name::choose(cli.backend, kernel) {
-            Ok((ways, lack)) => (ways.into_iter().next(), lack),
+        let (backend, remedy) = match BackendName::choose(cli.backend, kernel) {
+            Ok((backends, lack)) => (backends.into_iter().next(), lack),
             Err(error) => (None, Some(error.to_string())),
         };
-        let missing = way.iter().flat_map(|way| way.gaps());
+        let missing = backend.iter().flat_map(|backend| backend.gaps());
         Self {
             kernel: &kernel.release,
             machine: &kernel.machine,
@@ -71,7 +71,7 @@ impl<'k> Report<'k> {
             locked_memory: &kernel.locked_memory,
             offers: rows(kernel),
             missing: missing.map(|gap| Missing { field: gap.field, when: gap.when }).collect(),
-            way: way.map(|way| way.to_string()),
+            backend: backend.map(|backend| backend.to_string()),
             remedy,
         }
     }
@@ -100,9 +100,9 @@ impl<'k> Report<'k> {
             text += "\n";
         }
         text += "\n";
-        match &self.way {
-            Some(way) => text += &format!("way: {way}\n"),
-            None => text += "way: none\n",
+        match &self.backend {
+            Some(backend) => text += &format!("backend: {backend}\n"),
+            None => text += "backend: none\n",
         }
         for missing in &self.missing {
             match missing.when {

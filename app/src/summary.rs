@@ -47,6 +47,7 @@ impl Summary {
                 counts.total_ns += ns;
                 counts.longest_ns = counts.longest_ns.max(ns);
             }
+            Event::Failed(failed) => self.files.entry(failed.file.to_vec()).or_default().failed += 1,
         }
     }
 

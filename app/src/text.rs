@@ -26,6 +26,9 @@ pub(crate) fn write_event(
     let (name, details) = match event {
         Event::Exec(exec) => ("exec", exec_details(exec)),
         Event::Exit(exit) => ("exit", exit_details(exit)),
+        Event::Failed(failed) => {
+            ("fail", format!("{}: {:?}, {}", quoted(failed.file), failed.error, failed.error.desc()))
+        }
     };
     let [pid, ppid, uid] = [Some(process.pid), process.ppid, process.uid].map(or_dash);
     let columns = [
@@ -163,8 +166,9 @@ mod tests {
     use super::*;
     use crate::{
         clock::WallTime,
-        event::{Args, Process},
+        event::{Args, Failed, Process},
     };
+    use nix::errno::Errno;
 
     fn process(comm: &[u8]) -> Process<'_> {
         Process {
@@ -275,6 +279,15 @@ mod tests {
         write_event(&mut line, WallTime::now().local(), 0, &event).unwrap();
         let line = String::from_utf8(line).unwrap();
         assert!(line.ends_with(" exit       42       -     - x               code -\n"), "{line}");
+    }
+
+    #[test]
+    fn a_refused_exec_tells_why() {
+        let failed = Failed { process: process(b"x"), file: b"/no such", file_truncated: false, error: Errno::ENOENT };
+        let mut line = Vec::new();
+        write_event(&mut line, "1.5", 0, &Event::Failed(failed)).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert!(line.ends_with(" x               '/no such': ENOENT, No such file or directory\n"), "{line}");
     }
 
     #[test]

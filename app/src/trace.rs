@@ -1,4 +1,4 @@
-//! The main loop: waits for events, and shows them until it is told to stop.
+//! The main loop: waits for events, and shows them until it is to stop.
 
 use std::{
     collections::HashMap,
@@ -18,6 +18,7 @@ use nix::{
 };
 
 use crate::{
+    backend::Backend,
     begin,
     cgroup::Cgroups,
     cli::Cli,
@@ -32,7 +33,6 @@ use crate::{
     summary::Summary,
     text,
     tracer::{Lost, Tracer},
-    way::Way,
 };
 
 /// So often at most it is looked whether events were lost, and processors switched on.
@@ -41,7 +41,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const BATCH: usize = 256;
 /// So long events gather before they are looked at again.
 const PAUSE: Duration = Duration::from_millis(4);
-/// So long events wait that cannot be told yet.
+/// So long events wait that cannot be shown yet.
 const MOMENT: Duration = Duration::from_millis(1);
 /// So long a reader that takes nothing is waited for at the end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -55,14 +55,14 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let mut command = if cli.command.is_empty() { None } else { Some(Running::prepare(&cli.command)?) };
     let pids = command.as_ref().map_or_else(|| cli.pid.clone(), |command| vec![command.pid()]);
     show.follows = !pids.is_empty();
-    let (mut tracer, way) = begin::tracer(cli, &pids)?;
+    let (mut tracer, backend) = begin::tracer(cli, &pids)?;
     if cli.verbose {
         stderr::say("tracing");
     }
 
     let start = Instant::now();
     show.start_ns = monotonic_ns();
-    let result = match show.begin(&way) {
+    let result = match show.begin(&backend) {
         Ok(()) => {
             if let Some(command) = &mut command {
                 command.go();
@@ -361,9 +361,9 @@ impl Show {
         })
     }
 
-    fn begin(&mut self, way: &Way) -> Result<(), Stop> {
+    fn begin(&mut self, backend: &Backend) -> Result<(), Stop> {
         if self.json {
-            json::write_start(&mut self.output, WallTime::now(), way)?;
+            json::write_start(&mut self.output, WallTime::now(), backend)?;
         } else if self.summary.is_none() {
             text::write_header(&mut self.output)?;
         }
@@ -410,6 +410,7 @@ impl Show {
         match event {
             Event::Exec(_) => self.execs += 1,
             Event::Exit(_) => self.exits += 1,
+            Event::Failed(_) => {}
         }
         if let Some(left) = &mut self.left {
             *left -= 1;
@@ -437,6 +438,10 @@ impl Show {
     /// Says so if events were lost since the last time.
     fn lost(&mut self, tracer: &Tracer) -> Result<(), Stop> {
         let mut lost = tracer.lost()?;
+        // What seemed lost may have come late.
+        if lost.count < self.lost.count {
+            lost = Lost { count: self.lost.count, is_exact: false, ..lost };
+        }
         // What a filter would have left out is among them.
         lost.is_exact &= lost.count == 0 || !(self.filter.is_selective() || self.cgroups.is_selective());
         let before = std::mem::replace(&mut self.lost, lost);
@@ -454,8 +459,8 @@ impl Show {
         let hidden = lost.hidden.saturating_sub(before.hidden);
         if hidden > 0 {
             stderr::say(format_args!(
-                "{hidden} execs lost, for another program's BPF on the same tracepoint returns 0 and keeps them away: \
-                 stop that program"
+                "{hidden} execs lost, for perf had no sample of them: most likely another program's BPF on the same \
+                 tracepoint returns 0: stop that program"
             ));
         }
         if new > hidden && !is_new_processor {
@@ -505,6 +510,7 @@ fn depth(depths: &mut HashMap<u32, usize>, event: &Event<'_>) -> usize {
             *depths.entry(process.pid).insert_entry(above.unwrap_or_default()).get()
         }
         Event::Exit(_) => depths.remove(&process.pid).unwrap_or_default(),
+        Event::Failed(_) => depths.get(&process.pid).copied().unwrap_or_default(),
     }
 }
 

@@ -1,13 +1,13 @@
-//! What sees the events: one of the ways, behind one face.
+//! What sees the events: one of the backends, behind one face.
 
 use std::os::fd::BorrowedFd;
 
 use crate::{
+    backend::Backend,
     error::Error,
     event::Event,
     load::{self, Settings},
     tracepoints::{self, Wanted},
-    way::Way,
 };
 
 /// Sees what happens, until it is dropped.
@@ -30,12 +30,12 @@ pub(crate) struct Lost {
 
 impl Tracer {
     /// Everything is seen that happens after this returns.
-    pub(crate) fn start(way: &Way, settings: &Settings) -> Result<Self, Error> {
-        Ok(match way {
-            Way::Structs { btf, ring_buffer, .. } => {
+    pub(crate) fn start(backend: &Backend, settings: &Settings) -> Result<Self, Error> {
+        Ok(match backend {
+            Backend::Structs { btf, ring_buffer, .. } => {
                 Self::Structs(Box::new(load::Tracer::start(settings, btf, *ring_buffer)?))
             }
-            &Way::Tracepoints { bpf, stacks, users, ends, .. } => {
+            &Backend::Tracepoints { bpf, stacks, users, ends, .. } => {
                 let what = Wanted { bpf, stacks, users, ends };
                 Self::Tracepoints(Box::new(tracepoints::Tracer::start(settings, &what)?))
             }

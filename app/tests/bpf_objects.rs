@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use exectrace_bpf::{EventHeader, ExecEvent, ExitEvent};
+use exectrace_bpf::{EventHeader, ExecEvent, ExitEvent, FailedEvent};
 use object::{Object as _, ObjectSection as _};
 
 fn bpf() -> PathBuf {
@@ -67,6 +67,10 @@ type Program = (&'static str, &'static str);
 fn embedded() -> [(&'static str, &'static [u8], Vec<Program>); 3] {
     let structs = vec![
         ("on_exec", "raw_tp/sched_process_exec"),
+        ("on_execve", "tracepoint/syscalls/sys_enter_execve"),
+        ("on_execve_end", "tracepoint/syscalls/sys_exit_execve"),
+        ("on_execveat", "tracepoint/syscalls/sys_enter_execveat"),
+        ("on_execveat_end", "tracepoint/syscalls/sys_exit_execveat"),
         ("on_exit", "raw_tp/sched_process_exit"),
         ("on_fork", "raw_tp/sched_process_fork"),
     ];
@@ -174,6 +178,17 @@ fn events_have_one_layout_on_both_sides() {
                 ("args_len", offset_of!(ExecEvent, args_len)),
                 ("flags", offset_of!(ExecEvent, flags)),
                 ("reserved", offset_of!(ExecEvent, reserved)),
+            ],
+        );
+        check(
+            "failed_event",
+            size_of::<FailedEvent>(),
+            &[
+                ("header", offset_of!(FailedEvent, header)),
+                ("file_len", offset_of!(FailedEvent, file_len)),
+                ("error", offset_of!(FailedEvent, error)),
+                ("flags", offset_of!(FailedEvent, flags)),
+                ("reserved", offset_of!(FailedEvent, reserved)),
             ],
         );
         check(

@@ -15,6 +15,7 @@
 enum event_kind {
 	EVENT_EXEC = 1,
 	EVENT_EXIT = 2,
+	EVENT_FAILED = 3,
 };
 
 enum exec_flags {
@@ -49,6 +50,15 @@ struct exit_event {
 	__u32 reserved;/* 0 */
 };
 
+/* An exec that was refused. */
+struct failed_event {
+	struct event_header header; /* of the process that goes on as what it was */
+	__u32 file_len; /* bytes of the file's name, which follow this struct, without a NUL */
+	__u32 error;    /* errno */
+	__u32 flags;    /* EXEC_FILE_CUT */
+	__u32 reserved; /* 0 */
+};
+
 _Static_assert(sizeof(struct event_header) == 56, "layout of struct event_header");
 _Static_assert(__builtin_offsetof(struct event_header, time_ns) == 16, "layout of struct event_header");
 _Static_assert(__builtin_offsetof(struct event_header, comm) == 40, "layout of struct event_header");
@@ -59,5 +69,9 @@ _Static_assert(__builtin_offsetof(struct exec_event, flags) == 64, "layout of st
 _Static_assert(sizeof(struct exit_event) == 72, "layout of struct exit_event");
 _Static_assert(__builtin_offsetof(struct exit_event, exec_ns) == 56, "layout of struct exit_event");
 _Static_assert(__builtin_offsetof(struct exit_event, status) == 64, "layout of struct exit_event");
+_Static_assert(sizeof(struct failed_event) == 72, "layout of struct failed_event");
+_Static_assert(__builtin_offsetof(struct failed_event, file_len) == 56, "layout of struct failed_event");
+_Static_assert(__builtin_offsetof(struct failed_event, error) == 60, "layout of struct failed_event");
+_Static_assert(__builtin_offsetof(struct failed_event, flags) == 64, "layout of struct failed_event");
 
 #endif

@@ -55,7 +55,7 @@ struct linux_binprm {
  * and on a big-endian machine return that one. So as many bytes are copied as the kernel's own field has, into a
  * variable of that size. The loader turns bpf_core_field_size() into a constant, and the verifier drops the branches
  * that are not taken. A field of any other size is not what it was when this was written: there the verifier meets a
- * call that no kernel has, and refuses the program. */
+ * read beyond the stack, and refuses the program. */
 #define KREAD(pointer, field)                                                               \
 	({                                                                                  \
 		__u64 wide_ = 0;                                                            \
@@ -66,12 +66,9 @@ struct linux_binprm {
 			bpf_probe_read_kernel(&narrow_, sizeof(narrow_), &(pointer)->field);\
 			wide_ = narrow_;                                                    \
 		} else {                                                                    \
-			field_has_another_size();                                           \
+			asm volatile("%0 = *(u64 *)(r10 + 8)" : "=r"(wide_));               \
 		}                                                                           \
 		wide_;                                                                      \
 	})
-
-/* A helper with a number beyond all that there are. */
-static void (*const field_has_another_size)(void) = (void *)0xbad0;
 
 #endif

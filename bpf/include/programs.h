@@ -259,4 +259,128 @@ int on_fork(__u64 *args)
 	return 0;
 }
 
+/* --failed: the programs below are on the tracepoints of system calls. Where the words lie in their records, and how large
+ * a word is, userspace knows from tracefs. */
+const volatile __u32 execve_file = 0;
+const volatile __u32 execveat_file = 0;
+const volatile __u32 returned = 0;
+const volatile __u32 word_size = 0;
+
+/* 1 lets perf's own users of the tracepoint have it, too: 0 would keep it from them. */
+#define DONE 1
+
+/* Where the name is of the file that a thread wants to execute. A thread that is killed meanwhile leaves its entry behind. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, __u64);
+} attempts SEC(".maps");
+
+struct failed_record {
+	struct failed_event event;
+	char data[FILE_MAX + 1 /* NUL */ + 7 /* to a multiple of 8 */];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct failed_record);
+} failed_scratch SEC(".maps");
+
+static __always_inline __u64 word_at(void *ctx, __u32 offset)
+{
+	__u64 wide = 0;
+	__u32 narrow = 0;
+
+	if (word_size == sizeof(wide)) {
+		bpf_probe_read_kernel(&wide, sizeof(wide), ctx + offset);
+		return wide;
+	}
+	bpf_probe_read_kernel(&narrow, sizeof(narrow), ctx + offset);
+	return narrow;
+}
+
+static __always_inline int begin_attempt(void *ctx, __u32 file_offset)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	__u64 file;
+
+	if (is_ignored(id >> 32))
+		return DONE;
+	file = word_at(ctx, file_offset);
+	bpf_map_update_elem(&attempts, &id, &file, BPF_ANY);
+	return DONE;
+}
+
+static __always_inline int end_attempt(void *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 error = -(__u32)word_at(ctx, returned);
+	__u64 *attempt = bpf_map_lookup_elem(&attempts, &id);
+	struct task_struct *task, *leader;
+	struct failed_record *record;
+	__u32 zero = 0;
+	__u64 file, length;
+	long found;
+
+	if (!attempt)
+		return DONE;
+	file = *attempt;
+	bpf_map_delete_elem(&attempts, &id);
+	if (!error)
+		return DONE;
+	record = bpf_map_lookup_elem(&failed_scratch, &zero);
+	if (!record)
+		return DONE;
+	task = (struct task_struct *)bpf_get_current_task();
+	leader = (struct task_struct *)KREAD(task, group_leader);
+	record->event.header.kind = EVENT_FAILED;
+	record->event.header.pid = id >> 32;
+	record->event.header.ppid = parent_of(leader);
+	record->event.header.uid = bpf_get_current_uid_gid();
+	record->event.header.time_ns = bpf_ktime_get_ns();
+	record->event.header.start_ns = KREAD(leader, start_time);
+	record->event.header.cgroup_id = current_cgroup();
+	bpf_probe_read_kernel(record->event.header.comm, sizeof(record->event.header.comm), &leader->comm);
+	record->event.error = error;
+	record->event.reserved = 0;
+	/* Where it cannot be read, that may be why it was refused. */
+	found = bpf_probe_read_user_str(record->data, FILE_MAX + 1, (const void *)file);
+	length = found > 0 ? found - 1 : 0;
+	record->event.file_len = length;
+	record->event.flags = length == FILE_MAX ? EXEC_FILE_CUT : 0;
+	length += sizeof(record->event);
+	barrier_var(length);
+	if (length > sizeof(*record))
+		return DONE;
+	send(ctx, record, length);
+	return DONE;
+}
+
+SEC("tracepoint/syscalls/sys_enter_execve")
+int on_execve(void *ctx)
+{
+	return begin_attempt(ctx, execve_file);
+}
+
+SEC("tracepoint/syscalls/sys_enter_execveat")
+int on_execveat(void *ctx)
+{
+	return begin_attempt(ctx, execveat_file);
+}
+
+SEC("tracepoint/syscalls/sys_exit_execve")
+int on_execve_end(void *ctx)
+{
+	return end_attempt(ctx);
+}
+
+SEC("tracepoint/syscalls/sys_exit_execveat")
+int on_execveat_end(void *ctx)
+{
+	return end_attempt(ctx);
+}
+
 #endif

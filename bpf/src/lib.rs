@@ -17,6 +17,9 @@ pub const EVENT_EXEC: u32 = 1;
 /// [`EventHeader::kind`] of an [`ExitEvent`].
 pub const EVENT_EXIT: u32 = 2;
 
+/// [`EventHeader::kind`] of a [`FailedEvent`].
+pub const EVENT_FAILED: u32 = 3;
+
 /// The file's name goes on beyond [`FILE_MAX`].
 pub const EXEC_FILE_CUT: u32 = 1;
 /// The arguments go on beyond [`ARGS_MAX`].
@@ -70,6 +73,21 @@ pub struct ExitEvent {
     pub reserved: u32,
 }
 
+/// An exec was refused; the file's name follows this struct.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct FailedEvent {
+    /// Of the process, which goes on as what it was.
+    pub header: EventHeader,
+    /// Bytes of the file's name, without a NUL.
+    pub file_len: u32,
+    /// errno
+    pub error: u32,
+    /// [`EXEC_FILE_CUT`]
+    pub flags: u32,
+    pub reserved: u32,
+}
+
 const _: () = {
     assert!(size_of::<EventHeader>() == 56);
     assert!(offset_of!(EventHeader, time_ns) == 16);
@@ -81,6 +99,10 @@ const _: () = {
     assert!(size_of::<ExitEvent>() == 72);
     assert!(offset_of!(ExitEvent, exec_ns) == 56);
     assert!(offset_of!(ExitEvent, status) == 64);
+    assert!(size_of::<FailedEvent>() == 72);
+    assert!(offset_of!(FailedEvent, file_len) == 56);
+    assert!(offset_of!(FailedEvent, error) == 60);
+    assert!(offset_of!(FailedEvent, flags) == 64);
 };
 
 /// What `tracepoints.bpf.c` puts before a tracepoint's record: the tracepoint and the user, as `u32` each.

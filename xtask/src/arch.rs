@@ -6,6 +6,7 @@ use std::str::FromStr;
 pub use bpfship_object::Endian;
 use object::elf;
 
+use crate::route::Route;
 use crate::ui::suggest;
 
 /// One architecture. A column is named after whoever reads it.
@@ -26,7 +27,7 @@ pub struct Arch {
     /// The largest page, in bytes, that a kernel of this architecture may be built with; segments must be aligned to it.
     pub max_page_size: u64,
     /// Where its standard library comes from unless `--std` says otherwise.
-    pub std: Std,
+    pub route: Route,
     /// Whether Rust's release team builds a standard library for it, which rustup can fetch.
     pub in_rustup: bool,
     /// What zig calls it, for the C runtime below a standard library built from source.
@@ -124,25 +125,6 @@ macro_rules! config_file {
 }
 pub(crate) use config_file;
 
-/// Where a standard library comes from. The two give different bytes, so it is part of a binary's identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Std {
-    /// Rust's own build of it, by rustup, with its own C runtime.
-    Prebuilt,
-    /// Built from rust-src once, kept in the cache, above a C runtime from zig.
-    Source,
-}
-
-impl Std {
-    pub fn name(self) -> &'static str {
-        match self {
-            Std::Prebuilt => "prebuilt",
-            Std::Source => "source",
-        }
-    }
-}
-
 const KIB: u64 = 1024;
 
 /// Every architecture, in the order in which they are shown and built.
@@ -155,7 +137,7 @@ pub static ARCHES: [Arch; 6] = [
         bits: 64,
         elf_machine: elf::EM_X86_64,
         max_page_size: 4 * KIB,
-        std: Std::Prebuilt,
+        route: Route::Prebuilt,
         in_rustup: true,
         zig_target: "x86_64-linux-musl",
         zig_cpu: None,
@@ -178,7 +160,7 @@ pub static ARCHES: [Arch; 6] = [
         bits: 64,
         elf_machine: elf::EM_AARCH64,
         max_page_size: 64 * KIB,
-        std: Std::Prebuilt,
+        route: Route::Prebuilt,
         in_rustup: true,
         zig_target: "aarch64-linux-musl",
         zig_cpu: None,
@@ -201,7 +183,7 @@ pub static ARCHES: [Arch; 6] = [
         bits: 64,
         elf_machine: elf::EM_RISCV,
         max_page_size: 4 * KIB,
-        std: Std::Source,
+        route: Route::Source,
         in_rustup: true,
         zig_target: "riscv64-linux-musl",
         zig_cpu: None,
@@ -224,7 +206,7 @@ pub static ARCHES: [Arch; 6] = [
         bits: 64,
         elf_machine: elf::EM_LOONGARCH,
         max_page_size: 64 * KIB,
-        std: Std::Source,
+        route: Route::Source,
         in_rustup: true,
         zig_target: "loongarch64-linux-musl",
         zig_cpu: None,
@@ -248,7 +230,7 @@ pub static ARCHES: [Arch; 6] = [
         bits: 64,
         elf_machine: elf::EM_S390,
         max_page_size: 4 * KIB,
-        std: Std::Source,
+        route: Route::Source,
         in_rustup: false,
         zig_target: "s390x-linux-musl",
         zig_cpu: Some("z10"),
@@ -271,7 +253,7 @@ pub static ARCHES: [Arch; 6] = [
         bits: 32,
         elf_machine: elf::EM_MIPS,
         max_page_size: 64 * KIB,
-        std: Std::Source,
+        route: Route::Source,
         in_rustup: false,
         zig_target: "mips-linux-musleabi",
         zig_cpu: None,
@@ -288,10 +270,28 @@ pub static ARCHES: [Arch; 6] = [
     },
 ];
 
+/// What people ask for and there is no row for, and why.
+const UNSUPPORTED: [(&[&str], &str); 2] = [
+    (
+        &["arm", "armhf", "armel", "armv5", "armv6", "armv7", "armv7l", "armv7-unknown-linux-musleabihf", "arm32"],
+        "it is 32-bit ARM, whose 64-bit kernels run arm64",
+    ),
+    (&["386", "i386", "i586", "i686", "x86"], "it is the 32-bit PC, whose 64-bit kernels run amd64"),
+];
+
 /// As its name: the rest of the row is known.
 impl serde::Serialize for Arch {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name)
+    }
+}
+
+/// By its name, which is how it is written, and none of its aliases.
+impl<'de> serde::Deserialize<'de> for &'static Arch {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let row = ARCHES.iter().find(|arch| arch.name == name);
+        row.ok_or_else(|| serde::de::Error::custom(format!("unknown architecture `{name}`")))
     }
 }
 
@@ -306,13 +306,18 @@ impl FromStr for &'static Arch {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        ARCHES.iter().find(|arch| arch.words().any(|known| known == word)).ok_or_else(|| {
+        ARCHES.iter().find(|arch| arch.words().any(|known| known.eq_ignore_ascii_case(word))).ok_or_else(|| {
+            let shown = suggest::cut(word);
+            let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
+            let names = names.join(", ");
+            if let Some((_, reason)) = UNSUPPORTED.iter().find(|(words, _)| words.contains(&&*word.to_lowercase())) {
+                return format!("`{shown}` is not supported: {reason}; known are {names}");
+            }
             let guess = match suggest::nearest(word, ARCHES.iter().flat_map(Arch::words)) {
                 Some(near) => format!("did you mean `{near}`? "),
                 None => String::new(),
             };
-            let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
-            format!("unknown architecture `{word}`: {guess}known are {}", names.join(", "))
+            format!("unknown architecture `{shown}`: {guess}known are {names}")
         })
     }
 }
@@ -362,7 +367,7 @@ pub fn markdown_table() -> String {
             arch.triple,
             arch.endian.name(),
             arch.bits,
-            arch.std.name(),
+            arch.route,
             arch.oldest_cpu,
             arch.machines
         );
@@ -388,6 +393,19 @@ mod tests {
         for word in ["arm64", "aarch64", "aarch64-unknown-linux-musl"] {
             assert_eq!(<&Arch>::from_str(word).unwrap().name, "arm64");
         }
+    }
+
+    #[test]
+    fn capitals_do_not_matter_and_what_is_not_supported_has_a_reason() {
+        assert_eq!(<&Arch>::from_str("ARM64").unwrap().name, "arm64");
+        assert_eq!(<&Arch>::from_str("S390X-Unknown-Linux-Musl").unwrap().name, "s390x");
+        for (words, reason) in UNSUPPORTED {
+            for word in words {
+                let error = <&Arch>::from_str(&word.to_uppercase()).unwrap_err();
+                assert!(error.contains(&format!("is not supported: {reason}; known are amd64")), "{error}");
+            }
+        }
+        assert!(<&Arch>::from_str(&"a".repeat(100_000)).unwrap_err().len() < 300);
     }
 
     #[test]

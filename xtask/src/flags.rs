@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::arch::{ARCHES, Arch, Std};
+use crate::arch::{ARCHES, Arch};
+use crate::route::Route;
 use crate::ui::screen;
 use crate::ui::screen::Level;
+use crate::ui::suggest;
 
 /// Ships a Rust eBPF application as one static binary for each architecture.
 #[derive(Debug, Parser)]
@@ -21,6 +23,85 @@ pub struct Flags {
     pub common: Common,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// What other tools call something, the flag of ours without which it does not concern a command, and what to do here.
+const FOREIGN: [(&[&str], Option<&str>, &str); 7] = [
+    (&["--target", "-t"], Some("arch"), "`--arch` names an architecture, as in `--arch arm64`"),
+    (&["--dry-run", "-n"], Some("plan"), "`--plan` prints what would be done"),
+    (&["--jobs", "-j"], None, "CARGO_BUILD_JOBS is the number of jobs"),
+    (&["--release", "--profile", "-r"], None, "what is shipped is always built with the release profile"),
+    (&["--target-dir"], None, "CARGO_TARGET_DIR is the target folder"),
+    (
+        &["--features", "--no-default-features", "--all-features", "-F"],
+        None,
+        "`features` in [workspace.metadata.bpfship] of Cargo.toml names the features of what is shipped",
+    ),
+    (
+        &["--package", "--bin", "-p"],
+        None,
+        "`package` and `bin` in [workspace.metadata.bpfship] of Cargo.toml name what is shipped",
+    ),
+];
+
+/// What other tools call a command.
+const FOREIGN_VERBS: [(&[&str], &str); 4] = [
+    (&["build", "release", "package", "ship", "cross"], "dist"),
+    (&["run", "test", "qemu"], "boot"),
+    (&["clean"], "cache clean"),
+    (&["gen", "generate", "compile"], "bpf"),
+];
+
+/// Parses the command line; prints what is wrong with it, or help, and ends the process.
+pub fn parse() -> Flags {
+    Flags::try_parse().unwrap_or_else(|error| explained(error).exit())
+}
+
+/// An error of the command line, in words for people who come from other tools.
+fn explained(mut error: clap::Error) -> clap::Error {
+    let text = |error: &clap::Error, kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if let Some(long) = text(&error, kind) {
+            error.insert(kind, ContextValue::String(suggest::cut(&long)));
+        }
+    }
+    // The command it was given to.
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let command = Flags::command();
+    let verb = usage.split_whitespace().find_map(|word| command.find_subcommand(word));
+    let has = |flag: &str| verb.is_some_and(|verb| verb.get_arguments().any(|it| it.get_long() == Some(flag)));
+
+    if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::MissingRequiredArgument
+        && *missing == ["<--plan>"]
+    {
+        let message = "`--json` prints the plan of `--plan` as JSON: give both\n";
+        return clap::Error::raw(error.kind(), message).with_cmd(verb.unwrap_or(&command));
+    }
+    let tip = match (error.kind(), text(&error, ContextKind::InvalidArg), text(&error, ContextKind::InvalidSubcommand))
+    {
+        (ErrorKind::UnknownArgument, Some(arg), _) if has("arch") && arg.parse::<&Arch>().is_ok() => {
+            Some(format!("`--arch {arg}` names the architecture"))
+        }
+        (ErrorKind::UnknownArgument, Some(arg), _) => FOREIGN
+            .iter()
+            .find(|(names, needed, _)| names.contains(&arg.as_str()) && needed.is_none_or(has))
+            .map(|(_, _, tip)| (*tip).to_owned()),
+        (ErrorKind::InvalidSubcommand, _, Some(verb)) => FOREIGN_VERBS
+            .iter()
+            .find(|(names, _)| names.contains(&verb.as_str()))
+            .map(|(_, ours)| format!("`cargo xtask {ours}` does that")),
+        _ => None,
+    };
+    if let Some(tip) = tip {
+        error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// Where `--help` lists the flags of every verb.
@@ -190,7 +271,7 @@ pub struct Dist {
     /// Take the standard library from rustup, or build it from source, for all architectures [default: as the
     /// architecture's row in the README says]
     #[arg(long, value_name = "FROM")]
-    pub std: Option<Std>,
+    pub std: Option<Route>,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask merge DIR…"))]
     pub merge: Vec<String>,
     #[command(flatten)]
@@ -348,6 +429,9 @@ pub struct Clean {
     /// Only what was made more than so many days ago, whenever it was last used
     #[arg(long, value_name = "DAYS")]
     pub older_than: Option<u32>,
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Refuses a flag that is a command now, by the name of that command.
@@ -390,7 +474,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Flags, String> {
-        Flags::try_parse_from(line.split(' ')).map_err(|error| error.to_string())
+        Flags::try_parse_from(line.split(' ')).map_err(|error| explained(error).to_string())
     }
 
     #[test]
@@ -401,7 +485,7 @@ mod tests {
             panic!("not dist");
         };
         assert_eq!(dist.arches.iter().map(|arch| arch.name).collect::<Vec<_>>(), ["arm64", "s390x"]);
-        assert_eq!(dist.std, Some(Std::Source));
+        assert_eq!(dist.std, Some(Route::Source));
     }
 
     #[test]
@@ -423,6 +507,36 @@ mod tests {
             assert!(error.contains(&format!("is a command now: {command}")), "{line}: {error}");
         }
         assert!(parse("xtask merge").is_err());
+    }
+
+    #[test]
+    fn words_of_other_tools_get_a_tip() {
+        for (line, tip) in [
+            ("xtask dist --target aarch64-unknown-linux-musl", "tip: `--arch` names an architecture"),
+            ("xtask boot --target=x", "tip: `--arch` names"),
+            ("xtask dist --dry-run", "tip: `--plan` prints what would be done"),
+            ("xtask dist -j 4", "tip: CARGO_BUILD_JOBS is the number of jobs"),
+            ("xtask dist --jobs=4", "tip: CARGO_BUILD_JOBS"),
+            ("xtask dist arm64", "tip: `--arch arm64` names the architecture"),
+            ("xtask dist --features x", "tip: `features` in [workspace.metadata.bpfship] of Cargo.toml"),
+            ("xtask build", "tip: `cargo xtask dist` does that"),
+            ("xtask release --arch arm64", "tip: `cargo xtask dist` does that"),
+            ("xtask clean", "tip: `cargo xtask cache clean` does that"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(tip) && !error.contains("similar"), "{line}: {error}");
+        }
+        // A command that has no such flag.
+        for (line, wrong) in [("xtask doctor --target x", "--arch"), ("xtask verify --dry-run", "--plan")] {
+            let error = parse(line).unwrap_err();
+            assert!(!error.contains(wrong), "{line}: {error}");
+        }
+        assert!(
+            parse("xtask dist --json").unwrap_err().contains("`--json` prints the plan of `--plan` as JSON: give both")
+        );
+        for line in [format!("xtask dist --arch {0}", "a".repeat(9999)), format!("xtask {0}", "a".repeat(9999))] {
+            assert!(parse(&line).unwrap_err().len() < 600);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod build;
 pub mod flags;
 pub mod rebuild;
 pub mod release;
+pub mod route;
 pub mod sys;
 pub mod toolchain;
 pub mod ui;
@@ -18,7 +19,6 @@ pub mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
 use flags::{Flags, Verb};
 use sys::process::{self, Runner};
@@ -31,7 +31,7 @@ pub const NAME: &str = "bpfship";
 
 /// Runs the command line, and prints what went wrong with it.
 pub fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = flags::parse();
     let runner = Runner::new(flags.common.level());
     let result = run(runner, &flags);
     runner.screen().clear();

@@ -15,8 +15,9 @@ use nix::{
     sys::{
         resource::{Resource, setrlimit},
         signal::{SigSet, Signal, kill},
+        wait::waitpid,
     },
-    unistd::{Uid, alarm, getpid, gettid, setuid},
+    unistd::{Pid, Uid, alarm, getpid, gettid, setuid},
 };
 
 /// Before the name of what to do. In one argument, for a `#!` line passes no more than one.
@@ -203,11 +204,9 @@ fn fork_and_wait() -> ExitCode {
             pid => pid,
         }
     };
-    // SAFETY: no pointer is given that could be written to.
-    if forked > 0 && unsafe { libc::waitpid(forked, std::ptr::null_mut(), 0) } == forked {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match waitpid(Pid::from_raw(forked), None) {
+        Ok(_) if forked > 0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

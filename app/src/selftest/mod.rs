@@ -19,7 +19,8 @@ use nix::unistd::getuid;
 
 use self::{child::Child, stage::Stage};
 use crate::{
-    cli::{Cli, Name},
+    backend::{Backend, Ends, UsersFrom},
+    cli::{BackendName, Cli},
     clock::monotonic_ns,
     error::Error,
     event::{Args, End, Event},
@@ -27,7 +28,6 @@ use crate::{
     load::Settings,
     text::quoted,
     tracer::Tracer,
-    way::{Ends, UsersFrom, Way},
 };
 
 /// How long to wait for what has not arrived. The kernel sends an exit before it lets wait() return, so that only
@@ -37,28 +37,28 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a child is started where chance decides whether its arguments are seen, three times in four.
 const TRIES: usize = 20;
 
-/// Every way that this kernel allows has to work.
+/// Every backend that this kernel allows has to work.
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let kernel = Kernel::probe(cli.btf.as_deref())?;
     if let Offer::No(_) = kernel.numbers {
         return Err(Error::PidNamespace { what: "--self-test" });
     }
     // What is wrong if there is none.
-    Name::choose(cli.backend, &kernel)?;
-    let names = cli.backend.map_or_else(|| Name::ALL.to_vec(), |way| vec![way]);
-    let ways: Vec<Way> = names.iter().filter_map(|name| name.find(&kernel).ok()).collect();
+    BackendName::choose(cli.backend, &kernel)?;
+    let names = cli.backend.map_or_else(|| BackendName::ALL.to_vec(), |backend| vec![backend]);
+    let backends: Vec<Backend> = names.iter().filter_map(|name| name.find(&kernel).ok()).collect();
     let exe = exe()?;
     let stage = Stage::set_up(&exe).map_err(Error::SelfTest)?;
 
     let mut verdict = Verdict::default();
-    for way in &ways {
-        verdict.say(&format!("way: {way}"));
-        check_way(way, cli.buffer, &exe, &stage, &mut verdict)?;
+    for backend in &backends {
+        verdict.say(&format!("backend: {backend}"));
+        check_backend(backend, cli.buffer, &exe, &stage, &mut verdict)?;
     }
-    for gap in ways.first().map(Way::gaps).unwrap_or_default() {
+    for gap in backends.first().map(Backend::gaps).unwrap_or_default() {
         verdict.say(&format!("gap: {gap}"));
     }
-    Ok(verdict.tell())
+    Ok(verdict.report())
 }
 
 fn exe() -> Result<PathBuf, Error> {
@@ -66,17 +66,24 @@ fn exe() -> Result<PathBuf, Error> {
         .map_err(|error| Error::SelfTest(format!("cannot find this binary: {error}: mount -t proc proc /proc")))
 }
 
-fn check_way(way: &Way, buffer_kib: u32, exe: &Path, stage: &Stage, verdict: &mut Verdict) -> Result<(), Error> {
+fn check_backend(
+    backend: &Backend,
+    buffer_kib: u32,
+    exe: &Path,
+    stage: &Stage,
+    verdict: &mut Verdict,
+) -> Result<(), Error> {
     // The verifier drops what a setting leaves unused, so that each is another program to it. Nearly all is checked
     // among our own descendants: the rest of the machine stays out, and the fork program has to work.
     let plain = Case::new("whole machine", exe, Child::Succeed, End::Code(0));
     for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, stage))] {
-        let mut tracer = Tracer::start(way, &Settings { buffer_kib, only_tracked, no_exits: false })?;
+        let mut tracer =
+            Tracer::start(backend, &Settings { buffer_kib, only_tracked, no_exits: false, failed: false })?;
         if only_tracked {
             tracer.track(&[process::id()])?;
         }
         for case in cases {
-            case.run(&mut tracer, way, verdict)?;
+            case.run(&mut tracer, backend, verdict)?;
             // Where nobody reads which, one is enough.
             if verdict.is_quiet && verdict.failed > 0 {
                 return Ok(());
@@ -91,17 +98,17 @@ fn check_way(way: &Way, buffer_kib: u32, exe: &Path, stage: &Stage, verdict: &mu
     Ok(())
 }
 
-/// Whether all is right that the self-test checks of a way: else it reads the wrong fields.
+/// Whether all is right that the self-test checks of a backend: else it reads the wrong fields.
 ///
 /// # Errors
 /// When it cannot be known, for events were lost.
-pub(crate) fn agrees(way: &Way, buffer_kib: u32) -> Result<bool, Error> {
+pub(crate) fn agrees(backend: &Backend, buffer_kib: u32) -> Result<bool, Error> {
     let exe = exe()?;
     let stage = Stage::set_up(&exe).map_err(Error::SelfTest)?;
     // On a busy machine, a larger buffer may be needed than for the children alone.
     for larger in [1, 4, 16] {
         let mut verdict = Verdict { is_quiet: true, ..Verdict::default() };
-        check_way(way, buffer_kib.saturating_mul(larger), &exe, &stage, &mut verdict)?;
+        check_backend(backend, buffer_kib.saturating_mul(larger), &exe, &stage, &mut verdict)?;
         if verdict.lost == 0 {
             return Ok(verdict.failed == 0);
         }
@@ -127,7 +134,7 @@ struct Case {
     uid_at_exit: u32,
     /// At the second exec.
     uid_later: u32,
-    /// A way that keeps users up by itself need not know it.
+    /// A backend that keeps users up by itself need not know it.
     uid_is_unclear: bool,
     /// How a child of the child ends that executes nothing.
     forked: Option<End>,
@@ -237,8 +244,8 @@ fn cases(exe: &Path, stage: &Stage) -> Vec<Case> {
 }
 
 impl Case {
-    fn run(&self, tracer: &mut Tracer, way: &Way, verdict: &mut Verdict) -> Result<(), Error> {
-        let by_chance = matches!(way, Way::Tracepoints { stacks: true, .. }) && Way::STACKS_HAVE_HOLES;
+    fn run(&self, tracer: &mut Tracer, backend: &Backend, verdict: &mut Verdict) -> Result<(), Error> {
+        let by_chance = matches!(backend, Backend::Tracepoints { stacks: true, .. }) && Backend::STACKS_HAVE_HOLES;
         let mut tries = if by_chance { TRIES } else { 1 };
         loop {
             tries -= 1;
@@ -258,7 +265,7 @@ impl Case {
                         events.iter().filter(|found| !is_now(found)).count(),
                     )],
                 );
-                self.check(pid, end, &events, way, verdict);
+                self.check(pid, end, &events, backend, verdict);
                 return Ok(());
             }
         }
@@ -268,7 +275,7 @@ impl Case {
     fn run_once(&self, tracer: &mut Tracer) -> Result<Option<(u32, End, Vec<Found>)>, Error> {
         let started = Command::new(&self.file)
             .args(&self.args)
-            // As much as nearly every program has: see Way::STACKS_END_EARLY.
+            // As much as nearly every program has: see Backend::STACKS_END_EARLY.
             .env("EXECTRACE_SELF_TEST", "x".repeat(130))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -309,10 +316,10 @@ impl Case {
         }
     }
 
-    fn check(&self, pid: u32, end: End, found: &[Found], way: &Way, verdict: &mut Verdict) {
+    fn check(&self, pid: u32, end: End, found: &[Found], backend: &Backend, verdict: &mut Verdict) {
         let execs: Vec<&Found> = found.iter().filter(|found| found.pid == pid && found.exec.is_some()).collect();
         let exits: Vec<&Found> = found.iter().filter(|found| found.pid == pid && found.exec.is_none()).collect();
-        let known = |field, value: String| if way.never_tells(field) { UNKNOWN.to_owned() } else { value };
+        let known = |field, value: String| if backend.never_tells(field) { UNKNOWN.to_owned() } else { value };
 
         verdict.check(
             &format!("{}: number of events", self.name),
@@ -329,7 +336,7 @@ impl Case {
                 &format!("{}: exec{}", self.name, if index == 0 { "" } else { " again" }),
                 [
                     Difference::between("ppid", process::id(), or_unknown(found.ppid)),
-                    Difference::between("uid", self.uid_at_exec(index, found, way), or_unknown(found.uid)),
+                    Difference::between("uid", self.uid_at_exec(index, found, backend), or_unknown(found.uid)),
                     Difference::between("comm", quoted(comm_of(file)), found.name()),
                     Difference::between("file", quoted(file), quoted(&exec.file)),
                     Difference::between("file_truncated", false, exec.file_truncated),
@@ -343,9 +350,9 @@ impl Case {
             );
         }
         if let [exit] = exits[..] {
-            let uid = match (way, exit.uid) {
-                (Way::Tracepoints { ends: Ends::Reported { .. }, .. }, _) => self.uid_at_exit.to_string(),
-                (Way::Tracepoints { bpf: false, .. }, None) if self.uid_is_unclear => UNKNOWN.to_owned(),
+            let uid = match (backend, exit.uid) {
+                (Backend::Tracepoints { ends: Ends::Reported { .. }, .. }, _) => self.uid_at_exit.to_string(),
+                (Backend::Tracepoints { bpf: false, .. }, None) if self.uid_is_unclear => UNKNOWN.to_owned(),
                 _ => known("uid", self.uid_at_exit.to_string()),
             };
             let last_exec = execs.last().map(|exec| exec.time_ns);
@@ -355,7 +362,7 @@ impl Case {
                     Difference::between("ppid", process::id(), or_unknown(exit.ppid)),
                     Difference::between("uid", uid, or_unknown(exit.uid)),
                     Difference::between("comm", quoted(self.comm_at_exit()), exit.name()),
-                    Difference::between("end", self.told(end, way), or_unknown(exit.end.map(told))),
+                    Difference::between("end", self.expected_end(end, backend), or_unknown(exit.end.map(described))),
                     Difference::between(
                         "begin",
                         or_unknown(execs.last().and_then(|exec| exec.start_ns)),
@@ -368,10 +375,10 @@ impl Case {
         if let Some(end) = self.forked {
             let forked: Vec<_> = found.iter().filter(|found| found.ppid == Some(pid) && found.exec.is_none()).collect();
             let got = match forked[..] {
-                [exit] => format!("{}, exec at {}", or_unknown(exit.end.map(told)), or_unknown(exit.exec_ns)),
+                [exit] => format!("{}, exec at {}", or_unknown(exit.end.map(described)), or_unknown(exit.exec_ns)),
                 _ => format!("{} exits", forked.len()),
             };
-            let expected = format!("{}, exec at {UNKNOWN}", self.told(end, way));
+            let expected = format!("{}, exec at {UNKNOWN}", self.expected_end(end, backend));
             verdict.check(
                 &format!("{}: exit of the forked process", self.name),
                 [Difference::between("end", expected, got)],
@@ -379,11 +386,11 @@ impl Case {
         }
     }
 
-    fn uid_at_exec(&self, index: usize, found: &Found, way: &Way) -> String {
+    fn uid_at_exec(&self, index: usize, found: &Found, backend: &Backend) -> String {
         let is_later = index > 0;
-        match (way, found.uid) {
-            _ if !way.tells_users() => UNKNOWN.to_owned(),
-            (Way::Tracepoints { users: UsersFrom::Tracepoints, .. }, None) if is_later && self.uid_is_unclear => {
+        match (backend, found.uid) {
+            _ if !backend.tells_users() => UNKNOWN.to_owned(),
+            (Backend::Tracepoints { users: UsersFrom::Tracepoints, .. }, None) if is_later && self.uid_is_unclear => {
                 UNKNOWN.to_owned()
             }
             _ if is_later => self.uid_later.to_string(),
@@ -391,19 +398,19 @@ impl Case {
         }
     }
 
-    /// How this way has to tell of an end.
-    fn told(&self, end: End, way: &Way) -> String {
-        let &Way::Tracepoints { codes, ends, .. } = way else { return told(end) };
+    /// How this backend has to report an end.
+    fn expected_end(&self, end: End, backend: &Backend) -> String {
+        let &Backend::Tracepoints { codes, ends, .. } = backend else { return described(end) };
         match (ends, end) {
-            (Ends::Reported { marks_last: true }, _) => told(end),
+            (Ends::Reported { marks_last: true }, _) => described(end),
             (Ends::Reported { marks_last: false }, _) if self.end_is_unclear => UNKNOWN.to_owned(),
-            (Ends::Reported { marks_last: false }, _) => told(end),
+            (Ends::Reported { marks_last: false }, _) => described(end),
             (Ends::Observed, _) if self.end_is_unclear || self.is_32_bit => UNKNOWN.to_owned(),
             (Ends::Observed, End::Code(_)) if !codes => UNKNOWN.to_owned(),
             (Ends::Observed, End::Signal { number, .. }) if self.end.is_none() => {
-                told(End::Signal { number, core_dumped: None })
+                described(End::Signal { number, core_dumped: None })
             }
-            (Ends::Observed, _) => told(end),
+            (Ends::Observed, _) => described(end),
         }
     }
 
@@ -458,6 +465,8 @@ impl From<&Event<'_>> for Found {
                 (Some(exec), None, None)
             }
             Event::Exit(exit) => (None, exit.end, exit.exec_ns),
+            // Not asked for.
+            Event::Failed(_) => (None, None, None),
         };
         Self {
             pid: process.pid,
@@ -483,7 +492,7 @@ fn listed(args: Args<'_>) -> String {
     args.iter().map(|arg| quoted(arg).to_string()).collect::<Vec<_>>().join(" ")
 }
 
-fn told(end: End) -> String {
+fn described(end: End) -> String {
     match end {
         End::Code(code) => format!("code {code}"),
         End::Signal { number, core_dumped: Some(false) } => format!("signal {number}"),
@@ -530,7 +539,7 @@ impl Verdict {
         }
     }
 
-    fn tell(&self) -> ExitCode {
+    fn report(&self) -> ExitCode {
         if self.failed == 0 {
             self.say(&format!("self-test: passed ({} checks)", self.checks));
             ExitCode::SUCCESS
@@ -540,7 +549,7 @@ impl Verdict {
         }
     }
 
-    /// The exit code tells the verdict as well: that nobody reads this is no reason to stop.
+    /// The exit code is the verdict as well: that nobody reads this is no reason to stop.
     fn say(&self, line: &str) {
         if !self.is_quiet {
             let _ = writeln!(io::stdout(), "{line}");

@@ -11,14 +11,13 @@ mod table;
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, PerCpuArray},
-    programs::TracePoint,
 };
 use exectrace_bpf::RECORD_HEADER;
 
@@ -27,20 +26,23 @@ use self::{
     table::{Means, Seen, Table, What},
 };
 use crate::{
+    backend::{Ends, UsersFrom},
     clock::monotonic_ns,
     error::Error,
     event::Event,
     load::{self, Settings},
     netlink::{Report, Taskstats, Users},
-    perf::{self, Buffers, Content, Sample, Source},
+    perf::{Buffers, Content, Sample, Source},
     proc,
     tracefs::Tracefs,
     tracer::Lost,
-    way::{Ends, UsersFrom},
 };
 
 /// How many times more room a buffer has whose samples hold stacks, which make an exec some ten times as large.
 const LARGER: u32 = 4;
+/// And how many times more than that reports may take: for each thread that ends, some 2 KiB of the kernel's memory, but only
+/// as long as nobody reads them.
+const MORE_FOR_REPORTS: u32 = 8;
 /// Samples understood before the caller has its turn again, should none of them mean anything.
 const BATCH: usize = 4096;
 /// Processes read from /proc before the buffers are looked at again.
@@ -75,6 +77,7 @@ pub(crate) struct Tracer {
     /// What happened on some processor was not seen.
     is_blind: bool,
     only_tracked: bool,
+    no_exits: bool,
     detached: bool,
     /// Samples from later are left out.
     until_ns: u64,
@@ -99,7 +102,9 @@ impl Tracer {
         let kib = settings.buffer_kib.saturating_mul(if what.stacks { LARGER } else { 1 });
         // Before perf: a report is there before the record that it belongs to.
         let taskstats = match what.ends {
-            Ends::Reported { .. } => Some(Taskstats::start(kib).map_err(Error::Taskstats)?),
+            Ends::Reported { .. } => {
+                Some(Taskstats::start(kib.saturating_mul(MORE_FOR_REPORTS)).map_err(Error::Taskstats)?)
+            }
             Ends::Observed => None,
         };
         let users = match what.users {
@@ -153,6 +158,7 @@ impl Tracer {
             patient_until: Instant::now(),
             is_blind: false,
             only_tracked: settings.only_tracked,
+            no_exits: settings.no_exits,
             detached: false,
             until_ns: u64::MAX,
         })
@@ -265,7 +271,7 @@ impl Tracer {
 
     /// Execs and exits that could not be told, since the start.
     pub(crate) fn lost(&self) -> Result<Lost, Error> {
-        let missed = self.table.missed();
+        let mut missed = self.table.missed();
         let source = self.known.iter().find_map(Known::exec_source);
         let execs = match &self.bpf {
             Some(programs) => Some(load::sum(&programs.lost)?),
@@ -275,10 +281,14 @@ impl Tracer {
         let reports = self.taskstats.as_ref().filter(|taskstats| taskstats.overruns() == 0);
         let tasks = self.buffers.lost_of(Source::Tasks);
         // Where no record of a task was lost, those that are not there yet will come.
-        let exits = reports.and_then(Taskstats::unclaimed).map(|(lost, waiting)| match tasks {
+        let mut exits = reports.and_then(Taskstats::unclaimed).map(|(lost, waiting)| match tasks {
             Some(0) => (lost, true),
             _ => (lost + waiting, waiting == 0),
         });
+        if self.no_exits {
+            missed.exits = 0;
+            exits = Some((0, true));
+        }
         let (count, is_exact) = match (execs, exits, tasks) {
             (Some(execs), Some((exits, is_certain)), _) => {
                 (execs + exits, is_certain && !self.only_tracked && !self.is_blind && missed.exits == 0)
@@ -352,10 +362,6 @@ fn load(known: &[Known], kib: u32) -> Result<Ebpf, Error> {
         .map_err(|error| Error::from_loader(error, kib))
 }
 
-/// aya would do the same, but for where it looks for tracefs.
 fn attach(ebpf: &mut Ebpf, known: &Known, name: &str) -> Result<OwnedFd, Error> {
-    let program: &mut TracePoint = load::program(ebpf, name)?;
-    program.load().map_err(|error| Error::from_program(name, error))?;
-    let program = program.fd().map_err(|error| Error::from_program(name, error))?;
-    perf::attach(known.format.id, program.as_fd()).map_err(Error::Perf)
+    load::attach_tracepoint(load::program(ebpf, name)?, name, &known.format)
 }

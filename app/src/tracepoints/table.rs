@@ -708,6 +708,7 @@ mod tests {
         Some(match &event {
             Event::Exec(exec) => format!("{who} runs {}", String::from_utf8_lossy(exec.file)),
             Event::Exit(exit) => format!("{who} ends {:?} {:?}", exit.end, exit.exec_ns),
+            Event::Failed(_) => panic!("{event:?}"),
         })
     }
 

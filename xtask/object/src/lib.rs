@@ -14,7 +14,7 @@ pub mod report;
 pub use canonical::{OBJECT_FORMAT_VERSION, Object, check};
 
 /// Byte order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Endian {
     Little,
@@ -32,7 +32,7 @@ impl Endian {
         }
     }
 
-    /// clang's target for BPF objects of this byte order, and the suffix of their names.
+    /// clang's target for BPF objects of this byte order.
     pub fn bpf_target(self) -> &'static str {
         match self {
             Endian::Little => "bpfel",

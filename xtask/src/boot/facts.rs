@@ -17,8 +17,9 @@ use crate::boot::kernels::from_source::{self, BuildTools};
 use crate::boot::kernels::recipe::LLVM;
 use crate::boot::select::{Guest, Origin};
 use crate::sys::command::Command;
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
-use crate::sys::{files, hash};
 use crate::ui::status::{Found, State, Status};
 use crate::workspace::facts::Facts;
 
@@ -74,7 +75,7 @@ pub struct GuestCrate {
     pub folder: PathBuf,
     pub version: String,
     /// SHA-256 of the workspace's Cargo.lock.
-    pub lock_sha256: String,
+    pub lock_sha256: Sha256,
 }
 
 impl Host {

@@ -73,7 +73,7 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
     }
     let outcomes = booted.iter().map(|booted| booted.outcome.clone()).collect();
     let added = Slot::default();
-    let archives = released.iter().map(|artifact| artifact.sha256.clone()).collect();
+    let archives = released.iter().map(|artifact| artifact.sha256).collect();
     let report = WriteReport { dist, archives, boots: booted, added: added.clone() };
     tasks.push(Task::new("writing the report", vec![Box::new(report)]));
     Ok(Plan { tasks, outcomes, added })
@@ -179,7 +179,7 @@ fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Ta
         Box::new(Copy {
             from: facts.root.join("Cargo.lock"),
             to: folder.join("Cargo.lock"),
-            sha256: guest_crate.lock_sha256.clone(),
+            sha256: guest_crate.lock_sha256,
         }),
         Box::new(Run(fetch)),
     ]
@@ -301,6 +301,7 @@ mod tests {
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
     use crate::release::plan::tests::facts;
+    use crate::sys::hash;
     use crate::sys::plan as tasks;
     use crate::ui::status::{State, Status};
 
@@ -320,7 +321,7 @@ mod tests {
     }
 
     fn guest_crate(version: &str) -> GuestCrate {
-        GuestCrate { folder: "/home/ann/guest".into(), version: version.into(), lock_sha256: "9".into() }
+        GuestCrate { folder: "/home/ann/guest".into(), version: version.into(), lock_sha256: hash::bytes(b"9") }
     }
 
     fn lack(detail: &str) -> Status {

@@ -23,9 +23,10 @@ use crate::release::boot_report::{self, REPORT, Report, Verdict};
 use crate::release::manifest::Artifact;
 use crate::release::{artifacts, pack};
 use crate::sys::command::{Command, quote};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Watched;
-use crate::sys::{files, hash};
 use crate::ui::error;
 
 /// Takes a binary out of its archive, and checks both.
@@ -187,7 +188,7 @@ pub struct Booted {
 pub struct WriteReport {
     pub dist: PathBuf,
     /// SHA-256 of the archives in dist/.
-    pub archives: Vec<String>,
+    pub archives: Vec<Sha256>,
     pub boots: Vec<Booted>,
     /// What was added to the report.
     pub added: Slot<Vec<boot_report::Boot>>,
@@ -224,10 +225,10 @@ impl Booted {
         let number = |name: &str| outcome.console.fact(name).and_then(|text| text.parse().ok());
         let record = files::read_if_there(&self.image.with_file_name(kernels::RECORD))?;
         Ok(boot_report::Boot {
-            arch: arch.name.into(),
+            arch,
             file: artifact.file.clone(),
-            sha256: artifact.sha256.clone(),
-            binary_sha256: artifact.binary.sha256.clone(),
+            sha256: artifact.sha256,
+            binary_sha256: artifact.binary.sha256,
             kernel: boot_report::Kernel {
                 label: label.clone(),
                 sha256: hash::file(&self.image)?,

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::arch::{ARCHES, Arch, Machine, Std};
+use crate::arch::{ARCHES, Arch, Machine};
 use crate::bad_request;
 use crate::boot::kernels::{self, Btf, KERNELS, Kernel};
 use crate::release::manifest::Artifact;
+use crate::route::Route;
 use crate::ui::suggest;
 
 /// A kernel as the user names it.
@@ -96,8 +97,8 @@ impl Guest {
     }
 
     /// Where the standard library of the binary comes from. The first process has the same.
-    pub fn route(&self) -> Std {
-        if self.artifact.std == Std::Prebuilt.name() { Std::Prebuilt } else { Std::Source }
+    pub fn route(&self) -> Route {
+        self.artifact.route
     }
 
     fn of_file(artifact: &Artifact, arch: &'static Arch, file: &Path) -> Guest {
@@ -130,7 +131,7 @@ fn artifacts<'a>(released: &'a [Artifact], wanted: &[&'static Arch]) -> Result<V
         if !wanted.is_empty() && !wanted.contains(&arch) {
             continue;
         }
-        match released.iter().find(|artifact| artifact.arch == arch.name) {
+        match released.iter().find(|artifact| artifact.arch == arch) {
             Some(artifact) => found.push((arch, artifact)),
             None if wanted.is_empty() => {}
             None => bad_request!("dist/ has no tarball for {arch}: run `cargo xtask dist --arch {arch}`"),
@@ -146,6 +147,7 @@ fn artifacts<'a>(released: &'a [Artifact], wanted: &[&'static Arch]) -> Result<V
 pub(crate) mod tests {
     use super::*;
     use crate::release::manifest::Binary;
+    use crate::sys::hash;
 
     /// A released archive for an architecture.
     pub(crate) fn artifact(arch: &str) -> Artifact {
@@ -153,15 +155,15 @@ pub(crate) mod tests {
         Artifact {
             file: format!("tool-1.0.0-{}.tar.gz", arch.triple),
             size: 1000,
-            sha256: format!("archive of {arch}"),
-            tar_sha256: "2".into(),
-            arch: arch.name.into(),
+            sha256: hash::bytes(format!("archive of {arch}").as_bytes()),
+            tar_sha256: hash::bytes(b"2"),
+            arch,
             triple: arch.triple.into(),
-            endianness: arch.endian.name().into(),
-            std: arch.std.name().into(),
+            endianness: arch.endian,
+            route: arch.route,
             sysroot: None,
             minimum_kernel: "5.10".into(),
-            binary: Binary { file: "probe".into(), size: 900, sha256: "3".into() },
+            binary: Binary { file: "probe".into(), size: 900, sha256: hash::bytes(b"3") },
         }
     }
 

@@ -27,7 +27,7 @@ const USER: &str = "65534:65534";
 /// The name of our image: all that goes into it.
 pub fn tag() -> Result<String> {
     let content = format!("{} {CONTAINERFILE}", zig::name()?);
-    Ok(format!("bpfship-bpf-clang:{}", &hash::bytes(content.as_bytes())[..16]))
+    Ok(format!("bpfship-bpf-clang:{:.16}", hash::bytes(content.as_bytes())))
 }
 
 /// What compiling in a container takes.
@@ -52,7 +52,7 @@ pub fn plan(
 ) -> Plan {
     let engine = || container.engine.kind.command(stage.parent().unwrap_or(stage));
     // One workspace's runs wait for each other, so the name is ours alone.
-    let volume = format!("bpfship-bpf-{}", &hash::bytes(stage.as_os_str().as_encoded_bytes())[..16]);
+    let volume = format!("bpfship-bpf-{:.16}", hash::bytes(stage.as_os_str().as_encoded_bytes()));
 
     let mut get: Steps = Vec::new();
     if !container.present && container.theirs {

@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
-use crate::arch::{ARCHES, Arch, Endian};
+use crate::arch::{ARCHES, Arch};
 use crate::bad_request;
 use crate::bpf::cflags;
+use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
 use crate::sys::files;
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
@@ -25,12 +26,12 @@ const LIBBPF_HEADERS: [&str; 6] =
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// Every `.c` and `.h` below the BPF folder, by its path in there.
-    pub sources: BTreeMap<String, String>,
+    pub sources: BTreeMap<String, Sha256>,
     /// libbpf's headers, by name, and the folder they are in; none if the workspace does not have libbpf-sys.
-    pub libbpf: BTreeMap<String, String>,
+    pub libbpf: BTreeMap<String, Sha256>,
     pub libbpf_folder: Option<PathBuf>,
     /// The checked-in objects, by name.
-    pub objects: BTreeMap<String, String>,
+    pub objects: BTreeMap<String, Sha256>,
     pub lock: Option<Lock>,
 }
 
@@ -70,8 +71,8 @@ impl Inputs {
             Some(image) => format!("compiler image {image}"),
             None => format!("compiler {}", zig::identity()),
         };
-        let flags = Endian::ALL.map(|endian| format!("flags {}", flags(bpf, endian, headers_of(endian)).join(" ")));
-        let hashes = |kind: &'static str, hashes: &BTreeMap<String, String>| -> Vec<String> {
+        let flags = TARGETS.each_ref().map(|target| format!("flags {}", flags(bpf, target, target.headers).join(" ")));
+        let hashes = |kind: &'static str, hashes: &BTreeMap<String, Sha256>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
         [compiler, format!("form {}", OBJECT_FORMAT_VERSION)]
@@ -90,7 +91,7 @@ impl Inputs {
         let wanted: Vec<String> = self.jobs().into_iter().map(|(_, _, object)| object).collect();
         for object in &wanted {
             match (lock.objects.get(object), self.objects.get(object)) {
-                (Some(locked), Some(found)) if locked == found => {}
+                (Some(locked), Some(found)) if *locked == found.to_string() => {}
                 (Some(_), Some(_)) => return Some(format!("{}/objects/{object} was altered", bpf.folder)),
                 _ => return Some(format!("{}/objects/{object} was never compiled", bpf.folder)),
             }
@@ -114,11 +115,11 @@ impl Inputs {
         self.sources.keys().filter(|name| name.ends_with(".bpf.c") && name.contains('/'))
     }
 
-    /// Source, byte order and object name of everything to compile.
-    pub fn jobs(&self) -> Vec<(String, Endian, String)> {
+    /// Source, target and object name of everything to compile.
+    pub fn jobs(&self) -> Vec<(String, &'static BpfTarget, String)> {
         let programs = self.sources.keys().filter(|name| is_program(name));
         programs
-            .flat_map(|source| Endian::ALL.map(|endian| (source.clone(), endian, object_name(source, endian))))
+            .flat_map(|source| TARGETS.each_ref().map(|target| (source.clone(), target, object_name(source, target))))
             .collect()
     }
 }
@@ -131,12 +132,12 @@ pub fn reads(file: &str) -> bool {
 /// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not contain its path.
 pub const COMPILER_FOLDER: &str = "{compiler}";
 
-/// clang's flags, with the kernel's headers of one architecture. All paths are relative, and the compile runs in a folder
+/// clang's flags, with the kernel's headers in this folder. All paths are relative, and the compile runs in a folder
 /// of ours, so no path gets into an object.
-pub fn flags(bpf: &Bpf, endian: Endian, headers: &Arch) -> Vec<String> {
+pub fn flags(bpf: &Bpf, target: &BpfTarget, headers: &str) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-target",
-        endian.bpf_target(),
+        target.endian.bpf_target(),
         &format!("-mcpu={}", bpf.cpu),
         "-O2",
         "-g",
@@ -152,10 +153,11 @@ pub fn flags(bpf: &Bpf, endian: Endian, headers: &Arch) -> Vec<String> {
     ]
     .map(String::from)
     .to_vec();
+    flags.extend(target.arch_word.map(|word| format!("-D__TARGET_ARCH_{word}")));
     if bpf.image.is_none() {
         // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
         flags.push("-nostdinc".into());
-        for headers in ["include", &format!("libc/include/{}", headers.linux_headers), "libc/include/any-linux-any"] {
+        for headers in ["include", &format!("libc/include/{headers}"), "libc/include/any-linux-any"] {
             flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
         }
     }
@@ -165,15 +167,10 @@ pub fn flags(bpf: &Bpf, endian: Endian, headers: &Arch) -> Vec<String> {
     flags
 }
 
-/// The architectures that an object of this byte order is for.
-pub fn arches_of(endian: Endian) -> impl Iterator<Item = &'static Arch> {
-    ARCHES.iter().filter(move |arch| arch.endian == endian)
-}
-
-/// The architecture whose kernel headers (`asm/…`) objects of this byte order are compiled with. Any would do, since an
-/// object that would be another one with the headers of another is refused.
-pub fn headers_of(endian: Endian) -> &'static Arch {
-    arches_of(endian).next().unwrap_or(&ARCHES[0])
+/// The architectures that an object of this target is for, but with whose headers it is not compiled. An image of the
+/// user's has only its own headers.
+pub fn other_arches(bpf: &Bpf, target: &BpfTarget) -> impl Iterator<Item = &'static Arch> {
+    ARCHES.iter().filter(move |arch| bpf.image.is_none() && target.is_for(arch) && arch.linux_headers != target.headers)
 }
 
 fn is_program(name: &str) -> bool {
@@ -181,12 +178,12 @@ fn is_program(name: &str) -> bool {
 }
 
 /// `tick.bpf.c` becomes `tick_bpfel.o` and `tick_bpfeb.o`.
-fn object_name(source: &str, endian: Endian) -> String {
-    let stem = source.strip_suffix(".bpf.c").unwrap_or(source);
-    format!("{stem}_{}.o", endian.bpf_target())
+fn object_name(source: &str, target: &'static BpfTarget) -> String {
+    let stem = source.strip_suffix(".bpf.c").unwrap_or(source).to_owned();
+    ObjectName { stem, target }.to_string()
 }
 
-fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) -> Result<()> {
+fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Sha256>) -> Result<()> {
     let cannot_read = || format!("cannot read {}", folder.display());
     for entry in fs::read_dir(folder).with_context(cannot_read)? {
         let name = entry.with_context(cannot_read)?.file_name();

@@ -8,3 +8,4 @@ pub mod facts;
 pub mod plan;
 pub mod report_text;
 pub mod run;
+pub mod target;

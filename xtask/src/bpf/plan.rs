@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use bpfship_object::Object;
 
-use crate::arch::{Arch, Endian};
+use crate::arch::Endian;
 use crate::bpf::container;
 use crate::bpf::dependencies;
 use crate::bpf::engine::Place;
-use crate::bpf::facts::{COMPILER_FOLDER, arches_of, flags, headers_of, reads};
+use crate::bpf::facts::{COMPILER_FOLDER, flags, other_arches, reads};
 use crate::bpf::run::{CompareObjects, CompileObject, WriteObjects};
+use crate::bpf::target::BpfTarget;
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, Remove};
 use crate::toolchain::{self, Needs, zig};
-use crate::workspace::config::Bpf;
 use crate::workspace::facts::Facts;
 
 /// What is done with objects that were compiled.
@@ -62,20 +62,20 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
 
     // By which command: with the headers of one architecture, then with those of the others that the object is for.
     let sources = inputs.jobs();
-    let arguments = |source: &str, endian: Endian, headers: &Arch| {
-        let flags = flags(bpf, endian, headers);
+    let arguments = |source: &str, target: &BpfTarget, headers: &str| {
+        let flags = flags(bpf, target, headers);
         let mut words: Vec<String> = flags.iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
         words.extend(dependencies::FLAGS.map(String::from));
         words.extend(["-c", &format!("{}/{source}", bpf.folder), "-o", "-"].map(String::from));
         words
     };
     let mut clang: Vec<Vec<String>> = Vec::new();
-    for (source, endian, _) in &sources {
-        clang.push(arguments(source, *endian, headers_of(*endian)));
-        clang.extend(other_arches(bpf, *endian).map(|arch| {
-            let mut words = arguments(source, *endian, arch);
+    for (source, target, _) in &sources {
+        clang.push(arguments(source, target, target.headers));
+        clang.extend(other_arches(bpf, target).map(|arch| {
+            let mut words = arguments(source, target, arch.linux_headers);
             // mips' <asm/byteorder.h> wants to know what its compilers define.
-            words.extend((endian == &Endian::Big).then(|| "-D__MIPSEB__".into()));
+            words.extend((target.endian == Endian::Big).then(|| "-D__MIPSEB__".into()));
             words
         }));
     }
@@ -120,16 +120,16 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     }
     let mut objects = BTreeMap::new();
     let mut commands = commands.into_iter();
-    for (source, endian, object) in sources {
+    for (source, target, object) in sources {
         let made: Slot<Object> = objects.entry(object.clone()).or_insert_with(Slot::default).clone();
         let source = format!("{}/{source}", bpf.folder);
         let output = stage.join(&object);
         let mut command = || commands.next().context("an object without a command");
         let compile = CompileObject {
             command: command()?,
-            others: other_arches(bpf, endian).map(|arch| Ok((arch, command()?))).collect::<Result<_>>()?,
+            others: other_arches(bpf, target).map(|arch| Ok((arch, command()?))).collect::<Result<_>>()?,
             source,
-            endian,
+            target,
             headers: headers.clone(),
             output,
             made,
@@ -160,11 +160,6 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     Ok(Plan { tasks, objects })
 }
 
-/// The architectures whose headers an object is not compiled with, but is for. An image of the user's has only its own.
-fn other_arches(bpf: &Bpf, endian: Endian) -> impl Iterator<Item = &'static Arch> {
-    arches_of(endian).filter(move |arch| bpf.image.is_none() && *arch != headers_of(endian))
-}
-
 /// Makes a folder that contains nothing but what the compiler may see.
 fn lay_out(facts: &Facts) -> Steps {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
@@ -172,12 +167,12 @@ fn lay_out(facts: &Facts) -> Steps {
     let mut steps: Steps = vec![Box::new(Remove { folder: stage.clone() })];
     for (name, sha256) in &inputs.sources {
         let to = stage.join(&bpf.folder).join(name);
-        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: sha256.clone() }));
+        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: *sha256 }));
     }
     if let Some(headers) = &inputs.libbpf_folder {
         for (name, sha256) in &inputs.libbpf {
             let to = stage.join("libbpf/bpf").join(name);
-            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: sha256.clone() }));
+            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: *sha256 }));
         }
     }
     steps

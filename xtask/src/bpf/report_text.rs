@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bpfship_object::report::{Function, Need, Program, Report};
 
+use crate::bpf::target::BpfTarget;
 use crate::ui::table;
 
 /// Columns of the text, and of the labels in it.
@@ -13,15 +14,16 @@ const LABEL: usize = 20;
 /// The newest releases whose features are listed. JSON lists all.
 const RELEASES: usize = 4;
 
-/// The report of an object with this name, in these byte orders.
-pub fn lines(name: &str, byte_orders: &[&str], report: &Report) -> Vec<String> {
+/// The report of an object with this name, for these targets.
+pub fn lines(name: &str, targets: &[&BpfTarget], report: &Report) -> Vec<String> {
     let kernel = match (&report.oldest_kernel, report.unknown.is_empty()) {
         (Some(kernel), true) => format!("Linux {kernel} or newer"),
         (Some(kernel), false) => format!("at least Linux {kernel}"),
         (None, _) => "which Linux is not known".into(),
     };
     let btf = if report.needs_kernel_btf { ", with BTF" } else { "" };
-    let mut lines = vec![format!("{} ({}): {kernel}{btf}", name, byte_orders.join(", "))];
+    let targets: Vec<&str> = targets.iter().map(|target| target.name).collect();
+    let mut lines = vec![format!("{name} ({}): {kernel}{btf}", targets.join(", "))];
     let mut add = |label: &str, paragraphs: Vec<String>| lines.extend(labelled(label, &paragraphs));
     let one = |words: Vec<String>| if words.is_empty() { Vec::new() } else { vec![words.join(", ")] };
 

@@ -9,8 +9,9 @@ use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
-use crate::arch::{Arch, Endian};
+use crate::arch::Arch;
 use crate::bpf::dependencies::Said;
+use crate::bpf::target::BpfTarget;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Slot, Step, Work};
@@ -25,7 +26,7 @@ pub struct CompileObject {
     pub others: Vec<(&'static Arch, Command)>,
     /// As the user knows it: relative to the workspace.
     pub source: String,
-    pub endian: Endian,
+    pub target: &'static BpfTarget,
     /// The folder of the compiler's headers, where clang runs.
     pub headers: String,
     /// Where a printed plan puts what clang gives. A run keeps it in memory.
@@ -54,15 +55,14 @@ impl Step for CompileObject {
     fn json(&self) -> Value {
         let others: BTreeMap<&str, &Command> = self.others.iter().map(|(arch, command)| (arch.name, command)).collect();
         json!({ "compile-object": {
-            "source": self.source, "endian": self.endian, "command": self.command, "with-headers-of": others,
+            "source": self.source, "target": self.target, "command": self.command, "with-headers-of": others,
         } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
         let (compiled, said) = self.compile(work, &self.command)?;
         if !said.messages.is_empty() {
-            let target = self.endian.bpf_target();
-            work.runner.status(format!("clang on {} for {target}:\n{}", self.source, said.messages));
+            work.runner.status(format!("clang on {} for {}:\n{}", self.source, self.target, said.messages));
         }
         if said.reads.is_empty() {
             bail!("clang does not say which files it read for {}", self.source);
@@ -75,7 +75,7 @@ impl Step for CompileObject {
         }
         let object = self.finish(&compiled)?;
         let asm_headers: Vec<String> = said.asm_headers().iter().map(|name| format!("<asm/{name}>")).collect();
-        if !asm_headers.is_empty() {
+        if !asm_headers.is_empty() && self.target.arch_word.is_none() {
             self.compare(work, &object, &asm_headers.join(", "))?;
         }
         self.made.put(object)
@@ -100,7 +100,7 @@ impl CompileObject {
     }
 
     fn finish(&self, compiled: &[u8]) -> Result<Object> {
-        Object::new(compiled, self.endian)
+        Object::new(compiled, self.target.endian)
             .with_context(|| format!("clang compiled {}, but no kernel would take the result", self.source))
     }
 
@@ -119,7 +119,7 @@ impl CompileObject {
                 bail!(
                     "{source} includes {headers}, and with what {arch} has there the object would be another one, but one \
                      object is for all {}-endian architectures: have the application set what depends on the architecture",
-                    self.endian.name()
+                    self.target.endian.name()
                 );
             }
         }
@@ -156,7 +156,7 @@ impl Step for WriteObjects {
         for (name, object) in &self.objects {
             let bytes = object.get()?.bytes.as_slice();
             files.push((folder.join(name), bytes));
-            lock.objects.insert(name.clone(), hash::bytes(bytes));
+            lock.objects.insert(name.clone(), hash::bytes(bytes).to_string());
         }
         let text = lock.to_string();
         files.push((self.folder.join("bpf.lock"), text.as_bytes()));

@@ -3,4 +3,5 @@
 pub mod cargo;
 pub mod messages;
 pub mod plan;
+pub mod profile;
 pub mod run;

@@ -5,40 +5,36 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::arch::{Arch, Std};
+use crate::arch::Arch;
+use crate::bad_request;
 use crate::build::cargo::{self, CargoBuild};
+use crate::build::profile;
 use crate::build::run::{BuildBinaries, Built};
+use crate::route::Route;
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};
 use crate::toolchain::sysroot::Sysroot;
 use crate::toolchain::{self, Needs};
 use crate::workspace::cargo_home;
+use crate::workspace::config::{Config, Features};
 use crate::workspace::facts::Facts;
 use crate::workspace::git::Source;
 use crate::workspace::packages::Package;
-
-/// What cargo is told of the profile, whose rest is the workspace's own. A standard library from source consists of bitcode
-/// alone and aborts on panic, hence the first two.
-const PROFILE: [&str; 5] = [
-    "--config=profile.release.lto='fat'",
-    "--config=profile.release.panic='abort'",
-    "--config=profile.release.strip=true",
-    "--config=profile.release.debug=false",
-    "--config=profile.release.incremental=false",
-];
 
 /// What rustc is told for every target: static, and at a fixed address (mips crashes as static-pie, and one form is enough).
 const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 /// The flags that have a say in the bytes, for the manifest.
-pub fn flags() -> Vec<String> {
-    let mut flags: Vec<String> = PROFILE.iter().chain(&RUSTFLAGS).map(ToString::to_string).collect();
+pub fn flags(config: &Config) -> Vec<String> {
+    let mut flags = profile::flags();
+    flags.extend(RUSTFLAGS.map(String::from));
+    flags.extend(config.features.flags());
     flags.sort();
     flags
 }
 
 /// An architecture to build for, and where its standard library comes from.
-pub type Target = (&'static Arch, Std);
+pub type Target = (&'static Arch, Route);
 
 /// A binary that is built for several targets by one command.
 #[derive(Debug)]
@@ -64,9 +60,9 @@ impl Build {
         let target = target(facts);
         let mut environment = facts.build_environment(&home);
         environment.extend(variables);
-        let rustflags = targets.iter().map(|(arch, std)| {
+        let rustflags = targets.iter().map(|(arch, route)| {
             let mut flags = common_rustflags(facts);
-            if *std == Std::Source {
+            if *route == Route::Source {
                 flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
             }
             (arch.triple, flags)
@@ -77,7 +73,7 @@ impl Build {
             .only(environment)
             .args(["build", "--release", "--locked", "--offline", "--keep-going"])
             .args(cargo::FLAGS)
-            .args(PROFILE)
+            .args(profile::flags())
             .arg("--manifest-path")
             .arg(manifest.to_string_lossy())
             .arg("--target-dir")
@@ -93,11 +89,17 @@ impl Build {
         }
     }
 
+    /// The same with these features of the package.
+    pub fn features(mut self, features: &Features) -> Build {
+        self.cargo.command = self.cargo.command.args(features.flags());
+        self
+    }
+
     /// The task that does it.
     pub fn task(self, facts: &Facts) -> Task {
         let arches: Vec<&str> = self.targets.iter().map(|(arch, _)| arch.name).collect();
         let title = format!("building {} for {}", self.bin, arches.join(", "));
-        let sysroots = self.targets.iter().filter(|(_, route)| *route == Std::Source);
+        let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
         let mut steps = self.home;
         steps.push(Box::new(BuildBinaries {
@@ -121,13 +123,23 @@ pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target])
     Ok((tasks, built))
 }
 
+/// Refuses a workspace that cannot be built, or whose profile would have no say.
+pub fn check(facts: &Facts) -> Result<()> {
+    let folder = target(facts);
+    // cargo passes it in a variable in which a colon separates folders, and the linker puts a letter for each `%`.
+    if let Some(odd) = folder.to_string_lossy().chars().find(|char| [':', '%'].contains(char)) {
+        bad_request!("{} has a `{odd}` in its path: set CARGO_TARGET_DIR to a folder without one", folder.display());
+    }
+    profile::check(source_root(facts))
+}
+
 /// What builds for these targets need to be there.
 pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
     let mut needs = Needs::default();
-    for (arch, std) in targets {
-        match std {
-            Std::Prebuilt => needs.std.push(arch.triple),
-            Std::Source => needs.sysroots.push(Sysroot::new(arch, &facts.rust)),
+    for (arch, route) in targets {
+        match route {
+            Route::Prebuilt => needs.std.push(arch.triple),
+            Route::Source => needs.sysroots.push(Sysroot::new(arch, &facts.rust)),
         }
     }
     needs

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::arch::ARCHES;
 use crate::rebuild::run::{BuildAgain, CompareArchive, MakePrivateFolder};
 use crate::release::manifest::{Artifact, Manifest};
+use crate::route::Route;
 use crate::sys::command::Command;
 use crate::sys::plan::{Steps, Task};
 use crate::sys::steps::{Remove, Run};
@@ -30,11 +30,10 @@ pub struct Request<'a> {
 /// Decides what a rebuild does.
 pub fn plan(request: &Request) -> Result<Vec<Task>> {
     let Request { root, release, manifest, folder, tool, offline } = request;
-    let origin = &manifest.origin;
-    let Some(commit) = &origin.commit else {
+    let Some(commit) = &manifest.commit else {
         bail!("the manifest names no commit to build again: it was made outside git");
     };
-    if origin.dirty {
+    if manifest.dirty {
         bail!("the manifest says that the work tree had changes: what was built then is in no commit");
     }
     let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -51,12 +50,12 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
             .live("rebuild")
             .failure(format!("cannot check out {commit}, which the manifest names: fetch it into this repository")),
     );
-    for (std, arches) in routes(&manifest.artifacts)? {
+    for (route, arches) in routes(&manifest.artifacts) {
         let mut build = Command::new(*tool, &checkout)
             .env("CARGO_TARGET_DIR", text(&folder.join("target")))
             .env("BPFSHIP_CACHE", text(&folder.join("cache")))
-            .env("SOURCE_DATE_EPOCH", origin.source_date_epoch.to_string())
-            .args(["dist", "--locked", "--arch", &arches.join(","), "--std", std])
+            .env("SOURCE_DATE_EPOCH", manifest.source_date_epoch.to_string())
+            .args(["dist", "--locked", "--arch", &arches.join(","), "--std", route.name()])
             .args(["--manifest-path", &text(&checkout.join("Cargo.toml"))]);
         build.args.extend(offline.then(|| "--offline".to_owned()));
         tasks.push(
@@ -81,13 +80,10 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
 }
 
 /// The architectures to build on each kind of standard library.
-fn routes(artifacts: &[Artifact]) -> Result<BTreeMap<&str, Vec<&'static str>>> {
-    let mut routes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+fn routes(artifacts: &[Artifact]) -> BTreeMap<Route, Vec<&'static str>> {
+    let mut routes: BTreeMap<Route, Vec<&str>> = BTreeMap::new();
     for artifact in artifacts {
-        let arch = ARCHES.iter().find(|arch| arch.triple == artifact.triple);
-        let arch =
-            arch.with_context(|| format!("the manifest names {}, which this tool does not know", artifact.triple))?;
-        routes.entry(&artifact.std).or_default().push(arch.name);
+        routes.entry(artifact.route).or_default().push(artifact.arch.name);
     }
-    Ok(routes)
+    routes
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::bad_request;
-use crate::release::manifest;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::staging::MANIFEST;
 use crate::release::unpack;
@@ -17,10 +16,9 @@ pub fn read(dist: &Path) -> Result<Manifest> {
     let Some(text) = files::read_if_there(&path)? else {
         bad_request!("there is nothing to boot, for {} is not there: run `cargo xtask dist`", path.display());
     };
-    let manifest = Manifest::parse(&text);
-    match manifest {
-        Ok(manifest) if manifest.schema == manifest::SCHEMA => Ok(manifest),
-        _ => bail!("{} is not a manifest that this version understands: run `cargo xtask dist`", path.display()),
+    match Manifest::parse(&text) {
+        Ok(manifest) => Ok(manifest),
+        Err(error) => bail!("cannot use {}: {error}: run `cargo xtask dist` again", path.display()),
     }
 }
 

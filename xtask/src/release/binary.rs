@@ -22,7 +22,7 @@ const PADDING: usize = 16;
 pub struct Objects<'a> {
     /// The file that says so.
     pub of: &'static str,
-    /// Those of its byte order, by name (`tick`).
+    /// Those for its architecture, by name (`tick`).
     pub by_name: BTreeMap<String, &'a BpfObject>,
 }
 
@@ -123,7 +123,8 @@ fn embedded(file: &Elf, Objects { of, by_name }: &Objects) -> Vec<String> {
             faults.push(format!("it has no section {BPF_SECTION}{name} with the BPF object {name}"));
             continue;
         };
-        let is_it = data.split_at_checked(object.size).is_some_and(|(data, rest)| {
+        let size = usize::try_from(object.size).unwrap_or(usize::MAX);
+        let is_it = data.split_at_checked(size).is_some_and(|(data, rest)| {
             let is_padding = rest.len() < PADDING && rest.iter().all(|byte| *byte == 0);
             is_padding && hash::bytes(data) == object.sha256
         });
@@ -169,7 +170,7 @@ mod tests {
     }
 
     fn objects() -> Vec<BpfObject> {
-        vec![BpfObject { file: "tick_bpfel.o".into(), size: 6, sha256: hash::bytes(b"object") }]
+        vec![BpfObject { file: "tick_bpfel.o".parse().unwrap(), size: 6, sha256: hash::bytes(b"object") }]
     }
 
     /// All faults of a file that was good before `spoil`.
@@ -179,7 +180,7 @@ mod tests {
         let mut faults = identity(&file, arm64());
         faults.extend(segments(&file, arm64()));
         let objects = objects();
-        let by_name = manifest::objects_of(&objects, Endian::Little);
+        let by_name = manifest::objects_of(&objects, arm64());
         faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name }));
         faults
     }

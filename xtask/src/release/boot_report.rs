@@ -5,6 +5,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::arch::Arch;
+use crate::sys::hash::Sha256;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
 
@@ -15,6 +17,7 @@ pub const REPORT: &str = "boot-report.json";
 pub const SCHEMA: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Report {
     /// [`SCHEMA`]. Whoever reads the report must refuse a number it does not know.
     pub schema: u32,
@@ -23,14 +26,15 @@ pub struct Report {
 
 /// One binary on one kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Boot {
-    pub arch: String,
+    pub arch: &'static Arch,
     /// The tarball.
     pub file: String,
     /// SHA-256 of the tarball.
-    pub sha256: String,
+    pub sha256: Sha256,
     /// SHA-256 of the binary in it.
-    pub binary_sha256: String,
+    pub binary_sha256: Sha256,
     pub kernel: Kernel,
     /// As QEMU says.
     pub qemu: String,
@@ -64,11 +68,12 @@ impl Verdict {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Its label, or the name of a file that the user gave.
     pub label: String,
     /// SHA-256 of the image.
-    pub sha256: String,
+    pub sha256: Sha256,
     /// What it is made from, as its entry in the cache says: package, version, suite, hash and the like.
     pub source: Option<Value>,
     /// What it said of itself, as far as it came to that: its release, bytes of its BTF as programs find it and of that
@@ -97,7 +102,7 @@ impl Report {
     }
 
     /// Adds what was booted now. Of the earlier boots, those stay whose archive is still there and that were not repeated.
-    pub fn add(&mut self, new: Vec<Boot>, is_there: impl Fn(&str) -> bool) {
+    pub fn add(&mut self, new: Vec<Boot>, is_there: impl Fn(&Sha256) -> bool) {
         let same = |one: &Boot, other: &Boot| one.sha256 == other.sha256 && one.kernel.label == other.kernel.label;
         self.boots.retain(|boot| is_there(&boot.sha256) && !new.iter().any(|new| same(new, boot)));
         self.boots.extend(new);
@@ -116,7 +121,7 @@ impl Default for Report {
 /// The table that a user reads, with the gaps below each boot: with the names of tarballs, and with those of architectures,
 /// which are shorter.
 pub fn tables(boots: &[Boot]) -> [Table; 2] {
-    [table(boots, |boot| &boot.file), table(boots, |boot| &boot.arch)]
+    [table(boots, |boot| &boot.file), table(boots, |boot| boot.arch.name)]
 }
 
 fn table(boots: &[Boot], name: fn(&Boot) -> &str) -> Table {
@@ -152,16 +157,17 @@ fn table(boots: &[Boot], name: fn(&Boot) -> &str) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::hash;
 
-    fn boot(sha256: &str, label: &str, verdict: Verdict) -> Boot {
+    fn boot(archive: &str, label: &str, verdict: Verdict) -> Boot {
         Boot {
-            arch: "arm64".into(),
+            arch: Arch::named("arm64"),
             file: "tool-1.0-t.tar.gz".into(),
-            sha256: sha256.into(),
-            binary_sha256: "2".into(),
+            sha256: hash::bytes(archive.as_bytes()),
+            binary_sha256: hash::bytes(b"2"),
             kernel: Kernel {
                 label: label.into(),
-                sha256: "3".into(),
+                sha256: hash::bytes(b"3"),
                 source: None,
                 release: Some("6.12".into()),
                 btf: Some(4_700_000),
@@ -194,7 +200,7 @@ mod tests {
         let fail = || Verdict::Fail("it hung".into());
         let mut report = Report::new();
         report.add(vec![boot("1", "k", fail()), boot("1", "l", Verdict::Pass), boot("0", "k", fail())], |_| true);
-        report.add(vec![boot("1", "k", Verdict::Pass)], |sha256| sha256 == "1");
+        report.add(vec![boot("1", "k", Verdict::Pass)], |sha256| *sha256 == hash::bytes(b"1"));
         assert_eq!(report.boots, [boot("1", "k", Verdict::Pass), boot("1", "l", Verdict::Pass)]);
     }
 

@@ -2,6 +2,7 @@
 //! includes. Known, with hashes, before anything is built.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,79 +12,213 @@ use serde::Serialize;
 use crate::bad_request;
 use crate::release::licenses;
 use crate::release::pack::Entry;
-use crate::sys::{files, hash};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::workspace::config::Include;
 
 /// A file that will be packed, if it still holds then what it holds now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document {
     pub from: PathBuf,
-    pub sha256: String,
+    pub sha256: Sha256,
     pub executable: bool,
 }
 
 /// Documents by their paths in the archive.
 pub type Documents = BTreeMap<String, Document>;
 
-/// Finds them. `known` are the files that git does not ignore: what it ignores is not part of the commit, and so not of what
-/// is shipped. None outside git.
-pub fn read(root: &Path, include: &[Include], known: Option<&BTreeSet<String>>) -> Result<Documents> {
-    let mut documents = Documents::new();
-    let names = match known {
-        Some(known) => known.iter().filter(|file| !file.contains('/')).cloned().collect(),
-        None => files::list(root)?,
-    };
-    for name in names {
-        let upper = name.to_uppercase();
-        let is_document = upper.starts_with("README") || upper.starts_with("CHANGELOG") || licenses::is_license(&upper);
-        if is_document && root.join(&name).is_file() {
-            let document = Document::read(root, &name)?;
-            documents.insert(name, document);
-        }
-    }
-    for item in include {
-        if let Err(error) = add(root, item, known, &mut documents) {
-            bad_request!(
-                "`include` in [workspace.metadata.bpfship] of Cargo.toml names `{}`, which cannot be packed: {error:#}",
-                item.path
-            );
-        }
-    }
-    Ok(documents)
+/// What there is to pack: the workspace, and around it the repository, out of which no link may lead.
+#[derive(Debug)]
+pub struct Files<'a> {
+    /// The workspace.
+    root: PathBuf,
+    /// The repository; the workspace itself outside git.
+    top: PathBuf,
+    /// The files that git does not ignore, by their paths in the repository: what it ignores is not part of the commit, and
+    /// so not of what is shipped. None outside git.
+    known: Option<&'a BTreeSet<String>>,
 }
 
-/// Adds what one entry of `include` names.
-fn add(root: &Path, include: &Include, known: Option<&BTreeSet<String>>, documents: &mut Documents) -> Result<()> {
-    let mut found = Vec::new();
-    walk(root, &include.path, &mut found)?;
-    if found.is_empty() {
-        bail!("it is a folder without a file");
+impl<'a> Files<'a> {
+    pub fn new(root: &Path, top: &Path, known: Option<&'a BTreeSet<String>>) -> Result<Files<'a>> {
+        let real = |folder: &Path| folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()));
+        Ok(Files { root: real(root)?, top: real(top)?, known })
     }
-    found.retain(|file| known.is_none_or(|known| known.contains(file)));
-    if found.is_empty() {
-        bail!("git ignores all of it: commit it");
-    }
-    for file in found {
-        let place = format!("{}{}", include.to, &file[include.path.len()..]);
-        let document = Document::read(root, &file)?;
-        let from = document.from.clone();
-        match documents.insert(place.clone(), document) {
-            Some(other) if other.from != from => {
-                bail!("{} would lie in the same place of the archive ({place})", other.from.display())
+
+    /// Finds the documents. `package` is the folder of the package that is shipped, in the workspace: its licence is taken
+    /// where the workspace has none.
+    pub fn documents(&self, include: &[Include], package: &Path) -> Result<Documents> {
+        let mut documents = Documents::new();
+        self.add_documents(&self.root, is_document, &mut documents)?;
+        if self.root.join(licenses::FOLDER).is_dir() {
+            for (place, file) in self.known_in(self.find(licenses::FOLDER, licenses::FOLDER)?) {
+                documents.insert(place, Document::read(file)?);
             }
-            _ => {}
         }
+        if !documents.keys().any(|name| licenses::is_license(&name.to_uppercase())) {
+            self.add_documents(&self.root.join(package), licenses::is_license, &mut documents)?;
+        }
+        for Include { path, to } in include {
+            if let Err(error) = self.add(path, to, &mut documents) {
+                bad_request!(
+                    "`include` in [workspace.metadata.bpfship] of Cargo.toml names `{path}`, which cannot be packed: {error:#}"
+                );
+            }
+        }
+        Ok(documents)
     }
-    Ok(())
+
+    /// Adds the files of a folder whose names, in capitals, are those of documents.
+    fn add_documents(&self, folder: &Path, is_one: fn(&str) -> bool, documents: &mut Documents) -> Result<()> {
+        for name in files::list(folder)?.into_iter().filter(|name| is_one(&name.to_uppercase())) {
+            let Some(file) = self.follow(&folder.join(&name))? else { continue };
+            if !file.is_dir() && self.is_known(&file) {
+                documents.insert(name, Document::read(file)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a file or a folder of the workspace, which gets another name in the archive.
+    fn add(&self, path: &str, to: &str, documents: &mut Documents) -> Result<()> {
+        let found = self.find(path, to)?;
+        if found.is_empty() {
+            bail!("it is a folder without a file");
+        }
+        let found = self.known_in(found);
+        if found.is_empty() {
+            bail!("git ignores all of it: commit it");
+        }
+        for (place, file) in found {
+            let document = Document::read(file)?;
+            let from = document.from.clone();
+            match documents.insert(place.clone(), document) {
+                Some(other) if other.from != from => {
+                    bail!("{} would lie in the same place of the archive ({place})", other.from.display())
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, path: &str, to: &str) -> Result<Vec<(String, Option<PathBuf>)>> {
+        let mut found = Vec::new();
+        self.walk(&self.root.join(path), to, &mut Vec::new(), &mut found)?;
+        Ok(found)
+    }
+
+    /// What git does not ignore of what was found.
+    fn known_in(&self, found: Vec<(String, Option<PathBuf>)>) -> Vec<(String, PathBuf)> {
+        let known = found.into_iter().filter_map(|(place, file)| Some((place, file?)));
+        known.filter(|(_, file)| self.is_known(file)).collect()
+    }
+
+    /// A file, or all files in a folder, with their places in the archive. Instead of what is behind a link that git
+    /// ignores, there is nothing. `above` are the folders on the way.
+    fn walk(
+        &self,
+        path: &Path,
+        place: &str,
+        above: &mut Vec<PathBuf>,
+        found: &mut Vec<(String, Option<PathBuf>)>,
+    ) -> Result<()> {
+        let Some(real) = self.follow(path)? else {
+            found.push((place.into(), None));
+            return Ok(());
+        };
+        if !real.is_dir() {
+            found.push((place.into(), Some(real)));
+            return Ok(());
+        }
+        if above.contains(&real) {
+            bail!("{} is a link to a folder that it is in itself: leave it out", path.display());
+        }
+        // What makes it a work tree is not in it: a submodule's file, or its repository.
+        for name in files::list(&real)?.into_iter().filter(|name| name != ".git") {
+            above.push(real.clone());
+            self.walk(&real.join(&name), &format!("{place}/{name}"), above, found)?;
+            above.pop();
+        }
+        Ok(())
+    }
+
+    /// The file or folder that a path in the repository leads to, by way of all links. None if git ignores one of them.
+    fn follow(&self, path: &Path) -> Result<Option<PathBuf>> {
+        let steps = |path: &Path| -> Vec<OsString> {
+            path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
+        };
+        let mut place = self.top.clone();
+        // The first of the links, which is the one that the user named.
+        let mut link: Option<PathBuf> = None;
+        let mut links = 0;
+        // The next step last.
+        let inside = path.strip_prefix(&self.top);
+        let mut next = steps(inside.with_context(|| format!("{} is not in the repository", path.display()))?);
+        while let Some(step) = next.pop() {
+            let shown = link.as_deref().unwrap_or(path).display();
+            if step == ".." {
+                if place == self.top {
+                    bad_request!("{shown} is a link that leads out of {}: put a file there", self.top.display());
+                }
+                place.pop();
+                continue;
+            }
+            place.push(step);
+            let Ok(target) = place.read_link() else { continue };
+            if !self.is_known(&place) {
+                return Ok(None);
+            }
+            let shown = link.get_or_insert_with(|| place.clone()).display();
+            links += 1;
+            if target.is_absolute() {
+                bad_request!(
+                    "{shown} is a link that leads to {}, which other machines do not have: put a file there",
+                    target.display()
+                );
+            }
+            if links > MOST_LINKS {
+                bad_request!("{shown} is a link that leads back to itself: put a file there");
+            }
+            place.pop();
+            next.extend(steps(&target));
+        }
+        let metadata = match (place.metadata(), &link) {
+            (Ok(metadata), _) => metadata,
+            (Err(_), Some(link)) => {
+                bad_request!(
+                    "{} is a link to {}, which is not there: put a file there",
+                    link.display(),
+                    place.display()
+                )
+            }
+            (Err(error), None) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        if !metadata.is_file() && !metadata.is_dir() {
+            bad_request!("{} is neither a file nor a folder", path.display());
+        }
+        if let Some(link) = link.filter(|_| metadata.is_file() && !self.is_known(&place)) {
+            bad_request!("{} is a link to {}, which git ignores: commit that", link.display(), place.display());
+        }
+        Ok(Some(place))
+    }
+
+    fn is_known(&self, file: &Path) -> bool {
+        let path = file.strip_prefix(&self.top).unwrap_or(file).to_string_lossy();
+        self.known.is_none_or(|known| known.contains(&*path))
+    }
+}
+
+/// As many as Linux follows on one path.
+const MOST_LINKS: usize = 40;
+
+/// Whether a file of this name, in capitals, goes into every archive.
+fn is_document(name: &str) -> bool {
+    name.starts_with("README") || name.starts_with("CHANGELOG") || licenses::is_license(name)
 }
 
 impl Document {
-    fn read(root: &Path, file: &str) -> Result<Document> {
-        let from = root.join(file);
-        let target = from.canonicalize().with_context(|| format!("cannot read {}", from.display()))?;
-        if !target.starts_with(root.canonicalize()?) {
-            bail!("{} is a link to {}, outside the workspace", from.display(), target.display());
-        }
+    fn read(from: PathBuf) -> Result<Document> {
         let metadata = from.metadata().with_context(|| format!("cannot read {}", from.display()))?;
         let executable = metadata.permissions().mode() & 0o100 != 0;
         Ok(Document { sha256: hash::file(&from)?, executable, from })
@@ -95,24 +230,6 @@ impl Document {
     }
 }
 
-/// A file, or all files in a folder, by their paths in the workspace.
-fn walk(root: &Path, path: &str, found: &mut Vec<String>) -> Result<()> {
-    let full = root.join(path);
-    let metadata = full.symlink_metadata().with_context(|| format!("cannot read {}", full.display()))?;
-    if metadata.is_dir() {
-        for name in files::list(&full)? {
-            walk(root, &format!("{path}/{name}"), found)?;
-        }
-    } else if full.is_dir() {
-        bail!("{} is a link to a folder", full.display());
-    } else if full.is_file() {
-        found.push(path.into());
-    } else {
-        bail!("{} is neither a file nor a folder", full.display());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -121,46 +238,105 @@ mod tests {
     use super::*;
     use crate::ui::error::Request;
 
-    fn include(path: &str, to: &str) -> Include {
-        Include { path: path.into(), to: to.into() }
-    }
-
     #[test]
     fn what_cannot_be_packed_is_refused_and_the_rest_has_its_place() {
-        let folder = std::env::temp_dir().join(format!("bpfship-documents-{}", std::process::id()));
-        let root = folder.join("root");
-        for file in ["README.md", "main.rs", "docs/a", "docs/b", "docs/deep/c", "junk/d"] {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap().join("repository");
+        let root = top.join("root");
+        let tracked = ["README.md", "main.rs", "docs/a", "docs/deep/c", "LICENSES/MIT.txt", "../shared/d"];
+        for file in tracked.iter().chain(&["docs/b", "junk/d", "sub/.git", "sub/e"]) {
             files::write(&root.join(file), file).unwrap();
         }
         fs::create_dir(root.join("empty")).unwrap();
-        fs::create_dir(root.join("odd")).unwrap();
-        files::write(&folder.join("outside"), "secret").unwrap();
-        symlink("../outside", root.join("leads-out")).unwrap();
-        symlink("docs", root.join("folder")).unwrap();
-        symlink("nowhere", root.join("odd/broken")).unwrap();
-
-        let known: BTreeSet<String> =
-            ["README.md", "main.rs", "docs/a", "docs/deep/c", "leads-out"].map(String::from).into();
-        let places = |include: &[Include]| -> Result<Vec<String>> {
-            Ok(read(&root, include, Some(&known))?.into_keys().collect())
+        files::write(&folder.path().join("outside"), "secret").unwrap();
+        let links = [
+            ("leads-out", "../../outside"),
+            ("leads-out-and-in", "../../repository/root/docs/a"),
+            ("absolute", "/etc/shadow"),
+            ("by-another", "absolute"),
+            ("through-a-folder", "folder/../../../outside"),
+            ("broken", "nowhere"),
+            ("round", "round"),
+            ("to-ignored", "junk/d"),
+            ("folder", "docs"),
+            ("file", "folder/a"),
+            ("shared", "../shared"),
+            ("CHANGELOG", "shared/d"),
+            ("loop/up", ".."),
+            ("ignored-link", "main.rs"),
+        ];
+        fs::create_dir(root.join("loop")).unwrap();
+        for (link, to) in links {
+            symlink(to, root.join(link)).unwrap();
+        }
+        let tracked =
+            tracked.into_iter().chain(links.map(|(link, _)| link).into_iter().filter(|it| *it != "ignored-link"));
+        let known: BTreeSet<String> = tracked
+            .chain(["sub/e"])
+            .map(|file| file.strip_prefix("../").map_or_else(|| format!("root/{file}"), String::from))
+            .collect();
+        let files = Files::new(&root, &top, Some(&known)).unwrap();
+        let places = |path: &str, to: &str| -> Result<Vec<String>> {
+            let include = [Include { path: path.into(), to: to.into() }];
+            Ok(files.documents(&include, Path::new(""))?.into_keys().filter(|name| name.starts_with(to)).collect())
         };
-        assert_eq!(
-            places(&[include("docs", "share/docs")]).unwrap(),
-            ["README.md", "share/docs/a", "share/docs/deep/c"]
-        );
-
+        assert_eq!(places("main.rs", "README").unwrap(), ["README", "README.md"]);
+        assert_eq!(places("main.rs", "LICENSE").unwrap(), ["LICENSE", "LICENSES/MIT.txt"]);
+        assert_eq!(places("main.rs", "CHANGELOG.md").unwrap(), ["CHANGELOG.md"]);
+        for (path, found) in [
+            ("docs", &["x/docs/a", "x/docs/deep/c"][..]),
+            ("folder", &["x/docs/a", "x/docs/deep/c"]),
+            ("file", &["x/docs"]),
+            ("shared", &["x/docs/d"]),
+            ("sub", &["x/docs/e"]),
+        ] {
+            assert_eq!(places(path, "x/docs").unwrap(), found, "{path}");
+        }
         for (path, to, fault) in [
             ("junk", "junk", "git ignores all of it: commit it"),
             ("docs/b", "b", "git ignores all of it: commit it"),
+            ("ignored-link", "b", "git ignores all of it: commit it"),
             ("empty", "empty", "it is a folder without a file"),
-            ("leads-out", "leads-out", "outside, outside the workspace"),
-            ("folder", "folder", "is a link to a folder"),
-            ("odd", "odd", "odd/broken is neither a file nor a folder"),
+            ("leads-out", "x", "leads-out is a link that leads out of"),
+            ("leads-out-and-in", "x", "leads-out-and-in is a link that leads out of"),
+            ("absolute", "x", "absolute is a link that leads to /etc/shadow"),
+            ("by-another", "x", "by-another is a link that leads to /etc/shadow"),
+            ("through-a-folder", "x", "through-a-folder is a link that leads out of"),
+            ("broken", "x", "broken is a link to"),
+            ("round", "x", "round is a link that leads back to itself"),
+            ("to-ignored", "x", "junk/d, which git ignores"),
+            ("loop", "x", "is a link"),
+            ("docs/a", "CHANGELOG", "would lie in the same place of the archive (CHANGELOG)"),
             ("docs/a", "README.md", "would lie in the same place of the archive (README.md)"),
         ] {
-            let error = places(&[include(path, to)]).unwrap_err();
+            let error = places(path, to).unwrap_err();
             assert!(error.is::<Request>() && format!("{error:#}").contains(fault), "{path}: {error:#}");
         }
-        files::remove_folder(&folder).unwrap();
+
+        // It need not be named in `include`.
+        for name in ["LICENSE", "README.rst"] {
+            symlink("/etc/hostname", root.join(name)).unwrap();
+            let known = known.iter().cloned().chain([format!("root/{name}")]).collect();
+            let error = Files::new(&root, &top, Some(&known)).unwrap().documents(&[], Path::new("")).unwrap_err();
+            assert!(error.is::<Request>() && error.to_string().contains("leads to /etc/hostname"), "{error:#}");
+            fs::remove_file(root.join(name)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_licence_of_the_package_is_taken_where_the_workspace_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        files::write(&root.join("tool/COPYING"), "the package's").unwrap();
+        let names = || -> Vec<String> {
+            let files = Files::new(&root, &root, None).unwrap();
+            files.documents(&[], Path::new("tool")).unwrap().into_keys().collect()
+        };
+        assert_eq!(names(), ["COPYING"]);
+        files::write(&root.join("LICENSE-MIT"), "the workspace's").unwrap();
+        assert_eq!(names(), ["LICENSE-MIT"]);
+        fs::remove_file(root.join("LICENSE-MIT")).unwrap();
+        files::write(&root.join("LICENSES/MIT.txt"), "the workspace's").unwrap();
+        assert_eq!(names(), ["LICENSES/MIT.txt"]);
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use cargo_metadata::PackageId;
 
 use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
 use crate::workspace::packages::Package;
 use crate::workspace::rust::Rust;
@@ -17,7 +18,45 @@ pub const FILE: &str = "THIRD-PARTY-LICENSES.txt";
 /// The licences of the standard library's own dependencies: as Rust ships them, in the toolchain and in the archive.
 pub const STD_FILE: &str = "COPYRIGHT-library.html";
 
+/// The folder that REUSE keeps licences in.
+pub const FOLDER: &str = "LICENSES";
+
 const MUSL: &str = include_str!("LICENSE-musl.txt");
+
+/// What may be linked, and what the archive says of licences anyway.
+#[derive(Debug)]
+pub struct Packages<'a> {
+    pub members: &'a [Package],
+    pub others: &'a [Package],
+    /// The name of the one that is shipped.
+    pub shipped: &'a str,
+    /// Hashes of the files in the archive.
+    pub packed: BTreeSet<Sha256>,
+}
+
+impl Packages<'_> {
+    fn all(&self) -> impl Iterator<Item = &Package> {
+        self.members.iter().chain(self.others)
+    }
+
+    /// Whether a package is of those who ship: it lies beside the one that is shipped, and has no other licence.
+    fn is_our_own(&self, package: &Package) -> Result<bool> {
+        let shipped = self.members.iter().find(|member| member.name == self.shipped);
+        if shipped.is_some_and(|shipped| shipped.id == package.id) {
+            return Ok(true);
+        }
+        let same = package.license.is_none() || shipped.is_some_and(|shipped| shipped.license == package.license);
+        if !package.is_by_path() || !same {
+            return Ok(false);
+        }
+        for text in carried(package)? {
+            if !self.packed.contains(&hash::file(&text)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
 
 /// A licence text and whose it is.
 type Texts = BTreeMap<String, BTreeSet<String>>;
@@ -27,7 +66,7 @@ type Texts = BTreeMap<String, BTreeSet<String>>;
 /// `linked` are the packages cargo compiled for the target, as it told itself, and `sysroot` is the one of our own that was
 /// linked. `libbpf` is the folder of the headers that BPF objects are compiled with.
 pub fn compose(
-    packages: &[Package],
+    packages: &Packages,
     linked: &BTreeSet<PackageId>,
     rust: &Rust,
     sysroot: Option<&Path>,
@@ -35,7 +74,10 @@ pub fn compose(
 ) -> Result<String> {
     let mut names = BTreeSet::new();
     let mut texts = Texts::new();
-    for package in packages.iter().filter(|package| linked.contains(&package.id)) {
+    for package in packages.all().filter(|package| linked.contains(&package.id)) {
+        if packages.is_our_own(package)? {
+            continue;
+        }
         let name = format!("{} {}", package.name, package.version);
         let license = package.license.as_deref().unwrap_or("see its text below");
         let from = package.repository.as_deref().map(|url| format!(" ({url})")).unwrap_or_default();
@@ -76,10 +118,18 @@ pub fn compose(
     Ok(out)
 }
 
+/// The texts that a crate carries, those in the folder that REUSE keeps them in included.
+fn carried(package: &Package) -> Result<Vec<PathBuf>> {
+    let names = files::list(&package.folder)?.into_iter().filter(|name| is_license(&name.to_uppercase()));
+    let texts = names.map(|name| package.folder.join(name));
+    let folder = package.folder.join(FOLDER);
+    let more = files::list(&folder)?.into_iter().map(|name| folder.join(name));
+    Ok(texts.chain(more).filter(|path| path.is_file()).collect())
+}
+
 /// The texts that a crate carries; or else those of the licences that it names, as Rust ships them in `known`.
 fn texts_of(package: &Package, known: &Path) -> Result<Vec<PathBuf>> {
-    let names = files::list(&package.folder)?.into_iter().filter(|name| is_license(&name.to_uppercase()));
-    let carried: Vec<PathBuf> = names.map(|name| package.folder.join(name)).filter(|path| path.is_file()).collect();
+    let carried = carried(package)?;
     if !carried.is_empty() {
         return Ok(carried);
     }
@@ -129,6 +179,40 @@ pub fn is_license(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_of_the_workspace_is_named_if_its_licence_is_not_in_the_archive_anyway() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = |name: &str, license: Option<&str>, text: Option<&str>| {
+            let package = Package {
+                id: PackageId { repr: format!("path+file:///w/{name}#1.0.0") },
+                name: name.into(),
+                version: "1.0.0".into(),
+                license: license.map(String::from),
+                repository: None,
+                folder: folder.path().join(name),
+            };
+            files::write(&package.folder.join("Cargo.toml"), "").unwrap();
+            if let Some(text) = text {
+                files::write(&package.folder.join("LICENSES/X.txt"), text).unwrap();
+            }
+            package
+        };
+        let ours = hash::bytes(b"ours");
+        let members = [
+            package("tool", Some("MIT"), Some("anything")),
+            package("util", Some("MIT"), None),
+            package("private", None, None),
+            package("copied", Some("MIT"), Some("ours")),
+            package("fork", Some("MIT"), Some("theirs")),
+            package("other", Some("GPL-2.0-only"), None),
+        ];
+        let others = [Package { id: PackageId { repr: "registry+https://r#a@1.0.0".into() }, ..members[1].clone() }];
+        let packages = Packages { members: &members, others: &others, shipped: "tool", packed: [ours].into() };
+        let named: Vec<&str> =
+            packages.all().filter(|it| !packages.is_our_own(it).unwrap()).map(|it| it.id.repr.as_str()).collect();
+        assert_eq!(named, ["path+file:///w/fork#1.0.0", "path+file:///w/other#1.0.0", "registry+https://r#a@1.0.0"]);
+    }
 
     #[test]
     fn a_crate_without_a_text_has_one_that_rust_ships_or_stops_the_release() {

@@ -1,33 +1,27 @@
 //! `release.json` and the checksum files: what is said about the artifacts. A pure function of commit and toolchain.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arch::{ARCHES, Arch, Endian};
-use crate::sys::hash;
+use crate::arch::{Arch, Endian};
+use crate::bpf::target::ObjectName;
+use crate::route::Route;
+use crate::sys::hash::Sha256;
+use crate::ui::screen;
 
 /// What [`Manifest::schema`] is now.
 pub const SCHEMA: u32 = 1;
 
 /// The manifest. In the file, keys are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`SCHEMA`]. Whoever reads the manifest must refuse a number it does not know.
+    /// [`SCHEMA`]. Every reader of the manifest must refuse a number that it does not know.
     pub schema: u32,
-    #[serde(flatten)]
-    pub origin: Origin,
-    /// The BPF objects in the binaries, by name.
-    pub bpf_objects: Vec<BpfObject>,
-    /// By file name.
-    pub artifacts: Vec<Artifact>,
-}
-
-/// What all artifacts of a manifest have in common.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
     pub name: String,
     pub version: String,
     /// None outside git.
@@ -37,11 +31,11 @@ pub struct Origin {
     /// The date of the files in the archives: seconds since 1970.
     pub source_date_epoch: u64,
     /// SHA-256 of Cargo.lock.
-    pub cargo_lock: String,
+    pub cargo_lock: Sha256,
     /// SHA-256 of the workspace's Cargo.toml, which has the profile.
-    pub cargo_toml: String,
+    pub cargo_toml: Sha256,
     /// SHA-256 of bpf.lock.
-    pub bpf_lock: String,
+    pub bpf_lock: Sha256,
     pub rustc: Rustc,
     /// What the BPF objects, and C runtimes of standard libraries from source, are compiled with.
     pub c_compiler: String,
@@ -49,9 +43,14 @@ pub struct Origin {
     pub flags: Vec<String>,
     /// How the archives are compressed.
     pub compressor: String,
+    /// The BPF objects in the binaries, by name.
+    pub bpf_objects: Vec<BpfObject>,
+    /// By file name.
+    pub artifacts: Vec<Artifact>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rustc {
     pub version: String,
     pub commit: String,
@@ -59,27 +58,30 @@ pub struct Rustc {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BpfObject {
-    pub file: String,
-    pub size: usize,
-    pub sha256: String,
+    pub file: ObjectName,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: Sha256,
 }
 
 /// One archive and the binary in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Artifact {
     pub file: String,
     /// Bytes.
-    pub size: usize,
-    pub sha256: String,
+    pub size: u64,
+    pub sha256: Sha256,
     /// Of what the archive is before it is compressed.
-    pub tar_sha256: String,
-    pub arch: String,
+    pub tar_sha256: Sha256,
+    pub arch: &'static Arch,
     pub triple: String,
-    /// `little` or `big`.
-    pub endianness: String,
-    /// `prebuilt` (rustup's) or `source`.
-    pub std: String,
+    pub endianness: Endian,
+    /// Where its standard library comes from.
+    #[serde(rename = "std")]
+    pub route: Route,
     /// If from source, the name in the cache: target, and a hash of all that goes into it.
     pub sysroot: Option<String>,
     /// The oldest kernel it runs on, as `MAJOR.MINOR`.
@@ -88,23 +90,38 @@ pub struct Artifact {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Binary {
     pub file: String,
     /// Bytes.
-    pub size: usize,
-    pub sha256: String,
-}
-
-impl Origin {
-    /// What the archive for an architecture is called.
-    pub fn archive(&self, arch: &Arch) -> String {
-        format!("{}-{}-{}.tar.gz", self.name, self.version, arch.triple)
-    }
+    pub size: u64,
+    pub sha256: Sha256,
 }
 
 impl Manifest {
+    /// Reads a manifest. Refuses everything that no run of this tool would have written there.
     pub fn parse(text: &str) -> Result<Manifest> {
-        serde_json::from_str(text).context("not a manifest that this version understands")
+        // It may be anybody's, and its words are in the error.
+        Manifest::read(text).map_err(|error| anyhow!("{}", screen::plain(&error.to_string())))
+    }
+
+    fn read(text: &str) -> Result<Manifest> {
+        /// What another schema means by its words is not known, so its number is read first.
+        #[derive(Deserialize)]
+        struct Numbered {
+            schema: u32,
+        }
+        let strange = |error: &dyn fmt::Display| anyhow!("not a manifest that this version understands: {error}");
+        let Numbered { schema } = serde_json::from_str(text).map_err(|error| strange(&error))?;
+        if schema != SCHEMA {
+            bail!("its schema is {schema}, and this tool knows {SCHEMA}");
+        }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let manifest: Manifest = serde_path_to_error::deserialize(&mut json).map_err(|error| strange(&error))?;
+        match manifest.faults().as_slice() {
+            [] => Ok(manifest),
+            faults => bail!("{}", faults.join("; ")),
+        }
     }
 
     pub fn to_json(&self) -> Result<String> {
@@ -118,57 +135,39 @@ impl Manifest {
         self.artifacts.iter().map(|artifact| artifact.file.clone())
     }
 
-    /// What is in a manifest that no run of this tool would have written there.
-    pub fn faults(&self) -> Vec<String> {
-        let Manifest { schema, origin, bpf_objects, artifacts } = self;
-        if *schema != SCHEMA {
-            return vec![format!("its schema is {schema}, and this tool knows {SCHEMA}: use the tool that wrote it")];
-        }
+    /// What the archive for an architecture is called.
+    pub fn archive(&self, arch: &Arch) -> String {
+        format!("{}-{}-{}.tar.gz", self.name, self.version, arch.triple)
+    }
+
+    /// What its types do not say: that it agrees with itself.
+    fn faults(&self) -> Vec<String> {
+        let Manifest { name, version, bpf_objects, artifacts, .. } = self;
         let mut faults = Vec::new();
-        let mut hashes = vec![
-            ("cargo_lock", &origin.cargo_lock),
-            ("cargo_toml", &origin.cargo_toml),
-            ("bpf_lock", &origin.bpf_lock),
-        ];
-        for object in bpf_objects {
-            let endian =
-                Endian::ALL.into_iter().find(|endian| object.file.ends_with(&format!("_{}.o", endian.bpf_target())));
-            if endian.is_none() {
-                faults.push(format!("it names {}, which is no BPF object of either byte order", object.file));
-            }
-            hashes.push((&object.file, &object.sha256));
-        }
-        for artifact in artifacts {
-            let is_of = |arch: &Arch| {
-                let words = [arch.triple, arch.name, arch.endian.name()];
-                words == [&artifact.triple, &artifact.arch, &artifact.endianness]
-                    && origin.archive(arch) == artifact.file
-            };
-            if !ARCHES.iter().any(is_of) {
+        for Artifact { file, arch, triple, endianness, .. } in artifacts {
+            if (triple.as_str(), *endianness, file) != (arch.triple, arch.endian, &self.archive(arch)) {
+                let endian = endianness.name();
                 faults.push(format!(
-                    "it names {}, which is not {} {} for {} ({}, {}-endian)",
-                    artifact.file, origin.name, origin.version, artifact.arch, artifact.triple, artifact.endianness
+                    "it names {file}, which is not {name} {version} for {arch} ({triple}, {endian}-endian)"
                 ));
             }
-            hashes.push((&artifact.file, &artifact.sha256));
-            hashes.push((&artifact.file, &artifact.tar_sha256));
-            hashes.push((&artifact.file, &artifact.binary.sha256));
         }
-        for (of, hash) in hashes {
-            if !hash::is_one(hash) {
-                faults.push(format!("`{hash}`, which it says of {of}, is no SHA-256"));
-            }
-        }
-        if !artifacts.is_sorted_by(|a, b| a.file < b.file) || !bpf_objects.is_sorted_by(|a, b| a.file < b.file) {
+        let objects: Vec<String> = bpf_objects.iter().map(|object| object.file.to_string()).collect();
+        if !artifacts.is_sorted_by(|a, b| a.file < b.file) || !objects.is_sorted_by(|a, b| a < b) {
             faults.push("its files are not sorted, or one is named twice".into());
         }
         faults
     }
 
+    /// The same without what one run may have made and another not.
+    pub fn origin(&self) -> Manifest {
+        Manifest { artifacts: Vec::new(), ..self.clone() }
+    }
+
     /// Takes over the artifacts of an earlier run that this one did not make again, where they are from the same commit
     /// and toolchain and `is_there` says that they still are what that run made.
     pub fn adopt(&mut self, earlier: Manifest, is_there: impl Fn(&Artifact) -> bool) {
-        if earlier.schema != self.schema || earlier.origin != self.origin || earlier.bpf_objects != self.bpf_objects {
+        if earlier.origin() != self.origin() {
             return;
         }
         for artifact in earlier.artifacts {
@@ -213,28 +212,27 @@ fn first_difference<'a>(path: String, one: &'a Value, other: &'a Value) -> Optio
     within.or(Some((path, one, other)))
 }
 
-/// The BPF objects of one byte order, by their names without it.
-pub fn objects_of(objects: &[BpfObject], endian: Endian) -> BTreeMap<String, &BpfObject> {
-    let suffix = format!("_{}.o", endian.bpf_target());
-    objects.iter().filter_map(|object| Some((object.file.strip_suffix(&suffix)?.to_owned(), object))).collect()
+/// The BPF objects that are for an architecture, by their names without their targets.
+pub fn objects_of<'a>(objects: &'a [BpfObject], arch: &Arch) -> BTreeMap<String, &'a BpfObject> {
+    let those = objects.iter().filter(|object| object.file.target.is_for(arch));
+    those.map(|object| (object.file.stem.clone(), object)).collect()
 }
 
 /// One line of a checksum file, as `sha256sum -c` takes it.
-pub fn checksum_line(sha256: &str, file: &str) -> String {
+pub fn checksum_line(sha256: &Sha256, file: &str) -> String {
     format!("{sha256}  {file}\n")
 }
 
 /// The hashes in a checksum file, by file name.
-pub fn checksums(text: &str) -> Result<BTreeMap<String, String>> {
+pub fn checksums(text: &str) -> Result<BTreeMap<String, Sha256>> {
     let mut checksums = BTreeMap::new();
     for (index, line) in text.split_terminator('\n').enumerate() {
-        match line.split_once("  ") {
-            Some((sha256, file)) if hash::is_one(sha256) && is_file_name(file) => {
-                if checksums.insert(file.to_owned(), sha256.to_owned()).is_some() {
-                    bail!("it names {file} twice");
-                }
-            }
-            _ => bail!("its line {} is not a SHA-256, two spaces and the name of a file", index + 1),
+        let parts = line.split_once("  ").filter(|(_, file)| is_file_name(file));
+        let Some((file, sha256)) = parts.and_then(|(sha256, file)| Some((file, sha256.parse().ok()?))) else {
+            bail!("its line {} is not a SHA-256, two spaces and the name of a file", index + 1);
+        };
+        if checksums.insert(file.to_owned(), sha256).is_some() {
+            bail!("it names {file} twice");
         }
     }
     if checksums.is_empty() {
@@ -252,71 +250,76 @@ pub fn is_file_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::hash;
 
-    fn artifact(arch: &str, sha256: &str) -> Artifact {
+    /// What an archive says of itself; `made` stands for its bytes.
+    fn artifact(arch: &str, made: &str) -> Artifact {
+        let arch = Arch::named(arch);
         Artifact {
-            file: format!("tool-1.0.0-{arch}.tar.gz"),
+            file: format!("tool-1.0.0-{}.tar.gz", arch.triple),
             size: 1000,
-            sha256: sha256.into(),
-            tar_sha256: "2".into(),
-            arch: arch.into(),
-            triple: arch.into(),
-            endianness: "little".into(),
-            std: "prebuilt".into(),
+            sha256: hash::bytes(made.as_bytes()),
+            tar_sha256: hash::bytes(b"2"),
+            arch,
+            triple: arch.triple.into(),
+            endianness: arch.endian,
+            route: arch.route,
             sysroot: None,
             minimum_kernel: "5.10".into(),
-            binary: Binary { file: "tool".into(), size: 900, sha256: "3".into() },
+            binary: Binary { file: "tool".into(), size: 900, sha256: hash::bytes(b"3") },
         }
+    }
+
+    fn object(file: &str) -> BpfObject {
+        BpfObject { file: file.parse().unwrap(), size: 1, sha256: hash::bytes(b"1") }
     }
 
     fn manifest(commit: &str, artifacts: Vec<Artifact>) -> Manifest {
         let rustc = Rustc { version: "1.0.0".into(), commit: "c".into(), llvm: "1".into() };
         Manifest {
             schema: 1,
-            origin: Origin {
-                name: "tool".into(),
-                version: "1.0.0".into(),
-                commit: Some(commit.into()),
-                dirty: false,
-                source_date_epoch: 1,
-                cargo_lock: "4".into(),
-                bpf_lock: "5".into(),
-                rustc,
-                c_compiler: "zig".into(),
-                compressor: "deflate".into(),
-                cargo_toml: "2b".into(),
-                flags: vec!["-Cx".into()],
-            },
+            name: "tool".into(),
+            version: "1.0.0".into(),
+            commit: Some(commit.into()),
+            dirty: false,
+            source_date_epoch: 1,
+            cargo_lock: hash::bytes(b"4"),
+            bpf_lock: hash::bytes(b"5"),
+            rustc,
+            c_compiler: "zig".into(),
+            compressor: "deflate".into(),
+            cargo_toml: hash::bytes(b"2b"),
+            flags: vec!["-Cx".into()],
             bpf_objects: Vec::new(),
             artifacts,
         }
     }
 
     fn arches(manifest: &Manifest) -> Vec<&str> {
-        manifest.artifacts.iter().map(|artifact| artifact.arch.as_str()).collect()
+        manifest.artifacts.iter().map(|artifact| artifact.arch.name).collect()
     }
 
     #[test]
     fn artifacts_of_the_same_commit_are_taken_over() {
-        let mut new = manifest("c", vec![artifact("b", "new")]);
+        let mut new = manifest("c", vec![artifact("mips", "new")]);
         new.adopt(
-            manifest("c", vec![artifact("a", "old"), artifact("b", "old"), artifact("gone", "old")]),
-            |artifact| artifact.arch != "gone",
+            manifest("c", vec![artifact("arm64", "old"), artifact("mips", "old"), artifact("amd64", "old")]),
+            |artifact| artifact.arch.name != "amd64",
         );
-        assert_eq!(arches(&new), ["a", "b"]);
-        assert_eq!(new.artifacts[1].sha256, "new");
+        assert_eq!(arches(&new), ["arm64", "mips"]);
+        assert_eq!(new.artifacts[1].sha256, hash::bytes(b"new"));
     }
 
     #[test]
     fn artifacts_of_another_commit_are_not() {
-        let mut new = manifest("c", vec![artifact("b", "new")]);
-        new.adopt(manifest("d", vec![artifact("a", "old")]), |_| true);
-        assert_eq!(arches(&new), ["b"]);
+        let mut new = manifest("c", vec![artifact("mips", "new")]);
+        new.adopt(manifest("d", vec![artifact("arm64", "old")]), |_| true);
+        assert_eq!(arches(&new), ["mips"]);
     }
 
     #[test]
     fn the_keys_of_the_file_are_sorted_and_it_can_be_read_again() {
-        let manifest = manifest("c", vec![artifact("a", "1")]);
+        let manifest = manifest("c", vec![artifact("arm64", "1")]);
         let json = manifest.to_json().unwrap();
         let keys: Vec<&str> = json.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next()).collect();
         assert!(keys.is_sorted() && keys.len() == 15, "{keys:?}");
@@ -335,65 +338,67 @@ mod tests {
             format!("{key}: {one}, {other}")
         };
         let commit = told(|other| {
-            other.origin.bpf_lock = "6".into();
-            other.origin.commit = None;
+            other.bpf_lock = hash::bytes(b"6");
+            other.commit = None;
         });
         assert_eq!(commit, r#"commit: "c", null"#);
-        assert_eq!(told(|other| other.origin.rustc.llvm = "2".into()), r#"rustc.llvm: "1", "2""#);
-        let object = BpfObject { file: "o".into(), size: 1, sha256: "7".into() };
+        assert_eq!(told(|other| other.rustc.llvm = "2".into()), r#"rustc.llvm: "1", "2""#);
+        let object = object("o_bpfel.o");
         let objects = [object.clone(), BpfObject { size: 2, ..object }].map(|object| vec![object]);
         let inside = difference(&objects[0], &objects[1]).unwrap().unwrap();
         assert_eq!(inside, ("[0].size".into(), "1".into(), "2".into()));
     }
 
     #[test]
-    fn what_no_run_would_have_written_is_seen() {
-        let hash = "0".repeat(64);
-        let mut good = manifest("c", Vec::new());
-        (good.origin.cargo_lock, good.origin.cargo_toml) = (hash.clone(), hash.clone());
-        good.origin.bpf_lock = hash.clone();
-        good.bpf_objects = vec![BpfObject { file: "tick_bpfeb.o".into(), size: 1, sha256: hash.clone() }];
-        for arch in [&ARCHES[1], &ARCHES[0]] {
-            good.artifacts.push(Artifact {
-                file: good.origin.archive(arch),
-                triple: arch.triple.into(),
-                endianness: arch.endian.name().into(),
-                tar_sha256: hash.clone(),
-                binary: Binary { file: "tool".into(), size: 1, sha256: hash.clone() },
-                ..artifact(arch.name, &hash)
-            });
-        }
-        assert!(good.faults().is_empty(), "{:?}", good.faults());
+    fn what_no_run_would_have_written_is_refused() {
+        let mut good = manifest("c", vec![artifact("arm64", "1"), artifact("amd64", "1")]);
+        good.bpf_objects = vec![object("tick_bpfeb.o")];
+        let good = serde_json::to_value(good).unwrap();
+        Manifest::parse(&good.to_string()).unwrap();
 
-        type Spoil = fn(&mut Manifest);
-        let cases: [(&str, Spoil); 6] = [
-            ("its schema is 2", |manifest| manifest.schema = 2),
-            ("which is not tool 1.0.0 for amd64 (aarch64", |manifest| manifest.artifacts[0].arch = "amd64".into()),
-            ("which is not tool 1.0.1 for amd64", |manifest| manifest.origin.version = "1.0.1".into()),
-            ("`3`, which it says of bpf_lock", |manifest| manifest.origin.bpf_lock = "3".into()),
-            ("no BPF object of either byte order", |manifest| manifest.bpf_objects[0].file = "tick.o".into()),
-            ("not sorted", |manifest| manifest.artifacts.reverse()),
+        let swapped = Value::Array(good["artifacts"].as_array().unwrap().iter().rev().cloned().collect());
+        let cases: [(&str, Value, &str); 12] = [
+            ("/schema", 2.into(), "its schema is 2, and this tool knows 1"),
+            (
+                "/artifacts/0/arch",
+                "amd64".into(),
+                "which is not tool 1.0.0 for amd64 (aarch64-unknown-linux-musl, little",
+            ),
+            ("/artifacts/0/arch", "aarch64".into(), "artifacts[0].arch: unknown architecture `aarch64`"),
+            ("/artifacts/0/endianness", "big".into(), "for arm64 (aarch64-unknown-linux-musl, big-endian)"),
+            ("/artifacts/0/std", "cross".into(), "artifacts[0].std: unknown variant `cross`"),
+            ("/artifacts/0/size", (-1).into(), "artifacts[0].size: invalid value"),
+            ("/version", "1.0.1".into(), "which is not tool 1.0.1 for amd64"),
+            ("/bpf_lock", "3".into(), "bpf_lock: `3` is no SHA-256"),
+            ("/bpf_objects/0/file", "tick.o".into(), "bpf_objects[0].file: `tick.o` is no name of a BPF object"),
+            ("/artifacts", swapped, "not sorted"),
+            ("/rustc", serde_json::json!({ "commit": "c", "more": 1 }), "rustc.more: unknown field `more`"),
+            ("/artifacts", serde_json::json!([{ "more": 1 }]), "artifacts[0].more: unknown field `more`"),
         ];
-        for (fault, spoil) in cases {
+        for (pointer, value, fault) in cases {
             let mut bad = good.clone();
-            spoil(&mut bad);
-            assert!(bad.faults().iter().any(|found| found.contains(fault)), "{fault}: {:?}", bad.faults());
+            *bad.pointer_mut(pointer).unwrap() = value;
+            let error = Manifest::parse(&bad.to_string()).unwrap_err().to_string();
+            assert!(error.contains(fault) && !error.contains('\n'), "{fault}: {error}");
+        }
+        let text = good.to_string();
+        for (more, fault) in [(r#""more":1,"#, "unknown field `more`"), (r#""dirty":true,"#, "duplicate field `dirty`")]
+        {
+            let error = Manifest::parse(&text.replacen('{', &format!("{{{more}"), 1)).unwrap_err().to_string();
+            assert!(error.contains(fault), "{error}");
         }
     }
 
     #[test]
-    fn objects_are_told_apart_by_their_byte_order() {
-        let object = |file: &str| BpfObject { file: file.into(), size: 1, sha256: "1".into() };
+    fn objects_are_told_apart_by_their_targets() {
         let objects = [object("tick_bpfeb.o"), object("tick_bpfel.o"), object("tock_bpfel.o")];
-        let names = |endian| objects_of(&objects, endian).into_keys().collect::<Vec<_>>();
-        assert_eq!(
-            (names(Endian::Big), names(Endian::Little)),
-            (vec!["tick".into()], vec!["tick".into(), "tock".into()])
-        );
+        let names = |arch| objects_of(&objects, Arch::named(arch)).into_keys().collect::<Vec<_>>();
+        assert_eq!((names("mips"), names("arm64")), (vec!["tick".into()], vec!["tick".into(), "tock".into()]));
     }
 
     #[test]
     fn a_checksum_line_is_what_sha256sum_writes() {
-        assert_eq!(checksum_line("12ab", "tool.tar.gz"), "12ab  tool.tar.gz\n");
+        let hash = hash::bytes(b"hello");
+        assert_eq!(checksum_line(&hash, "tool.tar.gz"), format!("{hash}  tool.tar.gz\n"));
     }
 }

@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(packed[..10], GZIP_HEADER);
         // If a new version of miniz_oxide changes this, COMPRESSOR gets another number.
         assert_eq!(
-            (COMPRESSOR, hash::bytes(&packed).as_str()),
+            (COMPRESSOR, hash::bytes(&packed).to_string().as_str()),
             ("miniz_oxide 1", "cfde194d1c091790e3fa2540e72793c270ab00091c1156b8d8fe1d623fad7f19")
         );
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::arch::{Arch, Std};
+use crate::arch::Arch;
 use crate::bad_request;
 use crate::bpf::engine::Place;
 use crate::bpf::{self, plan::End};
@@ -18,6 +18,7 @@ use crate::release::documents::Documents;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
 use crate::release::staging::Staging;
+use crate::route::Route;
 use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
 use crate::workspace::facts::Facts;
@@ -37,7 +38,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Product {
     pub arch: &'static Arch,
-    pub std: Std,
+    pub route: Route,
     /// `NAME-VERSION-TRIPLE`: the folder in the archive, and the archive's own name before `.tar.gz`.
     pub stem: String,
 }
@@ -62,7 +63,7 @@ pub fn dist(
         bail!("--locked, but Cargo.lock is not as it was committed: commit it");
     }
     let products = products(facts, request)?;
-    let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.std)).collect();
+    let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.route)).collect();
     let mut needs = build::needs(facts, &targets);
 
     let mut compile = Vec::new();
@@ -79,13 +80,14 @@ pub fn dist(
         compile = bpf::plan::compile(facts, place, End::Write, Some(&reason))?.tasks;
     }
     // One command builds for all targets. Another way to build would be another entry.
-    let builds = vec![Build::new(
+    let build = Build::new(
         facts,
         &build::source_root(facts).join("Cargo.toml"),
         (&config.package, &config.bin),
         &targets,
         build::variables(&source),
-    )];
+    );
+    let builds = vec![build.features(&config.features)];
 
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, facts.root.join("dist")));
     let mut tasks = vec![open(&release.dist, &release.staging)];
@@ -146,11 +148,11 @@ fn products(facts: &Facts, request: &flags::Dist) -> Result<Vec<Product>> {
     let mut seen = BTreeSet::new();
     let mut products = Vec::new();
     for arch in arches.iter().filter(|arch| seen.insert(arch.name)) {
-        let std = request.std.unwrap_or(arch.std);
-        if std == Std::Prebuilt && !arch.in_rustup {
+        let route = request.std.unwrap_or(arch.route);
+        if route == Route::Prebuilt && !arch.in_rustup {
             bad_request!("--std prebuilt: Rust provides no standard library for {arch}; leave --std out");
         }
-        products.push(Product { arch, std, stem: format!("{}-{}-{}", config.package, config.version, arch.triple) });
+        products.push(Product { arch, route, stem: format!("{}-{}-{}", config.package, config.version, arch.triple) });
     }
     Ok(products)
 }
@@ -168,10 +170,11 @@ pub(crate) mod tests {
     use crate::arch::ARCHES;
     use crate::bpf::facts::Inputs;
     use crate::sys::cache::Cache;
+    use crate::sys::hash;
     use crate::sys::plan::to_json;
     use crate::toolchain::Installed;
     use crate::toolchain::sysroot::Sysroot;
-    use crate::workspace::config::{Boot, Bpf, Config};
+    use crate::workspace::config::{Boot, Bpf, Config, Features};
     use crate::workspace::packages::Package;
     use crate::workspace::rust::Rust;
 
@@ -179,11 +182,12 @@ pub(crate) mod tests {
     pub(crate) fn facts() -> Facts {
         let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
         let mut inputs = Inputs {
-            sources: [("tick.bpf.c".to_owned(), "1".to_owned())].into(),
-            objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), "2".to_owned())).into(),
+            sources: [("tick.bpf.c".to_owned(), hash::bytes(b"1"))].into(),
+            objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), hash::bytes(b"2"))).into(),
             ..Inputs::default()
         };
-        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects: inputs.objects.clone() });
+        let objects = inputs.objects.iter().map(|(name, hash)| (name.clone(), hash.to_string())).collect();
+        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects });
         let rust =
             Rust { sysroot: "/rust".into(), version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
         let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
@@ -193,6 +197,7 @@ pub(crate) mod tests {
                 package: "tool".into(),
                 version: "0.3.0".into(),
                 bin: "probe".into(),
+                features: Features::default(),
                 arches: ARCHES.iter().collect(),
                 include: Vec::new(),
                 minimum_kernel: None,
@@ -216,7 +221,14 @@ pub(crate) mod tests {
     }
 
     fn source() -> Source {
-        Source { commit: Some("1a2b".into()), dirty: false, lock_changed: false, date: 7, files: None }
+        Source {
+            commit: Some("1a2b".into()),
+            dirty: false,
+            lock_changed: false,
+            date: 7,
+            top: "/home/ann/tool".into(),
+            files: None,
+        }
     }
 
     fn request(arches: &[&str]) -> flags::Dist {
@@ -323,8 +335,8 @@ pub(crate) mod tests {
         let mut facts = facts();
         facts.installed.std = ["riscv64gc-unknown-linux-musl".to_owned()].into();
         let plan = dist(&facts, source(), &request(&["arm64", "riscv64"])).unwrap();
-        let routes: Vec<Std> = plan.products.iter().map(|product| product.std).collect();
-        assert_eq!(routes, [Std::Prebuilt, Std::Source]);
+        let routes: Vec<Route> = plan.products.iter().map(|product| product.route).collect();
+        assert_eq!(routes, [Route::Prebuilt, Route::Source]);
     }
 
     #[test]
@@ -339,7 +351,7 @@ pub(crate) mod tests {
     #[test]
     fn stale_objects_are_compiled_again_and_the_commit_is_then_dirty() {
         let mut facts = facts();
-        facts.bpf.sources.insert("tick.bpf.c".into(), "changed".into());
+        facts.bpf.sources.insert("tick.bpf.c".into(), hash::bytes(b"changed"));
         let plan = dist(&facts, source(), &request(&["arm64"])).unwrap();
         let title = "compiling the BPF objects again: kernel/tick.bpf.c changed";
         assert!(plan.tasks.iter().any(|task| task.title == title));

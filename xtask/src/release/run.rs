@@ -5,24 +5,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use bpfship_embed::Lock;
 use cargo_metadata::PackageId;
 use serde_json::{Value, json};
 
-use crate::arch::{Arch, Endian, Std};
+use crate::arch::Arch;
 use crate::build::plan;
 use crate::build::run::Built;
 use crate::release::documents::Documents;
-use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Rustc};
 use crate::release::pack::{self, Entry};
 use crate::release::plan::Product;
 use crate::release::staging::{self, CHECKSUMS, MANIFEST, Staging};
 use crate::release::{binary, licenses, unpack};
+use crate::route::Route;
 use crate::sys::command::quote;
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Runner;
-use crate::sys::{files, hash};
 use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
 use crate::workspace::config;
@@ -69,7 +71,7 @@ impl Release {
 struct Objects {
     /// By file name.
     list: Vec<BpfObject>,
-    lock: String,
+    lock: Sha256,
 }
 
 impl Objects {
@@ -77,19 +79,21 @@ impl Objects {
         let folder = plan::source_root(facts).join(&facts.config.bpf.folder);
         let lock = files::read(&folder.join("bpf.lock"))?;
         let mut list = Vec::new();
-        for (file, sha256) in Lock::parse(&String::from_utf8_lossy(&lock)).objects {
-            let bytes = files::read(&folder.join("objects").join(&file))?;
-            if hash::bytes(&bytes) != sha256 {
-                bail!("the BPF object {file} was altered while this ran: run it again");
+        for (name, locked) in Lock::parse(&String::from_utf8_lossy(&lock)).objects {
+            let bytes = files::read(&folder.join("objects").join(&name))?;
+            let sha256 = hash::bytes(&bytes);
+            if sha256.to_string() != locked {
+                bail!("the BPF object {name} was altered while this ran: run it again");
             }
-            list.push(BpfObject { file, size: bytes.len(), sha256 });
+            let file = name.parse().map_err(Error::msg)?;
+            list.push(BpfObject { file, size: bytes.len() as u64, sha256 });
         }
         Ok(Objects { list, lock: hash::bytes(&lock) })
     }
 
-    /// Those that a binary of this byte order must hold.
-    fn of(&self, endian: Endian) -> binary::Objects<'_> {
-        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, endian) }
+    /// Those that a binary for this architecture must hold.
+    fn of(&self, arch: &Arch) -> binary::Objects<'_> {
+        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, arch) }
     }
 }
 
@@ -171,7 +175,7 @@ impl Step for CheckAndPack {
 
 impl CheckAndPack {
     fn pack(&self, runner: Runner) -> Result<Artifact> {
-        let Product { arch, std, stem } = &self.product;
+        let Product { arch, route, stem } = &self.product;
         let Release { facts, source, .. } = &*self.release;
         let config = &facts.config;
         let inputs = self.release.inputs.get()?;
@@ -180,11 +184,11 @@ impl CheckAndPack {
             bail!("{}", built.reason(arch.triple));
         };
         let binary = files::read(path)?;
-        let faults = binary::check(&binary, arch, Some(&inputs.objects.of(arch.endian)), &facts.private)?;
+        let faults = binary::check(&binary, arch, Some(&inputs.objects.of(arch)), &facts.private)?;
         if !faults.is_empty() {
             bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
         }
-        let described = Binary { file: config.bin.clone(), size: binary.len(), sha256: hash::bytes(&binary) };
+        let described = Binary { file: config.bin.clone(), size: binary.len() as u64, sha256: hash::bytes(&binary) };
 
         let mut packed = inputs.documents.clone();
         let mut add = |name: &str, bytes, executable| packed.insert(name.into(), Entry { bytes, executable });
@@ -195,7 +199,7 @@ impl CheckAndPack {
         let tar = pack::tar(stem, &packed, source.date)?;
         let file = self.product.archive();
         let tar_sha256 = hash::bytes(&tar);
-        let archive = match self.present(inputs, &file, &tar_sha256) {
+        let archive = match self.present(inputs, &file, tar_sha256) {
             Some(archive) => archive,
             None => {
                 let archive = pack::gzip(&tar)?;
@@ -214,14 +218,14 @@ impl CheckAndPack {
         self.release.staging.get()?.write_archive(&file, &archive, &sha256)?;
         Ok(Artifact {
             file,
-            size: archive.len(),
+            size: archive.len() as u64,
             sha256,
             tar_sha256,
-            arch: arch.name.into(),
+            arch,
             triple: arch.triple.into(),
-            endianness: arch.endian.name().into(),
-            std: std.name().into(),
-            sysroot: (*std == Std::Source).then(|| Sysroot::new(arch, &facts.rust).name),
+            endianness: arch.endian,
+            route: *route,
+            sysroot: (*route == Route::Source).then(|| Sysroot::new(arch, &facts.rust).name),
             minimum_kernel: minimum_kernel(arch, config.minimum_kernel.as_deref()),
             binary: described,
         })
@@ -229,31 +233,37 @@ impl CheckAndPack {
 
     /// The archive that an earlier run made of the same files, if it still is what that run said: compressing is most of
     /// the work of a run that changes nothing.
-    fn present(&self, inputs: &Inputs, file: &str, tar_sha256: &str) -> Option<Vec<u8>> {
-        let earlier = inputs.earlier.as_ref().filter(|earlier| earlier.origin.compressor == pack::COMPRESSOR)?;
+    fn present(&self, inputs: &Inputs, file: &str, tar_sha256: Sha256) -> Option<Vec<u8>> {
+        let earlier = inputs.earlier.as_ref().filter(|earlier| earlier.compressor == pack::COMPRESSOR)?;
         let artifact = earlier.artifacts.iter().find(|artifact| artifact.file == file)?;
         let archive = fs::read(self.release.dist.join(file)).ok()?;
         (artifact.tar_sha256 == tar_sha256 && artifact.sha256 == hash::bytes(&archive)).then_some(archive)
     }
 
     fn licenses(&self, runner: Runner, built: &Built) -> Result<Vec<u8>> {
-        let Release { facts, licenses: known, .. } = &*self.release;
-        let Product { arch, std, .. } = &self.product;
+        let Release { facts, documents, licenses: known, .. } = &*self.release;
+        let Product { arch, route, .. } = &self.product;
         let linked = built.linked.get(arch.triple).context("cargo did not say what it linked")?;
-        let key = (linked.clone(), *std == Std::Source);
+        let key = (linked.clone(), *route == Route::Source);
         let mut known = known.lock().unwrap();
         if let Some(text) = known.get(&key) {
             return Ok(text.clone());
         }
         let name = Sysroot::new(arch, &facts.rust).name;
-        if *std == Std::Source {
+        if *route == Route::Source {
             let licenses = [sysroot::RUNTIME_LICENSE, sysroot::UNWINDER_LICENSE];
             facts.cache.check(runner, &name, |file| licenses.contains(&file))?;
         }
         let sysroot = facts.cache.path(&name);
-        let sysroot = (*std == Std::Source).then_some(sysroot.as_path());
+        let sysroot = (*route == Route::Source).then_some(sysroot.as_path());
+        let packages = licenses::Packages {
+            members: &facts.members,
+            others: &facts.packages,
+            shipped: &facts.config.package,
+            packed: documents.values().map(|document| document.sha256).collect(),
+        };
         let libbpf = facts.bpf.libbpf_folder.as_deref();
-        let text = licenses::compose(&facts.packages, linked, &facts.rust, sysroot, libbpf)?.into_bytes();
+        let text = licenses::compose(&packages, linked, &facts.rust, sysroot, libbpf)?.into_bytes();
         known.insert(key, text.clone());
         Ok(text)
     }
@@ -304,24 +314,22 @@ impl Publish {
         artifacts.sort_by(|a, b| a.file.cmp(&b.file));
         let mut manifest = Manifest {
             schema: manifest::SCHEMA,
-            origin: Origin {
-                name: facts.config.package.clone(),
-                version: facts.config.version.clone(),
-                commit: source.commit.clone(),
-                dirty: source.dirty,
-                source_date_epoch: source.date,
-                cargo_lock: hash::file(&root.join("Cargo.lock"))?,
-                bpf_lock: objects.lock.clone(),
-                rustc: Rustc {
-                    version: facts.rust.version.clone(),
-                    commit: facts.rust.commit.clone(),
-                    llvm: facts.rust.llvm.clone(),
-                },
-                c_compiler: zig::identity(),
-                cargo_toml: hash::file(&root.join("Cargo.toml"))?,
-                flags: plan::flags(),
-                compressor: pack::COMPRESSOR.into(),
+            name: facts.config.package.clone(),
+            version: facts.config.version.clone(),
+            commit: source.commit.clone(),
+            dirty: source.dirty,
+            source_date_epoch: source.date,
+            cargo_lock: hash::file(&root.join("Cargo.lock"))?,
+            bpf_lock: objects.lock,
+            rustc: Rustc {
+                version: facts.rust.version.clone(),
+                commit: facts.rust.commit.clone(),
+                llvm: facts.rust.llvm.clone(),
             },
+            c_compiler: zig::identity(),
+            cargo_toml: hash::file(&root.join("Cargo.toml"))?,
+            flags: plan::flags(&facts.config),
+            compressor: pack::COMPRESSOR.into(),
             bpf_objects: objects.list.clone(),
             artifacts,
         };

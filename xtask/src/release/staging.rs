@@ -1,13 +1,15 @@
 //! dist/: what lies there, and how everything new gets there at once.
 
 use crate::arch::{ARCHES, Arch};
+use crate::bad_request;
 use crate::release::manifest;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::sys::files;
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
+use crate::workspace::facts;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,7 +57,7 @@ impl Staging {
     }
 
     /// An archive and its checksum.
-    pub fn write_archive(&self, file: &str, bytes: &[u8], sha256: &str) -> Result<()> {
+    pub fn write_archive(&self, file: &str, bytes: &[u8], sha256: &Sha256) -> Result<()> {
         self.write(file, bytes)?;
         self.write(&format!("{file}.sha256"), manifest::checksum_line(sha256, file).as_bytes())
     }
@@ -63,11 +65,11 @@ impl Staging {
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
     pub fn publish(&self, manifest: &Manifest) -> Result<()> {
         let mut names = files::list(&self.folder)?;
-        let mut checksums: BTreeMap<String, String> =
-            manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256.clone())).collect();
+        let mut checksums: BTreeMap<String, Sha256> =
+            manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256)).collect();
         // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
         for arch in &ARCHES {
-            let file = manifest.origin.archive(arch);
+            let file = manifest.archive(arch);
             if let Ok(sha256) = hash::file(&self.dist.join(&file)) {
                 let line = fs::read_to_string(self.dist.join(format!("{file}.sha256"))).unwrap_or_default();
                 if !checksums.contains_key(&file) && line == manifest::checksum_line(&sha256, &file) {
@@ -100,22 +102,37 @@ pub fn shown(dist: &Path) -> &Path {
     dist.strip_prefix(here).unwrap_or(dist)
 }
 
+/// Refuses what keeps a run from writing its results, before it has any.
+pub fn check(dist: &Path, archives: &[String]) -> Result<()> {
+    facts::check_folder(dist)?;
+    facts::check_folder(&Staging::folder_in(dist))?;
+    let checksums = archives.iter().map(|archive| format!("{archive}.sha256"));
+    for name in archives.iter().cloned().chain(checksums).chain([CHECKSUMS.into(), MANIFEST.into()]) {
+        let file = dist.join(name);
+        if file.is_dir() {
+            bad_request!("{} is a folder, but a file is written there: move it away", file.display());
+        }
+    }
+    Ok(())
+}
+
 /// Says what was made, when after the build's begin (in seconds, by target), and what of `dist/` the manifest leaves out.
+/// `earlier` is the one that was there before.
 pub fn report(
     runner: Runner,
     dist: &Path,
     made: &[&Arch],
     seconds: Option<&BTreeMap<String, f32>>,
     manifest: &Manifest,
+    earlier: Option<&Manifest>,
 ) {
     let shown = shown(dist).display();
-    let artifacts =
-        || made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.triple == arch.triple));
+    let artifacts = || made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.arch == *arch));
     let table = |name: &dyn Fn(&Artifact) -> String| {
         let mut table = Table::new([Left, Right, Right, Left, Right]);
         table.row(["artifact", "binary", "archive", "sha256", if seconds.is_some() { "after" } else { "" }]);
         for artifact in artifacts() {
-            let seconds = seconds.and_then(|seconds| seconds.get(&artifact.triple));
+            let seconds = seconds.and_then(|seconds| seconds.get(artifact.arch.triple));
             table.row([
                 name(artifact),
                 kilobytes(artifact.binary.size),
@@ -126,19 +143,37 @@ pub fn report(
         }
         table
     };
-    runner.table(&[table(&|artifact| format!("{shown}/{}", artifact.file)), table(&|artifact| artifact.arch.clone())]);
+    runner.table(&[
+        table(&|artifact| format!("{shown}/{}", artifact.file)),
+        table(&|artifact| artifact.arch.to_string()),
+    ]);
     let is_left_out = |arch: &&Arch| {
-        let file = manifest.origin.archive(arch);
+        let file = manifest.archive(arch);
         dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
     };
-    let left_out: Vec<&str> = ARCHES.iter().filter(is_left_out).map(|arch| arch.name).collect();
-    if !left_out.is_empty() {
-        runner.status(format!("not in {MANIFEST}, for of another commit or toolchain: {}", left_out.join(", ")));
+    let mut left_out: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for arch in ARCHES.iter().filter(is_left_out) {
+        left_out.entry(why_left_out(arch, manifest, earlier)).or_default().push(arch.name);
     }
-    let dirty = if manifest.origin.dirty { ", from a work tree with changes that are not committed" } else { "" };
+    for (why, arches) in left_out {
+        runner.status(format!("not in {MANIFEST}: {}, {why}", arches.join(", ")));
+    }
+    let dirty = if manifest.dirty { ", from a work tree with changes that are not committed" } else { "" };
     runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
 }
 
-fn kilobytes(bytes: usize) -> String {
+/// Why an archive that lies in dist/ is not part of this release.
+fn why_left_out(arch: &Arch, manifest: &Manifest, earlier: Option<&Manifest>) -> String {
+    let file = manifest.archive(arch);
+    let Some(earlier) = earlier.filter(|earlier| earlier.artifacts.iter().any(|artifact| artifact.file == file)) else {
+        return "of which the one before did not say what it was built from".into();
+    };
+    match manifest::difference(&earlier.origin(), &manifest.origin()) {
+        Ok(Some((key, one, other))) => format!("built with another `{key}` ({one}, and now {other})"),
+        _ => "altered since it was built".into(),
+    }
+}
+
+fn kilobytes(bytes: u64) -> String {
     format!("{} kB", bytes.div_ceil(1000))
 }

@@ -9,7 +9,7 @@ use tar::{EntryType, Header};
 
 use crate::release::pack;
 use crate::release::pack::{BLOCK, Entry};
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 
 /// How many bytes an archive may have once it is unpacked, and so how much memory it may take.
 pub const LIMIT: u64 = 256 << 20;
@@ -28,7 +28,7 @@ pub struct Unpacked {
     /// The date of all entries: seconds since 1970.
     pub date: Option<u64>,
     /// Of what the archive is before it is compressed, if it could be read to its end.
-    pub tar_sha256: Option<String>,
+    pub tar_sha256: Option<Sha256>,
     /// Everything that is wrong with it.
     pub faults: Vec<String>,
 }

@@ -13,7 +13,7 @@ use rustix::fs::flock;
 use rustix::io::Errno;
 
 use crate::sys::files;
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::parallel;
 use crate::sys::process::Runner;
 use crate::ui::error::Damaged;
@@ -138,7 +138,10 @@ impl Cache {
         let contents = files::read_if_there(&entry.join(CONTENTS))?.unwrap_or_default();
         let lines: Vec<(&str, &str)> =
             contents.lines().filter_map(|line| line.split_once("  ")).filter(|(_, file)| reads(file)).collect();
-        let differs = |(sha256, file): &(&str, &str)| hash::file(&entry.join(file)).ok().as_deref() != Some(sha256);
+        let differs = |(sha256, file): &(&str, &str)| {
+            let wanted = sha256.parse::<Sha256>();
+            !wanted.is_ok_and(|wanted| hash::file(&entry.join(file)).is_ok_and(|found| found == wanted))
+        };
         Ok(match parallel::map(&lines, differs).iter().position(|differs| *differs) {
             Some(index) => Some(lines[index].1.into()),
             None if lines.is_empty() => Some(CONTENTS.into()),
@@ -168,7 +171,7 @@ fn seal(folder: &Path) -> Result<()> {
     let mut names = Vec::new();
     files::walk(folder, "", &mut names)?;
     let hashes = parallel::map(&names, |name| hash::file(&folder.join(name)));
-    let line = |(name, hash): (&String, Result<String>)| Ok(format!("{}  {name}\n", hash?));
+    let line = |(name, hash): (&String, Result<Sha256>)| Ok(format!("{}  {name}\n", hash?));
     let lines: String = names.iter().zip(hashes).map(line).collect::<Result<_>>()?;
     files::write(&folder.join(CONTENTS), lines)
 }

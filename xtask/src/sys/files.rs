@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 
 /// Puts bytes in place of each file, unless they are there already. A reader sees the old file or the new one, and never
 /// half of one; and none is replaced before all of them are written.
@@ -106,9 +106,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The bytes of a file, if it still holds what it held when this hash was taken.
-pub fn read_unchanged(path: &Path, sha256: &str) -> Result<Vec<u8>> {
+pub fn read_unchanged(path: &Path, sha256: &Sha256) -> Result<Vec<u8>> {
     let bytes = read(path)?;
-    if hash::bytes(&bytes) != sha256 {
+    if hash::bytes(&bytes) != *sha256 {
         bail!("{} has changed since this run began: run it again", path.display());
     }
     Ok(bytes)

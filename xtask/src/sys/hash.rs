@@ -1,46 +1,82 @@
-//! SHA-256, in hexadecimal.
+//! SHA-256.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::str::FromStr;
 
-use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use anyhow::{Context, Error, Result};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::Digest;
 
-pub fn bytes(bytes: &[u8]) -> String {
-    hex(Sha256::digest(bytes).as_slice())
+/// A SHA-256. As text, it is 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sha256([u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Sha256 {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Sha256> {
+        unhex(text)
+            .map(Sha256)
+            .with_context(|| format!("`{text}` is no SHA-256: 64 lower-case hexadecimal digits are expected"))
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Sha256, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+pub fn bytes(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
 }
 
 /// The hash of a file, which is streamed.
-pub fn file(path: &Path) -> Result<String> {
-    let mut hasher = Sha256::new();
+pub fn file(path: &Path) -> Result<Sha256> {
+    let mut hasher = sha2::Sha256::new();
     File::open(path)
         .and_then(|mut file| io::copy(&mut file, &mut hasher))
         .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(hex(hasher.finalize().as_slice()))
-}
-
-/// Whether a text is such a hash, as this tool writes it.
-pub fn is_one(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    Ok(Sha256(hasher.finalize().into()))
 }
 
 /// Hashes and counts the bytes that are read through it.
 #[derive(Debug)]
 pub struct Reader<R> {
     inner: R,
-    hasher: Sha256,
+    hasher: sha2::Sha256,
     pub size: u64,
 }
 
 impl<R> Reader<R> {
     pub fn new(inner: R) -> Reader<R> {
-        Reader { inner, hasher: Sha256::new(), size: 0 }
+        Reader { inner, hasher: sha2::Sha256::new(), size: 0 }
     }
 
     /// The hash of all that was read.
-    pub fn finish(self) -> String {
-        hex(self.hasher.finalize().as_slice())
+    pub fn finish(self) -> Sha256 {
+        Sha256(self.hasher.finalize().into())
     }
 }
 
@@ -53,6 +89,36 @@ impl<R: Read> Read for Reader<R> {
     }
 }
 
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+/// The bytes that lower-case hexadecimal digits stand for, if there are as many as that takes.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let text = text.as_bytes();
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = digit(text[2 * index])? << 4 | digit(text[2 * index + 1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_read_as_it_is_printed_and_in_no_other_form() {
+        let hash = bytes(b"hello");
+        let text = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        assert_eq!((hash.to_string().as_str(), format!("{hash:.12}").as_str()), (text, &text[..12]));
+        assert_eq!(text.parse::<Sha256>().unwrap(), hash);
+        for wrong in [&text[1..], &text.to_uppercase(), &text.replace('2', "g"), &format!("{text}0")] {
+            assert!(wrong.parse::<Sha256>().is_err(), "{wrong}");
+        }
+    }
 }

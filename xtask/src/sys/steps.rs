@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::sys::cache::Cache;
 use crate::sys::command::{Command, quote, word};
 use crate::sys::files;
+use crate::sys::hash::Sha256;
 use crate::sys::plan::{self, Step, Steps, Work};
 
 /// Removes a folder and all in it, if it is there.
@@ -63,7 +64,7 @@ impl Step for Write {
 pub struct Copy {
     pub from: PathBuf,
     pub to: PathBuf,
-    pub sha256: String,
+    pub sha256: Sha256,
 }
 
 impl Step for Copy {

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::build::cargo::CargoBuild;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Step, Work};
 use crate::sys::process::Runner;
-use crate::sys::{files, hash};
 use crate::toolchain::facts::Installed;
 use crate::toolchain::plan::RUST_SRC;
 use crate::toolchain::sysroot::RUNTIME;
@@ -61,7 +62,7 @@ impl Step for RustupAdd {
 pub struct UnpackWheel {
     pub download: PathBuf,
     /// The hash that the wheel must have.
-    pub sha256: String,
+    pub sha256: Sha256,
     pub to: PathBuf,
 }
 

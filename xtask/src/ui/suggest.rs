@@ -15,9 +15,24 @@ pub fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> St
     nearest(word, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
+/// What is shown of a word of the user's: not all of what may be a whole file.
+pub fn cut(word: &str) -> String {
+    const LONGEST: usize = 100;
+    match word.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &word[..end]),
+        None => word.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_word_is_cut() {
+        assert_eq!(cut(&"ä".repeat(100)), "ä".repeat(100));
+        assert_eq!(cut(&"ä".repeat(101)), "ä".repeat(100) + "…");
+    }
 
     #[test]
     fn only_what_was_probably_meant_is_suggested() {

@@ -65,6 +65,11 @@ fn remove_all(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<(
         if state != State::HalfDone && request.older_than.is_some_and(|days| age_days < days.into()) {
             continue;
         }
+        if request.dry_run {
+            runner.status(format!("would remove {name} ({})", screen::size(bytes)));
+            freed += bytes;
+            continue;
+        }
         match cached::remove(cache, &name).with_context(|| format!("cannot remove {}", cache.path(&name).display()))? {
             true => runner.status(format!("removed {name} ({})", screen::size(bytes))),
             false => {
@@ -76,6 +81,7 @@ fn remove_all(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<(
     }
     match freed {
         0 => runner.status(format!("nothing was removed from {}", cache.folder.display())),
+        _ if request.dry_run => runner.status(format!("{} would be free again", screen::size(freed))),
         _ => runner.status(format!("{} are free again in {}", screen::size(freed), cache.folder.display())),
     }
     Ok(())

@@ -233,7 +233,7 @@ mod tests {
     use crate::toolchain::{self, Installed, zig};
     use crate::ui::remedies;
     use crate::verbs::NEEDS;
-    use crate::workspace::config::{Boot, Bpf, Config};
+    use crate::workspace::config::{Boot, Bpf, Config, Features};
     use crate::workspace::machine::Space;
     use crate::workspace::rust::Rust;
 
@@ -246,6 +246,7 @@ mod tests {
         let rust = Rust { sysroot: "/r".into(), version: "1.95.0".into(), commit: "c".into(), llvm: "22".into() };
         let arches: Vec<_> = ARCHES.iter().filter(|arch| ["amd64", "mips"].contains(&arch.name)).collect();
         let config = Config {
+            features: Features::default(),
             package: "tool".into(),
             version: "0.3.0".into(),
             bin: "probe".into(),

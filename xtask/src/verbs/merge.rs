@@ -39,7 +39,6 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
     let parts = request.folders.iter().map(|folder| Part::read(folder)).collect::<Result<Vec<_>>>()?;
     for part in &parts {
         part.check_version(&config)?;
-        part.check_names()?;
         check_origins(&parts[0], part)?;
     }
     let archives = read_archives(runner, &parts)?;
@@ -47,8 +46,10 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
     let mut manifest = parts[0].manifest.clone();
     // By file name, as a run sorts them.
     manifest.artifacts = archives.values().map(|archive| archive.artifact.clone()).collect();
-    let made: Vec<_> = ARCHES.iter().filter(|arch| archives.contains_key(&manifest.origin.archive(arch))).collect();
-    staging::adopt(&mut manifest, staging::earlier(&dist), &dist);
+    let made: Vec<_> = ARCHES.iter().filter(|arch| archives.contains_key(&manifest.archive(arch))).collect();
+    let earlier = staging::earlier(&dist);
+    staging::adopt(&mut manifest, earlier.clone(), &dist);
+    staging::check(&dist, &manifest.files().collect::<Vec<_>>())?;
 
     let files = archives.values().map(|archive| (archive.part.folder.to_owned(), archive.artifact.clone())).collect();
     let tasks = plan::merge(&dist, files, manifest.clone());
@@ -56,7 +57,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)?;
-    staging::report(runner, &dist, &made, None, &manifest);
+    staging::report(runner, &dist, &made, None, &manifest, earlier.as_ref());
     Ok(())
 }
 
@@ -78,51 +79,25 @@ impl Part<'_> {
         };
         let manifest = match Manifest::parse(&text) {
             Ok(manifest) => manifest,
-            Err(error) => bail!("{} is {error} ({}): build that part again", path.display(), error.root_cause()),
+            Err(error) => bail!("cannot use {}: {error}: build that part again", path.display()),
         };
-        if manifest.schema != manifest::SCHEMA {
-            bail!(
-                "{} has schema {}, and this tool knows {}: merge with the tool that wrote it",
-                path.display(),
-                manifest.schema,
-                manifest::SCHEMA
-            );
-        }
         Ok(Part { folder, manifest })
     }
 
     /// The commit may be another than that of the workspace, but what is shipped may not.
     fn check_version(&self, config: &Config) -> Result<()> {
-        let origin = &self.manifest.origin;
-        if (&origin.name, &origin.version) != (&config.package, &config.version) {
+        let manifest = &self.manifest;
+        if (&manifest.name, &manifest.version) != (&config.package, &config.version) {
             bad_request!(
                 "{} contains {} {}, but this workspace ships {} {}: check out what it was built from",
                 self.folder.display(),
-                origin.name,
-                origin.version,
+                manifest.name,
+                manifest.version,
                 config.package,
                 config.version
             );
         }
         Ok(())
-    }
-
-    /// A name that no run gives might lead out of the folder.
-    fn check_names(&self) -> Result<()> {
-        let Manifest { origin, artifacts, .. } = &self.manifest;
-        let is_known = |artifact: &Artifact| {
-            ARCHES.iter().any(|arch| arch.triple == artifact.triple && origin.archive(arch) == artifact.file)
-        };
-        match artifacts.iter().find(|artifact| !is_known(artifact)) {
-            Some(artifact) => bail!(
-                "{} names {:?}, which is no archive of {} {}: build that part again",
-                self.folder.join(MANIFEST).display(),
-                artifact.file,
-                origin.name,
-                origin.version
-            ),
-            None => Ok(()),
-        }
     }
 
     /// Refuses an archive that is not what the manifest says.
@@ -139,7 +114,7 @@ impl Part<'_> {
         if sha256 != artifact.sha256 {
             bail!("{shown} has sha256 {sha256}, but the {MANIFEST} beside it says {}: copy it again", artifact.sha256);
         }
-        if bytes.len() != artifact.size {
+        if bytes.len() as u64 != artifact.size {
             bail!(
                 "{shown} has {} bytes, but the {MANIFEST} beside it says {}: build that part again",
                 bytes.len(),
@@ -152,8 +127,7 @@ impl Part<'_> {
 
 /// Refuses parts that one run could not have made.
 fn check_origins(one: &Part, other: &Part) -> Result<()> {
-    let origin = |part: &Part| Manifest { artifacts: Vec::new(), ..part.manifest.clone() };
-    match manifest::difference(&origin(one), &origin(other))? {
+    match manifest::difference(&one.manifest.origin(), &other.manifest.origin())? {
         Some((key, value, another)) => bail!(
             "{} and {} are of different origin: `{key}` is {value} in the one and {another} in the other; \
              build both from one commit with one toolchain",

@@ -25,10 +25,10 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
     let Some(text) = files::read_if_there(&path)? else {
         bad_request!("{} is not there: name the folder of a release", path.display());
     };
-    let manifest = Manifest::parse(&text).with_context(|| format!("cannot use {}", path.display()))?;
-    if let Some(fault) = manifest.faults().first() {
-        bail!("cannot use {}: {fault}", path.display());
-    }
+    let manifest = match Manifest::parse(&text) {
+        Ok(manifest) => manifest,
+        Err(error) => bail!("cannot use {}: {error}: get it again, or use the tool that wrote it", path.display()),
+    };
     for artifact in &manifest.artifacts {
         let archive = release.join(&artifact.file);
         if hash::file(&archive)? != artifact.sha256 {

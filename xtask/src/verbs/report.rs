@@ -10,18 +10,19 @@ use serde::Serialize;
 
 use crate::bad_request;
 use crate::bpf::report_text;
+use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::flags;
 use crate::flags::Common;
 use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
 
-/// The files that have one report, as the two byte orders of an object mostly do.
+/// The files that have one report, as those of one source for several targets mostly do.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Reported {
     name: String,
     files: Vec<PathBuf>,
-    byte_orders: Vec<&'static str>,
+    targets: Vec<&'static BpfTarget>,
     #[serde(flatten)]
     report: Report,
 }
@@ -57,13 +58,12 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Report) -> Result<(
     }
 }
 
-/// The folder of the checked-in objects, and their names: of two byte orders, little-endian first.
+/// The folder of the checked-in objects, and their names: those of one source in the order of their targets.
 fn checked_in(facts: &Facts) -> Result<(PathBuf, Vec<PathBuf>)> {
     if let Some(reason) = facts.bpf.stale(&facts.config.bpf) {
         bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
     }
-    let mut files: Vec<PathBuf> = facts.bpf.objects.keys().map(PathBuf::from).collect();
-    files.sort_by_key(|file| (stem(file), file.to_string_lossy().ends_with("_bpfeb.o")));
+    let files = facts.bpf.jobs().into_iter().map(|(_, _, object)| object.into()).collect();
     Ok((facts.root.join(&facts.config.bpf.folder).join("objects"), files))
 }
 
@@ -75,30 +75,27 @@ fn read(path: &Path) -> Result<(Endian, Report)> {
     Report::read(&fs::read(path).context("it cannot be read")?)
 }
 
-/// The name that both byte orders of an object share.
-fn stem(file: &Path) -> String {
-    let name = file.to_string_lossy();
-    let is_of = |endian: Endian| name.strip_suffix(&format!("_{}.o", endian.bpf_target()));
-    Endian::ALL.into_iter().find_map(is_of).unwrap_or(&name).to_owned()
-}
-
 fn add(reported: &mut Vec<Reported>, file: PathBuf, endian: Endian, report: Report) {
-    let name = stem(&file);
-    let same = |other: &&mut Reported| {
-        other.name == name && other.report == report && !other.byte_orders.contains(&endian.bpf_target())
+    // The user's files may be called anything. What their bytes say counts more than their names.
+    let text = file.to_string_lossy().into_owned();
+    let (name, target) = match text.parse() {
+        Ok(ObjectName { stem, target }) if target.endian == endian => (stem, target),
+        Ok(ObjectName { stem, .. }) => (stem, BpfTarget::of_byte_order(endian)),
+        Err(_) => (text, BpfTarget::of_byte_order(endian)),
     };
+    let same = |other: &&mut Reported| other.name == name && other.report == report && !other.targets.contains(&target);
     match reported.iter_mut().find(same) {
         Some(other) => {
             other.files.push(file);
-            other.byte_orders.push(endian.bpf_target());
+            other.targets.push(target);
         }
-        None => reported.push(Reported { name, files: vec![file], byte_orders: vec![endian.bpf_target()], report }),
+        None => reported.push(Reported { name, files: vec![file], targets: vec![target], report }),
     }
 }
 
 impl Reported {
     fn text(&self) -> String {
-        let lines = report_text::lines(&self.name, &self.byte_orders, &self.report);
+        let lines = report_text::lines(&self.name, &self.targets, &self.report);
         lines.iter().map(|line| screen::plain(line) + "\n").collect()
     }
 }

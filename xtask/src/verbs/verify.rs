@@ -18,12 +18,13 @@ use crate::release::pack::Entry;
 use crate::release::staging::{CHECKSUMS, MANIFEST};
 use crate::release::unpack;
 use crate::release::unpack::Unpacked;
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
-use crate::sys::{files, hash};
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
-use crate::workspace::facts::Workspace;
+use crate::workspace::facts;
 use crate::{bad_request, flags};
 
 const ARCHIVE: &str = ".tar.gz";
@@ -37,10 +38,12 @@ const MAX_TEXT: u64 = 1 << 20;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
-    let root = || anyhow::Ok(Workspace::find(runner, common)?.0.root);
     let mut work = Vec::new();
     if request.paths.is_empty() {
-        let dist = root().context("no archive is named, and so dist/ of a workspace is meant")?.join("dist");
+        let dist = match facts::find_manifest(common.manifest_path.as_deref()) {
+            Ok(manifest) => facts::root_of(&manifest).join("dist"),
+            Err(error) => bad_request!("no archive is named, and {error}: name an archive, or a folder of them"),
+        };
         if !dist.join(MANIFEST).exists() {
             bad_request!("there is no {MANIFEST} in {}: run `cargo xtask dist`, or name archives", dist.display());
         }
@@ -87,7 +90,7 @@ fn print(runner: Runner, reports: &[Report]) {
     let mut table = Table::new([Left; 4]);
     for report in good {
         let against = if report.against.is_empty() { "no checksum".into() } else { report.against.join(", ") };
-        let sha256 = format!("{:.12}", report.sha256.as_deref().unwrap_or_default());
+        let sha256 = report.sha256.map(|sha256| format!("{sha256:.12}")).unwrap_or_default();
         table.row([report.file.as_str(), &sha256, "ok", &against]);
     }
     runner.table(&[table]);
@@ -98,7 +101,7 @@ fn print(runner: Runner, reports: &[Report]) {
 struct Report {
     file: String,
     /// None, if it could not be read.
-    sha256: Option<String>,
+    sha256: Option<Sha256>,
     /// What tells its checksum.
     against: Vec<String>,
     /// What could not be checked.
@@ -166,7 +169,7 @@ fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
 struct Release {
     folder: PathBuf,
     manifest: Option<Manifest>,
-    checksums: Option<BTreeMap<String, String>>,
+    checksums: Option<BTreeMap<String, Sha256>>,
     /// What is wrong with these two.
     reports: Vec<Report>,
 }
@@ -176,12 +179,8 @@ impl Release {
         let mut release = Release { folder: folder.into(), manifest: None, checksums: None, reports: Vec::new() };
         let mut report = Report::new(&folder.join(MANIFEST));
         match text(&folder.join(MANIFEST)).and_then(|text| text.as_deref().map(Manifest::parse).transpose()) {
-            Ok(manifest) => {
-                manifest.iter().flat_map(Manifest::faults).for_each(|fault| report.fault(fault));
-                // One of another schema may mean something else by the same words.
-                release.manifest = manifest.filter(|manifest| manifest.schema == manifest::SCHEMA);
-            }
-            Err(error) => report.fault(format!("{error:#}")),
+            Ok(manifest) => release.manifest = manifest,
+            Err(error) => report.fault(format!("{error:#}: get it again, or use the tool that wrote it")),
         }
         release.reports.push(report);
 
@@ -221,25 +220,26 @@ impl Release {
             self.manifest.iter().flat_map(|manifest| &manifest.artifacts).find(|artifact| artifact.file == name);
 
         let path = self.folder.join(name);
-        let (size, unpacked) = match fs::metadata(&path) {
+        let (size, found, unpacked) = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 bail!("it is not there, although it is named: download it, or verify only archives that are there")
             }
-            metadata => read(&path, metadata?, report)?,
+            metadata => read(&path, metadata?)?,
         };
-        self.check_checksum(name, artifact, without_checksum, report);
+        report.sha256 = Some(found);
+        self.check_checksum(name, found, artifact, without_checksum, report);
         unpacked.faults.iter().for_each(|fault| report.fault(fault));
         if let (Some(manifest), Some(artifact)) = (&self.manifest, artifact) {
-            if artifact.size as u64 != size {
+            if artifact.size != size {
                 report.fault(format!("it has {size} bytes, and {MANIFEST} says {}", artifact.size));
             }
-            if unpacked.tar_sha256.as_ref().is_some_and(|sha256| *sha256 != artifact.tar_sha256) {
+            if unpacked.tar_sha256.is_some_and(|sha256| sha256 != artifact.tar_sha256) {
                 report.fault(format!("what it is before it is compressed is not what {MANIFEST} says"));
             }
-            if unpacked.date.is_some_and(|date| date != manifest.origin.source_date_epoch) {
+            if unpacked.date.is_some_and(|date| date != manifest.source_date_epoch) {
                 report.fault(format!("its date is not the source_date_epoch of {MANIFEST}"));
             }
-            let by_name = manifest::objects_of(&manifest.bpf_objects, arch.endian);
+            let by_name = manifest::objects_of(&manifest.bpf_objects, arch);
             check_named_binary(&unpacked, arch, artifact, &Objects { of: MANIFEST, by_name }, report);
         } else {
             let is_there = self.folder.join(MANIFEST).exists();
@@ -262,7 +262,7 @@ impl Release {
             Ok(None) => return report.fault(format!("there is no {REPORT} that tells of its boots")),
             Err(error) => return report.fault(format!("{error:#}")),
         };
-        let boots: Vec<_> = known.boots.iter().filter(|boot| report.sha256.as_ref() == Some(&boot.sha256)).collect();
+        let boots: Vec<_> = known.boots.iter().filter(|boot| report.sha256 == Some(boot.sha256)).collect();
         for boot in &boots {
             if let Verdict::Fail(why) = &boot.verdict {
                 report.fault(format!("{REPORT} says that it failed on {}: {why}", boot.kernel.label));
@@ -275,11 +275,17 @@ impl Release {
     }
 
     /// Every checksum that there is must be right.
-    fn check_checksum(&self, name: &str, artifact: Option<&Artifact>, without_checksum: bool, report: &mut Report) {
-        let found = report.sha256.clone().unwrap_or_default();
-        let mut hold = |source: &str, wanted: &str| {
+    fn check_checksum(
+        &self,
+        name: &str,
+        found: Sha256,
+        artifact: Option<&Artifact>,
+        without_checksum: bool,
+        report: &mut Report,
+    ) {
+        let mut hold = |source: &str, wanted: &Sha256| {
             report.against.push(source.into());
-            if wanted != found {
+            if *wanted != found {
                 report.fault(format!("its SHA-256 is {found:.12}…, and {source} says {wanted:.12}…: get it again"));
             }
         };
@@ -304,7 +310,7 @@ impl Release {
 }
 
 /// What the file beside an archive says, if it is there.
-fn checksum_beside(folder: &Path, name: &str) -> Result<Option<String>> {
+fn checksum_beside(folder: &Path, name: &str) -> Result<Option<Sha256>> {
     let Some(text) = text(&folder.join(format!("{name}{CHECKSUM}")))? else {
         return Ok(None);
     };
@@ -315,8 +321,8 @@ fn checksum_beside(folder: &Path, name: &str) -> Result<Option<String>> {
     }
 }
 
-/// Reads an archive, once and to its end. Gives its size.
-fn read(path: &Path, metadata: fs::Metadata, report: &mut Report) -> Result<(u64, Unpacked)> {
+/// Reads an archive, once and to its end. Gives its size and hash.
+fn read(path: &Path, metadata: fs::Metadata) -> Result<(u64, Sha256, Unpacked)> {
     if !metadata.is_file() {
         bail!("it is not a file");
     }
@@ -328,9 +334,7 @@ fn read(path: &Path, metadata: fs::Metadata, report: &mut Report) -> Result<(u64
     let mut file = hash::Reader::new(File::open(path).context("it cannot be opened")?.take(MAX_ARCHIVE));
     let unpacked = unpack::archive(BufReader::with_capacity(1 << 16, &mut file), top);
     io::copy(&mut file, &mut io::sink()).context("it cannot be read")?;
-    let size = file.size;
-    report.sha256 = Some(file.finish());
-    Ok((size, unpacked))
+    Ok((file.size, file.finish(), unpacked))
 }
 
 /// The binary that the manifest names.
@@ -346,7 +350,7 @@ fn check_named_binary(unpacked: &Unpacked, arch: &Arch, artifact: &Artifact, obj
     if !entry.executable {
         report.fault(format!("{} is not executable", wanted.file));
     }
-    if entry.bytes.len() != wanted.size || hash::bytes(&entry.bytes) != wanted.sha256 {
+    if entry.bytes.len() as u64 != wanted.size || hash::bytes(&entry.bytes) != wanted.sha256 {
         report.fault(format!("{} is not the one that {MANIFEST} tells of", wanted.file));
     }
     check_binary(&wanted.file, entry, arch, Some(objects), report);

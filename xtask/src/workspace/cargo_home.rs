@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
+use crate::bad_request;
 use crate::sys::plan::Steps;
 use crate::sys::steps::{Link, Remove, Write};
 
 /// The tables of cargo's configuration that say where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];
+
+/// The keys that have other crates compiled than Cargo.toml and Cargo.lock say.
+const REPLACING: [&str; 2] = ["patch", "paths"];
 
 /// The user's CARGO_HOME.
 pub fn find() -> Result<PathBuf> {
@@ -28,21 +32,55 @@ pub fn network_config(root: &Path, cargo_home: &Path) -> Result<Table> {
     files.extend(config_file(cargo_home).filter(|file| !files.contains(file)));
     let mut merged = Table::new();
     for file in files {
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let mut config: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+        let mut config = read(&file, &mut Vec::new())?;
+        if let Some(key) = REPLACING.iter().find(|key| config.contains_key(**key)) {
+            bad_request!(
+                "`{key}` in {} replaces crates, which only Cargo.toml may: move it to [patch] in Cargo.toml",
+                file.display()
+            );
+        }
         config.retain(|key, _| KEPT.contains(&key));
         // Whoever keeps cargo's target folder for later must not keep a token with it.
         for (_, registry) in config.get_mut("registries").and_then(Value::as_table_mut).into_iter().flatten() {
             if let Some(registry) = registry.as_table_mut() {
-                registry.retain(|key, _| key == "index");
+                registry.retain(|key, _| ["index", "protocol"].contains(&key));
             }
         }
-        // A path in a configuration is relative to the folder that holds `.cargo`.
-        let base = file.parent().and_then(Path::parent).unwrap_or(root);
-        absolute_sources(&mut config, base);
         merge(&mut merged, config);
     }
     Ok(merged)
+}
+
+/// The configuration that a workspace itself has, and where.
+pub fn own_config(root: &Path) -> Result<Option<(PathBuf, Table)>> {
+    let file = config_file(&root.join(".cargo"));
+    file.map(|file| read(&file, &mut Vec::new()).map(|config| (file, config))).transpose()
+}
+
+/// A configuration with all that it includes, and with absolute paths. `above` are the files that include it.
+fn read(file: &Path, above: &mut Vec<PathBuf>) -> Result<Table> {
+    let shown = file.display();
+    if above.iter().any(|other| other == file) {
+        bail!("{shown} includes itself");
+    }
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    let mut config: Table = text.parse().with_context(|| format!("cannot understand {shown}"))?;
+    // A path in a configuration is relative to the folder that holds `.cargo`; one to include, to the file.
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    absolute_sources(&mut config, folder.parent().unwrap_or(folder));
+    above.push(file.into());
+    let included = config.remove("include");
+    // The later wins, and the file itself over all that it includes.
+    for item in included.as_ref().and_then(Value::as_array).into_iter().flatten().rev() {
+        let path = item.as_str().or_else(|| item.get("path")?.as_str());
+        let path = folder.join(path.with_context(|| format!("`include` in {shown} is not a list of paths"))?);
+        let is_optional = item.get("optional").and_then(Value::as_bool).unwrap_or_default();
+        if !is_optional || path.exists() {
+            merge(&mut config, read(&path, above)?);
+        }
+    }
+    above.pop();
+    Ok(config)
 }
 
 /// A configuration that sets the linker and the flags of each target, and nothing else of its own.

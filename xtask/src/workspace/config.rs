@@ -1,10 +1,11 @@
 //! `[workspace.metadata.bpfship]` in Cargo.toml, parsed strictly: what can be wrong with it is found before anything is built.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 use std::str::FromStr;
 
 use anyhow::Result;
-use cargo_metadata::{Metadata, TargetKind};
+use cargo_metadata::{Metadata, Package, Target, TargetKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,6 +15,7 @@ use crate::NAME;
 use crate::arch::{ARCHES, Arch};
 use crate::bad_request;
 use crate::release::licenses;
+use crate::sys::hash::Sha256;
 use crate::ui::error::Request;
 use crate::ui::suggest;
 
@@ -25,6 +27,7 @@ pub struct Config {
     pub version: String,
     /// The binary of that package.
     pub bin: String,
+    pub features: Features,
     /// What `dist` builds when no `--arch` is given.
     pub arches: Vec<&'static Arch>,
     /// What goes into the archive besides README, CHANGELOG and licences.
@@ -33,6 +36,14 @@ pub struct Config {
     pub minimum_kernel: Option<String>,
     pub bpf: Bpf,
     pub boot: Boot,
+}
+
+/// The features of the package that is shipped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Features {
+    pub names: Vec<String>,
+    /// Whether the package's default features are left out.
+    pub no_default: bool,
 }
 
 /// A file or folder that goes into the archive: `"docs"`, or `{ path = "app/completions", as = "completions" }`.
@@ -71,6 +82,9 @@ pub struct Bpf {
 /// Stands for a file of BTF in a guest.
 pub const BTF: &str = "{btf}";
 
+/// In seconds. A boot that has not ended by then never will.
+const DAY: u64 = 86_400;
+
 const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
 /// The tables as they are written.
@@ -79,6 +93,8 @@ const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 struct Written {
     package: Option<String>,
     bin: Option<String>,
+    features: Vec<String>,
+    no_default_features: bool,
     arches: Option<Vec<String>>,
     include: Vec<WrittenInclude>,
     minimum_kernel: Option<String>,
@@ -131,7 +147,10 @@ impl Config {
             None => Written::default(),
         };
         let root = metadata.workspace_root.as_std_path();
-        let (package, version, bin) = package_and_bin(metadata, written.package, written.bin)?;
+        let (package, bin) = package_and_bin(metadata, written.package, written.bin)?;
+        let features = Features { names: written.features, no_default: written.no_default_features };
+        features.check(package, bin)?;
+        let bin = bin.name.clone();
 
         let mut arches = Vec::new();
         for word in written.arches.iter().flatten() {
@@ -164,15 +183,50 @@ impl Config {
             bad_request!("{} is `{version}`; a kernel version like \"5.10\" is expected", key("minimum-kernel"));
         }
         Ok(Config {
-            package,
-            version,
+            package: package.name.to_string(),
+            version: package.version.to_string(),
             bin,
+            features,
             arches,
             include,
             minimum_kernel: written.minimum_kernel,
             bpf: Bpf::parse(root, written.bpf)?,
             boot: Boot::parse(written.boot)?,
         })
+    }
+}
+
+impl Features {
+    /// What cargo is told of them.
+    pub fn flags(&self) -> Vec<String> {
+        let names = (!self.names.is_empty()).then(|| format!("--features={}", self.names.join(",")));
+        self.no_default.then(|| "--no-default-features".into()).into_iter().chain(names).collect()
+    }
+
+    /// Refuses features that the package does not have, or without which there is no such binary.
+    fn check(&self, package: &Package, bin: &Target) -> Result<()> {
+        let Package { name, features, .. } = package;
+        let unknown = self.names.iter().find(|it| !it.contains('/') && !features.contains_key(*it));
+        if let Some(unknown) = unknown {
+            let hint = suggest::hint(unknown, features.keys().map(String::as_str));
+            bad_request!("{}: package `{name}` has no feature `{}`{hint}", key("features"), suggest::cut(unknown));
+        }
+        let mut enabled: BTreeSet<&str> = BTreeSet::new();
+        let mut next: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        next.extend((!self.no_default).then_some("default"));
+        while let Some(feature) = next.pop() {
+            if enabled.insert(feature) {
+                next.extend(features.get(feature).into_iter().flatten().map(String::as_str));
+            }
+        }
+        if let Some(missing) = bin.required_features.iter().find(|feature| !enabled.contains(feature.as_str())) {
+            bad_request!(
+                "binary `{}` needs feature `{missing}` (`required-features` in the Cargo.toml of package `{name}`): add it to {}",
+                bin.name,
+                key("features")
+            );
+        }
+        Ok(())
     }
 }
 
@@ -223,8 +277,10 @@ impl Boot {
             bad_request!("{} has a command without {BTF}, the file to read BTF from", key("boot.btf-commands"));
         }
         match written.timeout.unwrap_or(180) {
-            0 => bad_request!("{} must be a number of seconds", key("boot.timeout")),
-            timeout => Ok(Boot { commands, btf_commands, timeout }),
+            timeout @ 1..=DAY => Ok(Boot { commands, btf_commands, timeout }),
+            timeout => {
+                bad_request!("{} is {timeout}; a number of seconds from 1 to {DAY} is expected", key("boot.timeout"))
+            }
         }
     }
 }
@@ -252,7 +308,7 @@ fn read<T: DeserializeOwned>(table: &Value) -> Result<T> {
             Some((unknown, known)) => {
                 let tables: Vec<&str> = path.into_iter().filter(|key| *key != unknown).collect();
                 let hint = suggest::hint(unknown, known.split('`').skip(1).step_by(2));
-                format!("unknown key `{unknown}` in [{}] of Cargo.toml{hint}", table_name(&tables))
+                format!("unknown key `{}` in [{}] of Cargo.toml{hint}", suggest::cut(unknown), table_name(&tables))
             }
             None => match path.is_empty() {
                 true => format!("[{}] of Cargo.toml: {message}", table_name(&[])),
@@ -285,49 +341,45 @@ pub fn kernel_version(version: &str) -> Option<(u32, u32)> {
 fn is_digest(image: &str) -> bool {
     image.split_once("@sha256:").is_some_and(|(name, digest)| {
         let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains([' ', '@']);
-        is_name && digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        is_name && digest.parse::<Sha256>().is_ok()
     })
 }
 
 /// Finds the package and its binary; both may be left out where only one is possible.
-fn package_and_bin(
-    metadata: &Metadata,
-    package: Option<String>,
-    bin: Option<String>,
-) -> Result<(String, String, String)> {
+fn package_and_bin(metadata: &Metadata, package: Option<String>, bin: Option<String>) -> Result<(&Package, &Target)> {
     let members = metadata.workspace_packages();
-    let package = match package {
+    let package: &Package = match package {
         Some(name) => match members.iter().find(|member| *member.name == name) {
             Some(member) => member,
             None => bad_request!(
-                "`package` in [workspace.metadata.bpfship] of Cargo.toml: no package `{name}` in this workspace{}",
+                "`package` in [workspace.metadata.bpfship] of Cargo.toml: no package `{}` in this workspace{}",
+                suggest::cut(&name),
                 suggest::hint(&name, members.iter().map(|member| member.name.as_str()))
             ),
         },
         None => bad_request!("nothing says what to ship: set `package` in [workspace.metadata.bpfship] of Cargo.toml"),
     };
-    let bins: Vec<&str> = package
-        .targets
-        .iter()
-        .filter(|target| target.kind.contains(&TargetKind::Bin))
-        .map(|target| target.name.as_str())
-        .collect();
+    let bins: Vec<&Target> = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin)).collect();
+    let names = || bins.iter().map(|bin| bin.name.as_str());
     let bin = match (bin, bins.as_slice()) {
-        (Some(bin), _) if bins.contains(&bin.as_str()) => bin,
-        (Some(bin), _) => bad_request!(
-            "`bin` in [workspace.metadata.bpfship] of Cargo.toml: package `{}` has no binary `{bin}`{}",
-            package.name,
-            suggest::hint(&bin, bins)
-        ),
-        (None, [only]) => only.to_string(),
+        (Some(bin), _) => match bins.iter().find(|target| target.name == bin) {
+            Some(target) => target,
+            None => bad_request!(
+                "`bin` in [workspace.metadata.bpfship] of Cargo.toml: package `{}` has no binary `{}`{}",
+                package.name,
+                suggest::cut(&bin),
+                suggest::hint(&bin, names())
+            ),
+        },
+        (None, [only]) => only,
         (None, []) => bad_request!("package `{}` has no binary to ship", package.name),
         (None, _) => bad_request!(
             "package `{}` has several binaries ({}): set `bin` in [workspace.metadata.bpfship] of Cargo.toml",
             package.name,
-            bins.join(", ")
+            names().collect::<Vec<_>>().join(", ")
         ),
     };
-    Ok((package.name.to_string(), package.version.to_string(), bin))
+    Ok((package, bin))
 }
 
 /// A path of the configuration must be of this workspace, and be a file or folder there. Gives its plainest form.

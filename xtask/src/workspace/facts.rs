@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -80,7 +81,14 @@ impl Workspace {
     pub fn packages(&self, runner: Runner, rust: &Rust, offline: bool) -> Result<Vec<Package>> {
         let network = self.network_config()?.to_string();
         let cargo = Cargo { runner, rust, home: &self.cargo_home, offline };
-        cargo.packages(&self.metadata, &network, &self.work().join("packages.json"))
+        check_folder(self.metadata.target_directory.as_std_path())?;
+        check_folder(&self.work())?;
+        cargo.packages(
+            &self.metadata,
+            self.config.features.names.is_empty(),
+            &network,
+            &self.work().join("packages.json"),
+        )
     }
 
     /// What cargo's configuration says of where crates come from.
@@ -122,6 +130,12 @@ impl Facts {
         })
     }
 
+    /// The folder of the package that is shipped, in the workspace; the workspace itself if it lies elsewhere.
+    pub fn package_folder(&self) -> &Path {
+        let package = self.members.iter().find(|member| member.name == self.config.package);
+        package.and_then(|package| package.folder.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""))
+    }
+
     /// The whole environment of a build with this CARGO_HOME.
     pub fn build_environment(&self, cargo_home: &Path) -> BTreeMap<String, String> {
         let mut environment = self.passed_on.clone();
@@ -150,6 +164,19 @@ pub fn read_locked(runner: Runner, common: &Common, plan_only: bool) -> Result<(
     }
 }
 
+/// Refuses what is not a folder where one is, or will be.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    match (folder.symlink_metadata(), folder.metadata()) {
+        (Ok(_), Ok(metadata)) if !metadata.is_dir() => {
+            bad_request!("{} is not a folder, but is written to as one: move it away", folder.display())
+        }
+        (Ok(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            bad_request!("{} is a link to nothing, but is written to as a folder: remove it", folder.display())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Holds off other runs in this workspace, whatever target folder they use, until the file returned is dropped.
 pub fn lock(runner: Runner, root: &Path) -> Result<File> {
     let manifest = root.join("Cargo.toml");
@@ -159,7 +186,15 @@ pub fn lock(runner: Runner, root: &Path) -> Result<File> {
 
 /// What a build sees of the user's environment.
 pub fn passed_on() -> BTreeMap<String, String> {
-    PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect()
+    let variables =
+        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    variables.filter(|(name, _)| PASSED_ON.contains(&name.as_str()) || names_registry(name)).collect()
+}
+
+/// Whether a variable says where a registry is. Cargo.lock has the hashes of its crates.
+fn names_registry(variable: &str) -> bool {
+    let key = variable.strip_prefix("CARGO_REGISTRIES_");
+    key.is_some_and(|key| key.ends_with("_INDEX") || key == "CRATES_IO_PROTOCOL")
 }
 
 /// The folders of this machine that a build has to do with.
@@ -183,6 +218,14 @@ pub fn root_of(manifest: &Path) -> PathBuf {
 }
 
 pub fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
+    let manifest = search_manifest(given)?;
+    match manifest.to_str() {
+        Some(_) => Ok(manifest),
+        None => bad_request!("{} is not UTF-8: give its folders other names", manifest.display()),
+    }
+}
+
+fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         if !path.exists() {
             bad_request!("--manifest-path names {}, which is not there", path.display());

@@ -1,8 +1,7 @@
 //! The commit that is built, and what of the workspace is in it.
 
 use std::collections::BTreeSet;
-use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use crate::bad_request;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
+use crate::workspace::date;
 
 /// The commit that is built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,42 +18,45 @@ pub struct Source {
     pub commit: Option<String>,
     /// Whether the work tree differs from the commit.
     pub dirty: bool,
-    /// Whether a Cargo.lock does: cargo itself brings it up to date when it starts this tool.
+    /// Whether Cargo.lock does: cargo itself brings it up to date when it starts this tool.
     pub lock_changed: bool,
     /// The date of everything in the archives: seconds since 1970.
     pub date: u64,
-    /// The files of the workspace that git does not ignore, by their paths in it. None outside git.
+    /// The repository; the workspace itself outside git.
+    pub top: PathBuf,
+    /// The files of the repository and its submodules that git does not ignore, by their paths in it. None outside git.
     #[serde(skip)]
     pub files: Option<BTreeSet<String>>,
 }
 
 impl Source {
     pub fn read(runner: Runner, root: &Path) -> Result<Source> {
-        let epoch = match env::var("SOURCE_DATE_EPOCH") {
-            Ok(text) => match text.parse() {
-                Ok(seconds) => Some(seconds),
-                Err(_) => bad_request!("SOURCE_DATE_EPOCH is `{text}`; seconds since 1970 are wanted"),
-            },
-            Err(_) => None,
-        };
+        let epoch = date::asked()?;
+        let root = &root.canonicalize().with_context(|| format!("cannot read {}", root.display()))?;
+        let repository = root.ancestors().find(|folder| folder.join(".git").exists());
+        let top = repository.unwrap_or(root);
         let git = |args: &[&str]| {
             runner
                 // In English, for `remedies.rs`.
-                .read(&Command::new("git", root).env("LC_ALL", "C").args(args.iter().copied()))
+                .read(&Command::new("git", top).env("LC_ALL", "C").args(args.iter().copied()))
                 .context("cannot ask git about the commit")
         };
-        let in_git = root.ancestors().any(|folder| folder.join(".git").exists());
         // Everything that git does not ignore. A workspace that it does ignore is of another repository than this.
-        let files: BTreeSet<String> = match in_git {
-            true => git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?
-                .split_terminator('\0')
-                .map(String::from)
-                .collect(),
-            false => BTreeSet::new(),
-        };
-        if !files.contains("Cargo.toml") {
+        let mut files = BTreeSet::new();
+        if repository.is_some() {
+            let listed = git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
+            files.extend(listed.split_terminator('\0').map(String::from));
+        }
+        if files.contains(".gitmodules") {
+            let listed = git(&["ls-files", "-z", "--cached", "--recurse-submodules"])?;
+            files.extend(listed.split_terminator('\0').map(String::from));
+        }
+        let path = |file: &str| root.strip_prefix(top).unwrap_or(root).join(file).to_string_lossy().into_owned();
+        if !files.contains(&path("Cargo.toml")) {
             return match epoch {
-                Some(date) => Ok(Source { commit: None, dirty: false, lock_changed: false, date, files: None }),
+                Some(date) => {
+                    Ok(Source { commit: None, dirty: false, lock_changed: false, date, top: root.clone(), files: None })
+                }
                 None => bad_request!(
                     "{} is not in a git repository, so the files in the archives have no date: \
                      set SOURCE_DATE_EPOCH to seconds since 1970",
@@ -66,14 +69,16 @@ impl Source {
         // Not as the user has configured it: what is not committed must be seen.
         let status = ["status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none"];
         let status = git(&status)?;
+        let lock = path("Cargo.lock");
         Ok(Source {
             commit: Some(commit.into()),
             dirty: !status.is_empty(),
-            lock_changed: status.lines().any(|line| line.ends_with("Cargo.lock")),
+            lock_changed: status.lines().any(|line| line.get(3..) == Some(lock.as_str())),
             date: match epoch {
                 Some(date) => date,
-                None => date.parse().context("git did not tell the date of the commit")?,
+                None => date::of_commit(date)?,
             },
+            top: top.into(),
             files: Some(files),
         })
     }

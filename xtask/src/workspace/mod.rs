@@ -3,6 +3,7 @@
 pub mod cached;
 pub mod cargo_home;
 pub mod config;
+pub mod date;
 pub mod facts;
 pub mod git;
 pub mod machine;

@@ -1,7 +1,8 @@
 //! What verbs need, as data: each thing by its name, with what was found of it on this machine. Here is what several verbs
 //! need; each verb puts its own list together.
 
-use crate::arch::{ARCHES, Arch, Std};
+use crate::arch::{ARCHES, Arch};
+use crate::route::Route;
 use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::{self, Needs, zig};
 use crate::ui::screen;
@@ -66,9 +67,9 @@ impl Machine {
         };
         let mut needs = others;
         for arch in arches {
-            match arch.std {
-                Std::Prebuilt => needs.std.push(arch.triple),
-                Std::Source => needs.sysroots.push(Sysroot::new(arch, rust)),
+            match arch.route {
+                Route::Prebuilt => needs.std.push(arch.triple),
+                Route::Source => needs.sysroots.push(Sysroot::new(arch, rust)),
             }
         }
         let mut rows = self.toolchain(&needs);

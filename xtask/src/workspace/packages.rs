@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::command::Command;
 use crate::sys::files;
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
+use crate::ui::error::{Failed, Request};
 use crate::workspace::rust::Rust;
 
 /// A crate that is not of the workspace itself.
@@ -27,7 +28,7 @@ pub struct Package {
 /// What was found out, and from which inputs.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    key: String,
+    key: Sha256,
     packages: Vec<Package>,
 }
 
@@ -44,22 +45,34 @@ pub struct Cargo<'a> {
 impl Cargo<'_> {
     /// The workspace itself, without its dependencies.
     pub fn workspace(self, manifest: &Path) -> Result<Metadata> {
-        self.ask(manifest, &["--no-deps"])
-            .with_context(|| format!("cannot read the workspace of {} with cargo", manifest.display()))
+        let answer = self.ask(manifest, &["--no-deps"]);
+        let answer = answer.with_context(|| format!("cannot read the workspace of {} with cargo", manifest.display()));
+        // Nothing but manifests was read: what cargo has to say is of them.
+        answer.map_err(|error| match error.downcast_ref::<Failed>() {
+            Some(Failed { said, .. }) if said.contains("Cargo.toml") => Request(format!("{error:#}")).into(),
+            _ => error,
+        })
     }
 
     /// All packages that Cargo.lock names.
     ///
     /// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs the
-    /// network for crates. It is also the slowest part of a run that has nothing to do, so the answer is kept in `record`
+    /// network for crates, those of features that are not on by default included unless `is_default`. It is also the slowest part of a run that has nothing to do, so the answer is kept in `record`
     /// and taken from there while everything it depends on is the same and every package still is where it was.
-    pub fn packages(self, workspace: &Metadata, network_config: &str, record: &Path) -> Result<Vec<Package>> {
+    pub fn packages(
+        self,
+        workspace: &Metadata,
+        is_default: bool,
+        network_config: &str,
+        record: &Path,
+    ) -> Result<Vec<Package>> {
         let manifest = workspace.workspace_root.as_std_path().join("Cargo.toml");
         let lock = manifest.with_file_name("Cargo.lock");
         let mut inputs = vec![
             self.rust.commit.clone(),
             self.home.to_string_lossy().into_owned(),
             network_config.into(),
+            is_default.to_string(),
             files::read_if_there(&lock)?.unwrap_or_default(),
             files::read_if_there(&manifest)?.unwrap_or_default(),
         ];
@@ -77,12 +90,10 @@ impl Cargo<'_> {
 
         let mut flags = vec!["--locked"];
         flags.extend(self.offline.then_some("--offline"));
+        flags.extend((!is_default).then_some("--all-features"));
         let metadata = match self.ask(&manifest, &flags) {
             // cargo would have the user leave out a flag that the user did not give.
-            Err(error) if format!("{error:#}").contains("--locked") => bail!(
-                "{} is missing or out of date: run `cargo update --workspace` and commit what it writes",
-                lock.display()
-            ),
+            Err(error) if format!("{error:#}").contains("--locked") => bail!("{}", self.lock_fault(&lock)?),
             answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", lock.display()))?,
         };
         let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
@@ -93,6 +104,20 @@ impl Cargo<'_> {
         }
         files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
         Ok(found.packages)
+    }
+
+    /// What is wrong with a Cargo.lock that cargo would have to write.
+    fn lock_fault(self, lock: &Path) -> Result<String> {
+        let shown = lock.display();
+        if lock.exists() {
+            return Ok(format!("{shown} is out of date: run `cargo update --workspace` and commit what it writes"));
+        }
+        let folder = lock.parent().context("a lock file in no folder")?;
+        let listed = self.runner.read(&Command::new("git", folder).args(["ls-files", "Cargo.lock"]));
+        Ok(match listed.is_ok_and(|listed| !listed.is_empty()) {
+            true => format!("{shown} is missing, but git has it: run `git checkout Cargo.lock`"),
+            false => format!("{shown} is missing: run `cargo generate-lockfile` and commit what it writes"),
+        })
     }
 
     fn ask(self, manifest: &Path, flags: &[&str]) -> Result<Metadata> {
@@ -109,6 +134,11 @@ impl Cargo<'_> {
 }
 
 impl Package {
+    /// Whether it is known by where it lies, and not by a registry or a repository.
+    pub fn is_by_path(&self) -> bool {
+        self.id.repr.starts_with("path+")
+    }
+
     pub fn new(package: &cargo_metadata::Package) -> Result<Package> {
         Ok(Package {
             id: package.id.clone(),

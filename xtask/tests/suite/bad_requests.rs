@@ -200,7 +200,7 @@ fn a_lock_file_of_cargo_that_is_missing_is_named_with_the_remedy() {
     workspace
         .xtask("bpf")
         .ends_with(1)
-        .says("Cargo.lock is missing or out of date: run `cargo update --workspace`")
+        .says("Cargo.lock is missing: run `cargo generate-lockfile` and commit what it writes")
         .in_one_line();
     assert!(!workspace.path("Cargo.lock").exists());
 }

@@ -182,10 +182,10 @@ fn swap_object(copy: &Workspace) {
     let length = right.len().min(wrong.len());
     binary[at..at + length].copy_from_slice(&wrong[..length]);
 
-    artifact["binary"]["sha256"] = bpfship::sys::hash::bytes(&binary).into();
+    artifact["binary"]["sha256"] = bpfship::sys::hash::bytes(&binary).to_string().into();
     let files = [("exectrace".to_owned(), Entry { bytes: binary, executable: true })].into();
     let archive = pack::gzip(&pack::tar(top, &files, 0).unwrap()).unwrap();
-    artifact["sha256"] = bpfship::sys::hash::bytes(&archive).into();
+    artifact["sha256"] = bpfship::sys::hash::bytes(&archive).to_string().into();
     fs::write(copy.path("dist").join(&file), archive).unwrap();
     fs::write(copy.path("dist/release.json"), manifest.to_string()).unwrap();
 }
@@ -425,7 +425,7 @@ fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_
         let boot = json!({
             "arch": "amd64", "file": artifact["file"], "sha256": artifact["sha256"],
             "binary_sha256": artifact["binary"]["sha256"], "qemu": "10.0", "machine": "q35", "cpu": "qemu64",
-            "kernel": { "label": "a-kernel", "sha256": "0", "release": "6.12" },
+            "kernel": { "label": "a-kernel", "sha256": "0".repeat(64), "release": "6.12" },
             "commands": [], "verdict": verdict, "seconds": 1.0, "date": "2026-11-22T10:00:00Z",
         });
         fs::write(workspace.path("dist/boot-report.json"), json!({ "schema": schema, "boots": [boot] }).to_string())

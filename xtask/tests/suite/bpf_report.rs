@@ -93,7 +93,7 @@ fn report(workspace: &Workspace) -> Value {
     let output = workspace.xtask("report --json --offline").succeeds().json();
     let [report] = output["objects"].as_array().unwrap().as_slice() else { panic!("{output:#}") };
     assert_eq!(report["files"], json!(["tick_bpfel.o", "tick_bpfeb.o"]));
-    assert_eq!(report["byte_orders"], json!(["bpfel", "bpfeb"]));
+    assert_eq!(report["targets"], json!(["bpfel", "bpfeb"]));
     report.clone()
 }
 

@@ -77,7 +77,7 @@ fn every_binary_starts_on_the_oldest_processor_and_refuses_where_there_is_no_bpf
         };
         let object = format!("exectrace_{}.o", arch.endian.bpf_target());
         let hash = bpfship::sys::hash::file(&own_root().join("bpf/objects").join(object)).unwrap();
-        run(&["--version"]).succeeds().says(env!("CARGO_PKG_VERSION")).says(arch.triple).says(&hash);
+        run(&["--version"]).succeeds().says(env!("CARGO_PKG_VERSION")).says(arch.triple).says(&hash.to_string());
         // bpf() is not to be had in user mode.
         run(&[]).without_lines("qemu-").ends_with(1).says("exectrace: there is no bpf() system call").in_one_line();
     }

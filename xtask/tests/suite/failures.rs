@@ -104,7 +104,7 @@ fn state(workspace: &Workspace) -> BTreeMap<PathBuf, String> {
         if path.is_dir() {
             list(path).iter().for_each(|name| add(&path.join(name), state));
         } else if path.exists() {
-            state.insert(path.into(), bpfship::sys::hash::file(path).unwrap());
+            state.insert(path.into(), bpfship::sys::hash::file(path).unwrap().to_string());
         }
     }
     let mut state = BTreeMap::new();

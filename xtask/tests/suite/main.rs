@@ -16,6 +16,7 @@ mod exectrace;
 mod failures;
 mod fetching;
 mod guard;
+mod kinds;
 mod merge;
 mod pipelines;
 mod plan;

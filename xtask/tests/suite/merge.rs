@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use bpfship::arch::{ARCHES, Arch, Endian};
-use bpfship::release::manifest::{Artifact, Binary, BpfObject, Manifest, Origin, Rustc};
+use bpfship::arch::Arch;
+use bpfship::release::manifest::{Artifact, Binary, BpfObject, Manifest, Rustc};
 use bpfship::sys::hash;
 use serde_json::Value;
 
@@ -19,41 +19,45 @@ fn archive(arch: &Arch) -> Vec<u8> {
 
 /// What a run that made these architectures says of them.
 fn manifest(arches: &[&str]) -> Manifest {
-    let origin = Origin {
+    let mut manifest = Manifest {
+        schema: 1,
         name: "tool".into(),
         version: "0.3.0".into(),
         commit: Some("1a2b".into()),
         dirty: false,
         source_date_epoch: 1_700_000_000,
-        cargo_lock: "1".into(),
-        bpf_lock: "2".into(),
+        cargo_lock: hash::bytes(b"1"),
+        bpf_lock: hash::bytes(b"2"),
         rustc: Rustc { version: "1.95.0".into(), commit: "3".into(), llvm: "22".into() },
         c_compiler: "zig".into(),
         compressor: "deflate".into(),
-        cargo_toml: "2b".into(),
+        cargo_toml: hash::bytes(b"2b"),
         flags: vec!["-Cx".into()],
+        bpf_objects: Vec::new(),
+        artifacts: Vec::new(),
     };
     let described = |name: &&str| {
-        let arch: &Arch = name.parse::<&Arch>().unwrap();
+        let arch = Arch::named(name);
         let bytes = archive(arch);
         Artifact {
-            file: origin.archive(arch),
-            size: bytes.len(),
+            file: manifest.archive(arch),
+            size: bytes.len() as u64,
             sha256: hash::bytes(&bytes),
-            tar_sha256: "4".into(),
-            arch: arch.name.into(),
+            tar_sha256: hash::bytes(b"4"),
+            arch,
             triple: arch.triple.into(),
-            endianness: Endian::Little.name().into(),
-            std: arch.std.name().into(),
+            endianness: arch.endian,
+            route: arch.route,
             sysroot: None,
             minimum_kernel: "5.10".into(),
-            binary: Binary { file: "probe".into(), size: 7, sha256: "5".into() },
+            binary: Binary { file: "probe".into(), size: 7, sha256: hash::bytes(b"5") },
         }
     };
-    let artifacts = arches.iter().map(described).collect();
-    let objects = ["tick_bpfeb.o", "tick_bpfel.o"];
-    let bpf_objects = objects.map(|file| BpfObject { file: file.into(), size: 9, sha256: "6".into() }).into();
-    Manifest { schema: 1, origin, bpf_objects, artifacts }
+    let mut artifacts: Vec<Artifact> = arches.iter().map(described).collect();
+    artifacts.sort_by(|one, other| one.file.cmp(&other.file));
+    let object = |file: &str| BpfObject { file: file.parse().unwrap(), size: 9, sha256: hash::bytes(b"6") };
+    manifest.bpf_objects = ["tick_bpfeb.o", "tick_bpfel.o"].map(object).into();
+    Manifest { artifacts, ..manifest }
 }
 
 /// Writes a part into a folder of the workspace.
@@ -62,9 +66,8 @@ fn part(workspace: &Workspace, folder: &str, manifest: &Manifest) {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("release.json"), manifest.to_json().unwrap()).unwrap();
     for artifact in &manifest.artifacts {
-        let arch = ARCHES.iter().find(|arch| arch.name == artifact.arch).unwrap();
         let line = format!("{}  {}\n", artifact.sha256, artifact.file);
-        fs::write(folder.join(&artifact.file), archive(arch)).unwrap();
+        fs::write(folder.join(&artifact.file), archive(artifact.arch)).unwrap();
         fs::write(folder.join(format!("{}.sha256", artifact.file)), line).unwrap();
     }
 }
@@ -172,23 +175,24 @@ fn parts_of_different_origin_are_refused_with_what_differs_first() {
     let cases: [(Change, &str); 5] = [
         (
             |second| {
-                second.origin.commit = Some("3c4d".into());
-                second.origin.bpf_lock = "7".into();
+                second.commit = Some("3c4d".into());
+                second.bpf_lock = hash::bytes(b"7");
             },
             r#"`commit` is "1a2b" in the one and "3c4d" in the other"#,
         ),
-        (|second| second.origin.dirty = true, "`dirty` is false in the one and true in the other"),
+        (|second| second.dirty = true, "`dirty` is false in the one and true in the other"),
         (
-            |second| second.origin.rustc.version = "1.96.0".into(),
+            |second| second.rustc.version = "1.96.0".into(),
             r#"`rustc.version` is "1.95.0" in the one and "1.96.0" in the other"#,
         ),
+        (|second| second.source_date_epoch = 7, "`source_date_epoch` is 1700000000 in the one and 7 in the other"),
         (
-            |second| second.origin.source_date_epoch = 7,
-            "`source_date_epoch` is 1700000000 in the one and 7 in the other",
-        ),
-        (
-            |second| second.bpf_objects[1].sha256 = "7".into(),
-            r#"`bpf_objects[1].sha256` is "6" in the one and "7" in the other"#,
+            |second| second.bpf_objects[1].sha256 = hash::bytes(b"7"),
+            &format!(
+                r#"`bpf_objects[1].sha256` is "{}" in the one and "{}" in the other"#,
+                hash::bytes(b"6"),
+                hash::bytes(b"7")
+            ),
         ),
     ];
     for (change, difference) in cases {
@@ -213,23 +217,23 @@ fn an_archive_that_two_parts_have_must_be_the_same_in_both() {
     another.artifacts[0].sha256 = hash::bytes(b"another build");
     part(&workspace, "c", &another);
     let workspace = workspace.write(&format!("c/{ARM64}"), "another build");
-    another.artifacts[0].size = "another build".len();
+    another.artifacts[0].size = "another build".len() as u64;
     let workspace = workspace.write("c/release.json", &another.to_json().unwrap());
     let before = contents(&workspace, "dist");
     workspace
         .xtask("merge a b c")
         .ends_with(1)
         .says(&format!("{ARM64} is not the same in b and c: `sha256` is"))
-        .says(&another.artifacts[0].sha256)
+        .says(&another.artifacts[0].sha256.to_string())
         .in_one_line();
     assert!(contents(&workspace, "dist") == before);
 }
 
 #[test]
 fn what_was_not_committed_when_the_parts_were_built_is_told() {
-    let workspace = two_parts("dirty", |second| second.origin.dirty = true);
+    let workspace = two_parts("dirty", |second| second.dirty = true);
     let mut first = manifest(&["amd64"]);
-    first.origin.dirty = true;
+    first.dirty = true;
     part(&workspace, "a", &first);
     workspace.xtask("merge a b").succeeds().says("changes that are not committed");
     assert_eq!(merged(&workspace)["dirty"], true);
@@ -237,12 +241,16 @@ fn what_was_not_committed_when_the_parts_were_built_is_told() {
 
 #[test]
 fn parts_of_another_version_or_application_are_refused() {
-    two_parts("version", |second| second.origin.version = "0.2.9".into())
+    let of = |name: &str, version: &str, manifest: &mut Manifest| {
+        (manifest.name, manifest.version) = (name.into(), version.into());
+        manifest.artifacts[0].file = manifest.archive(manifest.artifacts[0].arch);
+    };
+    two_parts("version", |second| of("tool", "0.2.9", second))
         .xtask("merge a b")
         .ends_with(2)
         .says("b contains tool 0.2.9, but this workspace ships tool 0.3.0: check out")
         .in_one_line();
-    two_parts("application", |second| second.origin.name = "tol".into())
+    two_parts("application", |second| of("tol", "0.3.0", second))
         .xtask("merge a b")
         .ends_with(2)
         .says("contains tol 0.3.0");
@@ -269,14 +277,14 @@ fn a_manifest_that_this_tool_does_not_understand_is_refused() {
     workspace
         .xtask("merge a b")
         .ends_with(1)
-        .says("b/release.json has schema 2, and this tool knows 1: merge with the tool that wrote it")
+        .says("cannot use b/release.json: its schema is 2, and this tool knows 1: build that part again")
         .in_one_line();
     for text in ["", "{}", "half a manif"] {
         let workspace = two_parts("unreadable", |_| {}).write("b/release.json", text);
         workspace
             .xtask("merge a b")
             .ends_with(1)
-            .says("b/release.json is not a manifest that this version understands (")
+            .says("cannot use b/release.json: not a manifest that this version understands: ")
             .in_one_line();
     }
 }
@@ -290,7 +298,7 @@ fn a_manifest_cannot_name_a_file_outside_its_folder() {
     workspace
         .xtask("merge a b")
         .ends_with(1)
-        .says("b/release.json names \"../a/README.md\", which is no archive of tool 0.3.0")
+        .says("cannot use b/release.json: it names ../a/README.md, which is not tool 0.3.0 for arm64")
         .in_one_line();
 }
 
@@ -303,9 +311,12 @@ fn of_what_lies_in_dist_that_of_the_same_origin_is_kept_in_the_manifest() {
     assert_eq!(workspace.read("dist/SHA256SUMS").lines().count(), 3);
 
     let mut earlier = manifest(&["riscv64", "amd64"]);
-    earlier.origin.commit = Some("3c4d".into());
+    earlier.commit = Some("3c4d".into());
     part(&workspace, "dist", &earlier);
-    workspace.xtask("merge a b").succeeds().says("not in release.json, for of another commit or toolchain: riscv64");
+    workspace
+        .xtask("merge a b")
+        .succeeds()
+        .says("not in release.json: riscv64, built with another `commit` (\"3c4d\", and now \"1a2b\")");
     assert_eq!(merged_arches(&workspace), ["arm64", "amd64"]);
     assert_eq!(merged(&workspace)["commit"], "1a2b");
     // Its own checksum vouches for it there, as after a run that builds.
@@ -317,7 +328,7 @@ fn of_what_lies_in_dist_that_of_the_same_origin_is_kept_in_the_manifest() {
 fn a_plan_names_what_would_be_taken_over_and_does_nothing() {
     let workspace = two_parts("merge plan", |_| {});
     let run = workspace.xtask("merge a b --plan").succeeds().says(&format!("# taking over {AMD64}\n"));
-    run.says(&manifest(&["arm64"]).artifacts[0].sha256);
+    run.says(&manifest(&["arm64"]).artifacts[0].sha256.to_string());
     assert!(!workspace.path("dist").exists());
 }
 

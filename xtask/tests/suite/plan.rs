@@ -13,7 +13,7 @@ fn the_printed_commands_give_the_same_binary() {
 
     workspace.shell("\"$BPFSHIP\" dist --arch amd64 --plan >plan.sh && chmod +x plan.sh && ./plan.sh").succeeds();
     let binary = workspace.path("target/bpfship/build/x86_64-unknown-linux-musl/release/probe");
-    assert_eq!(manifest["artifacts"][0]["binary"]["sha256"], bpfship::sys::hash::file(&binary).unwrap());
+    assert_eq!(manifest["artifacts"][0]["binary"]["sha256"], bpfship::sys::hash::file(&binary).unwrap().to_string());
 }
 
 #[test]

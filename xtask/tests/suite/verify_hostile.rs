@@ -37,7 +37,7 @@ fn faults(file: &str, bytes: &[u8]) -> Vec<String> {
     let faults = match file.split_once('.').unwrap().1 {
         "tar.gz" => Ok(unpack::archive(bytes, "tool").faults),
         "elf" => binary::check(bytes, arch(if file.contains("mips") { "mips" } else { "arm64" }), None, &[]),
-        "json" => Manifest::parse(&String::from_utf8_lossy(bytes)).map(|manifest| manifest.faults()),
+        "json" => Manifest::parse(&String::from_utf8_lossy(bytes)).map(|_| Vec::new()),
         "sha256" => manifest::checksums(&String::from_utf8_lossy(bytes)).map(|_| Vec::new()),
         other => panic!("a corpus of {other}?"),
     };
@@ -134,7 +134,7 @@ fn any_binary_is_read_or_refused() {
         [("arm64", seed("good-arm64.elf")), ("mips", seed("good-mips.elf"))].map(|(name, bytes)| (arch(name), bytes));
     let manifest = Manifest::parse(&String::from_utf8(seed("good.json")).unwrap()).unwrap();
     for (arch, seed) in &seeds {
-        let by_name = manifest::objects_of(&manifest.bpf_objects, arch.endian);
+        let by_name = manifest::objects_of(&manifest.bpf_objects, arch);
         let objects = Objects { of: "a test", by_name };
         for _ in 0..MANY / 2 {
             let altered = random.mutated(seed);
@@ -152,8 +152,7 @@ fn any_manifest_is_read_or_refused() {
     for _ in 0..MANY {
         let text = String::from_utf8_lossy(&random.mutated(&seed)).into_owned();
         if let Ok(manifest) = Manifest::parse(&text) {
-            let again = Manifest::parse(&manifest.to_json().unwrap()).unwrap();
-            assert_eq!(manifest.faults(), again.faults());
+            assert_eq!(Manifest::parse(&manifest.to_json().unwrap()).unwrap(), manifest);
         }
     }
 }

@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::sys::command::{Command, quote};
+use crate::sys::files;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Step, Steps, Work};
 use crate::sys::steps::{Run, Write};
-use crate::sys::{files, hash};
 
 /// A server that has Debian's packages, and how this machine talks to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct Record {
     pub suite: String,
     pub mirror: String,
     /// SHA-256 of the package.
-    pub sha256: String,
+    pub sha256: Sha256,
     /// What it was built with, if it is not the package's own file.
     #[serde(flatten)]
     pub build: Option<BuildRecord>,
@@ -40,7 +41,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BuildRecord {
     /// SHA-256 of the list of options.
-    pub options: String,
+    pub options: Sha256,
     pub compiler: String,
     pub pahole: String,
 }

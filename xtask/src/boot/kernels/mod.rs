@@ -171,7 +171,7 @@ impl Kernel {
             }
             Source::Built(options) => recipe::key(self.arch, options),
         };
-        format!("{PREFIX}{}-{}-{}", self.arch, self.kept_as, &hash::bytes(key.as_bytes())[..16])
+        format!("{PREFIX}{}-{}-{:.16}", self.arch, self.kept_as, hash::bytes(key.as_bytes()))
     }
 
     /// Where it comes from, in a few words.

@@ -7,6 +7,8 @@ use std::path::Path;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use crate::sys::hash::unhex;
+
 /// The name of a file's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Id {
@@ -109,24 +111,6 @@ impl Hasher {
             Hasher::Plain(hasher) => Id::Plain(hasher.finalize().into()),
         }
     }
-}
-
-/// The bytes that a hexadecimal text of the right length stands for.
-pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let text = text.as_bytes();
-    let mut bytes = [0; N];
-    if text.len() != 2 * N {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = digit(text[2 * index])? << 4 | digit(text[2 * index + 1])?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

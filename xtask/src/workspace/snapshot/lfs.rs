@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::id::{Id, unhex};
+use super::id::Id;
+use crate::sys::hash::unhex;
 
 /// Larger ones are none.
 pub const LARGEST: u64 = 1024;

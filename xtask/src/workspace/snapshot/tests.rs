@@ -459,7 +459,7 @@ fn a_file_that_was_never_fetched_is_named() {
 fn an_lfs_pointer_is_followed_or_refused() {
     let place = Place::with_repository();
     let content = "a large file\n";
-    let name = crate::sys::hash::bytes(content.as_bytes());
+    let name = crate::sys::hash::bytes(content.as_bytes()).to_string();
     let size = content.len();
     let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{name}\nsize {size}\n");
     place.write("r/model.bin", &pointer);

@@ -279,7 +279,7 @@ impl Tree {
             text.push_str(&entry.path);
             text.push('\0');
         }
-        hash::bytes(text.as_bytes())
+        hash::bytes(text.as_bytes()).to_string()
     }
 }
 

@@ -1,16 +1,16 @@
-//! The ways to see what happens, best first, and which of them a kernel allows.
+//! The backends, each a way to see what happens, best first, and which of them a kernel allows.
 
 use std::{fmt, path::PathBuf};
 
 use crate::{
-    cli::Name,
+    cli::BackendName,
     error::Error,
     kernel::{Kernel, Offer},
 };
 
-/// A way that this kernel allows, and what it takes.
+/// A backend that this kernel allows, and what it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Backend {
     /// BPF programs that read the kernel's own structs, whose places BTF tells.
     Structs { btf: PathBuf, is_given: bool, ring_buffer: bool },
     /// The records of tracepoints, by way of BPF programs or in perf's own samples.
@@ -37,7 +37,7 @@ pub(crate) enum Ends {
     Observed,
 }
 
-/// Something that a way cannot tell.
+/// Something that a backend cannot tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// The name in the JSON.
@@ -46,12 +46,12 @@ pub(crate) struct Gap {
     pub(crate) when: Option<&'static str>,
 }
 
-impl Name {
+impl BackendName {
     /// Best first.
     pub(crate) const ALL: [Self; 4] = [Self::Btf, Self::BtfPerf, Self::Tracepoints, Self::Perf];
 
-    /// The way of this name, or in a sentence why there is none.
-    pub(crate) fn find(self, kernel: &Kernel) -> Result<Way, String> {
+    /// The backend of this name, or in a sentence why there is none.
+    pub(crate) fn find(self, kernel: &Kernel) -> Result<Backend, String> {
         let always = [&kernel.rights, &kernel.lockdown];
         let stable = [&kernel.perf, &kernel.tracefs, &kernel.tracepoints, &kernel.processes, &kernel.numbers];
         let needs: Vec<&Offer> = match self {
@@ -68,12 +68,12 @@ impl Name {
             }
         }
         Ok(match self {
-            Self::Btf | Self::BtfPerf => Way::Structs {
+            Self::Btf | Self::BtfPerf => Backend::Structs {
                 btf: kernel.btf_file.clone(),
                 is_given: kernel.btf_is_given,
                 ring_buffer: self == Self::Btf,
             },
-            Self::Tracepoints | Self::Perf => Way::Tracepoints {
+            Self::Tracepoints | Self::Perf => Backend::Tracepoints {
                 bpf: self == Self::Tracepoints,
                 stacks: kernel.stacks.is_there(),
                 codes: kernel.codes.is_there(),
@@ -95,31 +95,31 @@ impl Name {
         })
     }
 
-    /// The ways to try, one after the other, and why none is better than the first.
+    /// The backends to try, one after the other, and why none is better than the first.
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn choose(forced: Option<Self>, kernel: &Kernel) -> Result<(Vec<Way>, Option<String>), Error> {
+    pub(crate) fn choose(forced: Option<Self>, kernel: &Kernel) -> Result<(Vec<Backend>, Option<String>), Error> {
         if let Some(name) = forced {
-            return Ok((vec![name.find(kernel).map_err(Error::NoWay)?], None));
+            return Ok((vec![name.find(kernel).map_err(Error::NoBackend)?], None));
         }
         let mut lacks = Vec::new();
-        let mut ways = Vec::new();
+        let mut backends = Vec::new();
         for name in Self::ALL {
             match name.find(kernel) {
-                Ok(way) => ways.push(way),
-                Err(lack) if ways.is_empty() && !lacks.contains(&lack) => lacks.push(lack),
+                Ok(backend) => backends.push(backend),
+                Err(lack) if backends.is_empty() && !lacks.contains(&lack) => lacks.push(lack),
                 Err(_) => {}
             }
         }
-        if ways.is_empty() {
-            return Err(Error::NoWay(lacks.join("; without that, ")));
+        if backends.is_empty() {
+            return Err(Error::NoBackend(lacks.join("; without that, ")));
         }
-        Ok((ways, lacks.into_iter().next()))
+        Ok((backends, lacks.into_iter().next()))
     }
 }
 
-impl Way {
+impl Backend {
     /// Between the stack pointer and the arguments the kernel leaves as much free as chance will have it, so that the
     /// stack's place is harder to guess: less than a page, but on x86_64 up to two (arch_align_stack). Where a page in
     /// between was never touched, perf's copy of the stack ends.
@@ -151,7 +151,7 @@ impl Way {
         } else if Self::STACKS_HAVE_HOLES {
             gaps.push(gap(
                 "args",
-                "of one program in four on x86_64, where chance leaves a hole in the stack that perf does not copy",
+                "of up to one program in four on x86_64, where chance leaves a hole in the stack that perf does not copy",
             ));
         } else if Self::STACKS_END_EARLY {
             let when = "of a program with less than some 130 bytes of environment and file name together";
@@ -212,7 +212,7 @@ impl Way {
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Structs { ring_buffer: true, .. } => "BPF reads the kernel's structs",
@@ -275,25 +275,25 @@ mod tests {
         }
     }
 
-    const RING: Way = structs(true);
-    const fn structs(ring_buffer: bool) -> Way {
-        Way::Structs { btf: PathBuf::new(), is_given: false, ring_buffer }
+    const RING: Backend = structs(true);
+    const fn structs(ring_buffer: bool) -> Backend {
+        Backend::Structs { btf: PathBuf::new(), is_given: false, ring_buffer }
     }
     const REPORTED: Ends = Ends::Reported { marks_last: true };
-    const BPF: Way = tracepoints(UsersFrom::Bpf, REPORTED);
-    const PERF: Way = tracepoints(UsersFrom::Connector, REPORTED);
-    const fn tracepoints(users: UsersFrom, ends: Ends) -> Way {
-        Way::Tracepoints { bpf: matches!(users, UsersFrom::Bpf), stacks: true, codes: true, users, ends }
+    const BPF: Backend = tracepoints(UsersFrom::Bpf, REPORTED);
+    const PERF: Backend = tracepoints(UsersFrom::Connector, REPORTED);
+    const fn tracepoints(users: UsersFrom, ends: Ends) -> Backend {
+        Backend::Tracepoints { bpf: matches!(users, UsersFrom::Bpf), stacks: true, codes: true, users, ends }
     }
 
     #[track_caller]
-    fn assert_ways(kernel: &Kernel, expected: &[Way], lack: Option<&str>) {
-        let (ways, why) = Name::choose(None, kernel).unwrap();
-        let without_file = |way: Way| match way {
-            Way::Structs { ring_buffer, .. } => structs(ring_buffer),
-            way => way,
+    fn assert_backends(kernel: &Kernel, expected: &[Backend], lack: Option<&str>) {
+        let (backends, why) = BackendName::choose(None, kernel).unwrap();
+        let without_file = |backend: Backend| match backend {
+            Backend::Structs { ring_buffer, .. } => structs(ring_buffer),
+            backend => backend,
         };
-        assert_eq!(ways.into_iter().map(without_file).collect::<Vec<_>>(), expected);
+        assert_eq!(backends.into_iter().map(without_file).collect::<Vec<_>>(), expected);
         match (why, lack) {
             (Some(why), Some(lack)) => assert!(why.starts_with(lack), "{why}"),
             (why, lack) => assert_eq!(why.as_deref(), lack),
@@ -301,12 +301,12 @@ mod tests {
     }
 
     #[test]
-    fn the_best_way_is_the_first_that_lacks_nothing() {
-        assert_ways(&kernel(), &[RING, structs(false), BPF, PERF], None);
+    fn the_best_backend_is_the_first_that_lacks_nothing() {
+        assert_backends(&kernel(), &[RING, structs(false), BPF, PERF], None);
         let old = Kernel { ring_buffer: Offer::No(Error::NoRingBuffer { release: "5.4".into() }), ..kernel() };
-        assert_ways(&old, &[structs(false), BPF, PERF], Some("Linux 5.4 has no BPF ring buffer"));
+        assert_backends(&old, &[structs(false), BPF, PERF], Some("Linux 5.4 has no BPF ring buffer"));
         let no_btf = Kernel { btf: Offer::No(Error::NoBtf), ..kernel() };
-        assert_ways(&no_btf, &[BPF, PERF], Some("this kernel does not describe its types"));
+        assert_backends(&no_btf, &[BPF, PERF], Some("this kernel does not describe its types"));
         let raspberry_pi = Kernel {
             raw_tracepoints: Offer::No(Error::NoBpfEvents),
             classic_tracepoints: Offer::No(Error::NoBpfEvents),
@@ -314,18 +314,18 @@ mod tests {
             connector: Offer::No(Error::Connector(io::ErrorKind::Unsupported.into())),
             ..kernel()
         };
-        assert_ways(
+        assert_backends(
             &raspberry_pi,
             &[tracepoints(UsersFrom::Tracepoints, REPORTED)],
             Some("this kernel runs no BPF programs on tracepoints"),
         );
         let no_perf = Kernel { perf: Offer::No(Error::Perf(io::ErrorKind::Unsupported.into())), ..kernel() };
-        assert_ways(&no_perf, &[RING], None);
+        assert_backends(&no_perf, &[RING], None);
     }
 
     #[test]
-    fn where_there_is_no_way_each_reason_is_told_once() {
-        let refused = |kernel: &Kernel, forced| Name::choose(forced, kernel).unwrap_err().to_string();
+    fn where_there_is_no_backend_each_reason_is_told_once() {
+        let refused = |kernel: &Kernel, forced| BackendName::choose(forced, kernel).unwrap_err().to_string();
         let nobody = Kernel { rights: Offer::No(Error::NotPrivileged { root: false }), ..kernel() };
         let sentence = "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON: run it with sudo";
         assert_eq!(refused(&nobody, None), sentence);
@@ -338,22 +338,22 @@ mod tests {
         assert!(sentence.starts_with("there is no bpf() system call here: "), "{sentence}");
         assert!(sentence.contains("; without that, the kernel refuses perf_event_open()"), "{sentence}");
         assert_eq!(sentence.matches("bpf() system call").count(), 1, "{sentence}");
-        // Another way is no answer to who asks for one.
+        // Another backend is no answer to who asks for one.
         let no_btf = Kernel { btf: Offer::No(Error::NoBtf), ..kernel() };
-        assert!(refused(&no_btf, Some(Name::Btf)).starts_with("this kernel does not describe its types"));
+        assert!(refused(&no_btf, Some(BackendName::Btf)).starts_with("this kernel does not describe its types"));
     }
 
     #[test]
-    fn what_a_way_cannot_tell_is_named() {
-        let fields = |way: &Way, never: bool| -> Vec<&str> {
-            way.gaps().iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect()
+    fn what_a_backend_cannot_tell_is_named() {
+        let fields = |backend: &Backend, never: bool| -> Vec<&str> {
+            backend.gaps().iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect()
         };
         assert_eq!(RING.gaps(), []);
         // What is reported leaves little to be guessed.
-        for way in [&BPF, &PERF] {
-            assert_eq!(fields(way, true), ["cgroup"]);
-            assert!(fields(way, false).iter().all(|field| ["args", "ppid"].contains(field)));
-            assert!(way.tells_users());
+        for backend in [&BPF, &PERF] {
+            assert_eq!(fields(backend, true), ["cgroup"]);
+            assert!(fields(backend, false).iter().all(|field| ["args", "ppid"].contains(field)));
+            assert!(backend.tells_users());
         }
         let old = tracepoints(UsersFrom::Bpf, Ends::Reported { marks_last: false });
         assert!(fields(&old, false).contains(&"core_dumped"));
@@ -362,7 +362,7 @@ mod tests {
             assert!(fields(&observed, false).contains(&field), "{field}");
         }
         let ends = Ends::Observed;
-        let poor = Way::Tracepoints { bpf: false, stacks: false, codes: false, users: UsersFrom::Nowhere, ends };
+        let poor = Backend::Tracepoints { bpf: false, stacks: false, codes: false, users: UsersFrom::Nowhere, ends };
         assert_eq!(fields(&poor, true), ["uid", "args", "code", "cgroup"]);
         assert!(poor.never_tells("uid") && !poor.tells_users());
         let at_exit = tracepoints(UsersFrom::Nowhere, REPORTED);

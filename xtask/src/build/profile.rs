@@ -1,0 +1,120 @@
+//! The profile that binaries are built with: Cargo.toml's, but for the keys that the tool decides. A workspace that says
+//! otherwise of those is refused, for nobody would see that it has no say.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use toml::{Table, Value};
+
+use crate::bad_request;
+use crate::sys::files;
+use crate::ui::suggest;
+use crate::workspace::cargo_home;
+
+/// A key of the profile that is the same for every workspace.
+struct Key {
+    name: &'static str,
+    /// In TOML.
+    value: &'static str,
+    /// What it is called besides.
+    same: &'static [&'static str],
+}
+
+/// A standard library from source consists of bitcode alone and aborts on panic, hence the first two.
+const DECIDED: [Key; 5] = [
+    Key { name: "lto", value: "'fat'", same: &["fat", "true"] },
+    Key { name: "panic", value: "'abort'", same: &["abort"] },
+    Key { name: "strip", value: "true", same: &["true", "symbols"] },
+    Key { name: "debug", value: "false", same: &["false", "0", "none"] },
+    Key { name: "incremental", value: "false", same: &["false"] },
+];
+
+/// What cargo is told of the profile, whose rest is the workspace's own.
+pub fn flags() -> Vec<String> {
+    DECIDED.iter().map(|key| format!("--config=profile.release.{}={}", key.name, key.value)).collect()
+}
+
+/// Refuses a workspace that wants something else of what the tool decides.
+pub fn check(root: &Path) -> Result<()> {
+    let file = root.join("Cargo.toml");
+    let manifest = files::read_if_there(&file)?.unwrap_or_default();
+    let manifest: Table = manifest.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+    check_manifest(&manifest)?;
+    if let Some((file, config)) = cargo_home::own_config(root)?
+        && config.get("profile").and_then(|profiles| profiles.get("release")).is_some()
+    {
+        bad_request!(
+            "[profile.release] in {} has no say in what is shipped: move it to Cargo.toml, where every build of the commit has it",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+fn check_manifest(manifest: &Table) -> Result<()> {
+    let release = manifest.get("profile").and_then(|profiles| profiles.get("release")).and_then(Value::as_table);
+    let Some(release) = release else { return Ok(()) };
+    check_table("profile.release", release)?;
+    let packages = release.get("package").and_then(Value::as_table);
+    for (package, table) in packages.into_iter().flatten() {
+        if let Some(table) = table.as_table() {
+            check_table(&format!("profile.release.package.{}", suggest::cut(package)), table)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_table(name: &str, table: &Table) -> Result<()> {
+    for key in &DECIDED {
+        let Some(value) = table.get(key.name) else { continue };
+        let written = value.as_str().map_or_else(|| value.to_string(), String::from);
+        if !key.same.contains(&written.as_str()) {
+            bad_request!(
+                "`{0}` in [{name}] of Cargo.toml is {1}, but what is shipped is built with {0} = {2}: leave it out, or have it in \
+                 another profile",
+                key.name,
+                suggest::cut(&value.to_string()),
+                key.value
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_tool_decides_cannot_be_said_otherwise_and_all_else_can() {
+        let check = |release: &str| {
+            let manifest = format!("[profile.release]\n{release}");
+            check_manifest(&manifest.parse().unwrap()).map_err(|error| error.to_string())
+        };
+        for same in [
+            "opt-level = 's'\ncodegen-units = 1\noverflow-checks = true\n[profile.dev]\nlto = false",
+            "lto = 'fat'\npanic = 'abort'\nstrip = 'symbols'\ndebug = 0\nincremental = false",
+            "lto = true\nstrip = true\ndebug = false\n[profile.release.package.a]\nopt-level = 3\ndebug = 'none'",
+        ] {
+            assert_eq!(check(same), Ok(()), "{same}");
+        }
+        for (other, said) in [
+            (
+                "lto = 'thin'",
+                "`lto` in [profile.release] of Cargo.toml is \"thin\", but what is shipped is built with lto = 'fat'",
+            ),
+            ("lto = false", "`lto` in [profile.release] of Cargo.toml is false,"),
+            ("lto = 'banana'", "is \"banana\","),
+            ("panic = 'unwind'", "built with panic = 'abort'"),
+            ("strip = 'debuginfo'", "built with strip = true"),
+            ("debug = 1", "built with debug = false"),
+            ("debug = 'line-tables-only'", "built with debug = false"),
+            ("incremental = true", "built with incremental = false"),
+            ("package.a.strip = false", "`strip` in [profile.release.package.a] of Cargo.toml is false,"),
+            ("package.'*'.debug = true", "`debug` in [profile.release.package.*] of Cargo.toml is true,"),
+        ] {
+            let error = check(other).unwrap_err();
+            assert!(error.contains(said), "{other}: {error}");
+        }
+    }
+}
