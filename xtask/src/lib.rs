@@ -94,5 +94,4 @@ pub mod testing {
     pub use crate::toolchain::facts::names;
     pub use crate::toolchain::zig;
     pub use crate::workspace::rust::Rust;
-    pub use crate::workspace::snapshot;
 }

@@ -177,7 +177,7 @@ mod tests {
         lock.objects.insert("tick_bpfel.o".into(), sha256(b"an object"));
         write("bpf.lock", &lock.to_string());
         // None of these is a source.
-        for name in ["notes.txt", "include/target/b.h", "objects/notes.txt"] {
+        for name in ["notes.txt", "include/target/b.h", "objects/notes.txt", "._tick.bpf.c", "include/.#a.h"] {
             write(name, "");
         }
         let object = Object { file: "tick_bpfel.o".into(), sha256: sha256(b"an object"), bytes: b"an object".to_vec() };

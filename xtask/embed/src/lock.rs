@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Whether a file in the BPF folder is a source, by its name.
+/// Whether a file in the BPF folder is a source, by its name. Names that begin with a dot are those of editors' locks and of
+/// other systems' notes.
 pub fn is_source(name: &str) -> bool {
-    name.ends_with(".c") || name.ends_with(".h")
+    !name.starts_with('.') && (name.ends_with(".c") || name.ends_with(".h"))
 }
 
 /// Whether a folder in the BPF folder may contain sources, by its name.

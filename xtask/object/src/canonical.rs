@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use object::build::elf::{self as elf_file, Builder, SectionData};
-use object::{Endianness, elf};
+use object::{Endianness, File, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind, elf};
 
 use crate::Endian;
 use crate::btf::canonical::canonicalize_btf;
@@ -108,5 +108,19 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
     if programs.is_empty() {
         bail!("it contains no program: add a function with SEC(\"…\")");
     }
+    refuse_static_programs(bytes)?;
     Ok(programs)
+}
+
+/// libbpf loads no program that only its own file can refer to.
+fn refuse_static_programs(bytes: &[u8]) -> Result<()> {
+    let file = File::parse(bytes)?;
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_local()) {
+        if let Some(section) = symbol.section_index()
+            && file.section_by_index(section)?.name_bytes()? != b".text"
+        {
+            bail!("program `{}` is static, which libbpf refuses: make it global", symbol.name()?);
+        }
+    }
+    Ok(())
 }

@@ -15,6 +15,8 @@ use crate::{Endian, instructions, kernel_features};
 pub struct Code {
     /// By address.
     pub functions: Vec<Function>,
+    /// The index of each, by the name of its section and the slot that it begins in.
+    begins: BTreeMap<(String, usize), usize>,
     /// What the relocations of instructions refer to, other than maps.
     targets: BTreeMap<CodeAddr, Target>,
 }
@@ -58,12 +60,12 @@ enum Target {
 
 /// Bounds of what is read: in use are dozens of functions, and names of dozens of letters. Without them, a small file could
 /// ask for a lot of work.
-const MAX_FUNCTIONS: usize = 2000;
+const MAX_FUNCTIONS: usize = 20_000;
 const MAX_NAME: usize = 1000;
 
 impl Code {
     pub fn read(file: &File, endian: Endian) -> Result<Code> {
-        let mut code = Code { functions: Vec::new(), targets: BTreeMap::new() };
+        let mut code = Code { functions: Vec::new(), begins: BTreeMap::new(), targets: BTreeMap::new() };
         for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
             for (offset, relocation) in section.relocations() {
                 if let RelocationTarget::Symbol(index) = relocation.target()
@@ -86,16 +88,19 @@ impl Code {
             let end = CodeAddr { slot: pair[0].addr.slot + pair[0].insns.len(), ..pair[0].addr };
             ensure!(end <= pair[1].addr, "functions `{}` and `{}` overlap", pair[0].name, pair[1].name);
         }
+        for (index, function) in code.functions.iter().enumerate() {
+            code.begins.insert((function.section.clone(), function.addr.slot), index);
+        }
         Ok(code)
     }
 
     /// The program or function that this instruction of a section is in.
     pub fn containing(&self, section: &str, offset: u32) -> Option<usize> {
         let slot = offset as usize / SLOT;
-        self.functions.iter().position(|function| {
-            function.section == section
-                && (function.addr.slot..function.addr.slot + function.insns.len()).contains(&slot)
-        })
+        let (_, index) = self.begins.range(..=(section.to_owned(), slot)).next_back()?;
+        let function = &self.functions[*index];
+        let contains = function.section == section && slot < function.addr.slot + function.insns.len();
+        contains.then_some(*index)
     }
 
     pub fn uses(&self, function: &Function) -> Result<Uses> {

@@ -43,11 +43,11 @@ pub struct Segment {
 
 /// The most entries that a table may have, and bytes that a name may have: in what is shipped, it is dozens. Without a
 /// bound, a small file could ask for a lot of work.
-const MAX_ENTRIES: usize = 10_000;
+const MAX_ENTRIES: usize = 40_000;
 const MAX_NAME: usize = 1000;
 
 impl<'data> Elf<'data> {
-    /// Reads an ELF file of at most 10,000 sections and as many segments, none of which overlap.
+    /// Reads an ELF file of at most 40,000 sections and as many segments, none of which overlap.
     pub fn parse(bytes: &'data [u8]) -> Result<Elf<'data>> {
         match FileKind::parse(bytes).context("not an ELF file")? {
             FileKind::Elf32 => parse::<elf::FileHeader32<Endianness>>(bytes, 32),
@@ -128,8 +128,8 @@ mod tests {
             Elf::parse(&bytes).map(|elf| elf.sections.len()).map_err(|error| error.to_string())
         };
         assert_eq!(with_sections(3, b".names"), Ok(3));
-        assert_eq!(with_sections(10_000, b".names"), Ok(10_000));
-        assert!(with_sections(10_001, b".names").unwrap_err().contains("10001 sections, and 10000 are enough"));
+        assert_eq!(with_sections(40_000, b".names"), Ok(40_000));
+        assert!(with_sections(40_001, b".names").unwrap_err().contains("40001 sections, and 40000 are enough"));
         assert!(with_sections(3, &[b'x'; 1001]).unwrap_err().contains("a section whose name has 1001 bytes"));
     }
 }

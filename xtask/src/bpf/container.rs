@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::bpf::engine::{Engine, Kind, id, inspect};
+use crate::bpf::engine::{Engine, Image, Kind, Unusable};
 use crate::flags::Choice;
 use crate::sys::cache::Cache;
 use crate::sys::process::Runner;
@@ -100,11 +100,16 @@ impl Place {
         }
         let mut refusals = Vec::new();
         for kind in kinds {
-            match kind.probe(runner, folder) {
+            match kind.probe(runner, folder).and_then(|engine| engine.check(theirs.is_some())) {
                 Ok(engine) => {
                     return Container::find(runner, folder, cache, engine, theirs).map(Place::Container);
                 }
-                Err(error) => refusals.push(error),
+                Err(error) => {
+                    if choice == Choice::Auto && error.is::<Unusable>() {
+                        runner.status(error.to_string());
+                    }
+                    refusals.push(error);
+                }
             }
             runner.check_interrupted()?;
         }
@@ -124,12 +129,14 @@ impl Container {
         let Some(theirs) = theirs else {
             // Anybody can give an image our name: it must be the one that was built here.
             let built = files::read_if_there(&record(cache, engine.kind, &ours))?;
-            let present = id(runner, &inspect(engine.kind, folder, &ours))?.is_some_and(|id| built == Some(id));
+            let image = Image::find(runner, engine.kind, folder, &ours)?;
+            let present = image.is_some_and(|image| image.platform == engine.platform && built == Some(image.id));
             return Ok(Container { engine, image: ours, present, theirs: false });
         };
         // An image that was built here and never pushed has no digest in docker's eyes, but an id, which is one, too.
         for name in std::iter::once(theirs).chain(theirs.split('@').next_back()) {
-            if id(runner, &inspect(engine.kind, folder, name))?.is_some() {
+            if let Some(image) = Image::find(runner, engine.kind, folder, name)? {
+                image.check(name, &engine)?;
                 return Ok(Container { engine, image: name.into(), present: true, theirs: true });
             }
         }

@@ -1,12 +1,19 @@
 //! Container engines: which of them answer, and why the others do not.
 
 use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+use std::{env, error, fmt};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
+use crate::arch::ARCHES;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
+
+/// How long an engine may take for an answer. One whose daemon hangs takes the connection, and never says a word.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A program that runs containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +28,8 @@ pub enum Kind {
 pub struct Engine {
     pub kind: Kind,
     pub version: String,
+    /// What its containers run on, such as `linux/arm64`: its daemon may be on another machine.
+    pub platform: String,
     /// Whether it can run a container as a user other than root: podman for a user without subordinate ids cannot.
     pub has_users: bool,
 }
@@ -35,11 +44,21 @@ impl Kind {
         }
     }
 
-    /// What makes the engine itself answer, and not just its client: its version, and how many ranges of user ids it has.
+    /// A command for the engine that has no say in the platform of an image or in who signed it: ours is built here.
+    pub fn command(self, folder: &Path) -> Command {
+        ["DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM"]
+            .iter()
+            .fold(Command::new(self.program(), folder), |command, variable| command.env(variable, ""))
+    }
+
+    /// What makes the engine itself answer, and not just its client: its version, its platform, and how many ranges of user
+    /// ids it has.
     fn question(self) -> [&'static str; 3] {
         match self {
-            Kind::Docker => ["version", "--format", "{{.Server.Version}} 2"],
-            Kind::Podman => ["info", "--format", "{{.Version.Version}} {{len .Host.IDMappings.UIDMap}}"],
+            Kind::Docker => ["version", "--format", "{{.Server.Version}} {{.Server.Os}}/{{.Server.Arch}} 2"],
+            Kind::Podman => {
+                ["info", "--format", "{{.Version.Version}} {{.Host.OS}}/{{.Host.Arch}} {{len .Host.IDMappings.UIDMap}}"]
+            }
         }
     }
 
@@ -51,16 +70,38 @@ impl Kind {
         }
     }
 
-    /// Asks the engine whether it is there.
+    /// Asks the engine whether it is there. `docker` may be another name of podman, which then answers for it.
     pub fn probe(self, runner: Runner, folder: &Path) -> Result<Engine> {
-        let output = runner.output(&Command::new(self.program(), folder).args(self.question()))?;
+        let output = self.ask(runner, folder, &self.question())?;
         let text = String::from_utf8_lossy(&output.stdout);
-        match text.trim().split_once(' ') {
-            Some((version, ranges)) if output.status.success() => {
-                Ok(Engine { kind: self, version: version.into(), has_users: ranges != "1" })
-            }
-            _ => Err(self.refusal(&String::from_utf8_lossy(&output.stderr))),
+        if let [version, platform, ranges] = text.split_whitespace().collect::<Vec<_>>().as_slice()
+            && output.status.success()
+        {
+            return Ok(Engine {
+                kind: self,
+                version: (*version).into(),
+                platform: (*platform).into(),
+                has_users: *ranges != "1",
+            });
         }
+        if self == Kind::Docker {
+            let client = self.ask(runner, folder, &["--version"])?;
+            if client.stdout.starts_with(b"podman ") {
+                return Kind::Podman.probe(runner, folder);
+            }
+        }
+        Err(self.refusal(&String::from_utf8_lossy(&output.stderr)))
+    }
+
+    fn ask(self, runner: Runner, folder: &Path, question: &[&str]) -> Result<Output> {
+        let command = self.command(folder).args(question.iter().copied());
+        let (program, seconds) = (self.program(), DEADLINE.as_secs());
+        runner.output_within(&command, DEADLINE)?.ok_or_else(|| {
+            Unusable(format!(
+                "{program} does not answer within {seconds} seconds: start its daemon again, or use another --engine"
+            ))
+            .into()
+        })
     }
 
     /// Why the engine does not answer, from what its client said.
@@ -84,13 +125,63 @@ impl Kind {
     }
 }
 
-/// Asks an engine for the id of an image.
-pub fn inspect(kind: Kind, folder: &Path, image: &str) -> Command {
-    Command::new(kind.program(), folder).args(["image", "inspect", "--format", "{{.Id}}", image])
+/// Why an engine that is there is of no use. Even if another one is taken instead, the user is to know.
+#[derive(Debug)]
+pub struct Unusable(String);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
-/// The id of an image, if the engine has it.
-pub fn id(runner: Runner, inspect: &Command) -> Result<Option<String>> {
-    let output = runner.output(inspect)?;
-    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+impl error::Error for Unusable {}
+
+impl Engine {
+    /// Refuses an engine that runs on another machine than our image is for.
+    pub fn check(self, theirs: bool) -> Result<Engine> {
+        let ours = ARCHES.iter().find(|arch| arch.triple.starts_with(env::consts::ARCH)).map_or("", |arch| arch.name);
+        let ours = format!("linux/{ours}");
+        if !theirs && self.platform != ours {
+            let (program, platform) = (self.kind.program(), self.platform);
+            return Err(Unusable(format!(
+                "{program} runs containers on {platform}, and the image is built around this machine's compiler, for {ours}: \
+                 use --engine host"
+            ))
+            .into());
+        }
+        Ok(self)
+    }
+}
+
+/// An image that an engine has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub id: String,
+    /// As in [`Engine::platform`].
+    pub platform: String,
+}
+
+impl Image {
+    /// Asks an engine for an image.
+    pub fn find(runner: Runner, kind: Kind, folder: &Path, name: &str) -> Result<Option<Image>> {
+        let output =
+            kind.ask(runner, folder, &["image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}", name])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let image = text.trim().split_once(' ').filter(|_| output.status.success());
+        Ok(image.map(|(id, platform)| Image { id: id.into(), platform: platform.into() }))
+    }
+
+    /// Refuses an image that this engine cannot run.
+    pub fn check(&self, name: &str, engine: &Engine) -> Result<()> {
+        if self.platform != engine.platform {
+            bail!(
+                "the image {name} is for {}, and {} runs containers on {}: name an image for that",
+                self.platform,
+                engine.kind.program(),
+                engine.platform
+            );
+        }
+        Ok(())
+    }
 }

@@ -1,12 +1,15 @@
 //! What the workspace has of BPF, what objects are made from, and whether they are up to date.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
+use crate::arch::{ARCHES, Arch};
+use crate::bpf::cflags;
 use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
@@ -34,6 +37,9 @@ pub struct Inputs {
 
 impl Inputs {
     pub fn read(root: &Path, packages: &[Package], bpf: &Bpf) -> Result<Inputs> {
+        if let Some(refusal) = cflags::refusal(&bpf.cflags, bpf.image.as_deref()) {
+            bad_request!("`cflags` in [workspace.metadata.bpfship.bpf] of Cargo.toml: {refusal}");
+        }
         let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
         read_sources(&folder, "", &mut inputs.sources)?;
@@ -65,7 +71,7 @@ impl Inputs {
             Some(image) => format!("compiler image {image}"),
             None => format!("compiler {}", zig::identity()),
         };
-        let flags = TARGETS.each_ref().map(|target| format!("flags {}", flags(bpf, target).join(" ")));
+        let flags = TARGETS.each_ref().map(|target| format!("flags {}", flags(bpf, target, target.headers).join(" ")));
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, Sha256>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
@@ -104,6 +110,11 @@ impl Inputs {
         })
     }
 
+    /// The programs in folders of the BPF folder: no object is made of them.
+    pub fn programs_below(&self) -> impl Iterator<Item = &String> {
+        self.sources.keys().filter(|name| name.ends_with(".bpf.c") && name.contains('/'))
+    }
+
     /// Source, target and object name of everything to compile.
     pub fn jobs(&self) -> Vec<(String, &'static BpfTarget, String)> {
         let programs = self.sources.keys().filter(|name| is_program(name));
@@ -121,8 +132,9 @@ pub fn reads(file: &str) -> bool {
 /// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not contain its path.
 pub const COMPILER_FOLDER: &str = "{compiler}";
 
-/// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
-pub fn flags(bpf: &Bpf, target: &BpfTarget) -> Vec<String> {
+/// clang's flags, with the kernel's headers in this folder. All paths are relative, and the compile runs in a folder
+/// of ours, so no path gets into an object.
+pub fn flags(bpf: &Bpf, target: &BpfTarget, headers: &str) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-target",
         target.endian.bpf_target(),
@@ -145,12 +157,20 @@ pub fn flags(bpf: &Bpf, target: &BpfTarget) -> Vec<String> {
     if bpf.image.is_none() {
         // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
         flags.push("-nostdinc".into());
-        for headers in ["include", &format!("libc/include/{}", target.headers), "libc/include/any-linux-any"] {
+        for headers in ["include", &format!("libc/include/{headers}"), "libc/include/any-linux-any"] {
             flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
         }
     }
     flags.extend(bpf.cflags.iter().cloned());
+    // With a date in it, an object would not be what its source gives.
+    flags.push("-Werror=date-time".into());
     flags
+}
+
+/// The architectures that an object of this target is for, but with whose headers it is not compiled. An image of the
+/// user's has only its own headers.
+pub fn other_arches(bpf: &Bpf, target: &BpfTarget) -> impl Iterator<Item = &'static Arch> {
+    ARCHES.iter().filter(move |arch| bpf.image.is_none() && target.is_for(arch) && arch.linux_headers != target.headers)
 }
 
 fn is_program(name: &str) -> bool {
@@ -164,17 +184,28 @@ fn object_name(source: &str, target: &'static BpfTarget) -> String {
 }
 
 fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Sha256>) -> Result<()> {
-    for name in files::list(folder)? {
+    let cannot_read = || format!("cannot read {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot_read)? {
+        let name = entry.with_context(cannot_read)?.file_name();
         let path = folder.join(&name);
-        if name.contains(char::is_whitespace) {
-            bad_request!("{} has white space in its name, which is not possible in this folder", path.display());
-        }
+        // Whatever else lies there, editors' files for instance, may be called anything.
+        let name = name.to_string_lossy();
         if path.is_dir() {
             if bpfship_embed::is_source_folder(&name) {
                 read_sources(&path, &format!("{prefix}{name}/"), sources)?;
             }
         } else if bpfship_embed::is_source(&name) {
-            sources.insert(format!("{prefix}{name}"), hash::file(&path)?);
+            let name = format!("{prefix}{name}");
+            if name.contains(|letter: char| letter.is_whitespace() || letter == char::REPLACEMENT_CHARACTER) {
+                bad_request!("{} has white space in its path, or is not UTF-8: rename it", path.display());
+            }
+            if !path.is_file() {
+                bad_request!(
+                    "{} is named as a source, but is a link to nothing, or no file: remove it",
+                    path.display()
+                );
+            }
+            sources.insert(name, hash::file(&path)?);
         }
     }
     Ok(())

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bpfship_object::Object;
 
+use crate::arch::Endian;
 use crate::bpf::container::{self, CONTAINERFILE, Container, Place};
-use crate::bpf::engine;
-use crate::bpf::facts::{COMPILER_FOLDER, flags, reads};
-use crate::bpf::run::{CompareObjects, CompileObject, RememberImage, WriteObjects};
+use crate::bpf::dependencies;
+use crate::bpf::facts::{COMPILER_FOLDER, flags, other_arches, reads};
+use crate::bpf::run::{CheckImage, CompareObjects, CompileObject, WriteObjects};
+use crate::bpf::target::BpfTarget;
 use crate::build::plan::source_root;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
@@ -70,21 +72,32 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
         Place::Container(_) => String::new(),
     };
 
-    // Where clang runs, and by which command for an object.
+    // By which command: with the headers of one architecture, then with those of the others that the object is for.
     let sources = inputs.jobs();
-    let arguments = sources.iter().map(|(source, target, _)| {
-        let mut words: Vec<String> =
-            flags(bpf, target).iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
+    let arguments = |source: &str, target: &BpfTarget, headers: &str| {
+        let flags = flags(bpf, target, headers);
+        let mut words: Vec<String> = flags.iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
+        words.extend(dependencies::FLAGS.map(String::from));
         words.extend(["-c", &format!("{}/{source}", bpf.folder), "-o", "-"].map(String::from));
         words
-    });
-    let clang: Vec<(String, Vec<String>)> =
-        sources.iter().map(|(_, _, object)| object.clone()).zip(arguments).collect();
+    };
+    let mut clang: Vec<Vec<String>> = Vec::new();
+    for (source, target, _) in &sources {
+        clang.push(arguments(source, target, target.headers));
+        clang.extend(other_arches(bpf, target).map(|arch| {
+            let mut words = arguments(source, target, arch.linux_headers);
+            // mips' <asm/byteorder.h> wants to know what its compilers define.
+            words.extend((target.endian == Endian::Big).then(|| "-D__MIPSEB__".into()));
+            words
+        }));
+    }
     let container = match place {
         Place::Host => None,
         Place::Container(container) => Some(contained(container, &stage, &facts.work, &compiler, &facts.cache, &clang)),
     };
-    let commands = match &container {
+    // What may be read besides the sources: headers of ours, or whatever an image of the user's has.
+    let headers = if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") };
+    let commands: Vec<Command> = match &container {
         Some(container) => container.commands.clone(),
         None => {
             let zig_cache = facts.work.join("zig-cache");
@@ -97,7 +110,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
                     .arg("clang")
                     .args(arguments.clone())
             };
-            clang.iter().map(|(_, arguments)| command(arguments)).collect()
+            clang.iter().map(command).collect()
         }
     };
 
@@ -111,22 +124,28 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     }];
     let (before, after) = container.map(|container| (container.before, container.after)).unwrap_or_default();
     tasks.extend(before);
+    for source in inputs.programs_below() {
+        let title = format!("{0}/{source} gives no object, for it is not in {0} itself", bpf.folder);
+        tasks.push(Task::new(title, Vec::new()).announced());
+    }
     let mut objects = BTreeMap::new();
-    for ((source, target, object), command) in sources.into_iter().zip(commands) {
+    let mut commands = commands.into_iter();
+    for (source, target, object) in sources {
         let made: Slot<Object> = objects.entry(object.clone()).or_insert_with(Slot::default).clone();
         let source = format!("{}/{source}", bpf.folder);
         let output = stage.join(&object);
-        let task = Task::new(
-            format!("compiling {source} to {object}"),
-            vec![Box::new(CompileObject {
-                command,
-                source,
-                target,
-                output,
-                ignored: facts.sources.ignored.clone(),
-                made,
-            })],
-        );
+        let mut command = || commands.next().context("an object without a command");
+        let compile = CompileObject {
+            command: command()?,
+            others: other_arches(bpf, target).map(|arch| Ok((arch, command()?))).collect::<Result<_>>()?,
+            source,
+            target,
+            headers: headers.clone(),
+            ignored: facts.sources.ignored.clone(),
+            output,
+            made,
+        };
+        let task = Task::new(format!("compiling {} to {object}", compile.source), vec![Box::new(compile)]);
         tasks.push(
             task.named(object)
                 .beside("objects")
@@ -184,7 +203,7 @@ struct Contained {
     after: Vec<Task>,
 }
 
-/// Plans to have everything in `stage` compiled in a container: each object, by its name, with these arguments of clang.
+/// Plans to have everything in `stage` compiled in containers: one for each list of clang's arguments.
 /// Nothing of this machine is mounted: the sources are copied into a volume, so it is all the same where the engine's
 /// daemon runs, and how its folders are labelled.
 fn contained(
@@ -193,30 +212,30 @@ fn contained(
     work: &Path,
     compiler: &Path,
     cache: &Cache,
-    clang: &[(String, Vec<String>)],
+    clang: &[Vec<String>],
 ) -> Contained {
-    let engine = || Command::new(container.engine.kind.program(), stage.parent().unwrap_or(stage));
+    let engine = || container.engine.kind.command(stage.parent().unwrap_or(stage));
     // One workspace's runs wait for each other, so the name is ours alone.
     let volume = format!("bpfship-bpf-{:.16}", hash::bytes(stage.as_os_str().as_encoded_bytes()));
 
     let mut get: Steps = Vec::new();
     if !container.present && container.theirs {
         get.push(Box::new(Run(engine().args(["pull", "--quiet", &container.image]))));
+        get.push(Box::new(CheckImage { container: container.clone(), folder: work.into(), record: None }));
     } else if !container.present {
         let file = work.join("Containerfile");
         get.push(Box::new(Write { file: file.clone(), text: CONTAINERFILE.into() }));
         let build = engine().args(["build", "--quiet", "--network", "none", "--tag", &container.image, "--file"]);
         get.push(Box::new(Run(build.arg(file.to_string_lossy()).arg(compiler.to_string_lossy()))));
-        get.push(Box::new(RememberImage {
-            inspect: engine::inspect(container.engine.kind, work, &container.image),
-            record: container::record(cache, container.engine.kind, &container.image),
-        }));
+        let record = Some(container::record(cache, container.engine.kind, &container.image));
+        get.push(Box::new(CheckImage { container: container.clone(), folder: work.into(), record }));
     }
 
     let mut names = vec![volume.clone()];
     let mut commands = Vec::new();
-    for (object, arguments) in clang {
-        let name = format!("{volume}-{object}");
+    for (number, arguments) in clang.iter().enumerate() {
+        // A source may have a name that no container can have.
+        let name = format!("{volume}-{number}");
         let mut command = engine()
             .args(["run", "--rm", "--name", &name, "--pull", "never", "--network", "none", "--read-only"])
             .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"]);

@@ -9,7 +9,10 @@ use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
-use crate::bpf::engine;
+use crate::arch::Arch;
+use crate::bpf::container::Container;
+use crate::bpf::dependencies::Said;
+use crate::bpf::engine::Image;
 use crate::bpf::target::BpfTarget;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
@@ -19,25 +22,36 @@ use crate::ui::error;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
 
-/// Remembers the image that was just built: anybody can give another one its name.
+/// Makes sure that the engine can run the image that it just got. One that was built is remembered: anybody can give another
+/// one its name.
 #[derive(Debug)]
-pub struct RememberImage {
-    pub inspect: Command,
-    pub record: PathBuf,
+pub struct CheckImage {
+    pub container: Container,
+    pub folder: PathBuf,
+    /// Where its id is kept.
+    pub record: Option<PathBuf>,
 }
 
-impl Step for RememberImage {
+impl Step for CheckImage {
     fn line(&self) -> String {
-        format!("{} >{}", self.inspect, quote(&self.record))
+        let Container { image, engine, .. } = &self.container;
+        let record = self.record.as_ref().map(|record| format!(", and keep its id in {}", record.display()));
+        format!("# check that {image} is for {}{}", engine.platform, record.unwrap_or_default())
     }
 
     fn json(&self) -> Value {
-        json!({ "remember-image": { "inspect": self.inspect, "record": self.record } })
+        json!({ "check-image": { "container": self.container, "record": self.record } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        let id = engine::id(work.runner, &self.inspect)?.context("the image that was built is not there")?;
-        files::replace(&[(self.record.clone(), id.as_bytes())])
+        let Container { image: name, engine, .. } = &self.container;
+        let image = Image::find(work.runner, engine.kind, &self.folder, name)?;
+        let image = image.with_context(|| format!("{} does not have the image {name}", engine.kind.program()))?;
+        image.check(name, engine)?;
+        match &self.record {
+            Some(record) => files::replace(&[(record.clone(), image.id.as_bytes())]),
+            None => Ok(()),
+        }
     }
 }
 
@@ -45,9 +59,13 @@ impl Step for RememberImage {
 #[derive(Debug)]
 pub struct CompileObject {
     pub command: Command,
+    /// The same with the kernel's headers of each other architecture that the object is for.
+    pub others: Vec<(&'static Arch, Command)>,
     /// As the user knows it: relative to the workspace.
     pub source: String,
     pub target: &'static BpfTarget,
+    /// The folder of the compiler's headers, where clang runs.
+    pub headers: String,
     /// Where a printed plan puts what clang gives. A run keeps it in memory.
     pub output: PathBuf,
     /// What clang may miss.
@@ -57,41 +75,98 @@ pub struct CompileObject {
 
 impl Step for CompileObject {
     fn line(&self) -> String {
+        let others: Vec<&str> = self.others.iter().map(|(arch, _)| arch.name).collect();
+        let compared = match others.as_slice() {
+            [] => String::new(),
+            _ => format!(
+                "\n# if it reads headers that depend on the architecture, compile it with those of {}, too, and refuse a difference",
+                others.join(", ")
+            ),
+        };
         format!(
-            "{} >{}\n# drop debug information from it, bring its types into one form, and check it",
+            "{} >{}\n# refuse it if clang read a file of elsewhere{compared}\n\
+             # drop debug information from it, bring its types into one form, and check it",
             self.command,
             quote(&self.output)
         )
     }
 
     fn json(&self) -> Value {
-        json!({ "compile-object": { "source": self.source, "target": self.target, "command": self.command } })
+        let others: BTreeMap<&str, &Command> = self.others.iter().map(|(arch, command)| (arch.name, command)).collect();
+        json!({ "compile-object": {
+            "source": self.source, "target": self.target, "command": self.command, "with-headers-of": others,
+        } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        let output = work.runner.output(&self.command)?;
-        let messages = String::from_utf8_lossy(&output.stderr);
-        let messages = messages.trim_end();
+        let (compiled, said) = self.compile(work, &self.command)?;
+        if !said.messages.is_empty() {
+            work.runner.status(format!("clang on {} for {}:\n{}", self.source, self.target, said.messages));
+        }
+        if said.reads.is_empty() {
+            bail!("clang does not say which files it read for {}", self.source);
+        }
+        if let [file, ..] = said.foreign(&self.headers).as_slice() {
+            bail!(
+                "{} includes {file}, which bpf.lock cannot know, because it is not in the BPF folder: copy it there",
+                self.source
+            );
+        }
+        let object = self.finish(&compiled)?;
+        let asm_headers: Vec<String> = said.asm_headers().iter().map(|name| format!("<asm/{name}>")).collect();
+        if !asm_headers.is_empty() && self.target.arch_word.is_none() {
+            self.compare(work, &object, &asm_headers.join(", "))?;
+        }
+        self.made.put(object)
+    }
+}
+
+impl CompileObject {
+    fn compile(&self, work: &Work, command: &Command) -> Result<(Vec<u8>, Said)> {
+        let output = work.runner.output(command)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let said = Said::parse(&text);
         match output.status.code() {
-            Some(0) => {}
+            Some(0) => Ok((output.stdout, said)),
             // An engine's own codes: clang was never started.
             Some(125..=127) => {
-                let failed = process::failed(&self.command, output.status, messages.into());
-                return Err(failed.context("the container did not start"));
+                let failed = process::failed(command, output.status, text.into());
+                Err(failed.context("the container did not start"))
             }
             // All that it says, for what comes first is the cause of the rest.
             _ => {
                 let ignored: String =
-                    self.ignored.named_in(messages).iter().map(|sentence| format!("\n{sentence}")).collect();
-                bail!("clang {}\n{messages}{ignored}", error::ended(output.status))
+                    self.ignored.named_in(&said.messages).iter().map(|sentence| format!("\n{sentence}")).collect();
+                bail!("clang {}\n{}{ignored}", error::ended(output.status), said.messages)
             }
         }
-        if !messages.is_empty() {
-            work.runner.status(format!("clang on {} for {}:\n{messages}", self.source, self.target));
+    }
+
+    fn finish(&self, compiled: &[u8]) -> Result<Object> {
+        Object::new(compiled, self.target.endian)
+            .with_context(|| format!("clang compiled {}, but no kernel would take the result", self.source))
+    }
+
+    /// Refuses an object that would be another one with the headers of another architecture that it is for.
+    fn compare(&self, work: &Work, object: &Object, headers: &str) -> Result<()> {
+        let source = &self.source;
+        if self.others.is_empty() {
+            work.runner.status(format!(
+                "{source} includes {headers} of the image, and whether other architectures have the same is not known"
+            ));
         }
-        let object = Object::new(&output.stdout, self.target.endian)
-            .with_context(|| format!("clang compiled {}, but no kernel would take the result", self.source))?;
-        self.made.put(object)
+        for (arch, command) in &self.others {
+            let same = self.compile(work, command).and_then(|(compiled, _)| self.finish(&compiled));
+            work.runner.check_interrupted()?;
+            if same.ok().is_none_or(|other| other != *object) {
+                bail!(
+                    "{source} includes {headers}, and with what {arch} has there the object would be another one, but one \
+                     object is for all {}-endian architectures: have the application set what depends on the architecture",
+                    self.target.endian.name()
+                );
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a checked-in BPF object differs from what its source gives, in sentences.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 
 use anyhow::Result;
@@ -28,6 +28,12 @@ struct Part<'data> {
     functions: BTreeMap<String, &'data [u8]>,
 }
 
+impl Part<'_> {
+    fn key(&self) -> (&str, usize) {
+        (&self.name, self.nth)
+    }
+}
+
 /// What differs in `found`, a checked-in object, from `wanted`, which its source gives. Nothing, if they are the same bytes.
 pub fn differences(found: &[u8], wanted: &[u8]) -> Vec<String> {
     if found == wanted {
@@ -39,10 +45,10 @@ pub fn differences(found: &[u8], wanted: &[u8]) -> Vec<String> {
             return vec![format!("{}; it is no object: {error}", bytes(found, wanted))];
         }
     };
-    let same = |a: &Part, b: &Part| a.name == b.name && a.nth == b.nth;
+    let (found_by_key, wanted_by_key) = (by_key(&found_parts), by_key(&wanted_parts));
     let mut sentences = Vec::new();
     for part in &wanted_parts {
-        match found_parts.iter().find(|other| same(other, part)) {
+        match found_by_key.get(&part.key()) {
             Some(other) if other.data == part.data && other.size == part.size => {}
             Some(other) if part.executable => sentences.extend(programs(other, part)),
             Some(other) if part.name == ".BTF" => sentences.push(types(other, part)),
@@ -50,7 +56,7 @@ pub fn differences(found: &[u8], wanted: &[u8]) -> Vec<String> {
             None => sentences.push(format!("section `{}` ({} bytes) is missing", part.name, part.size)),
         }
     }
-    for part in found_parts.iter().filter(|part| !wanted_parts.iter().any(|other| same(other, part))) {
+    for part in found_parts.iter().filter(|part| !wanted_by_key.contains_key(&part.key())) {
         sentences.push(format!("section `{}` ({} bytes) is there, where there shall be none", part.name, part.size));
     }
     if sentences.is_empty() {
@@ -60,22 +66,32 @@ pub fn differences(found: &[u8], wanted: &[u8]) -> Vec<String> {
     sentences
 }
 
+fn by_key<'a, 'data>(parts: &'a [Part<'data>]) -> HashMap<(&'a str, usize), &'a Part<'data>> {
+    parts.iter().map(|part| (part.key(), part)).collect()
+}
+
 fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>> {
     let file = File::parse(bytes)?;
+    let mut symbols: HashMap<_, Vec<_>> = HashMap::new();
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
+        symbols.entry(symbol.section_index()).or_default().push(symbol);
+    }
+    let mut counts: HashMap<String, usize> = HashMap::new();
     let mut parts: Vec<Part> = Vec::new();
     for section in file.sections() {
         let name = section.name()?.to_owned();
         let data = section.data()?;
-        let is_function = |kind| matches!(kind, SymbolKind::Text);
         let mut functions = BTreeMap::new();
-        for symbol in file.symbols().filter(|symbol| is_function(symbol.kind())) {
+        for symbol in symbols.get(&Some(section.index())).into_iter().flatten() {
             let begin = symbol.address() as usize;
             let code = begin.checked_add(symbol.size() as usize).and_then(|end| data.get(begin..end));
-            if let (true, Some(code)) = (symbol.section_index() == Some(section.index()), code) {
+            if let Some(code) = code {
                 functions.insert(symbol.name()?.to_owned(), code);
             }
         }
-        let nth = parts.iter().filter(|part| part.name == name).count();
+        let count = counts.entry(name.clone()).or_default();
+        let nth = *count;
+        *count += 1;
         let executable = section.kind() == SectionKind::Text;
         parts.push(Part { name, nth, executable, size: section.size(), data, functions });
     }

@@ -265,7 +265,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::release::plan;
     use crate::ui::error::Request;
 
     #[test]

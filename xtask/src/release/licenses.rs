@@ -186,6 +186,7 @@ mod tests {
                 license: license.map(String::from),
                 repository: None,
                 folder: folder.path().join(name),
+                roots: Vec::new(),
             };
             files::write(&package.folder.join("Cargo.toml"), "").unwrap();
             if let Some(text) = text {

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Output, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -112,6 +113,27 @@ impl Runner {
         forget(group);
         self.check_interrupted()?;
         output
+    }
+
+    /// The same for a command that must end within a time, or else is killed; then there is nothing to see.
+    pub fn output_within(self, command: &Command, limit: Duration) -> Result<Option<Output>> {
+        let (child, group) = self.spawn(command, Stdio::piped(), Stdio::piped())?;
+        let (ended, end) = mpsc::channel::<()>();
+        let (output, late) = thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                let late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+                if late {
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
+                late
+            });
+            let output = child.wait_with_output().with_context(|| format!("cannot wait for {}", name(command)));
+            drop(ended);
+            (output, watch.join().unwrap_or_default())
+        });
+        forget(group);
+        self.check_interrupted()?;
+        output.map(|output| (!late).then_some(output))
     }
 
     /// Runs a command to its end. What it says is of interest only if it fails, and then stands below the error.

@@ -312,7 +312,8 @@ mod tests {
 
     #[test]
     fn a_compiler_in_a_container_need_not_be_in_the_cache() {
-        let engine = Engine { kind: Kind::Docker, version: "1".into(), has_users: true };
+        let engine =
+            Engine { kind: Kind::Docker, version: "1".into(), platform: "linux/amd64".into(), has_users: true };
         let container = Container { engine, image: "ours".into(), present: true, theirs: false };
         let mut machine = Machine { place: Ok(Place::Container(container.clone())), ..machine() };
         machine.installed.cached.remove(&zig::name().unwrap());

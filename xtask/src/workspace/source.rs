@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::sys::hash;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
+use crate::ui::screen::Level;
 use crate::workspace::date;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot::{self, Change, Commit, Request, Tree};
@@ -62,6 +63,10 @@ impl Sources {
         let settings = snapshot::settings();
         let tree = Tree::read(runner, &Request { workspace, snapshot: folder, left_out, commit, settings })?;
         let snapshot = tree.write()?;
+        if runner.screen().level == Level::Verbose {
+            let (written, removed) = (snapshot.written.len(), snapshot.removed.len());
+            runner.status(format!("snapshot in {}: {written} files written, {removed} removed", folder.display()));
+        }
         let root = tree.top.join(&tree.workspace);
         let sources = Sources {
             folder: folder.into(),

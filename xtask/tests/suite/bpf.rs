@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -389,4 +392,153 @@ fn objects_of_an_earlier_form_are_out_of_date() {
         .says("kernel/bpf.lock is out of date: the tool's form of objects changed")
         .says_nothing_of("tick_bpfel.o:");
     workspace.xtask("dist --arch amd64 --locked").ends_with(1).says("the tool's form of objects changed");
+}
+
+const SEC: &str =
+    "#define SEC(name) __attribute__((section(name), used))\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";
+
+/// The usual workspace with this after the usual beginning of its program.
+fn with_program(name: &str, program: &str) -> Workspace {
+    Workspace::usual(name).write("kernel/tick.bpf.c", &format!("{SEC}{program}"))
+}
+
+#[test]
+fn a_header_from_outside_of_the_folder_is_refused() {
+    let outside = Workspace::empty("outside, with a space").write("site.h", "#define ANSWER 1\n");
+    let absolute = outside.path("site.h").to_str().unwrap().to_owned();
+    let body = "SEC(\"raw_tp/sys_enter\") int tick(void *context) { return ANSWER; }\n";
+    for (name, include) in [("absolute", absolute.as_str()), ("dots", "../../../../shared/site.h")] {
+        let workspace =
+            with_program(name, &format!("#include \"{include}\"\n{body}")).write("shared/site.h", "#define ANSWER 1\n");
+        workspace
+            .xtask("bpf")
+            .ends_with(1)
+            .says("kernel/tick.bpf.c includes ")
+            .says("site.h, which bpf.lock cannot know, because it is not in the BPF folder: copy it there");
+        assert!(!workspace.path("kernel/objects").exists() && !workspace.path("kernel/bpf.lock").exists());
+    }
+    // A probe that finds a file of this machine is a use of it.
+    with_program("probe", &format!("#if __has_include(\"{absolute}\")\n#define ANSWER 2\n#endif\n{body}"))
+        .xtask("bpf")
+        .ends_with(1)
+        .says("which bpf.lock cannot know");
+    // Within the folder, any way is as good as another.
+    with_program("inside", &format!("#include \"include/../include/answer.h\"\n{body}")).xtask("bpf").succeeds();
+}
+
+#[test]
+fn flags_that_are_the_tool_s_are_refused_before_anything_is_compiled() {
+    for (flags, reason) in [
+        (
+            "\"-D__TARGET_ARCH_x86\"",
+            "`-D__TARGET_ARCH_x86` is not possible, because an object is for all architectures",
+        ),
+        ("\"-I/usr/include\"", "`-I /usr/include` is not possible, because what bpf.lock does not know"),
+        ("\"-Wall\", \"-g0\"", "`-g0` is not possible, because BTF is made from debug information"),
+    ] {
+        Workspace::new("flags", &format!("package = \"tool\"\nbpf = {{ folder = \"kernel\", cflags = [{flags}] }}\n"))
+            .xtask("bpf")
+            .ends_with(2)
+            .says("`cflags` in [workspace.metadata.bpfship.bpf] of Cargo.toml: ")
+            .says(reason)
+            .in_one_line();
+    }
+}
+
+#[test]
+fn a_clock_in_a_source_is_an_error() {
+    for clock in ["__TIME__", "__DATE__", "__TIMESTAMP__"] {
+        with_program(
+            "clock",
+            &format!("const char built[] = {clock};\nSEC(\"xdp\") int f(void *x) {{ return built[0]; }}\n"),
+        )
+        .xtask("bpf")
+        .ends_with(1)
+        .says("not reproducible [-Werror,-Wdate-time]");
+    }
+}
+
+#[test]
+fn what_depends_on_the_architecture_is_not_in_an_object_for_all_of_them() {
+    let program = |header: &str, value: &str| {
+        format!("#include <{header}>\nSEC(\"raw_tp/sys_enter\") int tick(void *context) {{ return {value}; }}\n")
+    };
+    for (header, value, found) in [
+        ("asm/unistd.h", "__NR_execve", "includes <asm/unistd.h>, <asm/unistd_64.h>, and with what arm64 has there"),
+        ("linux/fcntl.h", "O_DIRECTORY", "includes <asm/fcntl.h>, and with what arm64 has there"),
+        ("linux/errno.h", "EDEADLK", "includes <asm/errno.h>, and with what mips has there"),
+    ] {
+        with_program("numbers", &program(header, value))
+            .xtask("bpf")
+            .ends_with(1)
+            .says(found)
+            .says("the object would be another one, but one object is for all ");
+    }
+    // What is the same everywhere may be used, wherever it is defined.
+    for (header, value) in [
+        ("linux/errno.h", "-EPERM"),
+        ("linux/bpf.h", "BPF_ANY"),
+        ("linux/in.h", "IPPROTO_TCP"),
+        ("linux/perf_event.h", "PERF_TYPE_HARDWARE"),
+    ] {
+        with_program("same", &program(header, value)).xtask("bpf").succeeds();
+    }
+}
+
+#[test]
+fn a_static_program_is_refused_and_a_static_function_is_not() {
+    with_program("static", "static SEC(\"xdp\") int f(void *x) { return 0; }\n")
+        .xtask("bpf")
+        .ends_with(1)
+        .says("program `f` is static, which libbpf refuses: make it global");
+    let function = "static __attribute__((noinline)) int g(int x) { return x * 3; }\n";
+    with_program("function", &format!("{function}SEC(\"xdp\") int f(int *x) {{ return g(*x); }}\n"))
+        .xtask("bpf")
+        .succeeds();
+}
+
+#[test]
+fn files_of_editors_and_of_others_are_left_alone() {
+    let workspace = Workspace::usual("editors")
+        .write("kernel/._tick.bpf.c", "\0\x05\x16\x07")
+        .write("kernel/notes of mine.txt", "")
+        .write("kernel/#tick.bpf.c#", "half")
+        .write("kernel/a folder/notes.txt", "");
+    symlink("me@host.12:34", workspace.path("kernel/.#tick.bpf.c")).unwrap();
+    fs::write(workspace.path("kernel").join(OsStr::from_bytes(b"\xff.txt")), "").unwrap();
+    workspace.xtask("bpf").succeeds();
+    assert_eq!(workspace.list("kernel/objects"), ["tick_bpfeb.o", "tick_bpfel.o"]);
+
+    symlink("nowhere", workspace.path("kernel/include/gone.h")).unwrap();
+    workspace
+        .xtask("bpf")
+        .ends_with(2)
+        .says("include/gone.h is named as a source, but is a link to nothing")
+        .in_one_line();
+    fs::remove_file(workspace.path("kernel/include/gone.h")).unwrap();
+    workspace
+        .write("kernel/a folder/more.h", "")
+        .xtask("bpf")
+        .ends_with(2)
+        .says("kernel/a folder/more.h has white space in its path")
+        .in_one_line();
+}
+
+#[test]
+fn a_program_below_the_folder_is_named() {
+    Workspace::usual("below")
+        .write("kernel/net/tcp.bpf.c", "nonsense")
+        .xtask("bpf")
+        .succeeds()
+        .says("kernel/net/tcp.bpf.c gives no object, for it is not in kernel itself");
+}
+
+#[test]
+fn an_object_may_hold_thousands_of_programs() {
+    let program = |number| format!("SEC(\"raw_tp/sys_enter\") int tick_{number}(int *x) {{ return *x + {number}; }}\n");
+    let workspace = with_program("thousands", &(0..2500).map(program).collect::<String>());
+    workspace.xtask("bpf").succeeds();
+    workspace.xtask("bpf --check").succeeds();
+    let report = workspace.xtask("report --json").succeeds().json();
+    assert_eq!(report["objects"][0]["programs"].as_array().unwrap().len(), 2500);
 }

@@ -1,5 +1,6 @@
 //! Where clang runs: the bytes are the same everywhere, and an engine that does not answer says why.
 
+use std::env;
 use std::fs;
 use std::process::Command;
 use std::sync::RwLock;
@@ -86,7 +87,7 @@ fn the_commands_printed_for_a_container_compile_the_same_object() {
         workspace
             .shell(&format!("umask 077 && \"$BPFSHIP\" bpf --engine {engine} --plan >plan.sh && sh -e plan.sh"))
             .succeeds();
-        let compiled = fs::read(workspace.path("target/bpfship/tick_bpfel.o")).unwrap();
+        let compiled = fs::read(workspace.path("target/bpfship/bpf/tick_bpfel.o")).unwrap();
         let object = bpfship_object::Object::new(&compiled, bpfship_object::Endian::Little).unwrap();
         assert!(object.bytes == ours, "{engine}");
     }
@@ -101,7 +102,8 @@ fn a_compile_error_is_the_same_in_a_container() {
             .xtask(&format!("bpf --engine {engine}"))
             .ends_with(1)
             .says("kernel/tick.bpf.c:1:9: error: use of undeclared identifier 'nonsense'")
-            .says("the previous ones are untouched");
+            .says("the previous ones are untouched")
+            .says_nothing_of("bpfship-reads");
         assert_eq!(left_behind(&workspace, engine), "");
     }
 }
@@ -149,7 +151,7 @@ fn an_image_by_its_tag_is_refused() {
     Workspace::new("tag", "package = \"tool\"\nbpf.folder = \"kernel\"\nbpf.image = \"team/clang:22\"\n")
         .xtask("bpf")
         .ends_with(2)
-        .says("`image` in [workspace.metadata.bpfship.bpf] of Cargo.toml is `team/clang:22`; NAME@sha256:DIGEST is wanted")
+        .says("`image` in [workspace.metadata.bpfship.bpf] of Cargo.toml is `team/clang:22`; NAME@sha256:DIGEST is expected")
         .in_one_line();
 }
 
@@ -220,5 +222,104 @@ fn an_image_that_only_has_our_name_is_not_used() {
             .says("getting the image of the compiler")
             .says("as before");
         workspace.xtask(&format!("bpf --engine {engine}")).succeeds().says_nothing_of("getting the image");
+    }
+}
+
+/// Another program by the name of an engine, which does this and then what the engine does.
+fn with_wrapper(workspace: Workspace, engine: &str, script: &str) -> Workspace {
+    let found =
+        env::split_paths(&env::var_os("PATH").unwrap()).map(|path| path.join(engine)).find(|path| path.exists());
+    workspace.program(engine, &format!("#!/bin/sh\n{script}\nexec {} \"$@\"\n", found.unwrap().display()))
+}
+
+#[test]
+fn an_engine_that_never_answers_is_given_up_and_the_next_one_is_taken() {
+    let hangs = || with_docker("hangs", "exec sleep 100");
+    hangs().xtask("bpf --engine docker").ends_with(1).says("docker does not answer within 10 seconds: ").in_one_line();
+    hangs()
+        .without_env("BPFSHIP_ENGINE")
+        .xtask("bpf")
+        .succeeds()
+        .says("docker does not answer within 10 seconds: ")
+        .says("clang runs on this machine itself");
+}
+
+#[test]
+fn an_engine_on_another_kind_of_machine_is_not_given_this_machine_s_compiler() {
+    let elsewhere = || with_docker("elsewhere", "echo 27.0 linux/s390x 2");
+    let complaint = "docker runs containers on linux/s390x, and the image is built around this machine's compiler";
+    elsewhere().xtask("bpf --engine docker").ends_with(1).says(complaint).in_one_line();
+    elsewhere().without_env("BPFSHIP_ENGINE").xtask("bpf").succeeds().says(complaint).says("on this machine itself");
+}
+
+#[test]
+fn an_image_for_another_kind_of_machine_is_refused() {
+    let image = format!("team/clang@sha256:{}", "0".repeat(64));
+    let config = format!("package = \"tool\"\nbpf = {{ folder = \"kernel\", image = \"{image}\" }}\n");
+    let docker = "case $1 in version) echo 27.0 linux/amd64 2;; image) echo sha256:1 linux/arm64;; esac";
+    Workspace::new("other image", &config)
+        .program("docker", &format!("#!/bin/sh\n{docker}\n"))
+        .xtask("bpf --engine docker")
+        .ends_with(1)
+        .says(&format!("the image {image} is for linux/arm64, and docker runs containers on linux/amd64"))
+        .in_one_line();
+}
+
+#[test]
+fn a_docker_that_is_podman_is_taken_for_podman() {
+    let _images = IMAGES.read().unwrap();
+    if !engines().contains(&"podman") {
+        return;
+    }
+    Workspace::usual("alias")
+        .program("docker", "#!/bin/sh\necho 'Emulate Docker CLI using podman.' >&2\nexec podman \"$@\"\n")
+        .xtask("bpf --engine docker")
+        .succeeds()
+        .says("clang runs in podman ")
+        .says_nothing_of("Emulate");
+}
+
+#[test]
+fn the_user_s_settings_of_an_engine_and_its_own_warnings_do_not_matter() {
+    let _images = IMAGES.read().unwrap();
+    for engine in engines() {
+        let workspace =
+            Workspace::usual("settings").env("DOCKER_DEFAULT_PLATFORM", "linux/arm64").env("DOCKER_CONTENT_TRUST", "1");
+        with_wrapper(workspace, engine, "[ \"$1\" != run ] || echo 'WARNING: swap limit capabilities' >&2")
+            .xtask(&format!("bpf --engine {engine}"))
+            .succeeds()
+            .says_nothing_of("WARNING")
+            .says_nothing_of("clang on kernel");
+    }
+}
+
+#[test]
+fn a_source_may_have_a_name_that_no_container_can_have() {
+    let _images = IMAGES.read().unwrap();
+    for engine in [&["host"], engines().as_slice()].concat() {
+        let workspace = Workspace::usual("names")
+            .write("kernel/c++.bpf.c", "#include \"tick.bpf.c\"\n")
+            .write("kernel/gr\u{f6}\u{df}e.bpf.c", "#include \"tick.bpf.c\"\n");
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds().says("kernel/objects/gr\u{f6}\u{df}e_bpfel.o");
+        assert_eq!(workspace.list("kernel/objects").len(), 6);
+    }
+}
+
+#[test]
+fn what_depends_on_the_architecture_is_refused_in_a_container_too() {
+    let _images = IMAGES.read().unwrap();
+    let program = |value: &str| {
+        format!(
+            "#include <linux/errno.h>\n#include <asm/unistd.h>\n#define SEC(name) __attribute__((section(name), used))\n\
+             SEC(\"license\") char LICENSE[] = \"GPL\";\nSEC(\"xdp\") int f(void *x) {{ return {value}; }}\n"
+        )
+    };
+    for engine in engines() {
+        Workspace::usual("numbers in a container")
+            .write("kernel/tick.bpf.c", &program("__NR_execve"))
+            .xtask(&format!("bpf --engine {engine}"))
+            .ends_with(1)
+            .says("<asm/unistd.h>")
+            .says("and with what arm64 has there the object would be another one");
     }
 }

@@ -53,7 +53,7 @@ fn dirty(workspace: &Workspace) -> Value {
 }
 
 fn sha256(workspace: &Workspace) -> String {
-    bpfship::sys::hash::file(&workspace.path(ARCHIVE)).unwrap()
+    bpfship::testing::hash::file(&workspace.path(ARCHIVE)).unwrap().to_string()
 }
 
 #[test]

@@ -22,12 +22,13 @@ use anyhow::{Context, Result};
 
 use crate::sys::process::Runner;
 
-pub use git::{Commit, Hidden, Ignored, settings};
-pub use id::Id;
-pub use stat::Kind;
+pub use git::{Commit, Ignored, settings};
 pub use steps::{Touch, Verify};
-pub use tree::{Change, Difference, Entry, Origin, Request, Tree};
-pub use write::{Fault, Snapshot, put, touch, verify};
+pub use tree::{Change, Request, Tree};
+pub use write::{put, touch, verify};
+
+#[cfg(test)]
+pub use tree::Difference;
 
 use git::Repository;
 

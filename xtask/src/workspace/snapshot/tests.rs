@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::write::Snapshot;
 use super::*;
 use crate::sys::command::Command;
 use crate::sys::files;

@@ -1,0 +1,137 @@
+//! What clang read for an object, by its own list, and what of it may not take part.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path};
+
+/// The name of the rule in clang's list, by which it is known among messages.
+const RULE: &str = "bpfship-reads";
+
+/// Has clang list what it reads. The list goes to standard error, because the object has standard output and a container
+/// can write no file.
+pub const FLAGS: [&str; 5] = ["-MD", "-MF", "/dev/stderr", "-MT", RULE];
+
+/// What container engines print themselves: it says nothing about a source.
+const ENGINE_LINES: [&str; 3] = ["WARNING: ", "time=\"", "Emulate Docker CLI "];
+
+/// Headers below `asm/` that the most basic headers of the kernel include. They differ as files, but define the same byte
+/// order, and the same types of fixed size, for every BPF program of a byte order.
+const BASIC_ASM_HEADERS: [&str; 8] = [
+    "bitsperlong.h",
+    "byteorder.h",
+    "posix_types.h",
+    "posix_types_32.h",
+    "posix_types_64.h",
+    "posix_types_x32.h",
+    "swab.h",
+    "types.h",
+];
+
+/// What clang printed on standard error.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Warnings and errors.
+    pub messages: String,
+    /// The files that it read, as it names them; none if it printed no list.
+    pub reads: Vec<String>,
+}
+
+impl Said {
+    pub fn parse(text: &str) -> Said {
+        let mut said = Said::default();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if let Some(mut rule) = line.strip_prefix(RULE).and_then(|rest| rest.strip_prefix(':')) {
+                while let Some(part) = rule.strip_suffix('\\') {
+                    said.reads.extend(words(part));
+                    rule = lines.next().unwrap_or_default();
+                }
+                said.reads.extend(words(rule));
+            } else if !ENGINE_LINES.iter().any(|start| line.starts_with(start)) {
+                said.messages += line;
+                said.messages.push('\n');
+            }
+        }
+        said.messages.truncate(said.messages.trim_end().len());
+        said
+    }
+
+    /// The files that lie neither in the folder that clang ran in nor in that of the compiler.
+    pub fn foreign(&self, compiler: &str) -> Vec<&str> {
+        self.reads.iter().map(String::as_str).filter(|path| !is_inside(path, Some(compiler))).collect()
+    }
+
+    /// The compiler's headers below `asm/` that may differ between architectures.
+    pub fn asm_headers(&self) -> BTreeSet<&str> {
+        let absolute = self.reads.iter().filter(|path| path.starts_with('/'));
+        let names = absolute.filter_map(|path| path.rsplit_once("/asm/")).map(|(_, name)| name);
+        names.filter(|name| !BASIC_ASM_HEADERS.contains(name)).collect()
+    }
+}
+
+/// The words of a rule in the form that make reads.
+fn words(rule: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut letters = rule.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let last = words.len() - 1;
+        match (letter, letters.peek()) {
+            ('\\', Some(' ' | '#')) | ('$', Some('$')) => words[last].extend(letters.next()),
+            (' ', _) => words.push(String::new()),
+            _ => words[last].push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Whether a path never leaves the folder it is relative to, or that of the compiler.
+pub fn is_inside(path: &str, compiler: Option<&str>) -> bool {
+    let path = Path::new(path);
+    let rest = match path.is_absolute() {
+        true => compiler.and_then(|compiler| path.strip_prefix(compiler).ok()),
+        false => Some(path),
+    };
+    let Some(rest) = rest else { return false };
+    let mut depth = 0;
+    rest.components().all(|part| {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::ParentDir => depth -= 1,
+            _ => {}
+        }
+        depth >= 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clang_s_list_is_told_from_messages_and_from_what_an_engine_prints() {
+        let said = Said::parse(
+            "WARNING: no swap limit\nk/a.bpf.c:1:2: warning: odd\n    1 |  x\nbpfship-reads: k/a.bpf.c \\\n  /c/lib/asm/unistd.h /h\\ \
+             me/\\#1$$.h \\\n  /c/lib/asm/types.h\n1 warning generated.\ntime=\"now\" level=warning msg=\"x\"\n",
+        );
+        assert_eq!(said.messages, "k/a.bpf.c:1:2: warning: odd\n    1 |  x\n1 warning generated.");
+        assert_eq!(said.reads, ["k/a.bpf.c", "/c/lib/asm/unistd.h", "/h me/#1$.h", "/c/lib/asm/types.h"]);
+        assert_eq!(said.foreign("/c/lib"), ["/h me/#1$.h"]);
+        assert_eq!(said.asm_headers(), ["unistd.h"].into());
+        assert!(said.foreign("/").is_empty());
+    }
+
+    #[test]
+    fn a_path_that_leaves_its_folder_is_outside_even_if_it_comes_back() {
+        for (path, inside) in [
+            ("kernel/include/../a.h", true),
+            ("./libbpf/bpf/b.h", true),
+            ("../kernel/a.h", false),
+            ("kernel/../../kernel/a.h", false),
+            ("/c/lib/include/stddef.h", true),
+            ("/c/lib/../zig", false),
+            ("/c/library/a.h", false),
+        ] {
+            assert_eq!(is_inside(path, Some("/c/lib")), inside, "{path}");
+        }
+    }
+}
