@@ -7,8 +7,8 @@ use std::path::{Component, Path};
 const RULE: &str = "bpfship-reads";
 
 /// Has clang list what it reads. The list goes to standard error, because the object has standard output and a container
-/// can write no file.
-pub const FLAGS: [&str; 5] = ["-MD", "-MF", "/dev/stderr", "-MT", RULE];
+/// can write no file. Not by `/dev/stderr`: a clang that fails removes the file that it was to write, and root's is not to be.
+pub const FLAGS: [&str; 5] = ["-MD", "-MF", "/dev/fd/2", "-MT", RULE];
 
 /// What container engines print themselves: it says nothing about a source.
 const ENGINE_LINES: [&str; 3] = ["WARNING: ", "time=\"", "Emulate Docker CLI "];

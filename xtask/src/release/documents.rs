@@ -58,7 +58,12 @@ impl<'a> Files<'a> {
     pub fn documents(&self, include: &[Include], package: &Path) -> Result<Documents> {
         let mut documents = Documents::new();
         self.add_documents(&self.root, is_document, &mut documents)?;
-        if self.root.join(licenses::FOLDER).is_dir() {
+        // One that leads out is refused, even if there is nothing else in the folder.
+        let texts = self.root.join(licenses::FOLDER);
+        for name in self.outside_in(&texts) {
+            self.follow(&texts.join(name))?;
+        }
+        if texts.is_dir() {
             for (place, file) in self.known_in(self.find(licenses::FOLDER, licenses::FOLDER)?) {
                 documents.insert(place, Document::read(file)?);
             }

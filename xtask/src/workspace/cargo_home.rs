@@ -48,9 +48,10 @@ pub fn network_config(root: &Path, cargo_home: &Path, sources: Option<&Sources>)
     for (file, base) in files {
         let mut config = read(&file, &base, &mut Vec::new())?;
         if let Some(key) = REPLACING.iter().find(|key| config.contains_key(**key)) {
+            let shown = sources.map_or_else(|| file.clone(), |sources| sources.as_user_knows(&file));
             bad_request!(
                 "`{key}` in {} replaces crates, which only Cargo.toml may: move it to [patch] in Cargo.toml",
-                file.display()
+                shown.display()
             );
         }
         config.retain(|key, _| KEPT.contains(&key));

@@ -13,7 +13,6 @@ use toml::Table;
 use crate::bpf::facts::Inputs;
 use crate::flags::Common;
 use crate::sys::cache::{self, Cache};
-use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
@@ -21,7 +20,7 @@ use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
 use crate::workspace::packages::{Cargo, Package};
 use crate::workspace::rust::{self, Rust};
-use crate::workspace::source::Sources;
+use crate::workspace::source::{self, Sources};
 
 /// The variables of the user's environment that a build may see: none of them changes a byte.
 const PASSED_ON: [&str; 3] = ["PATH", "TMPDIR", "CARGO_BUILD_JOBS"];
@@ -162,9 +161,9 @@ impl Facts {
         let root = metadata.workspace_root.into_std_path_buf();
         let target = metadata.target_directory.into_std_path_buf();
         let work = target.join(crate::NAME);
-        files::create_folder(&work)?;
-        // By one name, however it was reached: it is in what is compiled there.
-        let work = work.canonicalize().with_context(|| format!("cannot read {}", work.display()))?;
+        check_folder(&target)?;
+        check_folder(&work)?;
+        let work = source::work_folder(&work)?;
         // Workspaces may share a target folder, and one may have several.
         let in_use = File::open(&work).with_context(|| format!("cannot open {}", work.display()))?;
         let mut locks = vec![cache::lock(runner, in_use, &format!("in {}", root.display()))?];
@@ -221,7 +220,7 @@ impl Facts {
     /// The folder of the package that is shipped, in the workspace; the workspace itself if it lies elsewhere.
     pub fn package_folder(&self) -> &Path {
         let package = self.members.iter().find(|member| member.name == self.config.package);
-        package.and_then(|package| package.folder.strip_prefix(&self.root).ok()).unwrap_or(Path::new(""))
+        package.and_then(|package| package.folder.strip_prefix(&self.sources.workspace).ok()).unwrap_or(Path::new(""))
     }
 
     /// The whole environment of a build with this CARGO_HOME.
@@ -344,6 +343,8 @@ fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+
+    use crate::sys::files;
 
     use super::*;
 

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use serde::Serialize;
 
-use crate::sys::hash;
 use crate::sys::process::Runner;
-use crate::ui::error::bad_request;
+use crate::sys::{files, hash};
+use crate::ui::error::{Request as BadRequest, bad_request};
 use crate::ui::screen::Level;
 use crate::workspace::date;
 use crate::workspace::ignored::IgnoredFiles;
@@ -94,12 +94,33 @@ impl Sources {
         }
     }
 
+    /// The path in the user's repository of a file in the snapshot.
+    pub fn as_user_knows(&self, file: &Path) -> PathBuf {
+        file.strip_prefix(&self.top).map_or_else(|_| file.to_path_buf(), |path| self.from.join(path))
+    }
+
+    /// A wrong request that names files of the snapshot, by their names in the user's repository.
+    pub fn in_user_words(&self, error: Error) -> Error {
+        let [snapshot, repository] = [&self.top, &self.from].map(|folder| folder.to_string_lossy().into_owned());
+        match error.downcast::<BadRequest>() {
+            Ok(BadRequest(text)) => BadRequest(text.replace(&snapshot, &repository)).into(),
+            Err(error) => error,
+        }
+    }
+
     /// Why the snapshot does not have this path of the workspace, if that is known.
     pub fn why_missing(&self, path: &str) -> Option<String> {
         let in_repository = self.in_repository(path);
-        match self.outside.iter().find(|(link, _)| *link == in_repository) {
-            Some((_, target)) => Some(format!("is a link to {target}, outside the repository")),
-            None => self.ignored.why(path),
+        let is_behind =
+            |link: &str| in_repository.strip_prefix(link).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match self.outside.iter().find(|(link, _)| is_behind(link)) {
+            Some((_, target)) => Some(format!("is a link that leads to {target}, outside the repository")),
+            None => match self.outside.iter().find(|(link, _)| link.starts_with(&format!("{in_repository}/"))) {
+                Some((link, target)) => {
+                    Some(format!("holds {link}, which is a link that leads to {target}, outside the repository"))
+                }
+                None => self.ignored.why(path),
+            },
         }
     }
 
@@ -119,6 +140,12 @@ impl Sources {
             ),
         }
     }
+}
+
+/// Makes the folder in which builds work. It has one name, however it was reached: the name is in what is compiled there.
+pub fn work_folder(folder: &Path) -> Result<PathBuf> {
+    files::create_folder(folder)?;
+    folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))
 }
 
 /// The first of several things, and how many more there are.

@@ -449,7 +449,10 @@ fn a_wrong_configuration_is_refused() {
             "btf-commands = [\"--btf\"]",
             "`btf-commands` in [workspace.metadata.bpfship.boot] of Cargo.toml has a command without {btf}",
         ),
-        ("timeout = 0", "`timeout` in [workspace.metadata.bpfship.boot] of Cargo.toml must be a number of seconds"),
+        (
+            "timeout = 0",
+            "`timeout` in [workspace.metadata.bpfship.boot] of Cargo.toml is 0; a number of seconds from 1 to 86400",
+        ),
         ("comands = []", "did you mean `commands`?"),
     ] {
         let config = format!("package = \"tool\"\nbpf.folder = \"kernel\"\nboot.{value}\n");

@@ -564,19 +564,16 @@ fn a_compiler_that_is_killed_is_told_with_the_likely_reason() {
     let contents = format!("{}  zig\n", bpfship::testing::hash::bytes(script.as_bytes()));
     let workspace = with_cache("clang").program("zig", script).write(&format!("cache/{name}/CONTENTS"), &contents);
     fs::copy(workspace.path("programs/zig"), workspace.path(&format!("cache/{name}/zig"))).unwrap();
-    fails(
-        &workspace,
-        "bpf",
-        "cannot compile the BPF objects; the previous ones are untouched: tick_bpfel.o: clang was killed, most likely \
-         because the machine ran out of memory",
-    );
+    fails(&workspace, "bpf", "cannot compile the BPF objects; the previous ones are untouched:")
+        .says("\n  tick_bpfel.o, tick_bpfeb.o: clang was killed, most likely because the machine ran out of memory\n");
 }
 
 #[test]
 fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
-    const ANSWERS: &str = "case \"$1\" in version) echo '27.0 2'; exit;; image|rm|cp) exit;; esac";
+    const ANSWERS: &str = "case \"$1\" in version) echo '27.0 linux/amd64 2'; exit;; \
+                           image) echo sha256:1 linux/amd64; exit;; rm|cp) exit;; esac";
     const OTHERWISE: &str = "mend what it says, or take --engine host, which needs no container";
-    let without_image = ANSWERS.replace("image|", "").replace("version)", "image) exit 1;; version)");
+    let without_image = ANSWERS.replace("echo sha256:1 linux/amd64; exit;;", "exit 1;;");
     for (name, script, sentence) in [
         (
             "create",
@@ -587,15 +584,15 @@ fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
             "run",
             format!("{ANSWERS}\n[ $1 = create ] && exit; echo 'docker: Error response from daemon: strange' >&2; exit 125"),
             format!(
-                "cannot compile the BPF objects; the previous ones are untouched: tick_bpfel.o: the container did not \
-                 start: docker failed (exit code 125): {OTHERWISE}"
+                "cannot compile the BPF objects; the previous ones are untouched:\n  tick_bpfel.o, tick_bpfeb.o: the container \
+                 did not start: docker failed (exit code 125): {OTHERWISE}"
             ),
         ),
         (
             "killed in a container",
             format!("{ANSWERS}\n[ $1 = create ] && exit; exit 137"),
-            "cannot compile the BPF objects; the previous ones are untouched: tick_bpfel.o: clang was killed, most likely \
-             because the machine ran out of memory"
+            "cannot compile the BPF objects; the previous ones are untouched:\n  tick_bpfel.o, tick_bpfeb.o: clang was killed, \
+             most likely because the machine ran out of memory"
                 .into(),
         ),
         (
@@ -612,9 +609,10 @@ fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
         let cache = workspace.path("cache").to_str().unwrap().to_owned();
         let workspace = match name {
             "full" => workspace,
-            _ => workspace.write(&format!("cache/{image}"), "").env("BPFSHIP_CACHE", &cache),
+            _ => workspace.write(&format!("cache/{image}"), "sha256:1").env("BPFSHIP_CACHE", &cache),
         };
-        let run = fails(&workspace, "bpf --engine docker", &sentence);
+        let (first, rest) = sentence.split_once('\n').unwrap_or((&sentence, ""));
+        let run = fails(&workspace, "bpf --engine docker", first).says(rest);
         if !name.starts_with("killed") {
             run.says("\n\ndocker said:\n  ");
         }

@@ -73,7 +73,7 @@ fn a_link_that_leads_out_of_the_repository_never_ships() {
         link(&workspace, file, to);
         commit(&workspace);
         let run = workspace.xtask("dist");
-        is_refused(&workspace, run, &format!("{file} is a link that leads "));
+        is_refused(&workspace, run, "is a link that leads ");
     }
 }
 

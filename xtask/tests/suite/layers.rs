@@ -174,7 +174,7 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 27] = [
+const OTHERS: [(&str, Access); 28] = [
     ("boot::kernels::apt", Access::Writes),
     ("boot::kernels::debian", Access::Writes),
     ("boot::kernels::from_source", Access::Writes),
@@ -197,11 +197,12 @@ const OTHERS: [(&str, Access); 27] = [
     ("workspace::cached", Access::Writes),
     ("workspace::cargo_home", Access::Reads),
     ("workspace::date", Access::Reads),
-    ("workspace::git", Access::Reads),
+    ("workspace::ignored", Access::Reads),
     ("workspace::machine", Access::Reads),
     ("workspace::packages", Access::Writes),
     ("workspace::rust", Access::Reads),
     ("workspace::snapshot", Access::Writes),
+    ("workspace::source", Access::Writes),
 ];
 
 /// What is called plan.rs touches nothing, what is called facts.rs reads, and what is called run.rs writes; a file of any
