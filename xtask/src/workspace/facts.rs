@@ -185,13 +185,16 @@ impl Facts {
         let packages = workspace.packages_from(runner, &rust, common.offline, &network_config);
         let packages = sources.ignored.explain(packages)?;
         let Workspace { config, cargo_home, metadata, .. } = workspace;
-        let bpf = Inputs::read(&sources.workspace, &packages, &config.bpf);
+        let above = sources.path.split('/').filter(|part| !part.is_empty()).count();
+        let bpf = Inputs::read(&sources.workspace, above, &packages, &config.bpf);
+        let mut bpf = sources.ignored.explain(bpf)?;
+        bpf.read_records(&work)?;
         let folders = [&root, &sources.from, &work, &cargo_home, &cache.folder, &rust.sysroot];
         let facts = Facts {
             members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
             private: private(&folders, &packages),
             installed: Installed::find(&rust, &cache)?,
-            bpf: sources.ignored.explain(bpf)?,
+            bpf,
             network_config,
             passed_on: passed_on(),
             offline: common.offline,
