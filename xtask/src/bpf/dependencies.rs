@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn what_is_above_the_workspace_is_of_the_repository_as_far_as_that_goes() {
-        let said = Said { reads: ["k/a.c", "../lib/b.h", "k/../../../c.h"].map(String::from).into(), ..Said::default() };
+        let said =
+            Said { reads: ["k/a.c", "../lib/b.h", "k/../../../c.h"].map(String::from).into(), ..Said::default() };
         assert_eq!(said.foreign("/c", 0), ["../lib/b.h", "k/../../../c.h"]);
         assert_eq!(said.foreign("/c", 1), ["k/../../../c.h"]);
         assert_eq!(said.own().into_iter().collect::<Vec<_>>(), ["../../c.h", "../lib/b.h", "k/a.c"]);

@@ -123,7 +123,9 @@ impl Inputs {
         }
         let mut candidates: Vec<String> = found.keys().cloned().collect();
         if let Some(folder) = &bpf.vmlinux {
-            files::walk(&root.join(folder), &format!("{folder}/"), &mut candidates)?;
+            let mut more = Vec::new();
+            files::walk(&root.join(folder), &format!("{folder}/"), &mut more)?;
+            candidates.extend(more.into_iter().filter(|path| root.join(path).is_file()));
         }
         self.layouts = Layouts::find(candidates.iter());
         for path in self.layouts.files.values() {
@@ -163,9 +165,7 @@ impl Inputs {
         }
 
         let name = |path: &String| paths::from_folder(&bpf.folder, path);
-        let hints = |path: &String| {
-            found[path].1.hints || (!self.layouts.files.is_empty() && wanting.contains(path))
-        };
+        let hints = |path: &String| found[path].1.hints || (!self.layouts.files.is_empty() && wanting.contains(path));
         self.sources = found.iter().map(|(path, (sha256, _))| (name(path), *sha256)).collect();
         for unit in units::of(self.sources.keys(), bpf) {
             let mut reached: BTreeSet<&String> = BTreeSet::new();

@@ -22,17 +22,38 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Cause {
     text: String,
-    /// Whether clang's words for one source say as much as those for all.
-    told: bool,
+    words: Words,
 }
 
-/// The failures of so many sources in sentences; and the notes about files that git ignores.
-pub fn text(failures: &[Failure], all: usize, layouts: &Layouts, folder: &str, ignored: &[String]) -> String {
+/// Which of the words of the sources with a cause are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Words {
+    All,
+    /// They are all alike.
+    First,
+    /// The cause says it all.
+    None,
+}
+
+/// Of what there are failures.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    /// How many sources there are, and how many architectures each is compiled for.
+    pub sources: usize,
+    pub arches: usize,
+    pub layouts: &'a Layouts,
+    /// The BPF folder.
+    pub folder: &'a str,
+}
+
+/// The failures in sentences; and the notes about files that git ignores.
+pub fn text(failures: &[Failure], scope: &Scope, ignored: &[String]) -> String {
+    let Scope { sources: all, arches, .. } = *scope;
     let mut causes: Vec<(Cause, BTreeSet<&str>)> = Vec::new();
     let mut words: Vec<(String, BTreeMap<&str, Vec<&'static BpfTarget>>)> = Vec::new();
     for failure in failures {
-        let cause = cause(failure, layouts, folder);
-        let told = cause.told;
+        let cause = cause(failure, scope);
+        let shown = cause.words;
         let is_new = match causes.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, sources)) => {
                 sources.insert(&failure.source);
@@ -43,7 +64,7 @@ pub fn text(failures: &[Failure], all: usize, layouts: &Layouts, folder: &str, i
                 true
             }
         };
-        if told && !is_new {
+        if shown == Words::None || (shown == Words::First && !is_new) {
             continue;
         }
         for block in blocks(&failure.words) {
@@ -63,18 +84,19 @@ pub fn text(failures: &[Failure], all: usize, layouts: &Layouts, folder: &str, i
     causes.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.0.cmp(&b.0)));
     for (Cause { text: cause, .. }, sources) in &causes {
         let sources: Vec<&str> = sources.iter().copied().collect();
-        text += &format!("\n  {} {cause}: {}", sources.len(), source::first(&sources));
+        text += &format!("\n  {}: {}", counted(sources.len(), cause), source::first(&sources));
     }
     // What the same targets of the same sources have to say stands together.
     let mut above: Option<&BTreeMap<&str, Vec<&'static BpfTarget>>> = None;
     for (block, heard) in &words {
         if above != Some(heard) {
             let of = |(source, targets): (&&str, &Vec<&'static BpfTarget>)| {
-                let failure = failures.iter().filter(|failure| failure.source == **source);
-                let all: usize = failure.map(|failure| failure.targets.len()).sum();
-                match targets.len() < all {
-                    true => format!("{source} ({})", targets.iter().map(|it| it.shown()).collect::<Vec<_>>().join(", ")),
-                    false => (*source).to_owned(),
+                let is_for_all = targets.len() == arches || targets.iter().any(|target| target.arch_word.is_none());
+                match is_for_all {
+                    true => (*source).to_owned(),
+                    false => {
+                        format!("{source} ({})", targets.iter().map(|it| it.shown()).collect::<Vec<_>>().join(", "))
+                    }
                 }
             };
             let heads: Vec<String> = heard.iter().map(of).collect();
@@ -89,14 +111,24 @@ pub fn text(failures: &[Failure], all: usize, layouts: &Layouts, folder: &str, i
     text
 }
 
-fn cause(failure: &Failure, layouts: &Layouts, folder: &str) -> Cause {
+/// "1 needs …", "2 need …".
+fn counted(count: usize, cause: &str) -> String {
+    match (count, cause.split_once(' ')) {
+        (1, Some(("have", rest))) => format!("1 has {rest}"),
+        (1, Some((verb @ ("need" | "include"), rest))) => format!("1 {verb}s {rest}"),
+        _ => format!("{count} {cause}"),
+    }
+}
+
+fn cause(failure: &Failure, Scope { layouts, folder, .. }: &Scope) -> Cause {
     let Failure { words, targets, .. } = failure;
     let arches = || {
         let arches = ARCHES.iter().filter(|arch| targets.iter().any(|target| target.arch_word == Some(arch.linux)));
         arches.collect::<Vec<_>>()
     };
-    let missing = words.lines().find_map(|line| line.split_once(" file not found")?.0.rsplit_once(": ")?.1.strip_prefix('\''));
-    let (text, told) = match missing.map(|name| name.trim_end_matches('\'')) {
+    let missing =
+        words.lines().find_map(|line| line.split_once(" file not found")?.0.rsplit_once(": ")?.1.strip_prefix('\''));
+    let (text, words) = match missing.map(|name| name.trim_end_matches('\'')) {
         Some(name) if name.rsplit('/').next() == Some("vmlinux.h") => {
             let files: Vec<String> = arches().into_iter().filter_map(|arch| layouts.missing(arch)).collect();
             let text = match files.as_slice() {
@@ -110,26 +142,28 @@ fn cause(failure: &Failure, layouts: &Layouts, folder: &str) -> Cause {
                     files.join(", ")
                 ),
             };
-            (text, true)
+            (text, Words::First)
         }
         Some(name) => (
             format!(
                 "include {name}, which is not there: have its folder among clang's (`cflags = [\"-IFOLDER\"]`, from the \
                  workspace), or add it to the repository"
             ),
-            true,
+            Words::First,
         ),
         None if is_of_other_arch(words) => (
             "need a vmlinux.h of the architecture that they are compiled for, and find another one's: lay one out for each \
              (ARCH/vmlinux.h)"
                 .into(),
-            false,
+            Words::All,
         ),
         // What is wrong with an object is a sentence, and says all.
-        None if !words.contains(": error: ") && !words.contains('\n') => (format!("cannot be loaded, for {words}"), true),
-        None => ("have errors".into(), false),
+        None if !words.contains(": error: ") && !words.contains('\n') => {
+            (format!("cannot be an object, for {words}"), Words::None)
+        }
+        None => ("have errors".into(), Words::All),
     };
-    Cause { text, told }
+    Cause { text, words }
 }
 
 /// Whether libbpf's macros do not find the registers of an architecture where that has them.
@@ -199,7 +233,11 @@ mod tests {
     #[test]
     fn each_cause_is_printed_once_and_so_are_clang_s_words() {
         let missing = |source: &str| {
-            failure(source, &[2], &format!("{source}:1:10: fatal error: 'vmlinux.h' file not found\n    1 | #include\n"))
+            failure(
+                source,
+                &[2],
+                &format!("{source}:1:10: fatal error: 'vmlinux.h' file not found\n    1 | #include\n"),
+            )
         };
         let odd = "k/c.bpf.c:2:1: error: odd\n<scratch space>:12:3: note: expanded from here\n1 error generated.";
         let failures = [
@@ -210,30 +248,36 @@ mod tests {
             failure("k/d.bpf.c", &[0], "it contains no program: add a function with SEC(\"…\")"),
         ];
         assert_eq!(
-            text(&failures, 58, &Layouts::default(), "k", &[]),
+            text(&failures, &Scope { sources: 58, arches: 2, layouts: &Layouts::default(), folder: "k" }, &[]),
             "54 of 58 compiled\n  \
              2 need vmlinux.h, which is not there: write k/vmlinux.h with `cargo xtask bpf vmlinux`, or with bpftool, or \
              k/ARCH/vmlinux.h for each architecture: k/a.bpf.c, k/b.bpf.c\n  \
-             1 cannot be loaded, for it contains no program: add a function with SEC(\"…\"): k/d.bpf.c\n  \
-             1 have errors: k/c.bpf.c\n\n\
+             1 cannot be an object, for it contains no program: add a function with SEC(\"…\"): k/d.bpf.c\n  \
+             1 has errors: k/c.bpf.c\n\n\
              k/a.bpf.c:\nk/a.bpf.c:1:10: fatal error: 'vmlinux.h' file not found\n    1 | #include\n\n\
-             k/c.bpf.c:\nk/c.bpf.c:2:1: error: odd\n<scratch space>: note: expanded from here\n\n\
-             k/d.bpf.c:\nit contains no program: add a function with SEC(\"…\")"
+             k/c.bpf.c:\nk/c.bpf.c:2:1: error: odd\n<scratch space>: note: expanded from here"
         );
     }
 
     #[test]
     fn what_only_some_targets_have_to_say_is_theirs_and_a_missing_vmlinux_is_named() {
-        let failures = [failure("k/a.bpf.c", &[2, 3], "k/a.bpf.c:1:1: error: x"), failure("k/a.bpf.c", &[4], "a:2:2: error: y")];
-        let text_of = |failures: &[Failure], layouts: &Layouts| text(failures, 1, layouts, "k", &["b.h is ignored".into()]);
+        let failures =
+            [failure("k/a.bpf.c", &[2, 3], "k/a.bpf.c:1:1: error: x"), failure("k/a.bpf.c", &[4], "a:2:2: error: y")];
+        let text_of = |failures: &[Failure], layouts: &Layouts| {
+            let scope = Scope { sources: 1, arches: 3, layouts, folder: "k" };
+            text(failures, &scope, &["b.h is ignored".into()])
+        };
         let said = text_of(&failures, &Layouts::default());
-        assert!(said.contains("\n\nk/a.bpf.c (x86, arm64):\nk/a.bpf.c:1:1: error: x\n\nk/a.bpf.c (riscv):\n"), "{said}");
+        assert!(
+            said.contains("\n\nk/a.bpf.c (x86, arm64):\nk/a.bpf.c:1:1: error: x\n\nk/a.bpf.c (riscv):\n"),
+            "{said}"
+        );
         assert!(said.ends_with("\n\nb.h is ignored"), "{said}");
 
         let layouts = Layouts::find(["k/x86/vmlinux.h".to_owned()].iter());
         let missing = [failure("k/a.bpf.c", &[3], "k/a.bpf.c:1:10: fatal error: 'vmlinux.h' file not found")];
         let said = text_of(&missing, &layouts);
-        assert!(said.contains("1 need a vmlinux.h that is missing (k/arm64/vmlinux.h): add it"), "{said}");
+        assert!(said.contains("1 needs a vmlinux.h that is missing (k/arm64/vmlinux.h): add it"), "{said}");
         let other = "a.c:1:1: error: incomplete definition of type 'const struct user_pt_regs'";
         let said = text_of(&[failure("k/a.bpf.c", &[3], other)], &layouts);
         assert!(said.contains("find another one's"), "{said}");

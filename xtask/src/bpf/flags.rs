@@ -23,7 +23,8 @@ pub const LIBC_HEADERS: [(&str, &str); 5] = [
 ];
 
 /// What newer versions of clang refuse, and older ones, with which much is written, only warn of.
-const ONCE_WARNINGS: [&str; 3] = ["incompatible-pointer-types", "incompatible-function-pointer-types", "int-conversion"];
+const ONCE_WARNINGS: [&str; 3] =
+    ["incompatible-pointer-types", "incompatible-function-pointer-types", "int-conversion"];
 
 /// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
 /// `vmlinux` is whether there is a vmlinux.h for this architecture.
@@ -59,6 +60,7 @@ pub fn of(bpf: &Bpf, unit: &Unit, target: &BpfTarget, vmlinux: bool) -> Vec<Stri
     flags.extend(unit.nested.iter().map(|folder| format!("-I{folder}")));
     flags.extend(["-isystem".into(), LIBBPF.into()]);
     flags.extend(target.arch_word.map(|word| format!("-D__TARGET_ARCH_{word}")));
+    flags.extend(target.macros.iter().map(|name| format!("-D{name}")));
     if bpf.image.is_none() {
         // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
         flags.push("-nostdinc".into());

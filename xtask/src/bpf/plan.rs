@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bpfship_object::OBJECT_FORMAT_VERSION;
+use serde_json::{Value, json};
 
 use crate::arch::{ARCHES, Arch, Endian};
 use crate::bpf::container::{self, CONTAINERFILE, Container, Place};
 use crate::bpf::dependencies;
 use crate::bpf::facts::{COMPILED, From, Staged, compiler, reads};
-use crate::bpf::flags::{self, COMPILER_FOLDER};
+use crate::bpf::flags::{self, COMPILER_FOLDER, LIBBPF, LIBC, VMLINUX};
 use crate::bpf::paths;
 use crate::bpf::run::{Attempt, CheckImage, CompareObjects, Compile, Settle, WriteObjects};
 use crate::bpf::settle::{Compiled, Part, Piece, Settled};
@@ -160,14 +161,18 @@ fn key(facts: &Facts, unit: &Unit, target: &BpfTarget, names: &Sha256) -> Sha256
 
 /// clang's arguments for a source and a target.
 fn arguments(facts: &Facts, unit: &Unit, target: &BpfTarget) -> Vec<String> {
+    let mut words = clang_words(facts, unit, target);
+    words.extend(dependencies::FLAGS.map(String::from));
+    words.extend(["-o", "-"].map(String::from));
+    words
+}
+
+/// The same without what says where its words and its object go.
+fn clang_words(facts: &Facts, unit: &Unit, target: &BpfTarget) -> Vec<String> {
     let bpf = &facts.config.bpf;
     let has_vmlinux = facts.bpf.layouts.files.keys().any(|name| target.arch_word == Some(Arch::named(name).linux));
     let mut words = flags::of(bpf, unit, target, has_vmlinux);
-    // mips' <asm/byteorder.h> wants to know what its compilers define.
-    words.extend((target.arch_word.is_some() && target.endian == Endian::Big).then(|| "-D__MIPSEB__".into()));
-    words.extend(dependencies::FLAGS.map(String::from));
-    let path = paths::join(&bpf.folder, &unit.source).unwrap_or_default();
-    words.extend(["-c", &path, "-o", "-"].map(String::from));
+    words.extend(["-c".into(), paths::join(&bpf.folder, &unit.source).unwrap_or_default()]);
     words
 }
 
@@ -190,6 +195,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
         records: inputs.records.clone(),
         work: facts.work.clone(),
         layouts: inputs.layouts.clone(),
+        arches: facts.config.arches.len(),
         folder: bpf.folder.clone(),
         ignored: facts.sources.ignored.clone(),
         settled: Slot::clone(&settled),
@@ -281,7 +287,7 @@ fn clang(
         let compile = Compile {
             attempts: attempts.collect::<Result<_>>()?,
             source: shown,
-            above: above(facts),
+            above: facts.sources.above(),
             // What may be read besides the sources: headers of ours, or whatever an image of the user's has.
             headers: if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") },
             image: bpf.image.is_some(),
@@ -299,9 +305,29 @@ fn clang(
     Ok(tasks)
 }
 
-/// How many folders above the workspace are of its repository.
-fn above(facts: &Facts) -> usize {
-    facts.sources.path.split('/').filter(|part| !part.is_empty()).count()
+/// Lays out what clang may see, and writes for editors how it is called: in the workspace, for the first architecture.
+pub fn compile_commands(facts: &Facts) -> Result<Vec<Task>> {
+    let compiler = facts.cache.path(&zig::name()?);
+    let stage = stage(facts);
+    let word = |word: &String| match word.as_str() {
+        LIBBPF | LIBC => stage.join(word).to_string_lossy().into_owned(),
+        word if word.starts_with(&format!("-I{VMLINUX}/")) => format!("-I{}", stage.join(&word[2..]).display()),
+        word => word.replace(COMPILER_FOLDER, &compiler.to_string_lossy()),
+    };
+    let target = facts.config.arches.first().map(|arch| BpfTarget::only_for(arch)).context("no architecture")?;
+    let entries = facts.bpf.units(&facts.config.bpf).into_iter().map(|unit| {
+        let file = paths::join(&facts.config.bpf.folder, &unit.source).unwrap_or_default();
+        let words = clang_words(facts, &unit, target);
+        let arguments: Vec<String> = std::iter::once("clang".into()).chain(words.iter().map(word)).collect();
+        json!({ "directory": facts.root, "file": file, "output": format!("{}.o", unit.stem), "arguments": arguments })
+    });
+    let text = format!("{:#}\n", Value::Array(entries.collect()));
+    let file = facts.root.join("compile_commands.json");
+    let title = format!("writing {}", file.display());
+    Ok(vec![
+        Task::new("laying out what the compiler may see", lay_out(facts)),
+        Task::new(title, vec![Box::new(Write { file, text })]).announced(),
+    ])
 }
 
 /// Where clang runs: the place of the workspace in a folder that has the place of the repository.
@@ -313,7 +339,7 @@ fn stage(facts: &Facts) -> PathBuf {
 }
 
 /// Makes a folder that contains nothing but what the compiler may see.
-pub fn lay_out(facts: &Facts) -> Steps {
+fn lay_out(facts: &Facts) -> Steps {
     let top = facts.work.join("bpf");
     let mut steps: Steps = vec![Box::new(Remove { folder: top.clone() })];
     for (path, Staged { from, sha256 }) in facts.bpf.staged(&source_root(facts), &facts.config.bpf) {

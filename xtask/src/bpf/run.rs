@@ -14,7 +14,7 @@ use crate::bpf::container::Container;
 use crate::bpf::dependencies::Said;
 use crate::bpf::engine::Image;
 use crate::bpf::facts::{COMPILED, RECORDS};
-use crate::bpf::failures;
+use crate::bpf::failures::{self, Scope};
 use crate::bpf::layouts::Layouts;
 use crate::bpf::records::{self, Kept, Record, Records};
 use crate::bpf::settle::{self, Bytes, Compiled, Part, Piece, Ready, Settled};
@@ -157,13 +157,7 @@ impl Compile {
         Ok(Compiled { target, key: *key, object, warnings, reads: said.own().into_iter().collect() })
     }
 
-    fn finish(
-        &self,
-        work: &Work,
-        compiled: &[u8],
-        target: &BpfTarget,
-        said: &Said,
-    ) -> Result<Arc<Object>, String> {
+    fn finish(&self, work: &Work, compiled: &[u8], target: &BpfTarget, said: &Said) -> Result<Arc<Object>, String> {
         if let [file, ..] = said.foreign(&self.headers, self.above).as_slice() {
             return Err(format!(
                 "it includes {file}, which bpf.lock cannot know, because it is not in the repository: copy it there"
@@ -207,6 +201,8 @@ pub struct Settle {
     /// Where everything between sources and artifacts lies.
     pub work: PathBuf,
     pub layouts: Layouts,
+    /// How many architectures are configured.
+    pub arches: usize,
     /// The BPF folder.
     pub folder: String,
     /// What clang may miss.
@@ -232,7 +228,9 @@ impl Step for Settle {
             let words: String = settled.failures.iter().map(|failure| failure.words.as_str()).collect();
             let ignored = self.ignored.named_in(&words);
             let all: BTreeSet<&str> = self.parts.iter().map(|part| part.shown.as_str()).collect();
-            let text = failures::text(&settled.failures, all.len(), &self.layouts, &self.folder, &ignored);
+            let (sources, layouts, folder) = (all.len(), &self.layouts, &self.folder);
+            let text =
+                failures::text(&settled.failures, &Scope { sources, arches: self.arches, layouts, folder }, &ignored);
             bail!("cannot compile the BPF objects; the previous ones are untouched: {text}");
         }
         self.settled.put(settled)

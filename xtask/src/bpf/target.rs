@@ -18,12 +18,26 @@ pub struct BpfTarget {
     /// The folder of the kernel's headers (`asm/…`) in zig's `lib/libc/include`. Where an object is for several
     /// architectures, the headers of any of them would do.
     pub headers: &'static str,
+    /// What those headers ask for besides.
+    pub macros: &'static [&'static str],
 }
 
 /// Every target, in the order in which objects are compiled and shown: those for a byte order, then one for each architecture.
 pub static TARGETS: [BpfTarget; 8] = [
-    BpfTarget { name: "bpfel", endian: Endian::Little, arch_word: None, headers: Arch::named("amd64").linux_headers },
-    BpfTarget { name: "bpfeb", endian: Endian::Big, arch_word: None, headers: Arch::named("s390x").linux_headers },
+    BpfTarget {
+        name: "bpfel",
+        endian: Endian::Little,
+        arch_word: None,
+        headers: Arch::named("amd64").linux_headers,
+        macros: &[],
+    },
+    BpfTarget {
+        name: "bpfeb",
+        endian: Endian::Big,
+        arch_word: None,
+        headers: Arch::named("s390x").linux_headers,
+        macros: &[],
+    },
     BpfTarget::of_arch("x86_bpfel", Arch::named("amd64")),
     BpfTarget::of_arch("arm64_bpfel", Arch::named("arm64")),
     BpfTarget::of_arch("riscv_bpfel", Arch::named("riscv64")),
@@ -34,7 +48,8 @@ pub static TARGETS: [BpfTarget; 8] = [
 
 impl BpfTarget {
     const fn of_arch(name: &'static str, arch: &'static Arch) -> BpfTarget {
-        BpfTarget { name, endian: arch.endian, arch_word: Some(arch.linux), headers: arch.linux_headers }
+        let Arch { endian, linux, linux_headers: headers, header_macros: macros, .. } = *arch;
+        BpfTarget { name, endian, arch_word: Some(linux), headers, macros }
     }
 
     /// The target whose objects are for this architecture only.

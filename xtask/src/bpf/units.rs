@@ -102,11 +102,13 @@ mod tests {
 
     #[test]
     fn sources_give_objects_named_after_their_paths_and_variants() {
-        let files = ["scx.bpf.c", "net/tcp.bpf.c", "net/tcp.h", "../other/x.bpf.c", "../shared/y.bpf.c"].map(String::from);
+        let files =
+            ["scx.bpf.c", "net/tcp.bpf.c", "net/tcp.h", "../other/x.bpf.c", "../shared/y.bpf.c"].map(String::from);
         let units = of(files.iter(), &bpf());
         let found: Vec<_> =
             units.iter().map(|unit| (unit.stem.as_str(), unit.cpu.as_str(), unit.defines.join(" "))).collect();
-        let expected = [("scx", "v3", ""), ("net_tcp", "v1", ""), ("net_tcp_small", "v1", "SMALL SIZE=2"), ("x", "v1", "")];
+        let expected =
+            [("scx", "v3", ""), ("net_tcp", "v1", ""), ("net_tcp_small", "v1", "SMALL SIZE=2"), ("x", "v1", "")];
         assert_eq!(found, expected.map(|(stem, cpu, defines)| (stem, cpu, defines.to_owned())));
         assert_eq!(refusal(&units), None);
     }

@@ -87,7 +87,7 @@ pub fn place(one: &[u8], other: &[u8]) -> String {
         None => match one.iter().find(|part| !other.contains_key(&part.key())) {
             Some(part) => format!("section `{}`", part.name),
             None => match differing().find(|(part, _)| part.name == ".BTF") {
-                Some((part, other)) => format!("section `.BTF` ({})", types(part, other)),
+                Some((part, other)) => format!("section `.BTF` ({})", differing_types(part, other)),
                 None => "a relocation or symbol".into(),
             },
         },
@@ -202,6 +202,19 @@ fn types(found: &Part, wanted: &Part) -> String {
         );
     }
     format!("in section `.BTF`, {}", faults.join("; "))
+}
+
+/// The names of types that differ.
+fn differing_types(one: &Part, other: &Part) -> String {
+    let [one, other] = [one, other].map(|part| contents(part.data).unwrap_or_default());
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let differ = names.into_iter().filter(|name| one.get(*name) != other.get(*name) && !name.ends_with(' '));
+    let names: Vec<&str> = differ.map(String::as_str).collect();
+    match names.as_slice() {
+        [] => "their order".into(),
+        few if few.len() <= NAMES => few.join(", "),
+        many => format!("{} and {} more", many[..NAMES].join(", "), many.len() - NAMES),
+    }
 }
 
 /// What types there are by kind and name, and for each a number that stands for what it consists of.

@@ -7,8 +7,8 @@ use crate::bpf::plan::{self, End};
 use crate::bpf::settle;
 use crate::bpf::target::ObjectName;
 use crate::flags;
-use crate::sys::process::Runner;
 use crate::sys;
+use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
 use crate::workspace::machine::Machine;
@@ -16,7 +16,17 @@ use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
-    let (facts, _locks) = Facts::read(runner, common, None, None)?;
+    let (mut facts, _locks) = Facts::read(runner, common, None, None)?;
+    if !request.cflags.is_empty() {
+        facts.add_cflags(&request.cflags)?;
+    }
+    if request.compdb {
+        let tasks = plan::compile_commands(&facts)?;
+        return match request.show.plan {
+            true => sys::plan::print(&tasks, request.show.json),
+            false => sys::plan::run(runner, &tasks),
+        };
+    }
     let place = match plan::is_pending(&facts)? {
         true => Place::choose(runner, &facts, request.clang.engine)?,
         // Nobody is asked to run it.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use cargo_metadata::Metadata;
 use toml::Table;
 
+use crate::bpf::cflags;
 use crate::bpf::facts::Inputs;
 use crate::flags::Common;
 use crate::sys::cache::{self, Cache};
@@ -185,10 +186,7 @@ impl Facts {
         let packages = workspace.packages_from(runner, &rust, common.offline, &network_config);
         let packages = sources.ignored.explain(packages)?;
         let Workspace { config, cargo_home, metadata, .. } = workspace;
-        let above = sources.path.split('/').filter(|part| !part.is_empty()).count();
-        let bpf = Inputs::read(&sources.workspace, above, &packages, &config.bpf);
-        let mut bpf = sources.ignored.explain(bpf)?;
-        bpf.read_records(&work)?;
+        let bpf = inputs(&sources, &packages, &config, &work)?;
         let folders = [&root, &sources.from, &work, &cargo_home, &cache.folder, &rust.sysroot];
         let facts = Facts {
             members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
@@ -208,6 +206,16 @@ impl Facts {
             cargo_home,
         };
         Ok((facts, locks))
+    }
+
+    /// Has clang get more flags: what sources include may lie elsewhere then.
+    pub fn add_cflags(&mut self, cflags: &[String]) -> Result<()> {
+        if let Some(refusal) = cflags::refusal(cflags, self.config.bpf.image.as_deref()) {
+            bad_request!("{refusal}");
+        }
+        self.config.bpf.cflags.extend(cflags.iter().cloned());
+        self.bpf = inputs(&self.sources, &self.packages, &self.config, &self.work)?;
+        Ok(())
     }
 
     /// Build scripts and the roots of crates of the repository, by their paths in it.
@@ -234,6 +242,14 @@ impl Facts {
         environment.insert("LC_ALL".into(), "C".into());
         environment
     }
+}
+
+/// What the snapshot has of BPF.
+fn inputs(sources: &Sources, packages: &[Package], config: &Config, work: &Path) -> Result<Inputs> {
+    let inputs = Inputs::read(&sources.workspace, sources.above(), packages, &config.bpf);
+    let mut inputs = sources.ignored.explain(inputs)?;
+    inputs.read_records(work)?;
+    Ok(inputs)
 }
 
 /// The Rust in use must be the one that the snapshot pins.
