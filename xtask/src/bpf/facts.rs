@@ -81,7 +81,8 @@ impl Inputs {
         let units = inputs.units(bpf);
         if units.is_empty() {
             let folders: Vec<&str> = bpf.folders().collect();
-            bad_request!("there is no {} in {}", bpf.sources.join(" or "), folders.join(" or "));
+            let names: Vec<&str> = bpf.sources.iter().map(|pattern| pattern.trim_start_matches("**/")).collect();
+            bad_request!("there is no {} in {}", names.join(" or "), folders.join(" or "));
         }
         if let Some(refusal) = units::refusal(&units) {
             bad_request!("{refusal}");

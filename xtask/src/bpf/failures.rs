@@ -254,7 +254,7 @@ mod tests {
              k/ARCH/vmlinux.h for each architecture: k/a.bpf.c, k/b.bpf.c\n  \
              1 cannot be an object, for it contains no program: add a function with SEC(\"…\"): k/d.bpf.c\n  \
              1 has errors: k/c.bpf.c\n\n\
-             k/a.bpf.c:\nk/a.bpf.c:1:10: fatal error: 'vmlinux.h' file not found\n    1 | #include\n\n\
+             k/a.bpf.c (x86):\nk/a.bpf.c:1:10: fatal error: 'vmlinux.h' file not found\n    1 | #include\n\n\
              k/c.bpf.c:\nk/c.bpf.c:2:1: error: odd\n<scratch space>: note: expanded from here"
         );
     }

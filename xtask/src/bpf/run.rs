@@ -112,9 +112,12 @@ impl Step for Compile {
     }
 
     fn json(&self) -> Value {
-        let attempt = |attempt: &Attempt| json!({ "target": attempt.target, "command": attempt.command });
-        let attempts: Vec<Value> = self.attempts.iter().map(attempt).collect();
-        json!({ "compile": { "source": self.source, "attempts": attempts } })
+        let (first, others) = (&self.attempts[0], &self.attempts[1..]);
+        let other = |other: &Attempt| json!({ "target": other.target, "command": other.command });
+        json!({ "compile-object": {
+            "source": self.source, "target": first.target, "command": first.command,
+            "if-it-depends-on-the-architecture": others.iter().map(other).collect::<Vec<_>>(),
+        } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
