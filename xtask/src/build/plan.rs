@@ -101,6 +101,7 @@ impl Build {
         let title = format!("building {} for {}", self.bin, arches.join(", "));
         let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
+        let compiled = Slot::default();
         let mut steps = self.home;
         steps.push(Box::new(BuildBinaries {
             build: self.cargo,
@@ -110,8 +111,9 @@ impl Build {
             cache: facts.cache.clone(),
             ignored: facts.sources.ignored.clone(),
             built: self.built,
+            compiled: compiled.clone(),
         }));
-        steps.push(Box::new(Verify { folder: facts.sources.folder.clone() }));
+        steps.push(Box::new(Verify { folder: facts.sources.folder.clone(), built: compiled }));
         Task::new(title, steps).announced().failure("cannot build")
     }
 }

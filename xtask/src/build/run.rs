@@ -54,6 +54,8 @@ pub struct BuildBinaries {
     /// What may be missing.
     pub ignored: IgnoredFiles,
     pub built: Slot<Built>,
+    /// Whether anything was compiled or failed, for any target.
+    pub compiled: Slot<bool>,
 }
 
 impl Step for BuildBinaries {
@@ -99,6 +101,7 @@ impl Step for BuildBinaries {
         // Of what failed, cargo may not say for which target it did.
         built.compiled.extend(messages.failed.keys().cloned());
         self.check_sysroots(work.runner, &built.compiled)?;
+        self.compiled.put(!built.compiled.is_empty())?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len()) {
             return Err(Failed::shown(remedies::BUILD, status, errors).into());
         }

@@ -9,6 +9,7 @@ mod place;
 mod record;
 mod stat;
 mod steps;
+mod take;
 mod tree;
 mod write;
 
@@ -24,6 +25,7 @@ use crate::sys::process::Runner;
 
 pub use git::{Commit, Ignored, settings};
 pub use steps::{Touch, Verify};
+pub use take::{Taken, take};
 pub use tree::{Change, Request, Tree};
 pub use write::{put, touch, verify};
 
