@@ -26,11 +26,8 @@ use crate::sys::process::Runner;
 pub use git::{Commit, Ignored, settings};
 pub use steps::{Touch, Verify};
 pub use take::{Taken, take};
-pub use tree::{Change, Request, Tree};
+pub use tree::{Change, Difference, Request, Tree};
 pub use write::{put, touch, verify};
-
-#[cfg(test)]
-pub use tree::Difference;
 
 use git::Repository;
 

@@ -95,6 +95,8 @@ pub enum Difference {
     Changed,
     Added,
     Removed,
+    /// A package of this name, which is in no repository's work tree that the snapshot is of.
+    Outside(String),
     /// A repository that is at another commit than is recorded. None is one without a commit, or that is not recorded.
     Module {
         found: Option<String>,
@@ -109,6 +111,7 @@ impl fmt::Display for Change {
             Difference::Changed => write!(f, "{path} is changed")?,
             Difference::Added => write!(f, "{path} is not committed")?,
             Difference::Removed => write!(f, "{path} is removed")?,
+            Difference::Outside(package) => write!(f, "{package} is taken from {path}, outside the repository")?,
             Difference::Module { recorded: None, .. } => write!(f, "{path} is a repository that is not committed")?,
             Difference::Module { found, recorded: Some(recorded) } => {
                 let found = found.as_deref().unwrap_or("no commit");
