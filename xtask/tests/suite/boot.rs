@@ -55,7 +55,7 @@ fn can_build(arch: &Arch) -> bool {
         || cache.path(&kernel.entry()).exists()
         || has(
             "clang-19",
-            "docs/own-kernels.md tells what builds a kernel",
+            "docs/own-kernels.md shows how to build a kernel",
             is_on_path("clang-19") && is_on_path("pahole"),
         )
 }
@@ -164,8 +164,8 @@ fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_
     assert!(verdicts(&copy).values().all(|verdict| verdict == "fail"));
     copy.xtask("verify --require-boot dist")
         .ends_with(1)
-        .says("boot-report.json says that it failed on debian-13-6.12")
-        .says("boot-report.json tells of no kernel on which it passed: run `cargo xtask boot`");
+        .says("boot-report.json has a failure on debian-13-6.12")
+        .says("boot-report.json contains no kernel on which it passed: run `cargo xtask boot`");
 }
 
 /// Gives the released binary the BPF object of the other byte order.
@@ -463,7 +463,7 @@ fn a_wrong_configuration_is_refused() {
 #[test]
 fn an_archive_that_was_altered_is_not_booted() {
     let copy = stub();
-    // Nobody else looks at this one.
+    // Only this test reads this one.
     let archive =
         copy.path("dist").join(format!("exectrace-{}-mips-unknown-linux-musl.tar.gz", env!("CARGO_PKG_VERSION")));
     fs::write(&archive, "altered").unwrap();

@@ -96,7 +96,7 @@ fn the_manifest_tells_the_artifacts_and_their_origin() {
     let binary = &unpack(&workspace.path("dist").join(ARCHIVE))[&format!("{top}/probe")];
     assert_eq!(artifact["binary"]["sha256"], bpfship::testing::hash::bytes(binary).to_string());
     assert_eq!(artifact["binary"]["size"], binary.len());
-    assert!(!text.contains(workspace.root.to_str().unwrap()), "the manifest tells a path:\n{text}");
+    assert!(!text.contains(workspace.root.to_str().unwrap()), "the manifest contains a path:\n{text}");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_binary_that_tells_a_path_of_this_machine_is_not_shipped() {
     let main = workspace.read("tool/main.rs");
     let leaks = main.replace("fn main() {", "fn main() { println!(\"{}\", env!(\"CARGO_MANIFEST_DIR\"));");
     let workspace = workspace.write("tool/main.rs", &leaks);
-    workspace.xtask("dist --arch amd64").ends_with(1).says("it tells a path of this machine");
+    workspace.xtask("dist --arch amd64").ends_with(1).says("it contains a path of this machine");
 }
 
 #[test]
@@ -263,13 +263,13 @@ fn start_slow_build(workspace: &Workspace) -> Child {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(300);
     while !workspace.path("started").exists() {
-        assert!(Instant::now() < deadline, "the build never began");
+        assert!(Instant::now() < deadline, "the build never started");
         thread::sleep(Duration::from_millis(50));
     }
     child
 }
 
-/// Processes whose programs lie in the workspace.
+/// Processes whose programs are in the workspace.
 fn running_in(workspace: &Workspace) -> usize {
     let processes = fs::read_dir("/proc").unwrap();
     let program = |entry: fs::DirEntry| fs::read_link(entry.path().join("exe")).ok();

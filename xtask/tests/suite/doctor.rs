@@ -7,8 +7,8 @@ use bpfship::testing::kernels;
 
 use super::support::{Workspace, can_mount};
 
-/// A machine that has everything but what is fetched: a Rust of the pinned version (cargo is the real one), a linker, pip,
-/// rustup and QEMU. Of this machine's own programs, it has none but those that these start.
+/// A machine that has everything but what is fetched: a Rust of the pinned version (cargo is the real one), a linker,
+/// pip, rustup and QEMU. Of this machine's own programs, it has none but those that these start.
 fn machine(name: &str) -> Workspace {
     let workspace = Workspace::new(
         name,
@@ -129,14 +129,14 @@ fn what_fetches_is_needed_while_something_must_be_fetched() {
 
 #[test]
 fn a_python_without_pip_and_a_pip_that_checks_no_hashes_are_told_apart() {
-    for (said, reason) in [
+    for (output, reason) in [
         (
             "/usr/bin/python3: No module named pip",
             "python3 has no pip\n                          install it: apt install",
         ),
         ("no such option: --require-hashes", "this pip is too old\n"),
     ] {
-        let workspace = machine("doctor pip").program("python3", &format!("#!/bin/sh\necho '{said}' >&2\nexit 1\n"));
+        let workspace = machine("doctor pip").program("python3", &format!("#!/bin/sh\necho '{output}' >&2\nexit 1\n"));
         workspace.xtask("doctor").ends_with(1).says(&format!("  needs you  pip          {reason}"));
     }
     let workspace = without(machine("doctor no python"), "python3");
@@ -168,7 +168,7 @@ fn a_machine_without_any_program_is_told_everything() {
 #[test]
 fn git_is_needed_in_a_repository_only() {
     let workspace = with_everything("doctor git");
-    workspace.xtask("doctor").succeeds().says("not in git; SOURCE_DATE_EPOCH tells the date");
+    workspace.xtask("doctor").succeeds().says("not in git; the date is from SOURCE_DATE_EPOCH");
     let workspace = workspace.write(".git/HEAD", "");
     workspace
         .xtask("doctor")
@@ -237,7 +237,7 @@ fn outside_of_a_workspace_there_is_nothing_to_report_on() {
     workspace.xtask("doctor").ends_with(2).says("there is no Cargo.toml in").in_one_line();
 }
 
-/// The fields that docs/doctor.md tells.
+/// The fields that docs/doctor.md documents.
 #[test]
 fn the_report_is_shown_as_json() {
     let workspace = without(machine("doctor json"), "rustup");

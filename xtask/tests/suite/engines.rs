@@ -173,9 +173,9 @@ fn an_engine_that_was_named_and_does_not_answer_says_why() {
             "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1",
             "you may not talk to its daemon: add yourself to the group `docker`",
         ),
-        ("odd", "echo 'strange' >&2; exit 1", "it fails: mend it"),
+        ("odd", "echo 'strange' >&2; exit 1", "it fails: fix it"),
     ] {
-        with_docker(name, script).xtask("bpf --engine docker").ends_with(1).says(reason).says("docker said:");
+        with_docker(name, script).xtask("bpf --engine docker").ends_with(1).says(reason).says("docker printed:");
     }
 }
 

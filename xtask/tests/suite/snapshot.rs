@@ -1,4 +1,5 @@
-//! What is shipped is the commit: neither what git ignores, nor what is edited meanwhile, nor anybody's settings take part.
+//! What is shipped is the commit: neither what git ignores, nor what is edited meanwhile, nor anybody's settings take
+//! part.
 
 use std::fs;
 use std::process::Stdio;
@@ -242,7 +243,7 @@ fn what_is_edited_while_it_builds_is_for_the_next_build() {
     let child = workspace.command("dist --locked").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(300);
     while !started.exists() {
-        assert!(Instant::now() < deadline, "the build never began");
+        assert!(Instant::now() < deadline, "the build never started");
         thread::sleep(Duration::from_millis(20));
     }
     let workspace = workspace
