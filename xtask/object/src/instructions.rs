@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn both_byte_orders_say_the_same() {
+    fn both_byte_orders_are_read_alike() {
         let decoded =
             function(&[(0x18, 2, 0, -5), (0, 0, 0, 7), (CALL, 0, 0, 130), (CALL, 1, 0, -1), (0x6d, 3, -2, 0)]);
         assert_eq!(decoded.len(), 5);

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clang_s_list_is_told_from_messages_and_from_what_an_engine_prints() {
+    fn clang_s_list_is_separated_from_messages_and_from_what_an_engine_prints() {
         let said = Said::parse(
             "WARNING: no swap limit\nk/a.bpf.c:1:2: warning: odd\n    1 |  x\nbpfship-reads: k/a.bpf.c \\\n  /c/lib/asm/unistd.h /h\\ \
              me/\\#1$$.h \\\n  /c/lib/asm/types.h\n1 warning generated.\ntime=\"now\" level=warning msg=\"x\"\n",

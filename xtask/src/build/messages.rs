@@ -232,7 +232,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn what_is_said_of_each_target_is_told_once() {
+    fn what_is_printed_for_each_target_is_shown_once() {
         let mut messages = Messages::default();
         let text = format!("{}\n{}", diagnostic("error", "in a folder"), diagnostic("error", "in another folder"));
         assert_eq!(read(&mut messages, &text), [r#"Error("in a folder")"#]);
@@ -240,7 +240,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn summaries_are_not_told_but_what_failed_is_known() {
+    fn summaries_are_not_shown_but_what_failed_is_known() {
         let mut messages = Messages::default();
         let text = format!("{FAILED}\nwarning: build failed, waiting for other jobs to finish...\n");
         assert_eq!(read(&mut messages, &text), [""; 0]);
@@ -248,7 +248,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn a_compiler_that_was_killed_is_told_without_its_command_line() {
+    fn a_compiler_that_was_killed_is_reported_without_its_command_line() {
         let text = FAILED.replace("exit status: 1", "signal: 9, SIGKILL: kill");
         let events = read(&mut Messages::default(), &text);
         assert!(events[0].contains("`/bin/rustc …` (signal: 9, SIGKILL: kill)"), "{events:?}");
@@ -264,7 +264,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn a_build_script_that_fails_is_told_without_what_it_says_to_cargo_and_its_package_is_known() {
+    fn a_build_script_that_fails_is_reported_without_its_instructions_to_cargo_and_its_package_is_known() {
         let mut messages = Messages::default();
         let events = read(
             &mut messages,
@@ -277,7 +277,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn what_was_said_of_one_of_two_targets_is_laid_to_neither_unless_it_names_it() {
+    fn what_was_printed_for_one_of_two_targets_is_attributed_to_neither_unless_it_names_it() {
         let failed = |triple: &str| FAILED.replace("TRIPLE", triple);
         let mut messages = Messages::default();
         let mut read = |text: &str| drop(read(&mut messages, text));

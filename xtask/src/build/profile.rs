@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_tool_decides_cannot_be_said_otherwise_and_all_else_can() {
+    fn what_the_tool_decides_cannot_be_set_and_all_else_can() {
         let check = |release: &str| {
             let manifest = format!("[profile.release]\n{release}");
             check_manifest(&manifest.parse().unwrap()).map_err(|error| error.to_string())

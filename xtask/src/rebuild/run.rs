@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_with_the_text_around_it() {
+    fn what_differs_is_reported_with_the_text_around_it() {
         let again = files(&[("a", "\0built in /home/ann\0"), ("b", "same")]);
         assert_eq!(differences(&again, &again), ["its files are the same, their date, order or compression is not"]);
         let parts = differences(&files(&[("a", "\0built in /home/bob\0"), ("c", "")]), &again);

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_every_verdict() {
+    fn the_table_has_every_verdict() {
         let mut hung = boot("1", "l", Verdict::Fail("it hung".into()));
         hung.kernel = Kernel { release: None, btf: None, jit: None, ..hung.kernel };
         let [wide, _] = tables(&[boot("1", "k", Verdict::Pass), hung.clone()]);

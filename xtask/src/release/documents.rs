@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_a_snapshot_has_not_got_is_refused_where_it_was_wanted() {
+    fn a_link_that_a_snapshot_has_not_got_is_refused_where_it_is_needed() {
         let folder = tempfile::tempdir().unwrap();
         let top = folder.path().canonicalize().unwrap();
         let root = top.join("root");

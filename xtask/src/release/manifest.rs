@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_differs_that_is_told_which_explains_the_rest() {
+    fn of_all_differences_the_most_explanatory_is_reported() {
         let one = manifest("c", Vec::new());
         assert_eq!(difference(&one, &one).unwrap(), None);
         let difference_after = |change: fn(&mut Manifest)| {
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_told_apart_by_their_targets() {
+    fn objects_are_distinguished_by_their_targets() {
         let objects = [object("tick_bpfeb.o"), object("tick_bpfel.o"), object("tock_bpfel.o")];
         let names = |arch| objects_of(&objects, Arch::named(arch)).into_keys().collect::<Vec<_>>();
         assert_eq!((names("mips"), names("arm64")), (vec!["tick".into()], vec!["tick".into(), "tock".into()]));

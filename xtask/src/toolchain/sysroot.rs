@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_name_tells_the_compiler_and_not_where_that_lies() {
+    fn its_name_contains_the_compiler_and_not_its_path() {
         let arch = <&Arch>::from_str("s390x").unwrap();
         let name = |version: &str, commit: &str, sysroot: &str| {
             let (version, commit, llvm) = (version.into(), commit.into(), "22".into());

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_told_with_the_remedy() {
+    fn a_file_that_cannot_be_written_is_reported_with_the_remedy() {
         for (kind, remedy) in [
             (io::ErrorKind::StorageFull, "free some space on that disk"),
             (io::ErrorKind::ReadOnlyFilesystem, "make it writable"),

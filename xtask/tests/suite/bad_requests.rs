@@ -55,7 +55,7 @@ fn a_list_of_no_architecture_is_refused() {
 }
 
 #[test]
-fn what_is_included_elsewhere_says_where() {
+fn what_is_included_elsewhere_is_reported_with_its_place() {
     for (value, why) in [
         ("{ path = \"README.md\" }", "as = "),
         ("3", "a path or { path ="),

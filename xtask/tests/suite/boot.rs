@@ -363,7 +363,7 @@ fn path_without(workspace: &Workspace, start: &str) -> String {
 }
 
 #[test]
-fn without_the_emulator_one_sentence_says_how_it_is_installed() {
+fn without_the_emulator_one_sentence_shows_how_to_install_it() {
     let workspace = with_tool(small("boot no qemu"));
     write_image(&workspace);
     Run::of(workspace.command("boot --kernel image").env("PATH", path_without(&workspace, "qemu-system-")))
@@ -394,7 +394,7 @@ fn offline_a_kernel_must_be_there() {
 }
 
 #[test]
-fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
+fn what_cannot_be_booted_is_refused_before_any_work() {
     let workspace = small("boot requests").write("text", "#!/bin/sh\n");
     write_image(&workspace);
     workspace

@@ -40,7 +40,7 @@ fn an_object_holds_no_debug_information_but_btf() {
 }
 
 #[test]
-fn neither_the_folder_nor_the_environment_has_a_say_in_the_bytes() {
+fn neither_the_folder_nor_the_environment_affects_the_bytes() {
     let here = Workspace::usual("a");
     // clang would take more flags, and more folders of headers, from these.
     let there = Workspace::usual("another folder, with a longer name")
@@ -169,7 +169,7 @@ fn compiled_by(plan: &str, workspace: &Workspace, endian: Endian, change: impl F
 }
 
 #[test]
-fn neither_paths_nor_the_environment_nor_an_engine_have_a_say_in_the_order_of_types() {
+fn neither_paths_nor_the_environment_nor_an_engine_affect_the_order_of_types() {
     let mut compiled: BTreeMap<Endian, BTreeSet<Vec<u8>>> = BTreeMap::new();
     for length in 1..=10 {
         let workspace = as_for_a_kernel(&"folder ".repeat(length));
@@ -308,7 +308,7 @@ fn check_compares_and_writes_nothing() {
 }
 
 #[test]
-fn check_tells_where_an_object_was_altered() {
+fn check_reports_where_an_object_was_altered() {
     let workspace = Workspace::usual("check-altered");
     workspace.xtask("bpf").succeeds();
     let path = workspace.path("kernel/objects/tick_bpfel.o");

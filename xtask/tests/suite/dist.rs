@@ -78,7 +78,7 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
 }
 
 #[test]
-fn the_manifest_tells_the_artifacts_and_their_origin() {
+fn the_manifest_contains_the_artifacts_and_their_origin() {
     let workspace = Workspace::usual("manifest-json");
     workspace.xtask("dist --arch amd64").succeeds();
     let text = workspace.read("dist/release.json");
@@ -217,7 +217,7 @@ fn a_binary_without_its_bpf_object_is_not_shipped() {
 }
 
 #[test]
-fn a_binary_that_tells_a_path_of_this_machine_is_not_shipped() {
+fn a_binary_that_contains_a_path_of_this_machine_is_not_shipped() {
     let workspace = Workspace::usual("path");
     let main = workspace.read("tool/main.rs");
     let leaks = main.replace("fn main() {", "fn main() { println!(\"{}\", env!(\"CARGO_MANIFEST_DIR\"));");
@@ -381,7 +381,7 @@ fn what_cannot_be_packed_is_refused_before_anything_is_built() {
 }
 
 #[test]
-fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_told() {
+fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_reported() {
     let workspace = Workspace::new("git", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\"]\n")
         .without_env("SOURCE_DATE_EPOCH")
         .env("GIT_COMMITTER_DATE", "1600000000 +0200")

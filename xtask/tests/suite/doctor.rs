@@ -1,4 +1,4 @@
-//! What `cargo xtask doctor` says of machines that lack something: all of it at once, with what gets it.
+//! What `cargo xtask doctor` reports on machines that lack something: all of it at once, with what gets it.
 
 use std::fs;
 
@@ -90,7 +90,7 @@ fn without_an_emulator_it_is_boot_that_cannot_work() {
 }
 
 #[test]
-fn what_is_fetched_without_the_user_is_said_with_by_what_and_how_large() {
+fn what_is_fetched_without_the_user_is_reported_with_its_size_and_what_fetches_it() {
     machine("doctor empty")
         .xtask("doctor")
         .succeeds()
@@ -128,7 +128,7 @@ fn what_fetches_is_needed_while_something_must_be_fetched() {
 }
 
 #[test]
-fn a_python_without_pip_and_a_pip_that_checks_no_hashes_are_told_apart() {
+fn a_python_without_pip_and_a_pip_that_checks_no_hashes_are_distinguished() {
     for (output, reason) in [
         (
             "/usr/bin/python3: No module named pip",
@@ -157,7 +157,7 @@ fn the_wrong_rust_hides_nothing_else() {
 }
 
 #[test]
-fn a_machine_without_any_program_is_told_everything() {
+fn a_machine_without_any_program_gets_a_full_report() {
     let run = machine("doctor bare").only(&[]).env("PATH", "/nowhere").xtask("doctor").ends_with(1);
     for program in ["rustc", "rustup", "cc", "python3", "docker", "podman"] {
         assert!(run.text().contains(&format!("there is no {program} on this machine")), "{program}: {}", run.text());
@@ -219,7 +219,7 @@ fn a_cache_that_cannot_be_written_matters_while_something_is_missing() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_with_the_rest() {
+fn a_wrong_configuration_is_reported_with_the_rest() {
     let workspace = machine("doctor config");
     let manifest = workspace.read("Cargo.toml").replace("arches", "archs");
     workspace

@@ -31,7 +31,7 @@ fn with_pip(name: &str, script: &str) -> Workspace {
     with_cache(name).program("python3", &format!("#!/bin/sh\n{find}\n{script}\n"))
 }
 
-/// A script that says this on standard error and fails.
+/// A script that prints this to standard error and fails.
 fn says(words: &str) -> String {
     format!("cat >&2 <<'END'\n{words}\nEND\nexit 1")
 }
@@ -146,7 +146,7 @@ const OLD_PIP: &str = "this pip is too old: bring it up to date: python3 -m pip 
 const CACHE_IS_FULL: &str = "the disk is full: free some space, or set BPFSHIP_CACHE to a folder on a larger disk";
 
 #[test]
-fn what_keeps_pip_from_getting_the_compiler_is_told() {
+fn what_keeps_pip_from_getting_the_compiler_is_reported() {
     for (name, words, reason) in [
         (
             "no network",
@@ -223,7 +223,7 @@ fn the_real_pip_without_a_network_is_understood() {
 }
 
 #[test]
-fn a_program_that_says_nothing_or_nonsense_or_too_much_is_understood() {
+fn a_program_that_prints_nothing_or_nonsense_or_too_much_is_handled() {
     let sentence = "cannot get ziglang==0.17.1 with pip: python3 failed (exit code 3)";
     let silent = fails(&with_pip("silent", "exit 3"), "bpf", sentence);
     silent.says_nothing_of("printed:");
@@ -245,7 +245,7 @@ fn a_program_that_says_nothing_or_nonsense_or_too_much_is_understood() {
 }
 
 #[test]
-fn what_keeps_rustup_from_getting_a_standard_library_is_told() {
+fn what_keeps_rustup_from_getting_a_standard_library_is_reported() {
     const DOWNLOAD: &str = "info: downloading component rust-std\nerror: component download failed for rust-std-aarch64-unknown-linux-musl\n\nCaused by:";
     const URL: &str = "https://mirror.example/dist/2026-04-16/rust-std-1.95.0-aarch64-unknown-linux-musl.tar.xz";
     const TRACE: &str = "\n\nStack backtrace:\n   0: rustup::download::download_file_with_resume";
@@ -299,7 +299,7 @@ fn up_to_date(workspace: Workspace) -> Workspace {
 }
 
 #[test]
-fn a_toolchain_that_is_not_whole_is_told_with_what_it_lacks() {
+fn an_incomplete_toolchain_is_reported_with_what_it_lacks() {
     let lacking = |name: &str| up_to_date(with_toolchain(with_cache(name), ""));
 
     let sources = lacking("no sources").program("rustup", &format!("#!/bin/sh\n{}\n", says("error: odd")));
@@ -334,7 +334,7 @@ fn a_toolchain_that_is_not_whole_is_told_with_what_it_lacks() {
 }
 
 #[test]
-fn a_machine_without_rust_git_or_python_is_told_how_to_get_them() {
+fn on_a_machine_without_rust_git_or_python_the_error_shows_how_to_get_them() {
     let workspace = with_programs_only(with_cache("no rust"), &["sh", "env"]);
     fails(&workspace, "bpf", "cannot ask rustc where it is: there is no rustc on this machine: see https://rustup.rs");
 
@@ -358,7 +358,7 @@ fn a_machine_without_rust_git_or_python_is_told_how_to_get_them() {
 }
 
 #[test]
-fn a_toolchain_that_rustup_does_not_have_is_told_with_how_to_install_it() {
+fn a_toolchain_that_rustup_does_not_have_is_reported_with_how_to_install_it() {
     let words = "error: toolchain '1.95.0-x86_64-unknown-linux-gnu' is not installed\nhelp: run `rustup toolchain install` to install it";
     let workspace = with_cache("no toolchain").program("rustc", &format!("#!/bin/sh\n{}\n", says(words)));
     fails(
@@ -385,7 +385,7 @@ fn a_repository_without_a_commit_has_no_date_and_whose_it_is_does_not_matter() {
 }
 
 #[test]
-fn what_keeps_cargo_from_getting_crates_is_told() {
+fn what_keeps_cargo_from_getting_crates_is_reported() {
     for (proxy, reason) in [(DEAD, NO_NETWORK), (&proxy_that_refuses(), NO_PROXY)] {
         let workspace = with_dependency(with_cache("crates")).env("HTTPS_PROXY", proxy);
         fails(&workspace, "bpf", &format!("cannot get the crates of @/Cargo.lock with cargo: {reason}"))
@@ -439,7 +439,7 @@ fn arches() -> &'static str {
 }
 
 #[test]
-fn a_build_script_that_fails_for_each_target_is_told_once() {
+fn a_build_script_that_fails_for_each_target_is_reported_once() {
     let arches = arches();
     let line = format!("dist --arch {}", arches.replace(' ', ""));
     for (name, script, once, reason) in [
@@ -458,7 +458,7 @@ fn a_build_script_that_fails_for_each_target_is_told_once() {
         ("script that is wrong", "let x: u8 = \"\";", "mismatched types", "for the reason above"),
         (
             "C code",
-            // What the crate cc says.
+            // What the crate cc prints.
             "println!(\"cargo:rerun-if-env-changed=CC\"); eprintln!(\"\\n\\nerror occurred in cc-rs: failed to find tool \\\"aarch64-linux-musl-gcc\\\": No such file or directory (os error 2)\\n\\n\"); std::process::exit(1)",
             "error occurred in cc-rs",
             "a crate compiles or looks for C code, and the build has no C compiler for the target: use a crate, or a \
@@ -478,7 +478,7 @@ const UNDEFINED: &str = "linking failed, because a symbol is undefined (`deflate
                          it for this target, or use a feature of that crate, or another crate, that does not need it";
 
 #[test]
-fn a_crate_that_cannot_be_linked_is_told_with_what_is_missing() {
+fn a_crate_that_cannot_be_linked_is_reported_with_what_is_missing() {
     for (name, declaration, words, reason) in [
         (
             "undefined",
@@ -533,7 +533,7 @@ fn the_architectures_that_fail_are_listed_each_with_its_own_reason() {
 }
 
 #[test]
-fn with_quiet_nothing_is_said_but_failures_and_a_warning_never_more_than_once() {
+fn with_quiet_only_failures_are_printed_and_a_warning_never_more_than_once() {
     let failing = with_code("quiet", "fn unused() {}\ncompile_error!(\"no way\");");
     let text =
         fails(&failing, "-q dist --arch amd64,arm64", "nothing was written to dist/, because this failed:").text();
@@ -551,7 +551,7 @@ fn with_quiet_nothing_is_said_but_failures_and_a_warning_never_more_than_once() 
 }
 
 #[test]
-fn a_compiler_that_is_killed_is_told_with_the_likely_reason() {
+fn a_compiler_that_is_killed_is_reported_with_the_likely_reason() {
     let first = "case \"$*\" in *'--crate-name probe'*) kill -9 $$;; esac";
     let workspace = with_toolchain(with_code("killed", ""), first);
     symlink(toolchain().join("lib"), workspace.path("programs/lib")).unwrap();
@@ -571,7 +571,7 @@ fn a_compiler_that_is_killed_is_told_with_the_likely_reason() {
 }
 
 #[test]
-fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
+fn an_engine_that_fails_after_it_answered_is_reported_with_its_output() {
     const ANSWERS: &str = "case \"$1\" in version) echo '27.0 linux/amd64 2'; exit;; \
                            image) echo sha256:1 linux/amd64; exit;; rm|cp) exit;; esac";
     const OTHERWISE: &str = "fix the problem above, or use --engine host, which needs no container";
@@ -634,7 +634,7 @@ fn with_file_system(workspace: &Workspace, folder: &str, options: &str, script: 
 }
 
 #[test]
-fn a_full_cache_is_told_and_left_empty() {
+fn a_full_cache_is_reported_and_left_empty() {
     if !can_mount() {
         return;
     }
@@ -661,7 +661,7 @@ fn a_full_cache_is_told_and_left_empty() {
 }
 
 #[test]
-fn a_read_only_cache_is_told_with_the_remedy() {
+fn a_read_only_cache_is_reported_with_the_remedy() {
     if !can_mount() {
         return;
     }
@@ -679,7 +679,7 @@ fn a_read_only_cache_is_told_with_the_remedy() {
 }
 
 #[test]
-fn a_full_target_folder_is_told() {
+fn a_full_target_folder_is_reported() {
     if !can_mount() {
         return;
     }

@@ -29,7 +29,7 @@ fn what_was_built_from_the_commit_is_the_same_built_again() {
 }
 
 #[test]
-fn what_was_not_built_from_the_commit_is_told_by_file_section_and_text() {
+fn what_was_not_built_from_the_commit_is_reported_by_file_section_and_text() {
     let workspace = released("another commit");
     let main = workspace.read("tool/main.rs").replace("probe of", "PROBE OF");
     let workspace = workspace.write("tool/main.rs", &main);

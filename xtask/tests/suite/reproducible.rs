@@ -135,7 +135,7 @@ fn with_paths(name: &str, git: &Workspace) -> Workspace {
 }
 
 #[test]
-fn what_code_tells_of_the_place_where_it_was_compiled_is_the_same_everywhere() {
+fn the_paths_that_code_contains_are_the_same_everywhere() {
     let git = with_crate(Workspace::empty("git"), "", "fetched");
     commit(&git);
     let here = with_paths("here", &git);

@@ -138,7 +138,7 @@ fn what_git_ignores_takes_no_part_and_is_named() {
 }
 
 #[test]
-fn of_one_commit_the_bytes_are_the_same_whatever_git_is_told() {
+fn of_one_commit_the_bytes_are_the_same_with_any_settings_of_git() {
     let workspace = released("settings").write("README.md", "A tool. $Id$\n");
     commit(&workspace);
     workspace.xtask("dist --locked").succeeds();

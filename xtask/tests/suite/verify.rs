@@ -186,7 +186,7 @@ fn one_byte_is_enough() {
     let mut run = downloads.verify(".").ends_with(1).says(&format!("{ARM64}  ")).says("its gzip stream is damaged");
     for source in [".sha256", "SHA256SUMS", "release.json"] {
         let sha256 = hash::bytes(&archive);
-        run = run.says(&format!("./{AMD64}: its SHA-256 is {sha256:.12}…, and {source} says"));
+        run = run.says(&format!("./{AMD64}: its SHA-256 is {sha256:.12}…, and {source} has"));
     }
 
     let output = downloads.0.command("verify --json .").output().unwrap();
@@ -196,20 +196,20 @@ fn one_byte_is_enough() {
 }
 
 #[test]
-fn all_that_tells_a_checksum_must_tell_the_same() {
+fn all_sources_of_a_checksum_must_agree() {
     let wrong = manifest::checksum_line(&"0".repeat(64).parse().unwrap(), AMD64);
     Downloads::everything()
         .with(&format!("{AMD64}.sha256"), &wrong)
         .verify(AMD64)
         .ends_with(1)
-        .says("…, and .sha256 says 000000000000…: get it again")
+        .says("…, and .sha256 has 000000000000…: get it again")
         .in_one_line();
     Downloads::everything()
         .with("SHA256SUMS", &wrong)
         .verify(&format!("-q {AMD64}"))
         .ends_with(1)
         .says(&format!("  {AMD64}: its SHA-256 is"))
-        .says("…, and SHA256SUMS says 000000000000…")
+        .says("…, and SHA256SUMS has 000000000000…")
         .says(&format!("  SHA256SUMS: it disagrees with release.json about {AMD64}"))
         .says(&format!("  SHA256SUMS: it disagrees with release.json about {ARM64}"));
     let of_another = release()[&format!("{ARM64}.sha256")].clone();
@@ -302,7 +302,7 @@ fn a_binary_of_another_architecture_is_refused() {
         .with(AMD64, &release()[S390X])
         .verify(&format!("-q {AMD64}"))
         .ends_with(1)
-        .says("SHA256SUMS says")
+        .says("SHA256SUMS has")
         .says("is not in the one folder");
 }
 
@@ -359,10 +359,10 @@ fn a_manifest_that_was_altered_is_seen() {
         ),
         ("/artifacts/0/file", json!("\u{1b}[2J\n"), "\\u{1b}[2J\\n, which is not tool 0.3.0"),
         ("/artifacts/0/endianness", json!("big"), "which is not tool 0.3.0 for arm64"),
-        ("/artifacts/0/sha256", zeros.clone(), "and release.json says 000000000000…"),
+        ("/artifacts/0/sha256", zeros.clone(), "and release.json has 000000000000…"),
         ("/artifacts/0/sha256", json!("0"), "artifacts[0].sha256: `0` is no SHA-256"),
-        ("/artifacts/0/size", json!(5), "bytes, and release.json says 5"),
-        ("/artifacts/0/tar_sha256", zeros.clone(), "what it is before it is compressed is not what"),
+        ("/artifacts/0/size", json!(5), "bytes, and release.json has 5"),
+        ("/artifacts/0/tar_sha256", zeros.clone(), "its uncompressed content does not match release.json"),
         ("/artifacts/0/binary/file", json!("README.md"), "README.md is not executable"),
         ("/artifacts/0/binary/file", json!("prob"), "there is no prob in it, which release.json names"),
         ("/artifacts/0/binary/size", json!(5), "probe does not match release.json"),

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn types_and_records_say_what_they_said() {
+    fn types_and_records_keep_their_meaning() {
         for endian in Endian::ALL {
             let before = (section(&types([3, 1, 0, 2]), STRINGS, endian), ext_section(&ext(), endian));
             let (btf, ext) = canonicalize_btf(&before.0, Some(&before.1), endian).unwrap();

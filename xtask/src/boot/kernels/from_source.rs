@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_make_is_at_is_told_by_its_lines() {
+    fn what_make_is_at_is_shown_by_its_lines() {
         assert_eq!(object_of("  CC      mm/slub.o"), Some("slub.o"));
         assert_eq!(object_of("make[1]: Entering directory"), None);
         assert_eq!(object_of("  mm/slub.c: In function"), None);
