@@ -287,11 +287,13 @@ fn int(found: &Type, name: &str) -> Result<Ty> {
 /// Orders members by where they are, puts those together that overlap, and padding between them.
 fn lay_out(size: u64, members: Vec<Member>) -> Result<(u64, Vec<Field>)> {
     let mut members = members;
-    // What has no bytes is at no place: a flexible array, most of all.
-    members.retain(|member| member.size > 0);
     for member in &members {
         ensure!(member.end() <= size, "member {} is beyond its end", member.name);
     }
+    let aligned = members.iter().filter(|member| member.bit_size > 0 || member.fits(size));
+    let align = aligned.map(|member| member.align).filter(|align| size.is_multiple_of(*align)).max().unwrap_or(1);
+    // What has no bytes is at no place: a flexible array, most of all.
+    members.retain(|member| member.size > 0);
     members.sort_by_key(|member| (member.begin(), member.bit_offset));
     let mut groups: Vec<(u64, u64, Vec<Member>)> = Vec::new();
     for member in members {
@@ -303,15 +305,12 @@ fn lay_out(size: u64, members: Vec<Member>) -> Result<(u64, Vec<Field>)> {
             _ => groups.push((member.begin(), member.end(), vec![member])),
         }
     }
-    let (mut align, mut at) = (1, 0);
+    let mut at = 0;
     let mut fields = Vec::new();
     for (begin, end, mut group) in groups {
         if begin > at {
             fields.push(Field { offset: at, size: begin - at, content: Content::Padding });
         }
-        let alignments = group.iter().filter(|member| member.bit_size > 0 || member.fits(size));
-        let alignments = alignments.map(|member| member.align).filter(|align| size.is_multiple_of(*align));
-        align = alignments.max().unwrap_or(1).max(align);
         let content = match group.as_slice() {
             [only] if only.bit_size == 0 && only.fits(size) => Content::Member(group.remove(0)),
             _ => Content::Members(group),

@@ -324,7 +324,7 @@ pub mod programs {
 ::bpfship_embed::plain_struct! {
     /// `struct flexible`
     #[derive(PartialEq, Eq, Hash)]
-    pub struct Flexible: size 8, align 4 {
+    pub struct Flexible: size 8, align 8 {
         length: u32 = 0,
         kind: u8 = 4,
         #[doc(hidden)]
