@@ -1,4 +1,5 @@
-//! The maps of a BPF object, as loaders find them: described by BTF, by the older `struct bpf_map_def`, or made for variables.
+//! The maps of a BPF object, as loaders find them: described by BTF, by the older `struct bpf_map_def`, or made for
+//! variables.
 
 use anyhow::{Context, Result, bail, ensure};
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
@@ -91,7 +92,7 @@ pub fn struct_ops<'btf, 'data>(btf: &'btf Btf<'data>) -> impl Iterator<Item = &'
     [".struct_ops", ".struct_ops.link"].into_iter().flat_map(|section| variables(btf, section))
 }
 
-/// What BTF says is in a section: variables, and functions of the kernel's.
+/// What a section contains according to BTF: variables, and functions of the kernel's.
 pub fn variables<'btf, 'data>(btf: &'btf Btf<'data>, section: &str) -> Vec<&'btf Type<'data>> {
     let is_section = |found: &&Type| found.kind == Kind::DataSection && found.name() == section.as_bytes();
     let fields = btf.types.iter().filter(is_section).flat_map(|found| &found.fields);

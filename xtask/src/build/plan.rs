@@ -23,10 +23,11 @@ use crate::workspace::packages::Package;
 use crate::workspace::snapshot::Verify;
 use crate::workspace::source::Source;
 
-/// What rustc is told for every target: static, and at a fixed address (mips crashes as static-pie, and one form is enough).
+/// The flags of rustc for every target: static, and at a fixed address (mips crashes as static-pie, and one form is
+/// enough).
 const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
-/// The flags that have a say in the bytes, for the manifest.
+/// The flags that affect the bytes, for the manifest.
 pub fn flags(config: &Config) -> Vec<String> {
     let mut flags = profile::flags();
     flags.extend(RUSTFLAGS.map(String::from));
@@ -48,7 +49,7 @@ pub struct Build {
 
 impl Build {
     /// Decides how a binary of the package that `manifest` leads to is built. `variables` are what the build of the
-    /// application itself sees besides.
+    /// application itself sees in addition.
     pub fn new(
         facts: &Facts,
         manifest: &Path,
@@ -125,7 +126,7 @@ pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target])
     Ok((tasks, built))
 }
 
-/// Refuses a workspace that cannot be built, or whose profile would have no say.
+/// Refuses a workspace that cannot be built, or whose profile would have no effect.
 pub fn check(facts: &Facts) -> Result<()> {
     let folder = target(facts);
     // cargo passes it in a variable in which a colon separates folders, and the linker puts a letter for each `%`.
@@ -147,7 +148,7 @@ pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
     needs
 }
 
-/// What the build of the application itself is told.
+/// The variables of the application's own build.
 pub fn variables(source: &Source) -> BTreeMap<String, String> {
     let commit = source.describe().map(|commit| ("BPFSHIP_COMMIT".into(), commit));
     [("SOURCE_DATE_EPOCH".into(), source.date.to_string())].into_iter().chain(commit).collect()
@@ -166,10 +167,10 @@ fn target(facts: &Facts) -> PathBuf {
     facts.work.join("build")
 }
 
-/// What rustc is told for every target, with no path of this machine in the result.
+/// The flags of rustc for every target, with no path of this machine in the result.
 fn common_rustflags(facts: &Facts) -> Vec<String> {
     let mut flags = RUSTFLAGS.map(String::from).to_vec();
-    // No new name begins with a slash: it could be a folder that somebody has. The last one that fits wins, so what lies
+    // No new name begins with a slash: it could be an existing folder. The last one that fits wins, so what is
     // inside another comes after it.
     let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     if source_root(facts) != facts.sources.top {

@@ -24,7 +24,7 @@ use crate::workspace::ignored::IgnoredFiles;
 pub struct Built {
     /// The binary for each target.
     pub binaries: BTreeMap<String, PathBuf>,
-    /// When it was there, in seconds since the build began.
+    /// When it was there, in seconds since the build started.
     pub seconds: BTreeMap<String, f32>,
     /// The packages linked into it.
     pub linked: BTreeMap<String, BTreeSet<PackageId>>,
@@ -96,7 +96,7 @@ impl Step for BuildBinaries {
         if !errors.is_empty() {
             self.ignored.named_in(&errors).iter().for_each(|sentence| work.runner.eprintln(sentence));
         }
-        // Of what failed, cargo may not say for which target it did.
+        // cargo may not report the target of a failure.
         built.compiled.extend(messages.failed.keys().cloned());
         self.check_sysroots(work.runner, &built.compiled)?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len()) {
@@ -107,8 +107,8 @@ impl Step for BuildBinaries {
 }
 
 impl BuildBinaries {
-    /// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a damaged
-    /// one left is removed, for cargo does not see that it has to be built again.
+    /// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a
+    /// damaged one left is removed, for cargo does not see that it has to be built again.
     fn check_sysroots(&self, runner: Runner, compiled: &BTreeSet<String>) -> Result<()> {
         for (triple, name) in &self.sysroots {
             if compiled.contains(triple) || compiled.contains("") {
@@ -123,11 +123,11 @@ impl BuildBinaries {
     }
 }
 
-/// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
+/// Why nothing came out for a target, for the empty one for every target: cargo's messages about it are above.
 fn reasons(messages: &Messages) -> BTreeMap<String, String> {
     let reason = |triple: &str, packages: &BTreeSet<String>| {
         let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match messages.problems(triple, packages).find_map(|said| remedies::verdict(remedies::BUILD, said)) {
+        match messages.problems(triple, packages).find_map(|output| remedies::verdict(remedies::BUILD, output)) {
             Some(remedy) => format!("cannot build {names}: {remedy}"),
             None => format!("cannot build {names}, for the reason above"),
         }

@@ -35,7 +35,7 @@ pub struct Facts {
     /// The workspace, to whose dist/ and BPF folder results are written. What is built is that of `sources`.
     pub root: PathBuf,
     pub sources: Sources,
-    /// Where everything between sources and artifacts lies: a folder in cargo's target folder.
+    /// The folder of everything between sources and artifacts, in cargo's target folder.
     pub work: PathBuf,
     pub rust: Rust,
     pub cache: Cache,
@@ -43,7 +43,7 @@ pub struct Facts {
     pub bpf: Inputs,
     /// The user's CARGO_HOME, where downloaded crates are.
     pub cargo_home: PathBuf,
-    /// What cargo's configuration says of where crates come from.
+    /// The part of cargo's configuration that defines where crates come from.
     pub network_config: Table,
     /// Paths of this machine, which must not be found in a binary.
     pub private: Vec<String>,
@@ -60,7 +60,7 @@ pub struct Workspace {
     metadata: Metadata,
     /// The user's.
     cargo_home: PathBuf,
-    /// Where everything between sources and artifacts lies.
+    /// The folder of everything between sources and artifacts.
     work: PathBuf,
     /// The workspace, for errors: as the user knows it.
     shown: PathBuf,
@@ -75,7 +75,7 @@ impl Workspace {
         Ok((Workspace::read(runner, &manifest, &rust, common.offline)?, rust))
     }
 
-    /// The workspace as it lies there.
+    /// The work tree of the workspace.
     pub fn read(runner: Runner, manifest: &Path, rust: &Rust, offline: bool) -> Result<Workspace> {
         let cargo_home = cargo_home::find()?;
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(manifest)?;
@@ -134,7 +134,7 @@ impl Workspace {
         self.metadata.target_directory.as_std_path()
     }
 
-    /// What cargo's configuration says of where crates come from.
+    /// The part of cargo's configuration that defines where crates come from.
     fn network_config(&self) -> Result<Table> {
         cargo_home::check_root(&self.cargo_home)?;
         cargo_home::network_config(&self.root, &self.cargo_home, None)
@@ -142,9 +142,9 @@ impl Workspace {
 }
 
 impl Facts {
-    /// Takes a snapshot of the workspace, or of a commit of it, and reads all facts in there while other runs are held off:
-    /// they are true until the files that are returned are dropped. What is made goes to the folder `to`, if that is not
-    /// one of the workspace.
+    /// Takes a snapshot of the workspace, or of a commit of it, and reads all facts in there while other runs are held
+    /// off: they are true until the files that are returned are dropped. What is made goes to the folder `to`, if that
+    /// is not one of the workspace.
     pub fn read(
         runner: Runner,
         common: &Common,
@@ -217,7 +217,7 @@ impl Facts {
         paths.into_iter().collect()
     }
 
-    /// The folder of the package that is shipped, in the workspace; the workspace itself if it lies elsewhere.
+    /// The folder of the package that is shipped, in the workspace; the workspace itself if it is elsewhere.
     pub fn package_folder(&self) -> &Path {
         let package = self.members.iter().find(|member| member.name == self.config.package);
         package.and_then(|package| package.folder.strip_prefix(&self.sources.workspace).ok()).unwrap_or(Path::new(""))
@@ -271,7 +271,7 @@ pub fn passed_on() -> BTreeMap<String, String> {
     variables.filter(|(name, _)| PASSED_ON.contains(&name.as_str()) || names_registry(name)).collect()
 }
 
-/// Whether a variable says where a registry is. Cargo.lock has the hashes of its crates.
+/// Whether a variable sets the address of a registry. Cargo.lock has the hashes of its crates.
 fn names_registry(variable: &str) -> bool {
     let key = variable.strip_prefix("CARGO_REGISTRIES_");
     key.is_some_and(|key| key.ends_with("_INDEX") || key == "CRATES_IO_PROTOCOL")
@@ -290,7 +290,7 @@ fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
         // With a slash, for the name of a folder may be part of another word.
         match folder.components().count() {
             0 | 1 => {}
-            // `/src` may be part of a path that is no path of this machine. What lies in there is longer; what cannot be
+            // `/src` may be part of a path that is no path of this machine. What is in it is longer; what cannot be
             // read is read by no build.
             2 => {
                 let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -329,11 +329,11 @@ fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
             bad_request!("--manifest-path names {}, which is not there", path.display());
         }
         if !path.ends_with("Cargo.toml") || !path.is_file() {
-            bad_request!("--manifest-path names {}, where the path of a Cargo.toml is wanted", path.display());
+            bad_request!("--manifest-path is {}; the path of a Cargo.toml is expected", path.display());
         }
         return Ok(std::path::absolute(path)?);
     }
-    let here = env::current_dir().context("cannot read the current folder")?;
+    let here = env::current_dir().context("cannot read the current directory")?;
     match here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|file| file.is_file()) {
         Some(manifest) => Ok(manifest),
         None => bad_request!("there is no Cargo.toml in {} or above it", here.display()),

@@ -1,4 +1,5 @@
-//! What is shipped is the commit: neither what git ignores, nor what is edited meanwhile, nor anybody's settings take part.
+//! What is shipped is the commit: neither what git ignores, nor what is edited meanwhile, nor anybody's settings take
+//! part.
 
 use std::fs;
 use std::process::Stdio;
@@ -137,7 +138,7 @@ fn what_git_ignores_takes_no_part_and_is_named() {
 }
 
 #[test]
-fn of_one_commit_the_bytes_are_the_same_whatever_git_is_told() {
+fn of_one_commit_the_bytes_are_the_same_with_any_settings_of_git() {
     let workspace = released("settings").write("README.md", "A tool. $Id$\n");
     commit(&workspace);
     workspace.xtask("dist --locked").succeeds();
@@ -242,7 +243,7 @@ fn what_is_edited_while_it_builds_is_for_the_next_build() {
     let child = workspace.command("dist --locked").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(300);
     while !started.exists() {
-        assert!(Instant::now() < deadline, "the build never began");
+        assert!(Instant::now() < deadline, "the build never started");
         thread::sleep(Duration::from_millis(20));
     }
     let workspace = workspace
