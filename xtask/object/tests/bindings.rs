@@ -165,3 +165,56 @@ fn bindings_are_compiled_and_read_what_c_has_written() {
     assert!(status.success());
     fs::remove_dir_all(&base).unwrap();
 }
+
+/// Whatever is wrong with an object, it is refused or bound, in a moment.
+#[test]
+fn a_damaged_object_is_no_reason_to_panic() {
+    let whole = fs::read(folder().join(OBJECTS[1])).unwrap();
+    // A xorshift: the same bytes on every run.
+    let mut state = 0x2545_f491_u32;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as usize
+    };
+    let mut refused = 0;
+    for _ in 0..2000 {
+        let mut bytes = whole.clone();
+        for _ in 0..1 + random() % 4 {
+            let at = random() % bytes.len();
+            bytes[at] = [0, 1, 0x7f, 0xff, random() as u8][random() % 5];
+        }
+        let object = Object { file: "layouts_bpfel.o", sha256: "", bytes: &bytes, arches: &[] };
+        refused += usize::from(bindings::render(&[object], &Options { name: "layouts", types: &[] }).is_err());
+    }
+    assert!((100..1900).contains(&refused), "{refused}");
+}
+
+#[test]
+fn objects_that_differ_have_modules_for_their_targets() {
+    let read = |file| fs::read(folder().join(file)).unwrap();
+    let (big, little) = (read(OBJECTS[0]), read(OBJECTS[1]));
+    let other = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tick_bpfel.o")).unwrap();
+    let object = |file, bytes, arches| Object { file, sha256: "12ab", bytes, arches };
+    let text = |objects: &[Object]| bindings::render(objects, &Options { name: "layouts", types: &[] }).unwrap().text;
+    let predicates = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| Some(line.strip_prefix("#[cfg(")?.strip_suffix(")]")?.to_owned())).collect()
+    };
+    let same = [
+        object("a_arm64_bpfel.o", &little, &["aarch64"]),
+        object("a_x86_bpfel.o", &little, &["x86_64"]),
+        object("a_bpfeb.o", &big, &[]),
+    ];
+    assert!(predicates(&text(&same)).is_empty());
+    let differing = [
+        object("a_bpfeb.o", &big, &[]),
+        object("a_bpfel.o", &little, &[]),
+        object("a_arm64_bpfel.o", &other, &["aarch64"]),
+    ];
+    let first = "all(target_endian = \"little\", target_arch = \"aarch64\")";
+    let second = "any(all(target_endian = \"little\", not(target_arch = \"aarch64\")), target_endian = \"big\")";
+    assert_eq!(predicates(&text(&differing)), [first, first, second, second]);
+    let error = bindings::render(&[], &Options { name: "layouts", types: &[] }).unwrap_err();
+    assert_eq!(error.to_string(), "layouts has no objects");
+}

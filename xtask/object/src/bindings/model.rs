@@ -1,6 +1,6 @@
 //! What bindings are made for: the types, maps, variables and programs of one object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
@@ -56,7 +56,7 @@ const MAX_SECTION: u64 = 64 << 10;
 /// What is read of the description of a map.
 const MAX_KEY: u32 = 1 << 30;
 
-/// Numbers of map types: the values of perf buffers are no records, but descriptors.
+/// The number of the map type whose keys begin with a length.
 const LPM_TRIE: u32 = 11;
 
 impl Model {
@@ -98,7 +98,7 @@ impl Model {
     }
 }
 
-fn without_aya(btf: &Btf, kernel_config: &std::collections::BTreeSet<String>) -> Vec<String> {
+fn without_aya(btf: &Btf, kernel_config: &BTreeSet<String>) -> Vec<String> {
     let mut sentences = Vec::new();
     if maps::struct_ops(btf).next().is_some() {
         sentences.push(
@@ -177,6 +177,8 @@ fn read_sections(file: &File, types: &mut Types) -> Result<Vec<Section>> {
             // What is `static` is not in there: its name may be another one's, too.
             let Some((offset, size)) = symbols.get(variable.name()) else { continue };
             let name = co_re::name(variable)?;
+            let is_within = offset.checked_add(*size).is_some_and(|end| end <= section.size());
+            ensure!(is_within, "variable {name} is not within {}", code::name(section.name_bytes()?)?);
             let id = variable.target().context("a variable without a type")?;
             let ty = types.resolve(id, &Hint(name.clone())).with_context(|| format!("variable {name}"))?;
             // With a flexible array at its end, it has more bytes than its type.

@@ -89,11 +89,17 @@ pub struct Types<'btf, 'data> {
     /// None while one is being laid out.
     pub definitions: Vec<Option<Definition>>,
     by_id: BTreeMap<u32, usize>,
+    /// How many types the one that is laid out is within.
+    depth: usize,
+    /// Members that were looked at.
+    looked_at: usize,
 }
 
-/// The most that a type may have of members, of steps to what it is, and of bytes: no map has values of 2 GiB.
-const MAX_MEMBERS: usize = 20_000;
+/// Bounds of what is read, without which a small file could ask for a lot of work: members of all types, steps to what a type
+/// is, types within types, and bytes. No map has values of 2 GiB.
+const MAX_MEMBERS: usize = 200_000;
 const MAX_DEPTH: usize = 32;
+const MAX_NESTING: usize = 64;
 const MAX_SIZE: u64 = i32::MAX as u64;
 
 /// The largest alignment. Nothing that the kernel hands over is aligned to more, and Rust needs no more for any number in it.
@@ -101,11 +107,19 @@ const MAX_ALIGN: u64 = 8;
 
 impl<'btf, 'data> Types<'btf, 'data> {
     pub fn new(btf: &'btf Btf<'data>) -> Types<'btf, 'data> {
-        Types { btf, definitions: Vec::new(), by_id: BTreeMap::new() }
+        Types { btf, definitions: Vec::new(), by_id: BTreeMap::new(), depth: 0, looked_at: 0 }
     }
 
     /// The type with this id. Gives a type of its own to each struct, union and enum in it.
     pub fn resolve(&mut self, id: u32, hint: &Hint) -> Result<Ty> {
+        ensure!(self.depth < MAX_NESTING, "it is within more than {MAX_NESTING} types");
+        self.depth += 1;
+        let resolved = self.resolve_one(id, hint);
+        self.depth -= 1;
+        resolved
+    }
+
+    fn resolve_one(&mut self, id: u32, hint: &Hint) -> Result<Ty> {
         let (mut id, mut hint) = (id, hint.clone());
         for _ in 0..MAX_DEPTH {
             let found = self.btf.get(id).context("it is void")?;
@@ -185,6 +199,8 @@ impl<'btf, 'data> Types<'btf, 'data> {
     ) -> Result<()> {
         ensure!(depth < MAX_DEPTH, "a member without a name is within more than {MAX_DEPTH} others");
         for member in of.members() {
+            self.looked_at += 1;
+            ensure!(self.looked_at <= MAX_MEMBERS, "there are more than {MAX_MEMBERS} members");
             let bit_offset = base + u64::from(member.bit_offset);
             if member.name.is_empty() {
                 let inner = co_re::skip_mods_and_typedefs(self.btf, member.type_id)?;
@@ -194,7 +210,6 @@ impl<'btf, 'data> Types<'btf, 'data> {
                 }
                 continue;
             }
-            ensure!(members.len() < MAX_MEMBERS, "it has more than {MAX_MEMBERS} members");
             let name = String::from_utf8_lossy(member.name).into_owned();
             let hint = Hint(format!("{words} {name}"));
             let ty = self.resolve(member.type_id, &hint).with_context(|| format!("member {name}"))?;

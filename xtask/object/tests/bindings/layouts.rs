@@ -4,7 +4,7 @@
 //! object 12ab layouts_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
-    dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_qualifications,
+    dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
     reason = "names are those of C, and not all of them are used"
 )]
 #![allow(
