@@ -217,7 +217,7 @@ impl Inputs {
         staged
     }
 
-    /// What an up-to-date lock file says of the inputs.
+    /// The inputs that an up-to-date lock file has.
     pub fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
         let flags = Endian::ALL.map(|endian| {
             let flags = flags::of(bpf, &Unit::plain(bpf), BpfTarget::of_byte_order(endian), false);
@@ -330,7 +330,7 @@ fn list_sources(root: &Path, folder: &str) -> Result<Vec<String>> {
     let cannot_read = || format!("cannot read {}", root.join(folder).display());
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join(folder)).with_context(cannot_read)? {
-        // Whatever else lies there, editors' files for instance, may be called anything.
+        // Other files there, such as an editor's, may have any name.
         let name = entry.with_context(cannot_read)?.file_name().to_string_lossy().into_owned();
         let path = format!("{folder}/{name}");
         if root.join(&path).is_dir() {

@@ -30,7 +30,7 @@ use crate::workspace::facts::Facts;
 /// Where the sources are in the container.
 const SOURCES: &str = "/src";
 
-/// Nobody: neither root nor a user of any machine.
+/// The user `nobody`: neither root nor a user of any machine.
 const USER: &str = "65534:65534";
 
 /// What is done with objects that were compiled.
@@ -255,7 +255,7 @@ fn clang(
             let command = |arguments: &Vec<String>| {
                 Command::new(compiler.join("zig"), &stage)
                     .only(BTreeMap::new())
-                    // It needs a place to look for things that it has no need of.
+                    // It wants a folder to search, although it needs nothing from it.
                     .env("ZIG_LOCAL_CACHE_DIR", zig_cache.to_string_lossy())
                     .env("ZIG_GLOBAL_CACHE_DIR", zig_cache.to_string_lossy())
                     .arg("clang")
@@ -288,7 +288,7 @@ fn clang(
             attempts: attempts.collect::<Result<_>>()?,
             source: shown,
             above: facts.sources.above(),
-            // What may be read besides the sources: headers of ours, or whatever an image of the user's has.
+            // What may be read in addition to the sources: headers of ours, or whatever an image of the user's has.
             headers: if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") },
             image: bpf.image.is_some(),
             may_differ: !facts.config.arches.iter().any(|arch| arch.linux_headers == first.headers),
@@ -412,7 +412,7 @@ fn contained(container: &Container, facts: &Facts, compiler: &Path, clang: &[Vec
     let fill: Steps = vec![
         // What an earlier run left.
         Box::new(Sweep(sweep.clone())),
-        // Whatever the umask of this machine's user is, nobody must be able to read them.
+        // Whatever the umask of this machine's user is, the user `nobody` must be able to read them.
         Box::new(Run(Command::new("chmod", &stage).args(["-R", "a+rX", "."]))),
         Box::new(Run(create.args(["--volume", SOURCES, &container.image, "--version"]))),
         Box::new(Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}")))),

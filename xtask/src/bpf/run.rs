@@ -29,8 +29,8 @@ use crate::ui::error;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
 
-/// Makes sure that the engine can run the image that it just got. One that was built is remembered: anybody can give another
-/// one its name.
+/// Makes sure that the engine can run the image that it just got. One that was built is remembered: anybody can give
+/// another one its name.
 #[derive(Debug)]
 pub struct CheckImage {
     pub container: Container,
