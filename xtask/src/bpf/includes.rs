@@ -29,11 +29,14 @@ const HINTS: [&str; 9] = [
     "SYSCALL_WRAPPER",
 ];
 
+/// Bytes of a file that is no program: a vmlinux.h has millions.
+const LARGE: usize = 1 << 18;
+
 impl Scan {
     pub fn new(text: &[u8]) -> Scan {
         let has = |words: &[&str]| words.iter().any(|word| memmem::find(text, word.as_bytes()).is_some());
         let asks = has(&ASKING);
-        Scan { includes: includes(text), asks, hints: asks || has(&HINTS) }
+        Scan { includes: includes(text), asks, hints: asks || (text.len() < LARGE && has(&HINTS)) }
     }
 }
 
