@@ -11,7 +11,7 @@ use crate::boot::run::Outcome;
 use crate::boot::select::{self, Guest, KernelArg, Selection};
 use crate::flags;
 use crate::release::boot_report::{self, REPORT, Verdict};
-use crate::release::{artifacts, staging};
+use crate::release::{artifacts, layout, staging};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::toolchain::plan::Needs;
@@ -25,7 +25,7 @@ use crate::workspace::needs::Need;
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
     let selection = selection(request)?;
     let (facts, _locks) = Facts::read(runner, common, None, None)?;
-    let dist = facts.root.join("dist");
+    let dist = layout::dist(&facts.root);
     let manifest = artifacts::read(&dist)?;
     let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
     let host = Host::read(runner, &facts, &guests)?;

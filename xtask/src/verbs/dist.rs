@@ -9,7 +9,7 @@ use crate::bpf::container::Place;
 use crate::build::plan as build;
 use crate::flags;
 use crate::release::documents::Files;
-use crate::release::layout::Product;
+use crate::release::layout::{self, Product};
 use crate::release::{plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
@@ -30,14 +30,15 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
         sources.changes.iter().for_each(|change| runner.status(change.to_string()));
     }
     let source = Source::new(&facts.root, sources.commit.as_ref(), !sources.changes.is_empty())?;
-    let documents = Files::new(&sources.workspace, &sources.top, None, &sources.outside)?
+    let documents = Files::new(&sources.workspace, &sources.top, &sources.outside)?
         .documents(&facts.config.include, facts.package_folder())
-        .map_err(|error| sources.in_user_words(error))?;
+        .map_err(|error| sources.in_user_words(error));
+    let documents = sources.ignored.explain(documents)?;
     let place = match facts.bpf.stale(&facts.config.bpf) {
         Some(_) if request.compiles() => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };
-    let dist = to.unwrap_or_else(|| facts.root.join("dist"));
+    let dist = to.unwrap_or_else(|| layout::dist(&facts.root));
     let facts = Arc::new(facts);
     let plan = plan::dist(&facts, source, documents, place.as_ref(), &dist, request);
     let plan = facts.sources.ignored.explain(plan)?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::flags::{self, Common};
 use crate::rebuild::plan;
-use crate::release::layout::MANIFEST;
+use crate::release::layout::{self, MANIFEST};
 use crate::release::manifest::Manifest;
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
@@ -20,7 +20,7 @@ use crate::workspace::needs::Need;
 pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<()> {
     let found = Workspace::find(runner, common).context("a rebuild is of a commit in the repository of a workspace")?;
     let root = found.0.root;
-    let release = request.folder.clone().unwrap_or_else(|| root.join("dist"));
+    let release = request.folder.clone().unwrap_or_else(|| layout::dist(&root));
     let path = release.join(MANIFEST);
     let Some(text) = files::read_if_there(&path)? else {
         bad_request!("{} is not there: name the folder of a release", path.display());

@@ -13,6 +13,7 @@ use crate::bpf::container::Place;
 use crate::bpf::engine::{Engine, Kind};
 use crate::bpf::facts::Inputs;
 use crate::flags::{self, Common};
+use crate::release::layout;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
@@ -151,7 +152,7 @@ impl Machine {
 fn commit(runner: Runner, root: &Path, target: Option<&Path>) -> Result<String> {
     let target = target.map_or_else(|| root.join("target"), Path::to_owned);
     let snapshot = target.join(crate::NAME).join("snapshot");
-    let (left_out, settings) = ([target, root.join("dist")], snapshot::settings());
+    let (left_out, settings) = ([target, layout::dist(root)], snapshot::settings());
     let request = Request { workspace: root, snapshot: &snapshot, left_out: &left_out, commit: None, settings };
     let tree = Tree::read(runner, &request)?;
     Ok(Source::new(root, tree.commit.as_ref(), tree.is_dirty())?.summary())
