@@ -13,11 +13,7 @@ use crate::release::layout::{self, Product};
 use crate::release::{plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
-use crate::toolchain::plan::Needs;
-use crate::ui::status::{State, Status};
 use crate::workspace::facts::Facts;
-use crate::workspace::machine::Machine;
-use crate::workspace::needs::Need;
 use crate::workspace::source::Source;
 
 /// Runs the verb.
@@ -57,21 +53,4 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     let made: Vec<_> = plan.products.iter().map(|product| product.arch).collect();
     staging::report(runner, &dist, &made, Some(&seconds), plan.manifest.get()?, earlier.as_ref());
     Ok(())
-}
-
-/// What `dist` needs.
-pub fn needs(machine: &Machine) -> Vec<Need> {
-    let mut needs = machine.workspace();
-    let mut compiler = Needs::default();
-    match &machine.stale {
-        Ok(Some(reason)) => {
-            needs.push(Need::new("BPF objects", Err(Status::new(State::ToBuild, reason))));
-            needs.extend(machine.engine());
-            compiler = machine.clang();
-        }
-        stale => needs.push(Need::new("BPF objects", stale.clone().map(|_| "up to date".into()))),
-    }
-    needs.push(Need::new("git", machine.commit.clone()));
-    needs.extend(machine.builds(&machine.arches(), compiler));
-    needs
 }
