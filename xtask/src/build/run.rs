@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use cargo_metadata::{PackageId, TargetKind};
 use serde_json::{Value, json};
 
 use crate::arch::Target;
@@ -18,6 +17,7 @@ use crate::sys::process::Runner;
 use crate::ui::error::Failed;
 use crate::ui::remedies;
 use crate::workspace::ignored::IgnoredFiles;
+use crate::workspace::metadata::PackageId;
 
 /// What came out of a build.
 #[derive(Debug, Default)]
@@ -84,9 +84,9 @@ impl Step for BuildBinaries {
             if !artifact.fresh {
                 built.compiled.insert(triple.into());
             }
-            let is_ours = artifact.target.name == self.bin && artifact.target.kind.contains(&TargetKind::Bin);
+            let is_ours = artifact.target.name == self.bin && artifact.target.is_bin();
             if let (true, Some(binary)) = (is_ours, artifact.executable) {
-                built.binaries.insert(triple.into(), binary.into());
+                built.binaries.insert(triple.into(), binary);
                 built.seconds.insert(triple.into(), begin.elapsed().as_secs_f32());
             }
             built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
