@@ -138,7 +138,6 @@ impl Backend {
         let never = |field| Gap { field, when: None };
         let mut gaps = Vec::new();
         match (users, ends) {
-            (UsersFrom::Bpf, Ends::Observed) => gaps.push(gap("uid", "of most ends")),
             (UsersFrom::Bpf | UsersFrom::Connector, _) => {}
             (UsersFrom::Tracepoints, _) if Self::HAS_32_BIT_PROGRAMS => {
                 gaps.push(gap("uid", "of 32-bit programs, and right after a change of user"));

@@ -352,7 +352,6 @@ impl Case {
         if let [exit] = exits[..] {
             let uid = match (backend, exit.uid) {
                 (Backend::Tracepoints { ends: Ends::Reported { .. }, .. }, _) => self.uid_at_exit.to_string(),
-                (Backend::Tracepoints { bpf: true, ends: Ends::Observed, .. }, None) => UNKNOWN.to_owned(),
                 (Backend::Tracepoints { bpf: false, .. }, None) if self.uid_is_unclear => UNKNOWN.to_owned(),
                 _ => known("uid", self.uid_at_exit.to_string()),
             };

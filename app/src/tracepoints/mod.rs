@@ -142,6 +142,7 @@ impl Tracer {
             keeps_users: !what.bpf && what.users != UsersFrom::Nowhere,
             users_are_told: what.users == UsersFrom::Connector,
             reports: taskstats.is_some(),
+            users_at_end: what.bpf && taskstats.is_none(),
         });
         // What happens meanwhile is in the buffers.
         let snapshot = proc::snapshot().map_err(Error::Proc)?;

@@ -138,7 +138,7 @@ impl Known {
                     is_compat: stack.map(|stack| stack.is_32_bit && cfg!(target_pointer_width = "64")),
                 }
             }
-            SCHED_PROCESS_EXIT => What::Ending,
+            SCHED_PROCESS_EXIT => What::EndsAs(uid?),
             SYS_ENTER_EXIT_GROUP => What::ExitGroup(word("error_code")? as u8),
             SYS_ENTER_EXIT => What::ExitThread(word("error_code")? as u8),
             // TRACE_SIGNAL_DELIVERED or _LOSE_INFO: neither ignored nor there already.

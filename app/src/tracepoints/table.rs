@@ -57,8 +57,8 @@ pub(super) enum What<'a> {
     },
     /// The thread has changed its user: to this one, if that is told.
     UserChanged(Option<u32>),
-    /// The thread is about to end, and has this user still.
-    Ending,
+    /// The thread ends, and this is its user: from BPF. Before [`Self::End`], or after it: kernels differ.
+    EndsAs(u32),
     /// The thread has ended.
     End {
         ppid: u32,
@@ -89,6 +89,15 @@ pub(super) struct Means {
     pub(super) users_are_told: bool,
     /// How threads end is reported.
     pub(super) reports: bool,
+    /// With the end of each thread comes its user, as [`What::EndsAs`].
+    pub(super) users_at_end: bool,
+}
+
+/// One of the two records of a thread's end, until the other is there.
+#[derive(Debug)]
+enum HalfEnd {
+    OfParent(u32),
+    AsUser(u32),
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +119,8 @@ pub(super) struct Table {
     announced: HashMap<u32, Vec<u8>>,
     /// What was reported of threads of processes that are not known.
     strays: HashMap<u32, Status>,
+    /// By thread. What is lost of them makes the table [`Self::forget`].
+    half_ends: HashMap<u32, HalfEnd>,
     /// Events from before are not told: what they rest on may be missing.
     begin_ns: u64,
     /// Of what is older, something was lost: it tells no more than what stands in the record itself.
@@ -140,8 +151,6 @@ struct Entry {
     parent: Option<Known>,
     /// The user.
     uid: Option<Known>,
-    /// That of the thread that is about to end, if BPF tells it.
-    last_uid: Option<u32>,
     /// It may change its user without being seen.
     is_compat: bool,
     comm: Option<Vec<u8>>,
@@ -217,6 +226,8 @@ impl Table {
         self.strangers.clear();
         self.strays.clear();
         self.unread.clear();
+        let ended = self.half_ends.drain().filter(|(_, half)| matches!(half, HalfEnd::OfParent(_)));
+        self.missed.exits += ended.count() as u64;
         self.doubt_ns = now_ns;
     }
 
@@ -354,6 +365,8 @@ impl Table {
         let in_doubt = time_ns < self.doubt_ns;
         match &seen.what {
             &What::Forked { maker, maker_tid } => {
+                // A number that came back.
+                self.half_ends.remove(&seen.tid);
                 if maker != seen.pid {
                     self.track_child(seen.pid, maker, time_ns);
                 }
@@ -389,7 +402,23 @@ impl Table {
                 }
                 Some(Event::Exec(Exec { process: entry.describe(seen), file, file_truncated, args, args_truncated }))
             }
-            What::End { ppid, report } => self.thread_ends(seen, *ppid, report.as_ref()),
+            &What::End { ppid, report: None } if self.means.users_at_end => {
+                let Some(HalfEnd::AsUser(uid)) = self.half_ends.remove(&seen.tid) else {
+                    self.half_ends.insert(seen.tid, HalfEnd::OfParent(ppid));
+                    return None;
+                };
+                self.thread_ends(seen, ppid, None, Some(uid))
+            }
+            &What::EndsAs(uid) => {
+                let Some(HalfEnd::OfParent(ppid)) = self.half_ends.remove(&seen.tid) else {
+                    self.half_ends.insert(seen.tid, HalfEnd::AsUser(uid));
+                    return None;
+                };
+                self.thread_ends(seen, ppid, None, Some(uid))
+            }
+            What::End { ppid, report } => {
+                self.thread_ends(seen, *ppid, report.as_ref(), report.as_ref().map(|report| report.uid))
+            }
             _ if in_doubt => None,
             &What::NewTask { tid, flags, comm } => {
                 self.new_task(seen, tid, flags, comm);
@@ -402,10 +431,6 @@ impl Table {
                 if entry.uid.is_none() {
                     self.strangers.push(seen.pid);
                 }
-                None
-            }
-            What::Ending => {
-                self.known(seen.pid, time_ns)?.last_uid = seen.uid;
                 None
             }
             &What::ExitGroup(code) => {
@@ -543,7 +568,14 @@ impl Table {
         true
     }
 
-    fn thread_ends<'s>(&'s mut self, seen: &Seen<'s>, ppid: u32, report: Option<&Report>) -> Option<Event<'s>> {
+    /// `uid`: that of the thread, if it is known.
+    fn thread_ends<'s>(
+        &'s mut self,
+        seen: &Seen<'s>,
+        ppid: u32,
+        report: Option<&Report>,
+        uid: Option<u32>,
+    ) -> Option<Event<'s>> {
         let (pid, tid, time_ns) = (seen.pid, seen.tid, seen.time_ns);
         if self.announced.remove(&tid).is_some() && !report.is_some_and(was_killed) {
             self.missed.execs += 1;
@@ -591,7 +623,6 @@ impl Table {
         }
         self.orphan_children(pid);
         self.gone.parent = Some(Known { number: ppid, since_ns: time_ns });
-        let uid = report.map(|report| report.uid).or(self.gone.last_uid);
         self.gone.uid = uid.map(|number| Known { number, since_ns: time_ns }).or(self.gone.uid);
         let is_told = self.is_told(pid, &self.gone, time_ns);
         self.tracked.remove(&pid);
@@ -1011,6 +1042,27 @@ mod tests {
         assert_eq!(user_of(&mut table, 10, 110, EXEC), None);
         table.resolve(|_| None, |_| Some((600, 120)));
         assert_eq!(user_of(&mut table, 10, 130, EXEC), None);
+    }
+
+    #[test]
+    fn an_end_waits_for_its_user_which_comes_before_or_after_it() {
+        let mut table = Table { means: Means { users_at_end: true, ..Means::default() }, ..table() };
+        for (pid, time_ns) in [(30, 110), (31, 120)] {
+            assert_silent(&mut table, seen(10, 10, time_ns, fork(pid)));
+        }
+        assert_silent(&mut table, seen(30, 30, 130, What::EndsAs(700)));
+        assert_eq!(user_of(&mut table, 30, 131, end(10)), Some(700));
+        assert_silent(&mut table, seen(31, 31, 140, end(10)));
+        assert_eq!(user_of(&mut table, 31, 141, What::EndsAs(800)), Some(800));
+        // What was left of one that had the number before is no part of this one.
+        assert_silent(&mut table, seen(32, 32, 150, end(10)));
+        assert_silent(&mut table, seen(32, 32, 151, What::Forked { maker: 10, maker_tid: 10 }));
+        assert_silent(&mut table, seen(32, 32, 160, What::EndsAs(900)));
+        assert_eq!(user_of(&mut table, 32, 161, end(10)), Some(900));
+        // Of which one half is there when something is lost.
+        assert_silent(&mut table, seen(20, 20, 170, end(10)));
+        table.forget(200);
+        assert_eq!(table.missed().exits, 1);
     }
 
     #[test]

@@ -71,6 +71,8 @@ impl<'a> Files<'a> {
         if !documents.keys().any(|name| licenses::is_license(&name.to_uppercase())) {
             self.add_documents(&self.root.join(package), licenses::is_license, &mut documents)?;
         }
+        // The workspace's is about more than what is shipped: a README that is named takes its place.
+        documents.retain(|name, _| !is_readme(name) || include.iter().all(|Include { to, .. }| to != name));
         for Include { path, to } in include {
             if let Err(error) = self.add(path, to, &mut documents) {
                 bad_request!(
@@ -247,9 +249,14 @@ impl<'a> Files<'a> {
 /// As many as Linux follows on one path.
 const MOST_LINKS: usize = 40;
 
+/// Whether this is the name of a README.
+fn is_readme(name: &str) -> bool {
+    name.to_uppercase().starts_with("README")
+}
+
 /// Whether a file of this name, in capitals, goes into every archive.
 fn is_document(name: &str) -> bool {
-    name.starts_with("README") || name.starts_with("CHANGELOG") || licenses::is_license(name)
+    is_readme(name) || name.starts_with("CHANGELOG") || licenses::is_license(name)
 }
 
 impl Document {
@@ -316,6 +323,7 @@ mod tests {
             Ok(files.documents(&include, Path::new(""))?.into_keys().filter(|name| name.starts_with(to)).collect())
         };
         assert_eq!(places("main.rs", "README").unwrap(), ["README", "README.md"]);
+        assert_eq!(places("main.rs", "README.md").unwrap(), ["README.md"]);
         assert_eq!(places("main.rs", "LICENSE").unwrap(), ["LICENSE", "LICENSES/MIT.txt"]);
         assert_eq!(places("main.rs", "CHANGELOG.md").unwrap(), ["CHANGELOG.md"]);
         for (path, found) in [
@@ -342,7 +350,6 @@ mod tests {
             ("to-ignored", "x", "junk/d, which git ignores"),
             ("loop", "x", "is a link"),
             ("docs/a", "CHANGELOG", "would lie in the same place of the archive (CHANGELOG)"),
-            ("docs/a", "README.md", "would lie in the same place of the archive (README.md)"),
         ] {
             let error = places(path, to).unwrap_err();
             assert!(error.is::<Request>() && format!("{error:#}").contains(fault), "{path}: {error:#}");
