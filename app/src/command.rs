@@ -21,7 +21,7 @@ use nix::{
     unistd::{Gid, Pid, Uid, User, close, geteuid, initgroups, setgid, setuid},
 };
 
-use crate::{error::Error, stderr};
+use crate::{diag, error::Error};
 
 /// Before the number of the descriptor on which to wait.
 const FLAG: &str = "--run-when-told=";
@@ -105,7 +105,7 @@ pub(crate) fn run_when_told(fd: RawFd, mut command: impl Iterator<Item = OsStrin
         Ok(()) => start.exec(),
         Err(error) => error,
     };
-    stderr::say(format_args!("cannot run {}: {error}", program.display()));
+    diag::note(format_args!("cannot run {}: {error}", program.display()));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN })
 }
 

@@ -1,31 +1,25 @@
 //! exectrace: shows every program that a Linux machine runs.
 
 mod backend;
-mod begin;
+mod bpf;
 mod cgroup;
 mod cli;
 mod clock;
 mod command;
+mod diag;
 mod error;
 mod event;
-mod filter;
-mod follow;
-mod json;
-mod kernel;
-mod load;
+mod features;
 mod netlink;
 mod output;
-mod perf;
+mod perf_ring;
 mod preflight;
-mod proc;
+mod procfs;
+mod quote;
+mod run;
 mod selftest;
-mod stderr;
-mod summary;
-mod text;
-mod trace;
+mod start;
 mod tracefs;
-mod tracepoints;
-mod tracer;
 mod version;
 
 use std::{env, process::ExitCode};
@@ -36,7 +30,7 @@ use crate::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
     // Before anything else: a child of --self-test is what its parent describes, and no more.
-    if let Some(child) = selftest::child::named_by(env::args_os().nth(1)) {
+    if let Some(child) = selftest::workload::named_by(env::args_os().nth(1)) {
         return child.run();
     }
     if let Some(fd) = command::waits_on(env::args_os().nth(1)) {
@@ -46,9 +40,9 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            stderr::say(&error);
+            diag::note(&error);
             if let (true, Some(log)) = (cli.verbose, error.verifier_log()) {
-                stderr::say(format_args!("the verifier's log:\n{}", log.trim_end()));
+                diag::note(format_args!("the verifier's log:\n{}", log.trim_end()));
             }
             ExitCode::FAILURE
         }
@@ -62,5 +56,5 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     if cli.preflight {
         return preflight::run(cli);
     }
-    if cli.self_test { selftest::run(cli) } else { trace::run(cli) }
+    if cli.self_test { selftest::run(cli) } else { run::run(cli) }
 }

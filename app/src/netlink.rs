@@ -14,7 +14,7 @@ use nix::{
     sys::socket::{self, MsgFlags, NetlinkAddr, sockopt},
 };
 
-use crate::perf::{Content, Sample};
+use crate::perf_ring::{Content, Sample};
 
 /// linux/netlink.h
 const NETLINK_CONNECTOR: libc::c_int = 11;

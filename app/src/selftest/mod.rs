@@ -1,7 +1,7 @@
 //! --self-test: starts children whose doings are known, and compares with them what arrives.
 
-pub(crate) mod child;
-mod stage;
+mod fixtures;
+pub(crate) mod workload;
 
 use std::{
     env,
@@ -17,17 +17,18 @@ use std::{
 use exectrace_bpf::{ARGS_MAX, COMM_SIZE};
 use nix::unistd::getuid;
 
-use self::{child::Child, stage::Stage};
+use self::{fixtures::Fixtures, workload::Child};
 use crate::{
-    backend::{Backend, Ends, UsersFrom},
+    backend::{
+        Backend, Ends, UsersFrom,
+        tracer::{Settings, Tracer},
+    },
     cli::{BackendName, Cli},
     clock::monotonic_ns,
     error::Error,
     event::{Args, End, Event},
-    kernel::{Kernel, Offer},
-    load::Settings,
-    text::quoted,
-    tracer::Tracer,
+    features::{Features, Support},
+    quote::quoted,
 };
 
 /// How long to wait for what has not arrived. The kernel sends an exit before it lets wait() return, so that only
@@ -39,21 +40,21 @@ const TRIES: usize = 20;
 
 /// Every backend that this kernel allows has to work.
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
-    let kernel = Kernel::probe(cli.btf.as_deref())?;
-    if let Offer::No(_) = kernel.numbers {
+    let features = Features::probe(cli.btf.as_deref())?;
+    if let Support::No(_) = features.numbers {
         return Err(Error::PidNamespace { what: "--self-test" });
     }
     // What is wrong if there is none.
-    BackendName::choose(cli.backend, &kernel)?;
+    BackendName::choose(cli.backend, &features)?;
     let names = cli.backend.map_or_else(|| BackendName::ALL.to_vec(), |backend| vec![backend]);
-    let backends: Vec<Backend> = names.iter().filter_map(|name| name.find(&kernel).ok()).collect();
+    let backends: Vec<Backend> = names.iter().filter_map(|name| name.find(&features).ok()).collect();
     let exe = exe()?;
-    let stage = Stage::set_up(&exe).map_err(Error::SelfTest)?;
+    let fixtures = Fixtures::set_up(&exe).map_err(Error::SelfTest)?;
 
     let mut verdict = Verdict::default();
     for backend in &backends {
         verdict.say(&format!("backend: {backend}"));
-        check_backend(backend, cli.buffer, &exe, &stage, &mut verdict)?;
+        check_backend(backend, cli.buffer, &exe, &fixtures, &mut verdict)?;
     }
     for gap in backends.first().map(Backend::gaps).unwrap_or_default() {
         verdict.say(&format!("gap: {gap}"));
@@ -70,13 +71,13 @@ fn check_backend(
     backend: &Backend,
     buffer_kib: u32,
     exe: &Path,
-    stage: &Stage,
+    fixtures: &Fixtures,
     verdict: &mut Verdict,
 ) -> Result<(), Error> {
     // The verifier drops what a setting leaves unused, so that each is another program to it. Nearly all is checked
     // among our own descendants: the rest of the machine stays out, and the fork program has to work.
     let plain = Case::new("whole machine", exe, Child::Succeed, End::Code(0));
-    for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, stage))] {
+    for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, fixtures))] {
         let mut tracer =
             Tracer::start(backend, &Settings { buffer_kib, only_tracked, no_exits: false, failed: false })?;
         if only_tracked {
@@ -104,11 +105,11 @@ fn check_backend(
 /// When it cannot be known, for events were lost.
 pub(crate) fn agrees(backend: &Backend, buffer_kib: u32) -> Result<bool, Error> {
     let exe = exe()?;
-    let stage = Stage::set_up(&exe).map_err(Error::SelfTest)?;
+    let fixtures = Fixtures::set_up(&exe).map_err(Error::SelfTest)?;
     // On a busy machine, a larger buffer may be needed than for the children alone.
     for larger in [1, 4, 16] {
         let mut verdict = Verdict { is_quiet: true, ..Verdict::default() };
-        check_backend(backend, buffer_kib.saturating_mul(larger), &exe, &stage, &mut verdict)?;
+        check_backend(backend, buffer_kib.saturating_mul(larger), &exe, &fixtures, &mut verdict)?;
         if verdict.lost == 0 {
             return Ok(verdict.failed == 0);
         }
@@ -167,12 +168,12 @@ impl Case {
     }
 }
 
-fn cases(exe: &Path, stage: &Stage) -> Vec<Case> {
+fn cases(exe: &Path, fixtures: &Fixtures) -> Vec<Case> {
     let long = vec![b'a'; ARGS_MAX * 2 / 3];
     let success = End::Code(0);
     let mut cases = vec![
         Case::new("plain child", exe, Child::Succeed, success),
-        Case::new("failing child", exe, Child::Fail, End::Code(child::FAILURE)),
+        Case::new("failing child", exe, Child::Fail, End::Code(workload::FAILURE)),
         Case::new("killed child", exe, Child::BeKilled, End::Signal { number: 9, core_dumped: Some(false) }),
         Case::new("terminated child", exe, Child::BeTerminated, End::Signal { number: 15, core_dumped: Some(false) }),
         // Whether a dump is written is for the machine to say.
@@ -187,18 +188,18 @@ fn cases(exe: &Path, stage: &Stage) -> Vec<Case> {
         ]),
         Case::new("long arguments", exe, Child::Succeed, success).with_args(&[&long, &long]),
         Case {
-            file: stage.script().into(),
+            file: fixtures.script().into(),
             args: vec!["one two".into()],
             execs: vec![vec![
-                stage.interpreter().as_os_str().as_bytes().to_vec(),
+                fixtures.interpreter().as_os_str().as_bytes().to_vec(),
                 Child::Succeed.argument().into_bytes(),
-                stage.script().as_os_str().as_bytes().to_vec(),
+                fixtures.script().as_os_str().as_bytes().to_vec(),
                 b"one two".to_vec(),
             ]],
             ..Case::new("script", exe, Child::Succeed, success)
         },
-        Case::new("threads", exe, Child::Threads, End::Code(child::THREADS)),
-        Case::new("a thread came and went", exe, Child::ThreadGone, End::Code(child::THREAD_GONE)),
+        Case::new("threads", exe, Child::Threads, End::Code(workload::THREADS)),
+        Case::new("a thread came and went", exe, Child::ThreadGone, End::Code(workload::THREAD_GONE)),
         Case::new("thread with another name", exe, Child::RenameThread, success),
         // Up to Linux 5.17 the first thread's code is the process's, later the last one's.
         Case { end_is_unclear: true, ..Case::new("first thread ends first", exe, Child::LeaderFirst, None) },
@@ -206,12 +207,12 @@ fn cases(exe: &Path, stage: &Stage) -> Vec<Case> {
 
     // On x86_64 and arm64, where the kernel runs such programs.
     let mut program_32 = Case {
-        file: stage.program_32().into(),
+        file: fixtures.program_32().into(),
         args: Vec::new(),
         may_be_refused: true,
         is_32_bit: true,
         uid_is_unclear: true,
-        ..Case::new("32-bit program", exe, Child::Succeed, End::Code(stage::PROGRAM_32_CODE))
+        ..Case::new("32-bit program", exe, Child::Succeed, End::Code(fixtures::PROGRAM_32_CODE))
     };
     program_32 = program_32.with_args(&[b"one two"]);
     cases.push(program_32);
@@ -221,19 +222,19 @@ fn cases(exe: &Path, stage: &Stage) -> Vec<Case> {
     cases.push(exec_from_thread);
 
     cases.push(Case {
-        forked: Some(End::Code(child::FORKED)),
+        forked: Some(End::Code(workload::FORKED)),
         ..Case::new("fork without exec", exe, Child::Fork, success)
     });
     // Whoever traces with capabilities alone cannot change the user.
     if getuid().is_root() {
         cases.push(Case {
-            uid_at_exit: child::OTHER_USER,
+            uid_at_exit: workload::OTHER_USER,
             uid_is_unclear: true,
             ..Case::new("change of user", exe, Child::ChangeUser, success)
         });
         let mut exec_as_other = Case {
-            uid_at_exit: child::OTHER_USER,
-            uid_later: child::OTHER_USER,
+            uid_at_exit: workload::OTHER_USER,
+            uid_later: workload::OTHER_USER,
             uid_is_unclear: true,
             ..Case::new("exec as another user", exe, Child::ExecAsOther, success)
         };

@@ -9,7 +9,7 @@ use std::{
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use super::child::Child;
+use super::workload::Child;
 
 /// What a program of 32 bits does whose kernel has 64: exit_group(7), and nothing else. A whole ELF file of one segment,
 /// for the architectures whose kernels may run such programs.
@@ -95,11 +95,11 @@ const fn program_32(machine: u8, flags: u32, code: [u8; 12]) -> [u8; 96] {
 }
 
 /// Removed when dropped.
-pub(super) struct Stage {
+pub(super) struct Fixtures {
     folder: PathBuf,
 }
 
-impl Stage {
+impl Fixtures {
     /// # Errors
     /// When there is no folder that can be written to and executed from.
     pub(super) fn set_up(exe: &Path) -> Result<Self, String> {
@@ -107,7 +107,7 @@ impl Stage {
         let mut failures = Vec::new();
         for place in places {
             match Self::set_up_in(&place, exe) {
-                Ok(stage) => return Ok(stage),
+                Ok(fixtures) => return Ok(fixtures),
                 Err(error) => failures.push(format!("{}: {error}", place.display())),
             }
         }
@@ -125,15 +125,15 @@ impl Stage {
         let folder = place.join(format!("exectrace-{}", process::id()));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         // From here on it is removed again, whatever fails.
-        let stage = Self { folder };
-        symlink(exe, stage.interpreter())?;
-        let line = format!("#!{} {}\n", stage.interpreter().display(), Child::Succeed.argument());
-        fs::write(stage.script(), line)?;
-        fs::write(stage.program_32(), PROGRAM_32)?;
-        for file in [stage.script(), stage.program_32()] {
+        let fixtures = Self { folder };
+        symlink(exe, fixtures.interpreter())?;
+        let line = format!("#!{} {}\n", fixtures.interpreter().display(), Child::Succeed.argument());
+        fs::write(fixtures.script(), line)?;
+        fs::write(fixtures.program_32(), PROGRAM_32)?;
+        for file in [fixtures.script(), fixtures.program_32()] {
             fs::set_permissions(file, fs::Permissions::from_mode(0o700))?;
         }
-        Ok(stage)
+        Ok(fixtures)
     }
 
     /// A link to this binary: old kernels read no more than 127 bytes of a `#!` line, and its own path may be longer.
@@ -151,7 +151,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for Fixtures {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -176,14 +176,14 @@ mod tests {
     #[test]
     fn the_stage_is_set_up_and_taken_down() {
         let exe = env::current_exe().unwrap();
-        let stage = Stage::set_up(&exe).unwrap();
-        let script = fs::read_to_string(stage.script()).unwrap();
+        let fixtures = Fixtures::set_up(&exe).unwrap();
+        let script = fs::read_to_string(fixtures.script()).unwrap();
         assert!(script.starts_with("#!/"), "{script}");
         // What Linux 5.0 and older would read of it.
         assert!(script.len() <= 127, "{script}");
-        assert_eq!(fs::read_link(stage.interpreter()).unwrap(), exe);
-        let folder = stage.folder.clone();
-        drop(stage);
+        assert_eq!(fs::read_link(fixtures.interpreter()).unwrap(), exe);
+        let folder = fixtures.folder.clone();
+        drop(fixtures);
         assert!(!folder.exists());
     }
 }

@@ -7,7 +7,7 @@ const CLOSE_NS: u64 = 10_000_000;
 
 /// What is reported of the threads of a process that have ended, since it began or last executed a program.
 #[derive(Debug, Default)]
-pub(super) struct Status {
+pub(super) struct Reported {
     /// Of a thread that was struck: what ends a process as a whole strikes all other threads, and gives them its status.
     struck: Option<u32>,
     /// Of the first thread, and whether it was struck.
@@ -30,7 +30,7 @@ struct Thread {
     is_telling: bool,
 }
 
-impl Status {
+impl Reported {
     pub(super) fn thread_ended(&mut self, report: Option<&Report>, is_first: bool, time_ns: u64) {
         let Some(report) = report else {
             self.is_incomplete = true;
@@ -122,8 +122,8 @@ mod tests {
     }
 
     /// Threads that end one after the other, each so many nanoseconds after the first: status, struck.
-    fn ended(threads: &[(u32, bool, u64)], first: usize, is_new: bool) -> Status {
-        let mut status = Status::default();
+    fn ended(threads: &[(u32, bool, u64)], first: usize, is_new: bool) -> Reported {
+        let mut status = Reported::default();
         for (index, &(code, was_struck, after_ns)) in threads.iter().enumerate() {
             let is_last = index + 1 == threads.len();
             let report = report(code, was_struck, is_new.then_some(is_last));
@@ -173,7 +173,7 @@ mod tests {
         let apart = |ns| ended(&[(7 << 8, false, 0), (0, false, ns)], 1, true).end(true, None);
         assert_eq!(apart(5), None);
         assert_eq!(apart(SECOND), Some(End::Code(0)));
-        assert_eq!(Status::default().end(false, None), None);
+        assert_eq!(Reported::default().end(false, None), None);
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         let mut status = ended(&[(SEGV.into(), true, 0)], 0, true);
         status.is_incomplete();
         assert_eq!(status.end(true, None), killed(SEGV, None));
-        let mut unknown = Status::default();
+        let mut unknown = Reported::default();
         unknown.thread_ended(None, true, SECOND);
         assert_eq!(unknown.end(false, None), None);
     }

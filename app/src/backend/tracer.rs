@@ -2,18 +2,29 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::{
-    backend::Backend,
-    error::Error,
-    event::Event,
-    load::{self, Settings},
-    tracepoints::{self, Wanted},
+use super::{
+    Backend,
+    co_re::CoRe,
+    tracepoints::{Tracepoints, Wanted},
 };
+use crate::{error::Error, event::Event};
 
 /// Sees what happens, until it is dropped.
 pub(crate) enum Tracer {
-    Structs(Box<load::Tracer>),
-    Tracepoints(Box<tracepoints::Tracer>),
+    Structs(Box<CoRe>),
+    Tracepoints(Box<Tracepoints>),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// Size of the buffer, or of each of several.
+    pub(crate) buffer_kib: u32,
+    /// Tells only of processes that are tracked, and of their descendants.
+    pub(crate) only_tracked: bool,
+    /// Exits are not shown, and need not be told.
+    pub(crate) no_exits: bool,
+    /// Execs that are refused are told.
+    pub(crate) failed: bool,
 }
 
 /// Execs and exits that could not be told.
@@ -33,11 +44,11 @@ impl Tracer {
     pub(crate) fn start(backend: &Backend, settings: &Settings) -> Result<Self, Error> {
         Ok(match backend {
             Backend::Structs { btf, ring_buffer, .. } => {
-                Self::Structs(Box::new(load::Tracer::start(settings, btf, *ring_buffer)?))
+                Self::Structs(Box::new(CoRe::start(settings, btf, *ring_buffer)?))
             }
             &Backend::Tracepoints { bpf, stacks, users, ends, .. } => {
                 let what = Wanted { bpf, stacks, users, ends };
-                Self::Tracepoints(Box::new(tracepoints::Tracer::start(settings, &what)?))
+                Self::Tracepoints(Box::new(Tracepoints::start(settings, &what)?))
             }
         })
     }

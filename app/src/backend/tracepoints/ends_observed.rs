@@ -2,7 +2,7 @@
 //!
 //! Either it is known for sure, or it is not told.
 
-use super::status::may_dump;
+use super::ends_reported::may_dump;
 use crate::event::End;
 
 /// A signal that was sent so long before an exit and did not end the process is blocked, or taken by other means than a
@@ -24,7 +24,7 @@ const HARMLESS: [i32; 8] = [
 ];
 /// What has happened to a process that bears on its end.
 #[derive(Debug, Default)]
-pub(super) struct Ending {
+pub(super) struct Observed {
     /// A thread has begun to end the whole process: with this code, at this time.
     group: Option<(u8, u64)>,
     /// The same for a thread that is the only one.
@@ -46,7 +46,7 @@ pub(super) struct Ending {
     unstruck_ns: Option<u64>,
 }
 
-impl Ending {
+impl Observed {
     pub(super) fn exit_group(&mut self, code: u8, time_ns: u64) {
         match self.group {
             // The threads of a process may do so at once.
@@ -155,8 +155,8 @@ mod tests {
     const SIGSEGV: u8 = libc::SIGSEGV as u8;
     const SIGHUP: u8 = libc::SIGHUP as u8;
 
-    fn after(happened: impl FnOnce(&mut Ending)) -> Option<End> {
-        let mut ending = Ending::default();
+    fn after(happened: impl FnOnce(&mut Observed)) -> Option<End> {
+        let mut ending = Observed::default();
         happened(&mut ending);
         ending.end()
     }
@@ -245,7 +245,7 @@ mod tests {
     fn what_is_not_known_for_sure_is_not_told() {
         assert_eq!(after(|_| {}), None);
         // Either may have been first.
-        let at_once = |ending: &mut Ending| {
+        let at_once = |ending: &mut Observed| {
             ending.signal_sent(SIGTERM, SECOND);
             ending.exit_group(3, SECOND + 5);
         };

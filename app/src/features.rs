@@ -20,12 +20,12 @@ use nix::{
 };
 
 use crate::{
+    backend::tracepoints::decode::{self, Definition, TRACEPOINTS, Tells},
+    bpf,
     error::Error,
-    load,
     netlink::{Taskstats, Users},
-    perf, proc,
+    perf_ring, procfs,
     tracefs::Tracefs,
-    tracepoints::record::{self, TRACEPOINTS, Tells, Tracepoint},
 };
 
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -41,7 +41,7 @@ const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Something that tracing may need.
 #[derive(Debug)]
-pub(crate) enum Offer {
+pub(crate) enum Support {
     /// With what there is to say of it.
     Yes(String),
     /// With the remedy.
@@ -50,7 +50,7 @@ pub(crate) enum Offer {
     Unknown(&'static str),
 }
 
-impl Offer {
+impl Support {
     pub(crate) fn is_there(&self) -> bool {
         matches!(self, Self::Yes(_))
     }
@@ -61,7 +61,7 @@ impl Offer {
 }
 
 #[derive(Debug)]
-pub(crate) struct Kernel {
+pub(crate) struct Features {
     pub(crate) release: String,
     pub(crate) machine: String,
     /// In bytes.
@@ -69,42 +69,42 @@ pub(crate) struct Kernel {
     pub(crate) jit: &'static str,
     /// What is allowed before it is raised. It counts before Linux 5.11, for maps and programs.
     pub(crate) locked_memory: String,
-    pub(crate) rights: Offer,
+    pub(crate) rights: Support,
     /// Process numbers are those of the first pid namespace.
-    pub(crate) numbers: Offer,
+    pub(crate) numbers: Support,
     /// The kernel's memory may be read.
-    pub(crate) lockdown: Offer,
-    pub(crate) bpf: Offer,
+    pub(crate) lockdown: Support,
+    pub(crate) bpf: Support,
     /// BPF programs on raw tracepoints, and on classic ones.
-    pub(crate) raw_tracepoints: Offer,
-    pub(crate) classic_tracepoints: Offer,
-    pub(crate) btf: Offer,
+    pub(crate) raw_tracepoints: Support,
+    pub(crate) classic_tracepoints: Support,
+    pub(crate) btf: Support,
     /// Where BTF is, or would be.
     pub(crate) btf_file: PathBuf,
     /// It is not the kernel's own.
     pub(crate) btf_is_given: bool,
-    pub(crate) ring_buffer: Offer,
-    pub(crate) perf: Offer,
+    pub(crate) ring_buffer: Support,
+    pub(crate) perf: Support,
     /// Samples hold the user's stack.
-    pub(crate) stacks: Offer,
-    pub(crate) tracefs: Offer,
+    pub(crate) stacks: Support,
+    pub(crate) tracefs: Support,
     /// /proc shows all processes.
-    pub(crate) processes: Offer,
+    pub(crate) processes: Support,
     /// All tracepoints without which nothing can be told.
-    pub(crate) tracepoints: Offer,
+    pub(crate) tracepoints: Support,
     /// Those that tell which code a process ends with.
-    pub(crate) codes: Offer,
+    pub(crate) codes: Support,
     /// Those that tell when a process changes its user.
-    pub(crate) users: Offer,
+    pub(crate) users: Support,
     /// Reports of how tasks end.
-    pub(crate) taskstats: Offer,
+    pub(crate) taskstats: Support,
     /// They say which thread was the last one of its process.
     pub(crate) marks_last: bool,
     /// Tells users where BPF does not.
-    pub(crate) connector: Offer,
+    pub(crate) connector: Support,
 }
 
-impl Kernel {
+impl Features {
     /// `btf_file`: in the place of the kernel's own; else the variable EXECTRACE_BTF may name one.
     ///
     /// # Errors
@@ -122,21 +122,22 @@ impl Kernel {
         let may = rights.is_there();
         let locked_memory = locked_memory();
         if may {
-            load::raise_limits();
+            bpf::raise_limits();
         }
         // Without rights the kernel refuses everything alike.
-        let tried = |offer: &dyn Fn() -> Offer| if may { offer() } else { Offer::Unknown("needs root") };
+        let tried = |offer: &dyn Fn() -> Support| if may { offer() } else { Support::Unknown("needs root") };
         let bpf = tried(&bpf);
-        let with_bpf = |offer: &dyn Fn() -> Offer| match &bpf {
-            Offer::Yes(_) => offer(),
-            Offer::No(_) => Offer::Unknown("needs bpf()"),
-            Offer::Unknown(why) => Offer::Unknown(why),
+        let with_bpf = |offer: &dyn Fn() -> Support| match &bpf {
+            Support::Yes(_) => offer(),
+            Support::No(_) => Support::Unknown("needs bpf()"),
+            Support::Unknown(why) => Support::Unknown(why),
         };
         let (tracefs, [tracepoints, codes, users]) = tracefs(may);
-        let (taskstats, marks_last) = if may { taskstats() } else { (Offer::Unknown("needs root"), false) };
-        let (perf, stacks) = if may { perf() } else { (Offer::Unknown("needs root"), Offer::Unknown("needs root")) };
+        let (taskstats, marks_last) = if may { taskstats() } else { (Support::Unknown("needs root"), false) };
+        let (perf, stacks) =
+            if may { perf() } else { (Support::Unknown("needs root"), Support::Unknown("needs root")) };
         Ok(Self {
-            page: perf::page_size(),
+            page: perf_ring::page_size(),
             jit: jit(),
             locked_memory,
             numbers: numbers(),
@@ -168,7 +169,7 @@ impl Kernel {
     }
 }
 
-fn rights() -> Offer {
+fn rights() -> Support {
     let root = geteuid().is_root();
     let granted = match fs::read_to_string("/proc/self/status").ok().and_then(|status| effective_capabilities(&status))
     {
@@ -176,7 +177,7 @@ fn rights() -> Offer {
         // Without /proc, the kernel will have the last word.
         None => root,
     };
-    if granted { Offer::yes() } else { Offer::No(Error::NotPrivileged { root }) }
+    if granted { Support::yes() } else { Support::No(Error::NotPrivileged { root }) }
 }
 
 fn effective_capabilities(status: &str) -> Option<u64> {
@@ -188,36 +189,36 @@ fn may_trace(capabilities: u64) -> bool {
     capabilities & CAP_SYS_ADMIN != 0 || capabilities & (CAP_BPF | CAP_PERFMON) == CAP_BPF | CAP_PERFMON
 }
 
-fn numbers() -> Offer {
+fn numbers() -> Support {
     match fs::read_link("/proc/self/ns/pid") {
         Ok(namespace) if namespace != Path::new(FIRST_PID_NAMESPACE) => {
-            Offer::No(Error::PidNamespace { what: "this backend" })
+            Support::No(Error::PidNamespace { what: "this backend" })
         }
         // Without /proc, /proc is what will be missed.
-        _ => Offer::yes(),
+        _ => Support::yes(),
     }
 }
 
-fn processes() -> Offer {
-    match proc::pids() {
-        Ok(_) => Offer::yes(),
-        Err(error) => Offer::No(Error::Proc(error)),
+fn processes() -> Support {
+    match procfs::pids() {
+        Ok(_) => Support::yes(),
+        Err(error) => Support::No(Error::Proc(error)),
     }
 }
 
-fn lockdown() -> Offer {
+fn lockdown() -> Support {
     // Often not there to be read: then loading will be refused.
     match fs::read_to_string("/sys/kernel/security/lockdown") {
-        Ok(modes) if modes.contains("[confidentiality]") => Offer::No(Error::Lockdown),
-        _ => Offer::yes(),
+        Ok(modes) if modes.contains("[confidentiality]") => Support::No(Error::Lockdown),
+        _ => Support::yes(),
     }
 }
 
-fn bpf() -> Offer {
+fn bpf() -> Support {
     match is_map_supported(MapType::Array) {
-        Ok(true) => Offer::yes(),
-        Ok(false) => Offer::No(Error::NoBpf),
-        Err(error) => Offer::No(match error.io_error.kind() {
+        Ok(true) => Support::yes(),
+        Ok(false) => Support::No(Error::NoBpf),
+        Err(error) => Support::No(match error.io_error.kind() {
             // ENOSYS; its number differs between architectures.
             io::ErrorKind::Unsupported => Error::NoBpf,
             io::ErrorKind::PermissionDenied => Error::Refused("bpf()"),
@@ -227,30 +228,30 @@ fn bpf() -> Offer {
 }
 
 /// By a program of two instructions.
-fn program(kind: ProgramType) -> Offer {
+fn program(kind: ProgramType) -> Support {
     match is_program_supported(kind) {
-        Ok(true) => Offer::yes(),
-        Ok(false) => Offer::No(Error::NoBpfEvents),
-        Err(_) => Offer::No(Error::Refused("to load a BPF program")),
+        Ok(true) => Support::yes(),
+        Ok(false) => Support::No(Error::NoBpfEvents),
+        Err(_) => Support::No(Error::Refused("to load a BPF program")),
     }
 }
 
-fn ring_buffer(release: &str) -> Offer {
+fn ring_buffer(release: &str) -> Support {
     match is_map_supported(MapType::RingBuf) {
-        Ok(true) => Offer::yes(),
-        _ => Offer::No(Error::NoRingBuffer { release: release.to_owned() }),
+        Ok(true) => Support::yes(),
+        _ => Support::No(Error::NoRingBuffer { release: release.to_owned() }),
     }
 }
 
-fn kernel_btf() -> Offer {
+fn kernel_btf() -> Support {
     match fs::metadata(KERNEL_BTF) {
-        Ok(file) => Offer::Yes(format!("{} kB", file.len() / 1000)),
-        Err(_) if Path::new("/sys/kernel").exists() => Offer::No(Error::NoBtf),
-        Err(_) => Offer::No(Error::NoSysfs),
+        Ok(file) => Support::Yes(format!("{} kB", file.len() / 1000)),
+        Err(_) if Path::new("/sys/kernel").exists() => Support::No(Error::NoBtf),
+        Err(_) => Support::No(Error::NoSysfs),
     }
 }
 
-fn given_btf(file: &Path) -> Result<Offer, Error> {
+fn given_btf(file: &Path) -> Result<Support, Error> {
     let wrong = |why: String| Error::UnreadableBtf { file: file.into(), why };
     let bytes = fs::read(file).map_err(|error| wrong(error.to_string()))?;
     // aya takes anything for BTF.
@@ -258,56 +259,56 @@ fn given_btf(file: &Path) -> Result<Offer, Error> {
         return Err(wrong("it holds no raw BTF, or in the other byte order".to_owned()));
     }
     match Btf::parse(&bytes, Endianness::default()) {
-        Ok(_) => Ok(Offer::Yes(file.display().to_string())),
+        Ok(_) => Ok(Support::Yes(file.display().to_string())),
         Err(error) => Err(wrong(error.to_string())),
     }
 }
 
-fn perf() -> (Offer, Offer) {
+fn perf() -> (Support, Support) {
     // Which processors there are.
     if aya::util::online_cpus().is_err() {
-        return (Offer::No(Error::NoSysfs), Offer::Unknown("needs /sys"));
+        return (Support::No(Error::NoSysfs), Support::Unknown("needs /sys"));
     }
-    match (perf::try_one(true), perf::try_one(false)) {
-        (Ok(()), _) => (Offer::yes(), Offer::yes()),
-        (Err(_), Ok(())) => (Offer::yes(), Offer::No(Error::NoStacks)),
-        (_, Err(error)) => (Offer::No(Error::from_perf(error, 0)), Offer::Unknown("needs perf events")),
+    match (perf_ring::try_one(true), perf_ring::try_one(false)) {
+        (Ok(()), _) => (Support::yes(), Support::yes()),
+        (Err(_), Ok(())) => (Support::yes(), Support::No(Error::NoStacks)),
+        (_, Err(error)) => (Support::No(Error::from_perf(error, 0)), Support::Unknown("needs perf events")),
     }
 }
 
 /// tracefs, and the tracepoints that tell anything, codes, and users.
-fn tracefs(may: bool) -> (Offer, [Offer; 3]) {
-    let unknown = |why| [why; 3].map(Offer::Unknown);
-    let known = Tracefs::find().and_then(|tracefs| Ok((record::known(&tracefs)?, tracefs.is_mounted())));
+fn tracefs(may: bool) -> (Support, [Support; 3]) {
+    let unknown = |why| [why; 3].map(Support::Unknown);
+    let known = Tracefs::find().and_then(|tracefs| Ok((decode::find(&tracefs)?, tracefs.is_mounted())));
     let (known, is_mounted) = match known {
         Ok(known) => known,
-        Err(_) if !may => return (Offer::Unknown("needs root"), unknown("needs root")),
-        Err(error) => return (Offer::No(Error::Tracefs(error)), unknown("needs tracefs")),
+        Err(_) if !may => return (Support::Unknown("needs root"), unknown("needs root")),
+        Err(error) => return (Support::No(Error::Tracefs(error)), unknown("needs tracefs")),
     };
-    let is_missing = |tracepoint: &&Tracepoint| !known.iter().any(|known| known.name() == tracepoint.name);
+    let is_missing = |tracepoint: &&Definition| !known.iter().any(|known| known.name() == tracepoint.name);
     let all = |tells| match TRACEPOINTS.iter().filter(|tracepoint| tracepoint.tells == tells).find(is_missing) {
-        Some(tracepoint) => Offer::No(Error::NoTracepoint(tracepoint.name)),
-        None => Offer::yes(),
+        Some(tracepoint) => Support::No(Error::NoTracepoint(tracepoint.name)),
+        None => Support::yes(),
     };
     // On x86_64 every program may use the system calls of 32-bit ones, which these tracepoints leave out.
-    let users = if cfg!(target_arch = "x86_64") { Offer::No(Error::NoUsers) } else { all(Tells::Users) };
+    let users = if cfg!(target_arch = "x86_64") { Support::No(Error::NoUsers) } else { all(Tells::Users) };
     let how = if is_mounted { "mounted" } else { "not mounted; exectrace mounts it for itself" };
-    (Offer::Yes(how.to_owned()), [all(Tells::Anything), all(Tells::Codes), users])
+    (Support::Yes(how.to_owned()), [all(Tells::Anything), all(Tells::Codes), users])
 }
 
 /// Reports of how tasks end, and whether they say which one was the last of a process.
-fn taskstats() -> (Offer, bool) {
+fn taskstats() -> (Support, bool) {
     match Taskstats::marks_last() {
-        Ok(true) => (Offer::yes(), true),
-        Ok(false) => (Offer::Yes("of the first thread of a process only, before Linux 5.19".to_owned()), false),
-        Err(error) => (Offer::No(Error::Taskstats(error)), false),
+        Ok(true) => (Support::yes(), true),
+        Ok(false) => (Support::Yes("of the first thread of a process only, before Linux 5.19".to_owned()), false),
+        Err(error) => (Support::No(Error::Taskstats(error)), false),
     }
 }
 
-fn connector() -> Offer {
+fn connector() -> Support {
     match Users::start(64) {
-        Ok(_) => Offer::yes(),
-        Err(error) => Offer::No(Error::Connector(error)),
+        Ok(_) => Support::yes(),
+        Err(error) => Support::No(Error::Connector(error)),
     }
 }
 

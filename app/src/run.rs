@@ -18,21 +18,19 @@ use nix::{
 };
 
 use crate::{
-    backend::Backend,
-    begin,
+    backend::{
+        Backend,
+        tracer::{Lost, Tracer},
+    },
     cgroup::Cgroups,
     cli::Cli,
     clock::{Clock, WallTime, monotonic_ns},
     command::Running,
+    diag,
     error::Error,
     event::Event,
-    filter::Filter,
-    json,
-    output::Output,
-    proc, stderr,
-    summary::Summary,
-    text,
-    tracer::{Lost, Tracer},
+    output::{Output, filter::Filter, json, summary::Summary, text},
+    procfs, start,
 };
 
 /// So often at most it is looked whether events were lost, and processors switched on.
@@ -55,9 +53,9 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let mut command = if cli.command.is_empty() { None } else { Some(Running::prepare(&cli.command)?) };
     let pids = command.as_ref().map_or_else(|| cli.pid.clone(), |command| vec![command.pid()]);
     show.follows = !pids.is_empty();
-    let (mut tracer, backend) = begin::tracer(cli, &pids)?;
+    let (mut tracer, backend) = start::tracer(cli, &pids)?;
     if cli.verbose {
-        stderr::say("tracing");
+        diag::note("tracing");
     }
 
     let start = Instant::now();
@@ -82,7 +80,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Err(Stop::Error(error)) => Err(error),
         Ok(code) => {
             let at_most = if show.lost.is_exact { "" } else { "at most " };
-            stderr::say(format_args!(
+            diag::note(format_args!(
                 "{} execs, {} exits, {at_most}{} lost, {:.1} s",
                 show.execs,
                 show.exits,
@@ -449,7 +447,7 @@ impl Show {
         let at_most = if lost.is_exact { "" } else { "at most " };
         let is_new_processor = lost.is_blind && !before.is_blind;
         if is_new_processor {
-            stderr::say(format_args!(
+            diag::note(format_args!(
                 "a processor was switched on, and what happened there until now was not seen: {at_most}{new} events lost"
             ));
         }
@@ -458,7 +456,7 @@ impl Show {
         }
         let hidden = lost.hidden.saturating_sub(before.hidden);
         if hidden > 0 {
-            stderr::say(format_args!(
+            diag::note(format_args!(
                 "{hidden} execs lost, for perf had no sample of them: most likely another program's BPF on the same \
                  tracepoint returns 0: stop that program"
             ));
@@ -469,7 +467,7 @@ impl Show {
             } else {
                 ""
             };
-            stderr::say(format_args!(
+            diag::note(format_args!(
                 "{at_most}{} events lost, for the buffer was full{descendants}: a larger --buffer may help",
                 new - hidden
             ));
@@ -494,7 +492,7 @@ impl Show {
         }
         self.lost = tracer.lost()?;
         self.lost.count += unwritten;
-        stderr::say(format_args!("{unwritten} lines were not written, for nobody takes them from standard output"));
+        diag::note(format_args!("{unwritten} lines were not written, for nobody takes them from standard output"));
         Ok(())
     }
 }
@@ -505,7 +503,7 @@ fn depth(depths: &mut HashMap<u32, usize>, event: &Event<'_>) -> usize {
     let process = event.process();
     match event {
         Event::Exec(_) => {
-            let ancestors = iter::successors(process.ppid, |pid| proc::parent(*pid)).take(GENERATIONS);
+            let ancestors = iter::successors(process.ppid, |pid| procfs::parent(*pid)).take(GENERATIONS);
             let above = ancestors.enumerate().find_map(|(steps, pid)| Some(depths.get(&pid)? + steps + 1));
             *depths.entry(process.pid).insert_entry(above.unwrap_or_default()).get()
         }

@@ -4,13 +4,13 @@ use std::{collections::HashSet, io, path::Path};
 
 use aya::maps::{HashMap, MapData};
 
-use crate::{error::Error, proc};
+use crate::{error::Error, procfs};
 
 /// # Errors
 /// When one of them is no process.
 pub(crate) fn check(pids: &[u32]) -> Result<(), Error> {
     for &pid in pids {
-        match proc::thread_group(pid) {
+        match procfs::thread_group(pid) {
             Some(process) if process == pid => {}
             Some(process) => return Err(Error::Thread { tid: pid, process }),
             // With hidepid=1 it is there, and cannot be read.
@@ -33,8 +33,8 @@ pub(crate) fn track(map: &mut HashMap<MapData, u32, u8>, pids: &[u32]) -> Result
         for pid in new.drain(..) {
             insert(map, pid)?;
         }
-        let parents = proc::parents().map_err(Error::Proc)?;
-        new = proc::descendants(&parents, &found);
+        let parents = procfs::parents().map_err(Error::Proc)?;
+        new = procfs::descendants(&parents, &found);
         found.extend(&new);
     }
     Ok(())
@@ -43,7 +43,7 @@ pub(crate) fn track(map: &mut HashMap<MapData, u32, u8>, pids: &[u32]) -> Result
 fn insert(map: &mut HashMap<MapData, u32, u8>, pid: u32) -> Result<(), Error> {
     map.insert(pid, 1, 0).map_err(|error| Error::Load(format!("cannot track process {pid}: {error}")))?;
     // One that ended before it was tracked would stay in the map, and its number comes back one day.
-    if proc::thread_group(pid).is_none() {
+    if procfs::thread_group(pid).is_none() {
         let _ = map.remove(&pid);
     }
     Ok(())

@@ -1,27 +1,28 @@
 //! Begins to trace: with the best backend that works here, and never silently with a lesser one.
 
 use crate::{
-    backend::Backend,
+    backend::{
+        Backend, descendants,
+        tracer::{Settings, Tracer},
+    },
     cli::{BackendName, Cli},
     clock::time_namespace_is_clear,
+    diag,
     error::Error,
-    follow,
-    kernel::{Kernel, Offer},
-    load::Settings,
-    selftest, stderr,
-    tracer::Tracer,
+    features::{Features, Support},
+    selftest,
 };
 
 /// Everything is seen that happens after this returns. `pids`: only these and their descendants, if any.
 pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error> {
-    let kernel = Kernel::probe(cli.btf.as_deref())?;
-    let (backends, mut lack) = BackendName::choose(cli.backend, &kernel)?;
-    follow::check(pids)?;
+    let features = Features::probe(cli.btf.as_deref())?;
+    let (backends, mut lack) = BackendName::choose(cli.backend, &features)?;
+    descendants::check(pids)?;
     let settings =
         Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits, failed: cli.failed };
     let last = backends.len().saturating_sub(1);
     for (index, backend) in backends.iter().enumerate() {
-        check(cli, &kernel, backend, !pids.is_empty())?;
+        check(cli, &features, backend, !pids.is_empty())?;
         match start(backend, &settings) {
             Ok(mut tracer) => {
                 if let Some(lack) = lack {
@@ -31,9 +32,9 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error
                 return Ok((tracer, backend.clone()));
             }
             // The kernel seemed to offer it, and then refuses. What the user has named is not passed over.
-            Err(error) if index < last && error.is_of_the_backend() && !kernel.btf_is_given => {
+            Err(error) if index < last && error.is_of_the_backend() && !features.btf_is_given => {
                 if let (true, Some(log)) = (cli.verbose, error.verifier_log()) {
-                    stderr::say(format_args!("the verifier's log:\n{}", log.trim_end()));
+                    diag::note(format_args!("the verifier's log:\n{}", log.trim_end()));
                 }
                 lack = Some(error.to_string());
             }
@@ -44,7 +45,7 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error
 }
 
 /// A request that this backend cannot fulfil is refused.
-fn check(cli: &Cli, kernel: &Kernel, backend: &Backend, follows: bool) -> Result<(), Error> {
+fn check(cli: &Cli, features: &Features, backend: &Backend, follows: bool) -> Result<(), Error> {
     if !cli.uid.is_empty() && !backend.tells_users() {
         return Err(Error::Unknowable { flag: "--uid", field: "user" });
     }
@@ -58,12 +59,12 @@ fn check(cli: &Cli, kernel: &Kernel, backend: &Backend, follows: bool) -> Result
         return Err(Error::TimeNamespace);
     }
     // BPF numbers processes as the first pid namespace does.
-    if let Offer::No(_) = kernel.numbers {
+    if let Support::No(_) = features.numbers {
         if follows {
             let what = if cli.pid.is_empty() { "tracing a command" } else { "--pid" };
             return Err(Error::PidNamespace { what });
         }
-        stderr::say("this is another pid namespace than the host's, whose process numbers are shown");
+        diag::note("this is another pid namespace than the host's, whose process numbers are shown");
     }
     Ok(())
 }
@@ -89,5 +90,5 @@ fn warn(backend: &Backend, lack: &str) {
         (never, sometimes) if never.is_empty() => format!(", not always with {sometimes}"),
         (never, sometimes) => format!(", without {never}, and not always with {sometimes}"),
     };
-    stderr::say(format_args!("{lack}; until then, {backend}{missing} (see --preflight)"));
+    diag::note(format_args!("{lack}; until then, {backend}{missing} (see --preflight)"));
 }

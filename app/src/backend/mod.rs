@@ -1,11 +1,16 @@
 //! The backends, each a way to see what happens, best first, and which of them a kernel allows.
 
+mod co_re;
+pub(crate) mod descendants;
+pub(crate) mod tracepoints;
+pub(crate) mod tracer;
+
 use std::{fmt, path::PathBuf};
 
 use crate::{
     cli::BackendName,
     error::Error,
-    kernel::{Kernel, Offer},
+    features::{Features, Support},
 };
 
 /// A backend that this kernel allows, and what it takes.
@@ -51,43 +56,43 @@ impl BackendName {
     pub(crate) const ALL: [Self; 4] = [Self::Btf, Self::BtfPerf, Self::Tracepoints, Self::Perf];
 
     /// The backend of this name, or in a sentence why there is none.
-    pub(crate) fn find(self, kernel: &Kernel) -> Result<Backend, String> {
-        let always = [&kernel.rights, &kernel.lockdown];
-        let stable = [&kernel.perf, &kernel.tracefs, &kernel.tracepoints, &kernel.processes, &kernel.numbers];
-        let needs: Vec<&Offer> = match self {
-            Self::Btf => vec![&kernel.bpf, &kernel.raw_tracepoints, &kernel.btf, &kernel.ring_buffer],
-            Self::BtfPerf => vec![&kernel.bpf, &kernel.raw_tracepoints, &kernel.btf, &kernel.perf],
-            Self::Tracepoints => [&[&kernel.bpf, &kernel.classic_tracepoints][..], &stable].concat(),
+    pub(crate) fn find(self, features: &Features) -> Result<Backend, String> {
+        let always = [&features.rights, &features.lockdown];
+        let stable = [&features.perf, &features.tracefs, &features.tracepoints, &features.processes, &features.numbers];
+        let needs: Vec<&Support> = match self {
+            Self::Btf => vec![&features.bpf, &features.raw_tracepoints, &features.btf, &features.ring_buffer],
+            Self::BtfPerf => vec![&features.bpf, &features.raw_tracepoints, &features.btf, &features.perf],
+            Self::Tracepoints => [&[&features.bpf, &features.classic_tracepoints][..], &stable].concat(),
             Self::Perf => stable.to_vec(),
         };
         for offer in always.into_iter().chain(needs) {
             match offer {
-                Offer::Yes(_) => {}
-                Offer::No(error) => return Err(error.to_string()),
-                Offer::Unknown(why) => return Err(format!("it cannot be tried: {why}")),
+                Support::Yes(_) => {}
+                Support::No(error) => return Err(error.to_string()),
+                Support::Unknown(why) => return Err(format!("it cannot be tried: {why}")),
             }
         }
         Ok(match self {
             Self::Btf | Self::BtfPerf => Backend::Structs {
-                btf: kernel.btf_file.clone(),
-                is_given: kernel.btf_is_given,
+                btf: features.btf_file.clone(),
+                is_given: features.btf_is_given,
                 ring_buffer: self == Self::Btf,
             },
             Self::Tracepoints | Self::Perf => Backend::Tracepoints {
                 bpf: self == Self::Tracepoints,
-                stacks: kernel.stacks.is_there(),
-                codes: kernel.codes.is_there(),
+                stacks: features.stacks.is_there(),
+                codes: features.codes.is_there(),
                 users: if self == Self::Tracepoints {
                     UsersFrom::Bpf
-                } else if kernel.connector.is_there() {
+                } else if features.connector.is_there() {
                     UsersFrom::Connector
-                } else if kernel.users.is_there() {
+                } else if features.users.is_there() {
                     UsersFrom::Tracepoints
                 } else {
                     UsersFrom::Nowhere
                 },
-                ends: if kernel.taskstats.is_there() {
-                    Ends::Reported { marks_last: kernel.marks_last }
+                ends: if features.taskstats.is_there() {
+                    Ends::Reported { marks_last: features.marks_last }
                 } else {
                     Ends::Observed
                 },
@@ -99,14 +104,14 @@ impl BackendName {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn choose(forced: Option<Self>, kernel: &Kernel) -> Result<(Vec<Backend>, Option<String>), Error> {
+    pub(crate) fn choose(forced: Option<Self>, features: &Features) -> Result<(Vec<Backend>, Option<String>), Error> {
         if let Some(name) = forced {
-            return Ok((vec![name.find(kernel).map_err(Error::NoBackend)?], None));
+            return Ok((vec![name.find(features).map_err(Error::NoBackend)?], None));
         }
         let mut lacks = Vec::new();
         let mut backends = Vec::new();
         for name in Self::ALL {
-            match name.find(kernel) {
+            match name.find(features) {
                 Ok(backend) => backends.push(backend),
                 Err(lack) if backends.is_empty() && !lacks.contains(&lack) => lacks.push(lack),
                 Err(_) => {}
@@ -240,13 +245,13 @@ mod tests {
 
     use super::*;
 
-    fn yes() -> Offer {
-        Offer::Yes(String::new())
+    fn yes() -> Support {
+        Support::Yes(String::new())
     }
 
     /// A kernel that has everything.
-    fn kernel() -> Kernel {
-        Kernel {
+    fn everything() -> Features {
+        Features {
             release: "6.12".into(),
             machine: "riscv64".into(),
             page: 4096,
@@ -287,8 +292,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_backends(kernel: &Kernel, expected: &[Backend], lack: Option<&str>) {
-        let (backends, why) = BackendName::choose(None, kernel).unwrap();
+    fn assert_backends(features: &Features, expected: &[Backend], lack: Option<&str>) {
+        let (backends, why) = BackendName::choose(None, features).unwrap();
         let without_file = |backend: Backend| match backend {
             Backend::Structs { ring_buffer, .. } => structs(ring_buffer),
             backend => backend,
@@ -302,44 +307,44 @@ mod tests {
 
     #[test]
     fn the_best_backend_is_the_first_that_lacks_nothing() {
-        assert_backends(&kernel(), &[RING, structs(false), BPF, PERF], None);
-        let old = Kernel { ring_buffer: Offer::No(Error::NoRingBuffer { release: "5.4".into() }), ..kernel() };
+        assert_backends(&everything(), &[RING, structs(false), BPF, PERF], None);
+        let old = Features { ring_buffer: Support::No(Error::NoRingBuffer { release: "5.4".into() }), ..everything() };
         assert_backends(&old, &[structs(false), BPF, PERF], Some("Linux 5.4 has no BPF ring buffer"));
-        let no_btf = Kernel { btf: Offer::No(Error::NoBtf), ..kernel() };
+        let no_btf = Features { btf: Support::No(Error::NoBtf), ..everything() };
         assert_backends(&no_btf, &[BPF, PERF], Some("this kernel does not describe its types"));
-        let raspberry_pi = Kernel {
-            raw_tracepoints: Offer::No(Error::NoBpfEvents),
-            classic_tracepoints: Offer::No(Error::NoBpfEvents),
-            btf: Offer::No(Error::NoBtf),
-            connector: Offer::No(Error::Connector(io::ErrorKind::Unsupported.into())),
-            ..kernel()
+        let raspberry_pi = Features {
+            raw_tracepoints: Support::No(Error::NoBpfEvents),
+            classic_tracepoints: Support::No(Error::NoBpfEvents),
+            btf: Support::No(Error::NoBtf),
+            connector: Support::No(Error::Connector(io::ErrorKind::Unsupported.into())),
+            ..everything()
         };
         assert_backends(
             &raspberry_pi,
             &[tracepoints(UsersFrom::Tracepoints, REPORTED)],
             Some("this kernel runs no BPF programs on tracepoints"),
         );
-        let no_perf = Kernel { perf: Offer::No(Error::Perf(io::ErrorKind::Unsupported.into())), ..kernel() };
+        let no_perf = Features { perf: Support::No(Error::Perf(io::ErrorKind::Unsupported.into())), ..everything() };
         assert_backends(&no_perf, &[RING], None);
     }
 
     #[test]
     fn where_there_is_no_backend_each_reason_is_told_once() {
-        let refused = |kernel: &Kernel, forced| BackendName::choose(forced, kernel).unwrap_err().to_string();
-        let nobody = Kernel { rights: Offer::No(Error::NotPrivileged { root: false }), ..kernel() };
+        let refused = |features: &Features, forced| BackendName::choose(forced, features).unwrap_err().to_string();
+        let nobody = Features { rights: Support::No(Error::NotPrivileged { root: false }), ..everything() };
         let sentence = "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON: run it with sudo";
         assert_eq!(refused(&nobody, None), sentence);
-        let nothing = Kernel {
-            bpf: Offer::No(Error::NoBpf),
-            perf: Offer::No(Error::Perf(io::ErrorKind::Unsupported.into())),
-            ..kernel()
+        let nothing = Features {
+            bpf: Support::No(Error::NoBpf),
+            perf: Support::No(Error::Perf(io::ErrorKind::Unsupported.into())),
+            ..everything()
         };
         let sentence = refused(&nothing, None);
         assert!(sentence.starts_with("there is no bpf() system call here: "), "{sentence}");
         assert!(sentence.contains("; without that, the kernel refuses perf_event_open()"), "{sentence}");
         assert_eq!(sentence.matches("bpf() system call").count(), 1, "{sentence}");
         // Another backend is no answer to who asks for one.
-        let no_btf = Kernel { btf: Offer::No(Error::NoBtf), ..kernel() };
+        let no_btf = Features { btf: Support::No(Error::NoBtf), ..everything() };
         assert!(refused(&no_btf, Some(BackendName::Btf)).starts_with("this kernel does not describe its types"));
     }
 

@@ -1,5 +1,10 @@
 //! Where lines go. They are written as fast as they are taken: nothing here ever waits for a reader.
 
+pub(crate) mod filter;
+pub(crate) mod json;
+pub(crate) mod summary;
+pub(crate) mod text;
+
 use std::{
     fs::File,
     io::{self, Write},

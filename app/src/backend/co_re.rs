@@ -2,30 +2,31 @@
 
 use std::{
     collections::VecDeque,
-    fs, io, mem,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
-    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{Program, ProgramError, RawTracePoint, TracePoint, raw_trace_point::RawTracePointLink},
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{RawTracePoint, TracePoint, raw_trace_point::RawTracePointLink},
 };
-use aya_obj::generated::{bpf_attr, bpf_cmd::BPF_MAP_UPDATE_ELEM};
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
+use super::{
+    descendants,
+    tracer::{Lost, Settings},
+};
 use crate::{
+    bpf::{attach_tracepoint, fill, map_data, program, sum, take_map},
     error::Error,
     event::Event,
-    follow,
-    perf::{self, Buffers, Content, Sample, Source},
+    perf_ring::{Buffers, Content, Sample, Source},
     tracefs::{Format, Tracefs},
-    tracer::Lost,
 };
 
 /// Programs that are loaded and attached, until this is dropped.
-pub(crate) struct Tracer {
+pub(crate) struct CoRe {
     output: Output,
     lost: PerCpuArray<MapData, u64>,
     tracked: HashMap<MapData, u32, u8>,
@@ -47,19 +48,7 @@ enum Output {
     },
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    /// Size of the buffer, or of each of several.
-    pub(crate) buffer_kib: u32,
-    /// Tells only of processes that are tracked, and of their descendants.
-    pub(crate) only_tracked: bool,
-    /// Exits are not shown, and need not be told.
-    pub(crate) no_exits: bool,
-    /// Execs that are refused are told.
-    pub(crate) failed: bool,
-}
-
-impl Tracer {
+impl CoRe {
     /// Everything is attached when this returns.
     pub(crate) fn start(settings: &Settings, btf: &Path, ring_buffer: bool) -> Result<Self, Error> {
         // aya loads code for another kernel's structs without a word when it finds no BTF, so it gets it from us or
@@ -131,7 +120,7 @@ impl Tracer {
 
     /// --pid: these and their descendants.
     pub(crate) fn track(&mut self, pids: &[u32]) -> Result<(), Error> {
-        follow::track(&mut self.tracked, pids)
+        descendants::track(&mut self.tracked, pids)
     }
 
     /// Whether one of those that are followed is still there. What cannot be read may hold one.
@@ -241,80 +230,11 @@ impl Calls {
     }
 }
 
-/// The program runs on all processors as long as what this gives is there. aya would do the same, but for where it looks for
-/// tracefs.
-pub(crate) fn attach_tracepoint(program: &mut TracePoint, name: &str, format: &Format) -> Result<OwnedFd, Error> {
-    program.load().map_err(|error| Error::from_program(name, error))?;
-    let program = program.fd().map_err(|error| Error::from_program(name, error))?;
-    perf::attach(format.id, program.as_fd()).map_err(Error::Perf)
-}
-
 fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<RawTracePointLink, Error> {
     let program: &mut RawTracePoint = program(ebpf, name)?;
     program.load().map_err(|error| Error::from_program(name, error))?;
     let link = program.attach(tracepoint).map_err(|error| Error::from_program(name, error))?;
     program.take_link(link).map_err(|error| Error::from_program(name, error))
-}
-
-pub(crate) fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P, Error>
-where
-    &'e mut P: TryFrom<&'e mut Program, Error = ProgramError>,
-{
-    ebpf.program_mut(name)
-        .ok_or_else(|| Error::Load(format!("the object has no program {name}")))?
-        .try_into()
-        .map_err(|error| Error::from_program(name, error))
-}
-
-/// All processors' counters together.
-pub(crate) fn sum(counters: &PerCpuArray<MapData, u64>) -> Result<u64, Error> {
-    match counters.get(&0, 0) {
-        Ok(counters) => Ok(counters.iter().sum()),
-        Err(error) => Err(Error::Load(format!("cannot read the counter of lost events: {error}"))),
-    }
-}
-
-pub(crate) fn take_map<M: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
-    let map = ebpf.take_map(name).ok_or_else(|| Error::Load(format!("the object has no map {name}")))?;
-    M::try_from(map).map_err(|error| Error::Load(format!("map {name}: {error}")))
-}
-
-/// A map of perf buffers.
-pub(crate) fn map_data(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
-    match ebpf.take_map(name) {
-        Some(Map::PerfEventArray(map)) => Ok(map),
-        _ => Err(Error::Load(format!("the object has no map {name} of perf buffers"))),
-    }
-}
-
-/// Gives a map of perf buffers the event of each processor: aya fills such maps only with buffers of its own, which hold no
-/// stacks.
-pub(crate) fn fill(map: &MapData, buffers: &Buffers, source: Source) -> io::Result<()> {
-    buffers.events(source).try_for_each(|(cpu, event)| set_element(map, cpu, event.as_raw_fd()))
-}
-
-fn set_element(map: &MapData, key: u32, value: RawFd) -> io::Result<()> {
-    // SAFETY: all zeros is a valid bpf_attr, a union of structs of numbers.
-    let mut attr = unsafe { mem::zeroed::<bpf_attr>() };
-    // SAFETY: the command below reads this part of the union.
-    let element = unsafe { &mut attr.__bindgen_anon_2 };
-    element.map_fd = map.fd().as_fd().as_raw_fd() as u32;
-    element.key = &raw const key as usize as u64;
-    element.__bindgen_anon_1.value = &raw const value as usize as u64;
-    // SAFETY: attr, key and value are alive, and of the sizes that the map has.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM as libc::c_int, &raw mut attr, size_of::<bpf_attr>())
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Before Linux 5.11 maps count as locked memory, and a processor of many takes several descriptors. Where these are
-/// not to be raised, what is allowed may still be enough.
-pub(crate) fn raise_limits() {
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
 }
 
 /// How many processes there can be. The kernel derives its limit of threads from the memory, so that tables of this

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     event::{End, Event},
-    text::quoted,
+    quote::quoted,
 };
 
 #[derive(Debug, Default)]

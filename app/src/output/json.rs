@@ -10,7 +10,7 @@ use crate::{
     backend::Backend,
     clock::WallTime,
     event::{self, End, Event},
-    text::needs_escape,
+    quote::needs_escape,
 };
 
 /// `cgroup`: the path of its control group.

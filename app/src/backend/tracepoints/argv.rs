@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::perf::Stack;
+use crate::perf_ring::Stack;
 
 /// The arguments as they lie in memory, each with its NUL, up to `most` bytes of them; and whether there are more.
 /// None if what was copied of the stack does not reach that far, or is something else.

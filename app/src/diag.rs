@@ -6,6 +6,6 @@ use std::{
 };
 
 /// One line on standard error. Should nobody listen there, that is no failure: eprintln! would panic.
-pub(crate) fn say(message: impl Display) {
+pub(crate) fn note(message: impl Display) {
     let _ = writeln!(io::stderr(), "exectrace: {message}");
 }

@@ -2,11 +2,11 @@
 //! perf's own records of tasks, and what netlink tells of their ends. Where the kernel has it, BPF hands the records over and
 //! adds the user.
 
-mod ending;
-pub(crate) mod record;
-mod stack;
-mod status;
-mod table;
+mod argv;
+pub(crate) mod decode;
+mod ends_observed;
+mod ends_reported;
+mod processes;
 
 use std::{
     collections::VecDeque,
@@ -22,20 +22,22 @@ use aya::{
 use exectrace_bpf::RECORD_HEADER;
 
 use self::{
-    record::{Known, Tells},
-    table::{Means, Seen, Table, What},
+    decode::{Tells, Tracepoint},
+    processes::{Inputs, Kind, Processes, Record},
+};
+use super::{
+    Ends, UsersFrom,
+    tracer::{Lost, Settings},
 };
 use crate::{
-    backend::{Ends, UsersFrom},
+    bpf,
     clock::monotonic_ns,
     error::Error,
     event::Event,
-    load::{self, Settings},
     netlink::{Report, Taskstats, Users},
-    perf::{Buffers, Content, Sample, Source},
-    proc,
+    perf_ring::{Buffers, Content, Sample, Source},
+    procfs,
     tracefs::Tracefs,
-    tracer::Lost,
 };
 
 /// How many times more room a buffer has whose samples hold stacks, which make an exec some ten times as large.
@@ -43,7 +45,7 @@ const LARGER: u32 = 4;
 /// And how many times more than that reports may take: for each thread that ends, some 2 KiB of the kernel's memory, but only
 /// as long as nobody reads them.
 const MORE_FOR_REPORTS: u32 = 8;
-/// Samples understood before the caller has its turn again, should none of them mean anything.
+/// Samples decoded before the caller has its turn again, should none of them mean anything.
 const BATCH: usize = 4096;
 /// Processes read from /proc before the buffers are looked at again.
 const READ_AT_A_TIME: usize = 64;
@@ -61,13 +63,13 @@ pub(crate) struct Wanted {
 }
 
 /// Tracepoints that are watched, until this is dropped.
-pub(crate) struct Tracer {
-    known: Vec<Known>,
+pub(crate) struct Tracepoints {
+    tracepoints: Vec<Tracepoint>,
     buffers: Buffers,
     bpf: Option<Programs>,
     taskstats: Option<Taskstats>,
     users: Option<Users>,
-    table: Table,
+    processes: Processes,
     /// Taken from the buffers, and not yet understood.
     samples: VecDeque<Sample>,
     /// Something was lost before them.
@@ -92,12 +94,12 @@ struct Programs {
     lost: PerCpuArray<MapData, u64>,
 }
 
-impl Tracer {
+impl Tracepoints {
     /// Everything is watched when this returns.
     pub(crate) fn start(settings: &Settings, what: &Wanted) -> Result<Self, Error> {
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
-        let mut known = record::known(&tracefs).map_err(Error::Tracefs)?;
-        known.retain(|known| what.needs(known.tracepoint.tells));
+        let mut tracepoints = decode::find(&tracefs).map_err(Error::Tracefs)?;
+        tracepoints.retain(|tracepoint| what.needs(tracepoint.definition.tells));
         let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
         let kib = settings.buffer_kib.saturating_mul(if what.stacks { LARGER } else { 1 });
         // Before perf: a report is there before the record that it belongs to.
@@ -117,27 +119,29 @@ impl Tracer {
         let bpf = if what.bpf {
             buffers.open(Source::BpfExecs, what.stacks).map_err(failed)?;
             buffers.open(Source::Bpf, false).map_err(failed)?;
-            let mut ebpf = load(&known, settings.buffer_kib)?;
+            let mut ebpf = load(&tracepoints, settings.buffer_kib)?;
             let maps = [
-                (Source::BpfExecs, load::map_data(&mut ebpf, "execs")?),
-                (Source::Bpf, load::map_data(&mut ebpf, "others")?),
+                (Source::BpfExecs, bpf::map_data(&mut ebpf, "execs")?),
+                (Source::Bpf, bpf::map_data(&mut ebpf, "others")?),
             ];
             for (source, map) in &maps {
-                load::fill(map, &buffers, *source).map_err(failed)?;
+                bpf::fill(map, &buffers, *source).map_err(failed)?;
             }
             buffers.enable().map_err(failed)?;
-            let programs = known.iter().filter_map(|known| Some((known, known.tracepoint.program?)));
-            let events = programs.map(|(known, name)| attach(&mut ebpf, known, name)).collect::<Result<_, _>>()?;
-            Some(Programs { events, maps, lost: load::take_map(&mut ebpf, "lost")? })
+            let programs =
+                tracepoints.iter().filter_map(|tracepoint| Some((tracepoint, tracepoint.definition.program?)));
+            let events =
+                programs.map(|(tracepoint, name)| attach(&mut ebpf, tracepoint, name)).collect::<Result<_, _>>()?;
+            Some(Programs { events, maps, lost: bpf::take_map(&mut ebpf, "lost")? })
         } else {
-            for known in &known {
-                let source = Source::Tracepoint(known.format.id);
-                buffers.open(source, what.stacks && known.tracepoint.with_stack()).map_err(failed)?;
+            for tracepoint in &tracepoints {
+                let source = Source::Tracepoint(tracepoint.format.id);
+                buffers.open(source, what.stacks && tracepoint.definition.with_stack()).map_err(failed)?;
             }
             buffers.enable().map_err(failed)?;
             None
         };
-        let mut table = Table::new(Means {
+        let mut processes = Processes::new(Inputs {
             only_tracked: settings.only_tracked,
             keeps_users: !what.bpf && what.users != UsersFrom::Nowhere,
             users_are_told: what.users == UsersFrom::Connector,
@@ -145,15 +149,15 @@ impl Tracer {
             users_at_end: what.bpf && taskstats.is_none(),
         });
         // What happens meanwhile is in the buffers.
-        let snapshot = proc::snapshot().map_err(Error::Proc)?;
-        table.fill(snapshot, monotonic_ns());
+        let snapshot = procfs::snapshot().map_err(Error::Proc)?;
+        processes.fill(snapshot, monotonic_ns());
         Ok(Self {
-            known,
+            tracepoints,
             buffers,
             bpf,
             taskstats,
             users,
-            table,
+            processes,
             samples: VecDeque::new(),
             in_doubt: false,
             patient_until: Instant::now(),
@@ -168,12 +172,12 @@ impl Tracer {
     /// --pid: these and their descendants.
     pub(crate) fn track(&mut self, pids: &[u32]) {
         // Whom they have forked since we looked around is told by what is in the buffers.
-        self.table.track(pids);
+        self.processes.track(pids);
     }
 
     /// Whether one of those that are followed is still there.
     pub(crate) fn has_tracked(&self) -> bool {
-        self.table.has_tracked()
+        self.processes.has_tracked()
     }
 
     /// Readable when something has happened.
@@ -183,7 +187,7 @@ impl Tracer {
 
     /// Whether [`Self::next`] is to be called again, without anything to wait for.
     pub(crate) fn has_more(&self) -> bool {
-        !self.samples.is_empty() || self.in_doubt || self.table.has_unread()
+        !self.samples.is_empty() || self.in_doubt || self.processes.has_unread()
     }
 
     /// Whether something has happened that [`Self::next`] can tell only a moment later.
@@ -205,8 +209,8 @@ impl Tracer {
                 Content::Exited { .. } => self.taskstats.as_mut().and_then(|taskstats| taskstats.take(sample.tid)),
                 _ => None,
             };
-            let Some(seen) = understand(&self.known, self.bpf.is_some(), &sample, report) else { continue };
-            if let Some(event) = self.table.see(&seen) {
+            let Some(record) = record_of(&self.tracepoints, self.bpf.is_some(), &sample, report) else { continue };
+            if let Some(event) = self.processes.see(&record) {
                 show(&event);
                 return Ok(true);
             }
@@ -217,9 +221,9 @@ impl Tracer {
     /// Takes out of the buffers what is there, and whether there was anything.
     fn drain(&mut self) -> Result<bool, Error> {
         if std::mem::take(&mut self.in_doubt) {
-            let pids = proc::pids().map_err(Error::Proc)?;
-            let parents = if self.only_tracked { proc::parents().map_err(Error::Proc)? } else { Vec::new() };
-            self.table.relearn(pids, proc::start_ns, &parents);
+            let pids = procfs::pids().map_err(Error::Proc)?;
+            let parents = if self.only_tracked { procfs::parents().map_err(Error::Proc)? } else { Vec::new() };
+            self.processes.relearn(pids, procfs::start_ns, &parents);
             self.patient_until = Instant::now() + PATIENCE;
         }
         let (taskstats, users) = (&mut self.taskstats, &mut self.users);
@@ -237,18 +241,18 @@ impl Tracer {
         if drained.lossy || self.users.as_ref().map(Users::overruns) != overruns {
             self.doubt();
         } else {
-            self.table.resolve(
-                |pid| Some((proc::parent(pid)?, monotonic_ns())),
-                |pid| Some((proc::uid(pid)?, monotonic_ns())),
+            self.processes.resolve(
+                |pid| Some((procfs::parent(pid)?, monotonic_ns())),
+                |pid| Some((procfs::uid(pid)?, monotonic_ns())),
             );
-            self.table.read_some(READ_AT_A_TIME, Instant::now() < self.patient_until, proc::read);
+            self.processes.read_some(READ_AT_A_TIME, Instant::now() < self.patient_until, procfs::read);
         }
         Ok(!self.samples.is_empty())
     }
 
     /// What is known so far does not hold any more. What has been seen already is still told, as far as that goes.
     fn doubt(&mut self) {
-        self.table.forget(monotonic_ns());
+        self.processes.forget(monotonic_ns());
         if let Some(taskstats) = &mut self.taskstats {
             taskstats.doubt();
         }
@@ -262,7 +266,7 @@ impl Tracer {
             self.is_blind = true;
             if let Some(programs) = &self.bpf {
                 for (source, map) in &programs.maps {
-                    load::fill(map, &self.buffers, *source).map_err(failed)?;
+                    bpf::fill(map, &self.buffers, *source).map_err(failed)?;
                 }
             }
             self.doubt();
@@ -272,10 +276,10 @@ impl Tracer {
 
     /// Execs and exits that could not be told, since the start.
     pub(crate) fn lost(&self) -> Result<Lost, Error> {
-        let mut missed = self.table.missed();
-        let source = self.known.iter().find_map(Known::exec_source);
+        let mut missed = self.processes.missed();
+        let source = self.tracepoints.iter().find_map(Tracepoint::exec_source);
         let execs = match &self.bpf {
-            Some(programs) => Some(load::sum(&programs.lost)?),
+            Some(programs) => Some(bpf::sum(&programs.lost)?),
             None => self.buffers.lost_of(source.unwrap_or(Source::Bpf)),
         };
         let hidden = missed.execs.saturating_sub(execs.unwrap_or(self.buffers.lost()));
@@ -331,31 +335,36 @@ impl Wanted {
     }
 }
 
-fn understand<'s>(known: &[Known], with_bpf: bool, sample: &'s Sample, report: Option<Report>) -> Option<Seen<'s>> {
+fn record_of<'s>(
+    tracepoints: &[Tracepoint],
+    with_bpf: bool,
+    sample: &'s Sample,
+    report: Option<Report>,
+) -> Option<Record<'s>> {
     let what = match &sample.content {
         Content::Raw { bytes, stack } if with_bpf => {
             let (header, record) = bytes.split_at_checked(RECORD_HEADER)?;
             let [number, uid] =
                 [&header[..4], &header[4..]].map(|bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-            let known = known.iter().find(|known| known.tracepoint.number == number)?;
-            return known.understand(sample, stack.as_ref(), Some(uid), record);
+            let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.definition.number == number)?;
+            return tracepoint.decode(sample, stack.as_ref(), Some(uid), record);
         }
         Content::Raw { bytes, stack } => {
             // Every record begins with the number of its tracepoint.
             let id = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
-            let known = known.iter().find(|known| known.format.id == u32::from(id))?;
-            return known.understand(sample, stack.as_ref(), None, bytes);
+            let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.format.id == u32::from(id))?;
+            return tracepoint.decode(sample, stack.as_ref(), None, bytes);
         }
-        &Content::Forked { maker, maker_tid } => What::Forked { maker, maker_tid },
-        Content::Renamed { comm, by_exec } => What::Renamed { comm, by_exec: *by_exec },
-        &Content::Exited { ppid } => What::End { ppid, report },
-        &Content::UserSet(uid) => What::UserChanged(Some(uid)),
+        &Content::Forked { maker, maker_tid } => Kind::Forked { maker, maker_tid },
+        Content::Renamed { comm, by_exec } => Kind::Renamed { comm, by_exec: *by_exec },
+        &Content::Exited { ppid } => Kind::End { ppid, report },
+        &Content::UserSet(uid) => Kind::UserChanged(Some(uid)),
     };
-    Some(Seen { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid: None, what })
+    Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid: None, what })
 }
 
-fn load(known: &[Known], kib: u32) -> Result<Ebpf, Error> {
-    let file_word = known.iter().find_map(Known::file_word).unwrap_or_default();
+fn load(tracepoints: &[Tracepoint], kib: u32) -> Result<Ebpf, Error> {
+    let file_word = tracepoints.iter().find_map(Tracepoint::file_word).unwrap_or_default();
     EbpfLoader::new()
         .btf(None)
         .override_global("file_word", &file_word, true)
@@ -363,6 +372,6 @@ fn load(known: &[Known], kib: u32) -> Result<Ebpf, Error> {
         .map_err(|error| Error::from_loader(error, kib))
 }
 
-fn attach(ebpf: &mut Ebpf, known: &Known, name: &str) -> Result<OwnedFd, Error> {
-    load::attach_tracepoint(load::program(ebpf, name)?, name, &known.format)
+fn attach(ebpf: &mut Ebpf, tracepoint: &Tracepoint, name: &str) -> Result<OwnedFd, Error> {
+    bpf::attach_tracepoint(bpf::program(ebpf, name)?, name, &tracepoint.format)
 }
