@@ -1,5 +1,15 @@
 //! exectrace: shows every program that a Linux machine runs.
 
+// What panics, and what prints where perhaps nobody reads: `diag::note`, `write!` and errors do not.
+#![warn(
+    clippy::expect_used,
+    clippy::get_unwrap,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod backend;
 mod bpf;
 mod cgroup;

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
     thread,
     time::{Duration, Instant},
 };
@@ -13,12 +13,11 @@ use nix::{
     errno::Errno,
     sys::socket::{self, MsgFlags, NetlinkAddr, sockopt},
 };
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, netlink, socket_with};
 
 use crate::perf_ring::{Content, Sample};
 
 /// linux/netlink.h
-const NETLINK_CONNECTOR: libc::c_int = 11;
-const NETLINK_GENERIC: libc::c_int = 16;
 const NLMSG_HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -92,7 +91,7 @@ impl Taskstats {
     /// # Errors
     /// ENOENT if this kernel has none; EPERM without CAP_NET_ADMIN, or in another pid or user namespace than the first.
     pub(crate) fn start(buffer_kib: u32) -> io::Result<Self> {
-        let socket = Socket::open(NETLINK_GENERIC, 0, buffer_kib)?;
+        let socket = Socket::open(netlink::GENERIC, 0, buffer_kib)?;
         let family = family(&socket)?;
         let mask = fs::read_to_string("/sys/devices/system/cpu/possible")?;
         let mask = [mask.trim().as_bytes(), b"\0"].concat();
@@ -268,7 +267,7 @@ impl Users {
     /// # Errors
     /// EPROTONOSUPPORT if this kernel has none; EPERM without CAP_NET_ADMIN, or in another namespace than the first.
     pub(crate) fn start(buffer_kib: u32) -> io::Result<Self> {
-        let socket = Socket::open(NETLINK_CONNECTOR, CN_IDX_PROC, buffer_kib)?;
+        let socket = Socket::open(netlink::CONNECTOR, CN_IDX_PROC, buffer_kib)?;
         socket.only_changes_of_user()?;
         socket.send(NLMSG_DONE, &listen(), false)?;
         let mut message = [0; 1024];
@@ -340,15 +339,9 @@ fn change_of_user(message: &[u8]) -> Option<Sample> {
 struct Socket(OwnedFd);
 
 impl Socket {
-    fn open(protocol: libc::c_int, groups: u32, buffer_kib: u32) -> io::Result<Self> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: takes numbers only. (nix does not know the protocol of the connector.)
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call gave this descriptor to us alone.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    fn open(protocol: Protocol, groups: u32, buffer_kib: u32) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(protocol))?;
         let bytes = (buffer_kib as usize).saturating_mul(1024).min(1 << 30);
         // With CAP_NET_ADMIN, which is needed anyway.
         socket::setsockopt(&socket, sockopt::RcvBufForce, &bytes)?;

@@ -29,7 +29,14 @@ use crate::{
     diag,
     error::Error,
     event::Event,
-    output::{Output, filter::Filter, json, summary::Summary, text},
+    output::{
+        Output,
+        filter::Filter,
+        json,
+        summary::Summary,
+        terminal::Terminal,
+        text::{self, Style},
+    },
     procfs, start,
 };
 
@@ -312,6 +319,9 @@ fn wait(
 struct Show {
     output: Output,
     json: bool,
+    /// What the output is, if it is a terminal.
+    terminal: Option<Terminal>,
+    style: Style,
     filter: Filter,
     cgroups: Cgroups,
     /// --relative
@@ -341,9 +351,13 @@ impl Show {
             None if !cli.command.is_empty() => Output::stderr().map_err(Error::Output)?,
             None => Output::stdout().map_err(Error::Output)?,
         };
+        let terminal = Terminal::of(&output);
+        let has_colors = terminal.as_ref().is_some_and(|terminal| terminal.has_colors);
         Ok(Self {
             output,
             json: cli.json,
+            terminal,
+            style: Style { has_cgroups: cli.show_cgroup, has_colors },
             filter: Filter::new(cli),
             cgroups: Cgroups::new(&cli.cgroup)?,
             relative: cli.relative,
@@ -363,7 +377,7 @@ impl Show {
         if self.json {
             json::write_start(&mut self.output, WallTime::now(), backend)?;
         } else if self.summary.is_none() {
-            text::write_header(&mut self.output)?;
+            text::write_header(&mut self.output, self.style)?;
         }
         Ok(self.output.write_some()?)
     }
@@ -421,13 +435,17 @@ impl Show {
         } else if let Some(summary) = &mut self.summary {
             summary.add(event);
         } else {
+            if self.terminal.as_mut().is_some_and(|terminal| terminal.needs_header(&self.output)) {
+                text::write_header(&mut self.output, self.style)?;
+            }
             let depth = self.depths.as_mut().map_or(0, |depths| depth(depths, event));
+            let cgroup = process.cgroup_id.filter(|_| self.style.has_cgroups).and_then(|id| self.cgroups.path(id));
             if self.relative {
                 let ns = process.time_ns.saturating_sub(self.start_ns);
                 let seconds = format!("{}.{:06}", ns / 1_000_000_000, ns / 1000 % 1_000_000);
-                text::write_event(&mut self.output, seconds, depth, event)?;
+                text::write_event(&mut self.output, self.style, seconds, depth, event, cgroup)?;
             } else {
-                text::write_event(&mut self.output, time.local(), depth, event)?;
+                text::write_event(&mut self.output, self.style, time.local(), depth, event, cgroup)?;
             }
         }
         Ok(())

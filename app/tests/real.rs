@@ -261,6 +261,33 @@ fn text_can_be_a_tree_with_relative_times_or_a_summary() {
     assert!(lines.iter().any(|line| line[0] == "1" && line[1] == "1" && line[4] == "/bin/false"), "{summary}");
 }
 
+/// As script(1) runs it: on a terminal that does not say how many lines it has.
+#[test]
+fn on_a_terminal_there_are_colors_and_the_header_comes_again() {
+    if !can_trace() {
+        return;
+    }
+    if Command::new("script").arg("--version").output().is_err() {
+        return not_run("script", "apt install bsdutils");
+    }
+    let command = format!(
+        "{EXECTRACE} --show-cgroup -- sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11; do /bin/true; done; kill -9 $$'"
+    );
+    let trace = |no_color: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").env("NO_COLOR", no_color);
+        stdout(&run(&mut script))
+    };
+    let colored = trace("");
+    // 24 lines below the header, where 22 find room.
+    assert_eq!(colored.matches("\u{1b}[1mTIME").count(), 2, "{colored}");
+    assert_eq!(colored.matches("\u{1b}[2m").count(), 11, "{colored}");
+    assert_eq!(colored.matches("\u{1b}[31m").count(), 1, "{colored}");
+    let plain = trace("1");
+    assert_eq!(plain.matches(" CGROUP ").count(), 2, "{plain}");
+    assert!(!plain.contains('\u{1b}'), "{plain}");
+}
+
 #[test]
 fn execs_are_found_by_pattern_parent_user_and_control_group() {
     if !can_trace() {
@@ -967,6 +994,7 @@ fn help_documents_every_field() {
         "start_us",
         "cgroup_id",
         "cgroup",
+        "container",
         "exact",
         "errno",
         "error",

@@ -8,6 +8,7 @@ use serde_json::ser::Formatter;
 
 use crate::{
     backend::Backend,
+    cgroup,
     clock::WallTime,
     event::{self, End, Event},
     quote::needs_escape,
@@ -20,6 +21,7 @@ pub(crate) fn write_event(
     event: &Event<'_>,
     cgroup: Option<&[u8]>,
 ) -> io::Result<()> {
+    let container = cgroup.and_then(cgroup::container);
     match event {
         Event::Exec(exec) => write_line(
             out,
@@ -33,6 +35,7 @@ pub(crate) fn write_event(
                 start_us: exec.process.start_ns.map(|ns| ns / 1000),
                 cgroup_id: exec.process.cgroup_id,
                 cgroup: cgroup.map(Bytes),
+                container,
                 file: Bytes(exec.file),
                 file_truncated: exec.file_truncated,
                 args: exec.args.map(Args),
@@ -51,6 +54,7 @@ pub(crate) fn write_event(
                 start_us: failed.process.start_ns.map(|ns| ns / 1000),
                 cgroup_id: failed.process.cgroup_id,
                 cgroup: cgroup.map(Bytes),
+                container,
                 file: Bytes(failed.file),
                 file_truncated: failed.file_truncated,
                 errno: failed.error as i32,
@@ -75,6 +79,7 @@ pub(crate) fn write_event(
                     start_us: exit.process.start_ns.map(|ns| ns / 1000),
                     cgroup_id: exit.process.cgroup_id,
                     cgroup: cgroup.map(Bytes),
+                    container,
                     code,
                     signal,
                     core_dumped,
@@ -131,6 +136,7 @@ struct Exec<'a> {
     start_us: Option<u64>,
     cgroup_id: Option<u64>,
     cgroup: Option<Bytes<'a>>,
+    container: Option<&'a str>,
     file: Bytes<'a>,
     file_truncated: bool,
     args: Option<Args<'a>>,
@@ -148,6 +154,7 @@ struct Exit<'a> {
     start_us: Option<u64>,
     cgroup_id: Option<u64>,
     cgroup: Option<Bytes<'a>>,
+    container: Option<&'a str>,
     code: Option<u8>,
     signal: Option<u8>,
     core_dumped: Option<bool>,
@@ -165,6 +172,7 @@ struct Failed<'a> {
     start_us: Option<u64>,
     cgroup_id: Option<u64>,
     cgroup: Option<Bytes<'a>>,
+    container: Option<&'a str>,
     file: Bytes<'a>,
     file_truncated: bool,
     errno: i32,
@@ -278,7 +286,7 @@ mod tests {
         });
         assert_eq!(
             line(&exec),
-            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true}"#
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","container":null,"file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true}"#
                 .to_owned() + "\n"
         );
     }
@@ -288,12 +296,12 @@ mod tests {
         let exit = |end, exec_ns| line(&Event::Exit(event::Exit { process: process(b"ls"), end, exec_ns }));
         assert_eq!(
             exit(Some(End::Code(3)), Some(4_999_998_500)),
-            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","code":3,"signal":null,"core_dumped":false,"since_exec_us":1}"#
+            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","container":null,"code":3,"signal":null,"core_dumped":false,"since_exec_us":1}"#
                 .to_owned() + "\n"
         );
         assert_eq!(
             exit(Some(End::Signal { number: 11, core_dumped: Some(true) }), None),
-            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
+            r#"{"event":"exit","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","container":null,"code":null,"signal":11,"core_dumped":true,"since_exec_us":null}"#
                 .to_owned() + "\n"
         );
     }
@@ -308,7 +316,7 @@ mod tests {
         });
         assert_eq!(
             line(&failed),
-            r#"{"event":"failed","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"sh","start_us":4000000,"cgroup_id":77,"cgroup":"/a","file":"/no","file_truncated":false,"errno":2,"error":"ENOENT"}"#
+            r#"{"event":"failed","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"sh","start_us":4000000,"cgroup_id":77,"cgroup":"/a","container":null,"file":"/no","file_truncated":false,"errno":2,"error":"ENOENT"}"#
                 .to_owned() + "\n"
         );
     }
@@ -325,7 +333,7 @@ mod tests {
         });
         assert_eq!(
             line(&exec),
-            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":null,"start_us":null,"cgroup_id":null,"cgroup":null,"file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null}"#
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":null,"start_us":null,"cgroup_id":null,"cgroup":null,"container":null,"file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null}"#
                 .to_owned() + "\n"
         );
         let exit = line(&Event::Exit(event::Exit { process: process(b"ls"), end: None, exec_ns: None }));

@@ -3,6 +3,7 @@
 pub(crate) mod filter;
 pub(crate) mod json;
 pub(crate) mod summary;
+pub(crate) mod terminal;
 pub(crate) mod text;
 
 use std::{

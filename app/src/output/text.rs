@@ -10,20 +10,45 @@ use exectrace_bpf::{ARGS_MAX, FILE_MAX};
 use nix::sys::signal::Signal;
 
 use crate::{
+    cgroup,
     event::{End, Event, Exec, Exit},
     quote::quoted,
 };
 
-pub(crate) fn write_header(out: &mut impl Write) -> io::Result<()> {
-    write_line(out, ["TIME", "EVENT", "PID", "PPID", "UID", "COMM"], "FILE AND ARGUMENTS, OR HOW IT ENDED")
+/// So much of a container's ID is shown, as docker does.
+const SHORT_ID: usize = 12;
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Style {
+    /// --show-cgroup: with a column for it.
+    pub(crate) has_cgroups: bool,
+    pub(crate) has_colors: bool,
 }
 
-/// `time`: as it is shown; `depth`: how far below others it is shown.
+/// A way to make a line stand out (ECMA-48, Select Graphic Rendition).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Color {
+    Plain = 0,
+    Bold = 1,
+    Faint = 2,
+    Red = 31,
+    Yellow = 33,
+}
+
+pub(crate) fn write_header(out: &mut impl Write, style: Style) -> io::Result<()> {
+    let columns = ["TIME", "EVENT", "PID", "PPID", "UID", "COMM"];
+    write_line(out, style, Color::Bold, columns, "CGROUP", "FILE AND ARGUMENTS, OR HOW IT ENDED")
+}
+
+/// `time`: as it is shown; `depth`: how far below others it is shown; `cgroup`: the path of its control group, if it is known.
 pub(crate) fn write_event(
     out: &mut impl Write,
+    style: Style,
     time: impl fmt::Display,
     depth: usize,
     event: &Event<'_>,
+    cgroup: Option<&[u8]>,
 ) -> io::Result<()> {
     let process = event.process();
     let (name, details) = match event {
@@ -42,12 +67,50 @@ pub(crate) fn write_event(
         &uid,
         &process.comm.map_or_else(|| "-".to_owned(), |comm| quoted(comm).to_string()),
     ];
-    write_line(out, columns, &format!("{:1$}{details}", "", 2 * depth))
+    let cgroup = cgroup.map_or_else(
+        || "-".to_owned(),
+        |path| match cgroup::container(path) {
+            Some(id) => id[..SHORT_ID].to_owned(),
+            None => quoted(path).to_string(),
+        },
+    );
+    write_line(out, style, color(event), columns, &cgroup, &format!("{:1$}{details}", "", 2 * depth))
 }
 
-fn write_line(out: &mut impl Write, columns: [&str; 6], details: &str) -> io::Result<()> {
-    let [time, event, pid, ppid, uid, comm] = columns;
-    writeln!(out, "{time:<12} {event:<5} {pid:>7} {ppid:>7} {uid:>5} {comm:<15} {details}")
+fn write_line(
+    out: &mut impl Write,
+    style: Style,
+    color: Color,
+    [time, event, pid, ppid, uid, comm]: [&str; 6],
+    cgroup: &str,
+    details: &str,
+) -> io::Result<()> {
+    let color = if style.has_colors { color } else { Color::Plain };
+    if color != Color::Plain {
+        write!(out, "\x1b[{}m", color as u8)?;
+    }
+    write!(out, "{time:<12} {event:<5} {pid:>7} {ppid:>7} {uid:>5} {comm:<15} ")?;
+    if style.has_cgroups {
+        write!(out, "{cgroup:<SHORT_ID$} ")?;
+    }
+    write!(out, "{details}")?;
+    if color != Color::Plain {
+        write!(out, "\x1b[m")?;
+    }
+    writeln!(out)
+}
+
+/// What went wrong stands out, and what is over steps back.
+fn color(event: &Event<'_>) -> Color {
+    match event {
+        Event::Exec(_) => Color::Plain,
+        Event::Failed(_) => Color::Yellow,
+        Event::Exit(exit) => match exit.end {
+            Some(End::Signal { .. }) => Color::Red,
+            Some(End::Code(1..)) => Color::Yellow,
+            Some(End::Code(0)) | None => Color::Faint,
+        },
+    }
 }
 
 /// What is not known is a dash.
@@ -187,7 +250,7 @@ mod tests {
         let unknown = Process { ppid: None, uid: None, ..process(b"x") };
         let mut line = Vec::new();
         let event = Event::Exit(Exit { process: unknown, end: None, exec_ns: None });
-        write_event(&mut line, WallTime::now().local(), 0, &event).unwrap();
+        write_event(&mut line, Style::default(), WallTime::now().local(), 0, &event, None).unwrap();
         let line = String::from_utf8(line).unwrap();
         assert!(line.ends_with(" exit       42       -     - x               code -\n"), "{line}");
     }
@@ -196,7 +259,7 @@ mod tests {
     fn a_refused_exec_tells_why() {
         let failed = Failed { process: process(b"x"), file: b"/no such", file_truncated: false, error: Errno::ENOENT };
         let mut line = Vec::new();
-        write_event(&mut line, "1.5", 0, &Event::Failed(failed)).unwrap();
+        write_event(&mut line, Style::default(), "1.5", 0, &Event::Failed(failed), None).unwrap();
         let line = String::from_utf8(line).unwrap();
         assert!(line.ends_with(" x               '/no such': ENOENT, No such file or directory\n"), "{line}");
     }
@@ -204,15 +267,46 @@ mod tests {
     #[test]
     fn what_is_shown_below_others_is_indented() {
         let mut line = Vec::new();
-        write_event(&mut line, "1.5", 2, &Event::Exec(exec(b"/bin/ls", b"ls\0"))).unwrap();
+        write_event(&mut line, Style::default(), "1.5", 2, &Event::Exec(exec(b"/bin/ls", b"ls\0")), None).unwrap();
         assert_eq!(line, b"1.5          exec       42       7  1000 x                   /bin/ls\n");
+    }
+
+    #[test]
+    fn a_column_shows_the_container_or_the_control_group() {
+        let shown = |cgroup: Option<&[u8]>| {
+            let mut line = Vec::new();
+            let style = Style { has_cgroups: true, ..Style::default() };
+            write_event(&mut line, style, "1.5", 0, &Event::Exec(exec(b"/bin/ls", b"ls\0")), cgroup).unwrap();
+            String::from_utf8(line).unwrap().split_off(57)
+        };
+        assert_eq!(shown(Some(b"/system.slice")), "/system.slice /bin/ls\n");
+        assert_eq!(shown(None), "-            /bin/ls\n");
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(shown(Some(format!("/system.slice/docker-{id}.scope").as_bytes())), "0123456789ab /bin/ls\n");
+    }
+
+    #[test]
+    fn what_went_wrong_has_a_color_and_what_is_quoted_none() {
+        let style = Style { has_colors: true, ..Style::default() };
+        let shown = |event: &Event<'_>| {
+            let mut line = Vec::new();
+            write_event(&mut line, style, "1.5", 0, event, None).unwrap();
+            String::from_utf8(line).unwrap()
+        };
+        let exit = |end| shown(&Event::Exit(Exit { process: process(b"x"), end, exec_ns: None }));
+        assert!(exit(Some(End::Code(3))).starts_with("\x1b[33m1.5 "));
+        assert!(exit(Some(End::Code(3))).ends_with("code 3\x1b[m\n"));
+        assert!(exit(Some(End::Signal { number: 9, core_dumped: None })).starts_with("\x1b[31m1.5 "));
+        assert!(exit(Some(End::Code(0))).starts_with("\x1b[2m1.5 "));
+        let exec = shown(&Event::Exec(exec(b"/bin/\x1b[31m", b"")));
+        assert!(!exec.contains('\x1b'), "{exec}");
     }
 
     #[test]
     fn a_line_has_no_line_break_within() {
         let event = Event::Exec(Exec { process: process(b"a\nb"), ..exec(b"/a\nb", b"\n\0\n\0") });
         let mut line = Vec::new();
-        write_event(&mut line, WallTime::now().local(), 0, &event).unwrap();
+        write_event(&mut line, Style::default(), WallTime::now().local(), 0, &event, None).unwrap();
         let line = String::from_utf8(line).unwrap();
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         assert!(

@@ -1,3 +1,5 @@
+//! The table of processes, given what tracepoints record.
+
 use super::*;
 use crate::event::End;
 
