@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io, mem,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
-    ptr,
+    ptr, slice,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -485,27 +485,27 @@ impl Memory {
         let mut lost = 0;
         let head = self.head();
         let mut tail = self.tail().load(Ordering::Relaxed);
-        let mut record = Vec::new();
+        let mut copy = Vec::new();
         while tail != head {
-            self.copy(tail, 8, &mut record);
             // type, misc and size (struct perf_event_header).
+            let header = self.bytes(tail, HEADER, &mut copy);
+            let size = usize::from(u16::from_ne_bytes([header[6], header[7]]));
             let header = Header {
-                kind: u32::from_ne_bytes([record[0], record[1], record[2], record[3]]),
-                misc: u16::from_ne_bytes([record[4], record[5]]),
+                kind: u32::from_ne_bytes([header[0], header[1], header[2], header[3]]),
+                misc: u16::from_ne_bytes([header[4], header[5]]),
             };
-            let size = usize::from(u16::from_ne_bytes([record[6], record[7]]));
-            if size < 8 || size > head.wrapping_sub(tail) {
+            if size < HEADER || size > head.wrapping_sub(tail) {
                 // Not the kernel's doing.
                 lost += 1;
                 tail = head;
                 break;
             }
-            self.copy(tail.wrapping_add(8), size - 8, &mut record);
+            let record = self.bytes(tail.wrapping_add(HEADER), size - HEADER, &mut copy);
             if header.kind == PERF_RECORD_LOST as u32 {
                 // id and lost.
-                lost += Reader(&record[8..]).u64().unwrap_or(1);
+                lost += record.get(8..).and_then(|record| Reader(record).u64()).unwrap_or(1);
             } else {
-                each(header, &record);
+                each(header, record);
             }
             tail = tail.wrapping_add(size);
         }
@@ -514,17 +514,23 @@ impl Memory {
         lost
     }
 
-    fn copy(&self, from: usize, length: usize, to: &mut Vec<u8>) {
-        to.clear();
+    /// What lies there; in `copy`, if its end is at the beginning of the buffer.
+    fn bytes<'b>(&'b self, from: usize, length: usize, copy: &'b mut Vec<u8>) -> &'b [u8] {
         let begin = from & (self.size - 1);
         let first = length.min(self.size - begin);
         // SAFETY: within the buffer, whose size is a power of two, and from which the kernel keeps off until the tail
         // moves.
-        unsafe {
+        let (end, beginning) = unsafe {
             let buffer = self.address.add(self.page);
-            to.extend_from_slice(std::slice::from_raw_parts(buffer.add(begin), first));
-            to.extend_from_slice(std::slice::from_raw_parts(buffer, length - first));
+            (slice::from_raw_parts(buffer.add(begin), first), slice::from_raw_parts(buffer, length - first))
+        };
+        if beginning.is_empty() {
+            return end;
         }
+        copy.clear();
+        copy.extend_from_slice(end);
+        copy.extend_from_slice(beginning);
+        copy
     }
 }
 
@@ -540,6 +546,9 @@ fn buffer_size(page: usize, kib: u32) -> Option<usize> {
     let size = (kib as usize).max(LEAST_KIB).checked_mul(1024)?.checked_next_power_of_two()?.max(page);
     size.checked_add(page).filter(|all| *all <= isize::MAX as usize).map(|_| size)
 }
+
+/// The size of what every record begins with, in bytes.
+const HEADER: usize = 8;
 
 /// What a record begins with, but for its size.
 #[derive(Debug, Clone, Copy)]
