@@ -1,4 +1,4 @@
-//! What this kernel offers to this process, found out by trying: versions and configurations tell less.
+//! What this kernel offers to this process, found out by trying: versions and configurations say less.
 
 use std::{
     env, fs, io,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Endianness,
+    Btf, EbpfLoader, Endianness,
     maps::MapType,
     programs::ProgramType,
     sys::{is_map_supported, is_program_supported},
@@ -20,7 +20,7 @@ use nix::{
 };
 
 use crate::{
-    backend::tracepoints::decode::{self, Definition, TRACEPOINTS, Tells},
+    backend::tracepoints::decode::{self, Definition, Purpose, TRACEPOINTS},
     bpf,
     error::Error,
     netlink::{Taskstats, Users},
@@ -90,17 +90,17 @@ pub(crate) struct Features {
     pub(crate) tracefs: Support,
     /// /proc shows all processes.
     pub(crate) processes: Support,
-    /// All tracepoints without which nothing can be told.
+    /// All tracepoints without which nothing is seen.
     pub(crate) tracepoints: Support,
-    /// Those that tell which code a process ends with.
+    /// Those that show which code a process ends with.
     pub(crate) codes: Support,
-    /// Those that tell when a process changes its user.
+    /// Those that show when a process changes its user.
     pub(crate) users: Support,
     /// Reports of how tasks end.
     pub(crate) taskstats: Support,
     /// They say which thread was the last one of its process.
     pub(crate) marks_last: bool,
-    /// Tells users where BPF does not.
+    /// Reports changes of user, where BPF does not add users.
     pub(crate) connector: Support,
 }
 
@@ -108,7 +108,7 @@ impl Features {
     /// `btf_file`: in the place of the kernel's own; else the variable EXECTRACE_BTF may name one.
     ///
     /// # Errors
-    /// When such a file is of no use, the kernel does not tell its name, or has other words than this program.
+    /// When such a file is of no use, the kernel does not say its name, or has other words than this program.
     pub(crate) fn probe(btf_file: Option<&Path>) -> Result<Self, Error> {
         let variable = env::var_os("EXECTRACE_BTF").filter(|value| !value.is_empty()).map(PathBuf::from);
         let btf_file = btf_file.or(variable.as_deref());
@@ -143,7 +143,7 @@ impl Features {
             numbers: numbers(),
             lockdown: lockdown(),
             raw_tracepoints: with_bpf(&|| program(ProgramType::RawTracePoint)),
-            classic_tracepoints: with_bpf(&|| program(ProgramType::TracePoint)),
+            classic_tracepoints: with_bpf(&|| classic_tracepoints(&release)),
             btf: match btf_file {
                 Some(file) => given_btf(file)?,
                 None => kernel_btf(),
@@ -236,6 +236,22 @@ fn program(kind: ProgramType) -> Support {
     }
 }
 
+/// By loading the object without a program of it.
+fn classic_tracepoints(release: &str) -> Support {
+    let support = program(ProgramType::TracePoint);
+    if !support.is_there() {
+        return support;
+    }
+    match EbpfLoader::new().btf(None).load(exectrace_bpf::tracepoints()) {
+        Ok(_) => support,
+        Err(error) => Support::No(match Error::from_loader(error, 0) {
+            // It has no global data yet.
+            Error::Load(why) => Error::OldBpf { release: release.to_owned(), why },
+            error => error,
+        }),
+    }
+}
+
 fn ring_buffer(release: &str) -> Support {
     match is_map_supported(MapType::RingBuf) {
         Ok(true) => Support::yes(),
@@ -276,7 +292,7 @@ fn perf() -> (Support, Support) {
     }
 }
 
-/// tracefs, and the tracepoints that tell anything, codes, and users.
+/// tracefs, and the tracepoints that are needed at all, for codes, and for users.
 fn tracefs(may: bool) -> (Support, [Support; 3]) {
     let unknown = |why| [why; 3].map(Support::Unknown);
     let known = Tracefs::find().and_then(|tracefs| Ok((decode::find(&tracefs)?, tracefs.is_mounted())));
@@ -286,14 +302,14 @@ fn tracefs(may: bool) -> (Support, [Support; 3]) {
         Err(error) => return (Support::No(Error::Tracefs(error)), unknown("needs tracefs")),
     };
     let is_missing = |tracepoint: &&Definition| !known.iter().any(|known| known.name() == tracepoint.name);
-    let all = |tells| match TRACEPOINTS.iter().filter(|tracepoint| tracepoint.tells == tells).find(is_missing) {
+    let all = |purpose| match TRACEPOINTS.iter().filter(|tracepoint| tracepoint.purpose == purpose).find(is_missing) {
         Some(tracepoint) => Support::No(Error::NoTracepoint(tracepoint.name)),
         None => Support::yes(),
     };
     // On x86_64 every program may use the system calls of 32-bit ones, which these tracepoints leave out.
-    let users = if cfg!(target_arch = "x86_64") { Support::No(Error::NoUsers) } else { all(Tells::Users) };
+    let users = if cfg!(target_arch = "x86_64") { Support::No(Error::NoUsers) } else { all(Purpose::Users) };
     let how = if is_mounted { "mounted" } else { "not mounted; exectrace mounts it for itself" };
-    (Support::Yes(how.to_owned()), [all(Tells::Anything), all(Tells::Codes), users])
+    (Support::Yes(how.to_owned()), [all(Purpose::Anything), all(Purpose::Codes), users])
 }
 
 /// Reports of how tasks end, and whether they say which one was the last of a process.

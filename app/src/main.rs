@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         return child.run();
     }
     if let Some(fd) = command::waits_on(env::args_os().nth(1)) {
-        return command::run_when_told(fd, env::args_os().skip(2));
+        return command::run_when_ready(fd, env::args_os().skip(2));
     }
     let cli = Cli::parse();
     match run(&cli) {

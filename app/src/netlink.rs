@@ -1,4 +1,4 @@
-//! What the kernel tells of ending tasks and changes of user over netlink, which takes neither BPF, nor BTF, nor tracefs:
+//! What the kernel reports of ending tasks and changes of user over netlink, which takes neither BPF, nor BTF, nor tracefs:
 //! taskstats (CONFIG_TASKSTATS and CONFIG_TASK_XACCT) and the proc connector (CONFIG_PROC_EVENTS).
 
 use std::{
@@ -262,7 +262,7 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    /// Every change of user after this returns is told.
+    /// Every change of user after this returns is reported.
     ///
     /// # Errors
     /// EPROTONOSUPPORT if this kernel has none; EPERM without CAP_NET_ADMIN, or in another namespace than the first.
@@ -271,7 +271,7 @@ impl Users {
         socket.only_changes_of_user()?;
         socket.send(NLMSG_DONE, &listen(), false)?;
         let mut message = [0; 1024];
-        // The answer is there when the request returns: else nothing would be told, and nobody would notice.
+        // The answer is there when the request returns: else nothing would be reported, and nobody would notice.
         loop {
             let length = socket.receive(&mut message)?;
             match messages(&message[..length]).find_map(|(_, body)| answer(body)) {
@@ -379,7 +379,7 @@ impl Socket {
         }
     }
 
-    /// All else that the connector tells (every fork, exec and exit) stays in the kernel.
+    /// All else that the connector reports (every fork, exec and exit) stays in the kernel.
     fn only_changes_of_user(&self) -> io::Result<()> {
         let filter = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
         let mut program = [
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_told_from_a_change_of_user() {
+    fn an_answer_is_shown_from_a_change_of_user() {
         let event = |what: u32| {
             let words = [what, 0, 0, 0, libc::EPERM as u32];
             [vec![0; CN_MESSAGE], words.iter().flat_map(|word| word.to_ne_bytes()).collect()].concat()

@@ -83,8 +83,8 @@ pub(crate) enum Content {
     Forked { maker: u32, maker_tid: u32 },
     /// A thread has got another name.
     Renamed { comm: Vec<u8>, by_exec: bool },
-    /// A thread has ended, of a process that has this parent.
-    Exited { ppid: u32 },
+    /// A thread has ended, of a process that has this parent: unknown before Linux 5.8, which puts the process itself there.
+    Exited { ppid: Option<u32> },
     /// A thread has another real user. Not from perf: from the proc connector.
     UserSet(u32),
 }
@@ -140,7 +140,7 @@ impl Buffers {
     /// For buffers of at least so many KiB each; events are still to be opened.
     ///
     /// # Errors
-    /// When /sys does not tell which processors there are.
+    /// When /sys does not say which processors there are.
     pub(crate) fn new(kib: u32) -> io::Result<Self> {
         let buffers = online_cpus()?.into_iter().map(Buffer::new).collect();
         Ok(Self {
@@ -429,7 +429,7 @@ pub(crate) fn page_size() -> usize {
     sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| usize::try_from(size).ok()).unwrap_or(4096)
 }
 
-/// A page that tells how far the kernel has written and we have read, and the buffer after it.
+/// A page that says how far the kernel has written and we have read, and the buffer after it.
 struct Memory {
     address: *mut u8,
     page: usize,
@@ -581,7 +581,7 @@ impl Sample {
         let content = if is(PERF_RECORD_FORK) {
             Content::Forked { maker: other, maker_tid: other_tid }
         } else if is(PERF_RECORD_EXIT) {
-            Content::Exited { ppid: other }
+            Content::Exited { ppid: Some(other).filter(|ppid| *ppid != pid) }
         } else {
             return None;
         };
@@ -693,7 +693,9 @@ mod tests {
         let task = [words(&[7, 70, 8, 80, 5, 0]), trailer(9)].concat();
         let forked = Content::Forked { maker: 70, maker_tid: 80 };
         assert_eq!(read(PERF_RECORD_FORK, 0, task.clone()), sample(forked));
-        assert_eq!(read(PERF_RECORD_EXIT, 0, task.clone()), sample(Content::Exited { ppid: 70 }));
+        assert_eq!(read(PERF_RECORD_EXIT, 0, task.clone()), sample(Content::Exited { ppid: Some(70) }));
+        let own = [words(&[7, 7, 8, 8, 5, 0]), trailer(9)].concat();
+        assert_eq!(read(PERF_RECORD_EXIT, 0, own), sample(Content::Exited { ppid: None }));
         let comm = |misc| read(PERF_RECORD_COMM, misc, [words(&[7, 8]), b"name\0\0\0\0".to_vec(), trailer(9)].concat());
         let renamed = |by_exec| Content::Renamed { comm: b"name".to_vec(), by_exec };
         assert_eq!(comm(0), sample(renamed(false)));

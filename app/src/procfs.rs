@@ -1,4 +1,4 @@
-//! What /proc tells about processes.
+//! What /proc shows of processes.
 
 use std::{
     collections::HashSet,
@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// All processes. Those that begin meanwhile may be among them or not.
 ///
-/// A thread that is about to end has perhaps told its end before, and perhaps will: it is waited for. One that takes too
+/// A thread that is about to end has perhaps been recorded before, and perhaps will be: it is waited for. One that takes too
 /// long counts as ended.
 ///
 /// # Errors
@@ -122,7 +122,7 @@ fn threads_uid(pid: u32, threads: &[u32]) -> Option<u32> {
     uids.all(|uid| uid == first).then_some(first)?
 }
 
-/// The parent of a process, if it still has one to tell.
+/// The parent of a process, if it is still there.
 pub(crate) fn parent(pid: u32) -> Option<u32> {
     Stat::read(&format!("/proc/{pid}/stat")).map(|stat| stat.ppid)
 }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_threads_and_the_dead_are_told_apart() {
+    fn kernel_threads_and_the_dead_are_distinguished() {
         let stat = |text: &str| Stat::parse(format!("{text} 1 2 3 4 5 6 7 8 9 10 11 12 1234 6").as_bytes()).unwrap();
         assert!(stat("2 (kthreadd) S 0 0 0 0 -1 2129984").is_kernel);
         assert!(!stat("1 (init) S 0 1 1 0 -1 4194560").is_kernel);

@@ -46,10 +46,10 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error
 
 /// A request that this backend cannot fulfil is refused.
 fn check(cli: &Cli, features: &Features, backend: &Backend, follows: bool) -> Result<(), Error> {
-    if !cli.uid.is_empty() && !backend.tells_users() {
+    if !cli.uid.is_empty() && !backend.knows_users() {
         return Err(Error::Unknowable { flag: "--uid", field: "user" });
     }
-    if !cli.cgroup.is_empty() && backend.never_tells("cgroup") {
+    if !cli.cgroup.is_empty() && backend.never_knows("cgroup") {
         return Err(Error::Unknowable { flag: "--cgroup", field: "control group" });
     }
     if let (true, Backend::Tracepoints { .. }) = (cli.failed, backend) {

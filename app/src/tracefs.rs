@@ -38,7 +38,7 @@ struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Here,
-    /// The field tells offset and length of the value: `__data_loc`.
+    /// The field holds offset and length of the value: `__data_loc`.
     Elsewhere,
     /// The same, but counted from the end of the field: `__rel_loc`.
     Behind,

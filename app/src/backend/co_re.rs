@@ -1,4 +1,4 @@
-//! Loads the BPF programs that read the kernel's own structs, attaches them, and reads what they tell and count.
+//! Loads the BPF programs that read the kernel's own structs, attaches them, and reads what they send and count.
 
 use std::{
     collections::VecDeque,
@@ -141,7 +141,7 @@ impl CoRe {
         matches!(&self.output, Output::Perf { samples, .. } if !samples.is_empty())
     }
 
-    /// Whether something has happened that [`Self::next`] can tell only a moment later.
+    /// Whether something has happened that [`Self::next`] can give only a moment later.
     pub(crate) fn holds_back(&self) -> bool {
         matches!(&self.output, Output::Perf { buffers, .. } if buffers.holds_back())
     }

@@ -16,19 +16,19 @@ use crate::{
 /// A backend that this kernel allows, and what it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Backend {
-    /// BPF programs that read the kernel's own structs, whose places BTF tells.
+    /// BPF programs that read the kernel's own structs, whose layout BTF describes.
     Structs { btf: PathBuf, is_given: bool, ring_buffer: bool },
     /// The records of tracepoints, by way of BPF programs or in perf's own samples.
     Tracepoints { bpf: bool, stacks: bool, codes: bool, users: UsersFrom, ends: Ends },
 }
 
-/// Who tells users.
+/// Where users are known from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UsersFrom {
     Bpf,
-    /// The proc connector tells changes.
+    /// The proc connector reports changes, with the new user.
     Connector,
-    /// Tracepoints tell that there was one.
+    /// Tracepoints show that there was a change.
     Tracepoints,
     Nowhere,
 }
@@ -42,7 +42,7 @@ pub(crate) enum Ends {
     Observed,
 }
 
-/// Something that a backend cannot tell.
+/// Something that a backend does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// The name in the JSON.
@@ -197,8 +197,8 @@ impl Backend {
         gaps
     }
 
-    /// Whether it tells users of execs at all.
-    pub(crate) fn tells_users(&self) -> bool {
+    /// Whether it knows users of execs at all.
+    pub(crate) fn knows_users(&self) -> bool {
         !matches!(self, Self::Tracepoints { users: UsersFrom::Nowhere, .. })
     }
 
@@ -212,7 +212,7 @@ impl Backend {
         }
     }
 
-    pub(crate) fn never_tells(&self, field: &str) -> bool {
+    pub(crate) fn never_knows(&self, field: &str) -> bool {
         self.gaps().iter().any(|gap| gap.field == field && gap.when.is_none())
     }
 }
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_backend_each_reason_is_told_once() {
+    fn where_there_is_no_backend_each_reason_is_shown_once() {
         let refused = |features: &Features, forced| BackendName::choose(forced, features).unwrap_err().to_string();
         let nobody = Features { rights: Support::No(Error::NotPrivileged { root: false }), ..everything() };
         let sentence = "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON: run it with sudo";
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_backend_cannot_tell_is_named() {
+    fn what_a_backend_does_not_know_is_named() {
         let fields = |backend: &Backend, never: bool| -> Vec<&str> {
             backend.gaps().iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect()
         };
@@ -358,7 +358,7 @@ mod tests {
         for backend in [&BPF, &PERF] {
             assert_eq!(fields(backend, true), ["cgroup"]);
             assert!(fields(backend, false).iter().all(|field| ["args", "ppid"].contains(field)));
-            assert!(backend.tells_users());
+            assert!(backend.knows_users());
         }
         let old = tracepoints(UsersFrom::Bpf, Ends::Reported { marks_last: false });
         assert!(fields(&old, false).contains(&"core_dumped"));
@@ -369,8 +369,8 @@ mod tests {
         let ends = Ends::Observed;
         let poor = Backend::Tracepoints { bpf: false, stacks: false, codes: false, users: UsersFrom::Nowhere, ends };
         assert_eq!(fields(&poor, true), ["uid", "args", "code", "cgroup"]);
-        assert!(poor.never_tells("uid") && !poor.tells_users());
+        assert!(poor.never_knows("uid") && !poor.knows_users());
         let at_exit = tracepoints(UsersFrom::Nowhere, REPORTED);
-        assert!(!at_exit.never_tells("uid") && !at_exit.tells_users());
+        assert!(!at_exit.never_knows("uid") && !at_exit.knows_users());
     }
 }

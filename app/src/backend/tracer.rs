@@ -19,15 +19,15 @@ pub(crate) enum Tracer {
 pub(crate) struct Settings {
     /// Size of the buffer, or of each of several.
     pub(crate) buffer_kib: u32,
-    /// Tells only of processes that are tracked, and of their descendants.
+    /// Only processes that are tracked, and their descendants.
     pub(crate) only_tracked: bool,
-    /// Exits are not shown, and need not be told.
+    /// Exits are not shown, and need not be sent.
     pub(crate) no_exits: bool,
-    /// Execs that are refused are told.
+    /// Execs that are refused are shown.
     pub(crate) failed: bool,
 }
 
-/// Execs and exits that could not be told.
+/// Execs and exits that could not be shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Lost {
     pub(crate) count: u64,
@@ -88,7 +88,7 @@ impl Tracer {
         }
     }
 
-    /// Whether something has happened that [`Self::next`] can tell only a moment later.
+    /// Whether something has happened that [`Self::next`] can give only a moment later.
     pub(crate) fn holds_back(&self) -> bool {
         match self {
             Self::Structs(tracer) => tracer.holds_back(),
@@ -104,7 +104,7 @@ impl Tracer {
         }
     }
 
-    /// What could not be told, since the start.
+    /// What could not be shown, since the start.
     pub(crate) fn lost(&self) -> Result<Lost, Error> {
         match self {
             Self::Structs(tracer) => tracer.lost(),

@@ -1,4 +1,4 @@
-//! Which events are shown, by what they tell themselves. (--pid is the kernel's part: see follow.rs.)
+//! Which events are shown, by what is in them. (--pid is the kernel's part: see descendants.rs.)
 
 use std::{collections::HashMap, os::unix::ffi::OsStrExt as _};
 

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn exits_tell_how_and_after_how_long() {
+    fn exits_say_how_and_after_how_long() {
         let exit = |end, exec_ns| exit_details(&Exit { process: process(b"x"), end, exec_ns });
         assert_eq!(exit(Some(End::Code(3)), Some(4_998_800_000)), "code 3, 1.2ms after its exec");
         assert_eq!(exit(Some(End::Code(0)), None), "code 0");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_exec_tells_why() {
+    fn a_refused_exec_says_why() {
         let failed = Failed { process: process(b"x"), file: b"/no such", file_truncated: false, error: Errno::ENOENT };
         let mut line = Vec::new();
         write_event(&mut line, Style::default(), "1.5", 0, &Event::Failed(failed), None).unwrap();

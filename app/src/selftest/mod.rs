@@ -320,7 +320,7 @@ impl Case {
     fn check(&self, pid: u32, end: End, found: &[Found], backend: &Backend, verdict: &mut Verdict) {
         let execs: Vec<&Found> = found.iter().filter(|found| found.pid == pid && found.exec.is_some()).collect();
         let exits: Vec<&Found> = found.iter().filter(|found| found.pid == pid && found.exec.is_none()).collect();
-        let known = |field, value: String| if backend.never_tells(field) { UNKNOWN.to_owned() } else { value };
+        let known = |field, value: String| if backend.never_knows(field) { UNKNOWN.to_owned() } else { value };
 
         verdict.check(
             &format!("{}: number of events", self.name),
@@ -390,7 +390,7 @@ impl Case {
     fn uid_at_exec(&self, index: usize, found: &Found, backend: &Backend) -> String {
         let is_later = index > 0;
         match (backend, found.uid) {
-            _ if !backend.tells_users() => UNKNOWN.to_owned(),
+            _ if !backend.knows_users() => UNKNOWN.to_owned(),
             (Backend::Tracepoints { users: UsersFrom::Tracepoints, .. }, None) if is_later && self.uid_is_unclear => {
                 UNKNOWN.to_owned()
             }

@@ -176,12 +176,12 @@ fn exit_thread(code: u8) -> ! {
 
 /// As pthread_setname_np() does for another thread than the one that calls it.
 fn rename_thread() -> ExitCode {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let _ = tell.send(gettid());
+        let _ = sender.send(gettid());
         thread::sleep(Duration::from_secs(60));
     });
-    let renamed = told.recv().is_ok_and(|tid| fs::write(format!("/proc/self/task/{tid}/comm"), "worker").is_ok());
+    let renamed = receiver.recv().is_ok_and(|tid| fs::write(format!("/proc/self/task/{tid}/comm"), "worker").is_ok());
     if renamed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -25,19 +25,19 @@ pub(crate) struct Definition {
     /// The BPF program for it. None if BPF has no use for it.
     pub(super) program: Option<&'static str>,
     fields: &'static [&'static str],
-    pub(crate) tells: Tells,
+    pub(crate) purpose: Purpose,
 }
 
 /// What a tracepoint is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tells {
-    /// Nothing can be told without it.
+pub(crate) enum Purpose {
+    /// Nothing is seen without it.
     Anything,
     /// Which code a process ends with, where that is not reported.
     Codes,
     /// Which signal, and with BPF the user at the end: the last resort, where nothing is reported.
     Signals,
-    /// Users, where neither BPF nor the kernel tells them.
+    /// Users, where neither BPF adds nor the kernel reports them.
     Users,
 }
 
@@ -48,16 +48,16 @@ const USER_CHANGED: u32 = 9;
 
 #[rustfmt::skip]
 pub(crate) static TRACEPOINTS: [Definition; 10] = [
-    row(TASK_NEWTASK, "task/task_newtask", Some("on_new_task"), &["pid", "clone_flags", "comm"], Tells::Anything),
-    row(SCHED_PROCESS_EXEC, "sched/sched_process_exec", Some("on_exec"), &[FILENAME], Tells::Anything),
-    row(SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some("on_exit"), &[], Tells::Signals),
-    row(SIGNAL_GENERATE, "signal/signal_generate", Some("on_signal_sent"), &["sig", "pid", "result"], Tells::Signals),
-    row(SIGNAL_DELIVER, "signal/signal_deliver", Some("on_signal_taken"), &["sig", "sa_handler"], Tells::Signals),
-    row(SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", Some("on_exit_group"), &["error_code"], Tells::Codes),
-    row(SYS_ENTER_EXIT, "syscalls/sys_enter_exit", Some("on_exit_thread"), &["error_code"], Tells::Codes),
-    row(USER_CHANGED, "syscalls/sys_exit_setuid", None, &["ret"], Tells::Users),
-    row(USER_CHANGED, "syscalls/sys_exit_setreuid", None, &["ret"], Tells::Users),
-    row(USER_CHANGED, "syscalls/sys_exit_setresuid", None, &["ret"], Tells::Users),
+    row(TASK_NEWTASK, "task/task_newtask", Some("on_new_task"), &["pid", "clone_flags", "comm"], Purpose::Anything),
+    row(SCHED_PROCESS_EXEC, "sched/sched_process_exec", Some("on_exec"), &[FILENAME], Purpose::Anything),
+    row(SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some("on_exit"), &[], Purpose::Signals),
+    row(SIGNAL_GENERATE, "signal/signal_generate", Some("on_signal_sent"), &["sig", "pid", "result"], Purpose::Signals),
+    row(SIGNAL_DELIVER, "signal/signal_deliver", Some("on_signal_taken"), &["sig", "sa_handler"], Purpose::Signals),
+    row(SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", Some("on_exit_group"), &["error_code"], Purpose::Codes),
+    row(SYS_ENTER_EXIT, "syscalls/sys_enter_exit", Some("on_exit_thread"), &["error_code"], Purpose::Codes),
+    row(USER_CHANGED, "syscalls/sys_exit_setuid", None, &["ret"], Purpose::Users),
+    row(USER_CHANGED, "syscalls/sys_exit_setreuid", None, &["ret"], Purpose::Users),
+    row(USER_CHANGED, "syscalls/sys_exit_setresuid", None, &["ret"], Purpose::Users),
 ];
 
 const fn row(
@@ -65,9 +65,9 @@ const fn row(
     name: &'static str,
     program: Option<&'static str>,
     fields: &'static [&'static str],
-    tells: Tells,
+    purpose: Purpose,
 ) -> Definition {
-    Definition { number, name, program, fields, tells }
+    Definition { number, name, program, fields, purpose }
 }
 
 impl Definition {
@@ -111,7 +111,7 @@ impl Tracepoint {
         self.definition.with_stack().then_some(Source::Tracepoint(self.format.id))
     }
 
-    /// Where the word is that tells where the name of the executed file lies.
+    /// Where the word is that says where the name of the executed file lies.
     pub(super) fn file_word(&self) -> Option<u32> {
         self.format.offset(FILENAME)?.try_into().ok()
     }
@@ -146,7 +146,7 @@ impl Tracepoint {
             SIGNAL_GENERATE => Kind::SignalSent { tid: word("pid")?, signal: word("sig")? as u8 },
             // SIG_DFL
             SIGNAL_DELIVER => Kind::SignalTaken { signal: word("sig")? as u8, has_handler: number("sa_handler")? != 0 },
-            // Which user it is now, /proc tells.
+            // Which user it is now, /proc shows.
             USER_CHANGED if number("ret")? == 0 => Kind::UserChanged(None),
             _ => return None,
         };

@@ -1,6 +1,6 @@
 //! How a process ended, from what its threads and signals did before: the last resort, where there is no taskstats.
 //!
-//! Either it is known for sure, or it is not told.
+//! Either it is known for sure, or it is unknown.
 
 use super::ends_reported::may_dump;
 use crate::event::End;
@@ -142,7 +142,7 @@ impl Observed {
 }
 
 fn by_signal(number: u8) -> End {
-    // Whether the kernel really wrote a dump is told nowhere.
+    // Whether the kernel really wrote a dump is recorded nowhere.
     End::Signal { number, core_dumped: (!may_dump(number)).then_some(false) }
 }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_ends_it_is_told() {
+    fn a_signal_that_ends_it_is_shown() {
         let killed = after(|ending| {
             ending.signal_sent(SIGKILL, SECOND);
             ending.signal_taken(7, SIGKILL, false, SECOND);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_for_sure_is_not_told() {
+    fn what_is_not_known_for_sure_is_unknown() {
         assert_eq!(after(|_| {}), None);
         // Either may have been first.
         let at_once = |ending: &mut Observed| {

@@ -26,8 +26,8 @@ struct Thread {
     status: u32,
     time_ns: u64,
     is_first: bool,
-    /// Since Linux 5.19, all threads have their status.
-    is_telling: bool,
+    /// Since Linux 5.19. Before, only the first thread has.
+    has_own_status: bool,
 }
 
 impl Reported {
@@ -36,15 +36,15 @@ impl Reported {
             self.is_incomplete = true;
             return;
         };
-        let is_telling = report.is_last.is_some();
+        let has_own_status = report.is_last.is_some();
         self.core_dumped |= report.status & CORE_DUMPED != 0;
         if is_first {
             self.first = Some((report.status, report.was_struck));
         }
-        if report.was_struck && (is_telling || is_first) {
+        if report.was_struck && (has_own_status || is_first) {
             self.struck = Some(report.status);
         }
-        let before = self.last.replace(Thread { status: report.status, time_ns, is_first, is_telling });
+        let before = self.last.replace(Thread { status: report.status, time_ns, is_first, has_own_status });
         self.failed = before.filter(|thread| thread.status != 0).or(self.failed);
     }
 
@@ -57,7 +57,7 @@ impl Reported {
     /// if that was seen.
     pub(super) fn end(&self, was_threaded: bool, group: Option<u8>) -> Option<End> {
         let last = self.last?;
-        let status = if last.is_telling {
+        let status = if last.has_own_status {
             match self.struck {
                 Some(status) => status,
                 // One may have ended the process just when this one was ending itself.
@@ -81,8 +81,9 @@ impl Reported {
         };
         Some(match End::from_status(status) {
             End::Signal { number, .. } => {
-                let is_known =
-                    self.core_dumped || !may_dump(number) || !(self.is_incomplete || was_threaded && !last.is_telling);
+                let is_known = self.core_dumped
+                    || !may_dump(number)
+                    || !(self.is_incomplete || was_threaded && !last.has_own_status);
                 End::Signal { number, core_dumped: is_known.then_some(self.core_dumped) }
             }
             code => code,
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_thread_tells_it_all_on_every_kernel() {
+    fn one_thread_is_enough_on_every_kernel() {
         for is_new in [false, true] {
             let end = |status| ended(&[(status, false, 0)], 0, is_new).end(false, None);
             assert_eq!(end(3 << 8), Some(End::Code(3)));
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn where_two_ends_are_too_close_it_is_not_told() {
+    fn where_two_ends_are_too_close_it_is_unknown() {
         let apart = |ns| ended(&[(7 << 8, false, 0), (0, false, ns)], 1, true).end(true, None);
         assert_eq!(apart(5), None);
         assert_eq!(apart(SECOND), Some(End::Code(0)));
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn old_kernels_tell_the_first_thread_only() {
+    fn old_kernels_report_the_first_thread_only() {
         let end = |threads: &[_], first, group| ended(threads, first, false).end(true, group);
         // Struck, or the last one: that is how the process ended.
         assert_eq!(end(&[(0, false, 0), (7 << 8, true, 1)], 1, None), Some(End::Code(7)));

@@ -1,5 +1,5 @@
 //! Traces with what every kernel keeps stable, and so without BTF: tracepoints that tracefs describes, in samples of perf's,
-//! perf's own records of tasks, and what netlink tells of their ends. Where the kernel has it, BPF hands the records over and
+//! perf's own records of tasks, and what netlink reports of their ends. Where the kernel has it, BPF hands the records over and
 //! adds the user.
 
 mod argv;
@@ -22,7 +22,7 @@ use aya::{
 use exectrace_bpf::RECORD_HEADER;
 
 use self::{
-    decode::{Tells, Tracepoint},
+    decode::{Purpose, Tracepoint},
     processes::{Inputs, Kind, Processes, Record},
 };
 use super::{
@@ -99,7 +99,7 @@ impl Tracepoints {
     pub(crate) fn start(settings: &Settings, what: &Wanted) -> Result<Self, Error> {
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
         let mut tracepoints = decode::find(&tracefs).map_err(Error::Tracefs)?;
-        tracepoints.retain(|tracepoint| what.needs(tracepoint.definition.tells));
+        tracepoints.retain(|tracepoint| what.needs(tracepoint.definition.purpose));
         let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
         let kib = settings.buffer_kib.saturating_mul(if what.stacks { LARGER } else { 1 });
         // Before perf: a report is there before the record that it belongs to.
@@ -144,7 +144,7 @@ impl Tracepoints {
         let mut processes = Processes::new(Inputs {
             only_tracked: settings.only_tracked,
             keeps_users: !what.bpf && what.users != UsersFrom::Nowhere,
-            users_are_told: what.users == UsersFrom::Connector,
+            users_are_reported: what.users == UsersFrom::Connector,
             reports: taskstats.is_some(),
             users_at_end: what.bpf && taskstats.is_none(),
         });
@@ -171,7 +171,7 @@ impl Tracepoints {
 
     /// --pid: these and their descendants.
     pub(crate) fn track(&mut self, pids: &[u32]) {
-        // Whom they have forked since we looked around is told by what is in the buffers.
+        // Whom they have forked since /proc was read is in the buffers.
         self.processes.track(pids);
     }
 
@@ -190,7 +190,7 @@ impl Tracepoints {
         !self.samples.is_empty() || self.in_doubt || self.processes.has_unread()
     }
 
-    /// Whether something has happened that [`Self::next`] can tell only a moment later.
+    /// Whether something has happened that [`Self::next`] can give only a moment later.
     pub(crate) fn holds_back(&self) -> bool {
         self.buffers.holds_back()
     }
@@ -250,7 +250,7 @@ impl Tracepoints {
         Ok(!self.samples.is_empty())
     }
 
-    /// What is known so far does not hold any more. What has been seen already is still told, as far as that goes.
+    /// What is known so far does not hold any more. What has been seen already is still shown, as far as that goes.
     fn doubt(&mut self) {
         self.processes.forget(monotonic_ns());
         if let Some(taskstats) = &mut self.taskstats {
@@ -274,7 +274,7 @@ impl Tracepoints {
         Ok(())
     }
 
-    /// Execs and exits that could not be told, since the start.
+    /// Execs and exits that could not be shown, since the start.
     pub(crate) fn lost(&self) -> Result<Lost, Error> {
         let mut missed = self.processes.missed();
         let source = self.tracepoints.iter().find_map(Tracepoint::exec_source);
@@ -325,12 +325,12 @@ impl Tracepoints {
 }
 
 impl Wanted {
-    fn needs(&self, tells: Tells) -> bool {
-        match tells {
-            Tells::Anything => true,
-            Tells::Codes => self.ends != Ends::Reported { marks_last: true },
-            Tells::Signals => self.ends == Ends::Observed,
-            Tells::Users => !self.bpf && self.users == UsersFrom::Tracepoints,
+    fn needs(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Anything => true,
+            Purpose::Codes => self.ends != Ends::Reported { marks_last: true },
+            Purpose::Signals => self.ends == Ends::Observed,
+            Purpose::Users => !self.bpf && self.users == UsersFrom::Tracepoints,
         }
     }
 }

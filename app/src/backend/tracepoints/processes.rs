@@ -1,5 +1,5 @@
-//! The processes of the machine, kept up from what tracepoints tell: who is whose parent, which threads a process has,
-//! and so when it has ended. What is not known for sure is not told.
+//! The processes of the machine, kept up from what tracepoints record: who is whose parent, which threads a process has,
+//! and so when it has ended. What is not known for sure is unknown.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,17 +15,17 @@ use crate::{
 
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_THREAD: u64 = 0x1_0000;
-/// When a process began, /proc tells in hundredths of a second.
+/// /proc shows when a process began in hundredths of a second.
 const START_PRECISION_NS: u64 = 20_000_000;
 
-/// What a record has told.
+/// What a record says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record<'a> {
     /// The process and the thread that ran; of tasks that begin, end, or get a name, those; for signals, anybody.
     pub(super) pid: u32,
     pub(super) tid: u32,
     pub(super) time_ns: u64,
-    /// If BPF has told it.
+    /// If BPF has added it.
     pub(super) uid: Option<u32>,
     pub(super) what: Kind<'a>,
 }
@@ -55,13 +55,13 @@ pub(super) enum Kind<'a> {
         args: Option<(&'a [u8], bool)>,
         is_compat: Option<bool>,
     },
-    /// The thread has changed its user: to this one, if that is told.
+    /// The thread has changed its user: to this one, if that is reported.
     UserChanged(Option<u32>),
     /// The thread ends, and this is its user: from BPF. Before [`Self::End`], or after it: kernels differ.
     EndsAs(u32),
     /// The thread has ended.
     End {
-        ppid: u32,
+        ppid: Option<u32>,
         report: Option<Report>,
     },
     /// The thread ends the process, or only itself, with this code.
@@ -78,15 +78,15 @@ pub(super) enum Kind<'a> {
     },
 }
 
-/// What is told to the table, and what it is to tell.
+/// What the table is given, and what is wanted of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Inputs {
     /// --pid: only processes that are marked.
     pub(super) only_tracked: bool,
-    /// Changes of users are seen, and nobody else tells users.
+    /// Changes of users are seen, and users come from nowhere else.
     pub(super) keeps_users: bool,
-    /// The changes are told with the new user, also those of 32-bit programs.
-    pub(super) users_are_told: bool,
+    /// The changes are reported with the new user, also those of 32-bit programs.
+    pub(super) users_are_reported: bool,
     /// How threads end is reported.
     pub(super) reports: bool,
     /// With the end of each thread comes its user, as [`Kind::EndsAs`].
@@ -96,7 +96,7 @@ pub(super) struct Inputs {
 /// One of the two records of a thread's end, until the other is there.
 #[derive(Debug)]
 enum HalfEnd {
-    OfParent(u32),
+    OfParent(Option<u32>),
     AsUser(u32),
 }
 
@@ -121,16 +121,16 @@ pub(super) struct Processes {
     strays: HashMap<u32, Reported>,
     /// By thread. What is lost of them makes the table [`Self::forget`].
     half_ends: HashMap<u32, HalfEnd>,
-    /// Events from before are not told: what they rest on may be missing.
+    /// Events from before are not shown: what they rest on may be missing.
     begin_ns: u64,
-    /// Of what is older, something was lost: it tells no more than what stands in the record itself.
+    /// Of what is older, something was lost: it shows no more than what stands in the record itself.
     doubt_ns: u64,
     missed: Missed,
     /// The last process that ended, or executed without being known, whose name an event borrows.
     gone: Entry,
 }
 
-/// Events that could not be told.
+/// Events that could not be shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Missed {
     /// Execs that gave a name, and of which no record came.
@@ -200,7 +200,7 @@ impl Processes {
         for &tid in &process.threads {
             self.threads.insert(tid, pid);
         }
-        let is_compat = process.is_32_bit && !self.inputs.users_are_told;
+        let is_compat = process.is_32_bit && !self.inputs.users_are_reported;
         let entry = Entry {
             as_of_ns: process.as_of_ns,
             start_ns: Some(process.start_ns.saturating_sub(suspended_ns())),
@@ -285,7 +285,7 @@ impl Processes {
     }
 
     fn mark(&mut self, pid: u32) {
-        // As /proc will tell it.
+        // As /proc will show it.
         let start_ns = self.processes.get(&pid).and_then(|entry| entry.start_ns);
         self.tracked.insert(pid, start_ns.map_or(0, |start_ns| start_ns + suspended_ns()));
     }
@@ -359,7 +359,7 @@ impl Processes {
         self.processes.remove(&pid)
     }
 
-    /// Takes in what was seen, in the order of time, and tells what that inputs to the user, if anything.
+    /// Takes in what was seen, in the order of time, and gives the event that this makes, if any.
     pub(super) fn see<'s>(&'s mut self, seen: &Record<'s>) -> Option<Event<'s>> {
         let time_ns = seen.time_ns;
         let in_doubt = time_ns < self.doubt_ns;
@@ -390,14 +390,14 @@ impl Processes {
                 let announced = self.announced.remove(&seen.pid);
                 let pid = seen.pid;
                 if !self.exec(seen, is_compat, announced.clone(), in_doubt) {
-                    // What it is now, /proc has told; what it was at this moment, only the record does.
+                    // What it is now, /proc has shown; what it was at this moment, only the record says.
                     self.gone = Entry { comm: announced, ..Entry::default() };
                 }
                 let (args, args_truncated) = args.unzip();
                 let args = args.map(if args_truncated == Some(true) { Args::cut } else { Args::new });
                 let file = if file_truncated { whole_characters(file) } else { file };
                 let entry = self.processes.get(&pid).filter(|entry| entry.as_of_ns <= time_ns).unwrap_or(&self.gone);
-                if !self.is_told(pid, entry, time_ns) {
+                if !self.is_shown(pid, entry, time_ns) {
                     return None;
                 }
                 Some(Event::Exec(Exec { process: entry.describe(seen), file, file_truncated, args, args_truncated }))
@@ -461,7 +461,7 @@ impl Processes {
         self.processes.get_mut(&pid).filter(|entry| entry.as_of_ns <= time_ns)
     }
 
-    /// As much as perf's own record tells.
+    /// As much as perf's own record says.
     fn forked(&mut self, seen: &Record<'_>, maker: u32, maker_tid: u32) {
         let (pid, time_ns) = (seen.pid, seen.time_ns);
         if pid == maker {
@@ -518,7 +518,7 @@ impl Processes {
                 }
             }
             // It was looked at later, or not at all: what it was at this moment is not known.
-            _ => entry.is_compat = !self.inputs.users_are_told,
+            _ => entry.is_compat = !self.inputs.users_are_reported,
         }
         self.remove(pid);
         self.threads.insert(pid, pid);
@@ -533,7 +533,7 @@ impl Processes {
     /// Whether what is known of the process is as of this moment, or was not known at all and is now.
     fn exec(&mut self, seen: &Record<'_>, is_compat: Option<bool>, announced: Option<Vec<u8>>, in_doubt: bool) -> bool {
         let (pid, time_ns, keeps_users) = (seen.pid, seen.time_ns, self.inputs.keeps_users);
-        let users_are_told = self.inputs.users_are_told;
+        let users_are_reported = self.inputs.users_are_reported;
         if in_doubt || self.processes.get(&pid).is_some_and(|entry| entry.as_of_ns > time_ns) {
             return false;
         }
@@ -552,7 +552,7 @@ impl Processes {
         entry.ending.executes();
         entry.status = Reported::default();
         entry.forget_user_if_compat();
-        entry.is_compat = is_compat.unwrap_or(true) && !users_are_told;
+        entry.is_compat = is_compat.unwrap_or(true) && !users_are_reported;
         let is_stranger = keeps_users && entry.uid.is_none();
         for tid in gone {
             self.threads.remove(&tid);
@@ -572,7 +572,7 @@ impl Processes {
     fn thread_ends<'s>(
         &'s mut self,
         seen: &Record<'s>,
-        ppid: u32,
+        ppid: Option<u32>,
         report: Option<&Report>,
         uid: Option<u32>,
     ) -> Option<Event<'s>> {
@@ -584,6 +584,7 @@ impl Processes {
             return None;
         }
         let is_last = report.and_then(|report| report.is_last);
+        let mut parent = None;
         if let Some(entry) = self.processes.get_mut(&pid) {
             entry.threads.remove(&tid);
             entry.ending.thread_ended(tid, time_ns);
@@ -594,6 +595,7 @@ impl Processes {
             if !is_last.unwrap_or(entry.threads.is_empty()) {
                 return None;
             }
+            parent = self.processes.get(&pid).and_then(|entry| entry.parent);
             self.gone = self.remove(pid)?;
             self.gone.forget_user_if_compat();
         } else {
@@ -622,11 +624,12 @@ impl Processes {
             };
         }
         self.orphan_children(pid);
-        self.gone.parent = Some(Since { number: ppid, since_ns: time_ns });
+        let ppid = ppid.or(report.map(|report| report.ppid));
+        self.gone.parent = ppid.map(|number| Since { number, since_ns: time_ns }).or(parent);
         self.gone.uid = uid.map(|number| Since { number, since_ns: time_ns }).or(self.gone.uid);
-        let is_told = self.is_told(pid, &self.gone, time_ns);
+        let is_shown = self.is_shown(pid, &self.gone, time_ns);
         self.tracked.remove(&pid);
-        if !is_told {
+        if !is_shown {
             return None;
         }
         let entry = &self.gone;
@@ -638,8 +641,8 @@ impl Processes {
         Some(Event::Exit(Exit { process: entry.describe(seen), end, exec_ns: entry.exec_ns }))
     }
 
-    /// Whether the user is told what happens to a process at this time.
-    fn is_told(&self, pid: u32, entry: &Entry, time_ns: u64) -> bool {
+    /// Whether what happens to a process at this time is shown.
+    fn is_shown(&self, pid: u32, entry: &Entry, time_ns: u64) -> bool {
         let is_wanted = !self.inputs.only_tracked || self.tracked.contains_key(&pid);
         time_ns >= self.begin_ns && !entry.is_kernel && is_wanted
     }
