@@ -28,6 +28,8 @@ mod procfs;
 mod quote;
 mod run;
 mod selftest;
+mod show;
+mod signals;
 mod start;
 mod tracefs;
 mod version;

@@ -1,26 +1,15 @@
-//! What the kernel reports of ending tasks and changes of user over netlink, which takes neither BPF, nor BTF, nor tracefs:
-//! taskstats (CONFIG_TASKSTATS and CONFIG_TASK_XACCT) and the proc connector (CONFIG_PROC_EVENTS).
+//! taskstats: how threads end (CONFIG_TASKSTATS and CONFIG_TASK_XACCT).
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
-    fs, io,
-    os::fd::{AsRawFd as _, OwnedFd},
-    thread,
+    fs, io, thread,
     time::{Duration, Instant},
 };
 
-use nix::{
-    errno::Errno,
-    sys::socket::{self, MsgFlags, NetlinkAddr, sockopt},
-};
-use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, netlink, socket_with};
+use rustix::net::netlink;
 
-use crate::perf_ring::{Content, Sample};
+use super::{NLMSG_ERROR, Socket, attributes, i32_at, messages, u32_at};
 
-/// linux/netlink.h
-const NLMSG_HEADER: usize = 16;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 /// linux/genetlink.h
 const GENL_HEADER: usize = 4;
 const GENL_ID_CTRL: u16 = 16;
@@ -41,12 +30,6 @@ const AXSIG: u8 = 0x10;
 const AGROUP: u8 = 0x20;
 /// The parent of all threads of the kernel's (kthreadd).
 const KERNEL_PARENT: u32 = 2;
-/// linux/cn_proc.h
-const CN_IDX_PROC: u32 = 1;
-const CN_MESSAGE: usize = 20;
-const PROC_CN_MCAST_LISTEN: u32 = 1;
-const PROC_EVENT_NONE: u32 = 0;
-const PROC_EVENT_UID: u32 = 4;
 
 /// So long a report waits for the record that it belongs to.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -255,188 +238,6 @@ fn report(attributes_of: &[u8]) -> Option<(u32, Report)> {
     Some((u32_at(stats, 128)?, report))
 }
 
-/// The proc connector, for changes of user only.
-pub(crate) struct Users {
-    socket: Socket,
-    overruns: u64,
-}
-
-impl Users {
-    /// Every change of user after this returns is reported.
-    ///
-    /// # Errors
-    /// EPROTONOSUPPORT if this kernel has none; EPERM without CAP_NET_ADMIN, or in another namespace than the first.
-    pub(crate) fn start(buffer_kib: u32) -> io::Result<Self> {
-        let socket = Socket::open(netlink::CONNECTOR, CN_IDX_PROC, buffer_kib)?;
-        socket.only_changes_of_user()?;
-        socket.send(NLMSG_DONE, &listen(), false)?;
-        let mut message = [0; 1024];
-        // The answer is there when the request returns: else nothing would be reported, and nobody would notice.
-        loop {
-            let length = socket.receive(&mut message)?;
-            match messages(&message[..length]).find_map(|(_, body)| answer(body)) {
-                None => {}
-                Some(0) => return Ok(Self { socket, overruns: 0 }),
-                Some(error) => return Err(io::Error::from_raw_os_error(error)),
-            }
-        }
-    }
-
-    /// Adds what has come.
-    pub(crate) fn read(&mut self, samples: &mut Vec<Sample>) {
-        let mut message = [0; 1024];
-        loop {
-            match self.socket.receive(&mut message) {
-                Ok(length) => {
-                    samples.extend(messages(&message[..length]).filter_map(|(_, body)| change_of_user(body)));
-                }
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.overruns += 1,
-                Err(_) => return,
-            }
-        }
-    }
-
-    pub(crate) fn overruns(&self) -> u64 {
-        self.overruns
-    }
-}
-
-/// A struct cn_msg with its one word.
-fn listen() -> Vec<u8> {
-    let mut message = Vec::new();
-    // To whom, and numbers of ours.
-    for word in [CN_IDX_PROC, 1, 0, 0] {
-        message.extend(word.to_ne_bytes());
-    }
-    // The length of what follows, and flags.
-    for half in [size_of::<u32>() as u16, 0] {
-        message.extend(half.to_ne_bytes());
-    }
-    message.extend(PROC_CN_MCAST_LISTEN.to_ne_bytes());
-    message
-}
-
-/// The error number in the answer to a request, 0 if it was granted.
-fn answer(message: &[u8]) -> Option<i32> {
-    let event = message.get(CN_MESSAGE..)?;
-    if u32_at(event, 0)? == PROC_EVENT_NONE { i32_at(event, 16) } else { None }
-}
-
-/// struct proc_event, behind a struct cn_msg: what, processor, time, and then thread, process, real and effective user.
-fn change_of_user(message: &[u8]) -> Option<Sample> {
-    let event = message.get(CN_MESSAGE..)?;
-    if u32_at(event, 0)? != PROC_EVENT_UID {
-        return None;
-    }
-    Some(Sample {
-        time_ns: u64::from_ne_bytes(event.get(8..16)?.try_into().ok()?),
-        tid: u32_at(event, 16)?,
-        pid: u32_at(event, 20)?,
-        content: Content::UserSet(u32_at(event, 24)?),
-    })
-}
-
-struct Socket(OwnedFd);
-
-impl Socket {
-    fn open(protocol: Protocol, groups: u32, buffer_kib: u32) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(protocol))?;
-        let bytes = (buffer_kib as usize).saturating_mul(1024).min(1 << 30);
-        // With CAP_NET_ADMIN, which is needed anyway.
-        socket::setsockopt(&socket, sockopt::RcvBufForce, &bytes)?;
-        socket::bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Ok(Self(socket))
-    }
-
-    fn request(&self, family: u16, command: u8, attribute: u16, value: &[u8], acknowledge: bool) -> io::Result<()> {
-        let mut body = vec![command, 1, 0, 0];
-        body.extend((4 + value.len() as u16).to_ne_bytes());
-        body.extend(attribute.to_ne_bytes());
-        body.extend(value);
-        body.resize(body.len().next_multiple_of(4), 0);
-        self.send(family, &body, acknowledge)
-    }
-
-    /// NLM_F_REQUEST is 1, NLM_F_ACK 4.
-    fn send(&self, kind: u16, body: &[u8], acknowledge: bool) -> io::Result<()> {
-        let mut message = Vec::new();
-        message.extend(((NLMSG_HEADER + body.len()) as u32).to_ne_bytes());
-        message.extend(kind.to_ne_bytes());
-        message.extend(if acknowledge { 5_u16 } else { 1 }.to_ne_bytes());
-        message.extend([0; 8]);
-        message.extend(body);
-        socket::send(self.0.as_raw_fd(), &message, MsgFlags::empty())?;
-        Ok(())
-    }
-
-    fn receive(&self, message: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match socket::recv(self.0.as_raw_fd(), message, MsgFlags::empty()) {
-                Err(Errno::EINTR) => {}
-                result => return Ok(result?),
-            }
-        }
-    }
-
-    /// All else that the connector reports (every fork, exec and exit) stays in the kernel.
-    fn only_changes_of_user(&self) -> io::Result<()> {
-        let filter = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
-        let mut program = [
-            // The filter reads in network byte order.
-            filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, (NLMSG_HEADER + CN_MESSAGE) as u32),
-            filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, PROC_EVENT_NONE.to_be()),
-            filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, PROC_EVENT_UID.to_be()),
-            filter(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
-            filter(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
-        ];
-        let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-        // SAFETY: the program is alive during the call, and its lengths are right.
-        let result = unsafe {
-            libc::setsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_FILTER,
-                (&raw const program).cast(),
-                size_of::<libc::sock_fprog>() as libc::socklen_t,
-            )
-        };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-}
-
-/// Kind and body of each message.
-fn messages(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let length = u32_at(rest, 0)? as usize;
-        let body = rest.get(NLMSG_HEADER..length)?;
-        let kind = u16::from_ne_bytes(rest.get(4..6)?.try_into().ok()?);
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, body))
-    })
-}
-
-/// Kind and value of each attribute.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?);
-        let value = rest.get(4..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(offset..)?.get(..4)?.try_into().ok()?))
-}
-
-fn i32_at(bytes: &[u8], offset: usize) -> Option<i32> {
-    u32_at(bytes, offset).map(|number| number as i32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,54 +282,6 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(report(&whole[..length]), None, "{length}");
         }
-    }
-
-    #[test]
-    fn a_change_of_user_is_read() {
-        let mut event = vec![0; CN_MESSAGE];
-        for word in [PROC_EVENT_UID, 0, 9_u32.to_le(), 9_u32.to_be(), 8, 7, 1000, 0] {
-            event.extend(word.to_ne_bytes());
-        }
-        let sample = change_of_user(&event).unwrap();
-        assert_eq!((sample.pid, sample.tid, sample.content), (7, 8, Content::UserSet(1000)));
-        event[CN_MESSAGE] ^= 1;
-        assert_eq!(change_of_user(&event), None);
-    }
-
-    #[test]
-    fn the_request_has_its_length_where_the_kernel_reads_it() {
-        // struct cn_msg: idx, val, seq, ack, len (16 bits), flags (16 bits), data.
-        let message = listen();
-        assert_eq!(message.len(), CN_MESSAGE + 4);
-        assert_eq!(message[16..18], 4_u16.to_ne_bytes());
-        assert_eq!(message[18..20], [0; 2]);
-        assert_eq!(message[20..], PROC_CN_MCAST_LISTEN.to_ne_bytes());
-    }
-
-    #[test]
-    fn an_answer_is_shown_from_a_change_of_user() {
-        let event = |what: u32| {
-            let words = [what, 0, 0, 0, libc::EPERM as u32];
-            [vec![0; CN_MESSAGE], words.iter().flat_map(|word| word.to_ne_bytes()).collect()].concat()
-        };
-        assert_eq!(answer(&event(PROC_EVENT_NONE)), Some(libc::EPERM));
-        assert_eq!(answer(&event(PROC_EVENT_UID)), None);
-        assert_eq!(answer(&event(PROC_EVENT_NONE)[..38]), None);
-    }
-
-    #[test]
-    fn messages_follow_one_another() {
-        let message = |kind: u16, body: &[u8]| {
-            let mut bytes = ((NLMSG_HEADER + body.len()) as u32).to_ne_bytes().to_vec();
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend([0; 10]);
-            bytes.extend(body);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes
-        };
-        let two = [message(5, b"abc"), message(6, b"")].concat();
-        assert_eq!(messages(&two).collect::<Vec<_>>(), [(5, &b"abc"[..]), (6, &b""[..])]);
-        assert_eq!(messages(&two[..18]).count(), 0);
     }
 
     #[test]
