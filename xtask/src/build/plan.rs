@@ -226,6 +226,7 @@ mod tests {
             repository: None,
             folder: folder.into(),
             roots: Vec::new(),
+            license_file: None,
         }
     }
 

@@ -119,7 +119,7 @@ fn carried(package: &Package) -> Result<Vec<PathBuf>> {
     let texts = names.map(|name| package.folder.join(name));
     let folder = package.folder.join(FOLDER);
     let more = files::list(&folder)?.into_iter().map(|name| folder.join(name));
-    Ok(texts.chain(more).filter(|path| path.is_file()).collect())
+    Ok(texts.chain(more).chain(package.license_file.clone()).filter(|path| path.is_file()).collect())
 }
 
 /// The texts that a crate carries; or else those of the licences that it names, as Rust ships them in `known`.
@@ -187,6 +187,7 @@ mod tests {
                 repository: None,
                 folder: folder.path().join(name),
                 roots: Vec::new(),
+                license_file: None,
             };
             files::write(&package.folder.join("Cargo.toml"), "").unwrap();
             if let Some(text) = text {
@@ -222,6 +223,7 @@ mod tests {
             repository: None,
             folder: folder.path().join("p"),
             roots: Vec::new(),
+            license_file: None,
         };
         files::write(&known.join("MIT.txt"), "").unwrap();
         files::write(&folder.path().join("p/Cargo.toml"), "").unwrap();

@@ -403,6 +403,7 @@ pub(crate) mod tests {
             repository: None,
             folder: folder.into(),
             roots: Vec::new(),
+            license_file: None,
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Package {
     pub name: String,
     pub version: String,
     pub license: Option<String>,
+    /// `license-file` of its Cargo.toml.
+    pub license_file: Option<PathBuf>,
     pub repository: Option<String>,
     /// The folder of its sources.
     pub folder: PathBuf,
@@ -152,6 +154,7 @@ impl Package {
             name: package.name.to_string(),
             version: package.version.to_string(),
             license: package.license.clone(),
+            license_file: package.license_file().map(PathBuf::from),
             repository: package.repository.clone(),
             folder: package.manifest_path.parent().context("a manifest in no folder")?.into(),
             roots: match package.source {
