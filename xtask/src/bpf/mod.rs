@@ -8,4 +8,5 @@ pub mod facts;
 pub mod plan;
 pub mod report_text;
 pub mod run;
+mod source_text;
 pub mod target;

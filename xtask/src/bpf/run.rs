@@ -13,6 +13,7 @@ use crate::arch::Arch;
 use crate::bpf::container::Container;
 use crate::bpf::dependencies::Said;
 use crate::bpf::engine::Image;
+use crate::bpf::source_text;
 use crate::bpf::target::BpfTarget;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
@@ -112,6 +113,7 @@ impl Step for CompileObject {
                 self.source
             );
         }
+        self.check_sources(&said)?;
         let object = self.finish(&compiled)?;
         let asm_headers: Vec<String> = said.asm_headers().iter().map(|name| format!("<asm/{name}>")).collect();
         if !asm_headers.is_empty() && self.target.arch_word.is_none() {
@@ -140,6 +142,17 @@ impl CompileObject {
                 bail!("clang {}\n{}{ignored}", error::ended(output.status), said.messages)
             }
         }
+    }
+
+    /// Refuses sources that contain what makes an object depend on more than it shows.
+    fn check_sources(&self, said: &Said) -> Result<()> {
+        let stage = self.output.parent().context("an object in no folder")?;
+        for path in said.reads.iter().filter(|path| Path::new(path).is_relative()) {
+            if let Some((line, why)) = source_text::refusal(&files::read(&stage.join(path))?) {
+                bail!("{path}:{line} {why}");
+            }
+        }
+        Ok(())
     }
 
     fn finish(&self, compiled: &[u8]) -> Result<Object> {

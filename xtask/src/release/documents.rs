@@ -2,7 +2,7 @@
 //! configuration includes. Known, with hashes, before anything is built.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -72,6 +72,19 @@ impl<'a> Files<'a> {
             }
         }
         Ok(documents)
+    }
+
+    /// Adds the licence that the Cargo.toml of the package names, unless it is there.
+    pub fn add_license(&self, file: &Path, documents: &mut Documents) -> Result<()> {
+        let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let file = self.follow(file)?;
+        if file.is_dir() {
+            bad_request!("`license-file` of the package that is shipped names {}, which is a folder", file.display());
+        }
+        if !documents.values().any(|document| document.from == file) && !documents.contains_key(name) {
+            documents.insert(name.into(), Document::read(file)?);
+        }
+        Ok(())
     }
 
     /// Adds the files of a folder whose names, in capitals, are those of documents.

@@ -231,6 +231,11 @@ impl Facts {
         by_path.map(|package| &package.folder).any(|folder| !folder.starts_with(&self.sources.workspace))
     }
 
+    /// The licence that the package that is shipped names in its Cargo.toml.
+    pub fn license_file(&self) -> Option<&Path> {
+        self.members.iter().find(|member| member.name == self.config.package)?.license_file.as_deref()
+    }
+
     /// The folder of the package that is shipped, in the workspace; the workspace itself if it is elsewhere.
     pub fn package_folder(&self) -> &Path {
         let package = self.members.iter().find(|member| member.name == self.config.package);
