@@ -288,6 +288,7 @@ fn clang(
             attempts: attempts.collect::<Result<_>>()?,
             source: shown,
             above: facts.sources.above(),
+            stage: stage.clone(),
             // What may be read in addition to the sources: headers of ours, or whatever an image of the user's has.
             headers: if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") },
             image: bpf.image.is_some(),

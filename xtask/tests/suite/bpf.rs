@@ -457,6 +457,26 @@ fn flags_that_are_the_tool_s_are_refused_before_anything_is_compiled() {
 }
 
 #[test]
+fn what_a_source_does_behind_clang_s_list_is_refused_with_its_line() {
+    for (header, words) in [
+        (
+            "#pragma once\nasm(\".section names\\n.incbin \\\"/etc/hostname\\\"\\n.text\");\n",
+            "kernel/include/behind.h:2 contains the assembler directive `.incbin`",
+        ),
+        ("#define __TARGET_ARCH_x86\n", "kernel/include/behind.h:1 sets __TARGET_ARCH_x86 itself"),
+        (
+            "static const char name[] = {\n#embed \"/etc/hostname\"\n};\n",
+            "includes /etc/hostname, which bpf.lock cannot know",
+        ),
+    ] {
+        let body = "#include \"behind.h\"\nSEC(\"xdp\") int f(void *x) { return 0; }\n";
+        let workspace = with_program("behind", body).write("kernel/include/behind.h", header);
+        workspace.xtask("bpf").ends_with(1).says(words);
+        assert!(!workspace.path("kernel/bpf.lock").exists(), "{words}");
+    }
+}
+
+#[test]
 fn a_clock_in_a_source_is_an_error() {
     for clock in ["__TIME__", "__DATE__", "__TIMESTAMP__"] {
         with_program(
