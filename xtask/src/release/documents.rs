@@ -53,8 +53,11 @@ impl<'a> Files<'a> {
         let mut documents = Documents::new();
         self.add_documents(&self.root, is_document, &mut documents)?;
         let texts = self.root.join(licenses::FOLDER);
-        // One that leads out is refused, even if there is nothing else in the folder.
-        if texts.is_dir() || self.outside_in(&texts).next().is_some() {
+        // A link that leads out is refused, even if there is nothing else in the folder.
+        for name in self.outside_in(&texts) {
+            self.follow(&texts.join(name))?;
+        }
+        if texts.is_dir() {
             for (place, file) in self.find(licenses::FOLDER, licenses::FOLDER)? {
                 documents.insert(place, Document::read(file)?);
             }
