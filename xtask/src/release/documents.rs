@@ -65,6 +65,8 @@ impl<'a> Files<'a> {
         if !documents.keys().any(|name| licenses::is_license(&name.to_uppercase())) {
             self.add_documents(&self.root.join(package), licenses::is_license, &mut documents)?;
         }
+        // The workspace's is about more than what is shipped: a README that is named takes its place.
+        documents.retain(|name, _| !is_readme(name) || include.iter().all(|Include { to, .. }| to != name));
         for Include { path, to } in include {
             if let Err(error) = self.add(path, to, &mut documents) {
                 bad_request!(
@@ -148,7 +150,7 @@ impl<'a> Files<'a> {
 
     /// The file or folder that a path leads to, through all links.
     fn follow(&self, path: &Path) -> Result<PathBuf> {
-        if let Some((_, target)) = self.outside.iter().find(|(link, _)| path.starts_with(self.top.join(link))) {
+        if let Some((_, target)) = self.outside.iter().find(|(link, _)| self.top.join(link) == path) {
             bad_request!("{} {}: put a file there", path.display(), source::leads_out(target));
         }
         let real = match (path.canonicalize(), path.read_link()) {
@@ -174,9 +176,14 @@ impl<'a> Files<'a> {
     }
 }
 
+/// Whether this is the name of a README.
+fn is_readme(name: &str) -> bool {
+    name.to_uppercase().starts_with("README")
+}
+
 /// Whether a file of this name, in capitals, goes into every archive.
 fn is_document(name: &str) -> bool {
-    name.starts_with("README") || name.starts_with("CHANGELOG") || licenses::is_license(name)
+    is_readme(name) || name.starts_with("CHANGELOG") || licenses::is_license(name)
 }
 
 impl Document {
@@ -219,7 +226,7 @@ mod tests {
             ("file", "folder/a"),
             ("shared", "../shared"),
             ("CHANGELOG", "shared/d"),
-            ("loop/up", "."),
+            ("loop/up", ".."),
         ] {
             symlink(to, root.join(link)).unwrap();
         }
@@ -229,6 +236,7 @@ mod tests {
             Ok(files.documents(&include, Path::new(""))?.into_keys().filter(|name| name.starts_with(to)).collect())
         };
         assert_eq!(places("main.rs", "README").unwrap(), ["README", "README.md"]);
+        assert_eq!(places("main.rs", "README.md").unwrap(), ["README.md"]);
         assert_eq!(places("main.rs", "LICENSE").unwrap(), ["LICENSE", "LICENSES/MIT.txt"]);
         assert_eq!(places("main.rs", "CHANGELOG.md").unwrap(), ["CHANGELOG.md"]);
         for (path, found) in [
@@ -246,7 +254,6 @@ mod tests {
             ("round", "x", "round is a link to round: Too many levels of symbolic links"),
             ("loop", "x", "is a link to a folder that it is in itself"),
             ("docs/a", "CHANGELOG", "would be at the same path in the archive (CHANGELOG)"),
-            ("docs/a", "README.md", "would be at the same path in the archive (README.md)"),
         ] {
             let error = places(path, to).unwrap_err();
             assert!(error.is::<Request>() && format!("{error:#}").contains(fault), "{path}: {error:#}");

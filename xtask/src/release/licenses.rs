@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use cargo_metadata::PackageId;
 
 use crate::release::layout::STD_LICENSES;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
-use crate::workspace::metadata::PackageId;
 use crate::workspace::packages::Package;
 use crate::workspace::rust::Rust;
 
@@ -180,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let package = |name: &str, license: Option<&str>, text: Option<&str>| {
             let package = Package {
-                id: format!("path+file:///w/{name}#1.0.0"),
+                id: PackageId { repr: format!("path+file:///w/{name}#1.0.0") },
                 license: license.map(String::from),
                 ..Package::example(name, folder.path().join(name))
             };
@@ -199,10 +199,10 @@ mod tests {
             package("fork", Some("MIT"), Some("theirs")),
             package("other", Some("GPL-2.0-only"), None),
         ];
-        let others = [Package { id: "registry+https://r#a@1.0.0".into(), ..members[1].clone() }];
+        let others = [Package { id: PackageId { repr: "registry+https://r#a@1.0.0".into() }, ..members[1].clone() }];
         let packages = Packages { members: &members, others: &others, shipped: "tool", packed: [ours].into() };
         let named: Vec<&str> =
-            packages.all().filter(|it| !packages.is_our_own(it).unwrap()).map(|it| it.id.as_str()).collect();
+            packages.all().filter(|it| !packages.is_our_own(it).unwrap()).map(|it| it.id.repr.as_str()).collect();
         assert_eq!(named, ["path+file:///w/fork#1.0.0", "path+file:///w/other#1.0.0", "registry+https://r#a@1.0.0"]);
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Error, Result, bail};
 use bpfship_embed::Lock;
+use cargo_metadata::PackageId;
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
@@ -28,7 +29,6 @@ use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
 use crate::workspace::config;
 use crate::workspace::facts::Facts;
-use crate::workspace::metadata::PackageId;
 use crate::workspace::source::Source;
 
 /// What all archives of a release have in common.

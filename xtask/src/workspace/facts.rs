@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::Metadata;
 use toml::Table;
 
 use crate::bpf::facts::Inputs;
@@ -18,7 +19,6 @@ use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
-use crate::workspace::metadata::Metadata;
 use crate::workspace::packages::{Cargo, Package};
 use crate::workspace::rust::{self, Rust};
 use crate::workspace::snapshot::{Change, Difference};
@@ -84,8 +84,8 @@ impl Workspace {
     pub fn read(runner: Runner, manifest: &Path, rust: &Rust, offline: bool) -> Result<Workspace> {
         let cargo_home = cargo_home::find()?;
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(manifest)?;
-        let work = metadata.target_directory.join(crate::NAME);
-        let shown = metadata.workspace_root.clone();
+        let work = metadata.target_directory.join(crate::NAME).into();
+        let shown = metadata.workspace_root.clone().into();
         Workspace::new(metadata, cargo_home, work, shown, &|_| None)
     }
 
@@ -112,7 +112,7 @@ impl Workspace {
         why_missing: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace> {
         let config = Config::parse(&metadata, why_missing)?;
-        let root = metadata.workspace_root.clone();
+        let root = metadata.workspace_root.clone().into_std_path_buf();
         Ok(Workspace { config, root, metadata, cargo_home, work, shown })
     }
 
@@ -123,7 +123,7 @@ impl Workspace {
 
     fn packages_from(&self, runner: Runner, rust: &Rust, offline: bool, network: &Table) -> Result<Vec<Package>> {
         let cargo = Cargo { runner, rust, home: &self.cargo_home, offline };
-        check_folder(&self.metadata.target_directory)?;
+        check_folder(self.metadata.target_directory.as_std_path())?;
         check_folder(&self.work)?;
         cargo.packages(
             &self.metadata,
@@ -136,7 +136,7 @@ impl Workspace {
 
     /// cargo's target folder.
     pub fn target(&self) -> &Path {
-        &self.metadata.target_directory
+        self.metadata.target_directory.as_std_path()
     }
 
     /// The part of cargo's configuration that defines where crates come from.
@@ -163,7 +163,8 @@ impl Facts {
         let cache = Cache::find()?;
         let metadata =
             Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline }.workspace(&manifest)?;
-        let (root, target) = (metadata.workspace_root, metadata.target_directory);
+        let root = metadata.workspace_root.into_std_path_buf();
+        let target = metadata.target_directory.into_std_path_buf();
         let work = target.join(crate::NAME);
         check_folder(&target)?;
         check_folder(&work)?;

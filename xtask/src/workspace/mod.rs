@@ -7,7 +7,6 @@ pub mod date;
 pub mod facts;
 pub mod ignored;
 pub mod machine;
-pub mod metadata;
 pub mod needs;
 pub mod packages;
 pub mod rust;

@@ -174,7 +174,7 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 26] = [
+const OTHERS: [(&str, Access); 25] = [
     ("bpf::container", Access::Reads),
     ("bpf::engine", Access::Reads),
     ("build::cargo", Access::Writes),
@@ -189,7 +189,6 @@ const OTHERS: [(&str, Access); 26] = [
     ("sys::plan", Access::Writes),
     ("sys::process", Access::Writes),
     ("sys::steps", Access::Writes),
-    ("toolchain::wheel", Access::Reads),
     ("ui::error", Access::Reads),
     ("ui::screen", Access::Writes),
     ("workspace::cached", Access::Writes),
