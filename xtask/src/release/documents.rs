@@ -53,8 +53,11 @@ impl<'a> Files<'a> {
         let mut documents = Documents::new();
         self.add_documents(&self.root, is_document, &mut documents)?;
         let texts = self.root.join(licenses::FOLDER);
-        // One that leads out is refused, even if there is nothing else in the folder.
-        if texts.is_dir() || self.outside_in(&texts).next().is_some() {
+        // A link that leads out is refused, even if there is nothing else in the folder.
+        for name in self.outside_in(&texts) {
+            self.follow(&texts.join(name))?;
+        }
+        if texts.is_dir() {
             for (place, file) in self.find(licenses::FOLDER, licenses::FOLDER)? {
                 documents.insert(place, Document::read(file)?);
             }
@@ -160,7 +163,7 @@ impl<'a> Files<'a> {
 
     /// The file or folder that a path leads to, through all links.
     fn follow(&self, path: &Path) -> Result<PathBuf> {
-        if let Some((_, target)) = self.outside.iter().find(|(link, _)| self.top.join(link) == path) {
+        if let Some((_, target)) = self.outside.iter().find(|(link, _)| path.starts_with(self.top.join(link))) {
             bad_request!("{} {}: put a file there", path.display(), source::leads_out(target));
         }
         let real = match (path.canonicalize(), path.read_link()) {
@@ -236,7 +239,7 @@ mod tests {
             ("file", "folder/a"),
             ("shared", "../shared"),
             ("CHANGELOG", "shared/d"),
-            ("loop/up", ".."),
+            ("loop/up", "."),
         ] {
             symlink(to, root.join(link)).unwrap();
         }
