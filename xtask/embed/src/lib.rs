@@ -2,7 +2,9 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::needless_doctest_main, reason = "the README shows a whole build script")]
 
+mod bindings;
 mod lock;
+mod plain;
 
 #[cfg(feature = "check")]
 mod check;
@@ -10,6 +12,7 @@ mod check;
 #[cfg(feature = "check")]
 pub use check::{Error, Object, check, verify};
 pub use lock::{Lock, is_source, is_source_folder};
+pub use plain::{Bits, KernelNeeds, Plain, Record, WrongRecord, bits, get, get_begin, set, set_bits, view};
 
 /// The bytes of an object, followed by zeros up to a multiple of 8, at an address from which a loader may read ELF
 /// structs in place. For [`embed!`] only.

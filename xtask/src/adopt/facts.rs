@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cargo_metadata::{Dependency, Metadata, MetadataCommand, TargetKind};
 
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::workspace::facts::find_manifest;
+use crate::workspace::metadata::{Dependency, Metadata, Package};
 
 /// The library of this tool, by which an adopting package is known.
 const LIBRARY: &str = env!("CARGO_PKG_NAME");
@@ -66,11 +66,11 @@ impl Source {
     }
 
     fn of(dependency: &Dependency) -> Source {
-        let version = || Source::Version(dependency.req.to_string().trim_start_matches('^').to_owned());
+        let version = || Source::Version(dependency.req.trim_start_matches('^').to_owned());
         if let Some(path) = &dependency.path {
-            return Source::Folder(path.to_string());
+            return Source::Folder(path.to_string_lossy().into_owned());
         }
-        let source = dependency.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        let source = dependency.source.as_deref().unwrap_or_default();
         let Some(git) = source.strip_prefix("git+") else { return version() };
         let (url, query) = git.split_once('?').unwrap_or((git, ""));
         let reference = query.split_once('=').map(|(kind, name)| format!(", {kind} = {name:?}"));
@@ -91,17 +91,16 @@ impl Facts {
     pub fn read(runner: Runner, manifest_path: Option<&Path>) -> Result<Facts> {
         let manifest = find_manifest(manifest_path)?;
         let metadata = metadata(runner, &manifest)?;
-        let root = metadata.workspace_root.clone().into_std_path_buf();
+        let root = metadata.workspace_root.clone();
         let members = metadata.workspace_packages();
         let relative = |folder: &Path| folder.strip_prefix(&root).unwrap_or(folder).to_string_lossy().into_owned();
-        let uses_tool =
-            |package: &&&cargo_metadata::Package| package.dependencies.iter().any(|one| one.name == LIBRARY);
+        let uses_tool = |package: &&&Package| package.dependencies.iter().any(|one| one.name == LIBRARY);
         let tool = members.iter().find(uses_tool).and_then(|package| {
             let dependency = package.dependencies.iter().find(|one| one.name == LIBRARY)?;
             Some((package.name.to_string(), Source::of(dependency)))
         });
-        let is_application = |package: &&&cargo_metadata::Package| {
-            let has_binary = package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin));
+        let is_application = |package: &&&Package| {
+            let has_binary = package.targets.iter().any(|target| target.is_bin());
             has_binary && !["xtask", LIBRARY].contains(&package.name.as_str()) && !uses_tool(package)
         };
         let mut bpf_folders = Vec::new();
@@ -113,7 +112,7 @@ impl Facts {
             packages: members
                 .iter()
                 .map(|package| {
-                    let folder = package.manifest_path.parent().map(|folder| relative(folder.as_std_path()));
+                    let folder = package.manifest_path.parent().map(|folder| relative(folder));
                     (package.name.to_string(), folder.unwrap_or_default())
                 })
                 .collect(),
@@ -135,7 +134,7 @@ fn metadata(runner: Runner, manifest: &Path) -> Result<Metadata> {
         .args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"])
         .arg(manifest.to_string_lossy());
     let json = runner.read(&command).with_context(|| format!("cannot read the workspace of {}", manifest.display()))?;
-    MetadataCommand::parse(json).context("cannot understand what cargo prints of the workspace")
+    Metadata::parse(&json)
 }
 
 /// The version of Rust that a folder uses.

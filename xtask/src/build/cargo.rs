@@ -7,11 +7,10 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::{Context, Result};
-use cargo_metadata::Artifact;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::build::messages::{Event, Messages};
+use crate::build::messages::{Artifact, Event, Messages};
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
 use crate::ui::screen::{Level, has_colors};
@@ -107,7 +106,7 @@ impl CargoBuild {
 /// The target that something was made for; none if it is this machine. cargo keeps what it makes for a target in a
 /// folder of its name.
 fn triple(artifact: &Artifact, target: &Path) -> Option<String> {
-    let folder = artifact.filenames.first()?.as_std_path().strip_prefix(target).ok()?;
+    let folder = artifact.filenames.first()?.strip_prefix(target).ok()?;
     let name = folder.components().next()?.as_os_str().to_str()?;
     (!["release", "debug"].contains(&name)).then(|| name.into())
 }

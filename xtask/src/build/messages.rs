@@ -3,9 +3,58 @@
 //! once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
-use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
-use cargo_metadata::{Artifact, Message};
+use serde::Deserialize;
+
+use crate::workspace::metadata::{PackageId, Target};
+
+/// A message in JSON, as far as it is read here.
+#[derive(Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact(Box<Artifact>),
+    CompilerMessage {
+        package_id: PackageId,
+        target: Target,
+        message: Diagnostic,
+    },
+    BuildFinished,
+    #[serde(other)]
+    Other,
+}
+
+/// What came out for one target of a package.
+#[derive(Debug, Deserialize)]
+pub struct Artifact {
+    pub package_id: PackageId,
+    pub target: Target,
+    pub filenames: Vec<PathBuf>,
+    pub executable: Option<PathBuf>,
+    /// Whether it was there already.
+    pub fresh: bool,
+}
+
+#[derive(Deserialize)]
+struct Diagnostic {
+    message: String,
+    level: String,
+    spans: Vec<Span>,
+    children: Vec<Note>,
+    rendered: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Span {
+    file_name: String,
+    line_start: usize,
+    column_start: usize,
+}
+
+#[derive(Deserialize)]
+struct Note {
+    message: String,
+}
 
 /// What a line of cargo's reports.
 #[derive(Debug)]
@@ -100,25 +149,24 @@ impl Messages {
 
     fn message(&mut self, message: Message) -> Option<Event> {
         match message {
-            Message::CompilerArtifact(artifact) => Some(Event::Built(Box::new(artifact))),
-            Message::CompilerMessage(message) => {
-                let diagnostic = message.message;
-                let key = format!("{} {} {}", message.package_id, message.target.name, place(&diagnostic));
+            Message::CompilerArtifact(artifact) => Some(Event::Built(artifact)),
+            Message::CompilerMessage { package_id, target, message: diagnostic } => {
+                let key = format!("{package_id} {} {}", target.name, place(&diagnostic));
                 let text = diagnostic.rendered.unwrap_or(diagnostic.message);
-                let is_error = matches!(diagnostic.level, DiagnosticLevel::Error | DiagnosticLevel::Ice);
+                let is_error = diagnostic.level.starts_with("error");
                 if is_error {
-                    self.problem(key.clone(), package(&message.package_id.repr), &text);
+                    self.problem(key.clone(), package(&package_id), &text);
                 }
                 let text = text.trim_end().to_owned();
-                let is_note = diagnostic.level == DiagnosticLevel::FailureNote;
+                let is_note = diagnostic.level == "failure-note";
                 let event = if is_error || is_note { Event::Error(text) } else { Event::Warning(text) };
                 self.seen.insert(key).then_some(event)
             }
-            Message::BuildFinished(_) => {
+            Message::BuildFinished => {
                 self.finished = true;
                 None
             }
-            _ => None,
+            Message::Other => None,
         }
     }
 

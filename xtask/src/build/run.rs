@@ -7,7 +7,6 @@ use std::time::Instant;
 use std::{env, fs, io};
 
 use anyhow::{Context, Error, Result};
-use cargo_metadata::{PackageId, TargetKind};
 use serde_json::{Value, json};
 
 use crate::arch::Target;
@@ -23,6 +22,7 @@ use crate::ui::error::Failed;
 use crate::ui::remedies;
 use crate::workspace::facts::SNAPSHOT;
 use crate::workspace::ignored::IgnoredFiles;
+use crate::workspace::metadata::PackageId;
 use crate::workspace::snapshot;
 
 /// If this process was called by cargo in place of rustc, it becomes rustc, or fails.
@@ -135,9 +135,9 @@ impl Step for BuildBinaries {
             if !artifact.fresh {
                 built.compiled.insert(triple.into());
             }
-            let is_ours = artifact.target.name == self.bin && artifact.target.kind.contains(&TargetKind::Bin);
+            let is_ours = artifact.target.name == self.bin && artifact.target.is_bin();
             if let (true, Some(binary)) = (is_ours, artifact.executable) {
-                built.binaries.insert(triple.into(), binary.into());
+                built.binaries.insert(triple.into(), binary);
                 built.seconds.insert(triple.into(), begin.elapsed().as_secs_f32());
             }
             built.linked.entry(triple.into()).or_default().insert(artifact.package_id);

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use cargo_metadata::PackageId;
 
 use crate::release::layout::STD_LICENSES;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
+use crate::workspace::metadata::PackageId;
 use crate::workspace::packages::Package;
 use crate::workspace::rust::Rust;
 
@@ -180,14 +180,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let package = |name: &str, license: Option<&str>, text: Option<&str>| {
             let package = Package {
-                id: PackageId { repr: format!("path+file:///w/{name}#1.0.0") },
-                name: name.into(),
-                version: "1.0.0".into(),
+                id: format!("path+file:///w/{name}#1.0.0"),
                 license: license.map(String::from),
-                repository: None,
-                folder: folder.path().join(name),
-                roots: Vec::new(),
-                license_file: None,
+                ..Package::example(name, folder.path().join(name))
             };
             files::write(&package.folder.join("Cargo.toml"), "").unwrap();
             if let Some(text) = text {
@@ -204,10 +199,10 @@ mod tests {
             package("fork", Some("MIT"), Some("theirs")),
             package("other", Some("GPL-2.0-only"), None),
         ];
-        let others = [Package { id: PackageId { repr: "registry+https://r#a@1.0.0".into() }, ..members[1].clone() }];
+        let others = [Package { id: "registry+https://r#a@1.0.0".into(), ..members[1].clone() }];
         let packages = Packages { members: &members, others: &others, shipped: "tool", packed: [ours].into() };
         let named: Vec<&str> =
-            packages.all().filter(|it| !packages.is_our_own(it).unwrap()).map(|it| it.id.repr.as_str()).collect();
+            packages.all().filter(|it| !packages.is_our_own(it).unwrap()).map(|it| it.id.as_str()).collect();
         assert_eq!(named, ["path+file:///w/fork#1.0.0", "path+file:///w/other#1.0.0", "registry+https://r#a@1.0.0"]);
     }
 
@@ -216,14 +211,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let known = folder.path().join("known");
         let package = |license: &str| Package {
-            id: PackageId { repr: "p".into() },
-            name: "p".into(),
-            version: "1.0.0".into(),
             license: Some(license.into()).filter(|license: &String| !license.is_empty()),
-            repository: None,
-            folder: folder.path().join("p"),
-            roots: Vec::new(),
-            license_file: None,
+            ..Package::example("p", folder.path().join("p"))
         };
         files::write(&known.join("MIT.txt"), "").unwrap();
         files::write(&folder.path().join("p/Cargo.toml"), "").unwrap();
@@ -232,7 +221,7 @@ mod tests {
         }
         for license in ["", "Zlib", "MIT AND Zlib", "(MIT OR Zlib) AND MIT", "MIT WITH X-exception"] {
             let error = texts_of(&package(license), &known).unwrap_err().to_string();
-            assert!(error.starts_with("crate p 1.0.0 carries no text of its licence ("), "{error}");
+            assert!(error.starts_with("crate p 1.2.0 carries no text of its licence ("), "{error}");
         }
         files::write(&folder.path().join("p/LICENSE-ZLIB"), "").unwrap();
         assert_eq!(texts_of(&package("Zlib"), &known).unwrap(), [folder.path().join("p/LICENSE-ZLIB")]);

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Error, Result, bail};
 use bpfship_embed::Lock;
-use cargo_metadata::PackageId;
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
@@ -29,6 +28,7 @@ use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
 use crate::workspace::config;
 use crate::workspace::facts::Facts;
+use crate::workspace::metadata::PackageId;
 use crate::workspace::source::Source;
 
 /// What all archives of a release have in common.

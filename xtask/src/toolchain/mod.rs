@@ -4,4 +4,5 @@ pub mod facts;
 pub mod plan;
 pub mod run;
 pub mod sysroot;
+pub mod wheel;
 pub mod zig;

@@ -1,7 +1,6 @@
 //! How the toolchain is completed: the steps of plan.rs.
 
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,7 @@ use crate::sys::plan::{Step, Work};
 use crate::sys::process::Runner;
 use crate::toolchain::facts::{Installed, RUST_SRC};
 use crate::toolchain::sysroot::RUNTIME;
-use crate::toolchain::zig;
+use crate::toolchain::{wheel, zig};
 use crate::ui::error::Failed;
 use crate::ui::remedies;
 use crate::workspace::rust::Rust;
@@ -93,30 +92,20 @@ impl Step for UnpackWheel {
 
 fn unpack(runner: Runner, wheel: &Path, folder: &Path) -> Result<()> {
     let cannot = || format!("cannot unpack {}", wheel.display());
-    let mut archive = zip::ZipArchive::new(File::open(wheel).with_context(cannot)?).with_context(cannot)?;
-    for index in 0..archive.len() {
+    let mut archive = File::open(wheel).with_context(cannot)?;
+    for member in wheel::members(&mut archive).with_context(cannot)? {
         runner.check_interrupted()?;
-        let mut file = archive.by_index(index).with_context(cannot)?;
-        let Some(name) = file.name().with_context(cannot)?.strip_prefix("ziglang/").map(String::from) else {
-            continue;
-        };
-        if !zig::is_unpacked(&name) || file.is_dir() {
+        let Some(name) = member.name.strip_prefix("ziglang/").filter(|name| zig::is_unpacked(name)) else { continue };
+        if name.ends_with('/') {
             continue;
         }
-        if file.enclosed_name().is_none() {
-            bail!("{} holds a file that would land outside: {name}", wheel.display());
-        }
-        let to = folder.join(&name);
+        let to = folder.join(name);
         files::create_folder(to.parent().context("a file without a folder")?)?;
-        (|| {
-            let mut out = File::create(&to)?;
-            io::copy(&mut file, &mut out)?;
-            if name == "zig" {
-                out.set_permissions(fs::Permissions::from_mode(0o755))?;
-            }
-            io::Result::Ok(())
-        })()
-        .with_context(|| format!("cannot write {}", to.display()))?;
+        let mut out = File::create(&to).with_context(|| format!("cannot write {}", to.display()))?;
+        wheel::unpack(&mut archive, &member, &mut out).with_context(cannot)?;
+        if name == "zig" {
+            out.set_permissions(fs::Permissions::from_mode(0o755))?;
+        }
     }
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::path::{Component, Path};
 use std::str::FromStr;
 
 use anyhow::Result;
-use cargo_metadata::{Metadata, Package, Target, TargetKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,6 +16,7 @@ use crate::release::layout::{LICENSES, STD_LICENSES};
 use crate::sys::hash::Sha256;
 use crate::ui::error::{Request, bad_request};
 use crate::ui::suggest;
+use crate::workspace::metadata::{Metadata, Package, Target};
 
 /// What is shipped, checked against the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Config {
             ),
             None => Written::default(),
         };
-        let root = Root { folder: metadata.workspace_root.as_std_path(), why_missing };
+        let root = Root { folder: &metadata.workspace_root, why_missing };
         let (package, bin) = package_and_bin(metadata, written.package, written.bin)?;
         let features = Features { names: written.features, no_default: written.no_default_features };
         features.check(package, bin)?;
@@ -367,7 +367,7 @@ fn package_and_bin(metadata: &Metadata, package: Option<String>, bin: Option<Str
             "no package to ship is configured: set `package` in [workspace.metadata.bpfship] of Cargo.toml"
         ),
     };
-    let bins: Vec<&Target> = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin)).collect();
+    let bins: Vec<&Target> = package.targets.iter().filter(|target| target.is_bin()).collect();
     let names = || bins.iter().map(|bin| bin.name.as_str());
     let bin = match (bin, bins.as_slice()) {
         (Some(bin), _) => match bins.iter().find(|target| target.name == bin) {

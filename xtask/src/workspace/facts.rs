@@ -7,17 +7,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::Metadata;
 use toml::Table;
 
 use crate::bpf::facts::Inputs;
 use crate::flags::Common;
+use crate::release::layout;
 use crate::sys::cache::{self, Cache};
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
+use crate::workspace::metadata::Metadata;
 use crate::workspace::packages::{Cargo, Package};
 use crate::workspace::rust::{self, Rust};
 use crate::workspace::snapshot::{Change, Difference};
@@ -83,8 +84,8 @@ impl Workspace {
     pub fn read(runner: Runner, manifest: &Path, rust: &Rust, offline: bool) -> Result<Workspace> {
         let cargo_home = cargo_home::find()?;
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(manifest)?;
-        let work = metadata.target_directory.join(crate::NAME).into();
-        let shown = metadata.workspace_root.clone().into();
+        let work = metadata.target_directory.join(crate::NAME);
+        let shown = metadata.workspace_root.clone();
         Workspace::new(metadata, cargo_home, work, shown, &|_| None)
     }
 
@@ -111,7 +112,7 @@ impl Workspace {
         why_missing: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace> {
         let config = Config::parse(&metadata, why_missing)?;
-        let root = metadata.workspace_root.clone().into_std_path_buf();
+        let root = metadata.workspace_root.clone();
         Ok(Workspace { config, root, metadata, cargo_home, work, shown })
     }
 
@@ -122,7 +123,7 @@ impl Workspace {
 
     fn packages_from(&self, runner: Runner, rust: &Rust, offline: bool, network: &Table) -> Result<Vec<Package>> {
         let cargo = Cargo { runner, rust, home: &self.cargo_home, offline };
-        check_folder(self.metadata.target_directory.as_std_path())?;
+        check_folder(&self.metadata.target_directory)?;
         check_folder(&self.work)?;
         cargo.packages(
             &self.metadata,
@@ -135,7 +136,7 @@ impl Workspace {
 
     /// cargo's target folder.
     pub fn target(&self) -> &Path {
-        self.metadata.target_directory.as_std_path()
+        &self.metadata.target_directory
     }
 
     /// The part of cargo's configuration that defines where crates come from.
@@ -162,8 +163,7 @@ impl Facts {
         let cache = Cache::find()?;
         let metadata =
             Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline }.workspace(&manifest)?;
-        let root = metadata.workspace_root.into_std_path_buf();
-        let target = metadata.target_directory.into_std_path_buf();
+        let (root, target) = (metadata.workspace_root, metadata.target_directory);
         let work = target.join(crate::NAME);
         check_folder(&target)?;
         check_folder(&work)?;
@@ -174,7 +174,7 @@ impl Facts {
         if to.is_none() {
             locks.push(lock(runner, &root)?);
         }
-        let dist = to.map_or_else(|| root.join("dist"), Path::to_owned);
+        let dist = to.map_or_else(|| layout::dist(&root), Path::to_owned);
         let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
         let sources = Sources::take(runner, &root, &work.join(SNAPSHOT), &left_out, commit)?;
         check_rust(&rust, &root, &sources)?;

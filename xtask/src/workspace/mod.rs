@@ -7,6 +7,7 @@ pub mod date;
 pub mod facts;
 pub mod ignored;
 pub mod machine;
+pub mod metadata;
 pub mod needs;
 pub mod packages;
 pub mod rust;

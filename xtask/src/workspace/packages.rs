@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::{Metadata, MetadataCommand, PackageId, Target, TargetKind};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::command::Command;
@@ -11,6 +10,7 @@ use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
 use crate::ui::error::{Failed, Request};
+use crate::workspace::metadata::{self, Metadata, PackageId};
 use crate::workspace::rust::Rust;
 
 /// A crate that is not of the workspace itself.
@@ -72,7 +72,7 @@ impl Cargo<'_> {
         work: &Path,
         shown: &Path,
     ) -> Result<Vec<Package>> {
-        let manifest = workspace.workspace_root.as_std_path().join("Cargo.toml");
+        let manifest = workspace.workspace_root.join("Cargo.toml");
         let lock = manifest.with_file_name("Cargo.lock");
         let mut inputs = vec![
             self.rust.commit.clone(),
@@ -83,7 +83,7 @@ impl Cargo<'_> {
             files::read_if_there(&manifest)?.unwrap_or_default(),
         ];
         for package in &workspace.packages {
-            inputs.push(files::read_if_there(package.manifest_path.as_std_path())?.unwrap_or_default());
+            inputs.push(files::read_if_there(&package.manifest_path)?.unwrap_or_default());
         }
         let record = &work.join("packages.json");
         let shown = shown.join("Cargo.lock");
@@ -108,7 +108,7 @@ impl Cargo<'_> {
             Err(error) if format!("{error:#}").contains("--locked") => bail!("{}", self.lock_fault(&shown)?),
             answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", shown.display()))?,
         };
-        let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
+        let foreign = |package: &&metadata::Package| !metadata.is_member(package);
         let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
         let found = Record { key, packages };
         files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
@@ -138,35 +138,47 @@ impl Cargo<'_> {
             .arg(manifest.to_string_lossy())
             .args(flags.iter().copied());
         let json = self.runner.read(&command)?;
-        MetadataCommand::parse(json).context("cannot parse the output of `cargo metadata`")
+        Metadata::parse(&json)
+    }
+}
+
+#[cfg(test)]
+impl Package {
+    /// A package for tests.
+    pub fn example(name: &str, folder: impl Into<PathBuf>) -> Package {
+        Package {
+            id: name.into(),
+            name: name.into(),
+            version: "1.2.0".into(),
+            license: None,
+            license_file: None,
+            repository: None,
+            folder: folder.into(),
+            roots: Vec::new(),
+        }
     }
 }
 
 impl Package {
     /// Whether it is identified by its path, and not by a registry or a repository.
     pub fn is_by_path(&self) -> bool {
-        self.id.repr.starts_with("path+")
+        self.id.starts_with("path+")
     }
 
-    pub fn new(package: &cargo_metadata::Package) -> Result<Package> {
+    pub fn new(package: &metadata::Package) -> Result<Package> {
+        let folder = package.manifest_path.parent().context("a manifest in no folder")?;
         Ok(Package {
             id: package.id.clone(),
-            name: package.name.to_string(),
-            version: package.version.to_string(),
+            name: package.name.clone(),
+            version: package.version.clone(),
             license: package.license.clone(),
-            license_file: package.license_file().map(PathBuf::from),
+            license_file: package.license_file.as_ref().map(|file| folder.join(file)),
             repository: package.repository.clone(),
-            folder: package.manifest_path.parent().context("a manifest in no folder")?.into(),
+            folder: folder.into(),
             roots: match package.source {
                 Some(_) => Vec::new(),
-                None => package.targets.iter().filter(is_built).map(|target| target.src_path.clone().into()).collect(),
+                None => package.targets.iter().filter(|it| it.is_built()).map(|it| it.src_path.clone()).collect(),
             },
         })
     }
-}
-
-/// Whether something that is shipped may be made of it.
-fn is_built(target: &&Target) -> bool {
-    let others = [TargetKind::Bench, TargetKind::Example, TargetKind::Test];
-    !target.kind.iter().any(|kind| others.contains(kind))
 }

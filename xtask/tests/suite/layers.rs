@@ -174,10 +174,7 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 28] = [
-    ("boot::kernels::apt", Access::Writes),
-    ("boot::kernels::debian", Access::Writes),
-    ("boot::kernels::from_source", Access::Writes),
+const OTHERS: [(&str, Access); 26] = [
     ("bpf::container", Access::Reads),
     ("bpf::engine", Access::Reads),
     ("build::cargo", Access::Writes),
@@ -192,6 +189,7 @@ const OTHERS: [(&str, Access); 28] = [
     ("sys::plan", Access::Writes),
     ("sys::process", Access::Writes),
     ("sys::steps", Access::Writes),
+    ("toolchain::wheel", Access::Reads),
     ("ui::error", Access::Reads),
     ("ui::screen", Access::Writes),
     ("workspace::cached", Access::Writes),
