@@ -40,6 +40,10 @@ pub(crate) const NAME: &str = "bpfship";
 /// Runs the command line of this process, and prints what went wrong with it. Its exit code is 2 for a wrong request,
 /// before any work, 128 and the number of a signal that ended it, and 1 for any other failure.
 pub fn main() -> ExitCode {
+    if let Some(error) = build::run::compile_in_place_of_rustc() {
+        eprintln!("{} {}", screen::error_word(), error::describe(&error));
+        return ExitCode::FAILURE;
+    }
     let flags = flags::parse();
     let runner = Runner::new(flags.common.level());
     let result = process::catch_signals(runner).and_then(|()| match run(runner, &flags) {

@@ -7,11 +7,12 @@ use anyhow::Result;
 
 use crate::arch::Target;
 use crate::build::cargo::{self, CargoBuild};
+use crate::build::crate_names;
 use crate::build::profile;
-use crate::build::run::{BuildBinaries, Built};
+use crate::build::run::{BuildBinaries, Built, LinkWrapper};
 use crate::route::Route;
 use crate::sys::command::Command;
-use crate::sys::plan::{Slot, Steps, Task};
+use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::toolchain;
 use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
@@ -39,8 +40,8 @@ pub fn flags(config: &Config) -> Vec<String> {
 /// A binary that is built for several targets by one command.
 #[derive(Debug)]
 pub struct Build {
-    /// What makes its CARGO_HOME.
-    pub home: Steps,
+    /// What makes its CARGO_HOME, and what is called in place of rustc.
+    pub before: Steps,
     pub cargo: CargoBuild,
     pub bin: String,
     pub targets: Vec<Target>,
@@ -59,7 +60,13 @@ impl Build {
     ) -> Build {
         let home = home(facts);
         let target = target(facts);
+        let mut steps = Vec::new();
         let mut environment = facts.build_environment(&home);
+        if facts.has_packages_beside() {
+            let file = facts.work.join(crate_names::PROGRAM);
+            environment.insert("RUSTC_WRAPPER".into(), file.to_string_lossy().into_owned());
+            steps.push(Box::new(LinkWrapper { file }) as Box<dyn Step>);
+        }
         environment.extend(variables);
         let rustflags = targets.iter().map(|(arch, route)| {
             let mut flags = common_rustflags(facts);
@@ -81,8 +88,9 @@ impl Build {
             .arg(target.to_string_lossy())
             .args(["--package", package, "--bin", bin])
             .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
+        steps.extend(cargo_home::steps(&home, &facts.cargo_home, config));
         Build {
-            home: cargo_home::steps(&home, &facts.cargo_home, config),
+            before: steps,
             cargo: CargoBuild { command, target },
             bin: bin.into(),
             targets: targets.to_vec(),
@@ -102,7 +110,8 @@ impl Build {
         let title = format!("building {} for {}", self.bin, arches.join(", "));
         let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
-        let mut steps = self.home;
+        let compiled = Slot::default();
+        let mut steps = self.before;
         steps.push(Box::new(BuildBinaries {
             build: self.cargo,
             bin: self.bin,
@@ -111,8 +120,9 @@ impl Build {
             cache: facts.cache.clone(),
             ignored: facts.sources.ignored.clone(),
             built: self.built,
+            compiled: compiled.clone(),
         }));
-        steps.push(Box::new(Verify { folder: facts.sources.folder.clone() }));
+        steps.push(Box::new(Verify { folder: facts.sources.folder.clone(), built: compiled }));
         Task::new(title, steps).announced().failure("cannot build")
     }
 }

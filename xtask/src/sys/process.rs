@@ -1,5 +1,6 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
@@ -272,6 +273,13 @@ impl Runner {
         }
         Ok((child, group))
     }
+}
+
+/// Becomes another program, or says why not.
+pub fn replace_with(words: &[OsString]) -> anyhow::Error {
+    let Some((program, arguments)) = words.split_first() else { return anyhow!("no program is named") };
+    let error = std::process::Command::new(program).args(arguments).exec();
+    anyhow::Error::new(error).context(format!("cannot start {}", program.display()))
 }
 
 /// How a command that was watched came to its end.

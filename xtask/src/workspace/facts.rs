@@ -20,10 +20,14 @@ use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
 use crate::workspace::packages::{Cargo, Package};
 use crate::workspace::rust::{self, Rust};
+use crate::workspace::snapshot::{Change, Difference};
 use crate::workspace::source::{self, Sources};
 
 /// The variables of the user's environment that a build may see: none of them changes a byte.
 const PASSED_ON: [&str; 3] = ["PATH", "TMPDIR", "CARGO_BUILD_JOBS"];
+
+/// The folder of the snapshot, in that of what lies between sources and artifacts.
+pub const SNAPSHOT: &str = "snapshot";
 
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -172,7 +176,7 @@ impl Facts {
         }
         let dist = to.map_or_else(|| root.join("dist"), Path::to_owned);
         let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
-        let sources = Sources::take(runner, &root, &work.join("snapshot"), &left_out, commit)?;
+        let sources = Sources::take(runner, &root, &work.join(SNAPSHOT), &left_out, commit)?;
         check_rust(&rust, &root, &sources)?;
         let workspace = Workspace::of(runner, &rust, cargo_home, common.offline, &sources, (&work, &root))?;
         cargo_home::check_root(&workspace.cargo_home)?;
@@ -185,10 +189,13 @@ impl Facts {
         let packages = workspace.packages_from(runner, &rust, common.offline, &network_config);
         let packages = sources.ignored.explain(packages)?;
         let Workspace { config, cargo_home, metadata, .. } = workspace;
+        let members: Vec<Package> = metadata.packages.iter().map(Package::new).collect::<Result<_>>()?;
+        let mut sources = sources;
+        sources.changes.extend(members.iter().chain(&packages).filter_map(|package| outside(package, &sources.top)));
         let bpf = Inputs::read(&sources.workspace, &packages, &config.bpf);
         let folders = [&root, &sources.from, &work, &cargo_home, &cache.folder, &rust.sysroot];
         let facts = Facts {
-            members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
+            members,
             private: private(&folders, &packages),
             installed: Installed::find(&rust, &cache)?,
             bpf: sources.ignored.explain(bpf)?,
@@ -217,6 +224,12 @@ impl Facts {
         paths.into_iter().collect()
     }
 
+    /// Whether a package is known by its folder, and that is not in the workspace: its name depends on the machine.
+    pub fn has_packages_beside(&self) -> bool {
+        let by_path = self.members.iter().chain(&self.packages).filter(|package| package.is_by_path());
+        by_path.map(|package| &package.folder).any(|folder| !folder.starts_with(&self.sources.workspace))
+    }
+
     /// The folder of the package that is shipped, in the workspace; the workspace itself if it is elsewhere.
     pub fn package_folder(&self) -> &Path {
         let package = self.members.iter().find(|member| member.name == self.config.package);
@@ -231,6 +244,13 @@ impl Facts {
         environment.insert("LC_ALL".into(), "C".into());
         environment
     }
+}
+
+/// A package that no commit has, though what is shipped is made of it.
+fn outside(package: &Package, top: &Path) -> Option<Change> {
+    let is_outside = package.is_by_path() && !package.folder.starts_with(top);
+    let what = Difference::Outside(package.name.clone());
+    is_outside.then(|| Change { path: package.folder.display().to_string(), what, hidden: None })
 }
 
 /// The Rust in use must be the one that the snapshot pins.

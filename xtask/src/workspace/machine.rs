@@ -150,7 +150,7 @@ impl Machine {
 /// The commit, and whether there are changes. `target` is cargo's target folder, if that is known.
 fn commit(runner: Runner, root: &Path, target: Option<&Path>) -> Result<String> {
     let target = target.map_or_else(|| root.join("target"), Path::to_owned);
-    let snapshot = target.join(crate::NAME).join("snapshot");
+    let snapshot = target.join(crate::NAME).join(facts::SNAPSHOT);
     let (left_out, settings) = ([target, root.join("dist")], snapshot::settings());
     let request = Request { workspace: root, snapshot: &snapshot, left_out: &left_out, commit: None, settings };
     let tree = Tree::read(runner, &request)?;

@@ -11,7 +11,7 @@ use crate::ui::error::{Request as BadRequest, bad_request};
 use crate::ui::screen::Level;
 use crate::workspace::date;
 use crate::workspace::ignored::IgnoredFiles;
-use crate::workspace::snapshot::{self, Change, Commit, Request, Tree};
+use crate::workspace::snapshot::{self, Change, Commit, Request, Taken};
 
 /// How many changes are named in a sentence.
 const NAMED: usize = 5;
@@ -61,22 +61,21 @@ impl Sources {
         commit: Option<&str>,
     ) -> Result<Sources> {
         let settings = snapshot::settings();
-        let tree = Tree::read(runner, &Request { workspace, snapshot: folder, left_out, commit, settings })?;
-        let snapshot = tree.write()?;
+        let request = Request { workspace, snapshot: folder, left_out, commit, settings };
+        let Taken { top, workspace: path, commit, changes, snapshot } = snapshot::take(runner, &request)?;
         if runner.screen().level == Level::Verbose {
             let (written, removed) = (snapshot.written.len(), snapshot.removed.len());
             runner.status(format!("snapshot in {}: {written} files written, {removed} removed", folder.display()));
         }
-        let root = tree.top.join(&tree.workspace);
         let sources = Sources {
             folder: folder.into(),
             top: snapshot.source,
             workspace: snapshot.workspace,
-            path: tree.workspace,
-            ignored: IgnoredFiles::new(runner, &tree.top, &root, left_out),
-            from: tree.top,
-            commit: tree.commit,
-            changes: tree.changes,
+            ignored: IgnoredFiles::new(runner, &top, &top.join(&path), left_out),
+            path,
+            from: top,
+            commit,
+            changes,
             identity: snapshot.identity,
             outside: snapshot.outside,
         };
