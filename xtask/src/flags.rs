@@ -70,15 +70,15 @@ fn explained(mut error: clap::Error) -> clap::Error {
     // The command it was given to.
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     let command = Flags::command();
-    let verb = usage.split_whitespace().find_map(|word| command.find_subcommand(word));
-    let has = |flag: &str| verb.is_some_and(|verb| verb.get_arguments().any(|it| it.get_long() == Some(flag)));
+    let verb = usage.split_whitespace().fold(&command, |verb, word| verb.find_subcommand(word).unwrap_or(verb));
+    let has = |flag: &str| verb.get_arguments().any(|it| it.get_long() == Some(flag));
 
     if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::MissingRequiredArgument
         && *missing == ["<--plan>"]
     {
         let message = "`--json` prints the plan of `--plan` as JSON: give both\n";
-        return clap::Error::raw(error.kind(), message).with_cmd(verb.unwrap_or(&command));
+        return clap::Error::raw(error.kind(), message).with_cmd(verb);
     }
     let tip = match (error.kind(), text(&error, ContextKind::InvalidArg), text(&error, ContextKind::InvalidSubcommand))
     {

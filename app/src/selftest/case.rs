@@ -154,7 +154,8 @@ pub(super) fn cases(exe: &Path, fixtures: &Fixtures) -> Vec<Case> {
             uid_is_unclear: true,
             ..Case::new("exec as another user", exe, Child::ExecAsOther, success)
         };
-        exec_as_other.execs.push(vec![b"/proc/self/fd/3".to_vec(), Child::Succeed.argument().into_bytes()]);
+        let file = format!("/proc/self/fd/{}", workload::EXEC_FD).into_bytes();
+        exec_as_other.execs.push(vec![file, Child::Succeed.argument().into_bytes()]);
         cases.push(exec_as_other);
     }
     cases

@@ -321,7 +321,7 @@ impl Step for WriteObjects {
     fn run(&self, _: &Work) -> Result<()> {
         let folder = self.folder.join("objects");
         files::create_folder(&folder)?;
-        let mut lock = Lock { inputs: self.inputs.clone(), objects: BTreeMap::new() };
+        let mut lock = Lock { inputs: self.inputs.clone(), ..Lock::default() };
         let mut files = Vec::new();
         let checked_in = self.checked_in.join("objects");
         let mut changed = Vec::new();
