@@ -56,7 +56,7 @@ pub(crate) enum Child {
     LeaderFirst,
     /// Another thread than the first executes a program.
     ExecFromThread,
-    /// Has a child of its own that executes nothing.
+    /// Has a child that executes nothing.
     Fork,
     ChangeUser,
     /// And executes a program as that user.
