@@ -59,7 +59,7 @@ pub fn dist(
     let mut needs = build::needs(facts, &targets);
 
     let mut compile = Vec::new();
-    if let Some(reason) = facts.bpf.stale(&config.bpf) {
+    if let Some(reason) = facts.bpf.stale(config) {
         let place = match place {
             Some(place) if request.compiles() => place,
             _ => bail!(
@@ -159,7 +159,6 @@ pub(crate) mod tests {
     use std::str::FromStr;
 
     use bpfship_embed::Lock;
-    use cargo_metadata::PackageId;
     use serde_json::Value;
 
     use super::*;
@@ -181,14 +180,14 @@ pub(crate) mod tests {
 
     /// A workspace in which everything is there and up to date.
     pub(crate) fn facts() -> Facts {
-        let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
+        let bpf = Bpf { folder: "kernel".into(), ..Bpf::default() };
         let mut inputs = Inputs {
             sources: [("tick.bpf.c".to_owned(), hash::bytes(b"1"))].into(),
             objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), hash::bytes(b"2"))).into(),
             ..Inputs::default()
         };
         let objects = inputs.objects.iter().map(|(name, hash)| (name.clone(), hash.to_string())).collect();
-        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects });
+        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects, ..Lock::default() });
         let rust =
             Rust { sysroot: "/rust".into(), version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
         let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
@@ -205,7 +204,7 @@ pub(crate) mod tests {
                 bpf,
                 boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
-            packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             members: Vec::new(),
             root: "/home/ann/tool".into(),
             sources: sources(),
@@ -258,7 +257,7 @@ pub(crate) mod tests {
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
-        let dist = facts.root.join("dist");
+        let dist = crate::release::layout::dist(&facts.root);
         super::dist(&Arc::new(facts.clone()), source, Documents::new(), Some(&Place::Host), &dist, request)
     }
 
@@ -392,17 +391,5 @@ pub(crate) mod tests {
             error.starts_with("--locked, but the BPF objects are not up to date: kernel/tick.bpf.c changed"),
             "{error}"
         );
-    }
-
-    fn package(name: &str, folder: &str) -> Package {
-        Package {
-            id: PackageId { repr: name.into() },
-            name: name.into(),
-            version: "1.2.0".into(),
-            license: None,
-            repository: None,
-            folder: folder.into(),
-            roots: Vec::new(),
-        }
     }
 }

@@ -4,6 +4,7 @@ pub mod apt;
 pub mod debian;
 pub mod from_source;
 pub mod recipe;
+pub mod run;
 
 use serde::Serialize;
 
