@@ -1,6 +1,7 @@
 //! The BPF objects: which there are, what they are made from, and how.
 
 pub mod cflags;
+pub mod contained;
 pub mod container;
 pub mod dependencies;
 pub mod engine;
