@@ -40,6 +40,9 @@ impl Inputs {
         if let Some(refusal) = cflags::refusal(&bpf.cflags, bpf.image.as_deref()) {
             bad_request!("`cflags` in [workspace.metadata.bpfship.bpf] of Cargo.toml: {refusal}");
         }
+        if !bpf.has_sources() {
+            return Ok(Inputs::default());
+        }
         let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
         read_sources(&folder, "", &mut inputs.sources)?;
@@ -85,6 +88,9 @@ impl Inputs {
 
     /// Why the objects must be compiled again, or `None` if they are up to date.
     pub fn stale(&self, bpf: &Bpf) -> Option<String> {
+        if !bpf.has_sources() {
+            return None;
+        }
         let Some(lock) = &self.lock else {
             return Some(format!("there is no {}/bpf.lock", bpf.folder));
         };

@@ -9,6 +9,8 @@ use crate::arch::Target;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::profile;
 use crate::build::run::{BuildBinaries, Built};
+use crate::cc::plan::Compiler;
+use crate::cc::recipe;
 use crate::route::Route;
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Steps, Task};
@@ -17,7 +19,7 @@ use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
-use crate::workspace::config::{Config, Features};
+use crate::workspace::config::Features;
 use crate::workspace::facts::Facts;
 use crate::workspace::packages::Package;
 use crate::workspace::snapshot::Verify;
@@ -27,10 +29,13 @@ use crate::workspace::source::Source;
 const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 /// The flags that have a say in the bytes, for the manifest.
-pub fn flags(config: &Config) -> Vec<String> {
+pub fn flags(facts: &Facts) -> Vec<String> {
     let mut flags = profile::flags();
     flags.extend(RUSTFLAGS.map(String::from));
-    flags.extend(config.features.flags());
+    flags.extend(facts.config.features.flags());
+    if !facts.with_c.is_empty() {
+        flags.extend(recipe::flags());
+    }
     flags.sort();
     flags
 }
@@ -38,8 +43,8 @@ pub fn flags(config: &Config) -> Vec<String> {
 /// A binary that is built for several targets by one command.
 #[derive(Debug)]
 pub struct Build {
-    /// What makes its CARGO_HOME.
-    pub home: Steps,
+    /// What makes its CARGO_HOME and its C compiler.
+    pub before: Steps,
     pub cargo: CargoBuild,
     pub bin: String,
     pub targets: Vec<Target>,
@@ -55,19 +60,25 @@ impl Build {
         (package, bin): (&str, &str),
         targets: &[Target],
         variables: BTreeMap<String, String>,
-    ) -> Build {
+    ) -> Result<Build> {
         let home = home(facts);
         let target = target(facts);
+        let compiler = Compiler::new(facts, targets);
         let mut environment = facts.build_environment(&home);
         environment.extend(variables);
+        environment.extend(compiler.iter().flat_map(Compiler::environment));
         let rustflags = targets.iter().map(|(arch, route)| {
             let mut flags = common_rustflags(facts);
             if *route == Route::Source {
                 flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
             }
+            flags.extend(compiler.iter().flat_map(|compiler| compiler.rustflags(arch)));
             (arch.triple, flags)
         });
-        let config = cargo_home::with_rustflags(&facts.network_config, rustflags);
+        let mut config = cargo_home::with_rustflags(&facts.network_config, rustflags);
+        for (triple, table) in compiler.iter().flat_map(Compiler::overrides) {
+            cargo_home::add_target(&mut config, triple, table);
+        }
         // In `/`, cargo finds no configuration but that of its home.
         let command = Command::new(facts.rust.cargo(), Path::new("/"))
             .only(environment)
@@ -80,13 +91,17 @@ impl Build {
             .arg(target.to_string_lossy())
             .args(["--package", package, "--bin", bin])
             .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
-        Build {
-            home: cargo_home::steps(&home, &facts.cargo_home, config),
+        let mut before = cargo_home::steps(&home, &facts.cargo_home, &config);
+        if let Some(compiler) = compiler {
+            before.extend(compiler.steps(names(facts), &target)?);
+        }
+        Ok(Build {
+            before,
             cargo: CargoBuild { command, target },
             bin: bin.into(),
             targets: targets.to_vec(),
             built: Slot::default(),
-        }
+        })
     }
 
     /// The same with these features of the package.
@@ -101,7 +116,7 @@ impl Build {
         let title = format!("building {} for {}", self.bin, arches.join(", "));
         let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
-        let mut steps = self.home;
+        let mut steps = self.before;
         steps.push(Box::new(BuildBinaries {
             build: self.cargo,
             bin: self.bin,
@@ -119,7 +134,8 @@ impl Build {
 /// Plans the build of another package's binary, in the same way as that of what is shipped.
 pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(Vec<Task>, Slot<Built>)> {
     let mut tasks = toolchain::plan::tasks(&needs(facts, targets), facts)?;
-    let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new());
+    tasks.extend(libraries(facts, targets)?);
+    let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new())?;
     let built = build.built.clone();
     tasks.push(build.task(facts));
     Ok((tasks, built))
@@ -137,7 +153,7 @@ pub fn check(facts: &Facts) -> Result<()> {
 
 /// What builds for these targets need to be there.
 pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
-    let mut needs = Needs::default();
+    let mut needs = Needs { zig: Compiler::new(facts, targets).is_some(), ..Needs::default() };
     for (arch, route) in targets {
         match route {
             Route::Prebuilt => needs.std.push(arch.triple),
@@ -145,6 +161,11 @@ pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
         }
     }
     needs
+}
+
+/// Makes the libraries of C code that builds for these targets use, once the compiler is there.
+pub fn libraries(facts: &Facts, targets: &[Target]) -> Result<Vec<Task>> {
+    Compiler::new(facts, targets).map_or(Ok(Vec::new()), |compiler| compiler.libraries())
 }
 
 /// What the build of the application itself is told.
@@ -169,22 +190,29 @@ fn target(facts: &Facts) -> PathBuf {
 /// What rustc is told for every target, with no path of this machine in the result.
 fn common_rustflags(facts: &Facts) -> Vec<String> {
     let mut flags = RUSTFLAGS.map(String::from).to_vec();
-    // No new name begins with a slash: it could be a folder that somebody has. The last one that fits wins, so what lies
-    // inside another comes after it.
-    let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    let remap = |(from, to): (PathBuf, String)| format!("--remap-path-prefix={}={to}", from.display());
+    flags.extend(names(facts).into_iter().map(remap));
+    flags
+}
+
+/// Folders, and what a binary may call them. The last one that fits holds, so what lies inside another comes after it. No new
+/// name begins with a slash: it could be a folder that somebody has.
+fn names(facts: &Facts) -> Vec<(PathBuf, String)> {
+    let mut names = Vec::new();
+    let mut name = |from: &Path, to: &str| names.push((from.to_path_buf(), to.to_owned()));
     if source_root(facts) != facts.sources.top {
-        remap(&facts.sources.top, "repository");
+        name(&facts.sources.top, "repository");
     }
-    remap(source_root(facts), "workspace");
-    remap(&target(facts), "target");
-    for (folder, name) in crate_folders(&facts.packages) {
-        remap(&folder, &name);
+    name(source_root(facts), "workspace");
+    name(&target(facts), "target");
+    for (folder, to) in crate_folders(&facts.packages) {
+        name(&folder, &to);
         if let Ok(shared) = folder.strip_prefix(&facts.cargo_home) {
-            remap(&home(facts).join(shared), &name);
+            name(&home(facts).join(shared), &to);
         }
     }
-    remap(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
-    flags
+    name(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
+    names
 }
 
 /// Folders of crates, and what a binary may call them: `cargo/NAME-VERSION`, wherever the crate was found.

@@ -68,7 +68,7 @@ pub fn dist(
             ),
         };
         let compiler = bpf::plan::needs(place);
-        (needs.zig, needs.image) = (compiler.zig, compiler.image);
+        (needs.zig, needs.image) = (needs.zig || compiler.zig, compiler.image);
         source.dirty = source.commit.is_some();
         compile = bpf::plan::compile(facts, place, End::WriteAndBuild, Some(&reason))?.tasks;
     }
@@ -79,7 +79,7 @@ pub fn dist(
         (&config.package, &config.bin),
         &targets,
         build::variables(&source),
-    );
+    )?;
     let builds = vec![build.features(&config.features)];
 
     let touch =
@@ -87,6 +87,7 @@ pub fn dist(
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, dist.into()));
     let mut tasks = vec![open(&release.dist, &release.staging)];
     tasks.extend(toolchain::plan::tasks(&needs, facts)?);
+    tasks.extend(build::libraries(facts, &targets)?);
     tasks.extend(compile);
     tasks.push(Task::new("having what depends on the commit built for this one", vec![Box::new(touch)]));
     let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();
@@ -189,8 +190,13 @@ pub(crate) mod tests {
         };
         let objects = inputs.objects.iter().map(|(name, hash)| (name.clone(), hash.to_string())).collect();
         inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects });
-        let rust =
-            Rust { sysroot: "/rust".into(), version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
+        let rust = Rust {
+            sysroot: "/rust".into(),
+            version: "1.95.0".into(),
+            commit: "c0ffee".into(),
+            llvm: "22".into(),
+            host: "h".into(),
+        };
         let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
         let cached = ARCHES.iter().map(|arch| Sysroot::new(arch, &rust).name).collect();
         Facts {
@@ -206,6 +212,8 @@ pub(crate) mod tests {
                 boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
             packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            with_c: BTreeSet::new(),
+            libbpf: None,
             members: Vec::new(),
             root: "/home/ann/tool".into(),
             sources: sources(),

@@ -71,11 +71,14 @@ impl Release {
 struct Objects {
     /// By file name.
     list: Vec<BpfObject>,
-    lock: Sha256,
+    lock: Option<Sha256>,
 }
 
 impl Objects {
     fn read(facts: &Facts) -> Result<Objects> {
+        if !facts.config.bpf.has_sources() {
+            return Ok(Objects { list: Vec::new(), lock: None });
+        }
         let folder = plan::source_root(facts).join(&facts.config.bpf.folder);
         let lock = files::read(&folder.join("bpf.lock"))?;
         let mut list = Vec::new();
@@ -88,7 +91,7 @@ impl Objects {
             let file = name.parse().map_err(Error::msg)?;
             list.push(BpfObject { file, size: bytes.len() as u64, sha256 });
         }
-        Ok(Objects { list, lock: hash::bytes(&lock) })
+        Ok(Objects { list, lock: Some(hash::bytes(&lock)) })
     }
 
     /// Those that a binary for this architecture must hold.
@@ -328,7 +331,7 @@ impl Publish {
             },
             c_compiler: zig::identity(),
             cargo_toml: hash::file(&root.join("Cargo.toml"))?,
-            flags: plan::flags(&facts.config),
+            flags: plan::flags(facts),
             compressor: pack::COMPRESSOR.into(),
             bpf_objects: objects.list.clone(),
             artifacts,

@@ -7,6 +7,7 @@ use crate::bpf::plan::{self, End};
 use crate::flags;
 use crate::sys::process::Runner;
 use crate::sys::{self, hash};
+use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
@@ -14,6 +15,11 @@ use crate::workspace::needs::Need;
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
     let (facts, _locks) = Facts::read(runner, common, None, None)?;
+    if !facts.config.bpf.has_sources() {
+        bad_request!(
+            "there is no folder `bpf`, and `bpf.folder` in [workspace.metadata.bpfship] of Cargo.toml names no other"
+        );
+    }
     let place = Place::choose(runner, &facts, request.clang.engine)?;
     let end = if request.check { End::Compare } else { End::Write };
     let plan = plan::bpf(&facts, &place, end)?;

@@ -244,7 +244,13 @@ mod tests {
 
     /// A machine that lacks nothing.
     fn machine() -> Machine {
-        let rust = Rust { sysroot: "/r".into(), version: "1.95.0".into(), commit: "c".into(), llvm: "22".into() };
+        let rust = Rust {
+            sysroot: "/r".into(),
+            version: "1.95.0".into(),
+            commit: "c".into(),
+            llvm: "22".into(),
+            host: "h".into(),
+        };
         let arches: Vec<_> = ARCHES.iter().filter(|arch| ["amd64", "mips"].contains(&arch.name)).collect();
         let config = Config {
             features: Features::default(),
@@ -265,6 +271,7 @@ mod tests {
             rust: Ok(rust),
             cargo: Ok("1.95.0".into()),
             config: Ok(config),
+            with_c: false,
             crates: Ok(7),
             cache: Ok(Space { folder: "/c".into(), used: 0, free: gigabytes(9), writable: Ok(()) }),
             linker: Ok(String::new()),

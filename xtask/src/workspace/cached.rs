@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::boot::kernels::{self, KERNELS, Kernel};
+use crate::cc::{cxx, libbpf};
 use crate::sys::cache::{Cache, PARTIAL};
 use crate::sys::files;
 use crate::toolchain::{facts, sysroot, zig};
@@ -85,7 +86,9 @@ pub fn entry_of(name: &str) -> Option<(&str, bool)> {
     let entry = half.unwrap_or(name);
     let (before, hash) = entry.rsplit_once('-')?;
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_ours = [zig::PREFIX, sysroot::PREFIX, kernels::PREFIX].iter().any(|prefix| before.starts_with(prefix));
+    let is_ours = [zig::PREFIX, sysroot::PREFIX, kernels::PREFIX, cxx::PREFIX, libbpf::PREFIX]
+        .iter()
+        .any(|prefix| before.starts_with(prefix));
     (is_ours && is_hash).then_some((entry, half.is_none()))
 }
 

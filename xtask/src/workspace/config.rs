@@ -68,7 +68,8 @@ pub struct Boot {
 /// `[workspace.metadata.bpfship.bpf]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bpf {
-    /// The folder of `*.bpf.c`, relative to the workspace.
+    /// The folder of `*.bpf.c`, relative to the workspace; empty if the workspace has no sources of BPF, or leaves them to
+    /// build scripts.
     pub folder: String,
     /// The BPF instruction set: `v1` runs on every kernel, later ones give smaller programs.
     pub cpu: String,
@@ -77,6 +78,9 @@ pub struct Bpf {
     /// A container image to compile in instead of ours, as `NAME@sha256:DIGEST`.
     pub image: Option<String>,
 }
+
+/// Where BPF programs are looked for.
+const DEFAULT_FOLDER: &str = "bpf";
 
 /// Stands for a file of BTF in a guest.
 pub const BTF: &str = "{btf}";
@@ -253,8 +257,18 @@ impl Include {
 }
 
 impl Bpf {
+    /// Whether the tool compiles objects.
+    pub fn has_sources(&self) -> bool {
+        !self.folder.is_empty()
+    }
+
     fn parse(root: &Root, written: WrittenBpf) -> Result<Bpf> {
-        let folder = check_path(root, written.folder.as_deref().unwrap_or("bpf"), &key("bpf.folder"))?;
+        let folder = match written.folder.as_deref() {
+            None if !root.folder.join(DEFAULT_FOLDER).is_dir() && (root.why_missing)(DEFAULT_FOLDER).is_none() => {
+                String::new()
+            }
+            folder => check_path(root, folder.unwrap_or(DEFAULT_FOLDER), &key("bpf.folder"))?,
+        };
         let cpu = written.cpu.unwrap_or_else(|| "v1".into());
         if !BPF_CPUS.contains(&cpu.as_str()) {
             bad_request!("{} is `{cpu}`; known are {}", key("bpf.cpu"), BPF_CPUS.join(", "));

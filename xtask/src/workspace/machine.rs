@@ -37,6 +37,8 @@ pub struct Machine {
     pub config: Found<Config>,
     /// How many crates are here.
     pub crates: Found<usize>,
+    /// Whether crates compile C code.
+    pub with_c: bool,
     pub cache: Found<Space>,
     pub installed: Installed,
     pub linker: Found,
@@ -82,8 +84,8 @@ impl Machine {
         };
         let rust = Rust::pinned(runner, &root).map_err(Status::from);
         let workspace = after("Rust", &rust, |rust| Workspace::read(runner, &manifest, rust, true));
-        let packages = match (&rust, &workspace) {
-            (Ok(rust), Ok(workspace)) => workspace.packages(runner, rust, true).map_err(|error| {
+        let crates = match (&rust, &workspace) {
+            (Ok(rust), Ok(workspace)) => workspace.crates(runner, rust, true).map_err(|error| {
                 // In cargo's words, this is what keeps it from downloading one.
                 let is_missing =
                     ["--offline was", "offline mode"].iter().any(|clue| format!("{error:#}").contains(clue));
@@ -97,10 +99,10 @@ impl Machine {
         };
         let target = workspace.as_ref().ok().map(|workspace| workspace.target().to_owned());
         let config = workspace.map(|workspace| workspace.config);
-        let stale = match (&config, &packages) {
-            (Ok(config), Ok(packages)) => {
-                Inputs::read(&root, packages, &config.bpf).map(|inputs| inputs.stale(&config.bpf)).map_err(Status::from)
-            }
+        let stale = match (&config, &crates) {
+            (Ok(config), Ok(crates)) => Inputs::read(&root, &crates.packages, &config.bpf)
+                .map(|inputs| inputs.stale(&config.bpf))
+                .map_err(Status::from),
             (Err(status), _) if status.state == State::Unknown => Err(status.clone()),
             (Err(_), _) => Err(Status::unknown("workspace")),
             (_, Err(_)) => Err(Status::unknown("crates")),
@@ -117,7 +119,8 @@ impl Machine {
             offline: common.offline,
             is_pinned: rust::pin(&root).is_ok_and(|pin| pin.is_some()),
             cargo: after("Rust", &rust, |rust| Ok(rust.cargo())).and_then(|cargo| version(&cargo)),
-            crates: packages.map(|packages| packages.len()),
+            with_c: crates.as_ref().is_ok_and(|crates| !crates.with_c.is_empty()),
+            crates: crates.map(|crates| crates.packages.len()),
             place: after("cache", &cache, |cache| Place::find(runner, &root, cache, request.clang.engine, image)),
             cache: cache.and_then(|cache| Space::read(&cache).map_err(Status::from)),
             installed: installed.unwrap_or_default(),

@@ -69,7 +69,7 @@ impl Machine {
             let linker = std::iter::once(Need::new("cc", self.linker.clone()));
             return linker.chain(self.toolchain(&others)).chain(unknown).collect();
         };
-        let mut needs = others;
+        let mut needs = Needs { zig: others.zig || self.with_c, ..others };
         for arch in arches {
             match arch.route {
                 Route::Prebuilt => needs.std.push(arch.triple),

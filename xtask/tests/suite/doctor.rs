@@ -54,6 +54,7 @@ fn with_everything(name: &str) -> Workspace {
         version: workspace.xtask("doctor --json").json()["rows"][0]["detail"].as_str().unwrap()[..6].into(),
         commit: "c".into(),
         llvm: "1".into(),
+        host: "h".into(),
     };
     let kernels = ARCHES.iter().map(|arch| kernels::default_of(arch).entry());
     for name in bpfship::testing::names(Some(&rust)).into_iter().chain(kernels) {

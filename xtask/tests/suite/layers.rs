@@ -174,7 +174,7 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 28] = [
+const OTHERS: [(&str, Access); 30] = [
     ("boot::kernels::apt", Access::Writes),
     ("boot::kernels::debian", Access::Writes),
     ("boot::kernels::from_source", Access::Writes),
@@ -182,6 +182,8 @@ const OTHERS: [(&str, Access); 28] = [
     ("bpf::engine", Access::Reads),
     ("build::cargo", Access::Writes),
     ("build::profile", Access::Reads),
+    ("cc::cxx", Access::Writes),
+    ("cc::tool", Access::Writes),
     ("release::artifacts", Access::Reads),
     ("release::documents", Access::Reads),
     ("release::licenses", Access::Reads),
