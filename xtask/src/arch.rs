@@ -24,9 +24,10 @@ pub struct Arch {
     pub bits: u8,
     /// `e_machine` of the ELF header.
     pub elf_machine: u16,
-    /// The largest page, in bytes, that a kernel of this architecture may be built with; segments must be aligned to it.
+    /// The largest page, in bytes, that a kernel of this architecture may be built with; segments must be aligned to
+    /// it.
     pub max_page_size: u64,
-    /// Where its standard library comes from unless `--std` says otherwise.
+    /// Where its standard library comes from unless `--std` is given.
     pub route: Route,
     /// Whether Rust's release team builds a standard library for it, which rustup can fetch.
     pub in_rustup: bool,
@@ -88,7 +89,7 @@ impl Machine {
     }
 }
 
-/// What machines have in common unless their rows say otherwise.
+/// What machines have in common unless their rows set it.
 pub const VIRT: Machine =
     Machine { name: "virt", cpu: None, memory: 512, bare: true, serials_before: 0, console: "ttyS0", append: &[] };
 
@@ -107,7 +108,7 @@ pub struct Magic {
 pub struct KernelBuild {
     /// The options of QEMU's machine.
     pub options: ConfigFile,
-    /// Whether QEMU wants a raw image, such as arm64's `Image`: it gives a device tree to no other. Else an ELF file.
+    /// Whether QEMU needs a raw image, such as arm64's `Image`: it gives a device tree to no other. Else an ELF file.
     pub raw: bool,
 }
 

@@ -109,16 +109,16 @@ const COMMON: &str = "Options of every command";
 /// Flags of every verb.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The Cargo.toml of the workspace to ship [default: found from the current folder upwards]
+    /// The Cargo.toml of the workspace to ship [default: found from the current directory upwards]
     #[arg(long, global = true, value_name = "PATH", help_heading = COMMON)]
     pub manifest_path: Option<PathBuf>,
-    /// Never touch the network; say what is missing instead
+    /// Never touch the network; fail with what is missing instead
     #[arg(long, global = true, help_heading = COMMON)]
     pub offline: bool,
-    /// Show each command as it is started, and what it says
+    /// Print each command as it starts, and its output
     #[arg(short, long, global = true, help_heading = COMMON)]
     pub verbose: bool,
-    /// Say nothing but what failed
+    /// Print only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
     pub quiet: bool,
 }
@@ -160,7 +160,7 @@ pub enum Verb {
   cargo xtask bpf                       compile what is in the BPF folder
   cargo xtask bpf --check               see whether the checked-in objects are what their sources give")]
 pub struct Bpf {
-    /// Compare with what is checked in instead of writing; a difference is told and ends with 1
+    /// Compare with what is checked in instead of writing; exit 1 and list what differs
     #[arg(long)]
     pub check: bool,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask report"))]
@@ -227,10 +227,10 @@ pub enum Choice {
     Host,
 }
 
-/// Flags of verbs that can tell beforehand what they will do.
+/// Flags of verbs that can print beforehand what they will do.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Show {
-    /// Print what would be done, as a shell script in which this tool's own work is told in comments, and do nothing (but
+    /// Print what would be done, as a shell script with this tool's own work as comments, and do nothing (but
     /// that what would be built is laid out in target/, and cargo may download crates, to know them)
     #[arg(long, group = "shown")]
     pub plan: bool,
@@ -241,9 +241,9 @@ pub struct Show {
 
 /// Build, check and pack the binaries
 ///
-/// Takes a snapshot: the files of the commit, or those of the work tree that git does not ignore if some have changed. From
-/// that alone it brings the BPF objects up to date, cross-compiles a static binary for each architecture, checks each one, and
-/// writes to `dist/`: a tarball for each, its checksum, SHA256SUMS and release.json. What is missing (a
+/// Takes a snapshot: the files of the commit, or those of the work tree that git does not ignore if some have changed.
+/// From that alone it brings the BPF objects up to date, cross-compiles a static binary for each architecture, checks
+/// each one, and writes to `dist/`: a tarball for each, its checksum, SHA256SUMS and release.json. What is missing (a
 /// standard library, the pinned clang) is fetched once and kept in $BPFSHIP_CACHE [default: `bpfship` in your cache
 /// folder].
 ///
@@ -257,10 +257,11 @@ pub struct Dist {
     /// The architecture to build for, by Go's or Rust's name for it; may be repeated [default: all configured]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
-    /// Refuse changes that are not committed, and BPF objects that do not match their sources instead of compiling them again
+    /// Refuse changes that are not committed, and BPF objects that do not match their sources instead of compiling them
+    /// again
     #[arg(long)]
     pub locked: bool,
-    /// With --locked, build what is not committed all the same; the manifest says so
+    /// With --locked, build what is not committed all the same; `dirty` in the manifest is true
     #[arg(long, requires = "locked")]
     pub allow_dirty: bool,
     /// Build this commit, whatever the work tree holds
@@ -269,8 +270,8 @@ pub struct Dist {
     /// Write to this folder instead of `dist/`
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
-    /// Take the standard library from rustup, or build it from source, for all architectures [default: as the
-    /// architecture's row in the README says]
+    /// Take the standard library from rustup, or build it from source, for all architectures [default: the
+    /// architecture's own, see the README]
     #[arg(long, value_name = "FROM")]
     pub std: Option<Route>,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask merge DIR…"))]
@@ -282,8 +283,8 @@ pub struct Dist {
 }
 
 impl Dist {
-    /// Whether BPF objects that are not up to date are compiled. They are written to the work tree, which a commit that is
-    /// named has nothing to do with.
+    /// Whether BPF objects that are not up to date are compiled. They are written to the work tree, which a commit that
+    /// is named has nothing to do with.
     pub fn compiles(&self) -> bool {
         !self.locked && self.commit.is_none()
     }
@@ -291,9 +292,9 @@ impl Dist {
 
 /// Run every released binary on a real kernel of its architecture
 ///
-/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else in the guest, runs
-/// `commands` of [workspace.metadata.bpfship.boot], and reports what came of it, in `dist/boot-report.json` too. Kernels are
-/// fetched from Debian through apt, or built, once, and kept in $BPFSHIP_CACHE.
+/// Takes the binaries out of the tarballs in `dist/`, boots a kernel for each under QEMU with nothing else in the
+/// guest, runs `commands` of [workspace.metadata.bpfship.boot], and reports what came of it, in `dist/boot-report.json`
+/// too. Kernels are fetched from Debian through apt, or built, once, and kept in $BPFSHIP_CACHE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask boot                              every tarball on the default kernel of its architecture
@@ -303,8 +304,8 @@ pub struct Boot {
     /// The architecture to boot, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
-    /// The kernel to boot, by its label in `cargo xtask kernels`, or a file; may be repeated [default: the architecture's
-    /// default]
+    /// The kernel to boot, by its label in `cargo xtask kernels`, or a file; may be repeated [default: the
+    /// architecture's default]
     #[arg(long = "kernel", value_name = "LABEL|FILE")]
     pub kernels: Vec<String>,
     /// Boot every kernel of `cargo xtask kernels`
@@ -316,16 +317,16 @@ pub struct Boot {
     pub show: Show,
 }
 
-/// Tell what this machine has, and what it lacks
+/// Check this machine's prerequisites
 ///
-/// Shows what each verb needs, whether it is there, and what gets it where it is not. Nothing is fetched. The exit code is
-/// 0 if `dist` can work here, and 1 if not. That something will be fetched or built without your help does not keep it from
-/// working, unless it must be fetched and --offline is given. With --quiet, only what needs you is shown.
+/// Shows what each verb needs, whether it is there, and what gets it where it is not. Nothing is fetched. The exit code
+/// is 0 if `dist` can work here, and 1 if not. That something will be fetched or built without your help does not keep
+/// it from working, unless it must be fetched and --offline is given. With --quiet, only what needs you is shown.
 #[derive(Debug, Args)]
 pub struct Doctor {
     #[command(flatten)]
     pub clang: Clang,
-    /// Read all that lies in the cache, too, and tell what is damaged
+    /// Read the whole cache, too, and report what is damaged
     #[arg(long)]
     pub cache: bool,
     /// Print it as JSON (docs/doctor.md)
@@ -335,14 +336,14 @@ pub struct Doctor {
 
 /// Check archives: those in `dist/`, or any that were downloaded
 ///
-/// Checks each archive against its checksums (`.sha256`, SHA256SUMS and release.json, as far as they lie beside
-/// it), that it is laid out as `dist` does it, and that the binary in it is static, for the architecture of its name, and
-/// holds the BPF objects that the manifest names. Archives need no checkout and no Rust to be checked. Checksums tell that
-/// files belong together, and not who made them.
+/// Checks each archive against its checksums (`.sha256`, SHA256SUMS and release.json, as far as they are beside it),
+/// that it is laid out as `dist` does it, and that the binary in it is static, for the architecture of its name, and
+/// holds the BPF objects that the manifest names. Archives need no checkout and no Rust to be checked. Checksums show
+/// that files belong together, and not who made them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask verify                 what release.json in dist/ names
-  cargo xtask verify ~/Downloads     a release: archives, and what tells their checksums")]
+  cargo xtask verify ~/Downloads     a release: archives and their checksums")]
 pub struct Verify {
     /// An archive, or a folder of them [default: what the manifest in `dist/` of this workspace names]
     #[arg(value_name = "FILE|DIR")]
@@ -350,7 +351,7 @@ pub struct Verify {
     /// Accept an archive whose checksum is nowhere to be found
     #[arg(long)]
     pub no_checksum: bool,
-    /// Refuse an archive of which boot-report.json does not tell that it passed on a kernel
+    /// Refuse an archive unless boot-report.json has a kernel on which it passed
     #[arg(long)]
     pub require_boot: bool,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask rebuild"))]
@@ -362,9 +363,9 @@ pub struct Verify {
 
 /// Add to a workspace what this tool needs there
 ///
-/// Writes what is missing: the package behind `cargo xtask` and its alias, [workspace.metadata.bpfship], a pinned Rust, what
-/// git shall ignore, and a package with an example BPF program where there is no `*.bpf.c`. Files of yours get lines added
-/// and keep all that is in them. What is there already stays as it is.
+/// Writes what is missing: the package behind `cargo xtask` and its alias, [workspace.metadata.bpfship], a pinned Rust,
+/// what git shall ignore, and a package with an example BPF program where there is no `*.bpf.c`. Files of yours get
+/// lines added and keep all that is in them. What is there already stays as it is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask init                                  in a workspace whose xtask depends on this tool
@@ -373,7 +374,8 @@ pub struct Init {
     /// The package to ship [default: the only one with a binary]
     #[arg(long, value_name = "NAME")]
     pub package: Option<String>,
-    /// Where this tool is from: the address of a git repository, or a folder [default: as a package of the workspace has it]
+    /// Where this tool is from: the address of a git repository, or a folder [default: as a package of the workspace
+    /// has it]
     #[arg(long, value_name = "URL|DIR")]
     pub tool: Option<String>,
     #[command(flatten)]
@@ -382,8 +384,8 @@ pub struct Init {
 
 /// Join what other machines built
 ///
-/// Joins what runs on other machines left in these folders, each with its release.json, into one `dist/`, as if one run had
-/// built it all. All of it is read and checked before anything is written.
+/// Joins what runs on other machines left in these folders, each with its release.json, into one `dist/`, as if one run
+/// had built it all. All of it is read and checked before anything is written.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask merge parts/*")]
@@ -397,8 +399,8 @@ pub struct Merge {
 
 /// Build a release once more, and compare the bytes
 ///
-/// Builds the commit that release.json names, as it is in the repository of this workspace, with a target folder and a cache
-/// that nothing else uses, and compares every archive. The repository is only read.
+/// Builds the commit that release.json names, as it is in the repository of this workspace, with a target folder and a
+/// cache that nothing else uses, and compares every archive. The repository is only read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask rebuild                            what release.json in dist/ names
@@ -413,8 +415,8 @@ pub struct Rebuild {
 
 /// Show what is kept in the cache, or remove it
 ///
-/// Shows what lies in the cache, which is $BPFSHIP_CACHE, or `bpfship` in your cache folder. (A relative BPFSHIP_CACHE is
-/// relative to the current folder.) Ages are since something was made, not since it was last used.
+/// Shows the contents of the cache, which is $BPFSHIP_CACHE, or `bpfship` in your cache folder. (A relative
+/// BPFSHIP_CACHE is relative to the current directory.) Ages are since something was made, not since it was last used.
 #[derive(Debug, Args)]
 pub struct Cache {
     #[command(subcommand)]
@@ -431,8 +433,8 @@ pub enum CacheAction {
 
 /// Remove what is in the cache; the next run gets anew what it needs
 ///
-/// Removes compilers, standard libraries and kernels that this tool made, and what a killed run left half done; nothing else that
-/// is in that folder, and nothing that another run makes or uses.
+/// Removes compilers, standard libraries and kernels that this tool made, and what a killed run left half done; nothing
+/// else that is in that folder, and nothing that another run makes or uses.
 #[derive(Debug, Args)]
 pub struct Clean {
     /// Only what was made more than so many days ago, whenever it was last used
@@ -457,7 +459,7 @@ impl TypedValueParser for Moved {
     }
 }
 
-/// Takes any name of an architecture, and tells shells the usual ones.
+/// Takes any name of an architecture, and offers shells the usual ones.
 #[derive(Debug, Clone)]
 struct ArchParser;
 

@@ -1,5 +1,5 @@
 //! Ships a Rust eBPF application as one static binary for each architecture. The way through is
-//! flags → snapshot → facts → plan → run → artifacts → manifest; docs/architecture.md says more.
+//! flags → snapshot → facts → plan → run → artifacts → manifest; see docs/architecture.md.
 //!
 //! A workspace uses it as a dependency of a package whose `main` calls [`main`]:
 //!
@@ -34,17 +34,21 @@ use sys::process::{self, Runner};
 use ui::error::{self, Damaged, Interrupted};
 use ui::screen;
 
-/// What this tool is called wherever it needs a name: its cache folder, its folder in target/, its key in Cargo.toml, its
-/// container images, and what its lines begin with. Its variables begin with `BPFSHIP_`.
+/// What this tool is called wherever it needs a name: its cache folder, its folder in target/, its key in Cargo.toml,
+/// its container images, and what its lines begin with. Its variables begin with `BPFSHIP_`.
 pub(crate) const NAME: &str = "bpfship";
 
 /// Runs the command line of this process, and prints what went wrong with it. Its exit code is 2 for a wrong request,
-/// before anything was begun, 128 and the number of a signal that ended it, and 1 for any other failure.
+/// before any work, 128 and the number of a signal that ended it, and 1 for any other failure.
 ///
 /// Called by the name of a compiler, it is that compiler, and nothing else (`cc/`).
 pub fn main() -> ExitCode {
     if let Some(code) = cc::tool::as_tool() {
         return code;
+    }
+    if let Some(error) = build::run::compile_in_place_of_rustc() {
+        eprintln!("{} {}", screen::error_word(), error::describe(&error));
+        return ExitCode::FAILURE;
     }
     let flags = flags::parse();
     let runner = Runner::new(flags.common.level());
@@ -87,7 +91,8 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Verify(request) => verbs::verify::run(runner, common, request),
     }
 }
-/// What the tests of the command line, in tests/, take from the inside. It is for nobody else, and may change at any time.
+/// What the tests of the command line, in tests/, take from the inside. It is not part of the interface, and may change
+/// at any time.
 #[doc(hidden)]
 pub mod testing {
     pub use crate::arch::{ARCHES, Arch, Endian, markdown_table};

@@ -1,10 +1,11 @@
-//! Where the standard library of a binary comes from. Each way gives other bytes, so it is part of the binary's identity.
+//! Where the standard library of a binary comes from. Each way gives other bytes, so it is part of the binary's
+//! identity.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the standard library of a binary comes from: its row says so, unless `--std` does.
+/// Where the standard library of a binary comes from: its row decides, unless `--std` is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Route {

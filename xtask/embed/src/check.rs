@@ -1,4 +1,5 @@
-//! What a build script does: compares sources and objects with `bpf.lock`, and hands the objects to [`embed!`](crate::embed).
+//! What a build script does: compares sources and objects with `bpf.lock`, and hands the objects to
+//! [`embed!`](crate::embed).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -41,11 +42,11 @@ impl Error {
 /// For a build script: lets cargo stop if the objects in the BPF folder do not match their sources, and hands them to
 /// [`embed!`](crate::embed) and [`objects!`](crate::objects).
 ///
-/// The folder is the one with `bpf.lock`, relative to the package: `.`, `src/bpf` or `../kernel`, say.
+/// The folder is the one with `bpf.lock`, relative to the package: for example `.`, `src/bpf` or `../kernel`.
 pub fn check(folder: impl AsRef<Path>) {
     let folder = folder.as_ref();
-    // The folder and not its files: cargo looks at the times of the files and folders in it, so that a source that is new, or
-    // that replaces another one, is noticed however old it is.
+    // The folder and not its files: cargo looks at the times of the files and folders in it, so that a source that is
+    // new, or that replaces another one, is noticed however old it is.
     println!("cargo::rerun-if-changed={}", folder.display());
     if let Err(error) = verify(folder).and_then(|objects| hand_over(&objects)) {
         println!("cargo::error={error}");
@@ -54,8 +55,8 @@ pub fn check(folder: impl AsRef<Path>) {
 
 /// The objects in the BPF folder, if they and their sources are those in `bpf.lock`.
 ///
-/// [`check`] is the same for a build script, which cargo runs only when it sees a newer time. A test that calls this notices
-/// all the rest.
+/// [`check`] is the same for a build script, which cargo runs only when it sees a newer time. A test that calls this
+/// notices all the rest.
 pub fn verify(folder: impl AsRef<Path>) -> Result<Vec<Object>, Error> {
     let folder = folder.as_ref();
     let folder = folder.canonicalize().map_err(|error| Error::io(folder, &error))?;

@@ -2,7 +2,9 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::needless_doctest_main, reason = "the README shows a whole build script")]
 
+mod bindings;
 mod lock;
+mod plain;
 
 #[cfg(feature = "check")]
 mod check;
@@ -10,9 +12,10 @@ mod check;
 #[cfg(feature = "check")]
 pub use check::{Error, Object, check, verify};
 pub use lock::{Lock, is_source, is_source_folder};
+pub use plain::{Bits, KernelNeeds, Plain, Record, WrongRecord, bits, get, get_begin, set, set_bits, view};
 
-/// The bytes of an object, followed by zeros up to a multiple of 8, at an address from which a loader may read ELF structs
-/// in place. For [`embed!`] only.
+/// The bytes of an object, followed by zeros up to a multiple of 8, at an address from which a loader may read ELF
+/// structs in place. For [`embed!`] only.
 #[doc(hidden)]
 #[repr(C, align(8))]
 pub struct Aligned<const N: usize>(pub [u8; N]);
@@ -30,8 +33,8 @@ impl<const N: usize> Aligned<N> {
 /// Embeds an object that the build script checked, and gives its bytes as `&'static [u8]`: `embed!("tick")` is
 /// `objects/tick_bpfel.o` on a little-endian target, and `objects/tick_bpfeb.o` on a big-endian one.
 ///
-/// It is aligned to 8 bytes, in the ELF section `.bpf.tick`, where `cargo xtask dist` finds it again and compares it with
-/// `bpf.lock`. Embed each object in one place: a second time would double the section.
+/// It is aligned to 8 bytes, in the ELF section `.bpf.tick`, where `cargo xtask dist` finds it again and compares it
+/// with `bpf.lock`. Embed each object in one place: a second time would double the section.
 #[macro_export]
 macro_rules! embed {
     ($name:literal) => {{
@@ -52,8 +55,8 @@ macro_rules! embed {
     }};
 }
 
-/// The objects of this target that the build script checked, as `[(&str, &str); N]`: the name (`tick_bpfel`) and the SHA-256
-/// of each, in the order of the names.
+/// The objects of this target that the build script checked, as `[(&str, &str); N]`: the name (`tick_bpfel`) and the
+/// SHA-256 of each, in the order of the names.
 #[macro_export]
 macro_rules! objects {
     () => {

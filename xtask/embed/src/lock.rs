@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Whether a file in the BPF folder is a source, by its name. Names that begin with a dot are those of editors' locks and of
-/// other systems' notes.
+/// Whether a file in the BPF folder is a source, by its name. Names that begin with a dot are those of editors' locks
+/// and of other systems' notes.
 pub fn is_source(name: &str) -> bool {
     !name.starts_with('.') && (name.ends_with(".c") || name.ends_with(".h"))
 }

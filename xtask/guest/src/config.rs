@@ -8,7 +8,8 @@ pub const PATH: &str = "/guest-config";
 pub struct GuestConfig {
     /// Known to the first process and the host only.
     pub nonce: String,
-    /// The file that the kernel's BTF is moved to, so that programs do not find it in its own place. `None` leaves it there.
+    /// The file that the kernel's BTF is moved to, so that programs do not find it in its own place. `None` leaves it
+    /// there.
     pub hide_btf: Option<String>,
     /// What to run, one after the other: each a program and its arguments. No word may contain a NUL or a line break.
     pub commands: Vec<Vec<String>>,

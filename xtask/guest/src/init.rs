@@ -35,8 +35,8 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Bytes of a line of a command's output. Longer lines are split.
 const MAX_LINE: u64 = 4096;
 
-/// Runs as the first process of a guest: mounts what programs need, runs the commands of the configuration, reports on the
-/// console, and powers off.
+/// Runs as the first process of a guest: mounts what programs need, runs the commands of the configuration, reports on
+/// the console, and powers off.
 ///
 /// # Panics
 ///
@@ -98,7 +98,7 @@ impl Reporter {
 }
 
 fn mount_at(kind: &str, place: &str) -> Result<(), String> {
-    // If the folder is missing, mount says so.
+    // If the folder is missing, mount reports it.
     let _ = fs::create_dir(place);
     mount(kind, place, kind, MountFlags::empty(), None::<&CStr>)
         .map_err(|error| format!("cannot mount {kind} at {place}: {error}"))

@@ -33,7 +33,7 @@ pub enum End {
 
 /// The names of the facts about the kernel.
 pub mod facts {
-    /// As `uname -r` says.
+    /// As `uname -r` prints it.
     pub const RELEASE: &str = "release";
     /// Bytes in a page.
     pub const PAGE: &str = "page";

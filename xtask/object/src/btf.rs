@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::Endian;
 
 pub mod canonical;
+pub mod parts;
 
 /// The contents of a section `.BTF`.
 #[derive(Debug)]
@@ -132,7 +133,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The records of `.BTF.ext`: what each says about instructions, and its layout.
+/// The records of `.BTF.ext`: what each describes of instructions, and its layout.
 const RECORDS: [(&str, &[FieldKind]); 3] = [
     ("functions", &[FieldKind::Number, FieldKind::Type]),
     ("lines", &[FieldKind::Number, FieldKind::Name, FieldKind::Name, FieldKind::Number]),
@@ -184,7 +185,7 @@ impl<'data> Btf<'data> {
             bail!("it is of kind {number}, which this tool does not know: use clang 22 or an older one");
         };
         let layout = kind.layout();
-        // Bits without a meaning may get one. The vlen of a function says whether it is static.
+        // Bits without a meaning may get one. The vlen of a function is its linkage.
         let is_plain =
             info & 0x60ff_0000 == 0 && (vlen == 0 || !layout.member_layout.is_empty() || kind == Kind::Function);
         ensure!(is_plain, "its flags {info:#x} are none that this tool knows for a {kind}");

@@ -1,5 +1,5 @@
-//! The canonical form of BPF object files: without what only a debugger reads, and with canonical BTF. No tool of the host
-//! takes part, so the bytes depend on the compiler alone.
+//! The canonical form of BPF object files: without what only a debugger reads, and with canonical BTF. No tool of the
+//! host takes part, so the bytes depend on the compiler alone.
 
 use anyhow::{Context, Result, bail};
 use object::build::elf::{self as elf_file, Builder, SectionData};
@@ -29,8 +29,8 @@ impl Object {
     }
 }
 
-/// Drops DWARF, and the relocations of BTF: `.BTF.ext` already has the offsets that they would set, and loaders take those
-/// of variables from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
+/// Drops DWARF, and the relocations of BTF: `.BTF.ext` already has the offsets that they would set, and loaders take
+/// those of variables from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
 pub fn canonical(compiled: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(compiled)?;
     for section in elf.sections.iter_mut() {

@@ -58,8 +58,8 @@ enum Target {
     Kernel,
 }
 
-/// Bounds of what is read: in use are dozens of functions, and names of dozens of letters. Without them, a small file could
-/// ask for a lot of work.
+/// Bounds of what is read: in use are dozens of functions, and names of dozens of letters. Without them, a small file
+/// could ask for a lot of work.
 const MAX_FUNCTIONS: usize = 20_000;
 const MAX_NAME: usize = 1000;
 

@@ -1,4 +1,4 @@
-//! What an ELF file says about itself, whatever its class and byte order.
+//! The headers of an ELF file, whatever its class and byte order.
 
 use anyhow::{Context, Result, bail};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};

@@ -73,7 +73,8 @@ impl Instruction {
         self.code == LOAD_64_BITS
     }
 
-    /// The feature that it needs, if the first kernels with BPF did not have it. Fails for an instruction that is not known here.
+    /// The feature that it needs, if the first kernels with BPF did not have it. Fails for an instruction that is not
+    /// known here.
     pub fn required_feature(&self) -> Result<Option<&'static Feature>> {
         let Instruction { code, source, offset, immediate } = *self;
         let operation = code >> 4;
@@ -109,7 +110,7 @@ impl Instruction {
         })
     }
 
-    /// Where it may go besides the next instruction, from slot `at`; and whether it may go to the next one.
+    /// Where it may go other than to the next instruction, from slot `at`; and whether it may go to the next one.
     fn jump(&self, at: usize) -> (Option<usize>, bool) {
         let target = |distance: i64| usize::try_from(at as i64 + 1 + distance).ok();
         match self.code {
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn both_byte_orders_say_the_same() {
+    fn both_byte_orders_are_read_alike() {
         let decoded =
             function(&[(0x18, 2, 0, -5), (0, 0, 0, 7), (CALL, 0, 0, 130), (CALL, 1, 0, -1), (0x6d, 3, -2, 0)]);
         assert_eq!(decoded.len(), 5);

@@ -1,7 +1,9 @@
-//! The features of kernels that an object can need, and since when Linux has them. Facts, in tables; nothing is computed here.
+//! The features of kernels that an object can need, and since when Linux has them. Facts, in tables; nothing is
+//! computed here.
 //!
-//! Each row names its source: the release of mainline Linux, and the commit that brought it, by its first twelve digits.
-//! What is not in a table is not known here, and must be reported as such. Distributions bring some of it to older kernels.
+//! Each row names its source: the release of mainline Linux, and the commit that brought it, by its first twelve
+//! digits. What is not in a table is not known here, and must be reported as such. Distributions bring some of it to
+//! older kernels.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! Reads BPF object files strictly, writes them in a canonical form, and reports what they need of a kernel.
 #![doc = include_str!("../README.md")]
 
+pub mod bindings;
 pub mod btf;
 mod canonical;
 mod co_re;

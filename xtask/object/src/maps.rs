@@ -1,4 +1,5 @@
-//! The maps of a BPF object, as loaders find them: described by BTF, by the older `struct bpf_map_def`, or made for variables.
+//! The maps of a BPF object, as loaders find them: described by BTF, by the older `struct bpf_map_def`, or made for
+//! variables.
 
 use anyhow::{Context, Result, bail, ensure};
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
@@ -34,21 +35,7 @@ pub fn read(file: &File, btf: Option<&Btf>, endian: Endian) -> Result<Vec<Map>> 
             maps.push(Map { name: code::name(name)?, kind: ARRAY, inner: None });
         }
     }
-    for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
-        let Some(section) = symbol.section_index() else { continue };
-        let section = file.section_by_index(section)?;
-        if section.name_bytes()? == b"maps" || section.name_bytes()?.starts_with(b"maps/") {
-            let name = code::name(symbol.name_bytes()?)?;
-            let begin = usize::try_from(symbol.address()).ok();
-            let kind = begin.and_then(|begin| section.data().ok()?.get(begin..)?.first_chunk());
-            let kind = *kind.with_context(|| format!("map `{name}` is not within its section"))?;
-            let kind = match endian {
-                Endian::Little => u32::from_le_bytes(kind),
-                Endian::Big => u32::from_be_bytes(kind),
-            };
-            maps.push(Map { name, kind, inner: None });
-        }
-    }
+    maps.extend(old_form(file, endian)?.into_iter().map(|map| Map { name: map.name, kind: map.kind, inner: None }));
     let Some(btf) = btf else {
         return Ok(maps);
     };
@@ -67,12 +54,45 @@ pub fn read(file: &File, btf: Option<&Btf>, endian: Endian) -> Result<Vec<Map>> 
     Ok(maps)
 }
 
+/// A map that a `struct bpf_map_def` describes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OldMap {
+    pub name: String,
+    pub kind: u32,
+    pub key_size: u32,
+    pub value_size: u32,
+}
+
+/// The maps that are described as they were before there was BTF.
+pub fn old_form(file: &File, endian: Endian) -> Result<Vec<OldMap>> {
+    let mut maps = Vec::new();
+    for symbol in file.symbols().filter(|symbol| symbol.is_definition()) {
+        let Some(section) = symbol.section_index() else { continue };
+        let section = file.section_by_index(section)?;
+        if section.name_bytes()? == b"maps" || section.name_bytes()?.starts_with(b"maps/") {
+            let name = code::name(symbol.name_bytes()?)?;
+            let begin = usize::try_from(symbol.address()).ok();
+            let numbers = begin.and_then(|begin| section.data().ok()?.get(begin..)?.first_chunk::<12>());
+            let numbers = numbers.with_context(|| format!("map `{name}` is not within its section"))?;
+            let number = |number: &[u8; 4]| match endian {
+                Endian::Little => u32::from_le_bytes(*number),
+                Endian::Big => u32::from_be_bytes(*number),
+            };
+            if let [kind, key_size, value_size] = numbers.as_chunks::<4>().0 {
+                let (kind, key_size, value_size) = (number(kind), number(key_size), number(value_size));
+                maps.push(OldMap { name, kind, key_size, value_size });
+            }
+        }
+    }
+    Ok(maps)
+}
+
 /// Structs of functions for the kernel to call.
 pub fn struct_ops<'btf, 'data>(btf: &'btf Btf<'data>) -> impl Iterator<Item = &'btf Type<'data>> {
     [".struct_ops", ".struct_ops.link"].into_iter().flat_map(|section| variables(btf, section))
 }
 
-/// What BTF says is in a section: variables, and functions of the kernel's.
+/// What a section contains according to BTF: variables, and functions of the kernel's.
 pub fn variables<'btf, 'data>(btf: &'btf Btf<'data>, section: &str) -> Vec<&'btf Type<'data>> {
     let is_section = |found: &&Type| found.kind == Kind::DataSection && found.name() == section.as_bytes();
     let fields = btf.types.iter().filter(is_section).flat_map(|found| &found.fields);
@@ -98,12 +118,18 @@ fn from_btf(btf: &Btf, variable: &Type, name: String) -> Result<Map> {
     Ok(Map { name, kind: kind(btf, definition)?, inner })
 }
 
-fn kind(btf: &Btf, definition: &Type) -> Result<u32> {
-    let id = member(definition, "type").context("it has no type")?;
+/// The number of the type of a map.
+pub fn kind(btf: &Btf, definition: &Type) -> Result<u32> {
+    number(btf, definition, "type")?.context("it has no type")
+}
+
+/// A number in the description of a map: the length of an array.
+pub fn number(btf: &Btf, definition: &Type, name: &str) -> Result<Option<u32>> {
+    let Some(id) = member(definition, name) else { return Ok(None) };
     let array = follow(btf, co_re::skip_mods_and_typedefs(btf, id)?)?;
     match (array.kind, array.fields.as_slice()) {
-        (Kind::Array, [.., Field::Number(count)]) => Ok(*count),
-        _ => bail!("its type is not written as the length of an array"),
+        (Kind::Array, [.., Field::Number(count)]) => Ok(Some(*count)),
+        _ => bail!("its {name} is not written as the length of an array"),
     }
 }
 
@@ -115,7 +141,8 @@ pub fn follow<'btf, 'data>(btf: &'btf Btf<'data>, from: &Type) -> Result<&'btf T
     }
 }
 
-fn member(of: &Type, name: &str) -> Option<u32> {
+/// The type of a member.
+pub fn member(of: &Type, name: &str) -> Option<u32> {
     of.fields.get(3..)?.chunks(3).find_map(|member| match member {
         [Field::Name(found), Field::Type(id), _] if *found == name.as_bytes() => Some(*id),
         _ => None,

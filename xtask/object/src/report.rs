@@ -1,4 +1,5 @@
-//! What a BPF object contains and what it needs of a kernel, read from the object alone and from the tables in `kernel_features.rs`.
+//! What a BPF object contains and what it needs of a kernel, read from the object alone and from the tables in
+//! `kernel_features.rs`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -248,7 +249,7 @@ impl Found {
         }
     }
 
-    /// What the name of a section says about the programs in it: their type, and where they attach.
+    /// What the name of a section determines for the programs in it: their type, and where they attach.
     fn section(&mut self, section: &str) -> (Option<&'static Section>, Option<String>) {
         let Some((row, attach)) = Section::find(section) else {
             self.unknown.insert(format!("the type of programs in section `{section}`"));
@@ -305,8 +306,8 @@ impl Found {
         Ok(())
     }
 
-    /// Functions and variables of the kernel's. The addresses of variables without a type are in /proc/kallsyms, so they need
-    /// nothing of it.
+    /// Functions and variables of the kernel's. The addresses of variables without a type are in /proc/kallsyms, so
+    /// they need nothing of it.
     fn kernel_symbols(&mut self, btf: &Btf, optional: &BTreeSet<&[u8]>) -> Result<()> {
         for symbol in maps::variables(btf, ".ksyms") {
             let row = match (symbol.kind, symbol.fields.get(2)) {
@@ -381,7 +382,7 @@ fn notes(required_config: &BTreeSet<String>, relocations: &[Relocation]) -> Vec<
 fn without_btf(programs: &[Program], maps: &[Map], kernel_symbols: &BTreeSet<String>) -> Vec<String> {
     if !kernel_symbols.is_empty() {
         let symbols = list(kernel_symbols.iter().map(String::as_str));
-        return vec![format!("nothing of it can be loaded: only the kernel's BTF says where {symbols} are")];
+        return vec![format!("nothing of it can be loaded: only the kernel's BTF contains where {symbols} are")];
     }
     let struct_ops = maps.iter().filter(|map| map.is_struct_ops()).map(|map| map.name.as_str());
     let by_btf = list(names(programs, |program| program.attaches_by_btf).chain(struct_ops));

@@ -142,7 +142,7 @@ fn metadata(runner: Runner, manifest: &Path) -> Result<Metadata> {
 fn rust(runner: Runner, folder: &Path) -> Result<String> {
     let text = runner.read(&Command::new("rustc", folder).arg("-vV"))?;
     let release = text.lines().find_map(|line| line.strip_prefix("release: "));
-    Ok(release.context("rustc does not say which release it is")?.to_owned())
+    Ok(release.context("rustc does not print its release")?.to_owned())
 }
 
 /// Folders of BPF sources, without what cargo and this tool write, and without what begins with a dot.

@@ -93,7 +93,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
             [folder] if folder == BPF => {}
             [folder] => block += &format!("\n[workspace.metadata.{}.bpf]\nfolder = \"{folder}\"\n", crate::NAME),
             some => bad_request!(
-                "*.bpf.c lie in several folders ({}), and one is possible: move them into one",
+                "*.bpf.c files are in several folders ({}), and one is possible: move them into one",
                 some.join(", ")
             ),
         }

@@ -7,7 +7,7 @@ use bpfship_guest::message::{End, Message};
 
 /// Lines of a guest's output that are kept, the last ones.
 const KEPT: usize = 500;
-/// Lines that are kept before the first report, where a kernel that got no further says why.
+/// Lines that are kept before the first report: they show why a kernel got no further.
 const KEPT_BEFORE: usize = 30;
 /// Reports that are kept. Of a program's output, nothing is kept beyond that.
 const MAX_MESSAGES: usize = 50_000;

@@ -30,7 +30,7 @@ pub const GUEST_CRATE: &str = "bpfship-guest";
 const VARIABLE: &str = "BPFSHIP_DEBIAN_MIRROR";
 /// Where Debian's package of keys puts them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The settings that say how to reach a mirror: beginnings of names below `Acquire`. None of them has signatures ignored.
+/// The settings for reaching a mirror: beginnings of names below `Acquire`. None of them has signatures ignored.
 const SETTINGS: [&str; 5] = ["http", "Retries", "ForceIPv4", "ForceIPv6", "Check-Valid-Until"];
 const APT_FOLDER: &str = "/etc/apt";
 
@@ -119,7 +119,8 @@ pub fn qemu_version(runner: Runner, arch: &Arch) -> Found {
 }
 
 impl GuestCrate {
-    /// Finds it among the workspace's members and their dependencies: a workspace that depends on this tool depends on it.
+    /// Finds it among the workspace's members and their dependencies: a workspace that depends on this tool depends on
+    /// it.
     fn find(facts: &Facts) -> Result<Option<GuestCrate>> {
         let mut packages = facts.members.iter().chain(&facts.packages);
         let Some(package) = packages.find(|package| package.name == GUEST_CRATE) else { return Ok(None) };
@@ -215,7 +216,7 @@ impl Mirror {
     }
 }
 
-/// The texts of all files that say where apt's packages come from.
+/// The texts of all files that list apt's sources.
 fn sources() -> Result<Vec<String>> {
     let folder = Path::new(APT_FOLDER);
     let parts = folder.join("sources.list.d");

@@ -1,4 +1,5 @@
-//! The file system that a guest boots with: the first process, its configuration, the binary under test, and nothing else.
+//! The file system that a guest boots with: the first process, its configuration, the binary under test, and nothing
+//! else.
 
 use bpfship_guest::config::{self, GuestConfig};
 

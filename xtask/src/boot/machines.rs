@@ -1,4 +1,4 @@
-//! The machines that QEMU emulates besides those of the table of architectures, and its command line for one.
+//! The machines that QEMU emulates in addition to those of the table of architectures, and its command line for one.
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex};
 
-/// What QEMU itself takes besides the memory of the guest, in MiB.
+/// What QEMU itself takes in addition to the guest's memory, in MiB.
 const OVERHEAD: u32 = 128;
 
 /// The memory that guests have between them.

@@ -81,7 +81,7 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
 }
 
 impl Shared<'_> {
-    /// Plans to boot one guest, and what the report will say of it.
+    /// Plans to boot one guest, and its entry in the report.
     fn boot(&self, guest: &Guest, number: usize) -> Result<(Task, Booted)> {
         let Guest { arch, artifact, label, machine, btf, .. } = guest;
         let config = &self.facts.config;
@@ -155,8 +155,9 @@ fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Ta
     Ok((tasks, built))
 }
 
-/// Writes the package of the first process: cargo builds no binary of a dependency, and this one calls the crate's `main`.
-/// The versions of its dependencies are those of the workspace's Cargo.lock, which cargo reduces to what it needs.
+/// Writes the package of the first process: cargo builds no binary of a dependency, and this one calls the crate's
+/// `main`. The versions of its dependencies are those of the workspace's Cargo.lock, which cargo reduces to what it
+/// needs.
 fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Target]) -> Steps {
     let manifest = folder.join("Cargo.toml");
     let path = toml::Value::String(guest_crate.folder.to_string_lossy().into_owned());
@@ -186,7 +187,7 @@ fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Ta
     ]
 }
 
-/// Plans to have the kernels where [`kernel_files`] says, and to keep them there.
+/// Plans to have the kernels at the paths of [`kernel_files`], and to keep them there.
 fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     let mut entries = BTreeSet::new();
@@ -252,7 +253,7 @@ fn fetch(facts: &Facts, host: &Host, kernel: &Kernel) -> Result<Task> {
     }
 }
 
-/// Where what belongs to a guest alone lies.
+/// The folder with the files of one guest.
 fn folder(facts: &Facts, guest: &Guest, number: usize) -> PathBuf {
     facts.work.join("boot").join(format!("{}-{number}", guest.arch))
 }

@@ -172,7 +172,7 @@ fn nonce() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What the report says of a boot that is known before it.
+/// What the report contains of a boot and is known before it.
 #[derive(Debug)]
 pub struct Booted {
     pub guest: Guest,
@@ -183,7 +183,7 @@ pub struct Booted {
     pub outcome: Slot<Outcome>,
 }
 
-/// Writes the report, with what the previous one says of archives that are still there.
+/// Writes the report, with the entries of the previous one for archives that are still there.
 #[derive(Debug)]
 pub struct WriteReport {
     pub dist: PathBuf,
@@ -196,7 +196,7 @@ pub struct WriteReport {
 
 impl Step for WriteReport {
     fn line(&self) -> String {
-        format!("# write {}: what was booted now, and the rest of what it says", quote(&self.dist.join(REPORT)))
+        format!("# write {}: the boots of this run, and its other entries", quote(&self.dist.join(REPORT)))
     }
 
     fn json(&self) -> Value {

@@ -46,8 +46,8 @@ pub enum Origin {
     File(PathBuf),
 }
 
-/// Decides which of the released archives are booted on what, in the order of architectures. `arches` are those that the user
-/// named.
+/// Decides which of the released archives are booted on what, in the order of architectures. `arches` are those that
+/// the user named.
 pub fn guests(released: &[Artifact], arches: &[&'static Arch], selection: &Selection) -> Result<Vec<Guest>> {
     let artifacts = artifacts(released, arches)?;
     let mut guests = Vec::new();
@@ -114,7 +114,7 @@ impl Guest {
     }
 }
 
-/// Says why nothing is booted on a kernel that was named.
+/// The error for a named kernel that nothing is booted on.
 fn refuse(label: &str, artifacts: &[(&'static Arch, &Artifact)]) -> Result<()> {
     if KERNELS.iter().any(|kernel| kernel.label == label) {
         let arches: Vec<_> = artifacts.iter().map(|(arch, _)| arch.name).collect();

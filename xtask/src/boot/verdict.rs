@@ -5,7 +5,8 @@ use bpfship_guest::message::{End, GAP, facts};
 use crate::boot::console::{Console, describe_end, printable};
 use crate::release::boot_report::Verdict;
 
-/// Limits of what is kept of a boot's gaps, since a program may print anything: their number, and the characters of each.
+/// Limits of what is kept of a boot's gaps, since a program may print anything: their number, and the characters of
+/// each.
 const MAX_GAPS: usize = 16;
 const MAX_GAP_LENGTH: usize = 200;
 
@@ -52,7 +53,7 @@ pub fn judge(console: &Console, ended: &Ended, request: Request) -> Verdict {
     if gaps.is_empty() { Verdict::Pass } else { Verdict::Gaps(gaps) }
 }
 
-/// What the commands printed that they cannot do, each thing once.
+/// What the commands reported that they cannot do, each once.
 fn gaps(console: &Console, request: Request) -> Vec<String> {
     let mut gaps: Vec<String> = Vec::new();
     for line in (0..request.commands.len()).flat_map(|number| console.output(number)) {
@@ -149,7 +150,7 @@ mod tests {
         let noisy = |line: &String| {
             [
                 format!("[    1.2] noise {line} more"),
-                "Kernel panic - not syncing: says the program".into(),
+                "Kernel panic - not syncing: printed by the program".into(),
                 "\u{0}".into(),
             ]
         };
@@ -251,7 +252,8 @@ mod tests {
 
     #[test]
     fn a_gap_that_init_did_not_report_is_none_and_one_of_a_failure_neither() {
-        let noise = [vec!["gap: says the kernel".into(), frame::encode("guessed", 90, "output 0 gap: forged")], good()];
+        let noise =
+            [vec!["gap: printed by the kernel".into(), frame::encode("guessed", 90, "output 0 gap: forged")], good()];
         assert_eq!(verdict_of(&noise.concat(), &Ended::Done, false), Verdict::Pass);
         let failed = reports(&[], &[("gap: the uid", End::Code(0)), ("", End::Code(1))]);
         fails(&failed, &Ended::Done, "`tool --self-test` failed");

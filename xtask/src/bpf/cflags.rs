@@ -36,7 +36,7 @@ const OURS: [(&str, &str); 28] = [
 
 const TARGET: &str = "the tool compiles for both byte orders";
 const ARCH: &str = "an object is for all architectures of a byte order";
-const OUTPUT: &str = "the tool says what clang makes, and where to";
+const OUTPUT: &str = "the tool decides what clang makes, and where to";
 const OUTSIDE: &str = "what bpf.lock does not know may not change an object";
 
 /// Flags with a path, in the next word or behind them.
@@ -58,7 +58,7 @@ const PATHS: [&str; 12] = [
 /// Flags with another value in the next word.
 const VALUES: [&str; 4] = ["-D", "-U", "-Xclang", "-mllvm"];
 
-/// Why these flags cannot be given to clang. An image of the user's may have headers of its own, anywhere.
+/// Why these flags cannot be given to clang. An image of the user's may have headers anywhere.
 pub fn refusal(flags: &[String], image: Option<&str>) -> Option<String> {
     let compiler = image.map(|_| "/");
     let mut words = flags.iter().map(String::as_str);

@@ -55,7 +55,7 @@ impl Place {
         }
     }
 
-    /// Decides where clang will run for a workspace, and says so.
+    /// Decides where clang will run for a workspace, and reports it.
     pub fn choose(runner: Runner, facts: &Facts, choice: Choice) -> Result<Place> {
         let image = facts.config.bpf.image.as_deref();
         let place = Place::find(runner, &facts.root, &facts.cache, choice, image)?;

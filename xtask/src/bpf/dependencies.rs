@@ -6,15 +6,16 @@ use std::path::{Component, Path};
 /// The name of the rule in clang's list, by which it is known among messages.
 const RULE: &str = "bpfship-reads";
 
-/// Has clang list what it reads. The list goes to standard error, because the object has standard output and a container
-/// can write no file. Not by `/dev/stderr`: a clang that fails removes the file that it was to write, and root's is not to be.
+/// Has clang list what it reads. The list goes to standard error, because the object has standard output and a
+/// container can write no file. Not by `/dev/stderr`: a clang that fails removes the file that it was to write, and
+/// root's is not to be.
 pub const FLAGS: [&str; 5] = ["-MD", "-MF", "/dev/fd/2", "-MT", RULE];
 
-/// What container engines print themselves: it says nothing about a source.
+/// What container engines print themselves: it is not about a source.
 const ENGINE_LINES: [&str; 3] = ["WARNING: ", "time=\"", "Emulate Docker CLI "];
 
-/// Headers below `asm/` that the most basic headers of the kernel include. They differ as files, but define the same byte
-/// order, and the same types of fixed size, for every BPF program of a byte order.
+/// Headers below `asm/` that the most basic headers of the kernel include. They differ as files, but define the same
+/// byte order, and the same types of fixed size, for every BPF program of a byte order.
 const BASIC_ASM_HEADERS: [&str; 8] = [
     "bitsperlong.h",
     "byteorder.h",
@@ -55,7 +56,7 @@ impl Said {
         said
     }
 
-    /// The files that lie neither in the folder that clang ran in nor in that of the compiler.
+    /// The files that are neither in the folder that clang ran in nor in that of the compiler.
     pub fn foreign(&self, compiler: &str) -> Vec<&str> {
         self.reads.iter().map(String::as_str).filter(|path| !is_inside(path, Some(compiler))).collect()
     }
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clang_s_list_is_told_from_messages_and_from_what_an_engine_prints() {
+    fn clang_s_list_is_separated_from_messages_and_from_what_an_engine_prints() {
         let said = Said::parse(
             "WARNING: no swap limit\nk/a.bpf.c:1:2: warning: odd\n    1 |  x\nbpfship-reads: k/a.bpf.c \\\n  /c/lib/asm/unistd.h /h\\ \
              me/\\#1$$.h \\\n  /c/lib/asm/types.h\n1 warning generated.\ntime=\"now\" level=warning msg=\"x\"\n",

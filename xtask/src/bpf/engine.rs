@@ -12,7 +12,7 @@ use crate::arch::ARCHES;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
 
-/// How long an engine may take for an answer. One whose daemon hangs takes the connection, and never says a word.
+/// How long an engine may take to answer. One whose daemon hangs accepts the connection, and never answers.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A program that runs containers.
@@ -44,15 +44,16 @@ impl Kind {
         }
     }
 
-    /// A command for the engine that has no say in the platform of an image or in who signed it: ours is built here.
+    /// A command for the engine that does not choose the platform or check the signature of an image: ours is built
+    /// here.
     pub fn command(self, folder: &Path) -> Command {
         ["DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM"]
             .iter()
             .fold(Command::new(self.program(), folder), |command, variable| command.env(variable, ""))
     }
 
-    /// What makes the engine itself answer, and not just its client: its version, its platform, and how many ranges of user
-    /// ids it has.
+    /// What makes the engine itself answer, and not just its client: its version, its platform, and how many ranges of
+    /// user ids it has.
     fn question(self) -> [&'static str; 3] {
         match self {
             Kind::Docker => ["version", "--format", "{{.Server.Version}} {{.Server.Os}}/{{.Server.Arch}} 2"],
@@ -104,28 +105,28 @@ impl Kind {
         })
     }
 
-    /// Why the engine does not answer, from what its client said.
-    fn refusal(self, said: &str) -> anyhow::Error {
-        let said_any = |clues: &[&str]| clues.iter().any(|clue| said.contains(clue));
+    /// Why the engine does not answer, from its client's output.
+    fn refusal(self, output: &str) -> anyhow::Error {
+        let prints_any = |clues: &[&str]| clues.iter().any(|clue| output.contains(clue));
         let (reason, remedy) = match self {
-            Kind::Docker if said_any(&["permission denied"]) => {
+            Kind::Docker if prints_any(&["permission denied"]) => {
                 ("you may not talk to its daemon", "add yourself to the group `docker`, or use podman")
             }
-            Kind::Docker if said_any(&["Cannot connect", "connection refused", "error during connect"]) => {
+            Kind::Docker if prints_any(&["Cannot connect", "connection refused", "error during connect"]) => {
                 ("its daemon is not running", "start it (systemctl start docker), or set DOCKER_HOST to where it is")
             }
-            Kind::Podman if said_any(&["Cannot connect to Podman", "unable to connect"]) => {
+            Kind::Podman if prints_any(&["Cannot connect to Podman", "unable to connect"]) => {
                 ("its service is not running", "start it (podman machine start), or set CONTAINER_HOST to where it is")
             }
-            _ => ("it fails", "mend it, so that `info` of it works"),
+            _ => ("it fails", "fix it until its `info` works"),
         };
         let program = self.program();
-        let said: Vec<String> = said.trim_end().lines().map(|line| format!("\n  {line}")).collect();
-        anyhow!("{program} does not answer, because {reason}: {remedy}\n\n{program} said:{}", said.concat())
+        let output: Vec<String> = output.trim_end().lines().map(|line| format!("\n  {line}")).collect();
+        anyhow!("{program} does not answer, because {reason}: {remedy}\n\n{program} printed:{}", output.concat())
     }
 }
 
-/// Why an engine that is there is of no use. Even if another one is taken instead, the user is to know.
+/// Why an engine that is there cannot be used. Even if another one is taken instead, the user should know.
 #[derive(Debug)]
 pub struct Unusable(String);
 

@@ -68,7 +68,7 @@ impl Inputs {
         Ok(inputs)
     }
 
-    /// What an up-to-date lock file says of the inputs.
+    /// The inputs that an up-to-date lock file has.
     pub fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
         let compiler = match &bpf.image {
             Some(image) => format!("compiler image {image}"),
@@ -194,7 +194,7 @@ fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Sha2
     for entry in fs::read_dir(folder).with_context(cannot_read)? {
         let name = entry.with_context(cannot_read)?.file_name();
         let path = folder.join(&name);
-        // Whatever else lies there, editors' files for instance, may be called anything.
+        // Other files there, such as an editor's, may have any name.
         let name = name.to_string_lossy();
         if path.is_dir() {
             if bpfship_embed::is_source_folder(&name) {

@@ -25,7 +25,7 @@ use crate::workspace::facts::Facts;
 /// Where the sources are in the container.
 const SOURCES: &str = "/src";
 
-/// Nobody: neither root nor a user of any machine.
+/// The user `nobody`: neither root nor a user of any machine.
 const USER: &str = "65534:65534";
 
 /// What is done with objects that were compiled.
@@ -95,7 +95,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
         Place::Host => None,
         Place::Container(container) => Some(contained(container, &stage, &facts.work, &compiler, &facts.cache, &clang)),
     };
-    // What may be read besides the sources: headers of ours, or whatever an image of the user's has.
+    // What may be read in addition to the sources: headers of ours, or whatever an image of the user's has.
     let headers = if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") };
     let commands: Vec<Command> = match &container {
         Some(container) => container.commands.clone(),
@@ -104,7 +104,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
             let command = |arguments: &Vec<String>| {
                 Command::new(compiler.join("zig"), &stage)
                     .only(BTreeMap::new())
-                    // It needs a place to look for things that it has no need of.
+                    // It wants a folder to search, although it needs nothing from it.
                     .env("ZIG_LOCAL_CACHE_DIR", zig_cache.to_string_lossy())
                     .env("ZIG_GLOBAL_CACHE_DIR", zig_cache.to_string_lossy())
                     .arg("clang")
@@ -254,7 +254,7 @@ fn contained(
     let fill: Steps = vec![
         // What an earlier run left.
         Box::new(Sweep(sweep.clone())),
-        // Whatever the umask of this machine's user is, nobody must be able to read them.
+        // Whatever the umask of this machine's user is, the user `nobody` must be able to read them.
         Box::new(Run(Command::new("chmod", stage).args(["-R", "a+rX", "."]))),
         Box::new(Run(create.args(["--volume", SOURCES, &container.image, "--version"]))),
         Box::new(Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}")))),

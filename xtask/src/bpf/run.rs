@@ -22,8 +22,8 @@ use crate::ui::error;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
 
-/// Makes sure that the engine can run the image that it just got. One that was built is remembered: anybody can give another
-/// one its name.
+/// Makes sure that the engine can run the image that it just got. One that was built is remembered: anybody can give
+/// another one its name.
 #[derive(Debug)]
 pub struct CheckImage {
     pub container: Container,
@@ -104,7 +104,7 @@ impl Step for CompileObject {
             work.runner.status(format!("clang on {} for {}:\n{}", self.source, self.target, said.messages));
         }
         if said.reads.is_empty() {
-            bail!("clang does not say which files it read for {}", self.source);
+            bail!("clang does not report which files it read for {}", self.source);
         }
         if let [file, ..] = said.foreign(&self.headers).as_slice() {
             bail!(
@@ -133,7 +133,7 @@ impl CompileObject {
                 let failed = process::failed(command, output.status, text.into());
                 Err(failed.context("the container did not start"))
             }
-            // All that it says, for what comes first is the cause of the rest.
+            // All of its output, since the first message is the cause of the rest.
             _ => {
                 let ignored: String =
                     self.ignored.named_in(&said.messages).iter().map(|sentence| format!("\n{sentence}")).collect();

@@ -13,7 +13,8 @@ pub struct BpfTarget {
     /// What its objects are named after: `bpfel` in `tick_bpfel.o`.
     pub name: &'static str,
     pub endian: Endian,
-    /// What follows `__TARGET_ARCH_` in libbpf's headers; `None` if an object is for all architectures of this byte order.
+    /// What follows `__TARGET_ARCH_` in libbpf's headers; `None` if an object is for all architectures of this byte
+    /// order.
     pub arch_word: Option<&'static str>,
     /// The folder of the kernel's headers (`asm/…`) in zig's `lib/libc/include`. Where an object is for several
     /// architectures, the headers of any of them would do.

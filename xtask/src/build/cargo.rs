@@ -90,8 +90,8 @@ impl CargoBuild {
         Ok((status, messages))
     }
 
-    /// What asks cargo of how much the build consists. That is unstable, and so for the eyes only: it takes part in nothing
-    /// that is made, and has a target folder to itself.
+    /// What asks cargo of how much the build consists. That is unstable, and so for the eyes only: it takes part in
+    /// nothing that is made, and has a target folder to itself.
     fn count(&self) -> Command {
         let mut command = self.command.clone();
         command.args.retain(|arg| !FLAGS.contains(&arg.as_str()) && arg != "--keep-going");
@@ -104,8 +104,8 @@ impl CargoBuild {
     }
 }
 
-/// The target that something was made for; none if it is this machine. cargo keeps what it makes for a target in a folder
-/// of its name.
+/// The target that something was made for; none if it is this machine. cargo keeps what it makes for a target in a
+/// folder of its name.
 fn triple(artifact: &Artifact, target: &Path) -> Option<String> {
     let folder = artifact.filenames.first()?.as_std_path().strip_prefix(target).ok()?;
     let name = folder.components().next()?.as_os_str().to_str()?;

@@ -1,5 +1,6 @@
-//! What cargo prints while it builds (`-v --message-format=json-diagnostic-rendered-ansi`), understood line by line: how
-//! far it is, what came out, and what the user has to read. It says the same of each target, and users read it once.
+//! What cargo prints while it builds (`-v --message-format=json-diagnostic-rendered-ansi`), understood line by line:
+//! how far it is, what came out, and what the user has to read. It prints the same for each target, and users read it
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ pub enum Event {
     Warning(String),
 }
 
-/// All that cargo said in one build.
+/// All that cargo printed in one build.
 #[derive(Debug, Default)]
 pub struct Messages {
     /// What was handed on already.
@@ -25,7 +26,8 @@ pub struct Messages {
     block: Vec<String>,
     /// Everything that failed, for whoever looks for the reason, and what makes it the same for another target.
     problems: Vec<(String, Problem)>,
-    /// The packages that could not be compiled, by target; the empty one is this machine, or one that cargo does not name.
+    /// The packages that could not be compiled, by target; the empty one is this machine, or one that cargo does not
+    /// name.
     pub failed: BTreeMap<String, BTreeSet<String>>,
     /// Whether the build came to its end.
     pub finished: bool,
@@ -36,9 +38,9 @@ pub struct Messages {
 struct Problem {
     /// The package; empty where cargo does not name it.
     package: String,
-    /// All that was said of it, without colours.
+    /// All that was printed about it, without colours.
     text: String,
-    /// How many targets it was said of.
+    /// For how many targets it was printed.
     times: usize,
 }
 
@@ -59,7 +61,7 @@ impl Messages {
             }
             return events;
         }
-        // A line that begins a text of its own, and does not go on with one.
+        // A line that begins another text, and does not continue one.
         let events = match !line.is_empty() && !line.starts_with(' ') && line != "Caused by:" {
             true => self.end(),
             false => Vec::new(),
@@ -68,7 +70,7 @@ impl Messages {
         events
     }
 
-    /// Says that no line will follow.
+    /// Ends the input: no line will follow.
     pub fn end(&mut self) -> Vec<Event> {
         let block = std::mem::take(&mut self.block);
         let text = block.join("\n");
@@ -80,12 +82,12 @@ impl Messages {
             let triple = argument(&text, "--target").unwrap_or_default();
             self.failed.entry(triple).or_default().insert(package.into());
         }
-        // LLVM does not say `error`, nor to whom it happened.
+        // LLVM does not print `error`, nor which crate it was.
         let is_error = head.starts_with("error") || head.contains("LLVM ERROR: ");
         if is_error {
             self.problem(head.clone(), package, &text);
         }
-        // Said by the diagnostics before it, or of no use.
+        // Printed by the diagnostics before it, or useless.
         let is_summary = head.starts_with("error: could not compile `") && !text.contains("signal: ")
             || head.starts_with("warning: build failed, waiting")
             || head.starts_with("warning: `") && head.contains(" generated ");
@@ -136,8 +138,9 @@ impl Messages {
         self.problems.iter().map(|(_, problem)| problem.text.as_str()).collect()
     }
 
-    /// What is known to have failed in these packages for this target. cargo does not name the target of what a compiler
-    /// says, but a text may name its folder, and what was said as often as the package failed holds for each.
+    /// What is known to have failed in these packages for this target. cargo does not name the target of what a
+    /// compiler prints, but a text may name its folder, and what was printed as often as the package failed holds for
+    /// each.
     pub fn problems(&self, triple: &str, packages: &BTreeSet<String>) -> impl Iterator<Item = &str> {
         let failures = |package: &String| self.failed.values().filter(|failed| failed.contains(package)).count();
         let is_ours = move |problem: &&Problem| {
@@ -149,12 +152,12 @@ impl Messages {
     }
 }
 
-/// The package that the head of a text of cargo's says has failed.
+/// The package that failed, by the head of a text of cargo's.
 fn failing(head: &str) -> Option<&str> {
     let of = |start, end| head.strip_prefix(start)?.split_once(end).map(|(name, _)| name);
     of("error: could not compile `", '`')
         .or_else(|| of("error: failed to run custom build command for `", ' '))
-        // What a build script says with `cargo::error=`.
+        // What a build script prints with `cargo::error=`.
         .or_else(|| of("error: ", '@').filter(|name| !name.contains(' ')))
 }
 
@@ -192,8 +195,8 @@ fn argument(command: &str, flag: &str) -> Option<String> {
     words.next().map(String::from)
 }
 
-/// Leaves out what is pages long and says nothing: rustc's command lines (`--plan` and `-v` show what runs), and what a
-/// build script says to cargo.
+/// Leaves out what is pages long and useless to the reader: rustc's command lines (`--plan` and `-v` show what runs),
+/// and what a build script prints for cargo.
 fn without_commands(text: &str) -> String {
     const START: &str = "process didn't exit successfully: `";
     let Some((before, rest)) = text.split_once(START) else {
@@ -204,7 +207,7 @@ fn without_commands(text: &str) -> String {
     };
     let program = command.split_whitespace().find(|word| !word.contains('=')).unwrap_or(command);
     let rest = if program == command { "" } else { " …" };
-    // What a build script says to cargo.
+    // What a build script prints for cargo.
     let after: Vec<&str> = after.split('\n').filter(|line| !line.starts_with("  cargo:")).collect();
     format!("{before}{START}{program}{rest}` ({}", after.join("\n"))
 }
@@ -229,7 +232,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn what_is_said_of_each_target_is_told_once() {
+    fn what_is_printed_for_each_target_is_shown_once() {
         let mut messages = Messages::default();
         let text = format!("{}\n{}", diagnostic("error", "in a folder"), diagnostic("error", "in another folder"));
         assert_eq!(read(&mut messages, &text), [r#"Error("in a folder")"#]);
@@ -237,7 +240,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn summaries_are_not_told_but_what_failed_is_known() {
+    fn summaries_are_not_shown_but_what_failed_is_known() {
         let mut messages = Messages::default();
         let text = format!("{FAILED}\nwarning: build failed, waiting for other jobs to finish...\n");
         assert_eq!(read(&mut messages, &text), [""; 0]);
@@ -245,7 +248,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn a_compiler_that_was_killed_is_told_without_its_command_line() {
+    fn a_compiler_that_was_killed_is_reported_without_its_command_line() {
         let text = FAILED.replace("exit status: 1", "signal: 9, SIGKILL: kill");
         let events = read(&mut Messages::default(), &text);
         assert!(events[0].contains("`/bin/rustc …` (signal: 9, SIGKILL: kill)"), "{events:?}");
@@ -261,7 +264,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn a_build_script_that_fails_is_told_without_what_it_says_to_cargo_and_its_package_is_known() {
+    fn a_build_script_that_fails_is_reported_without_its_instructions_to_cargo_and_its_package_is_known() {
         let mut messages = Messages::default();
         let events = read(
             &mut messages,
@@ -274,7 +277,7 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
     }
 
     #[test]
-    fn what_was_said_of_one_of_two_targets_is_laid_to_neither_unless_it_names_it() {
+    fn what_was_printed_for_one_of_two_targets_is_attributed_to_neither_unless_it_names_it() {
         let failed = |triple: &str| FAILED.replace("TRIPLE", triple);
         let mut messages = Messages::default();
         let mut read = |text: &str| drop(read(&mut messages, text));

@@ -7,13 +7,14 @@ use anyhow::Result;
 
 use crate::arch::Target;
 use crate::build::cargo::{self, CargoBuild};
+use crate::build::crate_names;
 use crate::build::profile;
-use crate::build::run::{BuildBinaries, Built};
+use crate::build::run::{BuildBinaries, Built, LinkWrapper};
 use crate::cc::plan::Compiler;
 use crate::cc::recipe;
 use crate::route::Route;
 use crate::sys::command::Command;
-use crate::sys::plan::{Slot, Steps, Task};
+use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::toolchain;
 use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
@@ -25,10 +26,11 @@ use crate::workspace::packages::Package;
 use crate::workspace::snapshot::Verify;
 use crate::workspace::source::Source;
 
-/// What rustc is told for every target: static, and at a fixed address (mips crashes as static-pie, and one form is enough).
+/// The flags of rustc for every target: static, and at a fixed address (mips crashes as static-pie, and one form is
+/// enough).
 const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
-/// The flags that have a say in the bytes, for the manifest.
+/// The flags that affect the bytes, for the manifest.
 pub fn flags(facts: &Facts) -> Vec<String> {
     let mut flags = profile::flags();
     flags.extend(RUSTFLAGS.map(String::from));
@@ -43,7 +45,7 @@ pub fn flags(facts: &Facts) -> Vec<String> {
 /// A binary that is built for several targets by one command.
 #[derive(Debug)]
 pub struct Build {
-    /// What makes its CARGO_HOME and its C compiler.
+    /// What makes its CARGO_HOME, its C compiler, and what is called in place of rustc.
     pub before: Steps,
     pub cargo: CargoBuild,
     pub bin: String,
@@ -53,7 +55,7 @@ pub struct Build {
 
 impl Build {
     /// Decides how a binary of the package that `manifest` leads to is built. `variables` are what the build of the
-    /// application itself sees besides.
+    /// application itself sees in addition.
     pub fn new(
         facts: &Facts,
         manifest: &Path,
@@ -64,7 +66,13 @@ impl Build {
         let home = home(facts);
         let target = target(facts);
         let compiler = Compiler::new(facts, targets);
+        let mut before = Vec::new();
         let mut environment = facts.build_environment(&home);
+        if facts.has_packages_beside() {
+            let file = facts.work.join(crate_names::PROGRAM);
+            environment.insert("RUSTC_WRAPPER".into(), file.to_string_lossy().into_owned());
+            before.push(Box::new(LinkWrapper { file }) as Box<dyn Step>);
+        }
         environment.extend(variables);
         environment.extend(compiler.iter().flat_map(Compiler::environment));
         let rustflags = targets.iter().map(|(arch, route)| {
@@ -91,7 +99,7 @@ impl Build {
             .arg(target.to_string_lossy())
             .args(["--package", package, "--bin", bin])
             .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
-        let mut before = cargo_home::steps(&home, &facts.cargo_home, &config);
+        before.extend(cargo_home::steps(&home, &facts.cargo_home, &config));
         if let Some(compiler) = compiler {
             before.extend(compiler.steps(names(facts), &target)?);
         }
@@ -116,6 +124,7 @@ impl Build {
         let title = format!("building {} for {}", self.bin, arches.join(", "));
         let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
+        let compiled = Slot::default();
         let mut steps = self.before;
         steps.push(Box::new(BuildBinaries {
             build: self.cargo,
@@ -125,8 +134,9 @@ impl Build {
             cache: facts.cache.clone(),
             ignored: facts.sources.ignored.clone(),
             built: self.built,
+            compiled: compiled.clone(),
         }));
-        steps.push(Box::new(Verify { folder: facts.sources.folder.clone() }));
+        steps.push(Box::new(Verify { folder: facts.sources.folder.clone(), built: compiled }));
         Task::new(title, steps).announced().failure("cannot build")
     }
 }
@@ -141,7 +151,7 @@ pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target])
     Ok((tasks, built))
 }
 
-/// Refuses a workspace that cannot be built, or whose profile would have no say.
+/// Refuses a workspace that cannot be built, or whose profile would have no effect.
 pub fn check(facts: &Facts) -> Result<()> {
     let folder = target(facts);
     // cargo passes it in a variable in which a colon separates folders, and the linker puts a letter for each `%`.
@@ -168,7 +178,7 @@ pub fn libraries(facts: &Facts, targets: &[Target]) -> Result<Vec<Task>> {
     Compiler::new(facts, targets).map_or(Ok(Vec::new()), |compiler| compiler.libraries())
 }
 
-/// What the build of the application itself is told.
+/// The variables of the application's own build.
 pub fn variables(source: &Source) -> BTreeMap<String, String> {
     let commit = source.describe().map(|commit| ("BPFSHIP_COMMIT".into(), commit));
     [("SOURCE_DATE_EPOCH".into(), source.date.to_string())].into_iter().chain(commit).collect()
@@ -187,7 +197,7 @@ fn target(facts: &Facts) -> PathBuf {
     facts.work.join("build")
 }
 
-/// What rustc is told for every target, with no path of this machine in the result.
+/// The flags of rustc for every target, with no path of this machine in the result.
 fn common_rustflags(facts: &Facts) -> Vec<String> {
     let mut flags = RUSTFLAGS.map(String::from).to_vec();
     let remap = |(from, to): (PathBuf, String)| format!("--remap-path-prefix={}={to}", from.display());
@@ -195,8 +205,8 @@ fn common_rustflags(facts: &Facts) -> Vec<String> {
     flags
 }
 
-/// Folders, and what a binary may call them. The last one that fits holds, so what lies inside another comes after it. No new
-/// name begins with a slash: it could be a folder that somebody has.
+/// Folders, and what a binary may call them. No new name begins with a slash: it could be an existing folder. The last one
+/// that fits wins, so what is inside another comes after it.
 fn names(facts: &Facts) -> Vec<(PathBuf, String)> {
     let mut names = Vec::new();
     let mut name = |from: &Path, to: &str| names.push((from.to_path_buf(), to.to_owned()));

@@ -1,5 +1,5 @@
-//! The profile that binaries are built with: Cargo.toml's, but for the keys that the tool decides. A workspace that says
-//! otherwise of those is refused, for nobody would see that it has no say.
+//! The profile that binaries are built with: Cargo.toml's, but for the keys that the tool decides. A workspace that
+//! sets those is refused, since the setting would have no effect.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ struct Key {
     name: &'static str,
     /// In TOML.
     value: &'static str,
-    /// What it is called besides.
+    /// Its other names.
     same: &'static [&'static str],
 }
 
@@ -29,7 +29,7 @@ const DECIDED: [Key; 5] = [
     Key { name: "incremental", value: "false", same: &["false"] },
 ];
 
-/// What cargo is told of the profile, whose rest is the workspace's own.
+/// The arguments of cargo for the profile, whose rest is the workspace's own.
 pub fn flags() -> Vec<String> {
     DECIDED.iter().map(|key| format!("--config=profile.release.{}={}", key.name, key.value)).collect()
 }
@@ -44,7 +44,7 @@ pub fn check(root: &Path) -> Result<()> {
         && config.get("profile").and_then(|profiles| profiles.get("release")).is_some()
     {
         bad_request!(
-            "[profile.release] in {} has no say in what is shipped: move it to Cargo.toml, where every build of the commit has it",
+            "[profile.release] in {} does not affect what is shipped: move it to Cargo.toml, where every build of the commit has it",
             file.display()
         );
     }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_tool_decides_cannot_be_said_otherwise_and_all_else_can() {
+    fn what_the_tool_decides_cannot_be_set_and_all_else_can() {
         let check = |release: &str| {
             let manifest = format!("[profile.release]\n{release}");
             check_manifest(&manifest.parse().unwrap()).map_err(|error| error.to_string())
@@ -98,7 +98,7 @@ mod tests {
         ] {
             assert_eq!(check(same), Ok(()), "{same}");
         }
-        for (other, said) in [
+        for (other, words) in [
             (
                 "lto = 'thin'",
                 "`lto` in [profile.release] of Cargo.toml is \"thin\", but what is shipped is built with lto = 'fat'",
@@ -114,7 +114,7 @@ mod tests {
             ("package.'*'.debug = true", "`debug` in [profile.release.package.*] of Cargo.toml is true,"),
         ] {
             let error = check(other).unwrap_err();
-            assert!(error.contains(said), "{other}: {error}");
+            assert!(error.contains(words), "{other}: {error}");
         }
     }
 }

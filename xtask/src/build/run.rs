@@ -1,30 +1,79 @@
 //! The step that builds binaries, and what comes out of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Instant;
+use std::{env, fs, io};
 
-use anyhow::Result;
+use anyhow::{Context, Error, Result};
 use cargo_metadata::{PackageId, TargetKind};
 use serde_json::{Value, json};
 
 use crate::arch::Target;
 use crate::build::cargo::CargoBuild;
+use crate::build::crate_names;
 use crate::build::messages::Messages;
 use crate::sys::cache::Cache;
+use crate::sys::command::quote;
 use crate::sys::files;
 use crate::sys::plan::{Slot, Step, Work};
-use crate::sys::process::Runner;
+use crate::sys::process::{self, Runner};
 use crate::ui::error::Failed;
 use crate::ui::remedies;
+use crate::workspace::facts::SNAPSHOT;
 use crate::workspace::ignored::IgnoredFiles;
+use crate::workspace::snapshot;
+
+/// If this process was called by cargo in place of rustc, it becomes rustc, or fails.
+pub fn compile_in_place_of_rustc() -> Option<Error> {
+    let mut words = env::args_os();
+    let own = PathBuf::from(words.next()?);
+    if own.file_name()? != crate_names::PROGRAM {
+        return None;
+    }
+    let work = own.parent()?;
+    let source = snapshot::source(&work.join(SNAPSHOT));
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).unwrap_or_default();
+    let folders = [(source.as_path(), "source"), (home.as_path(), "cargo-home")];
+    let words = crate_names::rewritten(words.collect(), |name| env::var(name).ok(), &folders);
+    Some(process::replace_with(&words))
+}
+
+/// Makes the program that cargo calls in place of rustc: this one by another name.
+#[derive(Debug)]
+pub struct LinkWrapper {
+    pub file: PathBuf,
+}
+
+impl Step for LinkWrapper {
+    fn line(&self) -> String {
+        format!("# make {} a link to this program, which names crates alike on every machine", quote(&self.file))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "link-wrapper": self.file })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let program = env::current_exe().context("cannot find this program")?;
+        if fs::read_link(&self.file).is_ok_and(|to| to == program) {
+            return Ok(());
+        }
+        let linked = match fs::remove_file(&self.file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => symlink(program, &self.file),
+        };
+        linked.with_context(|| format!("cannot write {}", self.file.display()))
+    }
+}
 
 /// What came out of a build.
 #[derive(Debug, Default)]
 pub struct Built {
     /// The binary for each target.
     pub binaries: BTreeMap<String, PathBuf>,
-    /// When it was there, in seconds since the build began.
+    /// When it was there, in seconds since the build started.
     pub seconds: BTreeMap<String, f32>,
     /// The packages linked into it.
     pub linked: BTreeMap<String, BTreeSet<PackageId>>,
@@ -54,6 +103,8 @@ pub struct BuildBinaries {
     /// What may be missing.
     pub ignored: IgnoredFiles,
     pub built: Slot<Built>,
+    /// Whether anything was compiled or failed, for any target.
+    pub compiled: Slot<bool>,
 }
 
 impl Step for BuildBinaries {
@@ -96,9 +147,10 @@ impl Step for BuildBinaries {
         if !errors.is_empty() {
             self.ignored.named_in(&errors).iter().for_each(|sentence| work.runner.eprintln(sentence));
         }
-        // Of what failed, cargo may not say for which target it did.
+        // cargo may not report the target of a failure.
         built.compiled.extend(messages.failed.keys().cloned());
         self.check_sysroots(work.runner, &built.compiled)?;
+        self.compiled.put(!built.compiled.is_empty())?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len()) {
             return Err(Failed::shown(remedies::BUILD, status, errors).into());
         }
@@ -107,8 +159,8 @@ impl Step for BuildBinaries {
 }
 
 impl BuildBinaries {
-    /// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a damaged
-    /// one left is removed, for cargo does not see that it has to be built again.
+    /// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a
+    /// damaged one left is removed, for cargo does not see that it has to be built again.
     fn check_sysroots(&self, runner: Runner, compiled: &BTreeSet<String>) -> Result<()> {
         for (triple, name) in &self.sysroots {
             if compiled.contains(triple) || compiled.contains("") {
@@ -123,11 +175,11 @@ impl BuildBinaries {
     }
 }
 
-/// Why nothing came out for a target, for the empty one for every target: what cargo said of it stands above.
+/// Why nothing came out for a target, for the empty one for every target: cargo's messages about it are above.
 fn reasons(messages: &Messages) -> BTreeMap<String, String> {
     let reason = |triple: &str, packages: &BTreeSet<String>| {
         let names = packages.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match messages.problems(triple, packages).find_map(|said| remedies::verdict(remedies::BUILD, said)) {
+        match messages.problems(triple, packages).find_map(|output| remedies::verdict(remedies::BUILD, output)) {
             Some(remedy) => format!("cannot build {names}: {remedy}"),
             None => format!("cannot build {names}, for the reason above"),
         }

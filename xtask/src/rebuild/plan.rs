@@ -34,12 +34,12 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
         bail!("the manifest names no commit to build again: it was made outside git");
     };
     if manifest.dirty {
-        bail!("the manifest says that the work tree had changes: what was built then is in no commit");
+        bail!("the manifest has `dirty`: the work tree had changes, and what was built then is in no commit");
     }
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let again = folder.join("dist");
     let folder_task = vec![Box::new(MakePrivateFolder { folder: folder.to_path_buf() }) as Box<dyn Step>];
-    let mut tasks = vec![Task::new("making a folder of its own", folder_task)];
+    let mut tasks = vec![Task::new("making a private folder", folder_task)];
     for (route, arches) in routes(&manifest.artifacts) {
         let mut build = Command::new(*tool, root)
             .env("CARGO_TARGET_DIR", text(&folder.join("target")))

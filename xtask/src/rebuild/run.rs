@@ -15,7 +15,7 @@ use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Step, Work};
 use crate::sys::{files, hash, process};
 
-/// Makes a folder that nobody else may enter, and that is not there yet.
+/// Makes a folder that no other user may enter, and that is not there yet.
 #[derive(Debug)]
 pub struct MakePrivateFolder {
     pub folder: PathBuf,
@@ -106,8 +106,8 @@ fn differences(found: &BTreeMap<String, Entry>, again: &BTreeMap<String, Entry>)
             None => sentences.push(format!("`{name}` is missing")),
             Some(found) if found == wanted => {}
             Some(found) => {
-                let told = compare::differences(&found.bytes, &wanted.bytes);
-                sentences.extend(told.into_iter().map(|told| format!("`{name}`: {told}")));
+                let parts = compare::differences(&found.bytes, &wanted.bytes);
+                sentences.extend(parts.into_iter().map(|parts| format!("`{name}`: {parts}")));
                 sentences.push(format!(
                     "`{name}`: around the first difference, it has `{}` where `{}` is expected",
                     around(&found.bytes, &wanted.bytes),
@@ -144,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_with_the_text_around_it() {
+    fn what_differs_is_reported_with_the_text_around_it() {
         let again = files(&[("a", "\0built in /home/ann\0"), ("b", "same")]);
         assert_eq!(differences(&again, &again), ["its files are the same, their date, order or compression is not"]);
-        let told = differences(&files(&[("a", "\0built in /home/bob\0"), ("c", "")]), &again);
-        assert!(told[1].ends_with("it has `built in /home/bob` where `built in /home/ann` is expected"), "{told:?}");
-        assert_eq!(told[2..], ["`b` is missing", "`c` is unexpected"]);
+        let parts = differences(&files(&[("a", "\0built in /home/bob\0"), ("c", "")]), &again);
+        assert!(parts[1].ends_with("it has `built in /home/bob` where `built in /home/ann` is expected"), "{parts:?}");
+        assert_eq!(parts[2..], ["`b` is missing", "`c` is unexpected"]);
     }
 }

@@ -26,7 +26,7 @@ pub fn read(dist: &Path) -> Result<Manifest> {
 pub fn binary(dist: &Path, artifact: &Artifact) -> Result<Vec<u8>> {
     let path = dist.join(&artifact.file);
     let archive = files::read(&path).context("run `cargo xtask dist` again")?;
-    let altered = |what: &str| format!("{what} is not what {MANIFEST} says: run `cargo xtask dist` again");
+    let altered = |what: &str| format!("{what} does not match {MANIFEST}: run `cargo xtask dist` again");
     if hash::bytes(&archive) != artifact.sha256 {
         bail!("{}", altered(&path.display().to_string()));
     }

@@ -23,7 +23,7 @@ const PADDING: usize = 16;
 /// The BPF objects that a binary must hold.
 #[derive(Debug)]
 pub struct Objects<'a> {
-    /// The file that says so.
+    /// The file with that checksum.
     pub of: &'static str,
     /// Those for its architecture, by name (`tick`).
     pub by_name: BTreeMap<String, &'a BpfObject>,
@@ -31,7 +31,8 @@ pub struct Objects<'a> {
 
 /// Everything that is wrong with a binary; nothing, if it may be shipped.
 ///
-/// Where it is not known which BPF `objects` it must hold, any will do. `private` are paths that must not be named in it.
+/// Where it is not known which BPF `objects` it must hold, any will do. `private` are paths that must not be named in
+/// it.
 pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[String]) -> Result<Vec<String>> {
     let file = Elf::parse(bytes)?;
     let mut faults = identity(&file, arch);
@@ -44,7 +45,7 @@ pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[St
     });
     for path in private {
         if memmem::find(bytes, path.as_bytes()).is_some() {
-            faults.push(format!("it tells a path of this machine: {path}"));
+            faults.push(format!("it contains a path of this machine: {path}"));
         }
     }
     Ok(faults)
@@ -258,6 +259,6 @@ mod tests {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let private = [env!("CARGO_MANIFEST_DIR").rsplit_once('/').unwrap().0.to_owned()];
         let faults = check(&bytes, arm64(), None, &private).unwrap();
-        assert!(faults.iter().any(|fault| fault.contains("tells a path")), "{faults:?}");
+        assert!(faults.iter().any(|fault| fault.contains("contains a path")), "{faults:?}");
     }
 }

@@ -36,7 +36,7 @@ pub struct Boot {
     /// SHA-256 of the binary in it.
     pub binary_sha256: Sha256,
     pub kernel: Kernel,
-    /// As QEMU says.
+    /// As QEMU prints it.
     pub qemu: String,
     /// QEMU's words for machine and processor.
     pub machine: String,
@@ -74,10 +74,10 @@ pub struct Kernel {
     pub label: String,
     /// SHA-256 of the image.
     pub sha256: Sha256,
-    /// What it is made from, as its entry in the cache says: package, version, suite, hash and the like.
+    /// What it is made from, as its entry in the cache records it: package, version, suite, hash and the like.
     pub source: Option<Value>,
-    /// What it said of itself, as far as it came to that: its release, bytes of its BTF as programs find it and of that
-    /// which was hidden from them, state of its BPF JIT, bytes in a page.
+    /// What it reported of itself, as far as it came to that: its release, bytes of its BTF as programs find it and of
+    /// that which was hidden from them, state of its BPF JIT, bytes in a page.
     pub release: Option<String>,
     pub btf: Option<u64>,
     pub hidden_btf: Option<u64>,
@@ -101,7 +101,8 @@ impl Report {
         Ok(format!("{value:#}\n"))
     }
 
-    /// Adds what was booted now. Of the earlier boots, those stay whose archive is still there and that were not repeated.
+    /// Adds what was booted now. Of the earlier boots, those stay whose archive is still there and that were not
+    /// repeated.
     pub fn add(&mut self, new: Vec<Boot>, is_there: impl Fn(&Sha256) -> bool) {
         let same = |one: &Boot, other: &Boot| one.sha256 == other.sha256 && one.kernel.label == other.kernel.label;
         self.boots.retain(|boot| is_there(&boot.sha256) && !new.iter().any(|new| same(new, boot)));
@@ -118,8 +119,8 @@ impl Default for Report {
     }
 }
 
-/// The table that a user reads, with the gaps below each boot: with the names of tarballs, and with those of architectures,
-/// which are shorter.
+/// The table that a user reads, with the gaps below each boot: with the names of tarballs, and with those of
+/// architectures, which are shorter.
 pub fn tables(boots: &[Boot]) -> [Table; 2] {
     [table(boots, |boot| &boot.file), table(boots, |boot| boot.arch.name)]
 }
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_every_verdict() {
+    fn the_table_has_every_verdict() {
         let mut hung = boot("1", "l", Verdict::Fail("it hung".into()));
         hung.kernel = Kernel { release: None, btf: None, jit: None, ..hung.kernel };
         let [wide, _] = tables(&[boot("1", "k", Verdict::Pass), hung.clone()]);

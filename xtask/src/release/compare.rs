@@ -34,7 +34,8 @@ impl Part<'_> {
     }
 }
 
-/// What differs in `found`, a checked-in object, from `wanted`, which its source gives. Nothing, if they are the same bytes.
+/// What differs in `found`, a checked-in object, from `wanted`, which its source gives. Nothing, if they are the same
+/// bytes.
 pub fn differences(found: &[u8], wanted: &[u8]) -> Vec<String> {
     if found == wanted {
         return Vec::new();
@@ -57,7 +58,7 @@ pub fn differences(found: &[u8], wanted: &[u8]) -> Vec<String> {
         }
     }
     for part in found_parts.iter().filter(|part| !wanted_by_key.contains_key(&part.key())) {
-        sentences.push(format!("section `{}` ({} bytes) is there, where there shall be none", part.name, part.size));
+        sentences.push(format!("unexpected section `{}` ({} bytes)", part.name, part.size));
     }
     if sentences.is_empty() {
         // The headers of file and sections.
@@ -115,7 +116,7 @@ fn programs(found: &Part, wanted: &Part) -> Vec<String> {
                 })
             }
             (None, _) => Some(format!("{place} is missing")),
-            (_, None) => Some(format!("{place} is there, where there shall be none")),
+            (_, None) => Some(format!("unexpected {place}")),
         });
     }
     if sentences.is_empty() {
@@ -126,7 +127,7 @@ fn programs(found: &Part, wanted: &Part) -> Vec<String> {
 
 fn section(found: &Part, wanted: &Part) -> String {
     if found.data.is_empty() && wanted.data.is_empty() {
-        return format!("section `{}` has {} bytes where there shall be {}", wanted.name, found.size, wanted.size);
+        return format!("section `{}` has {} bytes, expected {}", wanted.name, found.size, wanted.size);
     }
     format!("in section `{}`, {}", wanted.name, bytes(found.data, wanted.data))
 }
@@ -135,7 +136,7 @@ fn bytes(found: &[u8], wanted: &[u8]) -> String {
     let begin = first_difference(found, wanted);
     match (found.len(), wanted.len()) {
         (a, b) if a == b => format!("byte {begin} of {a} is the first that differs"),
-        (a, b) => format!("there are {a} bytes where there shall be {b}, and byte {begin} is the first that differs"),
+        (a, b) => format!("there are {a} bytes, expected {b}; byte {begin} is the first that differs"),
     }
 }
 
@@ -181,8 +182,8 @@ fn contents(section: &[u8]) -> Option<BTreeMap<String, Vec<u64>>> {
     let endian = if section.first() == Some(&0xeb) { Endian::Big } else { Endian::Little };
     let btf = Btf::parse(section, endian).ok()?;
 
-    // Of a type with a name, that is all that others see, so a change is told where it is. What one without a name is,
-    // such as a pointer, becomes known further with each round.
+    // Of a type with a name, that is all that others see, so a change is reported where it is. What one without a name
+    // is, such as a pointer, becomes known further with each round.
     let mut seen: Vec<u64> = vec![0; btf.types.len() + 1];
     for (type_, seen) in btf.types.iter().zip(&mut seen[1..]) {
         *seen = number(&(type_.kind, type_.name()));

@@ -1,5 +1,5 @@
-//! What every archive holds besides the binary: README, CHANGELOG and licences of the workspace, and what its configuration
-//! includes. Known, with hashes, before anything is built.
+//! What every archive contains in addition to the binary: README, CHANGELOG and licences of the workspace, and what its
+//! configuration includes. Known, with hashes, before anything is built.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -35,10 +35,11 @@ pub struct Files<'a> {
     root: PathBuf,
     /// The repository; the workspace itself outside git.
     top: PathBuf,
-    /// The files that git does not ignore, by their paths in the repository: what it ignores is not part of the commit, and
-    /// so not of what is shipped. None outside git.
+    /// The files that git does not ignore, by their paths in the repository: what it ignores is not part of the commit,
+    /// and so not of what is shipped. None outside git.
     known: Option<&'a BTreeSet<String>>,
-    /// Links that a snapshot has not got since they lead out of it, by their paths in the repository, with their targets.
+    /// Links that a snapshot has not got since they lead out of it, by their paths in the repository, with their
+    /// targets.
     outside: &'a [(String, String)],
 }
 
@@ -53,8 +54,8 @@ impl<'a> Files<'a> {
         Ok(Files { root: real(root)?, top: real(top)?, known, outside })
     }
 
-    /// Finds the documents. `package` is the folder of the package that is shipped, in the workspace: its licence is taken
-    /// where the workspace has none.
+    /// Finds the documents. `package` is the folder of the package that is shipped, in the workspace: its licence is
+    /// taken where the workspace has none.
     pub fn documents(&self, include: &[Include], package: &Path) -> Result<Documents> {
         let mut documents = Documents::new();
         self.add_documents(&self.root, is_document, &mut documents)?;
@@ -116,7 +117,7 @@ impl<'a> Files<'a> {
             let from = document.from.clone();
             match documents.insert(place.clone(), document) {
                 Some(other) if other.from != from => {
-                    bail!("{} would lie in the same place of the archive ({place})", other.from.display())
+                    bail!("{} would be at the same path in the archive ({place})", other.from.display())
                 }
                 _ => {}
             }
@@ -341,8 +342,8 @@ mod tests {
             ("round", "x", "round is a link that leads back to itself"),
             ("to-ignored", "x", "junk/d, which git ignores"),
             ("loop", "x", "is a link"),
-            ("docs/a", "CHANGELOG", "would lie in the same place of the archive (CHANGELOG)"),
-            ("docs/a", "README.md", "would lie in the same place of the archive (README.md)"),
+            ("docs/a", "CHANGELOG", "would be at the same path in the archive (CHANGELOG)"),
+            ("docs/a", "README.md", "would be at the same path in the archive (README.md)"),
         ] {
             let error = places(path, to).unwrap_err();
             assert!(error.is::<Request>() && format!("{error:#}").contains(fault), "{path}: {error:#}");
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_a_snapshot_has_not_got_is_refused_where_it_was_wanted() {
+    fn a_link_that_a_snapshot_has_not_got_is_refused_where_it_is_needed() {
         let folder = tempfile::tempdir().unwrap();
         let top = folder.path().canonicalize().unwrap();
         let root = top.join("root");
@@ -376,7 +377,7 @@ mod tests {
                 include.into_iter().map(|path| Include { path: path.into(), to: "x".into() }).collect();
             let found = Files::new(&root, &top, None, &outside).unwrap().documents(&include, Path::new(""));
             if include.is_empty() && link.contains("docs") {
-                assert!(found.unwrap().is_empty(), "nobody wanted it");
+                assert!(found.unwrap().is_empty(), "it was not expected");
             } else {
                 let error = format!("{:#}", found.unwrap_err());
                 assert!(

@@ -1,4 +1,4 @@
-//! How a release is laid out: the names of what lies in dist/, and of what every archive contains.
+//! How a release is laid out: the names of the files in dist/, and of those in every archive.
 
 use serde::Serialize;
 

@@ -18,7 +18,7 @@ pub const FOLDER: &str = "LICENSES";
 
 const MUSL: &str = include_str!("LICENSE-musl.txt");
 
-/// What may be linked, and what the archive says of licences anyway.
+/// What may be linked, and what the archive states about licences in any case.
 #[derive(Debug)]
 pub struct Packages<'a> {
     pub members: &'a [Package],
@@ -34,7 +34,7 @@ impl Packages<'_> {
         self.members.iter().chain(self.others)
     }
 
-    /// Whether a package is of those who ship: it lies beside the one that is shipped, and has no other licence.
+    /// Whether a package is the authors' own: it is beside the one that is shipped, and has no other licence.
     fn is_our_own(&self, package: &Package) -> Result<bool> {
         let shipped = self.members.iter().find(|member| member.name == self.shipped);
         if shipped.is_some_and(|shipped| shipped.id == package.id) {
@@ -58,7 +58,7 @@ type Texts = BTreeMap<String, BTreeSet<String>>;
 
 /// Writes the text: first who is in there under which licence, then each licence once.
 ///
-/// `linked` are the packages cargo compiled for the target, as it told itself, and `sysroot` is the one of our own that was
+/// `linked` are the packages cargo compiled for the target, as it reported itself, and `sysroot` is the one of our own that was
 /// linked. `libbpf` is the folder of the headers that BPF objects are compiled with.
 pub fn compose(
     packages: &Packages,
@@ -129,7 +129,7 @@ fn texts_of(package: &Package, known: &Path) -> Result<Vec<PathBuf>> {
         return Ok(carried);
     }
     let license = package.license.as_deref().unwrap_or_default();
-    // Of mere alternatives, one is enough; of what holds together, and of exceptions, each is wanted.
+    // Of alternatives, one is enough; of conjunctions, and of exceptions, each is required.
     let alternatives: Vec<&str> = match license.contains(" AND ") {
         true => vec![license],
         false => license.split(" OR ").flat_map(|part| part.split('/')).collect(),
@@ -150,7 +150,7 @@ fn texts_of(package: &Package, known: &Path) -> Result<Vec<PathBuf>> {
     )
 }
 
-/// Where Rust keeps what it says about itself.
+/// Where Rust keeps its own documents.
 pub fn std_docs(rust: &Rust) -> PathBuf {
     rust.sysroot.join("share/doc/rust")
 }

@@ -1,4 +1,4 @@
-//! `release.json` and the checksum files: what is said about the artifacts. A pure function of commit and toolchain.
+//! `release.json` and the checksum files: what describes the artifacts. A pure function of commit and toolchain.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,7 +40,7 @@ pub struct Manifest {
     pub rustc: Rustc,
     /// What the BPF objects, and C runtimes of standard libraries from source, are compiled with.
     pub c_compiler: String,
-    /// What cargo and rustc are told besides.
+    /// Further arguments and variables of cargo and rustc.
     pub flags: Vec<String>,
     /// How the archives are compressed.
     pub compressor: String,
@@ -141,7 +141,7 @@ impl Manifest {
         format!("{}-{}-{}.tar.gz", self.name, self.version, arch.triple)
     }
 
-    /// What its types do not say: that it agrees with itself.
+    /// What its types do not ensure: that it agrees with itself.
     fn faults(&self) -> Vec<String> {
         let Manifest { name, version, bpf_objects, artifacts, .. } = self;
         let mut faults = Vec::new();
@@ -166,7 +166,7 @@ impl Manifest {
     }
 
     /// Takes over the artifacts of an earlier run that this one did not make again, where they are from the same commit
-    /// and toolchain and `is_there` says that they still are what that run made.
+    /// and toolchain and `is_there` confirms that they still are what that run made.
     pub fn adopt(&mut self, earlier: Manifest, is_there: impl Fn(&Artifact) -> bool) {
         if earlier.origin() != self.origin() {
             return;
@@ -182,7 +182,7 @@ impl Manifest {
 }
 
 /// Keys that explain why others differ, and so are looked at first.
-const TELLING: [&str; 5] = ["schema", "name", "version", "commit", "sha256"];
+const EXPLAINING_KEYS: [&str; 5] = ["schema", "name", "version", "commit", "sha256"];
 
 /// The first key in which two descriptions differ, and both values, as JSON.
 pub fn difference<T: Serialize>(one: &T, other: &T) -> Result<Option<(String, String, String)>> {
@@ -199,7 +199,9 @@ fn first_difference<'a>(path: String, one: &'a Value, other: &'a Value) -> Optio
         (Value::Object(one), Value::Object(other)) => {
             let dot = if path.is_empty() { "" } else { "." };
             let mut keys: Vec<_> = one.keys().chain(other.keys()).collect();
-            keys.sort_by_key(|key| (TELLING.iter().position(|telling| telling == key).unwrap_or(TELLING.len()), *key));
+            keys.sort_by_key(|key| {
+                (EXPLAINING_KEYS.iter().position(|explaining| explaining == key).unwrap_or(EXPLAINING_KEYS.len()), *key)
+            });
             let value = |object: &'a serde_json::Map<String, Value>, key: &str| object.get(key).unwrap_or(&Value::Null);
             keys.into_iter()
                 .find_map(|key| first_difference(format!("{path}{dot}{key}"), value(one, key), value(other, key)))
@@ -253,7 +255,7 @@ mod tests {
     use super::*;
     use crate::sys::hash;
 
-    /// What an archive says of itself; `made` stands for its bytes.
+    /// The description of an archive; `made` stands for its bytes.
     fn artifact(arch: &str, made: &str) -> Artifact {
         let arch = Arch::named(arch);
         Artifact {
@@ -329,21 +331,21 @@ mod tests {
     }
 
     #[test]
-    fn of_what_differs_that_is_told_which_explains_the_rest() {
+    fn of_all_differences_the_most_explanatory_is_reported() {
         let one = manifest("c", Vec::new());
         assert_eq!(difference(&one, &one).unwrap(), None);
-        let told = |change: fn(&mut Manifest)| {
+        let difference_after = |change: fn(&mut Manifest)| {
             let mut other = one.clone();
             change(&mut other);
             let (key, one, other) = difference(&one, &other).unwrap().unwrap();
             format!("{key}: {one}, {other}")
         };
-        let commit = told(|other| {
+        let commit = difference_after(|other| {
             other.bpf_lock = Some(hash::bytes(b"6"));
             other.commit = None;
         });
         assert_eq!(commit, r#"commit: "c", null"#);
-        assert_eq!(told(|other| other.rustc.llvm = "2".into()), r#"rustc.llvm: "1", "2""#);
+        assert_eq!(difference_after(|other| other.rustc.llvm = "2".into()), r#"rustc.llvm: "1", "2""#);
         let object = object("o_bpfel.o");
         let objects = [object.clone(), BpfObject { size: 2, ..object }].map(|object| vec![object]);
         let inside = difference(&objects[0], &objects[1]).unwrap().unwrap();
@@ -391,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_told_apart_by_their_targets() {
+    fn objects_are_distinguished_by_their_targets() {
         let objects = [object("tick_bpfeb.o"), object("tick_bpfel.o"), object("tock_bpfel.o")];
         let names = |arch| objects_of(&objects, Arch::named(arch)).into_keys().collect::<Vec<_>>();
         assert_eq!((names("mips"), names("arm64")), (vec!["tick".into()], vec!["tick".into(), "tock".into()]));

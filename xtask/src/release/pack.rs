@@ -23,7 +23,7 @@ pub const PLAIN: u32 = 0o644;
 /// What every gzip file begins with: no flags, no date, and an operating system of "unknown".
 pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// A tar archive of files, by their paths below the top folder, in which everything lies in that folder.
+/// A tar archive of files, by their paths below the top folder, with everything in that folder.
 ///
 /// Names are sorted, owners are 0, modes are 755 or 644, and all dates are `date` (seconds since 1970).
 pub fn tar(top: &str, files: &BTreeMap<String, Entry>, date: u64) -> Result<Vec<u8>> {
@@ -50,7 +50,8 @@ pub fn head(path: &str, mode: u32, date: u64, size: u64) -> Result<Vec<u8>> {
     Ok(tar.get_ref().clone())
 }
 
-/// How archives are compressed, for the manifest. The same number must mean the same bytes for ever: a test holds us to it.
+/// How archives are compressed, for the manifest. The same number must mean the same bytes for ever: a test holds us to
+/// it.
 pub const COMPRESSOR: &str = "miniz_oxide 1";
 
 /// Compresses an archive.

@@ -55,7 +55,7 @@ pub struct Inputs {
     objects: Objects,
     /// What every archive contains.
     documents: BTreeMap<String, Entry>,
-    /// What an earlier run says of dist/.
+    /// The manifest of an earlier run in dist/.
     earlier: Option<Manifest>,
 }
 
@@ -234,8 +234,8 @@ impl CheckAndPack {
         })
     }
 
-    /// The archive that an earlier run made of the same files, if it still is what that run said: compressing is most of
-    /// the work of a run that changes nothing.
+    /// The archive that an earlier run made of the same files, if it still is what that run reported: compressing is
+    /// most of the work of a run that changes nothing.
     fn present(&self, inputs: &Inputs, file: &str, tar_sha256: Sha256) -> Option<Vec<u8>> {
         let earlier = inputs.earlier.as_ref().filter(|earlier| earlier.compressor == pack::COMPRESSOR)?;
         let artifact = earlier.artifacts.iter().find(|artifact| artifact.file == file)?;
@@ -246,7 +246,7 @@ impl CheckAndPack {
     fn licenses(&self, runner: Runner, built: &Built) -> Result<Vec<u8>> {
         let Release { facts, documents, licenses: known, .. } = &*self.release;
         let Product { arch, route, .. } = &self.product;
-        let linked = built.linked.get(arch.triple).context("cargo did not say what it linked")?;
+        let linked = built.linked.get(arch.triple).context("cargo did not report what it linked")?;
         let key = (linked.clone(), *route == Route::Source);
         let mut known = known.lock().unwrap();
         if let Some(text) = known.get(&key) {

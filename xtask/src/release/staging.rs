@@ -1,4 +1,4 @@
-//! dist/: what lies there, and how everything new gets there at once.
+//! dist/: its contents, and how everything new gets there at once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,8 @@ use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
 use crate::workspace::facts;
 
-/// What an earlier run says of `dist/`. A manifest of another version of this tool, or none at all, is replaced.
+/// The manifest that an earlier run left in `dist/`. A manifest of another version of this tool, or none at all, is
+/// replaced.
 pub fn earlier(dist: &Path) -> Option<Manifest> {
     fs::read_to_string(dist.join(MANIFEST)).ok().and_then(|text| Manifest::parse(&text).ok())
 }
@@ -115,8 +116,8 @@ pub fn check(dist: &Path, archives: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Says what was made, when after the build's begin (in seconds, by target), and what of `dist/` the manifest leaves out.
-/// `earlier` is the one that was there before.
+/// Reports what was made, when after the build's start (in seconds, by target), and what of `dist/` the manifest leaves
+/// out. `earlier` is the one that was there before.
 pub fn report(
     runner: Runner,
     dist: &Path,
@@ -161,11 +162,11 @@ pub fn report(
     runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
 }
 
-/// Why an archive that lies in dist/ is not part of this release.
+/// Why an archive in dist/ is not part of this release.
 fn why_left_out(arch: &Arch, manifest: &Manifest, earlier: Option<&Manifest>) -> String {
     let file = manifest.archive(arch);
     let Some(earlier) = earlier.filter(|earlier| earlier.artifacts.iter().any(|artifact| artifact.file == file)) else {
-        return "of which the one before did not say what it was built from".into();
+        return "not in the previous one either".into();
     };
     match manifest::difference(&earlier.origin(), &manifest.origin()) {
         Ok(Some((key, one, other))) => format!("built with another `{key}` ({one}, and now {other})"),

@@ -1,4 +1,5 @@
-//! Reads an archive as `pack.rs` writes it, whoever made it, and tells everything that `pack.rs` would not have written.
+//! Reads an archive as `pack.rs` writes it, whoever made it, and reports everything that `pack.rs` would not have
+//! written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
@@ -32,7 +33,7 @@ pub struct Unpacked {
     pub faults: Vec<String>,
 }
 
-/// Reads an archive in which all lies in the folder `top`. Whatever it is made of, neither memory nor time run out.
+/// Reads an archive whose entries are all in the folder `top`. Whatever it contains, memory and time are bounded.
 pub fn archive(packed: impl BufRead, top: &str) -> Unpacked {
     let mut unpacked = Unpacked::default();
     if let Err(error) = gzip(packed, top, &mut unpacked) {
@@ -69,7 +70,7 @@ fn gzip(mut packed: impl BufRead, top: &str, unpacked: &mut Unpacked) -> Result<
         bail!("it is not a gzip file");
     }
     if header != pack::GZIP_HEADER {
-        unpacked.faults.push("its gzip header tells more than nothing: a name, a date or a system".into());
+        unpacked.faults.push("its gzip header is not canonical: it has a name, a date or a system".into());
     }
     let mut stream = hash::Reader::new(GzDecoder::new(header.as_slice().chain(&mut packed)));
     walk(&mut stream, top, unpacked)?;
@@ -122,7 +123,7 @@ impl<R: Read> Walk<'_, R> {
         let padded = size.next_multiple_of(BLOCK as u64);
         self.left -= padded;
         let mut bytes = Vec::new();
-        // Not all at once: there may be less of it than is said.
+        // Not all at once: there may be less of it than its header states.
         if (&mut self.stream).take(padded).read_to_end(&mut bytes)? as u64 != padded {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
@@ -208,19 +209,19 @@ impl<R: Read> Walk<'_, R> {
             _ => "of another kind",
         };
         if !what.is_empty() {
-            self.fault(format!("{shown} is {what}, where only files and folders are wanted"));
+            self.fault(format!("{shown} is {what}; only files and folders are expected"));
         }
         let mode = header.mode().unwrap_or(u32::MAX);
         if ![pack::EXECUTABLE, pack::PLAIN].contains(&mode) {
-            self.fault(format!("{shown} has mode {mode:o}, where 755 or 644 is wanted"));
+            self.fault(format!("{shown} has mode {mode:o}, expected 755 or 644"));
         }
         let [user, group] = [header.uid(), header.gid()].map(|id| id.unwrap_or(u64::MAX));
         if [user, group] != [0, 0] {
-            self.fault(format!("{shown} belongs to user {user} and group {group}, where 0 is wanted"));
+            self.fault(format!("{shown} belongs to user {user} and group {group}, expected 0"));
         }
         for name in [header.username_bytes(), header.groupname_bytes()].into_iter().flatten() {
             if !name.is_empty() && name != b"root" {
-                self.fault(format!("{shown} belongs to `{}`, where root or no name is wanted", self::shown(name)));
+                self.fault(format!("{shown} belongs to `{}`, expected root or no name", self::shown(name)));
             }
         }
         match (header.mtime().ok(), self.unpacked.date) {
@@ -278,7 +279,7 @@ impl<R: Read> Walk<'_, R> {
                 format!("it is not sorted: {} comes before {}", shown(pair[0].as_bytes()), shown(pair[1].as_bytes()));
             self.fault(fault);
         }
-        // What is wrongly named may lie in any folder.
+        // What has a wrong name may be in any folder.
         if self.paths.len() != self.known.len() {
             return;
         }
@@ -296,7 +297,7 @@ impl<R: Read> Walk<'_, R> {
     }
 }
 
-/// A header in which nobody owns what root does: that is the same.
+/// A header without the owner's name where it is root: that is the same.
 fn without_root(mut head: Vec<u8>) -> Vec<u8> {
     let start = head.len() - BLOCK;
     let mut header = Header::from_byte_slice(&head[start..]).clone();

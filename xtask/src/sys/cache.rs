@@ -1,4 +1,4 @@
-//! The cache: things that are costly to get, each kept under a name that says all that went into it.
+//! The cache: what is costly to get, each kept under a name that contains all its inputs.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -24,7 +24,7 @@ pub const PARTIAL: &str = ".partial";
 /// finds an entry damaged uses it, and makes it anew.
 const IN_USE: &str = ".in-use";
 
-/// The file in an entry that tells the hash of every other file in it.
+/// The file in an entry with the hash of every other file in it.
 const CONTENTS: &str = "CONTENTS";
 
 /// A folder of finished entries. An entry is there whole or not at all: it is made beside its place and renamed.
@@ -56,7 +56,7 @@ impl Cache {
 
     /// The names of what is there.
     pub fn entries(&self) -> Result<BTreeSet<String>> {
-        let names = files::list(&self.folder).context("the cache (BPFSHIP_CACHE) is of no use")?;
+        let names = files::list(&self.folder).context("cannot use the cache (BPFSHIP_CACHE)")?;
         Ok(names.into_iter().collect())
     }
 
@@ -82,7 +82,7 @@ impl Cache {
         }
         let partial = self.partial(name);
         let made = (|| {
-            // Left behind by a run that was killed: nobody else can be at it, we hold the lock.
+            // Left behind by a run that was killed: nothing else uses it, as we hold the lock.
             files::remove_folder(&partial)?;
             files::create_folder(&partial)?;
             fill(&partial)?;
@@ -116,8 +116,8 @@ impl Cache {
         Ok(Some(files))
     }
 
-    /// Makes sure that the files of an entry that a job `reads`, by their paths in it, are what they were when it was made.
-    /// If one is not, the entry is removed, and the error is a [`Damaged`].
+    /// Makes sure that the files of an entry that a job `reads`, by their paths in it, are what they were when it was
+    /// made. If one is not, the entry is removed, and the error is a [`Damaged`].
     pub fn check(&self, runner: Runner, name: &str, reads: impl Fn(&str) -> bool) -> Result<()> {
         let Some(file) = self.damage(name, reads)? else {
             return Ok(());
@@ -150,7 +150,7 @@ impl Cache {
 
     /// Holds off other runs that want the same lock until the file returned is dropped.
     pub fn lock(&self, runner: Runner, name: &str) -> Result<File> {
-        lock(runner, self.lock_file(name)?, "that makes the same thing")
+        lock(runner, self.lock_file(name)?, "that makes the same entry")
     }
 
     fn lock_file(&self, name: &str) -> Result<File> {
@@ -177,15 +177,15 @@ fn seal(folder: &Path) -> Result<()> {
 
 /// Locks a file, waiting for whoever holds it.
 pub fn lock(runner: Runner, file: File, whose: &str) -> Result<File> {
-    let mut said = false;
+    let mut printed = false;
     loop {
         match flock(&file, NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
             Err(error) if error != Errno::WOULDBLOCK => return Err(error).context("cannot lock a file"),
             Err(_) => {
-                if !said {
+                if !printed {
                     runner.status(format!("waiting for another run {whose}"));
-                    said = true;
+                    printed = true;
                 }
                 // Not a lock that waits, which Ctrl-C would not end.
                 thread::sleep(Duration::from_millis(200));

@@ -26,8 +26,8 @@ pub enum Environment {
     Only(BTreeMap<String, String>),
 }
 
-/// What would point a tool at another toolchain or repository than the workspace's own: rustup's proxy sets the first when
-/// it starts `cargo xtask`, and git the others when it runs a hook.
+/// What would point a tool at another toolchain or repository than the workspace's own: rustup's proxy sets the first
+/// when it starts `cargo xtask`, and git the others when it runs a hook.
 pub const UNSET: [&str; 4] = ["RUSTUP_TOOLCHAIN", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"];
 
 impl Command {
@@ -103,7 +103,7 @@ pub fn quote(path: &Path) -> String {
 pub fn word(text: &str) -> String {
     match shlex::try_quote(text) {
         Ok(quoted) => quoted.into_owned(),
-        // There is no way to say it to a shell; nor can a program be given it.
+        // A shell cannot write it, and no program can be given it.
         Err(_) => format!("{text:?}"),
     }
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::sys::hash::{self, Sha256};
 
-/// Puts bytes in place of each file, unless they are there already. A reader sees the old file or the new one, and never
-/// half of one; and none is replaced before all of them are written.
+/// Puts bytes in place of each file, unless they are there already. A reader sees the old file or the new one, and
+/// never half of one; and none is replaced before all of them are written.
 pub fn replace(files: &[(PathBuf, &[u8])]) -> Result<()> {
     let changed: Vec<(PathBuf, &PathBuf, &[u8])> = files
         .iter()
@@ -109,7 +109,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 pub fn read_unchanged(path: &Path, sha256: &Sha256) -> Result<Vec<u8>> {
     let bytes = read(path)?;
     if hash::bytes(&bytes) != *sha256 {
-        bail!("{} has changed since this run began: run it again", path.display());
+        bail!("{} has changed since this run started: run it again", path.display());
     }
     Ok(bytes)
 }

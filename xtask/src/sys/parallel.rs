@@ -1,4 +1,4 @@
-//! Several things at once, as many as the machine has processors.
+//! Several jobs at once, as many as the machine has processors.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! What a run does, as data: tasks of steps. A step knows its printed line and its doing in one place; here is what prints
-//! every plan, and what runs it.
+//! What a run does, as data: tasks of steps. A step knows its printed line and its doing in one place; here is what
+//! prints every plan, and what runs it.
 
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ use crate::sys::process::Runner;
 use crate::ui::error::{self, Damaged, Interrupted};
 use crate::ui::screen::{self, Line};
 
-/// One thing to do.
+/// One piece of work.
 pub trait Step: Debug + Send + Sync {
     /// The step in a printed plan: shell that does the same, or a `#` comment for what only this tool can do.
     fn line(&self) -> String;
@@ -60,7 +60,7 @@ pub struct Task {
     /// What it is called on its live line, and among its neighbours that failed.
     name: Option<String>,
     live: bool,
-    /// It runs at the same time as its neighbours that say the same. Each of them comes to its end, even if others fail.
+    /// It runs at the same time as neighbours with the same mark. Each of them comes to its end, even if others fail.
     beside: Option<&'static str>,
     /// Runs even if something before it failed, for it cleans up.
     always: bool,
@@ -167,7 +167,7 @@ pub fn print(tasks: &[Task], json: bool) -> Result<()> {
     })
 }
 
-/// Does what a plan says, until something fails. What cleans up is done all the same.
+/// Runs a plan until something fails. Clean-up steps run even then.
 pub fn run(runner: Runner, tasks: &[Task]) -> Result<()> {
     let mut ended = Ok(());
     for group in groups(tasks) {

@@ -1,5 +1,6 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
@@ -24,13 +25,13 @@ use crate::ui::remedies;
 use crate::ui::screen::{Level, Line, Screen};
 use crate::ui::table::Table;
 
-/// The signal that told us to stop, or 0.
+/// The signal that stopped us, or 0.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// The process groups of running children.
 static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// From now on SIGINT, SIGTERM and SIGHUP end the children and make [`Runner::check_interrupted`] fail; a second one ends us
-/// at once.
+/// From now on SIGINT, SIGTERM and SIGHUP end the children and make [`Runner::check_interrupted`] fail; a second one
+/// ends us at once.
 pub fn catch_signals(runner: Runner) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot catch signals")?;
     thread::spawn(move || {
@@ -47,7 +48,7 @@ pub fn catch_signals(runner: Runner) -> Result<()> {
     Ok(())
 }
 
-/// Starts commands, and has the screen to say so.
+/// Starts commands, and has the screen to report them.
 #[derive(Debug, Clone, Copy)]
 pub struct Runner {
     /// There is one for the whole of a process's life.
@@ -88,7 +89,7 @@ impl Runner {
         self.screen
     }
 
-    /// Fails if a signal told us to stop.
+    /// Fails if a signal stopped us.
     pub fn check_interrupted(self) -> Result<()> {
         match SIGNAL.load(Ordering::SeqCst) {
             0 => Ok(()),
@@ -136,20 +137,20 @@ impl Runner {
         output.map(|output| (!late).then_some(output))
     }
 
-    /// Runs a command to its end. What it says is of interest only if it fails, and then stands below the error.
+    /// Runs a command to its end. Its output is of interest only if it fails, and is then printed below the error.
     pub fn run(self, command: &Command) -> Result<()> {
-        let mut said = String::new();
+        let mut output = String::new();
         let status = self.lines(command, |line| {
             if self.screen.level == Level::Verbose {
                 self.eprintln(line);
             }
-            said.push_str(line);
-            said.push('\n');
+            output.push_str(line);
+            output.push('\n');
         })?;
         match self.screen.level {
             _ if status.success() => Ok(()),
-            Level::Verbose => Err(Failed::shown(&name(command), status, said).into()),
-            _ => Err(failed(command, status, said)),
+            Level::Verbose => Err(Failed::shown(&name(command), status, output).into()),
+            _ => Err(failed(command, status, output)),
         }
     }
 
@@ -195,8 +196,8 @@ impl Runner {
         Ok(read.unwrap_or(Watched::Ended(status)))
     }
 
-    /// Runs a command and lets `read` have what it prints, until that has seen enough. Then it is killed, and how it ended
-    /// is of no interest; unless `read` fails because the command did.
+    /// Runs a command and lets `read` have what it prints, until that has seen enough. Then it is killed, and how it
+    /// ended is of no interest; unless `read` fails because the command did.
     pub fn stream<T>(self, command: &Command, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         let (mut child, group) = self.spawn(command, Stdio::piped(), Stdio::null())?;
         let mut output = child.stdout.take().context("a command without an output")?;
@@ -218,10 +219,10 @@ impl Runner {
     pub fn pipe<T>(self, command: &Command, input: &[u8], read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         let (mut child, group) = self.spawn_with(command, Stdio::piped(), Stdio::piped(), Stdio::piped())?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (result, said) = thread::scope(|scope| {
+        let (result, output) = thread::scope(|scope| {
             // One that wants no more of its input has failed, or will print less than `read` expects.
             scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input)));
-            let said = scope.spawn(|| stderr.map(|stderr| io::read_to_string(stderr).unwrap_or_default()));
+            let output = scope.spawn(|| stderr.map(|stderr| io::read_to_string(stderr).unwrap_or_default()));
             let result = match stdout {
                 Some(mut output) => read(&mut output),
                 None => Err(anyhow!("a command without an output")),
@@ -229,7 +230,7 @@ impl Runner {
             if result.is_err() {
                 let _ = kill_process_group(group, Signal::TERM);
             }
-            (result, said.join().ok().flatten().unwrap_or_default())
+            (result, output.join().ok().flatten().unwrap_or_default())
         });
         let status = child.wait().with_context(|| format!("cannot wait for {}", name(command)));
         forget(group);
@@ -238,11 +239,11 @@ impl Runner {
         match status.code() {
             Some(0) => result,
             None if result.is_err() => result,
-            _ => Err(failed(command, status, said)),
+            _ => Err(failed(command, status, output)),
         }
     }
 
-    /// Runs a command that cleans up, even when a signal told us to stop. Whether it finds anything to do is all the same.
+    /// Runs a command that cleans up, even after a signal. Whether it finds anything to do does not matter.
     pub fn sweep(self, command: &Command) {
         if self.screen.level == Level::Verbose {
             self.status(format!("running {command}"));
@@ -274,6 +275,13 @@ impl Runner {
     }
 }
 
+/// Becomes another program, or says why not.
+pub fn replace_with(words: &[OsString]) -> anyhow::Error {
+    let Some((program, arguments)) = words.split_first() else { return anyhow!("no program is named") };
+    let error = std::process::Command::new(program).args(arguments).exec();
+    anyhow::Error::new(error).context(format!("cannot start {}", program.display()))
+}
+
 /// How a command that was watched came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watched {
@@ -285,7 +293,7 @@ pub enum Watched {
 /// The longest line that is handed on in one piece, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Reads lines until the deadline, the end (then there is nothing to say), or until nobody wants more.
+/// Reads lines until the deadline, the end (then `Ok`), or until the caller has enough.
 fn watch_lines(
     reader: &mut PipeReader,
     deadline: Instant,
@@ -321,7 +329,7 @@ fn watch_lines(
     }
 }
 
-/// Has the kernel end a child when we are gone, for which there is no telling by signals if we were killed.
+/// Has the kernel end a child when we are gone: if we are killed, we cannot signal it.
 #[cfg(target_os = "linux")]
 fn die_with_us(command: &mut std::process::Command) {
     let us = rustix::process::getpid();
@@ -329,7 +337,7 @@ fn die_with_us(command: &mut std::process::Command) {
     unsafe {
         command.pre_exec(move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-            // If we ended before that, nobody would tell the child.
+            // If we ended before that, nothing would end the child.
             match rustix::process::getppid() {
                 Some(parent) if parent == us => Ok(()),
                 _ => Err(io::ErrorKind::BrokenPipe.into()),
@@ -355,9 +363,9 @@ fn name(command: &Command) -> String {
     program.to_string_lossy().into_owned()
 }
 
-/// The failure of a command, with what it said.
-pub fn failed(command: &Command, status: ExitStatus, said: String) -> anyhow::Error {
-    Failed::of(&name(command), status, said).into()
+/// The failure of a command, with its output.
+pub fn failed(command: &Command, status: ExitStatus, output: String) -> anyhow::Error {
+    Failed::of(&name(command), status, output).into()
 }
 
 fn cannot_start(command: &Command, error: io::Error) -> anyhow::Error {
@@ -373,7 +381,7 @@ fn cannot_start(command: &Command, error: io::Error) -> anyhow::Error {
 }
 
 fn prepare(command: &Command) -> Result<std::process::Command> {
-    let shell = xshell::Shell::new().context("cannot read the current folder")?;
+    let shell = xshell::Shell::new().context("cannot read the current directory")?;
     let mut prepared = shell.cmd(&command.program).args(&command.args);
     prepared = match &command.environment {
         Environment::Users(variables) => {

@@ -35,7 +35,8 @@ impl Step for Remove {
     }
 }
 
-/// Writes a file, with the folder it is in. One that has the text already stays as it is: for cargo, a newer file has changed.
+/// Writes a file, with the folder it is in. One that has the text already stays as it is: for cargo, a newer file has
+/// changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Write {
     pub file: PathBuf,
@@ -183,8 +184,8 @@ impl Step for CopyMade {
     }
 }
 
-/// Makes an entry of the cache and says so, unless another run has made it meanwhile. Its steps fill [`Cache::partial`] of
-/// its name. Nobody removes it while the plan lives.
+/// Makes an entry of the cache and reports it, unless another run has made it meanwhile. Its steps fill
+/// [`Cache::partial`] of its name. No other run removes it while the plan lives.
 #[derive(Debug)]
 pub struct CacheEntry {
     cache: Cache,

@@ -35,7 +35,7 @@ impl Installed {
         let rustlib = rust.sysroot.join("lib/rustlib");
         let mut std = BTreeSet::new();
         for name in files::list(&rustlib)? {
-            // Manifests and the like lie there, too.
+            // Manifests and the like are there, too.
             let crates = files::list(&rustlib.join(&name).join("lib")).unwrap_or_default();
             if crates.iter().any(|file| file.starts_with("libstd-")) {
                 std.insert(name);

@@ -1,4 +1,4 @@
-//! What builds need besides cargo and rustc: standard libraries, and the pinned clang.
+//! What builds need in addition to cargo and rustc: standard libraries, and the pinned clang.
 
 pub mod facts;
 pub mod plan;

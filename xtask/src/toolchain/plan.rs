@@ -25,7 +25,7 @@ pub const RUST_SRC_MB: u64 = 4;
 /// What a plan wants to be there before it compiles anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Standard libraries wanted from rustup, by target.
+    /// Standard libraries to get from rustup, by target.
     pub std: Vec<&'static str>,
     pub rust_src: bool,
     pub zig: bool,
@@ -41,7 +41,7 @@ impl Needs {
             self.sysroots.iter().filter(|sysroot| !installed.cached.contains(&sysroot.name)).cloned().collect();
         let missing = Needs {
             std: self.std.iter().copied().filter(|target| !installed.std.contains(*target)).collect(),
-            // Both are wanted for making sysroots only (and zig for BPF objects too), not for using them.
+            // Both are needed for making sysroots only (and zig for BPF objects too), not for using them.
             rust_src: !sysroots.is_empty() && !installed.rust_src,
             zig: (self.zig || !sysroots.is_empty()) && !installed.cached.contains(&zig::name()?),
             sysroots,

@@ -151,7 +151,7 @@ fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
         let errors: Vec<&str> = log.lines().filter(|line| line.contains("error: ")).collect();
         return Err(Failed::of("zig", output.status, errors.join("\n")).into());
     }
-    let line = log.lines().rfind(|line| line.contains("ld.lld")).context("zig did not say how it links")?;
+    let line = log.lines().rfind(|line| line.contains("ld.lld")).context("zig did not print how it links")?;
     for name in RUNTIME {
         let from = line
             .split_whitespace()
@@ -164,8 +164,8 @@ fn keep_runtime(runner: Runner, link: &Command, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The long names in an archive of zig's are those of files in its cache (`zig-global/o/KEY/name.o`), where keys depend on
-/// the folder that it lies in. Nothing but a linker's messages has use for them.
+/// The long names in an archive of zig's are those of files in its cache (`zig-global/o/KEY/name.o`), where keys depend
+/// on the folder that it is in. Only a linker's messages use them.
 fn drop_cache_keys(archive: &mut [u8]) {
     const MAGIC: &[u8] = b"!<arch>\n";
     const HEADER: usize = 60;

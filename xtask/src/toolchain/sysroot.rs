@@ -38,8 +38,8 @@ pub const STD_FLAGS: [&str; 10] = [
 ];
 
 /// How zig links the empty program that shows what the C runtime is: part of the key as well. `-lunwind` adds LLVM's
-/// unwinder, with which std walks the stack for a backtrace. `-s` leaves debug information out of all of it: the archives
-/// are a quarter of the size, and hold no path.
+/// unwinder, with which std walks the stack for a backtrace. `-s` leaves debug information out of all of it: the
+/// archives are a quarter of the size, and hold no path.
 pub const RUNTIME_FLAGS: [&str; 8] = ["-static", "-O2", "-s", "-v", "empty.c", "-lunwind", "-o", "empty"];
 
 /// What zig links it with, apart from the program itself.
@@ -56,7 +56,7 @@ pub struct Sysroot {
 impl Sysroot {
     pub fn new(arch: &'static Arch, rust: &Rust) -> Sysroot {
         let recipe = format!(
-            // The number stands for whatever is not said by the rest.
+            // The number stands for everything that is not in the rest.
             "3 {} {} {} {} {} {:?} {:?} {:?}",
             rust.version,
             rust.commit,
@@ -70,12 +70,12 @@ impl Sysroot {
         Sysroot { arch, name: format!("{PREFIX}{}-{:.16}", arch.triple, hash::bytes(recipe.as_bytes())) }
     }
 
-    /// Where the crates and the C runtime lie in a sysroot.
+    /// The folder of the crates and the C runtime in a sysroot.
     pub fn lib(&self, sysroot: &Path) -> PathBuf {
         sysroot.join("lib/rustlib").join(self.arch.triple).join("lib")
     }
 
-    /// What rustc is told, to build on this sysroot.
+    /// The arguments of rustc for building on this sysroot.
     pub fn rustflags(&self, cache: &Cache) -> Vec<String> {
         let sysroot = cache.path(&self.name);
         let runtime = self.lib(&sysroot).join("self-contained");
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_name_tells_the_compiler_and_not_where_that_lies() {
+    fn its_name_contains_the_compiler_and_not_its_path() {
         let arch = <&Arch>::from_str("s390x").unwrap();
         let name = |version: &str, commit: &str, sysroot: &str| {
             let (version, commit, llvm) = (version.into(), commit.into(), "22".into());

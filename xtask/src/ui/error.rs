@@ -1,4 +1,4 @@
-//! How a run can end, and the exit code that says so.
+//! How a run can end, and its exit code.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 
 use crate::ui::remedies::{self, Installation};
 
-/// The request itself was wrong: exit code 2, and nothing was begun.
+/// The request itself was wrong: a usage error, exit code 2, before any work.
 #[derive(Debug)]
 pub struct Request(pub String);
 
@@ -35,22 +35,22 @@ pub struct Failed {
     pub program: String,
     /// As in "PROGRAM failed (exit code 1)".
     pub ended: String,
-    pub said: String,
-    /// Whether the user has read what it said. If not, it stands below the sentence.
+    pub output: String,
+    /// Whether the output was already shown to the user. If not, it is printed below the sentence.
     shown: bool,
 }
 
 impl Failed {
-    pub fn of(program: &str, status: ExitStatus, said: String) -> Failed {
-        Failed { program: program.into(), ended: ended(status), said, shown: false }
+    pub fn of(program: &str, status: ExitStatus, output: String) -> Failed {
+        Failed { program: program.into(), ended: ended(status), output, shown: false }
     }
 
-    /// The same for a program whose words were shown as they came.
-    pub fn shown(program: &str, status: ExitStatus, said: String) -> Failed {
-        Failed { shown: true, ..Failed::of(program, status, said) }
+    /// The same for a program whose output was shown as it came.
+    pub fn shown(program: &str, status: ExitStatus, output: String) -> Failed {
+        Failed { shown: true, ..Failed::of(program, status, output) }
     }
 
-    /// The last lines of what a program said are enough to see why it failed.
+    /// The last lines of a program's output are enough to see why it failed.
     const LINES: usize = 30;
     /// Characters. There are programs that print their memory.
     const LINE: usize = 1000;
@@ -68,9 +68,9 @@ pub fn ended(status: ExitStatus) -> String {
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failed { program, ended, said, shown } = self;
-        let words = words(said);
-        match (remedies::verdict(program, said), remedies::last_resort(program)) {
+        let Failed { program, ended, output, shown } = self;
+        let words = words(output);
+        match (remedies::verdict(program, output), remedies::last_resort(program)) {
             (Some(remedy), _) => write!(f, "{remedy}")?,
             (None, Some(remedy)) => write!(f, "{program} {ended}: {remedy}")?,
             (None, None) if *shown && !words.is_empty() => write!(f, "{program} {ended}, for the reason above")?,
@@ -79,7 +79,7 @@ impl fmt::Display for Failed {
         if *shown || words.is_empty() {
             return Ok(());
         }
-        write!(f, "\n\n{program} said:")?;
+        write!(f, "\n\n{program} printed:")?;
         words[words.len().saturating_sub(Failed::LINES)..].iter().try_for_each(|line| {
             match line.char_indices().nth(Failed::LINE) {
                 _ if line.is_empty() => writeln!(f),
@@ -96,16 +96,16 @@ impl fmt::Display for Missing {
     }
 }
 
-/// The lines that a program said, without those that tell where in its own code it was: Python's, and Rust's when
+/// The lines of a program's output without stack traces: Python's, and Rust's when
 /// RUST_BACKTRACE is set.
-fn words(said: &str) -> Vec<&str> {
-    let said = said.split("\nStack backtrace:\n").next().unwrap_or_default().trim_end();
+fn words(output: &str) -> Vec<&str> {
+    let output = output.split("\nStack backtrace:\n").next().unwrap_or_default().trim_end();
     let mut in_traceback = false;
     let is_word = |line: &&str| {
         in_traceback = line.starts_with("Traceback (") || in_traceback && line.starts_with(' ');
         !in_traceback
     };
-    said.lines().filter(is_word).collect()
+    output.lines().filter(is_word).collect()
 }
 
 impl fmt::Display for Request {
@@ -145,7 +145,7 @@ pub fn describe(error: &anyhow::Error) -> String {
     let remedy = error.chain().find_map(|cause| match cause.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("free some space on that disk"),
         io::ErrorKind::ReadOnlyFilesystem => Some("make it writable"),
-        io::ErrorKind::PermissionDenied => Some("see to its permissions"),
+        io::ErrorKind::PermissionDenied => Some("check its permissions"),
         _ => None,
     });
     match remedy {
@@ -178,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_told_with_the_remedy() {
+    fn a_file_that_cannot_be_written_is_reported_with_the_remedy() {
         for (kind, remedy) in [
             (io::ErrorKind::StorageFull, "free some space on that disk"),
             (io::ErrorKind::ReadOnlyFilesystem, "make it writable"),
-            (io::ErrorKind::PermissionDenied, "see to its permissions"),
+            (io::ErrorKind::PermissionDenied, "check its permissions"),
         ] {
             let error = anyhow::Error::new(io::Error::from(kind)).context("cannot write file");
             assert_eq!(describe(&error), format!("cannot write file: {kind}: {remedy}"));

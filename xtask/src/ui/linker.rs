@@ -1,11 +1,11 @@
-//! What a linker lacks, and who asks for it: from its own words.
+//! What a linker could not find, and who refers to it: from its messages.
 
 use std::fmt;
 
-/// What stands before the name of what is missing: a symbol that nothing defines, or a library that lies nowhere.
+/// What stands before the name of what is missing: an undefined symbol, or a library that was not found.
 const STARTS: [&str; 2] = ["rust-lld: error: undefined symbol: ", "rust-lld: error: unable to find library -l"];
 
-/// How the lines below begin that name who refers to it.
+/// The start of the lines below that name who refers to it.
 const REFERENCE: &str = ">>> ";
 
 /// Symbols that are undefined, or libraries that were not found.
@@ -18,15 +18,15 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Those of which the linker says this.
-    pub fn find(said: &str, clue: &str) -> Option<Missing> {
+    /// Those whose messages contain this.
+    pub fn find(output: &str, clue: &str) -> Option<Missing> {
         // A note holds it, indented or behind `= note:`. What one target lacks, another may lack as well.
         let name = |line: &str| STARTS.iter().find_map(|start| Some(line.split_once(start)?.1.to_owned()));
-        let mut names: Vec<String> = said.lines().filter(|line| line.contains(clue)).filter_map(name).collect();
+        let mut names: Vec<String> = output.lines().filter(|line| line.contains(clue)).filter_map(name).collect();
         let first = names.first()?.clone();
         names.sort_unstable();
         names.dedup();
-        let below = said.lines().skip_while(|line| !line.contains(clue)).skip(1).map(str::trim_start);
+        let below = output.lines().skip_while(|line| !line.contains(clue)).skip(1).map(str::trim_start);
         let references = below.map_while(|line| line.strip_prefix(REFERENCE));
         Some(Missing { first, user: user(references), more: names.len() - 1 })
     }
@@ -46,11 +46,11 @@ impl fmt::Display for Missing {
 }
 
 /// The first crate that asks for it, or else the first archive or object. A generic function of the standard library,
-/// compiled for one of its users, stands under the standard library's name.
+/// compiled for one of its users, has the standard library's name.
 fn user<'a>(references: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut other = None;
     for reference in references {
-        // `OBJECT:(FUNCTION)`, with ` in archive FILE` after it where there is one. Another line tells the line of the source.
+        // `OBJECT:(FUNCTION)`, with ` in archive FILE` after it where there is one. Another line has the source line.
         let Some((object, rest)) = reference.split_once(":(") else { continue };
         let (function, archive) = match rest.rsplit_once(") in archive ") {
             Some((function, archive)) => (function, Some(archive)),
@@ -93,8 +93,8 @@ fn file_name(path: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// What a linker says of a symbol that is asked for there.
-    fn said(symbol: &str, references: &[&str]) -> String {
+    /// What a linker prints about a symbol that is used there.
+    fn output(symbol: &str, references: &[&str]) -> String {
         let references = references.iter().map(|name| format!("          >>>               {name}\n"));
         format!(
             "error: linking with `rust-lld` failed: exit status: 1\n  |\n  = note: rust-lld: error: undefined symbol: \
@@ -105,7 +105,7 @@ mod tests {
 
     #[track_caller]
     fn is_used_by(references: &[&str], user: &str) {
-        let missing = Missing::find(&said("inflate", references), "undefined symbol").unwrap();
+        let missing = Missing::find(&output("inflate", references), "undefined symbol").unwrap();
         assert_eq!(missing.to_string(), format!("`inflate`, used by {user}"), "{references:?}");
     }
 
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn of_several_the_first_is_named_and_none_is_counted_twice() {
-        let first = said("inflate", &["/t/probe.o:(one::f)"]);
-        let twice = first.clone() + &said("__atomic_load_8", &["/t/probe.o:(two::f)"]) + &first;
+        let first = output("inflate", &["/t/probe.o:(one::f)"]);
+        let twice = first.clone() + &output("__atomic_load_8", &["/t/probe.o:(two::f)"]) + &first;
         let missing = |clue| Missing::find(&twice, clue).unwrap().to_string();
         assert_eq!(missing("undefined symbol: "), "`inflate`, used by crate `one`, and 1 more");
         assert_eq!(missing("undefined symbol: __atomic_"), "`__atomic_load_8`, used by crate `two`");

@@ -1,4 +1,4 @@
-//! What can be done about it when another program is missing or fails: known by what it said.
+//! What can be done about it when another program is missing or fails: recognized by its output.
 
 use std::fmt;
 
@@ -100,32 +100,32 @@ impl fmt::Display for Installation {
 /// A way to fail that users meet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Remedy {
-    /// The programs that say it, or none for any.
+    /// The programs that print it, or none for any.
     programs: &'static [&'static str],
-    /// It is this one if the program said any of these. They are the program's own words, and no others have them: a
+    /// Any of these in the output identifies it. They are the program's words, and unambiguous: a
     /// wrong remedy is worse than none.
     clues: &'static [&'static str],
     pub reason: &'static str,
     pub remedy: &'static str,
 }
 
-/// cargo while it compiles: what it says then is said by compilers, linkers and build scripts. All else of cargo's is
-/// `cargo`, which talks to the network.
+/// cargo while it compiles: its output is then that of compilers, linkers and build scripts. Everything else of cargo's
+/// is `cargo`, which talks to the network.
 pub const BUILD: &str = "cargo build";
 
-/// Programs that fetch things, with proxies and certificates from the user's environment.
+/// Programs that use the network, with proxies and certificates from the user's environment.
 const FETCHING: &[&str] = &["python3", "rustup", "rustc", "cargo", "apt-get"];
 
 /// Container engines.
 const ENGINES: &[&str] = &["docker", "podman"];
 
-/// The first that fits holds, so what is said along with something else comes after it.
+/// The first match is taken, so a clue that appears along with another one comes after it.
 const REMEDIES: &[Remedy] = &[
     Remedy {
         programs: ENGINES,
         clues: &["no space left on device"],
         reason: "the disk on which the engine keeps its images is full",
-        remedy: "free some space there; its `system df` tells what takes it",
+        remedy: "free some space there; its `system df` shows what uses it",
     },
     Remedy {
         programs: &["python3", "zig"],
@@ -155,17 +155,17 @@ const REMEDIES: &[Remedy] = &[
         programs: &["rustup"],
         clues: &["Read-only file system", "Permission denied"],
         reason: "rustup may not write where it keeps toolchains",
-        remedy: "let the user do this whom that folder (RUSTUP_HOME) belongs to, or install a rustup of your own",
+        remedy: "run this as the owner of that folder (RUSTUP_HOME), or install your own rustup",
     },
     Remedy {
         programs: &["cargo"],
         clues: &["Cargo.toml`\n\nCaused by:\n  Permission denied"],
         reason: "a Cargo.toml cannot be read",
-        remedy: "see to its permissions",
+        remedy: "check its permissions",
     },
     Remedy {
         programs: &["cargo"],
-        // What stands before it is the name of a file: a program that may not be started is told otherwise.
+        // What stands before it is the name of a file: a program that may not be started has another message.
         clues: &["`\n\nCaused by:\n  Read-only file system", "`\n\nCaused by:\n  Permission denied"],
         reason: "cargo may not write where it keeps crates",
         remedy: "set CARGO_HOME to a folder of your own",
@@ -250,11 +250,11 @@ const REMEDIES: &[Remedy] = &[
         programs: &["python3"],
         clues: &["error: incomplete-download"],
         reason: "the download was cut off",
-        remedy: "try again; if it is cut off each time, see whether the disk of BPFSHIP_CACHE is full, which pip does not tell",
+        remedy: "try again; if it is cut off each time, see whether the disk of BPFSHIP_CACHE is full, which pip does not report",
     },
     Remedy {
         programs: &["python3"],
-        // pip says no more of a server that does not answer when it is told not to try again.
+        // pip prints no more about a server that does not answer when it may not retry.
         clues: &["(from versions: none)", "(from versions: )"],
         reason: "the package index does not answer, or has no such package",
         remedy: "see that this machine is connected, and which index pip asks: python3 -m pip config list",
@@ -310,7 +310,7 @@ const REMEDIES: &[Remedy] = &[
         programs: ENGINES,
         clues: &["/v2/\": "],
         reason: "the registry does not answer",
-        remedy: "see that the engine can reach it: docker's daemon has a proxy and certificates of its own",
+        remedy: "see that the engine can reach it: docker's daemon has its own proxy and certificates",
     },
     Remedy {
         programs: &["docker"],
@@ -399,29 +399,29 @@ const REMEDIES: &[Remedy] = &[
     },
 ];
 
-/// What can be done about the failure of a program that said this.
-pub fn find(program: &str, said: &str) -> Option<&'static Remedy> {
-    known(program, said).map(|(remedy, _)| remedy)
+/// What can be done about the failure of a program with this output.
+pub fn find(program: &str, output: &str) -> Option<&'static Remedy> {
+    known(program, output).map(|(remedy, _)| remedy)
 }
 
 /// The same in words, with what a linker lacks and who needs it.
-pub fn verdict(program: &str, said: &str) -> Option<String> {
-    let (row, clue) = known(program, said)?;
-    Some(match Missing::find(said, clue) {
+pub fn verdict(program: &str, output: &str) -> Option<String> {
+    let (row, clue) = known(program, output)?;
+    Some(match Missing::find(output, clue) {
         Some(missing) => format!("{} ({missing}): {}", row.reason, row.remedy),
         None => row.to_string(),
     })
 }
 
 /// The remedy, and the clue that it is known by.
-fn known(program: &str, said: &str) -> Option<(&'static Remedy, &'static str)> {
+fn known(program: &str, output: &str) -> Option<(&'static Remedy, &'static str)> {
     let rows = REMEDIES.iter().filter(|row| row.programs.is_empty() || row.programs.contains(&program));
-    rows.flat_map(|row| row.clues.iter().map(move |clue| (row, *clue))).find(|(_, clue)| said.contains(clue))
+    rows.flat_map(|row| row.clues.iter().map(move |clue| (row, *clue))).find(|(_, clue)| output.contains(clue))
 }
 
-/// What can be done when such a program fails and nobody knows why.
+/// What can be done when such a program fails for an unknown reason.
 pub fn last_resort(program: &str) -> Option<&'static str> {
-    ENGINES.contains(&program).then_some("mend what it says, or take --engine host, which needs no container")
+    ENGINES.contains(&program).then_some("fix the problem above, or use --engine host, which needs no container")
 }
 
 impl fmt::Display for Remedy {
@@ -436,8 +436,8 @@ mod tests {
 
     use super::*;
 
-    /// Program, how the reason begins that it is known by, and what it says.
-    fn said() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    /// Program, the start of the expected reason, and the program's output.
+    fn output() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
         include_str!("remedies-samples.txt").split("\n== ").skip(1).map(|entry| {
             let (head, words) = entry.split_once('\n').unwrap();
             let (program, reason) = head.split_once(": ").unwrap();
@@ -447,16 +447,16 @@ mod tests {
 
     #[test]
     fn a_failure_is_known_by_the_words_of_the_real_program() {
-        for (program, reason, said) in said() {
-            let found = find(program, said).unwrap_or_else(|| panic!("{program}: {said}"));
-            assert!(found.reason.starts_with(reason), "{program}: {said}\n{found}");
+        for (program, reason, output) in output() {
+            let found = find(program, output).unwrap_or_else(|| panic!("{program}: {output}"));
+            assert!(found.reason.starts_with(reason), "{program}: {output}\n{found}");
         }
     }
 
     #[test]
-    fn there_is_no_remedy_for_what_nobody_ever_says() {
+    fn every_remedy_has_a_sample() {
         let found: BTreeSet<&str> =
-            said().filter_map(|(program, _, words)| Some(find(program, words)?.remedy)).collect();
+            output().filter_map(|(program, _, words)| Some(find(program, words)?.remedy)).collect();
         for row in REMEDIES {
             assert!(found.contains(row.remedy), "{row}");
         }
@@ -464,15 +464,15 @@ mod tests {
 
     #[test]
     fn what_merely_sounds_like_a_failure_is_not_taken_for_one() {
-        for said in [
+        for output in [
             "error[E0277]: `AtomicU64` cannot be shared between threads safely",
-            "error: this test timed out, says the manual: Connection refused",
+            "error: this test timed out, see the manual: Connection refused",
             "error: expected `;`, found `404`",
             "error: custom attribute panicked\n  = help: message: the proxy made a tunnel error: none",
             "error[E0432]: unresolved import `crate::counters::AtomicU64`\n  no `AtomicU64` in `counters`",
             "error: a file `/tmp/x` is needed\n\nCaused by:\n  Permission denied (os error 13)",
         ] {
-            assert_eq!(find(BUILD, said), None, "{said}");
+            assert_eq!(find(BUILD, output), None, "{output}");
         }
         let never_started = "error: could not execute process `rustc -vV` (never executed)\n\nCaused by:\n  Permission denied (os error 13)";
         assert_eq!(find("cargo", never_started), None);

@@ -23,14 +23,14 @@ pub enum Level {
     Verbose,
 }
 
-/// How often a plain line says again what is under way.
+/// How often a plain line repeats what is under way.
 const REMINDER: Duration = Duration::from_secs(20);
 
-/// Standard error, as somebody looks at it.
+/// Standard error, as a person sees it.
 #[derive(Debug)]
 pub struct Screen {
     pub level: Level,
-    /// None where nobody watches: in a pipe, a file, or a terminal that cannot go back to a line.
+    /// None where there is no terminal to update: in a pipe, a file, or a terminal that cannot go back to a line.
     live: Option<MultiProgress>,
     /// How the terminal was before.
     terminal: Option<Termios>,
@@ -45,7 +45,7 @@ impl Screen {
         Screen { level, live, terminal }
     }
 
-    /// A line on standard error, as it is. That nobody reads it is no reason to stop.
+    /// A line on standard error, as it is. A closed standard error is no reason to stop.
     pub fn eprintln(&self, line: &str) {
         let print = || drop(writeln!(io::stderr(), "{line}"));
         match &self.live {
@@ -63,7 +63,7 @@ impl Screen {
         }
     }
 
-    /// Begins a line that says how far something is, and goes away with the value returned.
+    /// Starts a progress line, which disappears when the returned value is dropped.
     pub fn line(&self, name: &str) -> Line<'_> {
         let bar = self.live.as_ref().map(|live| {
             let bar = live.add(ProgressBar::no_length());
@@ -72,7 +72,7 @@ impl Screen {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Line { screen: self, name: name.into(), bar, said: Mutex::new(Instant::now()) }
+        Line { screen: self, name: name.into(), bar, printed: Mutex::new(Instant::now()) }
     }
 
     /// A line on standard output: what came out. Not with `--quiet`.
@@ -90,7 +90,7 @@ impl Screen {
         }
     }
 
-    /// Takes away whatever is live, at the end of everything.
+    /// Removes every live line, at the end of the run.
     pub fn clear(&self) {
         if let Some(live) = &self.live {
             let _ = live.clear();
@@ -129,7 +129,7 @@ pub fn plain(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-/// A number of bytes as people say it.
+/// A number of bytes, for people.
 pub fn size(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
@@ -138,8 +138,8 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Keeps the terminal from showing a Ctrl-C as `^C`, which would push live lines up and leave one of them behind. Gives what
-/// it was like before.
+/// Keeps the terminal from showing a Ctrl-C as `^C`, which would push live lines up and leave one of them behind. Gives
+/// what it was like before.
 fn hide_control_characters() -> Option<Termios> {
     // A process in the background that changed the terminal would be stopped.
     if tcgetpgrp(io::stderr()).ok()? != getpgrp() {
@@ -157,23 +157,23 @@ fn style() -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-/// How far one thing is.
+/// The progress of one task.
 #[derive(Debug)]
 pub struct Line<'a> {
     screen: &'a Screen,
     name: String,
     bar: Option<ProgressBar>,
-    /// When a plain line last said it.
-    said: Mutex<Instant>,
+    /// When a plain line was last printed.
+    printed: Mutex<Instant>,
 }
 
 impl Line<'_> {
-    /// Says what is done now.
+    /// Prints what is done now.
     pub fn set(&self, text: &str) {
         let Some(bar) = &self.bar else {
-            let mut said = self.said.lock().unwrap();
-            if said.elapsed() >= REMINDER {
-                *said = Instant::now();
+            let mut printed = self.printed.lock().unwrap();
+            if printed.elapsed() >= REMINDER {
+                *printed = Instant::now();
                 self.screen.status(&format!("{}: {text}", self.name));
             }
             return;
@@ -190,8 +190,8 @@ impl Drop for Line<'_> {
     }
 }
 
-/// Whether what goes to standard error may have colours: NO_COLOR, CLICOLOR and CLICOLOR_FORCE, cargo's own variable, and
-/// then whether it is a terminal.
+/// Whether what goes to standard error may have colours: NO_COLOR, CLICOLOR and CLICOLOR_FORCE, cargo's own variable,
+/// and then whether it is a terminal.
 pub fn has_colors() -> bool {
     match std::env::var("CARGO_TERM_COLOR").as_deref() {
         Ok("always") => true,

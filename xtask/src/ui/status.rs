@@ -1,11 +1,11 @@
-//! What is said of something that a verb needs: that it is there, what gets it, or what the user can do about it.
+//! The status of a prerequisite: it is there, what gets it, or what the user can do about it.
 
 use serde::Serialize;
 
 use crate::ui::error::{self, Failed, Missing};
 use crate::ui::remedies;
 
-/// Something that is there, or what is to be said of it.
+/// Something that is there, or its status.
 pub type Found<T = String> = Result<T, Status>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,12 +37,12 @@ impl Status {
         Status { state, detail: detail.into(), remedy: None, megabytes: None }
     }
 
-    /// Something is missing that nobody gets but the user.
+    /// Something is missing that only the user can get.
     pub fn missing(detail: impl Into<String>, remedy: impl Into<String>) -> Status {
         Status { remedy: Some(remedy.into()), ..Status::new(State::NeedsYou, detail) }
     }
 
-    /// What is to be said, with the remedy last.
+    /// As one sentence, with the remedy last.
     pub fn sentence(&self) -> String {
         match &self.remedy {
             Some(remedy) => format!("{}: {remedy}", self.detail),
@@ -58,13 +58,13 @@ impl Status {
 
 impl From<anyhow::Error> for Status {
     fn from(error: anyhow::Error) -> Status {
-        let known = error.downcast_ref().and_then(|Failed { program, said, .. }| remedies::find(program, said));
+        let known = error.downcast_ref().and_then(|Failed { program, output, .. }| remedies::find(program, output));
         match (error.downcast_ref(), known) {
             (Some(Missing { program, installation }), _) => {
                 Status::missing(format!("there is no {program} on this machine"), installation.to_string())
             }
             (_, Some(known)) => Status::missing(known.reason, known.remedy),
-            // What another program said belongs to it, for nobody knows better.
+            // The output of another program belongs to it: it is all that is known.
             _ => {
                 let words: Vec<_> = error::describe(&error).split_whitespace().map(String::from).collect();
                 Status::new(State::NeedsYou, words.join(" "))

@@ -2,7 +2,7 @@
 
 use textwrap::{Options, WordSplitter, WrapAlgorithm};
 
-/// On which side of its column a cell lies.
+/// The side of its column that a cell is aligned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     Left,
@@ -69,8 +69,8 @@ impl Table {
     }
 }
 
-/// A paragraph in lines of at most `width` columns, if its words are not longer: the first begins with `label`, the others
-/// with `indent` spaces. A no-break space is printed as a space.
+/// A paragraph in lines of at most `width` columns, if its words are not longer: the first begins with `label`, the
+/// others with `indent` spaces. A no-break space is printed as a space.
 pub fn paragraph(label: &str, indent: usize, text: &str, width: usize) -> Vec<String> {
     let spaces = " ".repeat(indent);
     let options = Options::new(width)

@@ -1,4 +1,4 @@
-//! `cargo xtask cache`: what lies in the cache, and its removal.
+//! `cargo xtask cache`: the contents of the cache, and their removal.
 
 use anyhow::{Context, Result};
 
@@ -48,7 +48,7 @@ fn text(listing: &Listing) -> String {
             table.note(title);
         }
         for entry in entries {
-            // The title says that they are not whole.
+            // The title shows that they are not complete.
             let name = cached::entry_of(&entry.name).map_or(entry.name.as_str(), |(name, _)| name);
             let age = format!("{} day{}", entry.age_days, if entry.age_days == 1 { "" } else { "s" });
             table.row(["", &screen::size(entry.bytes), &age, name]);
@@ -61,7 +61,7 @@ fn remove_all(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<(
     let mut freed = 0;
     for Entry { name, bytes, age_days, state } in Listing::read(cache, None)?.entries {
         runner.check_interrupted()?;
-        // What is half done is of no use to anybody, however new it is.
+        // What is half done is useless, however new it is.
         if state != State::HalfDone && request.older_than.is_some_and(|days| age_days < days.into()) {
             continue;
         }

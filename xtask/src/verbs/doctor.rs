@@ -21,7 +21,7 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
 }
 
-/// One thing that verbs may need.
+/// One prerequisite of verbs.
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub name: String,
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_fetched_hinders_nobody_unless_what_fetches_it_is_missing() {
+    fn what_can_be_fetched_is_no_fault_unless_what_fetches_it_is_missing() {
         let empty = Machine { installed: Installed::default(), ..machine() };
         let dist = "ready, will fetch compiler, std amd64, rust-src (143 MB), will build std mips";
         assert_eq!(words(&empty), [dist, "ready, will fetch compiler (100 MB)"]);

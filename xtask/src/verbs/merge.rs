@@ -23,7 +23,7 @@ struct Part<'a> {
     manifest: Manifest,
 }
 
-/// An archive that is what the manifest of its part says.
+/// An archive that matches the manifest of its part.
 struct Archive<'a> {
     part: &'a Part<'a>,
     artifact: &'a Artifact,
@@ -100,7 +100,7 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Refuses an archive that is not what the manifest says.
+    /// Refuses an archive that does not match the manifest.
     fn check_archive(&self, artifact: &Artifact) -> Result<()> {
         let path = self.folder.join(&artifact.file);
         let shown = path.display();
@@ -112,11 +112,11 @@ impl Part<'_> {
         };
         let sha256 = hash::bytes(&bytes);
         if sha256 != artifact.sha256 {
-            bail!("{shown} has sha256 {sha256}, but the {MANIFEST} beside it says {}: copy it again", artifact.sha256);
+            bail!("{shown} has sha256 {sha256}, but the {MANIFEST} beside it has {}: copy it again", artifact.sha256);
         }
         if bytes.len() as u64 != artifact.size {
             bail!(
-                "{shown} has {} bytes, but the {MANIFEST} beside it says {}: build that part again",
+                "{shown} has {} bytes, but the {MANIFEST} beside it has {}: build that part again",
                 bytes.len(),
                 artifact.size
             );

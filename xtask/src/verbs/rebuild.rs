@@ -32,7 +32,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
     for artifact in &manifest.artifacts {
         let archive = release.join(&artifact.file);
         if hash::file(&archive)? != artifact.sha256 {
-            bail!("{} is not what {MANIFEST} says: run `cargo xtask verify`", archive.display());
+            bail!("{} does not match {MANIFEST}: run `cargo xtask verify`", archive.display());
         }
     }
 

@@ -80,7 +80,7 @@ fn read(path: &Path) -> Result<(Endian, Report)> {
 }
 
 fn add(reported: &mut Vec<Reported>, file: PathBuf, endian: Endian, report: Report) {
-    // The user's files may be called anything. What their bytes say counts more than their names.
+    // The user's files may have any name. Their contents count more than their names.
     let text = file.to_string_lossy().into_owned();
     let (name, target) = match text.parse() {
         Ok(ObjectName { stem, target }) if target.endian == endian => (stem, target),

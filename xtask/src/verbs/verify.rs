@@ -79,7 +79,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
     }
 }
 
-/// One line for each archive that is as it should be, and what is still to be said.
+/// One line for each archive that passed, and notes.
 fn print(runner: Runner, reports: &[Report]) {
     for note in reports.iter().flat_map(|report| report.notes.iter().map(|note| format!("{}: {note}", report.file))) {
         runner.status(note);
@@ -94,13 +94,13 @@ fn print(runner: Runner, reports: &[Report]) {
     runner.table(&[table]);
 }
 
-/// What is said of one archive, or of a file beside it.
+/// The result for one archive, or for a file beside it.
 #[derive(Debug, Default)]
 struct Report {
     file: String,
     /// None, if it could not be read.
     sha256: Option<Sha256>,
-    /// What tells its checksum.
+    /// Where its checksum is from.
     against: Vec<String>,
     /// What could not be checked.
     notes: Vec<String>,
@@ -132,7 +132,7 @@ impl Report {
     }
 }
 
-/// The archives that a word of the command line stands for, and what lies beside them.
+/// The archives that an argument names, and the files beside them.
 fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
     let shown = path.display();
     let metadata = match fs::metadata(path) {
@@ -150,7 +150,7 @@ fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
         });
         let names: BTreeSet<String> = named.chain(listed).chain(present).collect();
         if names.is_empty() && release.reports.is_empty() {
-            bad_request!("there is nothing to verify in {shown}: archives (*{ARCHIVE}) are wanted");
+            bad_request!("there is nothing to verify in {shown}: no archive (*{ARCHIVE}) is in it");
         }
         return Ok((release, names));
     }
@@ -159,11 +159,11 @@ fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
             let folder = path.parent().unwrap_or(Path::new(""));
             Ok((Release::read(folder), BTreeSet::from([name.into()])))
         }
-        _ => bad_request!("{shown} cannot be verified: an archive (*{ARCHIVE}), or a folder of them, is wanted"),
+        _ => bad_request!("{shown} cannot be verified: an archive (*{ARCHIVE}), or a folder of them, is expected"),
     }
 }
 
-/// A folder of archives, and what it says about all of them.
+/// A folder of archives, and what its files state about all of them.
 struct Release {
     folder: PathBuf,
     manifest: Option<Manifest>,
@@ -190,7 +190,7 @@ impl Release {
         if let (Some(manifest), Some(checksums)) = (&release.manifest, &release.checksums) {
             for artifact in &manifest.artifacts {
                 if checksums.get(&artifact.file) != Some(&artifact.sha256) {
-                    report.fault(format!("it does not say the same of {} as {MANIFEST}", artifact.file));
+                    report.fault(format!("it disagrees with {MANIFEST} about {}", artifact.file));
                 }
             }
         }
@@ -229,10 +229,10 @@ impl Release {
         unpacked.faults.iter().for_each(|fault| report.fault(fault));
         if let (Some(manifest), Some(artifact)) = (&self.manifest, artifact) {
             if artifact.size != size {
-                report.fault(format!("it has {size} bytes, and {MANIFEST} says {}", artifact.size));
+                report.fault(format!("it has {size} bytes, and {MANIFEST} has {}", artifact.size));
             }
             if unpacked.tar_sha256.is_some_and(|sha256| sha256 != artifact.tar_sha256) {
-                report.fault(format!("what it is before it is compressed is not what {MANIFEST} says"));
+                report.fault(format!("its uncompressed content does not match {MANIFEST}"));
             }
             if unpacked.date.is_some_and(|date| date != manifest.source_date_epoch) {
                 report.fault(format!("its date is not the source_date_epoch of {MANIFEST}"));
@@ -257,18 +257,18 @@ impl Release {
         let known = match text(&self.folder.join(REPORT)).map(|text| text.as_deref().map(boot_report::Report::parse)) {
             Ok(Some(Some(known))) => known,
             Ok(Some(None)) => return report.fault(format!("{REPORT} is none that this version understands")),
-            Ok(None) => return report.fault(format!("there is no {REPORT} that tells of its boots")),
+            Ok(None) => return report.fault(format!("there is no {REPORT} with its boots")),
             Err(error) => return report.fault(format!("{error:#}")),
         };
         let boots: Vec<_> = known.boots.iter().filter(|boot| report.sha256 == Some(boot.sha256)).collect();
         for boot in &boots {
             if let Verdict::Fail(why) = &boot.verdict {
-                report.fault(format!("{REPORT} says that it failed on {}: {why}", boot.kernel.label));
+                report.fault(format!("{REPORT} has a failure on {}: {why}", boot.kernel.label));
             }
         }
         match boots.iter().any(|boot| boot.verdict.is_pass()) {
             true => report.against.push(REPORT.into()),
-            false => report.fault(format!("{REPORT} tells of no kernel on which it passed: run `cargo xtask boot`")),
+            false => report.fault(format!("{REPORT} contains no kernel on which it passed: run `cargo xtask boot`")),
         }
     }
 
@@ -284,7 +284,7 @@ impl Release {
         let mut hold = |source: &str, wanted: &Sha256| {
             report.against.push(source.into());
             if *wanted != found {
-                report.fault(format!("its SHA-256 is {found:.12}…, and {source} says {wanted:.12}…: get it again"));
+                report.fault(format!("its SHA-256 is {found:.12}…, and {source} has {wanted:.12}…: get it again"));
             }
         };
         let beside = checksum_beside(&self.folder, name);
@@ -298,16 +298,16 @@ impl Release {
             hold(MANIFEST, &artifact.sha256);
         }
         match beside {
-            Err(error) => report.fault(format!("its {CHECKSUM} is of no use: {error:#}")),
+            Err(error) => report.fault(format!("its {CHECKSUM} cannot be used: {error:#}")),
             Ok(_) if report.against.is_empty() && !without_checksum => {
-                report.fault(format!("its checksum is not known: get {name}{CHECKSUM}, or say --no-checksum"));
+                report.fault(format!("its checksum is not known: get {name}{CHECKSUM}, or pass --no-checksum"));
             }
             Ok(_) => {}
         }
     }
 }
 
-/// What the file beside an archive says, if it is there.
+/// The checksum file beside an archive, if it is there.
 fn checksum_beside(folder: &Path, name: &str) -> Result<Option<Sha256>> {
     let Some(text) = text(&folder.join(format!("{name}{CHECKSUM}")))? else {
         return Ok(None);
@@ -349,7 +349,7 @@ fn check_named_binary(unpacked: &Unpacked, arch: &Arch, artifact: &Artifact, obj
         report.fault(format!("{} is not executable", wanted.file));
     }
     if entry.bytes.len() as u64 != wanted.size || hash::bytes(&entry.bytes) != wanted.sha256 {
-        report.fault(format!("{} is not the one that {MANIFEST} tells of", wanted.file));
+        report.fault(format!("{} does not match {MANIFEST}", wanted.file));
     }
     check_binary(&wanted.file, entry, arch, Some(objects), report);
 }

@@ -1,4 +1,4 @@
-//! What lies in the cache: which entries are this tool's, and which of them this version uses.
+//! The contents of the cache: which entries are this tool's, and which of them this version uses.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ use crate::workspace::rust::Rust;
 /// What the name of an entry that is being removed ends with.
 const REMOVED: &str = ".removed";
 
-/// What lies in the cache. Its form as JSON is told in docs/doctor.md.
+/// The contents of the cache. Its form as JSON is documented in docs/doctor.md.
 #[derive(Debug, Serialize)]
 pub struct Listing {
     pub folder: String,

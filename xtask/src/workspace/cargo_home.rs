@@ -1,5 +1,6 @@
 //! A CARGO_HOME of our own, which makes builds deaf to the user's settings (docs/why-a-private-cargo-home.md): it shares
-//! the downloaded crates with the user's, unpacks them itself, and holds of the user's configuration only where crates come from.
+//! the downloaded crates with the user's, unpacks them itself, and holds of the user's configuration only where crates
+//! come from.
 
 use std::env;
 use std::fs;
@@ -13,10 +14,10 @@ use crate::sys::steps::{Link, MakeFolder, Write};
 use crate::ui::error::bad_request;
 use crate::workspace::source::Sources;
 
-/// The tables of cargo's configuration that say where crates come from.
+/// The tables of cargo's configuration that define where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];
 
-/// The keys that have other crates compiled than Cargo.toml and Cargo.lock say.
+/// The keys that replace crates of Cargo.toml and Cargo.lock.
 const REPLACING: [&str; 2] = ["patch", "paths"];
 
 /// The user's CARGO_HOME.
@@ -27,8 +28,8 @@ pub fn find() -> Result<PathBuf> {
     })
 }
 
-/// What the configuration that cargo would read in `root` says of where crates come from: that of the snapshot first, if
-/// there is one. Where crates lie in the repository, they are taken from the snapshot, too.
+/// Where crates come from by the configuration that cargo would read in `root`: that of the snapshot first, if
+/// there is one. Crates in the repository are taken from the snapshot, too.
 pub fn network_config(root: &Path, cargo_home: &Path, sources: Option<&Sources>) -> Result<Table> {
     // With the folder that paths in the file are relative to: the one that holds `.cargo`.
     let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
@@ -73,8 +74,8 @@ pub fn own_config(root: &Path) -> Result<Option<(PathBuf, Table)>> {
     file.map(|file| read(&file, root, &mut Vec::new()).map(|config| (file, config))).transpose()
 }
 
-/// A configuration with all that it includes, and with absolute paths, which are relative to `base`: the folder that holds
-/// `.cargo`. `above` are the files that include it.
+/// A configuration with all that it includes, and with absolute paths, which are relative to `base`: the folder that
+/// holds `.cargo`. `above` are the files that include it.
 fn read(file: &Path, base: &Path, above: &mut Vec<PathBuf>) -> Result<Table> {
     let shown = file.display();
     if above.iter().any(|other| other == file) {
@@ -101,7 +102,7 @@ fn read(file: &Path, base: &Path, above: &mut Vec<PathBuf>) -> Result<Table> {
     Ok(config)
 }
 
-/// A configuration that sets the linker and the flags of each target, and nothing else of its own.
+/// A configuration that sets the linker and the flags of each target, and nothing else.
 pub fn with_rustflags<'a>(network: &Table, flags: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Table {
     let mut config = network.clone();
     let mut targets = Table::new();
@@ -138,16 +139,16 @@ pub fn steps(folder: &Path, cargo_home: &Path, config: &Table) -> Steps {
     steps
 }
 
-/// Refuses what would have a say in the build all the same: it runs in `/`.
+/// Refuses what would affect the build all the same: it runs in `/`.
 pub fn check_root(cargo_home: &Path) -> Result<()> {
     match config_file(Path::new("/.cargo")) {
         Some(file) if !cargo_home.starts_with("/.cargo") => bail!(
-            "{} would have a say in the build, and cargo cannot be kept from reading it: move it to {}",
+            "{} would affect the build, and cargo cannot be kept from reading it: move it to {}",
             file.display(),
             cargo_home.display()
         ),
         Some(file) => bail!(
-            "{} would have a say in the build, and cargo cannot be kept from reading it: set CARGO_HOME to another folder",
+            "{} would affect the build, and cargo cannot be kept from reading it: set CARGO_HOME to another folder",
             file.display()
         ),
         None => Ok(()),

@@ -29,7 +29,7 @@ pub struct Config {
     pub features: Features,
     /// What `dist` builds when no `--arch` is given.
     pub arches: Vec<&'static Arch>,
-    /// What goes into the archive besides README, CHANGELOG and licences.
+    /// What goes into the archive in addition to README, CHANGELOG and licences.
     pub include: Vec<Include>,
     /// The oldest kernel the application itself runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: Option<String>,
@@ -50,7 +50,7 @@ pub struct Features {
 pub struct Include {
     /// Relative to the workspace.
     pub path: String,
-    /// Where it lies in the archive.
+    /// Its path in the archive.
     pub to: String,
 }
 
@@ -59,7 +59,7 @@ pub struct Include {
 pub struct Boot {
     /// What is run on a kernel, one after the other: the words that the binary is given.
     pub commands: Vec<Vec<String>>,
-    /// What is run besides where the kernel's BTF is hidden: [`BTF`] stands for the file that has it.
+    /// What is also run where the kernel's BTF is hidden: [`BTF`] stands for the file that has it.
     pub btf_commands: Vec<Vec<String>>,
     /// Seconds after which a boot is given up.
     pub timeout: u64,
@@ -176,7 +176,7 @@ impl Config {
         for Include { path, to } in &include {
             let top = to.split('/').next().unwrap_or_default();
             if [bin.as_str(), LICENSES, STD_LICENSES].contains(&top) {
-                bad_request!("{} names `{path}`, but the archive has a file `{top}` of its own", key("include"));
+                bad_request!("{} names `{path}`, but the archive already contains a file `{top}`", key("include"));
             }
         }
 
@@ -200,7 +200,7 @@ impl Config {
 }
 
 impl Features {
-    /// What cargo is told of them.
+    /// As cargo's arguments.
     pub fn flags(&self) -> Vec<String> {
         let names = (!self.names.is_empty()).then(|| format!("--features={}", self.names.join(",")));
         self.no_default.then(|| "--no-default-features".into()).into_iter().chain(names).collect()
@@ -377,7 +377,9 @@ fn package_and_bin(metadata: &Metadata, package: Option<String>, bin: Option<Str
                 suggest::hint(&name, members.iter().map(|member| member.name.as_str()))
             ),
         },
-        None => bad_request!("nothing says what to ship: set `package` in [workspace.metadata.bpfship] of Cargo.toml"),
+        None => bad_request!(
+            "no package to ship is configured: set `package` in [workspace.metadata.bpfship] of Cargo.toml"
+        ),
     };
     let bins: Vec<&Target> = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin)).collect();
     let names = || bins.iter().map(|bin| bin.name.as_str());
@@ -405,7 +407,7 @@ fn package_and_bin(metadata: &Metadata, package: Option<String>, bin: Option<Str
 /// A path of the configuration must be of this workspace, and be a file or folder there. Gives its plainest form.
 fn check_path(root: &Root, path: &str, key: &str) -> Result<String> {
     let Some(plain) = plain_path(path) else {
-        bad_request!("{key} names `{path}`; a relative path inside the workspace is wanted");
+        bad_request!("{key} names `{path}`; a relative path inside the workspace is expected");
     };
     let full = root.folder.join(path);
     if !full.is_file() && !full.is_dir() {

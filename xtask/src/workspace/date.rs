@@ -13,14 +13,14 @@ const VARIABLE: &str = "SOURCE_DATE_EPOCH";
 /// The last second that a tar header can hold, in eleven octal digits: in the year 2242.
 const LAST: u64 = 0o777_7777_7777;
 
-/// What SOURCE_DATE_EPOCH says, in seconds since 1970.
+/// The value of SOURCE_DATE_EPOCH, in seconds since 1970.
 pub fn asked() -> Result<Option<u64>> {
     let Some(text) = env::var_os(VARIABLE) else { return Ok(None) };
     let text = text.to_string_lossy();
     match seconds(&text) {
         Some(seconds) if seconds <= LAST => Ok(Some(seconds)),
         Some(_) => bad_request!("{VARIABLE} is {text}, but no archive can hold a date after {LAST}"),
-        None => bad_request!("{VARIABLE} is `{}`; seconds since 1970 are wanted", suggest::cut(&text)),
+        None => bad_request!("{VARIABLE} is `{}`; seconds since 1970 are expected", suggest::cut(&text)),
     }
 }
 

@@ -21,10 +21,14 @@ use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
 use crate::workspace::packages::{Cargo, Crates, Package};
 use crate::workspace::rust::{self, Rust};
+use crate::workspace::snapshot::{Change, Difference};
 use crate::workspace::source::{self, Sources};
 
 /// The variables of the user's environment that a build may see: none of them changes a byte.
 const PASSED_ON: [&str; 3] = ["PATH", "TMPDIR", "CARGO_BUILD_JOBS"];
+
+/// The folder of the snapshot, in that of what lies between sources and artifacts.
+pub const SNAPSHOT: &str = "snapshot";
 
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -40,7 +44,7 @@ pub struct Facts {
     /// The workspace, to whose dist/ and BPF folder results are written. What is built is that of `sources`.
     pub root: PathBuf,
     pub sources: Sources,
-    /// Where everything between sources and artifacts lies: a folder in cargo's target folder.
+    /// The folder of everything between sources and artifacts, in cargo's target folder.
     pub work: PathBuf,
     pub rust: Rust,
     pub cache: Cache,
@@ -48,7 +52,7 @@ pub struct Facts {
     pub bpf: Inputs,
     /// The user's CARGO_HOME, where downloaded crates are.
     pub cargo_home: PathBuf,
-    /// What cargo's configuration says of where crates come from.
+    /// The part of cargo's configuration that defines where crates come from.
     pub network_config: Table,
     /// Paths of this machine, which must not be found in a binary.
     pub private: Vec<String>,
@@ -65,7 +69,7 @@ pub struct Workspace {
     metadata: Metadata,
     /// The user's.
     cargo_home: PathBuf,
-    /// Where everything between sources and artifacts lies.
+    /// The folder of everything between sources and artifacts.
     work: PathBuf,
     /// The workspace, for errors: as the user knows it.
     shown: PathBuf,
@@ -80,7 +84,7 @@ impl Workspace {
         Ok((Workspace::read(runner, &manifest, &rust, common.offline)?, rust))
     }
 
-    /// The workspace as it lies there.
+    /// The work tree of the workspace.
     pub fn read(runner: Runner, manifest: &Path, rust: &Rust, offline: bool) -> Result<Workspace> {
         let cargo_home = cargo_home::find()?;
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(manifest)?;
@@ -139,7 +143,7 @@ impl Workspace {
         self.metadata.target_directory.as_std_path()
     }
 
-    /// What cargo's configuration says of where crates come from.
+    /// The part of cargo's configuration that defines where crates come from.
     fn network_config(&self) -> Result<Table> {
         cargo_home::check_root(&self.cargo_home)?;
         cargo_home::network_config(&self.root, &self.cargo_home, None)
@@ -147,9 +151,9 @@ impl Workspace {
 }
 
 impl Facts {
-    /// Takes a snapshot of the workspace, or of a commit of it, and reads all facts in there while other runs are held off:
-    /// they are true until the files that are returned are dropped. What is made goes to the folder `to`, if that is not
-    /// one of the workspace.
+    /// Takes a snapshot of the workspace, or of a commit of it, and reads all facts in there while other runs are held
+    /// off: they are true until the files that are returned are dropped. What is made goes to the folder `to`, if that
+    /// is not one of the workspace.
     pub fn read(
         runner: Runner,
         common: &Common,
@@ -177,7 +181,7 @@ impl Facts {
         }
         let dist = to.map_or_else(|| root.join("dist"), Path::to_owned);
         let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
-        let sources = Sources::take(runner, &root, &work.join("snapshot"), &left_out, commit)?;
+        let sources = Sources::take(runner, &root, &work.join(SNAPSHOT), &left_out, commit)?;
         check_rust(&rust, &root, &sources)?;
         let workspace = Workspace::of(runner, &rust, cargo_home, common.offline, &sources, (&work, &root))?;
         cargo_home::check_root(&workspace.cargo_home)?;
@@ -192,10 +196,13 @@ impl Facts {
         let libbpf = Libbpf::find(&crates)?;
         let Crates { packages, with_c } = crates;
         let Workspace { config, cargo_home, metadata, .. } = workspace;
+        let members: Vec<Package> = metadata.packages.iter().map(Package::new).collect::<Result<_>>()?;
+        let mut sources = sources;
+        sources.changes.extend(members.iter().chain(&packages).filter_map(|package| outside(package, &sources.top)));
         let bpf = Inputs::read(&sources.workspace, &packages, &config.bpf);
         let folders = [&root, &sources.from, &work, &cargo_home, &cache.folder, &rust.sysroot];
         let facts = Facts {
-            members: metadata.packages.iter().map(Package::new).collect::<Result<_>>()?,
+            members,
             private: private(&folders, &packages),
             installed: Installed::find(&rust, &cache)?,
             bpf: sources.ignored.explain(bpf)?,
@@ -226,7 +233,13 @@ impl Facts {
         paths.into_iter().collect()
     }
 
-    /// The folder of the package that is shipped, in the workspace; the workspace itself if it lies elsewhere.
+    /// Whether a package is known by its folder, and that is not in the workspace: its name depends on the machine.
+    pub fn has_packages_beside(&self) -> bool {
+        let by_path = self.members.iter().chain(&self.packages).filter(|package| package.is_by_path());
+        by_path.map(|package| &package.folder).any(|folder| !folder.starts_with(&self.sources.workspace))
+    }
+
+    /// The folder of the package that is shipped, in the workspace; the workspace itself if it is elsewhere.
     pub fn package_folder(&self) -> &Path {
         let package = self.members.iter().find(|member| member.name == self.config.package);
         package.and_then(|package| package.folder.strip_prefix(&self.sources.workspace).ok()).unwrap_or(Path::new(""))
@@ -240,6 +253,13 @@ impl Facts {
         environment.insert("LC_ALL".into(), "C".into());
         environment
     }
+}
+
+/// A package that no commit has, though what is shipped is made of it.
+fn outside(package: &Package, top: &Path) -> Option<Change> {
+    let is_outside = package.is_by_path() && !package.folder.starts_with(top);
+    let what = Difference::Outside(package.name.clone());
+    is_outside.then(|| Change { path: package.folder.display().to_string(), what, hidden: None })
 }
 
 /// The Rust in use must be the one that the snapshot pins.
@@ -280,7 +300,7 @@ pub fn passed_on() -> BTreeMap<String, String> {
     variables.filter(|(name, _)| PASSED_ON.contains(&name.as_str()) || names_registry(name)).collect()
 }
 
-/// Whether a variable says where a registry is. Cargo.lock has the hashes of its crates.
+/// Whether a variable sets the address of a registry. Cargo.lock has the hashes of its crates.
 fn names_registry(variable: &str) -> bool {
     let key = variable.strip_prefix("CARGO_REGISTRIES_");
     key.is_some_and(|key| key.ends_with("_INDEX") || key == "CRATES_IO_PROTOCOL")
@@ -299,7 +319,7 @@ fn private(folders: &[&PathBuf], packages: &[Package]) -> Vec<String> {
         // With a slash, for the name of a folder may be part of another word.
         match folder.components().count() {
             0 | 1 => {}
-            // `/src` may be part of a path that is no path of this machine. What lies in there is longer; what cannot be
+            // `/src` may be part of a path that is no path of this machine. What is in it is longer; what cannot be
             // read is read by no build.
             2 => {
                 let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -338,11 +358,11 @@ fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
             bad_request!("--manifest-path names {}, which is not there", path.display());
         }
         if !path.ends_with("Cargo.toml") || !path.is_file() {
-            bad_request!("--manifest-path names {}, where the path of a Cargo.toml is wanted", path.display());
+            bad_request!("--manifest-path is {}; the path of a Cargo.toml is expected", path.display());
         }
         return Ok(std::path::absolute(path)?);
     }
-    let here = env::current_dir().context("cannot read the current folder")?;
+    let here = env::current_dir().context("cannot read the current directory")?;
     match here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|file| file.is_file()) {
         Some(manifest) => Ok(manifest),
         None => bad_request!("there is no Cargo.toml in {} or above it", here.display()),

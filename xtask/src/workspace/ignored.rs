@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::sys::process::Runner;
 use crate::workspace::snapshot;
 
-/// What is asked only when something failed. Where git does not answer, nothing is added to the error that is at hand.
+/// Asked only when something failed. Where git does not answer, nothing is added to the error.
 #[derive(Debug, Clone)]
 pub struct IgnoredFiles {
     runner: Runner,

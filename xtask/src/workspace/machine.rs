@@ -1,5 +1,5 @@
-//! What this machine has: the reads of facts.rs, but each by itself, so that one that fails hides no other; and what only
-//! `doctor` asks for. Nothing is fetched or changed, and nothing decided.
+//! What this machine has: the reads of facts.rs, but each by itself, so that one that fails hides no other; and what
+//! only `doctor` asks for. Nothing is fetched or changed, and nothing decided.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +30,7 @@ use crate::workspace::source::Source;
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub offline: bool,
-    /// Whether the workspace says which Rust it wants.
+    /// Whether the workspace pins its Rust.
     pub is_pinned: bool,
     pub rust: Found<Rust>,
     pub cargo: Found,
@@ -153,7 +153,7 @@ impl Machine {
 /// The commit, and whether there are changes. `target` is cargo's target folder, if that is known.
 fn commit(runner: Runner, root: &Path, target: Option<&Path>) -> Result<String> {
     let target = target.map_or_else(|| root.join("target"), Path::to_owned);
-    let snapshot = target.join(crate::NAME).join("snapshot");
+    let snapshot = target.join(crate::NAME).join(facts::SNAPSHOT);
     let (left_out, settings) = ([target, root.join("dist")], snapshot::settings());
     let request = Request { workspace: root, snapshot: &snapshot, left_out: &left_out, commit: None, settings };
     let tree = Tree::read(runner, &request)?;
@@ -168,7 +168,7 @@ fn after<T, U>(name: &str, other: &Found<T>, read: impl FnOnce(&T) -> Result<U>)
     }
 }
 
-/// What is said of something that the next run downloads.
+/// The status of something that the next run downloads.
 pub fn fetch(offline: bool, detail: &str, by: &str, megabytes: Option<u64>) -> Status {
     match offline {
         true => Status::missing(detail, "run once without --offline"),

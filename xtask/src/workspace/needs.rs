@@ -1,4 +1,4 @@
-//! What verbs need, as data: each thing by its name, with what was found of it on this machine. Here is what several verbs
+//! What verbs need, as data: each need by its name, with what was found on this machine. Here is what several verbs
 //! need; each verb puts its own list together.
 
 use crate::arch::{ARCHES, Arch};
@@ -10,7 +10,7 @@ use crate::ui::screen;
 use crate::ui::status::{Found, State, Status};
 use crate::workspace::machine::{self, Machine, Space};
 
-/// One thing that a verb needs now.
+/// One need of a verb.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     pub name: String,
@@ -27,7 +27,7 @@ impl Need {
 }
 
 impl Machine {
-    /// The architectures that are shipped; all of them while nobody knows.
+    /// The architectures that are shipped; all of them while that is unknown.
     pub fn arches(&self) -> Vec<&'static Arch> {
         self.config.as_ref().map_or_else(|_| ARCHES.iter().collect(), |config| config.arches.clone())
     }
@@ -83,7 +83,7 @@ impl Machine {
 
     /// All that this takes: what is there, what gets the rest, and room for it.
     pub fn toolchain(&self, needs: &Needs) -> Vec<Need> {
-        // On a machine that there is no compiler for, it fails, which the row of the compiler says.
+        // On a machine that there is no compiler for, it fails, which the row of the compiler shows.
         let missing = needs.missing(&self.installed, false).unwrap_or_else(|_| needs.clone());
         let mut rows = vec![Need::new("cache", self.cache.clone().and_then(|cache| cache.check(&missing)))];
         match zig::name() {
@@ -114,7 +114,7 @@ impl Machine {
         if missing.rust_src {
             rows.push(Need::new("rust-src", self.fetch("not here", "rustup", Some(RUST_SRC_MB))));
         }
-        // What gets other things is needed while they are missing, unless it may not get them.
+        // A program that gets others is needed while they are missing, unless it may not get them.
         if !self.offline && (missing.rust_src || !missing.std.is_empty()) {
             rows.push(Need::new("rustup", self.rustup.clone()));
         }

@@ -47,7 +47,7 @@ struct Record {
 /// The packages with whose help a build script calls a C compiler, or clang's library.
 const C_HELPERS: [&str; 6] = ["autotools", "bindgen", "cc", "cmake", "libbpf-cargo", "meson-next"];
 
-/// Whom to ask about the workspace: cargo, in the user's own environment.
+/// The command that describes the workspace: cargo, in the user's own environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Cargo<'a> {
     pub runner: Runner,
@@ -62,19 +62,19 @@ impl Cargo<'_> {
     pub fn workspace(self, manifest: &Path) -> Result<Metadata> {
         let answer = self.ask(manifest, &["--no-deps"]);
         let answer = answer.with_context(|| format!("cannot read the workspace of {} with cargo", manifest.display()));
-        // Nothing but manifests was read: what cargo has to say is of them.
+        // Only manifests were read: cargo's message is about them.
         answer.map_err(|error| match error.downcast_ref::<Failed>() {
-            Some(Failed { said, .. }) if said.contains("Cargo.toml") => Request(format!("{error:#}")).into(),
+            Some(Failed { output, .. }) if output.contains("Cargo.toml") => Request(format!("{error:#}")).into(),
             _ => error,
         })
     }
 
     /// All packages that Cargo.lock names, which is that of the workspace `shown`.
     ///
-    /// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs the
-    /// network for crates, those of features that are not on by default included unless `is_default`. It is also the slowest
-    /// part of a run that has nothing to do, so the answer is kept in `work`
-    /// and taken from there while everything it depends on is the same and every package still is where it was.
+    /// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs
+    /// the network for crates, those of features that are not on by default included unless `is_default`. It is also
+    /// the slowest part of a run that has nothing to do, so the answer is kept in `work` and taken from there while
+    /// everything it depends on is the same and every package still is where it was.
     pub fn packages(
         self,
         workspace: &Metadata,
@@ -149,12 +149,12 @@ impl Cargo<'_> {
             .arg(manifest.to_string_lossy())
             .args(flags.iter().copied());
         let json = self.runner.read(&command)?;
-        MetadataCommand::parse(json).context("cannot understand what cargo says of the workspace")
+        MetadataCommand::parse(json).context("cannot parse the output of `cargo metadata`")
     }
 }
 
 impl Package {
-    /// Whether it is known by where it lies, and not by a registry or a repository.
+    /// Whether it is identified by its path, and not by a registry or a repository.
     pub fn is_by_path(&self) -> bool {
         self.id.repr.starts_with("path+")
     }

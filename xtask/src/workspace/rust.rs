@@ -9,14 +9,14 @@ use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
 
-/// Where a workspace says which Rust it wants.
+/// Where a workspace pins its Rust.
 pub const PIN: &str = "rust-toolchain.toml";
 
 /// The Rust toolchain that the workspace pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rust {
     pub sysroot: PathBuf,
-    /// As `rustc -vV` says.
+    /// As `rustc -vV` prints it.
     pub version: String,
     pub commit: String,
     pub llvm: String,
@@ -41,7 +41,7 @@ impl Rust {
                 .lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
                 .map(String::from)
-                .with_context(|| format!("`rustc -vV` does not tell its {name}"))
+                .with_context(|| format!("`rustc -vV` does not print its {name}"))
         };
         Ok(Rust {
             version: field("release")?,

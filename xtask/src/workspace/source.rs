@@ -1,4 +1,4 @@
-//! What is built: a snapshot of the workspace, and what is said of it.
+//! What is built: a snapshot of the workspace, and its description.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::ui::error::{Request as BadRequest, bad_request};
 use crate::ui::screen::Level;
 use crate::workspace::date;
 use crate::workspace::ignored::IgnoredFiles;
-use crate::workspace::snapshot::{self, Change, Commit, Request, Tree};
+use crate::workspace::snapshot::{self, Change, Commit, Request, Taken};
 
 /// How many changes are named in a sentence.
 const NAMED: usize = 5;
@@ -34,7 +34,7 @@ pub struct Sources {
     pub folder: PathBuf,
     /// The top of the repository in it.
     pub top: PathBuf,
-    /// The workspace in it. What is built lies here and nowhere else.
+    /// The workspace in it. Only what is here is built.
     pub workspace: PathBuf,
     /// The path of the workspace in the repository.
     pub path: String,
@@ -51,8 +51,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Takes the snapshot of a workspace: of a commit, or of what is there. `left_out` are folders that are no sources. Nobody
-    /// else may do so at the same time.
+    /// Takes the snapshot of a workspace: of a commit, or of what is there. `left_out` are folders that are no sources.
+    /// Nobody else may do so at the same time.
     pub fn take(
         runner: Runner,
         workspace: &Path,
@@ -61,22 +61,21 @@ impl Sources {
         commit: Option<&str>,
     ) -> Result<Sources> {
         let settings = snapshot::settings();
-        let tree = Tree::read(runner, &Request { workspace, snapshot: folder, left_out, commit, settings })?;
-        let snapshot = tree.write()?;
+        let request = Request { workspace, snapshot: folder, left_out, commit, settings };
+        let Taken { top, workspace: path, commit, changes, snapshot } = snapshot::take(runner, &request)?;
         if runner.screen().level == Level::Verbose {
             let (written, removed) = (snapshot.written.len(), snapshot.removed.len());
             runner.status(format!("snapshot in {}: {written} files written, {removed} removed", folder.display()));
         }
-        let root = tree.top.join(&tree.workspace);
         let sources = Sources {
             folder: folder.into(),
             top: snapshot.source,
             workspace: snapshot.workspace,
-            path: tree.workspace,
-            ignored: IgnoredFiles::new(runner, &tree.top, &root, left_out),
-            from: tree.top,
-            commit: tree.commit,
-            changes: tree.changes,
+            ignored: IgnoredFiles::new(runner, &top, &top.join(&path), left_out),
+            path,
+            from: top,
+            commit,
+            changes,
             identity: snapshot.identity,
             outside: snapshot.outside,
         };
@@ -124,7 +123,8 @@ impl Sources {
         }
     }
 
-    /// What depends on the commit or on the list of files without cargo's knowledge is built again if this is another one.
+    /// What depends on the commit or on the list of files without cargo's knowledge is built again if this is another
+    /// one.
     pub fn stamp(&self, source: &Source) -> String {
         let Source { commit, dirty, date } = source;
         hash::bytes(format!("{} {commit:?} {dirty} {date}", self.identity).as_bytes()).to_string()
@@ -142,13 +142,14 @@ impl Sources {
     }
 }
 
-/// Makes the folder in which builds work. It has one name, however it was reached: the name is in what is compiled there.
+/// Makes the folder in which builds work. It has one name, however it was reached: the name is in what is compiled
+/// there.
 pub fn work_folder(folder: &Path) -> Result<PathBuf> {
     files::create_folder(folder)?;
     folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))
 }
 
-/// The first of several things, and how many more there are.
+/// The first of several names, and how many more there are.
 pub fn first<T: ToString>(all: &[T]) -> String {
     let mut text = all.iter().take(NAMED).map(T::to_string).collect::<Vec<_>>().join(", ");
     if all.len() > NAMED {
@@ -179,7 +180,7 @@ impl Source {
     pub fn summary(&self) -> String {
         match &self.commit {
             Some(commit) => format!("commit {commit:.12}{}", if self.dirty { ", with changes" } else { "" }),
-            None => "not in git; SOURCE_DATE_EPOCH tells the date".into(),
+            None => "not in git; the date is from SOURCE_DATE_EPOCH".into(),
         }
     }
 

@@ -13,7 +13,7 @@ const MAIN: &str = r#"fn main() {
 
 const PIN: &str = include_str!("../../../rust-toolchain.toml");
 
-/// A package that nobody has prepared for this tool.
+/// A package that was not prepared for this tool.
 fn application() -> Workspace {
     let workspace = Workspace::empty("hello")
         .write(
@@ -27,8 +27,8 @@ fn application() -> Workspace {
     workspace
 }
 
-/// What this tool's own repository would be, with the work tree committed. It stays in one place, so that cargo compiles
-/// only what changed since the last run of this test.
+/// What this tool's own repository would be, with the work tree committed. It stays in one place, so that cargo
+/// compiles only what changed since the last run of this test.
 fn repository() -> String {
     let tool = Workspace::copy_of_our_own("repository");
     let commit = "git init -q && git add -A && { git diff --cached --quiet HEAD 2>/dev/null ||

@@ -55,7 +55,7 @@ fn a_list_of_no_architecture_is_refused() {
 }
 
 #[test]
-fn what_is_included_elsewhere_says_where() {
+fn what_is_included_elsewhere_is_reported_with_its_place() {
     for (value, why) in [
         ("{ path = \"README.md\" }", "as = "),
         ("3", "a path or { path ="),
@@ -121,7 +121,7 @@ fn a_file_outside_the_workspace_cannot_be_included() {
     with_config("outside", "package = \"tool\"\ninclude = [\"../secret\"]\n")
         .xtask("dist")
         .ends_with(2)
-        .says("names `../secret`; a relative path inside the workspace is wanted");
+        .says("names `../secret`; a relative path inside the workspace is expected");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_date_that_is_no_number_is_refused() {
 fn a_manifest_that_is_not_there_or_is_none_is_refused() {
     let workspace = Workspace::usual("manifest");
     workspace.xtask("dist --manifest-path nowhere/Cargo.toml").ends_with(2).says("which is not there");
-    workspace.xtask("dist --manifest-path README.md").ends_with(2).says("where the path of a Cargo.toml is wanted");
+    workspace.xtask("dist --manifest-path README.md").ends_with(2).says("the path of a Cargo.toml is expected");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_folder_that_would_hide_the_binary_cannot_be_included() {
         .write("probe/man.1", "")
         .xtask("dist")
         .ends_with(2)
-        .says("names `probe`, but the archive has a file `probe` of its own");
+        .says("names `probe`, but the archive already contains a file `probe`");
 }
 
 #[test]

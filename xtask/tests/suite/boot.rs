@@ -55,7 +55,7 @@ fn can_build(arch: &Arch) -> bool {
         || cache.path(&kernel.entry()).exists()
         || has(
             "clang-19",
-            "docs/own-kernels.md tells what builds a kernel",
+            "docs/own-kernels.md shows how to build a kernel",
             is_on_path("clang-19") && is_on_path("pahole"),
         )
 }
@@ -164,8 +164,8 @@ fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_
     assert!(verdicts(&copy).values().all(|verdict| verdict == "fail"));
     copy.xtask("verify --require-boot dist")
         .ends_with(1)
-        .says("boot-report.json says that it failed on debian-13-6.12")
-        .says("boot-report.json tells of no kernel on which it passed: run `cargo xtask boot`");
+        .says("boot-report.json has a failure on debian-13-6.12")
+        .says("boot-report.json contains no kernel on which it passed: run `cargo xtask boot`");
 }
 
 /// Gives the released binary the BPF object of the other byte order.
@@ -363,7 +363,7 @@ fn path_without(workspace: &Workspace, start: &str) -> String {
 }
 
 #[test]
-fn without_the_emulator_one_sentence_says_how_it_is_installed() {
+fn without_the_emulator_one_sentence_shows_how_to_install_it() {
     let workspace = with_tool(small("boot no qemu"));
     write_image(&workspace);
     Run::of(workspace.command("boot --kernel image").env("PATH", path_without(&workspace, "qemu-system-")))
@@ -394,7 +394,7 @@ fn offline_a_kernel_must_be_there() {
 }
 
 #[test]
-fn what_cannot_be_booted_is_refused_before_anything_is_begun() {
+fn what_cannot_be_booted_is_refused_before_any_work() {
     let workspace = small("boot requests").write("text", "#!/bin/sh\n");
     write_image(&workspace);
     workspace
@@ -463,7 +463,7 @@ fn a_wrong_configuration_is_refused() {
 #[test]
 fn an_archive_that_was_altered_is_not_booted() {
     let copy = stub();
-    // Nobody else looks at this one.
+    // Only this test reads this one.
     let archive =
         copy.path("dist").join(format!("exectrace-{}-mips-unknown-linux-musl.tar.gz", env!("CARGO_PKG_VERSION")));
     fs::write(&archive, "altered").unwrap();

@@ -24,7 +24,7 @@ fn objects_of_both_byte_orders_come_with_a_lock_file() {
     for word in ["compiler ziglang==", "flags -target bpfeb", " include/answer.h", " tick.bpf.c", " tick_bpfel.o"] {
         assert!(lock.contains(word), "{word} is not in\n{lock}");
     }
-    assert!(!lock.contains(workspace.root.to_str().unwrap()), "the lock file tells a path:\n{lock}");
+    assert!(!lock.contains(workspace.root.to_str().unwrap()), "the lock file contains a path:\n{lock}");
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn an_object_holds_no_debug_information_but_btf() {
 }
 
 #[test]
-fn neither_the_folder_nor_the_environment_has_a_say_in_the_bytes() {
+fn neither_the_folder_nor_the_environment_affects_the_bytes() {
     let here = Workspace::usual("a");
     // clang would take more flags, and more folders of headers, from these.
     let there = Workspace::usual("another folder, with a longer name")
@@ -103,7 +103,8 @@ fn the_checked_in_objects_are_what_their_sources_give() {
     assert_eq!(copy.read("bpf/bpf.lock"), fs::read_to_string(own_root().join("bpf/bpf.lock")).unwrap());
 }
 
-/// A header as a kernel's is: hundreds of structs that point to each other, most of which the program does not look into.
+/// A header as a kernel's is: hundreds of structs that point to each other, most of which the program does not look
+/// into.
 fn header_as_of_a_kernel() -> String {
     const PARTS: usize = 300;
     let part = |number: usize| match number % PARTS {
@@ -168,7 +169,7 @@ fn compiled_by(plan: &str, workspace: &Workspace, endian: Endian, change: impl F
 }
 
 #[test]
-fn neither_paths_nor_the_environment_nor_an_engine_have_a_say_in_the_order_of_types() {
+fn neither_paths_nor_the_environment_nor_an_engine_affect_the_order_of_types() {
     let mut compiled: BTreeMap<Endian, BTreeSet<Vec<u8>>> = BTreeMap::new();
     for length in 1..=10 {
         let workspace = as_for_a_kernel(&"folder ".repeat(length));
@@ -295,8 +296,8 @@ fn check_compares_and_writes_nothing() {
         .says("kernel/bpf.lock is out of date: kernel/tick.bpf.c changed");
     assert_eq!(bpf_folder(&workspace), before);
 
-    // What changes no instruction is a change all the same: the lines of the source are in the object, and the lock file
-    // tells the hash.
+    // What changes no instruction is a change all the same: the lines of the source are in the object, and the lock
+    // file tells the hash.
     let workspace = workspace.write("kernel/tick.bpf.c", &program.replace("? ANSWER :", "?  ANSWER :"));
     workspace
         .xtask("bpf --check")
@@ -307,7 +308,7 @@ fn check_compares_and_writes_nothing() {
 }
 
 #[test]
-fn check_tells_where_an_object_was_altered() {
+fn check_reports_where_an_object_was_altered() {
     let workspace = Workspace::usual("check-altered");
     workspace.xtask("bpf").succeeds();
     let path = workspace.path("kernel/objects/tick_bpfel.o");
@@ -326,7 +327,7 @@ fn check_tells_where_an_object_was_altered() {
 
     fs::write(&path, "nonsense").unwrap();
     workspace.xtask("bpf --check").ends_with(1).says(&format!(
-        "tick_bpfel.o: there are 8 bytes where there shall be {}, and byte 0 is the first that differs; it is no object",
+        "tick_bpfel.o: there are 8 bytes, expected {}; byte 0 is the first that differs; it is no object",
         good.len()
     ));
 
@@ -368,7 +369,7 @@ fn check_names_types_and_sections_that_came_or_went() {
         .says("struct same")
         .says(": not the same")
         .says("tick_bpfel.o: section `.rodata` (4 bytes) is missing")
-        .says("tick_bpfel.o: section `.bss` has 12 bytes where there shall be 16");
+        .says("tick_bpfel.o: section `.bss` has 12 bytes, expected 16");
 }
 
 #[test]

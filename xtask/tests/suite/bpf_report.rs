@@ -273,7 +273,7 @@ SEC("tc") int filters(void *context)
     assert_eq!(report["oldest_kernel"], "5.13");
     assert_eq!(
         report["without_btf"],
-        json!(["nothing of it can be loaded: only the kernel's BTF says where acquire, counter, maybe are"])
+        json!(["nothing of it can be loaded: only the kernel's BTF contains where acquire, counter, maybe are"])
     );
     assert_eq!(
         report["without_bpf_events"],

@@ -1,10 +1,10 @@
-//! What lies in the cache is not believed: a job that reads it makes sure of it first.
+//! The cache is not trusted: a job that reads an entry verifies it first.
 
 use std::fs;
 
 use super::support::{Workspace, list};
 
-/// A workspace with a cache of its own, into which nothing can be fetched.
+/// A workspace with its own cache, into which nothing can be fetched.
 fn with_cache(name: &str) -> Workspace {
     let workspace = Workspace::usual(name).program("python3", "#!/bin/sh\nexit 1\n");
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
@@ -46,7 +46,7 @@ fn a_standard_library_with_a_flipped_byte_gets_into_no_archive() {
     let copy = workspace.path("cache").join(name);
     workspace.shell(&format!("mkdir cache && cp -r '{}' '{}'", cache.path(name).display(), copy.display())).succeeds();
     let lib = copy.join("lib/rustlib/s390x-unknown-linux-musl/lib");
-    // A crate that this program has no code of, so that nothing but its hash tells.
+    // A crate that this program has no code of, so that only its hash differs.
     let krate =
         list(&lib).into_iter().find(|name| name.starts_with("libproc_macro-") || name.starts_with("libunwind-"));
     let file = lib.join(krate.unwrap());

@@ -78,7 +78,7 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
 }
 
 #[test]
-fn the_manifest_tells_the_artifacts_and_their_origin() {
+fn the_manifest_contains_the_artifacts_and_their_origin() {
     let workspace = Workspace::usual("manifest-json");
     workspace.xtask("dist --arch amd64").succeeds();
     let text = workspace.read("dist/release.json");
@@ -96,7 +96,7 @@ fn the_manifest_tells_the_artifacts_and_their_origin() {
     let binary = &unpack(&workspace.path("dist").join(ARCHIVE))[&format!("{top}/probe")];
     assert_eq!(artifact["binary"]["sha256"], bpfship::testing::hash::bytes(binary).to_string());
     assert_eq!(artifact["binary"]["size"], binary.len());
-    assert!(!text.contains(workspace.root.to_str().unwrap()), "the manifest tells a path:\n{text}");
+    assert!(!text.contains(workspace.root.to_str().unwrap()), "the manifest contains a path:\n{text}");
 }
 
 #[test]
@@ -217,12 +217,12 @@ fn a_binary_without_its_bpf_object_is_not_shipped() {
 }
 
 #[test]
-fn a_binary_that_tells_a_path_of_this_machine_is_not_shipped() {
+fn a_binary_that_contains_a_path_of_this_machine_is_not_shipped() {
     let workspace = Workspace::usual("path");
     let main = workspace.read("tool/main.rs");
     let leaks = main.replace("fn main() {", "fn main() { println!(\"{}\", env!(\"CARGO_MANIFEST_DIR\"));");
     let workspace = workspace.write("tool/main.rs", &leaks);
-    workspace.xtask("dist --arch amd64").ends_with(1).says("it tells a path of this machine");
+    workspace.xtask("dist --arch amd64").ends_with(1).says("it contains a path of this machine");
 }
 
 #[test]
@@ -263,13 +263,13 @@ fn start_slow_build(workspace: &Workspace) -> Child {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(300);
     while !workspace.path("started").exists() {
-        assert!(Instant::now() < deadline, "the build never began");
+        assert!(Instant::now() < deadline, "the build never started");
         thread::sleep(Duration::from_millis(50));
     }
     child
 }
 
-/// Processes whose programs lie in the workspace.
+/// Processes whose programs are in the workspace.
 fn running_in(workspace: &Workspace) -> usize {
     let processes = fs::read_dir("/proc").unwrap();
     let program = |entry: fs::DirEntry| fs::read_link(entry.path().join("exe")).ok();
@@ -381,7 +381,7 @@ fn what_cannot_be_packed_is_refused_before_anything_is_built() {
 }
 
 #[test]
-fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_told() {
+fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_reported() {
     let workspace = Workspace::new("git", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\"]\n")
         .without_env("SOURCE_DATE_EPOCH")
         .env("GIT_COMMITTER_DATE", "1600000000 +0200")

@@ -1,4 +1,4 @@
-//! What `cargo xtask doctor` says of machines that lack something: all of it at once, with what gets it.
+//! What `cargo xtask doctor` reports on machines that lack something: all of it at once, with what gets it.
 
 use std::fs;
 
@@ -7,8 +7,8 @@ use bpfship::testing::kernels;
 
 use super::support::{Workspace, can_mount};
 
-/// A machine that has everything but what is fetched: a Rust of the pinned version (cargo is the real one), a linker, pip,
-/// rustup and QEMU. Of this machine's own programs, it has none but those that these start.
+/// A machine that has everything but what is fetched: a Rust of the pinned version (cargo is the real one), a linker,
+/// pip, rustup and QEMU. Of this machine's own programs, it has none but those that these start.
 fn machine(name: &str) -> Workspace {
     let workspace = Workspace::new(
         name,
@@ -91,7 +91,7 @@ fn without_an_emulator_it_is_boot_that_cannot_work() {
 }
 
 #[test]
-fn what_is_fetched_without_the_user_is_said_with_by_what_and_how_large() {
+fn what_is_fetched_without_the_user_is_reported_with_its_size_and_what_fetches_it() {
     machine("doctor empty")
         .xtask("doctor")
         .succeeds()
@@ -129,15 +129,15 @@ fn what_fetches_is_needed_while_something_must_be_fetched() {
 }
 
 #[test]
-fn a_python_without_pip_and_a_pip_that_checks_no_hashes_are_told_apart() {
-    for (said, reason) in [
+fn a_python_without_pip_and_a_pip_that_checks_no_hashes_are_distinguished() {
+    for (output, reason) in [
         (
             "/usr/bin/python3: No module named pip",
             "python3 has no pip\n                          install it: apt install",
         ),
         ("no such option: --require-hashes", "this pip is too old\n"),
     ] {
-        let workspace = machine("doctor pip").program("python3", &format!("#!/bin/sh\necho '{said}' >&2\nexit 1\n"));
+        let workspace = machine("doctor pip").program("python3", &format!("#!/bin/sh\necho '{output}' >&2\nexit 1\n"));
         workspace.xtask("doctor").ends_with(1).says(&format!("  needs you  pip          {reason}"));
     }
     let workspace = without(machine("doctor no python"), "python3");
@@ -158,7 +158,7 @@ fn the_wrong_rust_hides_nothing_else() {
 }
 
 #[test]
-fn a_machine_without_any_program_is_told_everything() {
+fn a_machine_without_any_program_gets_a_full_report() {
     let run = machine("doctor bare").only(&[]).env("PATH", "/nowhere").xtask("doctor").ends_with(1);
     for program in ["rustc", "rustup", "cc", "python3", "docker", "podman"] {
         assert!(run.text().contains(&format!("there is no {program} on this machine")), "{program}: {}", run.text());
@@ -169,7 +169,7 @@ fn a_machine_without_any_program_is_told_everything() {
 #[test]
 fn git_is_needed_in_a_repository_only() {
     let workspace = with_everything("doctor git");
-    workspace.xtask("doctor").succeeds().says("not in git; SOURCE_DATE_EPOCH tells the date");
+    workspace.xtask("doctor").succeeds().says("not in git; the date is from SOURCE_DATE_EPOCH");
     let workspace = workspace.write(".git/HEAD", "");
     workspace
         .xtask("doctor")
@@ -220,7 +220,7 @@ fn a_cache_that_cannot_be_written_matters_while_something_is_missing() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_with_the_rest() {
+fn a_wrong_configuration_is_reported_with_the_rest() {
     let workspace = machine("doctor config");
     let manifest = workspace.read("Cargo.toml").replace("arches", "archs");
     workspace
@@ -238,7 +238,7 @@ fn outside_of_a_workspace_there_is_nothing_to_report_on() {
     workspace.xtask("doctor").ends_with(2).says("there is no Cargo.toml in").in_one_line();
 }
 
-/// The fields that docs/doctor.md tells.
+/// The fields that docs/doctor.md documents.
 #[test]
 fn the_report_is_shown_as_json() {
     let workspace = without(machine("doctor json"), "rustup");

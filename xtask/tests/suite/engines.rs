@@ -1,4 +1,4 @@
-//! Where clang runs: the bytes are the same everywhere, and an engine that does not answer says why.
+//! Where clang runs: the bytes are the same everywhere, and why an engine that does not answer is refused.
 
 use std::env;
 use std::fs;
@@ -45,7 +45,7 @@ fn the_bytes_are_the_same_from_docker_podman_and_host() {
 }
 
 #[test]
-fn a_container_sees_the_sources_only_and_can_write_nowhere_and_is_nobody() {
+fn a_container_sees_the_sources_only_and_can_write_nowhere_and_runs_as_nobody() {
     let _images = IMAGES.read().unwrap();
     for engine in engines() {
         let workspace = Workspace::usual("sealed");
@@ -161,7 +161,7 @@ fn with_docker(name: &str, script: &str) -> Workspace {
 }
 
 #[test]
-fn an_engine_that_was_named_and_does_not_answer_says_why() {
+fn an_engine_that_was_named_and_does_not_answer_is_an_error_with_the_reason() {
     for (name, script, reason) in [
         (
             "no daemon",
@@ -173,9 +173,9 @@ fn an_engine_that_was_named_and_does_not_answer_says_why() {
             "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1",
             "you may not talk to its daemon: add yourself to the group `docker`",
         ),
-        ("odd", "echo 'strange' >&2; exit 1", "it fails: mend it"),
+        ("odd", "echo 'strange' >&2; exit 1", "it fails: fix it"),
     ] {
-        with_docker(name, script).xtask("bpf --engine docker").ends_with(1).says(reason).says("docker said:");
+        with_docker(name, script).xtask("bpf --engine docker").ends_with(1).says(reason).says("docker printed:");
     }
 }
 
@@ -192,7 +192,7 @@ fn an_engine_that_is_not_there_is_named_with_how_to_install_it() {
 }
 
 #[test]
-fn without_a_choice_the_first_engine_that_answers_is_taken_and_said() {
+fn without_a_choice_the_first_engine_that_answers_is_taken_and_reported() {
     let _images = IMAGES.read().unwrap();
     let refuses = with_docker("auto", "echo 'Cannot connect to the Docker daemon' >&2; exit 1");
     refuses.without_env("BPFSHIP_ENGINE").xtask("bpf").succeeds().says("clang runs on this machine itself");

@@ -1,4 +1,4 @@
-//! The ways a run can fail: each is told in one sentence that names the thing, the reason and the remedy, with the failing
+//! The ways a run can fail: each is one sentence that names what failed, the reason and the remedy, with the failing
 //! tool's own words below it (cargo's stand above), and leaves everything as it was.
 
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ use bpfship::testing::Cache;
 
 use super::support::{Run, Workspace, can_mount, commit, has, list, own_root};
 
-/// Nobody listens there.
+/// No server listens there.
 const DEAD: &str = "http://127.0.0.1:1";
 
-/// The usual workspace, with a cache of its own.
+/// The usual workspace, with its own cache.
 fn with_cache(name: &str) -> Workspace {
     let workspace = Workspace::usual(name);
     let cache = workspace.path("cache");
@@ -31,7 +31,7 @@ fn with_pip(name: &str, script: &str) -> Workspace {
     with_cache(name).program("python3", &format!("#!/bin/sh\n{find}\n{script}\n"))
 }
 
-/// A script that says this on standard error and fails.
+/// A script that prints this to standard error and fails.
 fn says(words: &str) -> String {
     format!("cat >&2 <<'END'\n{words}\nEND\nexit 1")
 }
@@ -121,12 +121,13 @@ fn fails(workspace: &Workspace, line: &str, sentence: &str) -> Run {
     let before = state(workspace);
     let run = Run::of(workspace.command(line).env("RUST_BACKTRACE", "1"));
     assert!(state(workspace) == before, "it changed something:\n{}", run.text());
-    told(run, &sentence.replace('@', workspace.root.to_str().unwrap()))
+    fails_with(run, &sentence.replace('@', workspace.root.to_str().unwrap()))
 }
 
-/// The run failed, and its last error is this sentence. What a tool said is indented, so no other line looks like it.
+/// The run failed, and its last error is this sentence. The output of a tool is indented, so no other line looks like
+/// it.
 #[track_caller]
-fn told(run: Run, sentence: &str) -> Run {
+fn fails_with(run: Run, sentence: &str) -> Run {
     let run = run.ends_with(1);
     let text = run.text();
     assert_eq!(text.lines().rfind(|line| line.starts_with("error: ")), Some(&*format!("error: {sentence}")), "{text}");
@@ -145,7 +146,7 @@ const OLD_PIP: &str = "this pip is too old: bring it up to date: python3 -m pip 
 const CACHE_IS_FULL: &str = "the disk is full: free some space, or set BPFSHIP_CACHE to a folder on a larger disk";
 
 #[test]
-fn what_keeps_pip_from_getting_the_compiler_is_told() {
+fn what_keeps_pip_from_getting_the_compiler_is_reported() {
     for (name, words, reason) in [
         (
             "no network",
@@ -179,7 +180,7 @@ No matching distribution found for ziglang==0.17.1 (from -r requirements.txt (li
             "cut off",
             "error: incomplete-download\n\n× Download failed after 6 attempts because not enough bytes were received (10.5 MB/101.1 MB)",
             "the download was cut off: try again; if it is cut off each time, see whether the disk of BPFSHIP_CACHE is full, \
-             which pip does not tell",
+             which pip does not report",
         ),
         (
             "index",
@@ -197,7 +198,7 @@ No matching distribution found for ziglang==0.17.1 (from -r requirements.txt (li
         let workspace = with_pip(name, &says(words));
         let last = words.lines().last().unwrap();
         fails(&workspace, "bpf", &format!("cannot get ziglang==0.17.1 with pip: {reason}"))
-            .says("\n\npython3 said:\n  ")
+            .says("\n\npython3 printed:\n  ")
             .says(&format!("\n  {last}\n"));
     }
 }
@@ -213,7 +214,7 @@ fn the_real_pip_without_a_network_is_understood() {
             with_cache("real pip").env("HTTPS_PROXY", proxy).env("PIP_RETRIES", "1").env("PIP_FIND_LINKS", "");
         // One pip says that the proxy refuses the connection, and another that the connection is refused.
         let before = state(&workspace);
-        let run = workspace.xtask("bpf").ends_with(1).says("python3 said:\n  ");
+        let run = workspace.xtask("bpf").ends_with(1).says("python3 printed:\n  ");
         let text = run.text();
         let reasons = [NO_PROXY, NO_NETWORK].map(|reason| format!("cannot get ziglang==0.17.1 with pip: {reason}\n"));
         assert!(text.contains(&reasons[0]) || proxy == DEAD && text.contains(&reasons[1]), "{text}");
@@ -222,21 +223,21 @@ fn the_real_pip_without_a_network_is_understood() {
 }
 
 #[test]
-fn a_program_that_says_nothing_or_nonsense_or_too_much_is_understood() {
+fn a_program_that_prints_nothing_or_nonsense_or_too_much_is_handled() {
     let sentence = "cannot get ziglang==0.17.1 with pip: python3 failed (exit code 3)";
     let silent = fails(&with_pip("silent", "exit 3"), "bpf", sentence);
-    silent.says_nothing_of("said:");
+    silent.says_nothing_of("printed:");
 
     // With -v, it was read already.
     let loud = fails(&with_pip("loud", "echo why >&2; exit 3"), "-v bpf", &format!("{sentence}, for the reason above"));
-    loud.says("\nwhy\n").says_nothing_of("said:");
+    loud.says("\nwhy\n").says_nothing_of("printed:");
 
     let nonsense = fails(&with_pip("nonsense", "printf 'caf\\351 \\000\\033[31m' >&2; exit 3"), "bpf", sentence);
-    nonsense.says("python3 said:\n  caf\u{fffd}");
+    nonsense.says("python3 printed:\n  caf\u{fffd}");
 
     let script = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); echo line $i; done; exit 3";
     let long = fails(&with_pip("long", script), "bpf", sentence);
-    long.says("python3 said:\n  line 99971\n").says("\n  line 100000\n").says_nothing_of("line 99970\n");
+    long.says("python3 printed:\n  line 99971\n").says("\n  line 100000\n").says_nothing_of("line 99970\n");
 
     let script = "head -c 3000000 /dev/zero | tr '\\0' x; exit 3";
     let wide = fails(&with_pip("wide", script), "bpf", sentence).says("xxx …\n");
@@ -244,7 +245,7 @@ fn a_program_that_says_nothing_or_nonsense_or_too_much_is_understood() {
 }
 
 #[test]
-fn what_keeps_rustup_from_getting_a_standard_library_is_told() {
+fn what_keeps_rustup_from_getting_a_standard_library_is_reported() {
     const DOWNLOAD: &str = "info: downloading component rust-std\nerror: component download failed for rust-std-aarch64-unknown-linux-musl\n\nCaused by:";
     const URL: &str = "https://mirror.example/dist/2026-04-16/rust-std-1.95.0-aarch64-unknown-linux-musl.tar.xz";
     const TRACE: &str = "\n\nStack backtrace:\n   0: rustup::download::download_file_with_resume";
@@ -277,8 +278,8 @@ fn what_keeps_rustup_from_getting_a_standard_library_is_told() {
             format!(
                 "{DOWNLOAD}\n    could not create Download Directory directory: '/opt/rustup/downloads': Permission denied (os error 13)"
             ),
-            "rustup may not write where it keeps toolchains: let the user do this whom that folder (RUSTUP_HOME) belongs \
-             to, or install a rustup of your own",
+            "rustup may not write where it keeps toolchains: run this as the owner of that folder \
+             (RUSTUP_HOME), or install your own rustup",
         ),
     ] {
         let workspace =
@@ -286,7 +287,7 @@ fn what_keeps_rustup_from_getting_a_standard_library_is_told() {
         workspace.xtask("bpf --plan").succeeds();
         let sentence = format!("cannot get aarch64-unknown-linux-musl with rustup: {reason}");
         let locked = up_to_date(workspace);
-        fails(&locked, "dist --arch arm64", &sentence).says("rustup said:\n  ").says_nothing_of("backtrace");
+        fails(&locked, "dist --arch arm64", &sentence).says("rustup printed:\n  ").says_nothing_of("backtrace");
     }
 }
 
@@ -298,12 +299,12 @@ fn up_to_date(workspace: Workspace) -> Workspace {
 }
 
 #[test]
-fn a_toolchain_that_is_not_whole_is_told_with_what_it_lacks() {
+fn an_incomplete_toolchain_is_reported_with_what_it_lacks() {
     let lacking = |name: &str| up_to_date(with_toolchain(with_cache(name), ""));
 
     let sources = lacking("no sources").program("rustup", &format!("#!/bin/sh\n{}\n", says("error: odd")));
     fails(&sources, "dist --arch mips", "cannot get rust-src with rustup: rustup failed (exit code 1)")
-        .says("rustup said:\n  error: odd\n");
+        .says("rustup printed:\n  error: odd\n");
 
     let useless = lacking("useless").program("rustup", "#!/bin/sh\n");
     fails(
@@ -333,7 +334,7 @@ fn a_toolchain_that_is_not_whole_is_told_with_what_it_lacks() {
 }
 
 #[test]
-fn a_machine_without_rust_git_or_python_is_told_how_to_get_them() {
+fn on_a_machine_without_rust_git_or_python_the_error_shows_how_to_get_them() {
     let workspace = with_programs_only(with_cache("no rust"), &["sh", "env"]);
     fails(&workspace, "bpf", "cannot ask rustc where it is: there is no rustc on this machine: see https://rustup.rs");
 
@@ -357,7 +358,7 @@ fn a_machine_without_rust_git_or_python_is_told_how_to_get_them() {
 }
 
 #[test]
-fn a_toolchain_that_rustup_does_not_have_is_told_with_how_to_install_it() {
+fn a_toolchain_that_rustup_does_not_have_is_reported_with_how_to_install_it() {
     let words = "error: toolchain '1.95.0-x86_64-unknown-linux-gnu' is not installed\nhelp: run `rustup toolchain install` to install it";
     let workspace = with_cache("no toolchain").program("rustc", &format!("#!/bin/sh\n{}\n", says(words)));
     fails(
@@ -366,7 +367,7 @@ fn a_toolchain_that_rustup_does_not_have_is_told_with_how_to_install_it() {
         "cannot ask rustc where it is: rustup does not have the Rust that this workspace wants: install it: rustup \
          toolchain install",
     )
-    .says("rustc said:\n  error: toolchain '1.95.0");
+    .says("rustc printed:\n  error: toolchain '1.95.0");
 }
 
 #[test]
@@ -384,11 +385,11 @@ fn a_repository_without_a_commit_has_no_date_and_whose_it_is_does_not_matter() {
 }
 
 #[test]
-fn what_keeps_cargo_from_getting_crates_is_told() {
+fn what_keeps_cargo_from_getting_crates_is_reported() {
     for (proxy, reason) in [(DEAD, NO_NETWORK), (&proxy_that_refuses(), NO_PROXY)] {
         let workspace = with_dependency(with_cache("crates")).env("HTTPS_PROXY", proxy);
         fails(&workspace, "bpf", &format!("cannot get the crates of @/Cargo.lock with cargo: {reason}"))
-            .says("cargo said:\n  ");
+            .says("cargo printed:\n  ");
     }
     let sentence = "cannot get the crates of @/Cargo.lock with cargo: a crate was never downloaded: run once without \
                     --offline";
@@ -405,7 +406,8 @@ fn fails_to_build(workspace: &Workspace, line: &str, failures: &str) -> Run {
     run
 }
 
-/// A workspace that has all it needs, and in `dist/` what an earlier run left there, whose `tool/main.rs` ends with this.
+/// A workspace that has all it needs, and in `dist/` what an earlier run left there, whose `tool/main.rs` ends with
+/// this.
 fn with_code(name: &str, code: &str) -> Workspace {
     let workspace = Workspace::usual(name).write("dist/SHA256SUMS", "before\n");
     workspace.xtask("bpf").succeeds();
@@ -437,7 +439,7 @@ fn arches() -> &'static str {
 }
 
 #[test]
-fn a_build_script_that_fails_for_each_target_is_told_once() {
+fn a_build_script_that_fails_for_each_target_is_reported_once() {
     let arches = arches();
     let line = format!("dist --arch {}", arches.replace(' ', ""));
     for (name, script, once, reason) in [
@@ -448,7 +450,7 @@ fn a_build_script_that_fails_for_each_target_is_told_once() {
             "its build script failed: see its words above",
         ),
         (
-            "script of its own words",
+            "script with its own words",
             "println!(\"cargo::error=it wants a compass\")",
             "error: tool@0.3.0: it wants a compass",
             "its build script failed: see its words above",
@@ -456,7 +458,7 @@ fn a_build_script_that_fails_for_each_target_is_told_once() {
         ("script that is wrong", "let x: u8 = \"\";", "mismatched types", "for the reason above"),
         (
             "C code",
-            // What the crate cc says.
+            // What the crate cc prints.
             "println!(\"cargo:rerun-if-env-changed=CC\"); eprintln!(\"\\n\\nerror occurred in cc-rs: failed to find tool \\\"aarch64-linux-musl-gcc\\\": No such file or directory (os error 2)\\n\\n\"); std::process::exit(1)",
             "error occurred in cc-rs",
             "a crate compiles or looks for C code, and the build has no C compiler for the target: use a crate, or a \
@@ -476,7 +478,7 @@ const UNDEFINED: &str = "linking failed, because a symbol is undefined (`deflate
                          it for this target, or use a feature of that crate, or another crate, that does not need it";
 
 #[test]
-fn a_crate_that_cannot_be_linked_is_told_with_what_is_missing() {
+fn a_crate_that_cannot_be_linked_is_reported_with_what_is_missing() {
     for (name, declaration, words, reason) in [
         (
             "undefined",
@@ -511,7 +513,7 @@ fn the_architectures_that_fail_are_listed_each_with_its_own_reason() {
     fails_to_build(&atomic, "dist --arch mips,s390x", &format!("\n  mips: cannot build `tool`: {ATOMIC}\n"))
         .says("error[E0425]: cannot find type `AtomicU64` in module `std::sync::atomic`");
 
-    // Said of one crate for one target each: cargo does not tell which.
+    // Printed of one crate for one target each: cargo does not name it.
     let both = with_code(
         "both",
         "#[cfg(target_arch = \"mips\")]\nuse std::sync::atomic::AtomicU64;\n#[cfg(target_arch = \"s390x\")]\ncompile_error!(\"no mainframes\");",
@@ -520,7 +522,7 @@ fn the_architectures_that_fail_are_listed_each_with_its_own_reason() {
         .says("no `AtomicU64` in `sync::atomic`")
         .says("error: no mainframes");
 
-    // Linkers tell the target.
+    // Linkers name the target.
     let linking = with_call(
         "linking",
         "unsafe extern \"C\" { fn deflate() -> i32; }\n#[cfg(target_arch = \"mips\")]\ncompile_error!(\"no routers\");",
@@ -531,7 +533,7 @@ fn the_architectures_that_fail_are_listed_each_with_its_own_reason() {
 }
 
 #[test]
-fn with_quiet_nothing_is_said_but_failures_and_a_warning_never_more_than_once() {
+fn with_quiet_only_failures_are_printed_and_a_warning_never_more_than_once() {
     let failing = with_code("quiet", "fn unused() {}\ncompile_error!(\"no way\");");
     let text =
         fails(&failing, "-q dist --arch amd64,arm64", "nothing was written to dist/, because this failed:").text();
@@ -549,7 +551,7 @@ fn with_quiet_nothing_is_said_but_failures_and_a_warning_never_more_than_once() 
 }
 
 #[test]
-fn a_compiler_that_is_killed_is_told_with_the_likely_reason() {
+fn a_compiler_that_is_killed_is_reported_with_the_likely_reason() {
     let first = "case \"$*\" in *'--crate-name probe'*) kill -9 $$;; esac";
     let workspace = with_toolchain(with_code("killed", ""), first);
     symlink(toolchain().join("lib"), workspace.path("programs/lib")).unwrap();
@@ -569,10 +571,10 @@ fn a_compiler_that_is_killed_is_told_with_the_likely_reason() {
 }
 
 #[test]
-fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
+fn an_engine_that_fails_after_it_answered_is_reported_with_its_output() {
     const ANSWERS: &str = "case \"$1\" in version) echo '27.0 linux/amd64 2'; exit;; \
                            image) echo sha256:1 linux/amd64; exit;; rm|cp) exit;; esac";
-    const OTHERWISE: &str = "mend what it says, or take --engine host, which needs no container";
+    const OTHERWISE: &str = "fix the problem above, or use --engine host, which needs no container";
     let without_image = ANSWERS.replace("echo sha256:1 linux/amd64; exit;;", "exit 1;;");
     for (name, script, sentence) in [
         (
@@ -599,7 +601,7 @@ fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
             "full",
             format!("{without_image}\n{}", says("Error response from daemon: write /var/lib/docker/tmp/x: no space left on device")),
             "cannot get the image of the compiler: the disk on which the engine keeps its images is full: free some space \
-             there; its `system df` tells what takes it"
+             there; its `system df` shows what uses it"
                 .into(),
         ),
     ] {
@@ -614,7 +616,7 @@ fn an_engine_that_fails_after_it_answered_is_told_with_its_words() {
         let (first, rest) = sentence.split_once('\n').unwrap_or((&sentence, ""));
         let run = fails(&workspace, "bpf --engine docker", first).says(rest);
         if !name.starts_with("killed") {
-            run.says("\n\ndocker said:\n  ");
+            run.says("\n\ndocker printed:\n  ");
         }
     }
 }
@@ -632,7 +634,7 @@ fn with_file_system(workspace: &Workspace, folder: &str, options: &str, script: 
 }
 
 #[test]
-fn a_full_cache_is_told_and_left_empty() {
+fn a_full_cache_is_reported_and_left_empty() {
     if !can_mount() {
         return;
     }
@@ -640,7 +642,7 @@ fn a_full_cache_is_told_and_left_empty() {
     let fill = "mkdir -p \"$folder\"; head -c 3000000 /dev/zero >\"$folder/ziglang.whl\" || exit 1";
     let download = with_pip("download", fill);
     let run = with_file_system(&download, "cache", "size=1m", &format!("\"$BPFSHIP\" bpf; {list}"));
-    told(run, &format!("cannot get ziglang==0.17.1 with pip: {CACHE_IS_FULL}"))
+    fails_with(run, &format!("cannot get ziglang==0.17.1 with pip: {CACHE_IS_FULL}"))
         .says("No space left on device")
         .says_nothing_of(".partial");
 
@@ -650,23 +652,23 @@ fn a_full_cache_is_told_and_left_empty() {
         let library = up_to_date(with_cache("library"));
         let script = format!("ln -s '{}' \"$folder\" && \"$BPFSHIP\" dist --arch mips; {list}", compiler.display());
         let run = with_file_system(&library, "cache", "size=1m", &script);
-        told(run, "cannot build the standard library:")
+        fails_with(run, "cannot build the standard library:")
             .says(&format!("\n  mips: cannot build the C runtime: {CACHE_IS_FULL}"))
-            .says("zig said:\n  ")
+            .says("zig printed:\n  ")
             .says_nothing_of("unable to write cached")
             .says_nothing_of(".partial");
     }
 }
 
 #[test]
-fn a_read_only_cache_is_told_with_the_remedy() {
+fn a_read_only_cache_is_reported_with_the_remedy() {
     if !can_mount() {
         return;
     }
     let workspace = with_pip("read-only", "exit 1");
     let run = with_file_system(&workspace, "cache", "ro", "\"$BPFSHIP\" bpf");
     let cache = workspace.path("cache");
-    told(
+    fails_with(
         run,
         &format!(
             "cannot get ziglang==0.17.1 with pip: cannot write to the cache {}: Read-only file system (os error 30): set BPFSHIP_CACHE to a folder that can be \
@@ -677,7 +679,7 @@ fn a_read_only_cache_is_told_with_the_remedy() {
 }
 
 #[test]
-fn a_full_target_folder_is_told() {
+fn a_full_target_folder_is_reported() {
     if !can_mount() {
         return;
     }
@@ -685,7 +687,7 @@ fn a_full_target_folder_is_told() {
     let run = with_file_system(&workspace, "target", "size=1m", "\"$BPFSHIP\" dist --arch amd64");
     let failures = "  amd64: cannot build `tool`: the disk is full: free some space, or have the build elsewhere \
                     (CARGO_TARGET_DIR for binaries, BPFSHIP_CACHE for standard libraries)\n";
-    told(run, "nothing was written to dist/, because this failed:").says(failures);
+    fails_with(run, "nothing was written to dist/, because this failed:").says(failures);
     let run =
         with_file_system(&workspace, "target", "size=4k", "echo >\"$folder/full\"; \"$BPFSHIP\" dist --arch amd64");
     run.ends_with(1).says("No space left on device (os error 28): free some space on that disk\n").in_one_line();
@@ -707,7 +709,7 @@ fn of_objects_that_do_not_fit_on_the_disk_none_is_replaced() {
     workspace.shell("cp -r kernel/objects kernel/saved").succeeds();
     let run = with_file_system(&workspace, "kernel/objects", "size=12k", &script);
     let file = workspace.path("kernel/objects/tick_bpfel.o");
-    told(
+    fails_with(
         run,
         &format!(
             "cannot write {}: No space left on device (os error 28): free some space on that disk",

@@ -1,4 +1,4 @@
-//! What is fetched: said, checked, kept only when it is right, and never asked for with --offline.
+//! What is fetched: reported, checked, kept only when it is right, and never asked for with --offline.
 
 use super::support::{Workspace, list};
 
@@ -62,7 +62,7 @@ fn without_pip_the_remedy_is_named() {
 }
 
 #[test]
-fn offline_with_an_empty_cache_says_what_is_missing_and_asks_nobody() {
+fn offline_with_an_empty_cache_names_what_is_missing_and_starts_no_download() {
     let workspace = with_pip("offline", "touch \"$BPFSHIP_CACHE/asked\"");
     workspace
         .xtask("dist --arch mips --offline")

@@ -1,4 +1,5 @@
-//! What a workspace, its machine and its settings may be like, and that each is shipped right or refused before a build.
+//! What a workspace, its machine and its settings may be like, and that each is shipped right or refused before a
+//! build.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +39,7 @@ fn shipped(workspace: &Workspace) -> BTreeMap<String, String> {
     tar.entries().unwrap().map(read).collect()
 }
 
-/// Refused as a wrong request, in one line, and nothing was begun.
+/// Refused as a usage error, in one line, before any work.
 #[track_caller]
 fn is_refused(workspace: &Workspace, run: Run, words: &str) {
     run.ends_with(2).says(words).in_one_line();
@@ -47,7 +48,7 @@ fn is_refused(workspace: &Workspace, run: Run, words: &str) {
     }
 }
 
-/// Runs the tool as somebody whom modes of files keep out, as they do not keep out root.
+/// Runs the tool as a user other than root, whom the modes of files keep out.
 fn as_plain_user(workspace: &Workspace, line: &str) -> Run {
     let run = "as() { if [ $(id -u) = 0 ]; then setpriv --inh-caps=-dac_override,-dac_read_search \
                --bounding-set=-dac_override,-dac_read_search \"$@\"; else \"$@\"; fi; }; as \"$BPFSHIP\"";
@@ -138,7 +139,7 @@ fn a_profile_that_contradicts_the_tool_is_refused() {
         .succeeds();
     let workspace = with("config-profile", "").write(".cargo/config.toml", "[profile.release]\nopt-level = 1\n");
     let run = workspace.xtask("dist");
-    is_refused(&workspace, run, ".cargo/config.toml has no say in what is shipped: move it to Cargo.toml");
+    is_refused(&workspace, run, ".cargo/config.toml does not affect what is shipped: move it to Cargo.toml");
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn what_is_in_the_way_is_named_before_a_build() {
     as_plain_user(&workspace, "dist")
         .ends_with(1)
         .says("CHANGELOG.md: Permission denied")
-        .says("see to its permissions");
+        .says("check its permissions");
     assert!(!workspace.path("target/bpfship/build").exists());
 }
 
@@ -177,7 +178,7 @@ fn a_date_that_an_archive_cannot_hold_is_refused() {
     for (date, words) in [
         ("8589934592", "no archive can hold a date after 8589934591"),
         ("9999999999999", "no archive can hold a date after"),
-        ("99999999999999999999999", "seconds since 1970 are wanted"),
+        ("99999999999999999999999", "seconds since 1970 are expected"),
         ("-1", "SOURCE_DATE_EPOCH is `-1`; seconds since 1970"),
         ("+1", "SOURCE_DATE_EPOCH is `+1`"),
         ("", "SOURCE_DATE_EPOCH is ``"),
@@ -230,7 +231,7 @@ fn licences_in_a_folder_and_of_members_are_packed() {
     assert!(!others.contains("* tool"), "{others}");
 }
 
-/// A workspace that depends on a crate of a registry that lies on this machine, and where its index is.
+/// A workspace that depends on a crate of a registry on this machine, and the path of its index.
 fn with_registry(name: &str) -> (Workspace, String) {
     let workspace =
         with(name, "").write("registry/x/src/lib.rs", "pub fn f() {}\n").write("registry/x/LICENSE", "Free.\n").write(
@@ -321,7 +322,7 @@ fn a_path_that_cargo_or_the_linker_cannot_take_is_refused_and_no_other_changes_a
         let words = format!("has a `{odd}` in its path: set CARGO_TARGET_DIR to a folder without one");
         is_refused(&workspace, workspace.xtask("dist"), &words);
     }
-    // The sources may lie there.
+    // The sources may be there.
     let target = plain.path("other target, = 'quoted'");
     let workspace = with("a:b%c\nd", "").env("CARGO_TARGET_DIR", target.to_str().unwrap());
     workspace.xtask("dist").succeeds();
@@ -380,7 +381,7 @@ fn what_is_wrong_with_a_manifest_is_a_wrong_request() {
     workspace.shell("chmod 000 tool/Cargo.toml").succeeds();
     as_plain_user(&workspace, "dist")
         .ends_with(2)
-        .says("a Cargo.toml cannot be read: see to its permissions")
+        .says("a Cargo.toml cannot be read: check its permissions")
         .says_nothing_of("CARGO_HOME");
     for timeout in ["0", "86401", "99999999999"] {
         with("timeout", &format!("boot.timeout = {timeout}\n"))

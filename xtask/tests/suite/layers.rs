@@ -47,8 +47,8 @@ fn read(folder: &Path, above: &[String], texts: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Every path in a module that begins at the root of the crate, above the module, or with one of its children, as words from
-/// the root.
+/// Every path in a module that begins at the root of the crate, above the module, or with one of its children, as words
+/// from the root.
 fn paths(module: &str, children: &[&str], text: &str) -> Vec<Vec<String>> {
     let own: Vec<String> = module.split("::").map(String::from).collect();
     let mut paths = Vec::new();
@@ -107,9 +107,9 @@ fn is_in(module: &str, folder: &str) -> bool {
 #[test]
 fn imports_are_found() {
     let text =
-        "use crate::sys::{files, process::{self as p, Runner}};\nuse super::plan::Job;\nfn f() { crate::ui::say() }";
+        "use crate::sys::{files, process::{self as p, Runner}};\nuse super::plan::Job;\nfn f() { crate::ui::show() }";
     let found: Vec<String> = paths("bpf::run", &[], text).iter().map(|path| path.join("::")).collect();
-    assert_eq!(found, ["sys::files", "sys::process::self", "sys::process::Runner", "ui::say", "bpf::plan::Job"]);
+    assert_eq!(found, ["sys::files", "sys::process::self", "sys::process::Runner", "ui::show", "bpf::plan::Job"]);
     let modules = modules(TOOL);
     assert!(modules.len() > 30 && modules.values().map(|module| module.imports.len()).sum::<usize>() > 100);
 }
@@ -145,7 +145,7 @@ fn has_no_circle(folder: &str) {
 
 #[test]
 fn imports_lead_down() {
-    // What a module may import besides its neighbours.
+    // What a module may import in addition to its neighbours.
     let may = |name: &str, other: &str| match name.split("::").next().unwrap() {
         "ui" => is_in(other, "ui"),
         "sys" => is_in(other, "sys") || is_in(other, "ui"),
@@ -207,8 +207,8 @@ const OTHERS: [(&str, Access); 30] = [
     ("workspace::source", Access::Writes),
 ];
 
-/// What is called plan.rs touches nothing, what is called facts.rs reads, and what is called run.rs writes; a file of any
-/// other name touches nothing, unless it is listed.
+/// What is called plan.rs touches nothing, what is called facts.rs reads, and what is called run.rs writes; a file of
+/// any other name touches nothing, unless it is listed.
 fn allowed(name: &str) -> Access {
     if let Some((_, access)) = OTHERS.iter().find(|(listed, _)| is_in(name, listed)) {
         return *access;

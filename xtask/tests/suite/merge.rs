@@ -17,7 +17,7 @@ fn archive(arch: &Arch) -> Vec<u8> {
     format!("an archive for {arch}").into_bytes()
 }
 
-/// What a run that made these architectures says of them.
+/// The manifest of a run that made these architectures.
 fn manifest(arches: &[&str]) -> Manifest {
     let mut manifest = Manifest {
         schema: 1,
@@ -72,7 +72,7 @@ fn part(workspace: &Workspace, folder: &str, manifest: &Manifest) {
     }
 }
 
-/// A workspace with two parts, in folders called `a` (amd64) and `b` (arm64); `change` alters what the second says.
+/// A workspace with two parts, in folders called `a` (amd64) and `b` (arm64); `change` alters the manifest of the second.
 fn two_parts(name: &str, change: impl FnOnce(&mut Manifest)) -> Workspace {
     let workspace = Workspace::usual(name);
     part(&workspace, "a", &manifest(&["amd64"]));
@@ -144,7 +144,7 @@ fn it_needs_no_compiler_no_crates_and_no_cache() {
 }
 
 #[test]
-fn an_archive_that_is_not_what_its_manifest_says_is_refused_and_dist_is_as_it_was() {
+fn an_archive_that_does_not_match_its_manifest_is_refused_and_dist_is_as_it_was() {
     let workspace = two_parts("altered", |_| {}).write("dist/SHA256SUMS", "before\n");
     let workspace = workspace.write(&format!("b/{ARM64}"), "altered");
     workspace
@@ -163,7 +163,7 @@ fn an_archive_that_is_not_what_its_manifest_says_is_refused_and_dist_is_as_it_wa
 }
 
 #[test]
-fn an_archive_of_another_size_than_its_manifest_says_is_refused() {
+fn an_archive_of_another_size_than_in_its_manifest_is_refused() {
     let workspace = two_parts("size", |second| second.artifacts[0].size = 1);
     workspace.xtask("merge a b").ends_with(1).says("has 20 bytes, but").says("says 1:").in_one_line();
     assert!(!workspace.path("dist").exists());
@@ -230,7 +230,7 @@ fn an_archive_that_two_parts_have_must_be_the_same_in_both() {
 }
 
 #[test]
-fn what_was_not_committed_when_the_parts_were_built_is_told() {
+fn what_was_not_committed_when_the_parts_were_built_is_reported() {
     let workspace = two_parts("dirty", |second| second.dirty = true);
     let mut first = manifest(&["amd64"]);
     first.dirty = true;

@@ -30,7 +30,7 @@ fn the_printed_commands_compile_the_same_object() {
 }
 
 #[test]
-fn a_plan_does_nothing_and_tells_all_of_it() {
+fn a_plan_does_nothing_and_contains_everything() {
     let workspace = Workspace::usual("plan-only");
     let cache = workspace.path("cache").to_str().unwrap().to_owned();
     let workspace = workspace.env("BPFSHIP_CACHE", &cache);

@@ -29,7 +29,7 @@ fn what_was_built_from_the_commit_is_the_same_built_again() {
 }
 
 #[test]
-fn what_was_not_built_from_the_commit_is_told_by_file_section_and_text() {
+fn what_was_not_built_from_the_commit_is_reported_by_file_section_and_text() {
     let workspace = released("another commit");
     let main = workspace.read("tool/main.rs").replace("probe of", "PROBE OF");
     let workspace = workspace.write("tool/main.rs", &main);
@@ -48,7 +48,7 @@ fn what_was_not_built_from_the_commit_is_told_by_file_section_and_text() {
 fn what_is_in_no_commit_cannot_be_built_again() {
     let workspace = released("dirty").write("README.md", "Changed.\n");
     workspace.xtask("dist --arch amd64").succeeds();
-    workspace.xtask("rebuild").ends_with(1).says("the manifest says that the work tree had changes");
+    workspace.xtask("rebuild").ends_with(1).says("the manifest has `dirty`: the work tree had changes");
     let script = "sed -i 's/\"dirty\": true/\"dirty\": false/; s/\"commit\": .*/\"commit\": \"0123456789012345678901234567890123456789\",/' \
                   dist/release.json";
     workspace.shell(script).succeeds();

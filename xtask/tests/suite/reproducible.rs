@@ -49,21 +49,22 @@ fn another_folder_home_cache_locale_and_number_of_jobs_give_the_same_archives() 
     }
 }
 
-/// Has a program hold code of the standard library, and of a crate that this is made of, that tells where it was compiled.
+/// Has a program hold code of the standard library, and of one of its dependencies, that contains the path where it was
+/// compiled.
 const USES_MAPS: &str = "fn main() {
     let mut map: std::collections::BTreeMap<String, usize> = std::env::args().zip(0..).collect();
     map.retain(|_, number| *number > 1);
     println!(\"{}\", map.into_iter().collect::<std::collections::HashMap<_, _>>().len());
 ";
 
-/// The files of a crate that tells where it was compiled: in its own file, in one that it includes by its whole path, and in
-/// one that its build script makes.
-fn crate_that_tells(name: &str) -> [(&'static str, String); 4] {
+/// The files of a crate that contains the path where it was compiled: in its own file, in one that it includes by its
+/// whole path, and in one that its build script makes.
+fn crate_with_paths(name: &str) -> [(&'static str, String); 4] {
     const BUILD: &str = r#"fn main() {
     std::fs::copy("stored.rs", std::env::var("OUT_DIR").unwrap() + "/made.rs").unwrap();
 }
 "#;
-    const TELLS: &str = r#"mod stored { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/stored.rs")); }
+    const CRATE: &str = r#"mod stored { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/stored.rs")); }
 mod made { include!(concat!(env!("OUT_DIR"), "/made.rs")); }
 pub fn places() -> [&'static str; 3] { [file!(), stored::place(), made::place()] }
 "#;
@@ -73,20 +74,21 @@ pub fn places() -> [&'static str; 3] { [file!(), stored::place(), made::place()]
             format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\nlicense = \"MIT\"\n"),
         ),
         ("build.rs", BUILD.into()),
-        ("src/lib.rs", TELLS.into()),
+        ("src/lib.rs", CRATE.into()),
         ("stored.rs", "pub fn place() -> &'static str { file!() }\n".into()),
     ]
 }
 
 fn with_crate(workspace: Workspace, folder: &str, name: &str) -> Workspace {
-    crate_that_tells(name)
+    crate_with_paths(name)
         .iter()
         .fold(workspace, |workspace, (file, text)| workspace.write(&format!("{folder}{file}"), text))
 }
 
-/// A workspace whose binary tells where its parts were compiled: a member, a crate from a registry and one from git.
-fn telling(name: &str, git: &Workspace) -> Workspace {
-    let files = crate_that_tells("registered").map(|(file, text)| (file.to_owned(), text.into_bytes()));
+/// A workspace whose binary contains the paths where its parts were compiled: a member, a crate from a registry and one
+/// from git.
+fn with_paths(name: &str, git: &Workspace) -> Workspace {
+    let files = crate_with_paths("registered").map(|(file, text)| (file.to_owned(), text.into_bytes()));
     let files = files.map(|(file, bytes)| (file, Entry { bytes, executable: false }));
     let packed = pack::gzip(&pack::tar("registered-0.1.0", &BTreeMap::from(files), 0).unwrap()).unwrap();
     let sha256 = bpfship::testing::hash::bytes(&packed);
@@ -117,13 +119,13 @@ fn telling(name: &str, git: &Workspace) -> Workspace {
     );
     let manifest = workspace.read("tool/Cargo.toml");
     let dependencies = format!("fetched.git = \"{url}\"\npart.path = \"../part\"\nregistered = \"0.1.0\"\n");
-    let tells = "
+    let paths = "
     println!(\"{}\", file!());
     for place in [part::places(), registered::places(), fetched::places()].concat() {
         println!(\"{place}\");
     }
 ";
-    let main = workspace.read("tool/main.rs").replace("fn main() {", &format!("{USES_MAPS}{tells}"));
+    let main = workspace.read("tool/main.rs").replace("fn main() {", &format!("{USES_MAPS}{paths}"));
     let home = workspace.path("../home of cargo").to_str().unwrap().to_owned();
     workspace
         .write("tool/Cargo.toml", &format!("{manifest}\n[dependencies]\n{dependencies}"))
@@ -133,11 +135,11 @@ fn telling(name: &str, git: &Workspace) -> Workspace {
 }
 
 #[test]
-fn what_code_tells_of_the_place_where_it_was_compiled_is_the_same_everywhere() {
+fn the_paths_that_code_contains_are_the_same_everywhere() {
     let git = with_crate(Workspace::empty("git"), "", "fetched");
     commit(&git);
-    let here = telling("here", &git);
-    let there = telling("another folder, whose name is longer", &git);
+    let here = with_paths("here", &git);
+    let there = with_paths("another folder, whose name is longer", &git);
     let target = there.path("../a target folder").to_str().unwrap().to_owned();
     let there = there.env("CARGO_TARGET_DIR", &target).env("CARGO_BUILD_JOBS", "1");
     let archive = "dist/tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
@@ -152,14 +154,14 @@ fn what_code_tells_of_the_place_where_it_was_compiled_is_the_same_everywhere() {
     here.xtask("dist --arch amd64").succeeds();
     assert_eq!(hashes[0], bpfship::testing::hash::file(&here.path(archive)).unwrap());
 
-    let told =
+    let printed =
         here.shell(&format!("tar xzf {archive} && tool-0.3.0-x86_64-unknown-linux-musl/probe")).succeeds().text();
     // The name of a folder for what a build script makes holds a hash.
     let is_hash = |word: &str| word.len() == 16 && word.chars().all(|letter| letter.is_ascii_hexdigit());
     let without_hash = |line: &str| -> String {
         line.split('/').filter(|part| !part.rsplit('-').next().is_some_and(is_hash)).collect::<Vec<_>>().join("/")
     };
-    let places: Vec<String> = told.lines().filter(|line| line.ends_with(".rs")).map(without_hash).collect();
+    let places: Vec<String> = printed.lines().filter(|line| line.ends_with(".rs")).map(without_hash).collect();
     assert_eq!(
         places,
         [

@@ -1,4 +1,5 @@
-//! What is shipped is the commit: neither what git ignores, nor what is edited meanwhile, nor anybody's settings take part.
+//! What is shipped is the commit: neither what git ignores, nor what is edited meanwhile, nor anybody's settings take
+//! part.
 
 use std::fs;
 use std::process::Stdio;
@@ -137,7 +138,7 @@ fn what_git_ignores_takes_no_part_and_is_named() {
 }
 
 #[test]
-fn of_one_commit_the_bytes_are_the_same_whatever_git_is_told() {
+fn of_one_commit_the_bytes_are_the_same_with_any_settings_of_git() {
     let workspace = released("settings").write("README.md", "A tool. $Id$\n");
     commit(&workspace);
     workspace.xtask("dist --locked").succeeds();
@@ -242,7 +243,7 @@ fn what_is_edited_while_it_builds_is_for_the_next_build() {
     let child = workspace.command("dist --locked").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(300);
     while !started.exists() {
-        assert!(Instant::now() < deadline, "the build never began");
+        assert!(Instant::now() < deadline, "the build never started");
         thread::sleep(Duration::from_millis(20));
     }
     let workspace = workspace
@@ -311,4 +312,29 @@ fn a_dependency_beside_the_workspace_is_of_the_snapshot() {
     outer.shell(dist).succeeds().says("one\nprobe of");
     let outer = outer.write("part/src/lib.rs", "pub fn word() -> &'static str { file!() }\n");
     outer.shell(&dist.replace(" --commit HEAD", "")).succeeds().says("cargo/part-0.1.0/src/lib.rs\nprobe of");
+
+    // Wherever the repository lies, its crates have the same names.
+    let word = "pub fn word() -> String { format!(\"{:?}\", std::any::TypeId::of::<Word>()) }\npub struct Word;\n";
+    let outer = outer.write("part/src/lib.rs", word);
+    commit(&outer);
+    let sums = "git clone -q . ../somewhere/else; for folder in . ../somewhere/else; do \
+                (cd $folder/inner && \"$BPFSHIP\" -q dist --locked && cat dist/SHA256SUMS) || exit 1; done";
+    let sums = outer.shell(sums).succeeds().text();
+    let sums: Vec<&str> = sums.lines().collect();
+    assert!(sums.len() == 2 && sums[0] == sums[1], "{sums:?}");
+
+    // What lies outside of it is in no commit.
+    let outside = outer.path("../part");
+    let tool = tool.replace("../../part", outside.to_str().unwrap());
+    let outer = outer.write("inner/tool/Cargo.toml", &tool).write("../part/src/lib.rs", &word.replace("W", "V"));
+    outer.shell("cp part/Cargo.toml ../part").succeeds();
+    commit(&outer);
+    let outside = outside.canonicalize().unwrap();
+    let words = format!("part is taken from {}, outside the repository", outside.display());
+    outer.shell("cd inner && \"$BPFSHIP\" dist --locked").ends_with(1).says(&words).in_one_line();
+    outer
+        .shell("cd inner && \"$BPFSHIP\" -v dist && cat dist/release.json")
+        .succeeds()
+        .says(&words)
+        .says("\"dirty\": true");
 }

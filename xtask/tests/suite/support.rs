@@ -1,4 +1,4 @@
-//! A small workspace to ship, and sentences to say about what happens to it.
+//! A small workspace to ship, and assertions about what happens to it.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -51,7 +51,7 @@ SEC("license") char LICENSE[] = "GPL";
 "#;
 
 impl Workspace {
-    /// A workspace in a folder of its own, outside of git. `config` goes into `[workspace.metadata.bpfship]`.
+    /// A workspace in a new folder, outside of git. `config` goes into `[workspace.metadata.bpfship]`.
     pub fn new(name: &str, config: &str) -> Workspace {
         let pin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rust-toolchain.toml");
         Workspace::empty(name)
@@ -67,7 +67,7 @@ impl Workspace {
             .env("BPFSHIP_ENGINE", "host")
     }
 
-    /// A folder of its own with nothing in it.
+    /// A new, empty folder.
     pub fn empty(name: &str) -> Workspace {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let unique = format!("bpfship-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -82,8 +82,9 @@ impl Workspace {
         Workspace::new(name, "package = \"tool\"\nbpf.folder = \"kernel\"\n")
     }
 
-    /// A copy of the workspace that this test belongs to. It is kept, and files that are the same already are left alone,
-    /// so that cargo need not build them again the next time. It lies in a folder that git ignores, and so outside of git.
+    /// A copy of the workspace that this test belongs to. It is kept, and files that are the same already are left
+    /// alone, so that cargo need not build them again the next time. It is in a folder that git ignores, and so outside
+    /// of git.
     pub fn copy_of_our_own(name: &str) -> Workspace {
         let root = &Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         for path in [
@@ -178,7 +179,7 @@ impl Workspace {
         self.run_shell(&mut Command::new("sh"), script)
     }
 
-    /// The same, with mounts that nobody else sees: see [`can_mount`].
+    /// The same, with private mounts: see [`can_mount`].
     pub fn shell_with_mounts(&self, script: &str) -> Run {
         self.run_shell(Command::new("unshare").args(["--mount", "sh"]), script)
     }
@@ -231,7 +232,7 @@ impl Run {
         serde_json::from_slice(&self.output.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// What it said: standard output, then standard error.
+    /// What it printed: standard output, then standard error.
     pub fn text(&self) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         text(&self.output.stdout) + &text(&self.output.stderr)
@@ -252,7 +253,7 @@ impl Run {
 
     #[track_caller]
     pub fn says(self, words: &str) -> Run {
-        assert!(self.text().contains(words), "it does not say {words:?}, but:\n{}", self.text());
+        assert!(self.text().contains(words), "it does not print {words:?}, but:\n{}", self.text());
         self
     }
 

@@ -72,7 +72,7 @@ impl Downloads {
     }
 }
 
-/// What is wrong with an archive that lies there alone.
+/// The faults of an archive without other files beside it.
 fn alone(name: &str, archive: &[u8]) -> Run {
     Downloads::of(&[]).with(name, archive).verify(&format!("-q --no-checksum {name}"))
 }
@@ -170,7 +170,7 @@ fn an_archive_is_checked_against_whatever_lies_beside_it() {
     ] {
         Downloads::of(&[ARM64, &beside]).verify(ARM64).succeeds().says(&format!("  ok  {source}\n"));
     }
-    // The manifest tells of others, too, and that they are not there is no fault of this one.
+    // The manifest names others, too, and their absence is no fault of this one.
     let downloads = Downloads::everything().without(AMD64);
     let path = downloads.0.path(ARM64);
     downloads.verify(path.to_str().unwrap()).succeeds().in_one_line();
@@ -186,7 +186,7 @@ fn one_byte_is_enough() {
     let mut run = downloads.verify(".").ends_with(1).says(&format!("{ARM64}  ")).says("its gzip stream is damaged");
     for source in [".sha256", "SHA256SUMS", "release.json"] {
         let sha256 = hash::bytes(&archive);
-        run = run.says(&format!("./{AMD64}: its SHA-256 is {sha256:.12}…, and {source} says"));
+        run = run.says(&format!("./{AMD64}: its SHA-256 is {sha256:.12}…, and {source} has"));
     }
 
     let output = downloads.0.command("verify --json .").output().unwrap();
@@ -196,34 +196,34 @@ fn one_byte_is_enough() {
 }
 
 #[test]
-fn all_that_tells_a_checksum_must_tell_the_same() {
+fn all_sources_of_a_checksum_must_agree() {
     let wrong = manifest::checksum_line(&"0".repeat(64).parse().unwrap(), AMD64);
     Downloads::everything()
         .with(&format!("{AMD64}.sha256"), &wrong)
         .verify(AMD64)
         .ends_with(1)
-        .says("…, and .sha256 says 000000000000…: get it again")
+        .says("…, and .sha256 has 000000000000…: get it again")
         .in_one_line();
     Downloads::everything()
         .with("SHA256SUMS", &wrong)
         .verify(&format!("-q {AMD64}"))
         .ends_with(1)
         .says(&format!("  {AMD64}: its SHA-256 is"))
-        .says("…, and SHA256SUMS says 000000000000…")
-        .says(&format!("  SHA256SUMS: it does not say the same of {AMD64} as release.json"))
-        .says(&format!("  SHA256SUMS: it does not say the same of {ARM64} as release.json"));
+        .says("…, and SHA256SUMS has 000000000000…")
+        .says(&format!("  SHA256SUMS: it disagrees with release.json about {AMD64}"))
+        .says(&format!("  SHA256SUMS: it disagrees with release.json about {ARM64}"));
     let of_another = release()[&format!("{ARM64}.sha256")].clone();
     Downloads::of(&[AMD64])
         .with(&format!("{AMD64}.sha256"), of_another)
         .verify(&format!("-q {AMD64}"))
         .ends_with(1)
-        .says("its .sha256 is of no use: it is about something else");
+        .says("its .sha256 cannot be used: it is about something else");
     Downloads::of(&[AMD64])
         .with(&format!("{AMD64}.sha256"), "\u{1b}[2J")
         .with("SHA256SUMS", [0xff])
         .verify(".")
         .ends_with(1)
-        .says("its .sha256 is of no use: its line 1 is not a SHA-256")
+        .says("its .sha256 cannot be used: its line 1 is not a SHA-256")
         .says("./SHA256SUMS: it is not text");
 }
 
@@ -302,7 +302,7 @@ fn a_binary_of_another_architecture_is_refused() {
         .with(AMD64, &release()[S390X])
         .verify(&format!("-q {AMD64}"))
         .ends_with(1)
-        .says("SHA256SUMS says")
+        .says("SHA256SUMS has")
         .says("is not in the one folder");
 }
 
@@ -332,7 +332,7 @@ fn another_bpf_object_is_refused() {
         .says("what is in its section .bpf.tick is no BPF object for amd64: it is big-endian")
         .in_one_line();
 
-    // Still a BPF object, and so only the manifest can tell.
+    // Still a BPF object, so only the manifest shows it.
     let licensed = memmem::find(little, b"GPL\0").unwrap();
     let mut other = little.to_vec();
     other[licensed] = b'L';
@@ -343,7 +343,7 @@ fn another_bpf_object_is_refused() {
         .verify(AMD64)
         .ends_with(1)
         .says("probe: the BPF object in its section .bpf.tick is not the tick_bpfel.o of release.json")
-        .says("probe is not the one that release.json tells of");
+        .says("probe does not match release.json");
 }
 
 #[test]
@@ -359,14 +359,14 @@ fn a_manifest_that_was_altered_is_seen() {
         ),
         ("/artifacts/0/file", json!("\u{1b}[2J\n"), "\\u{1b}[2J\\n, which is not tool 0.3.0"),
         ("/artifacts/0/endianness", json!("big"), "which is not tool 0.3.0 for arm64"),
-        ("/artifacts/0/sha256", zeros.clone(), "and release.json says 000000000000…"),
+        ("/artifacts/0/sha256", zeros.clone(), "and release.json has 000000000000…"),
         ("/artifacts/0/sha256", json!("0"), "artifacts[0].sha256: `0` is no SHA-256"),
-        ("/artifacts/0/size", json!(5), "bytes, and release.json says 5"),
-        ("/artifacts/0/tar_sha256", zeros.clone(), "what it is before it is compressed is not what"),
+        ("/artifacts/0/size", json!(5), "bytes, and release.json has 5"),
+        ("/artifacts/0/tar_sha256", zeros.clone(), "its uncompressed content does not match release.json"),
         ("/artifacts/0/binary/file", json!("README.md"), "README.md is not executable"),
         ("/artifacts/0/binary/file", json!("prob"), "there is no prob in it, which release.json names"),
-        ("/artifacts/0/binary/size", json!(5), "probe is not the one that release.json tells of"),
-        ("/artifacts/0/binary/sha256", zeros.clone(), "probe is not the one that release.json tells of"),
+        ("/artifacts/0/binary/size", json!(5), "probe does not match release.json"),
+        ("/artifacts/0/binary/sha256", zeros.clone(), "probe does not match release.json"),
         ("/bpf_objects/1/sha256", zeros, "is not the tick_bpfel.o of release.json"),
         ("/bpf_objects/1/file", json!("tock_bpfel.o"), "it has no section .bpf.tock with the BPF object tock"),
         ("/bpf_objects", json!([]), "its section .bpf.tick belongs to no BPF object of release.json"),
@@ -398,8 +398,8 @@ fn a_wrong_request_is_refused() {
     fs::create_dir(downloads.0.path("empty")).unwrap();
     downloads.verify("nowhere.tar.gz").ends_with(2).says("nowhere.tar.gz is not there").in_one_line();
     downloads.verify("empty").ends_with(2).says("there is nothing to verify in empty").in_one_line();
-    downloads.verify("SHA256SUMS").ends_with(2).says("an archive (*.tar.gz), or a folder of them, is wanted");
-    // Nothing is begun where one of several is wrong.
+    downloads.verify("SHA256SUMS").ends_with(2).says("an archive (*.tar.gz), or a folder of them, is expected");
+    // If one of several is wrong, nothing is checked.
     downloads.verify(". nowhere").ends_with(2).says("nowhere is not there").in_one_line();
     downloads.verify(".").ends_with(1).says(&format!("./{AMD64}: it is not there, although it is named"));
     downloads.with("tool.tar.gz", "").verify("tool.tar.gz").ends_with(1).says("it is not called NAME-VERSION-TARGET");
@@ -439,7 +439,7 @@ fn the_corpus_is_refused_by_the_tool_as_a_whole() {
     }
     let text = downloads.verify(".").ends_with(1).text();
     for name in names {
-        assert!(text.contains(&format!("\n  ./{name}: ")), "nothing is said of {name}:\n{text}");
+        assert!(text.contains(&format!("\n  ./{name}: ")), "nothing is printed about {name}:\n{text}");
     }
     assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}[2J"), "{text}");
 }

@@ -32,7 +32,7 @@ fn arch(name: &str) -> &'static Arch {
     <&Arch>::from_str(name).unwrap()
 }
 
-/// Everything that is said against a file of the corpus.
+/// All faults that are reported of a file of the corpus.
 fn faults(file: &str, bytes: &[u8]) -> Vec<String> {
     let faults = match file.split_once('.').unwrap().1 {
         "tar.gz" => Ok(unpack::archive(bytes, "tool").faults),

@@ -2,10 +2,10 @@
 //!
 //! clang keeps the structs that only pointers lead to in a map sorted by addresses in its own memory. What it makes of
 //! them (forward declarations, and tags of pointers to them) is written in that order, after all other types, and so
-//! are their names. The order was seen to change with the lengths of paths, with the size of the environment, and between
-//! the x86_64 and the aarch64 build of one clang; nothing else was. So the types before those stay where they are,
-//! and those come in the order in which others refer to them, first come, first served. This needs no comparison of types,
-//! and two declarations of one name stay two. Strings come in the order of use.
+//! are their names. The order was seen to change with the lengths of paths, with the size of the environment, and
+//! between the x86_64 and the aarch64 build of one clang; nothing else was. So the types before those stay where they
+//! are, and those come in the order in which others refer to them, first come, first served. This needs no comparison
+//! of types, and two declarations of one name stay two. Strings come in the order of use.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,8 @@ use anyhow::Result;
 use super::{Btf, EXT_HEADER, Field, HEADER, Kind, Type, magic};
 use crate::Endian;
 
-/// The canonical form of `.BTF` and `.BTF.ext`. The ids of types that `.BTF.ext` has stay, for an instruction may hold the same id.
+/// The canonical form of `.BTF` and `.BTF.ext`. The ids of types that `.BTF.ext` has stay, for an instruction may hold
+/// the same id.
 ///
 /// Fails for whatever is not understood completely: nothing is dropped by accident.
 pub fn canonicalize_btf(btf: &[u8], ext: Option<&[u8]>, endian: Endian) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn types_and_records_say_what_they_said() {
+    fn types_and_records_keep_their_meaning() {
         for endian in Endian::ALL {
             let before = (section(&types([3, 1, 0, 2]), STRINGS, endian), ext_section(&ext(), endian));
             let (btf, ext) = canonicalize_btf(&before.0, Some(&before.1), endian).unwrap();

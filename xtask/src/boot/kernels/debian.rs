@@ -83,8 +83,8 @@ impl Step for DownloadNewest {
         json!({ "download-newest": { "package": package.name, "names": names, "download": download } })
     }
 
-    /// Downloads the first package that the mirror has: while a mirror takes in a new version, it lists packages that it
-    /// does not have yet.
+    /// Downloads the first package that the mirror has: while a mirror takes in a new version, it lists packages that
+    /// it does not have yet.
     fn run(&self, work: &Work) -> Result<()> {
         work.show("the list of packages");
         let names = work.runner.read(&self.names)?;
@@ -98,7 +98,9 @@ impl Step for DownloadNewest {
         };
         for name in others {
             match download(name) {
-                Err(error) if error.downcast_ref::<Failed>().is_some_and(|failed| failed.said.contains(NOT_FOUND)) => {
+                Err(error)
+                    if error.downcast_ref::<Failed>().is_some_and(|failed| failed.output.contains(NOT_FOUND)) =>
+                {
                     let mirror = &self.mirror;
                     work.runner.status(format!("{mirror} lists {name} and does not have it: taking the one before it"));
                 }

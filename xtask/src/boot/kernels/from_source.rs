@@ -1,4 +1,4 @@
-//! Kernels that nobody has as a package: built from Debian's sources, once, with the options that a proof needs.
+//! Kernels that exist as no package: built from Debian's sources, once, with the options that a proof needs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,8 @@ const INDEX: &str = "amd64";
 const ELF: &[&str] = &["--strip-all"];
 const RAW: &[&str] = &["--strip-all", "--output-target=binary", "--remove-section=.note*", "--remove-section=.comment"];
 
-/// Folders of the sources whose code is for other hardware or other file systems, and left packed: unpacking and removing
-/// files takes its time, and there are 90,000 of them. The configuration reads what else lies there.
+/// Folders of the sources whose code is for other hardware or other file systems, and left packed: unpacking and
+/// removing files takes its time, and there are 90,000 of them. The configuration reads the rest of that folder.
 const OTHER_CODE: [&str; 38] = [
     "drivers/accel",
     "drivers/ata",
@@ -105,8 +105,8 @@ pub struct BuildTools {
     pub jobs: usize,
 }
 
-/// A program that takes part in the build, in the environment that all of them have. `passed_on` is what a build sees of the
-/// user's environment.
+/// A program that takes part in the build, in the environment that all of them have. `passed_on` is what a build sees
+/// of the user's environment.
 pub fn tool(program: &str, folder: &Path, passed_on: &BTreeMap<String, String>) -> Command {
     let mut environment: BTreeMap<String, String> =
         ["PATH", "TMPDIR"].into_iter().filter_map(|name| Some((name.into(), passed_on.get(name)?.clone()))).collect();
@@ -122,7 +122,8 @@ pub fn tool(program: &str, folder: &Path, passed_on: &BTreeMap<String, String>) 
     Command::new(program, folder).only(environment)
 }
 
-/// Plans to build a kernel in the cache. `own` are its options besides those of all kernels and of the architecture.
+/// Plans to build a kernel in the cache. `own` are its options in addition to those of all kernels and of the
+/// architecture.
 pub fn build(
     cache: &Cache,
     passed_on: &BTreeMap<String, String>,
@@ -206,7 +207,7 @@ pub fn build(
     Ok(Task::new(title, vec![Box::new(CacheEntry::new(cache.clone(), name, steps))]).live(arch.name))
 }
 
-/// Checks that a configuration has every option: it leaves out without a word what cannot be had.
+/// Checks that a configuration has every option: it silently drops what is not possible.
 #[derive(Debug)]
 struct CheckOptions {
     configuration: PathBuf,
@@ -254,7 +255,7 @@ impl Step for Make {
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        let mut said = String::new();
+        let mut output = String::new();
         let mut files = 0;
         let status = work.runner.lines(&self.0, |text| {
             if let Some(file) = object_of(text) {
@@ -262,12 +263,12 @@ impl Step for Make {
                 work.show(&format!("{files} files, {file}"));
             } else {
                 // Without the others, among which what is wrong would not be seen.
-                said.push_str(text);
-                said.push('\n');
+                output.push_str(text);
+                output.push('\n');
             }
         })?;
         if !status.success() {
-            return Err(Error::new(Failed::of("make", status, said)));
+            return Err(Error::new(Failed::of("make", status, output)));
         }
         Ok(())
     }
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_make_is_at_is_told_by_its_lines() {
+    fn what_make_is_at_is_shown_by_its_lines() {
         assert_eq!(object_of("  CC      mm/slub.o"), Some("slub.o"));
         assert_eq!(object_of("make[1]: Entering directory"), None);
         assert_eq!(object_of("  mm/slub.c: In function"), None);

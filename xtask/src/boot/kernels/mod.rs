@@ -64,7 +64,7 @@ impl Btf {
 pub enum Source {
     /// A package of Debian's.
     Debian(Package),
-    /// Built from Debian's sources with these options, besides those of all kernels and of the architecture.
+    /// Built from Debian's sources with these options, in addition to those of all kernels and of the architecture.
     Built(ConfigFile),
 }
 

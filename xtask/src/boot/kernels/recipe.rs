@@ -1,4 +1,5 @@
-//! What a kernel is built from: sources, compiler and options. Options stand in lists, in the form of a kernel's configuration.
+//! What a kernel is built from: sources, compiler and options. Options stand in lists, in the form of a kernel's
+//! configuration.
 
 use crate::arch::{Arch, ConfigFile, config_file};
 
@@ -10,7 +11,7 @@ pub const LLVM: &str = "19";
 pub const PACKAGE: &str = "linux-source-6.12";
 pub const SUITE: &str = "trixie";
 
-/// Stands for whatever is not said by the rest of a kernel's key: count it up when the way of building changes.
+/// Stands for everything that is not in the rest of a kernel's key: count it up when the way of building changes.
 const RECIPE: u32 = 1;
 
 /// The options of every kernel that is built.
@@ -32,7 +33,7 @@ pub fn options(arch: &Arch, own: &ConfigFile) -> String {
     files.iter().flat_map(|file| listed(file.text)).flat_map(|option| [option, "\n"]).collect()
 }
 
-/// The first option of a list that a configuration does not have as the list says.
+/// The first option of a list that a configuration lacks or sets otherwise.
 pub fn unmet<'a>(list: &'a str, configuration: &str) -> Option<&'a str> {
     let set = |option: &str| configuration.lines().any(|line| line == option);
     listed(list).find(|option| match name_of_unset(option) {

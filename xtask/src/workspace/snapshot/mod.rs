@@ -9,6 +9,7 @@ mod place;
 mod record;
 mod stat;
 mod steps;
+mod take;
 mod tree;
 mod write;
 
@@ -24,11 +25,9 @@ use crate::sys::process::Runner;
 
 pub use git::{Commit, Ignored, settings};
 pub use steps::{Touch, Verify};
-pub use tree::{Change, Request, Tree};
+pub use take::{Taken, take};
+pub use tree::{Change, Difference, Request, Tree};
 pub use write::{put, touch, verify};
-
-#[cfg(test)]
-pub use tree::Difference;
 
 use git::Repository;
 

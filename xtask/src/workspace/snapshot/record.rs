@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::git::Commit;
 use super::id::Id;
 use super::stat::{Kind, Stat};
 use crate::sys::files;
 
 /// Changes with the form of the file.
-const MAGIC: &[u8] = b"bpfship snapshot 1\n";
+const MAGIC: &[u8] = b"bpfship snapshot 2\n";
 
 /// What is written of a file takes more than this, in bytes.
 const SMALLEST: usize = 100;
@@ -19,10 +20,22 @@ const SMALLEST: usize = 100;
 /// the same [`Stat`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
+    /// What it is of, if that is a commit and nothing else.
+    pub clean: Option<Clean>,
     /// In the order of the paths.
     pub files: Vec<Written>,
     /// A folder stands before what is in it. The first is the top, by the name "".
     pub folders: Vec<(String, Stat)>,
+}
+
+/// A work tree without submodules and without changes, none of whose links leads out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clean {
+    pub commit: Commit,
+    /// Of the list of its files that git printed.
+    pub listed: Id,
+    /// That of the [`Snapshot`](super::write::Snapshot).
+    pub identity: String,
 }
 
 /// A file of the snapshot.
@@ -52,25 +65,32 @@ impl Record {
     /// `None` if there is none, or none of this form: then all has to be read.
     pub fn load(file: &Path) -> Option<Record> {
         let bytes = fs::read(file).ok()?;
-        let mut from = Decoder { rest: bytes.strip_prefix(MAGIC)? };
-        let mut record = Record::default();
-        let count = from.number()?;
-        // No more than can be there.
-        record.files.reserve(usize::try_from(count).ok()?.min(bytes.len() / SMALLEST));
-        for _ in 0..count {
-            record.files.push(from.file()?);
+        let mut reader = Reader::new(&bytes)?;
+        let mut record = Record { clean: reader.clean.clone(), ..Record::default() };
+        record.files.reserve(reader.count());
+        while let Some(file) = reader.file() {
+            record.files.push(file.into());
         }
-        for _ in 0..from.number()? {
-            record.folders.push((from.text()?.into(), from.stat()?));
+        while let Some((path, stat)) = reader.folder() {
+            record.folders.push((path.into(), stat));
         }
         let in_order = record.files.is_sorted_by(|a, b| a.path < b.path);
-        (from.rest.is_empty() && in_order).then_some(record)
+        (reader.is_at_end() && in_order).then_some(record)
     }
 
     /// A reader sees the old record or the new one. It is not forced to the disk: after a loss of power, a file that is
     /// not complete has another size than the record says.
     pub fn save(&self, file: &Path) -> Result<()> {
         let mut to = Encoder { bytes: MAGIC.into() };
+        match &self.clean {
+            Some(Clean { commit, listed, identity }) => {
+                to.id(Some(*listed));
+                to.text(&commit.id);
+                to.bytes.extend_from_slice(&commit.date.to_le_bytes());
+                to.text(identity);
+            }
+            None => to.id(None),
+        }
         to.number(self.files.len() as u64);
         for file in &self.files {
             to.text(&file.path);
@@ -121,6 +141,79 @@ impl<'a> Cursor<'a> {
             }
         }
         None
+    }
+}
+
+/// Reads a record from its beginning to its end, first the files and then the folders, and keeps nothing of it.
+pub struct Reader<'a> {
+    pub clean: Option<Clean>,
+    from: Decoder<'a>,
+    files: u64,
+    /// Known when the last file was read.
+    folders: Option<u64>,
+}
+
+/// As in [`Written`].
+pub struct File<'a> {
+    pub path: &'a str,
+    pub kind: Kind,
+    id: Id,
+    content: Option<Id>,
+    target: &'a str,
+    pub snapshot: Stat,
+    pub work: Stat,
+}
+
+impl From<File<'_>> for Written {
+    fn from(file: File) -> Written {
+        let File { path, kind, id, content, target, snapshot, work } = file;
+        let target = (kind == Kind::Link).then(|| target.into());
+        Written { path: path.into(), kind, id, content, target, snapshot, work }
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// `None` if the bytes are not those of a record of this form.
+    pub fn new(bytes: &'a [u8]) -> Option<Reader<'a>> {
+        let mut from = Decoder { rest: bytes.strip_prefix(MAGIC)? };
+        let clean = match from.id()? {
+            Some(listed) => {
+                let commit = Commit { id: from.text()?.into(), date: i64::from_le_bytes(from.take()?) };
+                Some(Clean { commit, listed, identity: from.text()?.into() })
+            }
+            None => None,
+        };
+        let files = from.number()?;
+        Some(Reader { clean, from, files, folders: None })
+    }
+
+    /// How many files are to be read, but no more than there can be.
+    fn count(&self) -> usize {
+        usize::try_from(self.files).unwrap_or(usize::MAX).min(self.from.rest.len() / SMALLEST)
+    }
+
+    pub fn file(&mut self) -> Option<File<'a>> {
+        let left = self.files.checked_sub(1)?;
+        let file = self.from.file()?;
+        self.files = left;
+        Some(file)
+    }
+
+    pub fn folder(&mut self) -> Option<(&'a str, Stat)> {
+        let left = match self.folders {
+            Some(left) => left,
+            None => self.from.number()?,
+        };
+        self.folders = Some(left);
+        let left = left.checked_sub(1)?;
+        let folder = (self.from.text()?, self.from.stat()?);
+        self.folders = Some(left);
+        Some(folder)
+    }
+
+    /// Whether all was read, and nothing is missing.
+    pub fn is_at_end(&self) -> bool {
+        self.from.rest.is_empty() && self.files == 0 && self.folders == Some(0)
     }
 }
 
@@ -201,8 +294,8 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    fn file(&mut self) -> Option<Written> {
-        let path = self.text()?.into();
+    fn file(&mut self) -> Option<File<'a>> {
+        let path = self.text()?;
         let kind = match self.take()? {
             [0] => Kind::Regular,
             [1] => Kind::Executable,
@@ -210,9 +303,7 @@ impl<'a> Decoder<'a> {
             _ => return None,
         };
         let (id, content) = (self.id()??, self.id()?);
-        let target = self.text()?;
-        let target = (kind == Kind::Link).then(|| target.into());
-        Some(Written { path, kind, id, content, target, snapshot: self.stat()?, work: self.stat()? })
+        Some(File { path, kind, id, content, target: self.text()?, snapshot: self.stat()?, work: self.stat()? })
     }
 }
 
@@ -234,7 +325,9 @@ mod tests {
             work: Stat::UNKNOWN,
         };
         let files = vec![written("a\nb", Kind::Executable, None), written("c", Kind::Link, Some("a"))];
-        let record = Record { files, folders: vec![(String::new(), stat)] };
+        let commit = Commit { id: "c".into(), date: -5 };
+        let clean = Some(Clean { commit, listed: Format::Plain.of_bytes(b"l"), identity: "i".into() });
+        let record = Record { clean, files, folders: vec![(String::new(), stat)] };
         let folder = std::env::temp_dir().join(format!("xtask-record-{}", std::process::id()));
         let file = folder.join("record");
         record.save(&file).unwrap();

@@ -1,14 +1,15 @@
 //! What the file system says of a file without its bytes being read.
 
-use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
 
 /// If none of this changed, the bytes did not: nobody can set ctime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +45,17 @@ impl Stat {
         }
     }
 
+    #[allow(clippy::unnecessary_cast, reason = "the types of these fields differ between systems")]
+    fn of_raw(stat: &rustix::fs::Stat) -> Stat {
+        Stat {
+            mode: stat.st_mode as u32,
+            size: stat.st_size as u64,
+            inode: stat.st_ino as u64,
+            mtime: stat.st_mtime as i64 * 1_000_000_000 + stat.st_mtime_nsec as i64,
+            ctime: stat.st_ctime as i64 * 1_000_000_000 + stat.st_ctime_nsec as i64,
+        }
+    }
+
     /// Of a path whose last component is not followed. `None` if nothing is there.
     pub fn at(path: &Path) -> io::Result<Option<Stat>> {
         match fs::symlink_metadata(path) {
@@ -75,51 +87,72 @@ impl Stat {
     }
 }
 
-/// Looks at files of a folder, in the order of their paths, and follows no link on the way to them.
+/// How a folder is opened to look at what is in it: not through a link.
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(LOOK);
+/// Its names need not be readable.
+#[cfg(target_os = "linux")]
+const LOOK: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+const LOOK: OFlags = OFlags::RDONLY;
+
+/// Looks at files of a folder, in the order of their paths, and follows no link on the way to them. Of files in the same
+/// folder, only the names are looked up.
 pub struct Folders {
-    /// The folder, and what was looked at last.
-    path: Vec<u8>,
-    folder: usize,
-    /// The path of a folder in it, and whether it is one.
+    top: PathBuf,
+    /// The path of a folder in it, whose parts are open as far as they are folders: where each ends in the path, and it.
     last: String,
-    is_one: bool,
+    open: Vec<(usize, OwnedFd)>,
 }
 
 impl Folders {
     pub fn new(folder: &Path) -> Folders {
-        let mut path = folder.as_os_str().as_bytes().to_vec();
-        path.push(b'/');
-        Folders { folder: path.len(), path, last: String::new(), is_one: true }
+        Folders { top: folder.into(), last: String::new(), open: Vec::new() }
     }
 
     /// `None` if nothing is there.
     pub fn stat(&mut self, path: &str) -> Result<Option<Stat>> {
-        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        if parent != self.last {
-            self.is_one = self.is_folder(parent)?;
-            self.last.replace_range(.., parent);
+        let (parent, name) = match memchr::memrchr(b'/', path.as_bytes()) {
+            Some(at) => (&path[..at], &path[at + 1..]),
+            None => ("", path),
+        };
+        let stat = self.enter(parent).and_then(|is_there| match self.open.last() {
+            Some((_, folder)) if is_there => {
+                statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Some(Stat::of_raw(&stat)))
+            }
+            _ => Ok(None),
+        });
+        match stat {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            stat => stat.with_context(|| format!("cannot read {}", self.top.join(path).display())),
         }
-        if self.is_one { self.at(path) } else { Ok(None) }
     }
 
-    fn is_folder(&mut self, path: &str) -> Result<bool> {
-        let ends = path.match_indices('/').map(|(at, _)| at).chain((!path.is_empty()).then_some(path.len()));
-        for end in ends {
-            let folder = &path[..end];
-            let is_known = self.is_one
-                && self.last.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            if !is_known && !self.at(folder)?.is_some_and(|stat| stat.is_folder()) {
-                return Ok(false);
+    /// Opens a folder, unless it is the one that is open.
+    fn enter(&mut self, path: &str) -> Result<bool, Errno> {
+        let is_there = |open: &[(usize, OwnedFd)]| open.last().is_some_and(|(end, _)| *end == path.len());
+        if path == self.last && !self.open.is_empty() {
+            return Ok(is_there(&self.open));
+        }
+        if self.open.is_empty() {
+            self.open.push((0, openat(CWD, &self.top, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?));
+        }
+        let is_above =
+            |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let kept = self.open.iter().take_while(|(end, _)| *end == 0 || is_above(&self.last[..*end])).count();
+        self.open.truncate(kept);
+        self.last.replace_range(.., path);
+        let mut end = self.open.last().map_or(0, |(end, _)| *end);
+        while end < path.len() {
+            let begin = if end == 0 { 0 } else { end + 1 };
+            end = path[begin..].find('/').map_or(path.len(), |at| begin + at);
+            let Some((_, above)) = self.open.last() else { return Ok(false) };
+            match openat(above, &path[begin..end], FOLDER, Mode::empty()) {
+                Ok(folder) => self.open.push((end, folder)),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
-        Ok(true)
-    }
-
-    fn at(&mut self, path: &str) -> Result<Option<Stat>> {
-        self.path.truncate(self.folder);
-        self.path.extend_from_slice(path.as_bytes());
-        let path = Path::new(OsStr::from_bytes(&self.path));
-        Stat::at(path).with_context(|| format!("cannot read {}", path.display()))
+        Ok(is_there(&self.open))
     }
 }
 
@@ -132,6 +165,26 @@ pub fn now() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_looked_at_through_folders_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path();
+        for file in ["a/b/c", "a/b.c/d", "a/bc", "e"] {
+            fs::create_dir_all(top.join(file).parent().unwrap()).unwrap();
+            fs::write(top.join(file), file).unwrap();
+        }
+        std::os::unix::fs::symlink("a", top.join("link")).unwrap();
+        let mut folders = Folders::new(top);
+        for path in ["a/b/c", "a/b.c/d", "a/bc", "a", "link", "a/b", "e"] {
+            assert_eq!(folders.stat(path).unwrap(), Stat::at(&top.join(path)).unwrap(), "{path}");
+            assert!(folders.stat(path).unwrap().is_some(), "{path}");
+        }
+        for path in ["a/b/c/d", "a/b/d", "a/x/c", "a/x/d", "link/bc", "e/f", "x"] {
+            assert_eq!(folders.stat(path).unwrap(), None, "{path}");
+        }
+        assert_eq!(Folders::new(&top.join("x")).stat("a").unwrap(), None);
+    }
 
     #[test]
     fn a_file_that_may_change_within_a_tick_is_read_again() {

@@ -710,3 +710,80 @@ fn why_git_ignores_a_file_is_known() {
     assert_eq!(why("r/x.global"), Some(global));
     assert_eq!(why("elsewhere/x.o"), None);
 }
+
+#[test]
+fn a_snapshot_of_which_nothing_has_changed_is_taken_at_a_glance() {
+    let place = Place::with_repository();
+    let (workspace, snapshot) = (place.path("r"), place.path("snapshot"));
+    let left_out = [workspace.join("target")];
+    let take = || {
+        let settings = place.settings();
+        let request =
+            Request { workspace: &workspace, snapshot: &snapshot, left_out: &left_out, commit: None, settings };
+        let taken = take(place.runner, &request).unwrap();
+        let tree = Tree::read(place.runner, &request).unwrap();
+        assert_eq!((&taken.commit, &taken.changes), (&tree.commit, &tree.changes));
+        let written = tree.write().unwrap();
+        assert_eq!((written.written.len(), &written.identity), (0, &taken.snapshot.identity));
+        taken
+    };
+    let settle = || {
+        take();
+        std::thread::sleep(Duration::from_millis(100));
+        take();
+    };
+    settle();
+    // What is behind the record's back is not seen, and what is before its eyes is.
+    let record = place.path("snapshot/record");
+    let mut lie = record::Record::load(&record).unwrap();
+    for written in &mut lie.files {
+        written.id = id::Format::Plain.of_bytes(b"another");
+    }
+    lie.save(&record).unwrap();
+    let request = Request {
+        workspace: &workspace,
+        snapshot: &snapshot,
+        left_out: &left_out,
+        commit: None,
+        settings: place.settings(),
+    };
+    assert_eq!(super::take(place.runner, &request).unwrap().changes, []);
+    fs::remove_file(&record).unwrap();
+
+    let date = fs::metadata(workspace.join("a/run")).unwrap().modified().unwrap();
+    let rewrite = |path: &str| {
+        files::write(&workspace.join(path), "two $Id$\none\n").unwrap();
+        File::options().append(true).open(workspace.join(path)).unwrap().set_modified(date).unwrap();
+    };
+    let in_snapshot = |path: &str| snapshot.join("source").join(path);
+    let seen = |change: &dyn Fn(), undo: &str| {
+        settle();
+        change();
+        let taken = take();
+        let seen = taken.changes.len() + taken.snapshot.written.len() + taken.snapshot.removed.len();
+        place.git("r", undo);
+        seen
+    };
+    let reset = "reset -q --hard";
+    assert_eq!(seen(&|| rewrite("a/text.txt"), reset), 2);
+    assert_eq!(seen(&|| fs::remove_file(workspace.join("a/run")).unwrap(), reset), 2);
+    assert_eq!(seen(&|| place.write("r/new/file", ""), "clean -qfd"), 2);
+    assert_eq!(seen(&|| place.write("r/new/file.ignored", ""), reset), 0);
+    let mode = || fs::set_permissions(workspace.join("a/text.txt"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(seen(&mode, reset), 2);
+    place.git("r", "config core.fileMode false");
+    mode();
+    assert_eq!(seen(&|| drop(place.git("r", "config core.fileMode true")), reset), 2);
+    assert_eq!(seen(&|| files::write(&in_snapshot("a/text.txt"), "other").unwrap(), reset), 1);
+    assert_eq!(seen(&|| files::write(&in_snapshot("a/new"), "").unwrap(), reset), 1);
+    assert_eq!(seen(&|| fs::remove_dir_all(in_snapshot("a")).unwrap(), reset), 2);
+    settle();
+    let first = take();
+    place.git("r", "-c user.email=a@example.com -c user.name=a commit -q --allow-empty -m empty");
+    let second = take();
+    assert_ne!((first.commit, first.snapshot.identity), (second.commit, second.snapshot.identity));
+    // Another file of this commit's index.
+    place.write("r/b", "b");
+    place.git("r", "add b");
+    assert_eq!(take().changes.len(), 1);
+}

@@ -36,6 +36,13 @@ pub struct Request<'a> {
     pub settings: BTreeMap<String, String>,
 }
 
+impl Request<'_> {
+    /// All folders that are left out.
+    pub(super) fn left_out(&self) -> Vec<PathBuf> {
+        self.left_out.iter().map(|path| canonical(path)).chain([canonical(self.snapshot)]).collect()
+    }
+}
+
 #[derive(Debug)]
 pub struct Tree {
     /// The repository, or the workspace outside git.
@@ -48,6 +55,8 @@ pub struct Tree {
     pub changes: Vec<Change>,
     /// In the order of the paths.
     pub files: Vec<Entry>,
+    /// What git's list of all files is called; none if there are submodules.
+    pub(super) listed: Option<Id>,
     pub(super) repositories: Vec<Repository>,
     pub(super) snapshot: PathBuf,
     pub(super) record: Option<Record>,
@@ -86,6 +95,8 @@ pub enum Difference {
     Changed,
     Added,
     Removed,
+    /// A package of this name, which is in no repository's work tree that the snapshot is of.
+    Outside(String),
     /// A repository that is at another commit than is recorded. None is one without a commit, or that is not recorded.
     Module {
         found: Option<String>,
@@ -100,6 +111,7 @@ impl fmt::Display for Change {
             Difference::Changed => write!(f, "{path} is changed")?,
             Difference::Added => write!(f, "{path} is not committed")?,
             Difference::Removed => write!(f, "{path} is removed")?,
+            Difference::Outside(package) => write!(f, "{package} is taken from {path}, outside the repository")?,
             Difference::Module { recorded: None, .. } => write!(f, "{path} is a repository that is not committed")?,
             Difference::Module { found, recorded: Some(recorded) } => {
                 let found = found.as_deref().unwrap_or("no commit");
@@ -116,21 +128,16 @@ impl fmt::Display for Change {
 impl Tree {
     /// Reads what is there. Nothing is written.
     pub fn read(runner: Runner, request: &Request) -> Result<Tree> {
-        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
         let workspace = canonical(request.workspace);
         let reader = |top: &Path| Reader {
-            left_out: request
-                .left_out
-                .iter()
-                .map(|path| canonical(path))
-                .chain([canonical(request.snapshot)])
-                .collect(),
+            left_out: request.left_out(),
             tree: Tree {
                 top: top.into(),
                 workspace: String::new(),
                 commit: None,
                 changes: Vec::new(),
                 files: Vec::new(),
+                listed: None,
                 repositories: Vec::new(),
                 snapshot: request.snapshot.into(),
                 record: Record::load(&request.snapshot.join(super::RECORD)),
@@ -176,6 +183,16 @@ impl Tree {
         let at = self.files.binary_search_by(|entry| entry.path.cmp(&path)).ok()?;
         Some(&self.files[at])
     }
+}
+
+pub(super) fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.into())
+}
+
+/// Those of these folders that are in another one, by their paths in there.
+pub(super) fn inside(folders: &[PathBuf], outer: &Path) -> Vec<String> {
+    let inside = folders.iter().filter_map(|folder| folder.strip_prefix(outer).ok()?.to_str());
+    inside.filter(|folder| !folder.is_empty()).map(String::from).collect()
 }
 
 /// Collects what a tree holds.
@@ -231,8 +248,7 @@ impl Reader {
     /// What the work tree of a repository holds, whose commit the outer repository `recorded`. Gives its commit.
     fn work_tree(&mut self, repository: Repository, prefix: &str, recorded: Option<&str>) -> Result<Option<Commit>> {
         let now = stat::now();
-        let left_out = self.left_out.iter().filter_map(|folder| folder.strip_prefix(&repository.folder).ok()?.to_str());
-        let left_out: Vec<String> = left_out.filter(|folder| !folder.is_empty()).map(String::from).collect();
+        let left_out = inside(&self.left_out, &repository.folder);
         let (printed, commit) = thread::scope(|scope| {
             let printed = scope.spawn(|| repository.list(&left_out));
             let commit = repository.commit("HEAD").and_then(|commit| {
@@ -242,6 +258,7 @@ impl Reader {
             (printed.join().expect("a thread that does not panic"), commit)
         });
         let (printed, (commit, tree)) = (printed?, commit?);
+        self.tree.listed = prefix.is_empty().then(|| Format::Plain.of_bytes(&printed));
         let listed = repository.listed(&printed)?;
 
         let found = commit.as_ref().map(|commit| commit.id.clone());
@@ -314,7 +331,9 @@ impl Reader {
                 full.truncate(prefix.len());
                 full.push_str(next);
                 let known = known.as_mut().and_then(|known| known.find(&full));
-                found = known.filter(|known| stat == Some(known.work)).map(|known| (known.kind, known.id));
+                let known = known.filter(|known| stat == Some(known.work));
+                // Whether modes mean anything is asked anew.
+                found = known.and_then(|known| Some((stat?.kind()?, known.id)));
             }
             if committed.is_some() || stat.is_some() || index.is_some() {
                 seen.push(Seen { path: next, committed, index, stat, found });

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::clock::Clock;
 use super::id::{Format, Id};
 use super::links::leads_out;
-use super::record::{Record, Written};
+use super::record::{Clean, Record, Written};
 use super::stat::{Folders, Kind, Stat};
 use super::tree::{Entry, Origin, Tree, id_of};
 use super::{RECORD, SOURCE, TOUCHED};
@@ -83,6 +83,7 @@ impl Tree {
         let folders = folders(&self.files, &outside);
         let (extra, same_folders) = self.extra(&source, &folders, &outside)?;
         let identity = self.identity();
+        let clean = self.clean(outside.is_empty(), &identity);
         let snapshot = Snapshot {
             // Joined one by one, the top has no slash at its end.
             workspace: source.iter().chain(Path::new(&self.workspace)).collect(),
@@ -92,7 +93,7 @@ impl Tree {
             identity,
             source,
         };
-        if missing.is_empty() && extra.is_empty() && same_folders && self.is_recorded(&there) {
+        if missing.is_empty() && extra.is_empty() && same_folders && self.is_recorded(&clean, &there) {
             return Ok(snapshot);
         }
         let record = self.snapshot.join(RECORD);
@@ -118,7 +119,7 @@ impl Tree {
             latest = latest.max(there_now.stat.ctime);
             there[at] = Some(there_now);
         }
-        let mut written = Record::default();
+        let mut written = Record { clean, ..Record::default() };
         for (entry, there) in self.files.iter().zip(there) {
             let there = there.with_context(|| format!("{} was not written", entry.path))?;
             written.files.push(Written {
@@ -215,10 +216,11 @@ impl Tree {
     }
 
     /// Whether the record says all that is known now.
-    fn is_recorded(&self, there: &[Option<There>]) -> bool {
+    fn is_recorded(&self, clean: &Option<Clean>, there: &[Option<There>]) -> bool {
         let Some(record) = &self.record else { return false };
         let mut all = record.files.iter().zip(&self.files).zip(there);
-        record.files.len() == self.files.len()
+        record.clean == *clean
+            && record.files.len() == self.files.len()
             && all.all(|((file, entry), there)| {
                 file.path == entry.path
                     && file.id == entry.id
@@ -264,6 +266,16 @@ impl Tree {
             }
         }
         Ok((there, is_same))
+    }
+
+    /// What is remembered of a tree that is a commit and nothing else.
+    fn clean(&self, nothing_left_out: bool, identity: &str) -> Option<Clean> {
+        match (&self.commit, self.listed) {
+            (Some(commit), Some(listed)) if nothing_left_out && !self.is_dirty() => {
+                Some(Clean { commit: commit.clone(), listed, identity: identity.into() })
+            }
+            _ => None,
+        }
     }
 
     fn identity(&self) -> String {
@@ -318,6 +330,7 @@ pub fn put(folder: &Path, put: &[(String, &[u8])], removed: &[String]) -> Result
             record.find(path).is_none_or(|file| file.content() != file.content().format().of_bytes(bytes))
         })
         .collect();
+    record.clean = None;
     // Until it is done, nothing is known of the snapshot.
     clear(&folder.join(RECORD))?;
     let clock = Clock::begin(folder)?;
