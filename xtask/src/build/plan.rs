@@ -18,6 +18,7 @@ use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::toolchain;
 use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
+use crate::toolchain::zig;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Features;
@@ -132,6 +133,8 @@ impl Build {
             targets: self.targets,
             sysroots,
             cache: facts.cache.clone(),
+            compiler: (!facts.with_c.is_empty()).then(zig::name).and_then(Result::ok),
+            copies: home(facts).join("registry/src"),
             ignored: facts.sources.ignored.clone(),
             built: self.built,
             compiled: compiled.clone(),

@@ -18,9 +18,6 @@ use crate::ui::screen::Level;
 /// What the names of its entries in the cache begin with.
 pub const PREFIX: &str = "libcxx-";
 
-/// Its licence, beside the library.
-pub const LICENSE: &str = "LICENSE-libcxx";
-
 /// What it is called by those who link it, and by those who take a target of Linux to have GNU's.
 pub const NAMES: [&str; 2] = ["libc++.a", "libstdc++.a"];
 
@@ -89,6 +86,5 @@ fn fill(runner: Runner, recipe: &Recipe, arch: &Arch, folder: &Path) -> Result<(
     }
     .make(runner)?;
     files::copy(&archive, &folder.join(NAMES[1]))?;
-    files::copy(&compiler.join("lib/libcxx/LICENSE.TXT"), &folder.join(LICENSE))?;
     files::remove_folder(&work)
 }

@@ -18,15 +18,8 @@ use crate::sys::steps::{CacheEntry, CopyMade, Remove, Write};
 /// What the names of its entries in the cache begin with.
 pub const PREFIX: &str = "libbpf-";
 
-/// The licences that are kept beside the libraries, by their place in the package.
-pub const LICENSES: [(&str, &str); 6] = [
-    ("LICENSE-libbpf", "libbpf/LICENSE"),
-    ("LICENSE-libbpf-BSD-2-Clause", "libbpf/LICENSE.BSD-2-Clause"),
-    ("LICENSE-libbpf-LGPL-2.1", "libbpf/LICENSE.LGPL-2.1"),
-    ("LICENSE-libelf-LGPL-3.0", "elfutils/COPYING-LGPLV3"),
-    ("LICENSE-libelf-GPL-2.0", "elfutils/COPYING-GPLV2"),
-    ("LICENSE-zlib", "zlib/LICENSE"),
-];
+/// What the package calls itself (`links` in its Cargo.toml), up to 1.5 and after that.
+const LINKS: [&str; 2] = ["libbpf", "bpf"];
 
 /// How each of [`LIBRARIES`] is compiled.
 const FLAGS: [&[&str]; 3] = [
@@ -113,9 +106,6 @@ pub fn task(libbpf: &Libbpf, whose: For, cache: &Cache, compiler: &Path) -> Task
     for (from, to) in libbpf.headers() {
         steps.push(Box::new(CopyMade { from, to: partial.join("include").join(to) }));
     }
-    for (name, from) in LICENSES {
-        steps.push(Box::new(CopyMade { from: libbpf.folder.join(from), to: partial.join(name) }));
-    }
     steps.push(Box::new(Remove { folder: work }));
     let title = format!("building libbpf for {}, once, into {}", whose.triple(), cache.path(&name).display());
     let label = match whose {
@@ -135,5 +125,5 @@ pub fn instead_of_build_script(folder: &Path) -> Table {
     links.insert("rustc-link-search".into(), Value::Array(vec![search.into()]));
     links.insert("rustc-link-lib".into(), Value::Array(libraries.into()));
     links.insert("include".into(), text(folder.join("include")));
-    [("bpf".to_owned(), Value::Table(links))].into_iter().collect()
+    LINKS.iter().map(|name| ((*name).to_owned(), Value::Table(links.clone()))).collect()
 }

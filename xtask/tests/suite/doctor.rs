@@ -33,7 +33,10 @@ fn with_rust(workspace: Workspace, version: &str) -> Workspace {
     let few = workspace.path("few").join("cargo");
     workspace
         .program("rustc", &format!("#!/bin/sh\necho '{}'\n", sysroot.display()))
-        .program("bin/rustc", &format!("#!/bin/sh\necho 'release: {version}\ncommit-hash: c\nLLVM version: 1'\n"))
+        .program(
+            "bin/rustc",
+            &format!("#!/bin/sh\necho 'release: {version}\ncommit-hash: c\nLLVM version: 1\nhost: h'\n"),
+        )
         .program("bin/cargo", &format!("#!/bin/sh\nunset RUSTC\nexec '{}' \"$@\"\n", few.display()))
 }
 

@@ -6,6 +6,7 @@ mod bad_requests;
 mod boot;
 mod bpf;
 mod bpf_report;
+mod c_code;
 mod cache;
 mod cache_damage;
 mod completions;
