@@ -440,9 +440,8 @@ pub struct Clean {
     /// Only what was made more than so many days ago, whenever it was last used
     #[arg(long, value_name = "DAYS")]
     pub older_than: Option<u32>,
-    /// Show what would be removed, and remove nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// Refuses a flag that is a command now, by the name of that command.
@@ -526,6 +525,7 @@ mod tests {
             ("xtask dist --target aarch64-unknown-linux-musl", "tip: `--arch` names an architecture"),
             ("xtask boot --target=x", "tip: `--arch` names"),
             ("xtask dist --dry-run", "tip: `--plan` prints what would be done"),
+            ("xtask cache clean -n", "tip: `--plan` prints what would be done"),
             ("xtask dist -j 4", "tip: CARGO_BUILD_JOBS is the number of jobs"),
             ("xtask dist --jobs=4", "tip: CARGO_BUILD_JOBS"),
             ("xtask dist arm64", "tip: `--arch arm64` names the architecture"),

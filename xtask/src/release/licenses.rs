@@ -219,12 +219,8 @@ mod tests {
         let package = |name: &str, license: Option<&str>, text: Option<&str>| {
             let package = Package {
                 id: PackageId { repr: format!("path+file:///w/{name}#1.0.0") },
-                name: name.into(),
-                version: "1.0.0".into(),
                 license: license.map(String::from),
-                repository: None,
-                folder: folder.path().join(name),
-                roots: Vec::new(),
+                ..Package::example(name, folder.path().join(name))
             };
             files::write(&package.folder.join("Cargo.toml"), "").unwrap();
             if let Some(text) = text {
@@ -253,13 +249,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let known = folder.path().join("known");
         let package = |license: &str| Package {
-            id: PackageId { repr: "p".into() },
-            name: "p".into(),
-            version: "1.0.0".into(),
             license: Some(license.into()).filter(|license: &String| !license.is_empty()),
-            repository: None,
-            folder: folder.path().join("p"),
-            roots: Vec::new(),
+            ..Package::example("p", folder.path().join("p"))
         };
         files::write(&known.join("MIT.txt"), "").unwrap();
         files::write(&folder.path().join("p/Cargo.toml"), "").unwrap();
@@ -268,7 +259,7 @@ mod tests {
         }
         for license in ["", "Zlib", "MIT AND Zlib", "(MIT OR Zlib) AND MIT", "MIT WITH X-exception"] {
             let error = texts_of(&package(license), &known).unwrap_err().to_string();
-            assert!(error.starts_with("crate p 1.0.0 carries no text of its licence ("), "{error}");
+            assert!(error.starts_with("crate p 1.2.0 carries no text of its licence ("), "{error}");
         }
         files::write(&folder.path().join("p/LICENSE-ZLIB"), "").unwrap();
         assert_eq!(texts_of(&package("Zlib"), &known).unwrap(), [folder.path().join("p/LICENSE-ZLIB")]);

@@ -9,8 +9,6 @@ use crate::sys::process::Runner;
 use crate::sys::{self, hash};
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
-use crate::workspace::machine::Machine;
-use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
@@ -42,12 +40,4 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
         ));
     }
     Ok(())
-}
-
-/// What `bpf` needs.
-pub fn needs(machine: &Machine) -> Vec<Need> {
-    let mut needs = machine.workspace();
-    needs.extend(machine.engine());
-    needs.extend(machine.toolchain(&machine.clang()));
-    needs
 }

@@ -13,6 +13,7 @@ use toml::Table;
 use crate::bpf::facts::Inputs;
 use crate::cc::facts::Libbpf;
 use crate::flags::Common;
+use crate::release::layout;
 use crate::sys::cache::{self, Cache};
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
@@ -179,7 +180,7 @@ impl Facts {
         if to.is_none() {
             locks.push(lock(runner, &root)?);
         }
-        let dist = to.map_or_else(|| root.join("dist"), Path::to_owned);
+        let dist = to.map_or_else(|| layout::dist(&root), Path::to_owned);
         let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
         let sources = Sources::take(runner, &root, &work.join(SNAPSHOT), &left_out, commit)?;
         check_rust(&rust, &root, &sources)?;

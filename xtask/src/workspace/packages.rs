@@ -153,6 +153,22 @@ impl Cargo<'_> {
     }
 }
 
+#[cfg(test)]
+impl Package {
+    /// A package for tests.
+    pub fn example(name: &str, folder: impl Into<PathBuf>) -> Package {
+        Package {
+            id: PackageId { repr: name.into() },
+            name: name.into(),
+            version: "1.2.0".into(),
+            license: None,
+            repository: None,
+            folder: folder.into(),
+            roots: Vec::new(),
+        }
+    }
+}
+
 impl Package {
     /// Whether it is identified by its path, and not by a registry or a repository.
     pub fn is_by_path(&self) -> bool {

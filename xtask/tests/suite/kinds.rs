@@ -408,10 +408,13 @@ fn what_the_cache_would_lose_is_shown_and_kept() {
     let cache = workspace.path("cache");
     let workspace = workspace.env("BPFSHIP_CACHE", cache.to_str().unwrap());
     workspace
-        .xtask("cache clean --dry-run")
+        .xtask("cache clean --plan")
         .succeeds()
-        .says("would remove ziglang-0.16.0-0123456789abcdef")
-        .says("would be free again");
+        .says("# removing ziglang-0.16.0-0123456789abcdef (")
+        .says("\nrm -rf ");
+    let plan = workspace.xtask("cache clean --plan --json").succeeds().json();
+    let entry = format!("{}/ziglang-0.16.0-0123456789abcdef", cache.display());
+    assert_eq!(plan["tasks"][0]["steps"][0]["remove-entry"]["entry"], entry);
     assert_eq!(workspace.read("cache/ziglang-0.16.0-0123456789abcdef/zig"), "a compiler");
     workspace.xtask("cache clean").succeeds().says("removed ziglang-0.16.0-0123456789abcdef");
     assert!(!workspace.path("cache/ziglang-0.16.0-0123456789abcdef").exists());

@@ -4,7 +4,7 @@ use std::fs;
 
 use bpfship::testing::Arch;
 use bpfship::testing::hash;
-use bpfship::testing::manifest::{Artifact, Binary, BpfObject, Manifest, Rustc};
+use bpfship::testing::manifest::{Artifact, BpfObject, Manifest, Rustc};
 use serde_json::Value;
 
 use super::support::Workspace;
@@ -38,20 +38,7 @@ fn manifest(arches: &[&str]) -> Manifest {
     };
     let described = |name: &&str| {
         let arch = Arch::named(name);
-        let bytes = archive(arch);
-        Artifact {
-            file: manifest.archive(arch),
-            size: bytes.len() as u64,
-            sha256: hash::bytes(&bytes),
-            tar_sha256: hash::bytes(b"4"),
-            arch,
-            triple: arch.triple.into(),
-            endianness: arch.endian,
-            route: arch.route,
-            sysroot: None,
-            minimum_kernel: "5.10".into(),
-            binary: Binary { file: "probe".into(), size: 7, sha256: hash::bytes(b"5") },
-        }
+        Artifact::example("tool-0.3.0", arch, &archive(arch))
     };
     let mut artifacts: Vec<Artifact> = arches.iter().map(described).collect();
     artifacts.sort_by(|one, other| one.file.cmp(&other.file));

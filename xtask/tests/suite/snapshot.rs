@@ -291,7 +291,7 @@ fn a_link_that_leads_out_of_the_repository_is_not_shipped() {
         workspace
             .xtask("dist --locked")
             .ends_with(2)
-            .says(&format!("{link} is a link that leads to /etc/passwd, out of the repository"));
+            .says(&format!("{link} is a link that leads to /etc/passwd, outside the repository"));
         workspace.shell(&format!("git rm -q {link}")).succeeds();
     }
 }
