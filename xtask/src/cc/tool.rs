@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -115,7 +115,10 @@ fn leave_as_it_is() -> Result<ExitCode> {
     if arguments()? == ["--version"] {
         println!("rustfmt that leaves everything as it is");
     } else {
-        io::copy(&mut io::stdin(), &mut io::stdout()).context("cannot hand the code on")?;
+        // All of it first, for whoever writes it may read only then.
+        let mut code = Vec::new();
+        let read = io::stdin().read_to_end(&mut code);
+        read.and_then(|_| io::stdout().write_all(&code)).context("cannot hand the code on")?;
     }
     Ok(ExitCode::SUCCESS)
 }

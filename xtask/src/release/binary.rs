@@ -255,6 +255,29 @@ mod tests {
     }
 
     #[test]
+    fn an_object_among_other_data_is_found_in_either_byte_order() {
+        for (order, kind, machine, end) in [(1, [1, 0], [247, 0], [66, 0]), (2, [0, 1], [0, 247], [0, 66])] {
+            let mut object = [0; 80];
+            object[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, order]);
+            object[0x10..0x12].copy_from_slice(&kind);
+            object[0x12..0x14].copy_from_slice(&machine);
+            // Where its table of sections is, whose entries have no size.
+            let at = if order == 1 { 0x28 } else { 0x2e };
+            object[at..at + 2].copy_from_slice(&end);
+            assert_eq!(bpf_object(&object).map(<[u8]>::len), Some(66));
+            let faults = elsewhere(&[b"data", &object[..]].concat(), &good(), arm64());
+            assert!(
+                matches!(&faults[..], [only] if only.contains("the BPF object at its byte 4 is none")),
+                "{faults:?}"
+            );
+            object[at] = 1;
+            object[at + 1] = 1;
+            assert_eq!(bpf_object(&object), None);
+        }
+        assert_eq!(bpf_object(b"\x7fELF\x02\x01"), None);
+    }
+
+    #[test]
     fn a_path_of_this_machine_is_seen() {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let private = [env!("CARGO_MANIFEST_DIR").rsplit_once('/').unwrap().0.to_owned()];

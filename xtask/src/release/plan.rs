@@ -339,6 +339,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn where_a_crate_compiles_c_the_compiler_is_there_and_nothing_of_the_machine_is_found() {
+        let mut facts = facts();
+        facts.with_c.insert("ring".into());
+        let plan = dist(&facts, source(), &request(&["s390x"])).unwrap();
+        assert_eq!((steps(&plan, "unpack-wheel").len(), steps(&plan, "install-names").len()), (1, 1));
+        let environment = whole_environment(&steps(&plan, "build-binaries")[0]["build"]["command"]);
+        for (name, value) in [
+            ("CC_s390x_unknown_linux_musl", "s390x-unknown-linux-musl-cc"),
+            ("PATH", "/home/ann/tool/target/bpfship/cc:/usr/bin"),
+            ("PKG_CONFIG_LIBDIR_s390x_unknown_linux_musl", "/home/ann/tool/target/bpfship/cc/none"),
+            ("S390X_UNKNOWN_LINUX_MUSL_JEMALLOC_SYS_WITH_LG_PAGE", "12"),
+        ] {
+            assert_eq!(environment[name], value, "{name}");
+        }
+        // Of the machine that it is built on, nothing is said.
+        assert!(!environment.keys().any(|name| ["CC", "CFLAGS"].contains(&name.as_str()) || name.contains("gnu")));
+    }
+
+    #[test]
     fn an_architecture_asked_for_twice_is_built_once() {
         let plan = dist(&facts(), source(), &request(&["arm64", "aarch64"])).unwrap();
         assert_eq!(plan.products.len(), 1);

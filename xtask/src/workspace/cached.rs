@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::arch::ARCHES;
 use crate::boot::kernels::{self, KERNELS, Kernel};
-use crate::cc::{cxx, libbpf};
+use crate::cc::{cxx, libbpf, recipe};
 use crate::sys::cache::{Cache, PARTIAL};
 use crate::sys::command::quote;
 use crate::sys::files;
@@ -58,6 +59,7 @@ impl Listing {
     pub fn read(cache: &Cache, rust: Option<&Rust>) -> Result<Listing> {
         let mut names = facts::names(rust);
         names.extend(KERNELS.iter().map(Kernel::entry));
+        names.extend(ARCHES.iter().map(|arch| cxx::name(arch, &recipe::flags())));
         let mut entries = Vec::new();
         for name in cache.entries()? {
             let path = cache.path(&name);
@@ -67,7 +69,8 @@ impl Listing {
             let made = metadata.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
             let state = match whole {
                 false => State::HalfDone,
-                true if names.contains(&name) => State::InUse,
+                // Which of these a workspace uses is known with its crates only.
+                true if names.contains(&name) || name.starts_with(libbpf::PREFIX) => State::InUse,
                 true if rust.is_none() && name.starts_with(sysroot::PREFIX) => State::Unknown,
                 true => State::OtherVersion,
             };
