@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* What tracepoints.bpf.c tells userspace: mirrored by bpf/src/lib.rs. */
+/* What tracepoints.bpf.c sends to userspace: mirrored by bpf/src/lib.rs. */
 #ifndef TRACEPOINTS_H
 #define TRACEPOINTS_H
 

@@ -193,7 +193,12 @@ impl Backend {
             }
         }
         gaps.push(never("cgroup"));
-        gaps.push(gap("ppid", "of an exec right after the parent has ended"));
+        gaps.push(match ends {
+            Ends::Reported { .. } => gap("ppid", "of an exec right after the parent has ended"),
+            Ends::Observed => {
+                gap("ppid", "of an exec, and before Linux 5.8 of an exit, right after the parent has ended")
+            }
+        });
         gaps
     }
 

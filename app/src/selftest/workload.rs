@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     process::{self, Command, ExitCode},
     sync::mpsc,
     thread,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use nix::{
+    fcntl::{FcntlArg, fcntl},
     sys::{
         resource::{Resource, setrlimit},
         signal::{SigSet, Signal, kill},
@@ -25,6 +26,9 @@ const FLAG: &str = "--self-test-child=";
 
 /// Ends a child that hangs, so that the self-test does not.
 const TIMEOUT_SECONDS: u32 = 20;
+
+/// By which [`Child::ExecAsOther`] executes.
+pub(super) const EXEC_FD: i32 = 64;
 
 pub(super) const FAILURE: u8 = 3;
 pub(super) const FORKED: u8 = 4;
@@ -52,7 +56,7 @@ pub(crate) enum Child {
     LeaderFirst,
     /// Another thread than the first executes a program.
     ExecFromThread,
-    /// Has a child of its own that executes nothing.
+    /// Has a child that executes nothing.
     Fork,
     ChangeUser,
     /// And executes a program as that user.
@@ -114,7 +118,8 @@ impl Child {
                 end_by(Signal::SIGSEGV)
             }
             Self::Threads => {
-                for _ in 0..3 {
+                // Many: several may end in the very same moment, and none of them is the end of the process twice.
+                for _ in 0..30 {
                     thread::spawn(|| thread::sleep(Duration::from_secs(60)));
                 }
                 ExitCode::from(THREADS)
@@ -187,9 +192,11 @@ fn rename_thread() -> ExitCode {
 
 /// The file is opened before: the other user need not be able to reach it.
 fn exec_as_other() -> ExitCode {
-    let Ok(exe) = fs::File::open("/proc/self/exe") else { return ExitCode::FAILURE };
+    // Whoever started this may have left lower ones open.
+    let opened = fs::File::open("/proc/self/exe").and_then(|exe| Ok(fcntl(&exe, FcntlArg::F_DUPFD(EXEC_FD))?));
+    let Ok(fd) = opened else { return ExitCode::FAILURE };
     if setuid(Uid::from_raw(OTHER_USER)).is_ok() {
-        let path = format!("/proc/self/fd/{}", exe.as_raw_fd());
+        let path = format!("/proc/self/fd/{fd}");
         // Returns only if it fails.
         let _ = Command::new(path).arg(Child::Succeed.argument()).exec();
     }

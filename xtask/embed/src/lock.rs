@@ -9,18 +9,22 @@ pub fn is_source(name: &str) -> bool {
     !name.starts_with('.') && (name.ends_with(".c") || name.ends_with(".h"))
 }
 
-/// Whether a folder in the BPF folder may contain sources, by its name.
+/// Whether a folder in the BPF folder may contain sources, by its name. One with white space in it could not be named in the
+/// lock file.
 pub fn is_source_folder(name: &str) -> bool {
-    !name.starts_with('.') && name != "target"
+    !name.starts_with('.') && name != "target" && !name.contains(char::is_whitespace)
 }
 
 /// The contents of a lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// Whole lines: `compiler …`, `flags …`, `form NUMBER`, `libbpf HASH NAME`, `source HASH NAME`.
+    /// Whole lines: `compiler …`, `flags …`, `form NUMBER`, `libc HASH`, `libbpf HASH NAME`, `source HASH NAME`, and more of what
+    /// the configuration says.
     pub inputs: BTreeSet<String>,
     /// The hash of each object, by its file name.
     pub objects: BTreeMap<String, String>,
+    /// The hash of each file of bindings, by its path from the BPF folder.
+    pub bindings: BTreeMap<String, String>,
 }
 
 impl Lock {
@@ -32,6 +36,9 @@ impl Lock {
                 ["object", hash, name] => {
                     lock.objects.insert((*name).into(), (*hash).into());
                 }
+                ["binding", hash, name] => {
+                    lock.bindings.insert((*name).into(), (*hash).into());
+                }
                 _ => {
                     lock.inputs.insert(line.into());
                 }
@@ -40,7 +47,7 @@ impl Lock {
         lock
     }
 
-    /// The hash of each source, by its path in the BPF folder.
+    /// The hash of each source, by its path from the BPF folder: what sources there include may lie beside it.
     pub fn sources(&self) -> BTreeMap<String, String> {
         let source = |line: &String| match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["source", hash, name] => Some(((*name).into(), (*hash).into())),
@@ -59,6 +66,9 @@ impl fmt::Display for Lock {
         for (name, hash) in &self.objects {
             writeln!(f, "object {hash} {name}")?;
         }
+        for (name, hash) in &self.bindings {
+            writeln!(f, "binding {hash} {name}")?;
+        }
         Ok(())
     }
 }
@@ -72,6 +82,7 @@ mod tests {
         let lock = Lock {
             inputs: ["compiler c".into(), "source 12 a.bpf.c".into()].into(),
             objects: [("a_bpfel.o".into(), "34".into())].into(),
+            bindings: [("../src/a.rs".into(), "56".into())].into(),
         };
         assert_eq!(Lock::parse(&lock.to_string()), lock);
         assert_eq!(lock.sources(), BTreeMap::from([("a.bpf.c".into(), "12".into())]));

@@ -2,7 +2,7 @@
 //! configuration includes. Known, with hashes, before anything is built.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -53,8 +53,11 @@ impl<'a> Files<'a> {
         let mut documents = Documents::new();
         self.add_documents(&self.root, is_document, &mut documents)?;
         let texts = self.root.join(licenses::FOLDER);
-        // One that leads out is refused, even if there is nothing else in the folder.
-        if texts.is_dir() || self.outside_in(&texts).next().is_some() {
+        // A link that leads out is refused, even if there is nothing else in the folder.
+        for name in self.outside_in(&texts) {
+            self.follow(&texts.join(name))?;
+        }
+        if texts.is_dir() {
             for (place, file) in self.find(licenses::FOLDER, licenses::FOLDER)? {
                 documents.insert(place, Document::read(file)?);
             }
@@ -72,6 +75,23 @@ impl<'a> Files<'a> {
             }
         }
         Ok(documents)
+    }
+
+    /// Adds the licence that the Cargo.toml of the package names, unless it is there.
+    pub fn add_license(&self, file: &Path, documents: &mut Documents) -> Result<()> {
+        let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let real = self.follow(file)?;
+        if !real.starts_with(&self.top) || !real.is_file() {
+            bad_request!(
+                "`license-file` of the package that is shipped is {}: name a file of the repository",
+                file.display()
+            );
+        }
+        let file = real;
+        if !documents.values().any(|document| document.from == file) && !documents.contains_key(name) {
+            documents.insert(name.into(), Document::read(file)?);
+        }
+        Ok(())
     }
 
     /// Adds the files of a folder whose names, in capitals, are those of documents.
@@ -147,7 +167,7 @@ impl<'a> Files<'a> {
 
     /// The file or folder that a path leads to, through all links.
     fn follow(&self, path: &Path) -> Result<PathBuf> {
-        if let Some((_, target)) = self.outside.iter().find(|(link, _)| self.top.join(link) == path) {
+        if let Some((_, target)) = self.outside.iter().find(|(link, _)| path.starts_with(self.top.join(link))) {
             bad_request!("{} {}: put a file there", path.display(), source::leads_out(target));
         }
         let real = match (path.canonicalize(), path.read_link()) {
@@ -223,7 +243,7 @@ mod tests {
             ("file", "folder/a"),
             ("shared", "../shared"),
             ("CHANGELOG", "shared/d"),
-            ("loop/up", ".."),
+            ("loop/up", "."),
         ] {
             symlink(to, root.join(link)).unwrap();
         }

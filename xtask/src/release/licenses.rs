@@ -157,7 +157,7 @@ fn carried(package: &Package) -> Result<Vec<PathBuf>> {
     let texts = names.map(|name| package.folder.join(name));
     let folder = package.folder.join(FOLDER);
     let more = files::list(&folder)?.into_iter().map(|name| folder.join(name));
-    Ok(texts.chain(more).filter(|path| path.is_file()).collect())
+    Ok(texts.chain(more).chain(package.license_file.clone()).filter(|path| path.is_file()).collect())
 }
 
 /// The texts that a crate carries; or else those of the licences that it names, as Rust ships them in `known`.

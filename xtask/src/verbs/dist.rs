@@ -26,11 +26,14 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
         sources.changes.iter().for_each(|change| runner.status(change.to_string()));
     }
     let source = Source::new(&facts.root, sources.commit.as_ref(), !sources.changes.is_empty())?;
-    let documents = Files::new(&sources.workspace, &sources.top, &sources.outside)?
-        .documents(&facts.config.include, facts.package_folder())
-        .map_err(|error| sources.in_user_words(error));
+    let files = Files::new(&sources.workspace, &sources.top, &sources.outside)?;
+    let documents = files.documents(&facts.config.include, facts.package_folder()).and_then(|mut documents| {
+        facts.license_file().map_or(Ok(()), |file| files.add_license(file, &mut documents))?;
+        Ok(documents)
+    });
+    let documents = documents.map_err(|error| sources.in_user_words(error));
     let documents = sources.ignored.explain(documents)?;
-    let place = match facts.bpf.stale(&facts.config.bpf) {
+    let place = match facts.bpf.stale(&facts.config) {
         Some(_) if request.compiles() => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };

@@ -12,7 +12,7 @@ use crate::boot::kernels::apt::Mirror;
 use crate::boot::kernels::from_source::BuildTools;
 use crate::bpf::container::Place;
 use crate::bpf::engine::Kind;
-use crate::bpf::facts::Inputs;
+use crate::bpf::facts::{Inputs, above};
 use crate::flags::{self, Common};
 use crate::release::layout;
 use crate::sys::cache::Cache;
@@ -88,9 +88,10 @@ impl Machine {
         let target = workspace.as_ref().ok().map(|workspace| workspace.target().to_owned());
         let config = workspace.map(|workspace| workspace.config);
         let stale = match (&config, &crates) {
-            (Ok(config), Ok(crates)) => Inputs::read(&root, &crates.packages, &config.bpf)
-                .map(|inputs| inputs.stale(&config.bpf))
-                .map_err(Status::from),
+            (Ok(config), Ok(crates)) => {
+                let inputs = Inputs::read(&root, above(&root), &crates.packages, &config.bpf);
+                inputs.map(|inputs| inputs.stale(config)).map_err(Status::from)
+            }
             (Err(status), _) if status.state == State::Unknown => Err(status.clone()),
             (Err(_), _) => Err(Status::unknown("workspace")),
             (_, Err(_)) => Err(Status::unknown("crates")),

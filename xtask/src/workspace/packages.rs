@@ -21,6 +21,8 @@ pub struct Package {
     pub name: String,
     pub version: String,
     pub license: Option<String>,
+    /// `license-file` of its Cargo.toml.
+    pub license_file: Option<PathBuf>,
     pub repository: Option<String>,
     /// The folder of its sources.
     pub folder: PathBuf,
@@ -162,6 +164,7 @@ impl Package {
             name: name.into(),
             version: "1.2.0".into(),
             license: None,
+            license_file: None,
             repository: None,
             folder: folder.into(),
             roots: Vec::new(),
@@ -181,6 +184,7 @@ impl Package {
             name: package.name.to_string(),
             version: package.version.to_string(),
             license: package.license.clone(),
+            license_file: package.license_file().map(PathBuf::from),
             repository: package.repository.clone(),
             folder: package.manifest_path.parent().context("a manifest in no folder")?.into(),
             roots: match package.source {

@@ -138,7 +138,7 @@ fn an_archive_that_does_not_match_its_manifest_is_refused_and_dist_is_as_it_was(
         .xtask("merge a b")
         .ends_with(1)
         .says(&format!("b/{ARM64} has sha256 {}", hash::bytes(b"altered")))
-        .says(&format!("says {}: copy it again", manifest(&["arm64"]).artifacts[0].sha256))
+        .says(&format!("has {}: copy it again", manifest(&["arm64"]).artifacts[0].sha256))
         .in_one_line();
     fs::remove_file(workspace.path(&format!("b/{ARM64}"))).unwrap();
     workspace
@@ -152,7 +152,7 @@ fn an_archive_that_does_not_match_its_manifest_is_refused_and_dist_is_as_it_was(
 #[test]
 fn an_archive_of_another_size_than_in_its_manifest_is_refused() {
     let workspace = two_parts("size", |second| second.artifacts[0].size = 1);
-    workspace.xtask("merge a b").ends_with(1).says("has 20 bytes, but").says("says 1:").in_one_line();
+    workspace.xtask("merge a b").ends_with(1).says("has 20 bytes, but").says("has 1:").in_one_line();
     assert!(!workspace.path("dist").exists());
 }
 
