@@ -115,7 +115,9 @@ fn elsewhere(bytes: &[u8], file: &Elf, arch: &Arch) -> Vec<String> {
         if sections(file).any(|(_, data)| data.starts_with(object)) {
             continue;
         }
-        if let Err(error) = bpfship_object::check(&object.to_vec(), arch.endian) {
+        // Of a copy, for where it is, it may not be aligned as the reader needs it.
+        let object = object.to_vec();
+        if let Err(error) = bpfship_object::check(&object, arch.endian) {
             faults.push(format!("the BPF object at its byte {at} is none for {arch}: {error}"));
         }
     }
