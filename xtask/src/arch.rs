@@ -50,6 +50,8 @@ pub struct Arch {
     pub linux: &'static str,
     /// The folder of the kernel's headers in zig's `lib/libc/include`.
     pub linux_headers: &'static str,
+    /// What its compilers define and those headers ask for: clang defines nothing of it for BPF.
+    pub header_macros: &'static [&'static str],
     /// How a kernel image that is no ELF file is recognized.
     pub kernel_magic: Option<Magic>,
     /// How kernels are built for it; `None` if its kernels are Debian's only.
@@ -152,6 +154,7 @@ pub static ARCHES: [Arch; 6] = [
         debian: Some("amd64"),
         linux: "x86",
         linux_headers: "x86-linux-any",
+        header_macros: &[],
         kernel_magic: Some(Magic { offset: 0x202, bytes: b"HdrS" }),
         kernel_build: None,
         machines: "PCs, servers",
@@ -175,6 +178,7 @@ pub static ARCHES: [Arch; 6] = [
         debian: Some("arm64"),
         linux: "arm64",
         linux_headers: "aarch64-linux-any",
+        header_macros: &[],
         kernel_magic: Some(Magic { offset: 56, bytes: b"ARM\x64" }),
         kernel_build: Some(KernelBuild { options: config_file!("arm64.config"), raw: true }),
         machines: "Raspberry Pi 3 and later (64-bit), Graviton",
@@ -198,6 +202,7 @@ pub static ARCHES: [Arch; 6] = [
         debian: Some("riscv64"),
         linux: "riscv",
         linux_headers: "riscv-linux-any",
+        header_macros: &[],
         kernel_magic: Some(Magic { offset: 56, bytes: b"RSC\x05" }),
         kernel_build: None,
         machines: "VisionFive 2, SiFive boards",
@@ -222,6 +227,7 @@ pub static ARCHES: [Arch; 6] = [
         debian: Some("loong64"),
         linux: "loongarch",
         linux_headers: "loongarch-linux-any",
+        header_macros: &[],
         kernel_magic: Some(Magic { offset: 56, bytes: b"\xcd\x23\x82\x81" }),
         kernel_build: Some(KernelBuild { options: config_file!("loong64.config"), raw: false }),
         machines: "Loongson 3A5000 and later",
@@ -245,6 +251,7 @@ pub static ARCHES: [Arch; 6] = [
         debian: Some("s390x"),
         linux: "s390",
         linux_headers: "s390x-linux-any",
+        header_macros: &[],
         kernel_magic: Some(Magic { offset: 0x10008, bytes: b"S390EP" }),
         kernel_build: None,
         machines: "IBM Z and LinuxONE mainframes",
@@ -268,6 +275,7 @@ pub static ARCHES: [Arch; 6] = [
         debian: None,
         linux: "mips",
         linux_headers: "mips-linux-any",
+        header_macros: &["__MIPSEB__", "_MIPS_SIM=1", "_MIPS_SZLONG=32"],
         kernel_magic: None,
         kernel_build: Some(KernelBuild { options: config_file!("mips.config"), raw: false }),
         machines: "big-endian 32-bit routers (soft float)",

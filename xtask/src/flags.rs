@@ -151,18 +151,27 @@ pub enum Verb {
 
 /// Compile the BPF objects
 ///
-/// Compiles every `*.bpf.c` in the BPF folder with the pinned clang, once for little-endian machines (bpfel) and once
-/// for big-endian ones (bpfeb), strips what only a debugger reads, checks the result, and writes it to `objects/` in
-/// that folder. `bpf.lock` beside it records what the objects were made from. Both belong into source control: with
-/// them, a plain `cargo build` needs no clang.
+/// Compiles every `*.bpf.c` below the BPF folder with the pinned clang for every configured architecture, as far as something
+/// has changed, strips what only a debugger reads, checks the result, and writes it to `objects/` in that folder: one object
+/// for little-endian machines (bpfel) and one for big-endian ones (bpfeb), or one for each architecture where they differ
+/// (docs/bpf.md). `bpf.lock` beside it records what the objects were made from. Both belong into source control: with them, a
+/// plain `cargo build` needs no clang.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask bpf                       compile what is in the BPF folder
-  cargo xtask bpf --check               see whether the checked-in objects are what their sources give")]
+  cargo xtask bpf --check               see whether the checked-in objects are what their sources give
+  cargo xtask bpf --compdb              write compile_commands.json, for editors
+  cargo xtask bpf -- -DDEBUG            compile with one more flag for clang")]
 pub struct Bpf {
-    /// Compare with what is checked in instead of writing; exit 1 and list what differs
+    /// Compare with what is checked in instead of writing; print differences, and end with 1 if there are any
     #[arg(long)]
     pub check: bool,
+    /// Write compile_commands.json, by which editors know how clang is called, and compile nothing
+    #[arg(long, conflicts_with = "check")]
+    pub compdb: bool,
+    /// More flags for clang, behind those of `cflags`
+    #[arg(last = true, value_name = "FLAG")]
+    pub cflags: Vec<String>,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask report"))]
     pub report: Vec<String>,
     #[command(flatten)]

@@ -92,6 +92,7 @@ pub mod testing {
     pub use crate::arch::{ARCHES, Arch, Endian, markdown_table};
     pub use crate::boot::kernels;
     pub use crate::bpf::container;
+    pub use crate::bpf::target::ObjectName;
     pub use crate::flags::Flags;
     pub use crate::release::{binary, boot_report, compare, manifest, pack, unpack};
     pub use crate::sys::cache::Cache;

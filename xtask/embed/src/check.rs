@@ -49,7 +49,8 @@ pub fn check(folder: impl AsRef<Path>) {
     // new, or that replaces another one, is noticed however old it is.
     println!("cargo::rerun-if-changed={}", folder.display());
     let lock = fs::read_to_string(folder.join("bpf.lock")).map(|text| Lock::parse(&text)).unwrap_or_default();
-    for name in lock.bindings.keys() {
+    let sources = lock.sources();
+    for name in sources.keys().filter(|name| name.starts_with("../")).chain(lock.bindings.keys()) {
         println!("cargo::rerun-if-changed={}", folder.join(name).display());
     }
     if let Err(error) = verify(folder).and_then(|objects| hand_over(&objects)) {
@@ -77,7 +78,14 @@ pub fn verify(folder: impl AsRef<Path>) -> Result<Vec<Object>, Error> {
     for (name, bytes) in files(&folder, "", is_source, is_source_folder)? {
         sources.insert(name, sha256(&bytes));
     }
-    if let Some(name) = first_difference(&sources, &lock.sources()) {
+    let locked = lock.sources();
+    // What sources include may lie elsewhere in the repository, and be called anything.
+    for name in locked.keys().filter(|name| !sources.contains_key(*name)).cloned().collect::<Vec<_>>() {
+        if let Ok(bytes) = fs::read(folder.join(&name)) {
+            sources.insert(name, sha256(&bytes));
+        }
+    }
+    if let Some(name) = first_difference(&sources, &locked) {
         let source = folder.join(name);
         return Err(Error(format!("{} is not what the BPF objects were compiled from: {REMEDY}", source.display())));
     }
@@ -107,6 +115,7 @@ fn hand_over(objects: &[Object]) -> Result<(), Error> {
         "big" => "_bpfeb.o",
         _ => "_bpfel.o",
     };
+    let arch = variable("CARGO_CFG_TARGET_ARCH")?;
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
         fs::write(&path, bytes).map_err(|error| Error(format!("cannot write {}: {error}", path.display())))
@@ -119,7 +128,7 @@ fn hand_over(objects: &[Object]) -> Result<(), Error> {
     fs::create_dir_all(&folder).map_err(|error| Error(format!("cannot make {}: {error}", folder.display())))?;
     let mut list = String::new();
     for object in objects {
-        if let Some(name) = object.file.strip_suffix(target) {
+        if let Some(name) = name_for(&object.file, target, &arch) {
             write(&format!("{name}.o"), &object.bytes)?;
             list += &format!("({:?}, {:?}), ", object.file.trim_end_matches(".o"), object.sha256);
         }
@@ -127,6 +136,25 @@ fn hand_over(objects: &[Object]) -> Result<(), Error> {
     write("objects.rs", format!("[{list}]").as_bytes())?;
     println!("cargo::rustc-env=BPFSHIP_OBJECTS={}", folder.display());
     Ok(())
+}
+
+/// Rust's and the kernel's words for the architectures that an object may be for alone.
+const ARCHES: [(&str, &str); 6] = [
+    ("x86_64", "_x86"),
+    ("aarch64", "_arm64"),
+    ("riscv64", "_riscv"),
+    ("loongarch64", "_loongarch"),
+    ("s390x", "_s390"),
+    ("mips", "_mips"),
+];
+
+/// The name of an object, if it is for this architecture: `tick` of `tick_bpfel.o` and `tick_x86_bpfel.o`.
+fn name_for<'a>(file: &'a str, target: &str, arch: &str) -> Option<&'a str> {
+    let name = file.strip_suffix(target)?;
+    match ARCHES.iter().find_map(|(arch, word)| Some((arch, name.strip_suffix(word)?))) {
+        Some((only, name)) => (*only == arch).then_some(name),
+        None => Some(name),
+    }
 }
 
 /// The files of a folder, and of the folders in it, by their paths in there.
@@ -169,6 +197,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_object_is_for_all_architectures_of_a_byte_order_or_for_one() {
+        for (file, arch, name) in [
+            ("tick_bpfel.o", "x86_64", Some("tick")),
+            ("tick_bpfeb.o", "x86_64", None),
+            ("tick_x86_bpfel.o", "x86_64", Some("tick")),
+            ("tick_arm64_bpfel.o", "x86_64", None),
+            ("tick_tock_arm64_bpfel.o", "aarch64", Some("tick_tock")),
+        ] {
+            assert_eq!(name_for(file, "_bpfel.o", arch), name, "{file} {arch}");
+        }
+    }
+
+    #[test]
     fn sources_and_objects_are_those_in_the_lock() {
         let base = env::temp_dir().join(format!("bpfship-embed-{}", std::process::id()));
         let folder = base.join("kernel");
@@ -184,6 +225,9 @@ mod tests {
             write(name, text);
             lock.inputs.insert(format!("source {} {name}", sha256(text.as_bytes())));
         }
+        // One that lies elsewhere, and is called like no source.
+        fs::write(base.join("shared.inc"), "shared").unwrap();
+        lock.inputs.insert(format!("source {} ../shared.inc", sha256(b"shared")));
         write("objects/tick_bpfel.o", "an object");
         lock.objects.insert("tick_bpfel.o".into(), sha256(b"an object"));
         write("bpf.lock", &lock.to_string());
@@ -194,6 +238,9 @@ mod tests {
         let object = Object { file: "tick_bpfel.o".into(), sha256: sha256(b"an object"), bytes: b"an object".to_vec() };
         assert_eq!(verify(&folder).unwrap(), [object]);
 
+        fs::write(base.join("shared.inc"), "other").unwrap();
+        assert!(error().contains("shared.inc is not what the BPF objects were compiled from"), "{}", error());
+        fs::write(base.join("shared.inc"), "shared").unwrap();
         write("include/a.h", "another header");
         assert_eq!(
             error(),

@@ -31,7 +31,8 @@ impl<const N: usize> Aligned<N> {
 }
 
 /// Embeds an object that the build script checked, and gives its bytes as `&'static [u8]`: `embed!("tick")` is
-/// `objects/tick_bpfel.o` on a little-endian target, and `objects/tick_bpfeb.o` on a big-endian one.
+/// `objects/tick_bpfel.o` on a little-endian target, and `objects/tick_bpfeb.o` on a big-endian one; or that for the
+/// architecture alone, such as `objects/tick_x86_bpfel.o`, if its source has one for each.
 ///
 /// It is aligned to 8 bytes, in the ELF section `.bpf.tick`, where `cargo xtask dist` finds it again and compares it
 /// with `bpf.lock`. Embed each object in one place: a second time would double the section.

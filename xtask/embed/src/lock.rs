@@ -9,15 +9,17 @@ pub fn is_source(name: &str) -> bool {
     !name.starts_with('.') && (name.ends_with(".c") || name.ends_with(".h"))
 }
 
-/// Whether a folder in the BPF folder may contain sources, by its name.
+/// Whether a folder in the BPF folder may contain sources, by its name. One with white space in it could not be named in the
+/// lock file.
 pub fn is_source_folder(name: &str) -> bool {
-    !name.starts_with('.') && name != "target"
+    !name.starts_with('.') && name != "target" && !name.contains(char::is_whitespace)
 }
 
 /// The contents of a lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// Whole lines: `compiler …`, `flags …`, `form NUMBER`, `libbpf HASH NAME`, `source HASH NAME`.
+    /// Whole lines: `compiler …`, `flags …`, `form NUMBER`, `libc HASH`, `libbpf HASH NAME`, `source HASH NAME`, and more of what
+    /// the configuration says.
     pub inputs: BTreeSet<String>,
     /// The hash of each object, by its file name.
     pub objects: BTreeMap<String, String>,
@@ -45,7 +47,7 @@ impl Lock {
         lock
     }
 
-    /// The hash of each source, by its path in the BPF folder.
+    /// The hash of each source, by its path from the BPF folder: what sources there include may lie beside it.
     pub fn sources(&self) -> BTreeMap<String, String> {
         let source = |line: &String| match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["source", hash, name] => Some(((*name).into(), (*hash).into())),

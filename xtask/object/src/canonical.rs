@@ -18,6 +18,8 @@ pub struct Object {
     pub bytes: Vec<u8>,
     /// The names of the sections that contain programs.
     pub programs: Vec<String>,
+    /// Whether it says under which license it is. Without, helpers for GPL programs are refused to it, and nothing else.
+    pub has_license: bool,
 }
 
 impl Object {
@@ -25,7 +27,8 @@ impl Object {
     pub fn new(compiled: &[u8], endian: Endian) -> Result<Object> {
         let bytes = finish(compiled).context("clang's object file cannot be understood")?;
         let programs = check(&bytes, endian)?;
-        Ok(Object { bytes, programs })
+        let has_license = parse(&bytes)?.sections.iter().any(|section| section.name == "license");
+        Ok(Object { bytes, programs, has_license })
     }
 }
 
@@ -99,14 +102,19 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
     if !has(".BTF") {
         bail!("it has no BTF");
     }
-    if !has("license") {
-        bail!("it has no license: add char LICENSE[] SEC(\"license\") = \"…\";");
-    }
     // Functions that programs call are in `.text`.
     let is_program = |section: &&Section| section.executable && !section.data.is_empty() && section.name != ".text";
     let programs: Vec<_> = file.sections.iter().filter(is_program).map(|section| section.name.clone()).collect();
-    if programs.is_empty() {
-        bail!("it contains no program: add a function with SEC(\"…\")");
+    // A map of operations may have none that is a program.
+    let has_operations = [".struct_ops", ".struct_ops.link"].iter().any(|name| has(name));
+    if programs.is_empty() && !has_operations {
+        bail!(match has(".text") {
+            true => {
+                "it contains functions, but no program, and objects are not linked with each other: include its source \
+                 in one that has programs"
+            }
+            false => "it contains no program: add a function with SEC(\"…\")",
+        });
     }
     refuse_static_programs(bytes)?;
     Ok(programs)

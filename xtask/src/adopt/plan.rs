@@ -92,10 +92,13 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
             [] => {}
             [folder] if folder == BPF => {}
             [folder] => block += &format!("\n[workspace.metadata.{}.bpf]\nfolder = \"{folder}\"\n", crate::NAME),
-            some => bad_request!(
-                "*.bpf.c files are in several folders ({}), and one is possible: move them into one",
-                some.join(", ")
-            ),
+            several => {
+                let is_inside = |folder: &&String| several.iter().any(|other| folder.starts_with(&format!("{other}/")));
+                let folders: Vec<String> =
+                    several.iter().filter(|folder| !is_inside(folder)).map(|folder| format!("\"{folder}\"")).collect();
+                let folders = folders.join(", ");
+                block += &format!("\n[workspace.metadata.{}.bpf]\nfolder = [{folders}]\n", crate::NAME);
+            }
         }
         manifest = edit::append(&manifest, &block);
         added.push(format!("[workspace.metadata.{}]", crate::NAME));

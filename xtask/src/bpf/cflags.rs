@@ -35,8 +35,8 @@ const OURS: [(&str, &str); 28] = [
 ];
 
 const TARGET: &str = "the tool compiles for both byte orders";
-const ARCH: &str = "an object is for all architectures of a byte order";
-const OUTPUT: &str = "the tool decides what clang makes, and where to";
+const ARCH: &str = "the tool compiles for each architecture by its own word";
+const OUTPUT: &str = "the tool says what clang makes, and where to";
 const OUTSIDE: &str = "what bpf.lock does not know may not change an object";
 
 /// Flags with a path, in the next word or behind them.
@@ -58,7 +58,24 @@ const PATHS: [&str; 12] = [
 /// Flags with another value in the next word.
 const VALUES: [&str; 4] = ["-D", "-U", "-Xclang", "-mllvm"];
 
-/// Why these flags cannot be given to clang. An image of the user's may have headers anywhere.
+/// The folders in which these flags have clang look for headers, and the files that they have it include.
+pub fn reads(flags: &[String]) -> (Vec<&str>, Vec<&str>) {
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
+    let mut words = flags.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        let path = PATHS.iter().find_map(|flag| Some((*flag, word.strip_prefix(flag)?)));
+        let Some((flag, rest)) = path else { continue };
+        let path = if rest.is_empty() { words.next().unwrap_or_default() } else { rest };
+        match flag {
+            "-I" | "-isystem" | "-iquote" | "-idirafter" => folders.push(path),
+            "-include" | "-imacros" => files.push(path),
+            _ => {}
+        }
+    }
+    (folders, files)
+}
+
+/// Why these flags cannot be given to clang. An image of the user's may have headers of its own, anywhere.
 pub fn refusal(flags: &[String], image: Option<&str>) -> Option<String> {
     let compiler = image.map(|_| "/");
     let mut words = flags.iter().map(String::as_str);
@@ -113,7 +130,7 @@ mod tests {
         for (flags, expected) in [
             (
                 &["-Wextra", "-D__TARGET_ARCH_x86"][..],
-                "`-D__TARGET_ARCH_x86` is not possible, because an object is for all",
+                "`-D__TARGET_ARCH_x86` is not possible, because the tool compiles for each architecture",
             ),
             (&["-D", "__TARGET_ARCH_arm64"], "`-D__TARGET_ARCH_arm64` is"),
             (&["-target", "bpf"], "`-target` is not possible, because the tool compiles for both byte orders"),
@@ -146,6 +163,12 @@ mod tests {
         ] {
             assert_eq!(reason(flags), "", "{flags:?}");
         }
+    }
+
+    #[test]
+    fn what_flags_have_clang_read_is_known() {
+        let flags = ["-Wall", "-Ikernel/more", "-isystem", "other", "-include", "a.h", "-DX"].map(String::from);
+        assert_eq!(reads(&flags), (vec!["kernel/more", "other"], vec!["a.h"]));
     }
 
     #[test]

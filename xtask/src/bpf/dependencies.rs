@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
+use crate::bpf::paths;
+
 /// The name of the rule in clang's list, by which it is known among messages.
 const RULE: &str = "bpfship-reads";
 
@@ -56,9 +58,19 @@ impl Said {
         said
     }
 
-    /// The files that are neither in the folder that clang ran in nor in that of the compiler.
-    pub fn foreign(&self, compiler: &str) -> Vec<&str> {
-        self.reads.iter().map(String::as_str).filter(|path| !is_inside(path, Some(compiler))).collect()
+    /// The files that lie neither in the repository, which begins so many folders above that in which clang ran, nor in the
+    /// folder of the compiler.
+    pub fn foreign(&self, compiler: &str, above: usize) -> Vec<&str> {
+        let is_foreign = |path: &&str| match path.starts_with('/') {
+            true => !is_inside(path, Some(compiler)),
+            false => !is_within(path, above),
+        };
+        self.reads.iter().map(String::as_str).filter(is_foreign).collect()
+    }
+
+    /// The files of the repository, by their paths from where clang ran.
+    pub fn own(&self) -> BTreeSet<String> {
+        self.reads.iter().filter_map(|path| paths::join("", path)).collect()
     }
 
     /// The compiler's headers below `asm/` that may differ between architectures.
@@ -83,6 +95,11 @@ fn words(rule: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty());
     words
+}
+
+/// Whether a relative path never leads further up than this.
+fn is_within(path: &str, above: usize) -> bool {
+    is_inside(&format!("{}{path}", "folder/".repeat(above)), None)
 }
 
 /// Whether a path never leaves the folder it is relative to, or that of the compiler.
@@ -116,9 +133,18 @@ mod tests {
         );
         assert_eq!(said.messages, "k/a.bpf.c:1:2: warning: odd\n    1 |  x\n1 warning generated.");
         assert_eq!(said.reads, ["k/a.bpf.c", "/c/lib/asm/unistd.h", "/h me/#1$.h", "/c/lib/asm/types.h"]);
-        assert_eq!(said.foreign("/c/lib"), ["/h me/#1$.h"]);
+        assert_eq!(said.foreign("/c/lib", 0), ["/h me/#1$.h"]);
         assert_eq!(said.asm_headers(), ["unistd.h"].into());
-        assert!(said.foreign("/").is_empty());
+        assert!(said.foreign("/", 0).is_empty());
+    }
+
+    #[test]
+    fn what_is_above_the_workspace_is_of_the_repository_as_far_as_that_goes() {
+        let said =
+            Said { reads: ["k/a.c", "../lib/b.h", "k/../../../c.h"].map(String::from).into(), ..Said::default() };
+        assert_eq!(said.foreign("/c", 0), ["../lib/b.h", "k/../../../c.h"]);
+        assert_eq!(said.foreign("/c", 1), ["k/../../../c.h"]);
+        assert_eq!(said.own().into_iter().collect::<Vec<_>>(), ["../../c.h", "../lib/b.h", "k/a.c"]);
     }
 
     #[test]

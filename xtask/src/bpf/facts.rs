@@ -8,14 +8,19 @@ use anyhow::{Context, Result};
 use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
-use crate::arch::{ARCHES, Arch};
-use crate::bpf::cflags;
-use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
+use crate::arch::{Arch, Endian};
+use crate::bpf::flags::{self, LIBBPF, LIBC, LIBC_HEADERS, VMLINUX};
+use crate::bpf::includes::Scan;
+use crate::bpf::layouts::Layouts;
+use crate::bpf::records::Records;
+use crate::bpf::target::{BpfTarget, ObjectName};
+use crate::bpf::units::{self, Unit};
+use crate::bpf::{cflags, paths};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
 use crate::ui::error::bad_request;
-use crate::workspace::config::Bpf;
+use crate::workspace::config::{Bpf, Config};
 use crate::workspace::packages::Package;
 
 /// The headers that libbpf has for BPF programs.
@@ -25,7 +30,7 @@ const LIBBPF_HEADERS: [&str; 6] =
 /// What the workspace has of BPF, with hashes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// Every `.c` and `.h` below the BPF folder, by its path in there.
+    /// Every `.c` and `.h` below the BPF folders, and what of the repository those include, by its path from the BPF folder.
     pub sources: BTreeMap<String, Sha256>,
     /// libbpf's headers, by name, and the folder they are in; none if the workspace does not have libbpf-sys.
     pub libbpf: BTreeMap<String, Sha256>,
@@ -33,18 +38,54 @@ pub struct Inputs {
     /// The checked-in objects, by name.
     pub objects: BTreeMap<String, Sha256>,
     pub lock: Option<Lock>,
+    /// The vmlinux.h of each architecture, by its path from the workspace.
+    pub layouts: Layouts,
+    /// The sources that ask for the architecture, by their paths from the workspace.
+    pub asking: BTreeSet<String>,
+    /// The sources of objects that most likely depend on the architecture.
+    pub hinted: BTreeSet<String>,
+    /// What earlier runs compiled.
+    pub records: Records,
+    pub compiled: BTreeSet<Sha256>,
 }
 
+/// A file that clang may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    pub from: From,
+    pub sha256: Sha256,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    File(PathBuf),
+    Text(&'static str),
+}
+
+/// Where the records of earlier runs are, and what they compiled, in the folder of what lies between sources and artifacts.
+pub const RECORDS: &str = "bpf-records.json";
+pub const COMPILED: &str = "bpf-compiled";
+
 impl Inputs {
-    pub fn read(root: &Path, packages: &[Package], bpf: &Bpf) -> Result<Inputs> {
-        if let Some(refusal) = cflags::refusal(&bpf.cflags, bpf.image.as_deref()) {
-            bad_request!("`cflags` in [workspace.metadata.bpfship.bpf] of Cargo.toml: {refusal}");
+    /// `above` is how many folders above the workspace are of its repository.
+    pub fn read(root: &Path, above: usize, packages: &[Package], bpf: &Bpf) -> Result<Inputs> {
+        let defines = bpf.variants.iter().flat_map(|variant| &variant.defines).map(|define| format!("-D{define}"));
+        for (key, flags) in [("cflags", bpf.cflags.clone()), ("variant.defines", defines.collect())] {
+            if let Some(refusal) = cflags::refusal(&flags, bpf.image.as_deref()) {
+                bad_request!("`{key}` in [workspace.metadata.bpfship.bpf] of Cargo.toml: {refusal}");
+            }
         }
         let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
-        read_sources(&folder, "", &mut inputs.sources)?;
-        if !inputs.sources.keys().any(|name| is_program(name)) {
-            bad_request!("there is no *.bpf.c in {}", bpf.folder);
+        inputs.read_sources(root, above, bpf)?;
+        let units = inputs.units(bpf);
+        if units.is_empty() {
+            let folders: Vec<&str> = bpf.folders().collect();
+            let names: Vec<&str> = bpf.sources.iter().map(|pattern| pattern.trim_start_matches("**/")).collect();
+            bad_request!("there is no {} in {}", names.join(" or "), folders.join(" or "));
+        }
+        if let Some(refusal) = units::refusal(&units) {
+            bad_request!("{refusal}");
         }
 
         if let Some(package) = packages.iter().find(|package| package.name == "libbpf-sys") {
@@ -65,34 +106,170 @@ impl Inputs {
         Ok(inputs)
     }
 
+    /// Reads what earlier runs left. It saves time only, and what cannot be read is made again.
+    pub fn read_records(&mut self, work: &Path) -> Result<()> {
+        let text = files::read_if_there(&work.join(RECORDS))?.unwrap_or_default();
+        self.records = serde_json::from_str(&text).unwrap_or_default();
+        self.compiled = files::list(&work.join(COMPILED))?.iter().filter_map(|name| name.parse().ok()).collect();
+        Ok(())
+    }
+
+    /// The sources, what they include of the rest of the repository, and what is known of them.
+    fn read_sources(&mut self, root: &Path, above: usize, bpf: &Bpf) -> Result<()> {
+        let mut found: BTreeMap<String, (Sha256, Scan)> = BTreeMap::new();
+        for folder in bpf.folders() {
+            for path in list_sources(root, folder)? {
+                found.insert(path.clone(), read_source(root, &path)?);
+            }
+        }
+        let mut candidates: Vec<String> = found.keys().cloned().collect();
+        if let Some(folder) = &bpf.vmlinux {
+            let mut more = Vec::new();
+            files::walk(&root.join(folder), &format!("{folder}/"), &mut more)?;
+            candidates.extend(more.into_iter().filter(|path| root.join(path).is_file()));
+        }
+        self.layouts = Layouts::find(candidates.iter());
+        for path in self.layouts.files.values() {
+            found.insert(path.clone(), read_source(root, path)?);
+        }
+
+        let (more, included) = cflags::reads(&bpf.cflags);
+        let own = bpf.folders().flat_map(|folder| [format!("{folder}/include"), folder.to_owned()]);
+        let folders: Vec<String> = own.chain(more.into_iter().map(String::from)).collect();
+        for path in included.iter().filter_map(|path| paths::join("", path)) {
+            if !found.contains_key(&path) && root.join(&path).is_file() {
+                found.insert(path.clone(), read_source(root, &path)?);
+            }
+        }
+        // What each file includes, as far as that is of the repository, and which want a vmlinux.h of their architecture.
+        let mut edges: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut wanting: BTreeSet<String> = BTreeSet::new();
+        let mut next: Vec<String> = found.keys().cloned().collect();
+        while let Some(path) = next.pop() {
+            for (name, quoted) in found[&path].1.includes.clone() {
+                let beside = quoted.then(|| paths::join(paths::folder_of(&path), &name)).flatten();
+                let places = beside.into_iter().chain(folders.iter().filter_map(|folder| paths::join(folder, &name)));
+                let mut places = places.filter(|place| paths::above(place) <= above);
+                let place = places.find(|place| found.contains_key(place) || root.join(place).is_file());
+                match place {
+                    Some(place) => {
+                        if !found.contains_key(&place) {
+                            found.insert(place.clone(), read_source(root, &place)?);
+                            next.push(place.clone());
+                        }
+                        edges.entry(path.clone()).or_default().push(place);
+                    }
+                    None if name.rsplit('/').next() == Some("vmlinux.h") => drop(wanting.insert(path.clone())),
+                    None => {}
+                }
+            }
+        }
+
+        let name = |path: &String| paths::from_folder(&bpf.folder, path);
+        let hints = |path: &String| found[path].1.hints || (!self.layouts.files.is_empty() && wanting.contains(path));
+        self.sources = found.iter().map(|(path, (sha256, _))| (name(path), *sha256)).collect();
+        for unit in units::of(self.sources.keys(), bpf) {
+            let mut reached: BTreeSet<&String> = BTreeSet::new();
+            let start = paths::join(&bpf.folder, &unit.source).unwrap_or_default();
+            let mut next: Vec<&String> = found.get_key_value(&start).map(|(path, _)| path).into_iter().collect();
+            while let Some(path) = next.pop() {
+                if reached.insert(path) {
+                    next.extend(edges.get(path).into_iter().flatten());
+                }
+            }
+            if reached.into_iter().any(hints) {
+                self.hinted.insert(unit.source);
+            }
+        }
+        self.asking = found.iter().filter(|(_, (_, scan))| scan.asks).map(|(path, _)| path.clone()).collect();
+        Ok(())
+    }
+
+    /// What is compiled.
+    pub fn units(&self, bpf: &Bpf) -> Vec<Unit> {
+        units::of(self.sources.keys(), bpf)
+    }
+
+    /// Every file that clang may see, by its path from where it runs.
+    pub fn staged(&self, root: &Path, bpf: &Bpf) -> BTreeMap<String, Staged> {
+        let mut staged = BTreeMap::new();
+        for (name, sha256) in &self.sources {
+            if let Some(path) = paths::join(&bpf.folder, name) {
+                let from = From::File(root.join(&path));
+                staged.insert(path, Staged { from, sha256: *sha256 });
+            }
+        }
+        for (arch, path) in &self.layouts.files {
+            if let Some(Staged { from, sha256 }) = staged.get(path).cloned() {
+                let at = format!("{VMLINUX}/{}/vmlinux.h", Arch::named(arch).linux);
+                staged.insert(at, Staged { from, sha256 });
+            }
+        }
+        for (name, sha256) in &self.libbpf {
+            let from = self.libbpf_folder.iter().map(|folder| From::File(folder.join(name)));
+            staged.extend(from.map(|from| (format!("{LIBBPF}/bpf/{name}"), Staged { from, sha256: *sha256 })));
+        }
+        if bpf.image.is_none() {
+            staged.extend(LIBC_HEADERS.map(|(name, text)| {
+                (format!("{LIBC}/{name}"), Staged { from: From::Text(text), sha256: hash::bytes(text.as_bytes()) })
+            }));
+        }
+        staged
+    }
+
     /// The inputs that an up-to-date lock file has.
     pub fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
-        let compiler = match &bpf.image {
-            Some(image) => format!("compiler image {image}"),
-            None => format!("compiler {}", zig::identity()),
-        };
-        let flags = TARGETS.each_ref().map(|target| format!("flags {}", flags(bpf, target, target.headers).join(" ")));
+        let flags = Endian::ALL.map(|endian| {
+            let flags = flags::of(bpf, &Unit::plain(bpf), BpfTarget::of_byte_order(endian), false);
+            format!("flags {}", flags.join(" "))
+        });
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, Sha256>| -> Vec<String> {
             hashes.iter().map(|(name, hash)| format!("{kind} {hash} {name}")).collect()
         };
-        [compiler, format!("form {}", OBJECT_FORMAT_VERSION)]
+        let patterns = (bpf.sources != Bpf::default().sources).then(|| format!("patterns {}", bpf.sources.join(" ")));
+        let variants = bpf.variants.iter().map(|variant| {
+            let cpu = variant.cpu.iter().map(|cpu| format!(" -mcpu={cpu}"));
+            let defines = variant.defines.iter().map(|define| format!(" -D{define}"));
+            let sources = variant.sources.iter().map(|source| format!(" {source}"));
+            let words: String = cpu.chain(defines).chain(sources).collect();
+            format!("variant {}{words}", variant.name.as_deref().unwrap_or("-"))
+        });
+        [compiler(bpf), format!("form {}", OBJECT_FORMAT_VERSION)]
             .into_iter()
             .chain(flags)
+            .chain(patterns)
+            .chain(variants)
+            .chain(bpf.image.is_none().then(libc))
             .chain(hashes("libbpf", &self.libbpf))
             .chain(hashes("source", &self.sources))
             .collect()
     }
 
     /// Why the objects must be compiled again, or `None` if they are up to date.
-    pub fn stale(&self, bpf: &Bpf) -> Option<String> {
+    pub fn stale(&self, config: &Config) -> Option<String> {
+        let bpf = &config.bpf;
         let Some(lock) = &self.lock else {
             return Some(format!("there is no {}/bpf.lock", bpf.folder));
         };
-        let wanted: Vec<String> = self.jobs().into_iter().map(|(_, _, object)| object).collect();
+        let locked: Vec<(ObjectName, &String)> =
+            lock.objects.keys().filter_map(|name| Some((name.parse().ok()?, name))).collect();
+        let mut wanted: BTreeSet<&String> = BTreeSet::new();
+        for unit in self.units(bpf) {
+            for arch in &config.arches {
+                let is_it = |name: &ObjectName| name.stem == unit.stem && name.target.is_for(arch);
+                match locked.iter().filter(|(name, _)| is_it(name)).collect::<Vec<_>>().as_slice() {
+                    [(_, object)] => drop(wanted.insert(object)),
+                    _ => {
+                        let object = ObjectName { stem: unit.stem, target: BpfTarget::of_byte_order(arch.endian) };
+                        return Some(format!("{}/objects/{object} was never compiled", bpf.folder));
+                    }
+                }
+            }
+        }
         for object in &wanted {
-            match (lock.objects.get(object), self.objects.get(object)) {
+            match (lock.objects.get(*object), self.objects.get(*object)) {
                 (Some(locked), Some(found)) if *locked == found.to_string() => {}
-                (Some(_), Some(_)) => return Some(format!("{}/objects/{object} was altered", bpf.folder)),
+                (_, Some(_)) => return Some(format!("{}/objects/{object} was altered", bpf.folder)),
                 _ => return Some(format!("{}/objects/{object} was never compiled", bpf.folder)),
             }
         }
@@ -102,26 +279,28 @@ impl Inputs {
         let lines = self.lines(bpf);
         let differing = lines.symmetric_difference(&lock.inputs).next()?;
         Some(match differing.split(' ').collect::<Vec<_>>().as_slice() {
-            ["source", _, name] => format!("{}/{name} changed", bpf.folder),
+            ["source", _, name] => {
+                format!("{} changed", paths::join(&bpf.folder, name).unwrap_or_else(|| (*name).into()))
+            }
             ["libbpf", _, name] => format!("libbpf's {name} changed"),
-            ["flags", ..] => "the compiler's flags changed".into(),
-            ["form", ..] => "the tool's form of objects changed".into(),
+            ["flags" | "variant" | "patterns", ..] => "the compiler's flags changed".into(),
+            ["form" | "libc", ..] => "the tool's form of objects changed".into(),
             _ => "the compiler changed".into(),
         })
     }
+}
 
-    /// The programs in folders of the BPF folder: no object is made of them.
-    pub fn programs_below(&self) -> impl Iterator<Item = &String> {
-        self.sources.keys().filter(|name| name.ends_with(".bpf.c") && name.contains('/'))
+/// The compiler, as the lock file names it.
+pub fn compiler(bpf: &Bpf) -> String {
+    match &bpf.image {
+        Some(image) => format!("compiler image {image}"),
+        None => format!("compiler {}", zig::identity()),
     }
+}
 
-    /// Source, target and object name of everything to compile.
-    pub fn jobs(&self) -> Vec<(String, &'static BpfTarget, String)> {
-        let programs = self.sources.keys().filter(|name| is_program(name));
-        programs
-            .flat_map(|source| TARGETS.each_ref().map(|target| (source.clone(), target, object_name(source, target))))
-            .collect()
-    }
+fn libc() -> String {
+    let text: String = LIBC_HEADERS.iter().map(|(name, text)| format!("{name}\n{text}")).collect();
+    format!("libc {}", hash::bytes(text.as_bytes()))
 }
 
 /// Whether compiling reads this file of the compiler.
@@ -129,84 +308,38 @@ pub fn reads(file: &str) -> bool {
     file == "zig" || ["lib/include/", "lib/libc/include/"].iter().any(|folder| file.starts_with(folder))
 }
 
-/// Stands for the folder of the compiler in [`flags`], which go into the lock file and so must not contain its path.
-pub const COMPILER_FOLDER: &str = "{compiler}";
+/// How many folders above a workspace that is no snapshot are of its repository.
+pub fn above(root: &Path) -> usize {
+    root.ancestors().position(|folder| folder.join(".git").exists()).unwrap_or(0)
+}
 
-/// clang's flags, with the kernel's headers in this folder. All paths are relative, and the compile runs in a folder
-/// of ours, so no path gets into an object.
-pub fn flags(bpf: &Bpf, target: &BpfTarget, headers: &str) -> Vec<String> {
-    let mut flags: Vec<String> = [
-        "-target",
-        target.endian.bpf_target(),
-        &format!("-mcpu={}", bpf.cpu),
-        "-O2",
-        "-g",
-        "-std=gnu11",
-        "-Wall",
-        "-fno-ident",
-        // A table for linkers that names symbols by their numbers, which change when debug information is dropped.
-        "-fno-addrsig",
-        "-fdebug-compilation-dir=.",
-        &format!("-I{}/include", bpf.folder),
-        "-isystem",
-        "libbpf",
-    ]
-    .map(String::from)
-    .to_vec();
-    flags.extend(target.arch_word.map(|word| format!("-D__TARGET_ARCH_{word}")));
-    if bpf.image.is_none() {
-        // The kernel's headers, and clang's own. An image of the user's brings these along where its clang finds them.
-        flags.push("-nostdinc".into());
-        for headers in ["include", &format!("libc/include/{headers}"), "libc/include/any-linux-any"] {
-            flags.extend(["-isystem".into(), format!("{COMPILER_FOLDER}/lib/{headers}")]);
-        }
+fn read_source(root: &Path, path: &str) -> Result<(Sha256, Scan)> {
+    let file = root.join(path);
+    if path.contains(|letter: char| letter.is_whitespace() || letter == char::REPLACEMENT_CHARACTER) {
+        bad_request!("{} has white space in its path, or is not UTF-8: rename it", file.display());
     }
-    flags.extend(bpf.cflags.iter().cloned());
-    // With a date in it, an object would not be what its source gives.
-    flags.push("-Werror=date-time".into());
-    flags
+    if !file.is_file() {
+        bad_request!("{} is named as a source, but is a link to nothing, or no file: remove it", file.display());
+    }
+    let bytes = files::read(&file)?;
+    Ok((hash::bytes(&bytes), Scan::new(&bytes)))
 }
 
-/// The architectures that an object of this target is for, but with whose headers it is not compiled. An image of the
-/// user's has only its own headers.
-pub fn other_arches(bpf: &Bpf, target: &BpfTarget) -> impl Iterator<Item = &'static Arch> {
-    ARCHES.iter().filter(move |arch| bpf.image.is_none() && target.is_for(arch) && arch.linux_headers != target.headers)
-}
-
-fn is_program(name: &str) -> bool {
-    name.ends_with(".bpf.c") && !name.contains('/')
-}
-
-/// `tick.bpf.c` becomes `tick_bpfel.o` and `tick_bpfeb.o`.
-fn object_name(source: &str, target: &'static BpfTarget) -> String {
-    let stem = source.strip_suffix(".bpf.c").unwrap_or(source).to_owned();
-    ObjectName { stem, target }.to_string()
-}
-
-fn read_sources(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, Sha256>) -> Result<()> {
-    let cannot_read = || format!("cannot read {}", folder.display());
-    for entry in fs::read_dir(folder).with_context(cannot_read)? {
-        let name = entry.with_context(cannot_read)?.file_name();
-        let path = folder.join(&name);
+/// The files below a folder that are sources by their names, with their paths from the workspace.
+fn list_sources(root: &Path, folder: &str) -> Result<Vec<String>> {
+    let cannot_read = || format!("cannot read {}", root.join(folder).display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root.join(folder)).with_context(cannot_read)? {
         // Other files there, such as an editor's, may have any name.
-        let name = name.to_string_lossy();
-        if path.is_dir() {
+        let name = entry.with_context(cannot_read)?.file_name().to_string_lossy().into_owned();
+        let path = format!("{folder}/{name}");
+        if root.join(&path).is_dir() {
             if bpfship_embed::is_source_folder(&name) {
-                read_sources(&path, &format!("{prefix}{name}/"), sources)?;
+                found.extend(list_sources(root, &path)?);
             }
         } else if bpfship_embed::is_source(&name) {
-            let name = format!("{prefix}{name}");
-            if name.contains(|letter: char| letter.is_whitespace() || letter == char::REPLACEMENT_CHARACTER) {
-                bad_request!("{} has white space in its path, or is not UTF-8: rename it", path.display());
-            }
-            if !path.is_file() {
-                bad_request!(
-                    "{} is named as a source, but is a link to nothing, or no file: remove it",
-                    path.display()
-                );
-            }
-            sources.insert(name, hash::file(&path)?);
+            found.push(path);
         }
     }
-    Ok(())
+    Ok(found)
 }

@@ -1,25 +1,30 @@
 //! What will be compiled, and how, as data.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bpfship_object::Object;
+use bpfship_object::OBJECT_FORMAT_VERSION;
+use serde_json::{Value, json};
 
-use crate::arch::Endian;
+use crate::arch::{ARCHES, Arch, Endian};
 use crate::bpf::container::{self, CONTAINERFILE, Container, Place};
 use crate::bpf::dependencies;
-use crate::bpf::facts::{COMPILER_FOLDER, flags, other_arches, reads};
-use crate::bpf::run::{CheckImage, CompareObjects, CompileObject, WriteObjects};
-use crate::bpf::target::BpfTarget;
+use crate::bpf::facts::{COMPILED, From, Staged, compiler, reads};
+use crate::bpf::flags::{self, COMPILER_FOLDER, LIBBPF, LIBC, VMLINUX};
+use crate::bpf::paths;
+use crate::bpf::run::{Attempt, CheckImage, CompareObjects, Compile, Settle, WriteObjects};
+use crate::bpf::settle::{Compiled, Part, Piece, Settled};
+use crate::bpf::target::{BpfTarget, ObjectName};
+use crate::bpf::units::Unit;
 use crate::build::plan::source_root;
-use crate::sys::cache::Cache;
 use crate::sys::command::Command;
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, Remove, Run, Sweep, Write};
 use crate::toolchain::plan::Needs;
 use crate::toolchain::{self, zig};
+use crate::workspace::config::Bpf;
 use crate::workspace::facts::Facts;
 
 /// Where the sources are in the container.
@@ -43,8 +48,7 @@ pub enum End {
 #[derive(Debug)]
 pub struct Plan {
     pub tasks: Vec<Task>,
-    /// By file name.
-    pub objects: BTreeMap<String, Slot<Object>>,
+    pub settled: Slot<Settled>,
 }
 
 /// What must be there before anything is compiled.
@@ -54,49 +58,196 @@ pub fn needs(place: &Place) -> Needs {
 
 /// Everything that one run of `bpf` does.
 pub fn bpf(facts: &Facts, place: &Place, end: End) -> Result<Plan> {
-    let mut tasks = toolchain::plan::tasks(&needs(place), facts)?;
+    let mut tasks = Vec::new();
+    if is_pending(facts)? {
+        tasks = toolchain::plan::tasks(&needs(place), facts)?;
+    }
     let compile = compile(facts, place, end, None)?;
     tasks.extend(compile.tasks);
-    Ok(Plan { tasks, objects: compile.objects })
+    Ok(Plan { tasks, settled: compile.settled })
 }
 
-/// Compiles all objects; if that is for a reason, it is printed.
+/// Whether anything must be compiled.
+pub fn is_pending(facts: &Facts) -> Result<bool> {
+    Ok(!calls(facts)?.1.is_empty())
+}
+
+/// A source, and the ways to compile it: for a byte order, and if that depends on the architecture, for each of those.
+#[derive(Debug)]
+struct Call {
+    unit: Unit,
+    shown: String,
+    targets: Vec<&'static BpfTarget>,
+    made: Slot<Vec<Compiled>>,
+}
+
+/// What the workspace's sources give, and what of it must be compiled for that.
+fn calls(facts: &Facts) -> Result<(Vec<Part>, Vec<Call>)> {
+    let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
+    let root = source_root(facts);
+    let staged = hashes(&inputs.staged(&root, bpf));
+    let units = inputs.units(bpf);
+    let names = names_of_headers(&staged, &units, bpf);
+    let (mut parts, mut calls) = (Vec::new(), Vec::new());
+    for unit in &units {
+        let variant = units.iter().find(|other| other.source == unit.source).filter(|first| *first != unit);
+        let path = paths::join(&bpf.folder, &unit.source).context("a source without a path")?;
+        let shown = match variant.and_then(|first| unit.stem.strip_prefix(&format!("{}_", first.stem))) {
+            Some(variant) => format!("{path} ({variant})"),
+            None => path,
+        };
+        for endian in Endian::ALL {
+            let configured: Vec<&'static Arch> =
+                facts.config.arches.iter().filter(|arch| arch.endian == endian).copied().collect();
+            if configured.is_empty() {
+                continue;
+            }
+            let all = BpfTarget::of_byte_order(endian);
+            let record = |target| inputs.records.valid(unit, target, &key(facts, unit, target, &names), &staged);
+            // The object that an earlier run made, if it still lies somewhere.
+            let kept = |target: &'static BpfTarget| {
+                let kept = record(target)?.object?;
+                let checked_in = inputs.objects.iter().find(|(_, sha256)| **sha256 == kept.sha256);
+                let file = match checked_in {
+                    Some((name, _)) => root.join(&bpf.folder).join("objects").join(name),
+                    None if inputs.compiled.contains(&kept.sha256) => {
+                        facts.work.join(COMPILED).join(kept.sha256.to_string())
+                    }
+                    None => return None,
+                };
+                Some(Piece::Kept(target, kept, file))
+            };
+            let mut call = |targets: Vec<&'static BpfTarget>| {
+                let made = Slot::default();
+                calls.push(Call { unit: unit.clone(), shown: shown.clone(), targets, made: Slot::clone(&made) });
+                Piece::Made(made)
+            };
+            let targets: Vec<&'static BpfTarget> = configured.iter().map(|arch| BpfTarget::only_for(arch)).collect();
+            let depends =
+                inputs.hinted.contains(&unit.source) || record(all).is_some_and(|record| record.object.is_none());
+            let by_arch = || targets.iter().map(|target| kept(target)).collect::<Option<Vec<_>>>();
+            let whole = ARCHES.iter().filter(|arch| arch.endian == endian).count() == configured.len();
+            let pieces = match (depends, kept(all)) {
+                (false, Some(piece)) => vec![piece],
+                (false, None) => vec![call([vec![all], targets].concat())],
+                (true, _) => match by_arch() {
+                    Some(pieces) => pieces,
+                    None => targets.iter().map(|target| kept(target).unwrap_or_else(|| call(vec![target]))).collect(),
+                },
+            };
+            parts.push(Part { unit: unit.clone(), shown: shown.clone(), all, whole, pieces });
+        }
+    }
+    Ok((parts, calls))
+}
+
+fn hashes(staged: &BTreeMap<String, Staged>) -> BTreeMap<String, Sha256> {
+    staged.iter().map(|(path, staged)| (path.clone(), staged.sha256)).collect()
+}
+
+/// A hash of the names of all files that may be included: a new one may be found before another.
+fn names_of_headers(staged: &BTreeMap<String, Sha256>, units: &[Unit], bpf: &Bpf) -> Sha256 {
+    let sources: BTreeSet<String> = units.iter().filter_map(|unit| paths::join(&bpf.folder, &unit.source)).collect();
+    let names: Vec<&str> = staged.keys().filter(|name| !sources.contains(*name)).map(String::as_str).collect();
+    hash::bytes(names.join("\n").as_bytes())
+}
+
+/// What an object depends on besides the files that clang reads.
+fn key(facts: &Facts, unit: &Unit, target: &BpfTarget, names: &Sha256) -> Sha256 {
+    let bpf = &facts.config.bpf;
+    let words = arguments(facts, unit, target).join("\n");
+    hash::bytes(format!("{}\n{OBJECT_FORMAT_VERSION}\n{names}\n{words}", compiler(bpf)).as_bytes())
+}
+
+/// clang's arguments for a source and a target.
+fn arguments(facts: &Facts, unit: &Unit, target: &BpfTarget) -> Vec<String> {
+    let mut words = clang_words(facts, unit, target);
+    words.extend(dependencies::FLAGS.map(String::from));
+    words.extend(["-o", "-"].map(String::from));
+    words
+}
+
+/// The same without what says where its words and its object go.
+fn clang_words(facts: &Facts, unit: &Unit, target: &BpfTarget) -> Vec<String> {
+    let bpf = &facts.config.bpf;
+    let has_vmlinux = facts.bpf.layouts.files.keys().any(|name| target.arch_word == Some(Arch::named(name).linux));
+    let mut words = flags::of(bpf, unit, target, has_vmlinux);
+    words.extend(["-c".into(), paths::join(&bpf.folder, &unit.source).unwrap_or_default()]);
+    words
+}
+
+/// Compiles what has changed; if that is for a reason, it is printed.
 pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> Result<Plan> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
-    let folder = source_root(facts).join(&bpf.folder);
-    let stage = facts.work.join("bpf");
+    let root = source_root(facts);
+    let (parts, calls) = calls(facts)?;
+    let staged = hashes(&inputs.staged(&root, bpf));
+    let units = inputs.units(bpf);
+    let mut tasks = Vec::new();
+    if !calls.is_empty() {
+        tasks.extend(clang(facts, place, calls, &staged, reason)?);
+    }
+    let settled = Slot::default();
+    let settle = Settle {
+        parts,
+        units,
+        staged,
+        records: inputs.records.clone(),
+        work: facts.work.clone(),
+        layouts: inputs.layouts.clone(),
+        arches: facts.config.arches.len(),
+        folder: bpf.folder.clone(),
+        ignored: facts.sources.ignored.clone(),
+        settled: Slot::clone(&settled),
+    };
+    tasks.push(Task::new("bringing together what was compiled", vec![Box::new(settle)]));
+    let result = Slot::clone(&settled);
+    tasks.push(match end {
+        End::Write | End::WriteAndBuild => {
+            let snapshot = (end == End::WriteAndBuild)
+                .then(|| (facts.sources.folder.clone(), facts.sources.in_repository(&bpf.folder)));
+            let (folder, checked_in) = (facts.root.join(&bpf.folder), root.join(&bpf.folder));
+            let write = WriteObjects { folder, checked_in, snapshot, inputs: inputs.lines(bpf), settled: result };
+            Task::new("writing the BPF objects", vec![Box::new(write)])
+        }
+        End::Compare => {
+            let out_of_date = facts.bpf.stale(&facts.config).map(|reason| match inputs.lock {
+                Some(_) => format!("{}/bpf.lock is out of date: {reason}", bpf.folder),
+                None => reason,
+            });
+            let (folder, shown) = (root.join(&bpf.folder), bpf.folder.clone());
+            let compare = CompareObjects { folder, shown, settled: result, out_of_date };
+            Task::new("comparing the BPF objects with those that are there", vec![Box::new(compare)])
+        }
+    });
+    Ok(Plan { tasks, settled })
+}
+
+/// What lays out the sources, and compiles them.
+fn clang(
+    facts: &Facts,
+    place: &Place,
+    calls: Vec<Call>,
+    staged: &BTreeMap<String, Sha256>,
+    reason: Option<&str>,
+) -> Result<Vec<Task>> {
+    let bpf = &facts.config.bpf;
+    let (top, stage) = (facts.work.join("bpf"), stage(facts));
     let compiler = facts.cache.path(&zig::name()?);
     // Inside a container, the compiler is at the top.
     let prefix = match place {
         Place::Host => compiler.to_string_lossy().into_owned(),
         Place::Container(_) => String::new(),
     };
-
-    // By which command: with the headers of one architecture, then with those of the others that the object is for.
-    let sources = inputs.jobs();
-    let arguments = |source: &str, target: &BpfTarget, headers: &str| {
-        let flags = flags(bpf, target, headers);
-        let mut words: Vec<String> = flags.iter().map(|flag| flag.replace(COMPILER_FOLDER, &prefix)).collect();
-        words.extend(dependencies::FLAGS.map(String::from));
-        words.extend(["-c", &format!("{}/{source}", bpf.folder), "-o", "-"].map(String::from));
-        words
-    };
-    let mut clang: Vec<Vec<String>> = Vec::new();
-    for (source, target, _) in &sources {
-        clang.push(arguments(source, target, target.headers));
-        clang.extend(other_arches(bpf, target).map(|arch| {
-            let mut words = arguments(source, target, arch.linux_headers);
-            // mips' <asm/byteorder.h> wants to know what its compilers define.
-            words.extend((target.endian == Endian::Big).then(|| "-D__MIPSEB__".into()));
-            words
-        }));
-    }
+    let clang: Vec<Vec<String>> = calls
+        .iter()
+        .flat_map(|call| call.targets.iter().map(|target| arguments(facts, &call.unit, target)))
+        .map(|words| words.iter().map(|word| word.replace(COMPILER_FOLDER, &prefix)).collect())
+        .collect();
     let container = match place {
         Place::Host => None,
-        Place::Container(container) => Some(contained(container, &stage, &facts.work, &compiler, &facts.cache, &clang)),
+        Place::Container(container) => Some(contained(container, facts, &compiler, &clang)),
     };
-    // What may be read in addition to the sources: headers of ours, or whatever an image of the user's has.
-    let headers = if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") };
     let commands: Vec<Command> = match &container {
         Some(container) => container.commands.clone(),
         None => {
@@ -124,70 +275,79 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     }];
     let (before, after) = container.map(|container| (container.before, container.after)).unwrap_or_default();
     tasks.extend(before);
-    for source in inputs.programs_below() {
-        let title = format!("{0}/{source} gives no object, for it is not in {0} itself", bpf.folder);
-        tasks.push(Task::new(title, Vec::new()).announced());
-    }
-    let mut objects = BTreeMap::new();
+    let names = names_of_headers(staged, &facts.bpf.units(bpf), bpf);
     let mut commands = commands.into_iter();
-    for (source, target, object) in sources {
-        let made: Slot<Object> = objects.entry(object.clone()).or_insert_with(Slot::default).clone();
-        let source = format!("{}/{source}", bpf.folder);
-        let output = stage.join(&object);
-        let mut command = || commands.next().context("an object without a command");
-        let compile = CompileObject {
-            command: command()?,
-            others: other_arches(bpf, target).map(|arch| Ok((arch, command()?))).collect::<Result<_>>()?,
-            source,
-            target,
-            headers: headers.clone(),
-            ignored: facts.sources.ignored.clone(),
-            output,
+    for Call { unit, shown, targets, made } in calls {
+        let first = targets[0];
+        let object = ObjectName { stem: unit.stem.clone(), target: first }.to_string();
+        let attempts = targets.into_iter().map(|target| {
+            let command = commands.next().context("a target without a command")?;
+            Ok(Attempt { target, command, key: key(facts, &unit, target, &names) })
+        });
+        let compile = Compile {
+            attempts: attempts.collect::<Result<_>>()?,
+            source: shown,
+            above: facts.sources.above(),
+            // What may be read in addition to the sources: headers of ours, or whatever an image of the user's has.
+            headers: if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") },
+            image: bpf.image.is_some(),
+            may_differ: !facts.config.arches.iter().any(|arch| arch.linux_headers == first.headers),
+            asking: facts.bpf.asking.clone(),
+            layouts: !facts.bpf.layouts.files.is_empty(),
+            output: top.join(&object),
             made,
         };
         let task = Task::new(format!("compiling {} to {object}", compile.source), vec![Box::new(compile)]);
-        tasks.push(
-            task.named(object)
-                .beside("objects")
-                .failure("cannot compile the BPF objects; the previous ones are untouched"),
-        );
+        let failure = "cannot compile the BPF objects; the previous ones are untouched";
+        tasks.push(task.named(object).beside("objects").failure(failure));
     }
     tasks.extend(after);
-    tasks.push(match end {
-        End::Write | End::WriteAndBuild => {
-            let folder = facts.root.join(&bpf.folder);
-            let snapshot = (end == End::WriteAndBuild)
-                .then(|| (facts.sources.folder.clone(), facts.sources.in_repository(&bpf.folder)));
-            let write = WriteObjects { folder, snapshot, inputs: inputs.lines(bpf), objects: objects.clone() };
-            Task::new("writing the BPF objects", vec![Box::new(write)])
-        }
-        End::Compare => {
-            let out_of_date = facts.bpf.stale(bpf).map(|reason| match inputs.lock {
-                Some(_) => format!("{}/bpf.lock is out of date: {reason}", bpf.folder),
-                None => reason,
-            });
-            let shown = bpf.folder.clone();
-            let compare = CompareObjects { folder, shown, objects: objects.clone(), out_of_date };
-            Task::new("comparing the BPF objects with those that are there", vec![Box::new(compare)])
-        }
+    Ok(tasks)
+}
+
+/// Lays out what clang may see, and writes for editors how it is called: in the workspace, for the first architecture.
+pub fn compile_commands(facts: &Facts) -> Result<Vec<Task>> {
+    let compiler = facts.cache.path(&zig::name()?);
+    let stage = stage(facts);
+    let word = |word: &String| match word.as_str() {
+        LIBBPF | LIBC => stage.join(word).to_string_lossy().into_owned(),
+        word if word.starts_with(&format!("-I{VMLINUX}/")) => format!("-I{}", stage.join(&word[2..]).display()),
+        word => word.replace(COMPILER_FOLDER, &compiler.to_string_lossy()),
+    };
+    let target = facts.config.arches.first().map(|arch| BpfTarget::only_for(arch)).context("no architecture")?;
+    let entries = facts.bpf.units(&facts.config.bpf).into_iter().map(|unit| {
+        let file = paths::join(&facts.config.bpf.folder, &unit.source).unwrap_or_default();
+        let words = clang_words(facts, &unit, target);
+        let arguments: Vec<String> = std::iter::once("clang".into()).chain(words.iter().map(word)).collect();
+        json!({ "directory": facts.root, "file": file, "output": format!("{}.o", unit.stem), "arguments": arguments })
     });
-    Ok(Plan { tasks, objects })
+    let text = format!("{:#}\n", Value::Array(entries.collect()));
+    let file = facts.root.join("compile_commands.json");
+    let title = format!("writing {}", file.display());
+    Ok(vec![
+        Task::new("laying out what the compiler may see", lay_out(facts)),
+        Task::new(title, vec![Box::new(Write { file, text })]).announced(),
+    ])
+}
+
+/// Where clang runs: the place of the workspace in a folder that has the place of the repository.
+fn stage(facts: &Facts) -> PathBuf {
+    match facts.sources.path.as_str() {
+        "" => facts.work.join("bpf"),
+        path => facts.work.join("bpf").join(path),
+    }
 }
 
 /// Makes a folder that contains nothing but what the compiler may see.
 fn lay_out(facts: &Facts) -> Steps {
-    let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
-    let (folder, stage) = (source_root(facts).join(&bpf.folder), facts.work.join("bpf"));
-    let mut steps: Steps = vec![Box::new(Remove { folder: stage.clone() })];
-    for (name, sha256) in &inputs.sources {
-        let to = stage.join(&bpf.folder).join(name);
-        steps.push(Box::new(Copy { from: folder.join(name), to, sha256: *sha256 }));
-    }
-    if let Some(headers) = &inputs.libbpf_folder {
-        for (name, sha256) in &inputs.libbpf {
-            let to = stage.join("libbpf/bpf").join(name);
-            steps.push(Box::new(Copy { from: headers.join(name), to, sha256: *sha256 }));
-        }
+    let top = facts.work.join("bpf");
+    let mut steps: Steps = vec![Box::new(Remove { folder: top.clone() })];
+    for (path, Staged { from, sha256 }) in facts.bpf.staged(&source_root(facts), &facts.config.bpf) {
+        let to = top.join(paths::join(&facts.sources.path, &path).unwrap_or(path));
+        steps.push(match from {
+            From::File(from) => Box::new(Copy { from, to, sha256 }),
+            From::Text(text) => Box::new(Write { file: to, text: text.into() }),
+        });
     }
     steps
 }
@@ -206,29 +366,27 @@ struct Contained {
 /// Plans to have everything in `stage` compiled in containers: one for each list of clang's arguments.
 /// Nothing of this machine is mounted: the sources are copied into a volume, so it is all the same where the engine's
 /// daemon runs, and how its folders are labelled.
-fn contained(
-    container: &Container,
-    stage: &Path,
-    work: &Path,
-    compiler: &Path,
-    cache: &Cache,
-    clang: &[Vec<String>],
-) -> Contained {
-    let engine = || container.engine.kind.command(stage.parent().unwrap_or(stage));
+fn contained(container: &Container, facts: &Facts, compiler: &Path, clang: &[Vec<String>]) -> Contained {
+    let (work, stage) = (&facts.work, facts.work.join("bpf"));
+    let engine = || container.engine.kind.command(work);
     // One workspace's runs wait for each other, so the name is ours alone.
     let volume = format!("bpfship-bpf-{:.16}", hash::bytes(stage.as_os_str().as_encoded_bytes()));
+    let workdir = match facts.sources.path.as_str() {
+        "" => SOURCES.to_owned(),
+        path => format!("{SOURCES}/{path}"),
+    };
 
     let mut get: Steps = Vec::new();
     if !container.present && container.theirs {
         get.push(Box::new(Run(engine().args(["pull", "--quiet", &container.image]))));
-        get.push(Box::new(CheckImage { container: container.clone(), folder: work.into(), record: None }));
+        get.push(Box::new(CheckImage { container: container.clone(), folder: work.clone(), record: None }));
     } else if !container.present {
         let file = work.join("Containerfile");
         get.push(Box::new(Write { file: file.clone(), text: CONTAINERFILE.into() }));
         let build = engine().args(["build", "--quiet", "--network", "none", "--tag", &container.image, "--file"]);
         get.push(Box::new(Run(build.arg(file.to_string_lossy()).arg(compiler.to_string_lossy()))));
-        let record = Some(container::record(cache, container.engine.kind, &container.image));
-        get.push(Box::new(CheckImage { container: container.clone(), folder: work.into(), record }));
+        let record = Some(container::record(&facts.cache, container.engine.kind, &container.image));
+        get.push(Box::new(CheckImage { container: container.clone(), folder: work.clone(), record }));
     }
 
     let mut names = vec![volume.clone()];
@@ -243,7 +401,7 @@ fn contained(
             command = command.args(["--user", USER]);
         }
         // Read-only, and with a label that SELinux lets containers read.
-        command = command.args(["--volumes-from", &format!("{volume}:ro,z"), "--workdir", SOURCES, &container.image]);
+        command = command.args(["--volumes-from", &format!("{volume}:ro,z"), "--workdir", &workdir, &container.image]);
         commands.push(command.args(arguments.clone()));
         names.push(name);
     }
@@ -255,7 +413,7 @@ fn contained(
         // What an earlier run left.
         Box::new(Sweep(sweep.clone())),
         // Whatever the umask of this machine's user is, the user `nobody` must be able to read them.
-        Box::new(Run(Command::new("chmod", stage).args(["-R", "a+rX", "."]))),
+        Box::new(Run(Command::new("chmod", &stage).args(["-R", "a+rX", "."]))),
         Box::new(Run(create.args(["--volume", SOURCES, &container.image, "--version"]))),
         Box::new(Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}")))),
     ];

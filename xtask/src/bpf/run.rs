@@ -3,21 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
-use crate::arch::Arch;
 use crate::bpf::container::Container;
 use crate::bpf::dependencies::Said;
 use crate::bpf::engine::Image;
+use crate::bpf::facts::{COMPILED, RECORDS};
+use crate::bpf::failures::{self, Scope};
+use crate::bpf::layouts::Layouts;
+use crate::bpf::records::{self, Kept, Record, Records};
+use crate::bpf::settle::{self, Bytes, Compiled, Part, Piece, Ready, Settled};
 use crate::bpf::target::BpfTarget;
+use crate::bpf::units::Unit;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
+use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Step, Work};
-use crate::sys::{files, hash, process};
+use crate::sys::{files, process};
 use crate::ui::error;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
@@ -55,118 +62,227 @@ impl Step for CheckImage {
     }
 }
 
-/// Compiles one object. The command prints it.
+/// One way to compile a source.
 #[derive(Debug)]
-pub struct CompileObject {
-    pub command: Command,
-    /// The same with the kernel's headers of each other architecture that the object is for.
-    pub others: Vec<(&'static Arch, Command)>,
-    /// As the user knows it: relative to the workspace.
-    pub source: String,
+pub struct Attempt {
     pub target: &'static BpfTarget,
-    /// The folder of the compiler's headers, where clang runs.
-    pub headers: String,
-    /// Where a printed plan puts what clang gives. A run keeps it in memory.
-    pub output: PathBuf,
-    /// What clang may miss.
-    pub ignored: IgnoredFiles,
-    pub made: Slot<Object>,
+    pub command: Command,
+    /// What the object depends on besides the files that clang reads.
+    pub key: Sha256,
 }
 
-impl Step for CompileObject {
+/// Compiles a source, first for all architectures of a byte order, and if it depends on those, for each of them.
+#[derive(Debug)]
+pub struct Compile {
+    /// The first one, and those that are needed only if it does not do.
+    pub attempts: Vec<Attempt>,
+    /// As the user knows it: relative to the workspace.
+    pub source: String,
+    /// How many folders above the one where clang runs are of the repository.
+    pub above: usize,
+    /// The folder of the compiler's headers, where clang runs.
+    pub headers: String,
+    /// Whether those are of an image of the user's, which has them for one architecture only.
+    pub image: bool,
+    /// Whether the headers of the first attempt are those of an architecture that nobody asked for.
+    pub may_differ: bool,
+    /// The files that ask for the architecture.
+    pub asking: BTreeSet<String>,
+    /// Whether there is a vmlinux.h for each architecture.
+    pub layouts: bool,
+    /// Where a printed plan puts what clang gives. A run keeps it in memory.
+    pub output: PathBuf,
+    pub made: Slot<Vec<Compiled>>,
+}
+
+impl Step for Compile {
     fn line(&self) -> String {
-        let others: Vec<&str> = self.others.iter().map(|(arch, _)| arch.name).collect();
-        let compared = match others.as_slice() {
+        let (first, others) = (&self.attempts[0], &self.attempts[1..]);
+        let names: Vec<&str> = others.iter().map(|other| other.target.shown()).collect();
+        let others = match names.as_slice() {
             [] => String::new(),
-            _ => format!(
-                "\n# if it reads headers that depend on the architecture, compile it with those of {}, too, and refuse a difference",
-                others.join(", ")
-            ),
+            names => format!("\n# if it depends on the architecture, compile it for each: {}", names.join(", ")),
         };
         format!(
-            "{} >{}\n# refuse it if clang read a file of elsewhere{compared}\n\
+            "{} >{}\n# refuse it if clang read a file of elsewhere{others}\n\
              # drop debug information from it, bring its types into one form, and check it",
-            self.command,
+            first.command,
             quote(&self.output)
         )
     }
 
     fn json(&self) -> Value {
-        let others: BTreeMap<&str, &Command> = self.others.iter().map(|(arch, command)| (arch.name, command)).collect();
+        let (first, others) = (&self.attempts[0], &self.attempts[1..]);
+        let other = |other: &Attempt| json!({ "target": other.target, "command": other.command });
         json!({ "compile-object": {
-            "source": self.source, "target": self.target, "command": self.command, "with-headers-of": others,
+            "source": self.source, "target": first.target, "command": first.command,
+            "if-it-depends-on-the-architecture": others.iter().map(other).collect::<Vec<_>>(),
         } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        let (compiled, said) = self.compile(work, &self.command)?;
-        if !said.messages.is_empty() {
-            work.runner.status(format!("clang on {} for {}:\n{}", self.source, self.target, said.messages));
+        let (first, others) = (&self.attempts[0], &self.attempts[1..]);
+        let mut compiled = vec![self.compile(work, first)?];
+        if compiled[0].object.is_none() {
+            for other in others {
+                work.runner.check_interrupted()?;
+                compiled.push(self.compile(work, other)?);
+            }
         }
-        if said.reads.is_empty() {
-            bail!("clang does not report which files it read for {}", self.source);
-        }
-        if let [file, ..] = said.foreign(&self.headers).as_slice() {
-            bail!(
-                "{} includes {file}, which bpf.lock cannot know, because it is not in the BPF folder: copy it there",
-                self.source
-            );
-        }
-        let object = self.finish(&compiled)?;
-        let asm_headers: Vec<String> = said.asm_headers().iter().map(|name| format!("<asm/{name}>")).collect();
-        if !asm_headers.is_empty() && self.target.arch_word.is_none() {
-            self.compare(work, &object, &asm_headers.join(", "))?;
-        }
-        self.made.put(object)
+        self.made.put(compiled)
     }
 }
 
-impl CompileObject {
-    fn compile(&self, work: &Work, command: &Command) -> Result<(Vec<u8>, Said)> {
+impl Compile {
+    fn compile(&self, work: &Work, attempt: &Attempt) -> Result<Compiled> {
+        let Attempt { target, command, key } = attempt;
         let output = work.runner.output(command)?;
         let text = String::from_utf8_lossy(&output.stderr);
         let said = Said::parse(&text);
-        match output.status.code() {
-            Some(0) => Ok((output.stdout, said)),
+        let is_first = target.arch_word.is_none();
+        let object = match output.status.code() {
+            Some(0) if said.reads.is_empty() => bail!("clang does not say which files it read for {}", self.source),
+            Some(0) => match self.finish(work, &output.stdout, target, &said) {
+                _ if is_first && self.depends(work, &said) => None,
+                finished => Some(finished),
+            },
             // An engine's own codes: clang was never started.
             Some(125..=127) => {
                 let failed = process::failed(command, output.status, text.into());
-                Err(failed.context("the container did not start"))
+                return Err(failed.context("the container did not start"));
             }
-            // All of its output, since the first message is the cause of the rest.
-            _ => {
-                let ignored: String =
-                    self.ignored.named_in(&said.messages).iter().map(|sentence| format!("\n{sentence}")).collect();
-                bail!("clang {}\n{}{ignored}", error::ended(output.status), said.messages)
-            }
-        }
+            _ if is_first && self.may_depend(&said.messages) => None,
+            // All that it says, for what comes first is the cause of the rest.
+            _ if said.messages.is_empty() => Some(Err(format!("clang {}", error::ended(output.status)))),
+            _ => Some(Err(said.messages.clone())),
+        };
+        let warnings = if matches!(object, Some(Ok(_))) { said.messages.clone() } else { String::new() };
+        Ok(Compiled { target, key: *key, object, warnings, reads: said.own().into_iter().collect() })
     }
 
-    fn finish(&self, compiled: &[u8]) -> Result<Object> {
-        Object::new(compiled, self.target.endian)
-            .with_context(|| format!("clang compiled {}, but no kernel would take the result", self.source))
-    }
-
-    /// Refuses an object that would be another one with the headers of another architecture that it is for.
-    fn compare(&self, work: &Work, object: &Object, headers: &str) -> Result<()> {
-        let source = &self.source;
-        if self.others.is_empty() {
-            work.runner.status(format!(
-                "{source} includes {headers} of the image, and whether other architectures have the same is not known"
+    fn finish(&self, work: &Work, compiled: &[u8], target: &BpfTarget, said: &Said) -> Result<Arc<Object>, String> {
+        if let [file, ..] = said.foreign(&self.headers, self.above).as_slice() {
+            return Err(format!(
+                "it includes {file}, which bpf.lock cannot know, because it is not in the repository: copy it there"
             ));
         }
-        for (arch, command) in &self.others {
-            let same = self.compile(work, command).and_then(|(compiled, _)| self.finish(&compiled));
-            work.runner.check_interrupted()?;
-            if same.ok().is_none_or(|other| other != *object) {
-                bail!(
-                    "{source} includes {headers}, and with what {arch} has there the object would be another one, but one \
-                     object is for all {}-endian architectures: have the application set what depends on the architecture",
-                    self.target.endian.name()
-                );
+        if work.runner.check_interrupted().is_err() {
+            return Err("interrupted".into());
+        }
+        Object::new(compiled, target.endian).map(Arc::new).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Whether what compiled for all architectures may be another object for one of them.
+    fn depends(&self, work: &Work, said: &Said) -> bool {
+        let headers: Vec<String> = said.asm_headers().iter().map(|name| format!("<asm/{name}>")).collect();
+        if self.image && !headers.is_empty() {
+            work.runner.status(format!(
+                "{} includes {} of the image, and whether other architectures have the same is not known",
+                self.source,
+                headers.join(", ")
+            ));
+        }
+        let own = said.own();
+        (!self.image && !headers.is_empty()) || own.iter().any(|path| self.asking.contains(path))
+    }
+
+    /// Whether what did not compile for all architectures may compile for each.
+    fn may_depend(&self, messages: &str) -> bool {
+        let is_asked = messages.contains("__TARGET_ARCH") || messages.contains("bpf_target_");
+        is_asked || self.may_differ || (self.layouts && messages.contains("vmlinux.h' file not found"))
+    }
+}
+
+/// Decides which objects there are, keeps what was compiled for later runs, and says what failed.
+#[derive(Debug)]
+pub struct Settle {
+    pub parts: Vec<Part>,
+    pub units: Vec<Unit>,
+    /// The hashes of all files that clang may see.
+    pub staged: BTreeMap<String, Sha256>,
+    pub records: Records,
+    /// Where everything between sources and artifacts lies.
+    pub work: PathBuf,
+    pub layouts: Layouts,
+    /// How many architectures are configured.
+    pub arches: usize,
+    /// The BPF folder.
+    pub folder: String,
+    /// What clang may miss.
+    pub ignored: IgnoredFiles,
+    pub settled: Slot<Settled>,
+}
+
+impl Step for Settle {
+    fn line(&self) -> String {
+        "# objects that are the same for all architectures of a byte order become one".into()
+    }
+
+    fn json(&self) -> Value {
+        let sources: Vec<&str> = self.parts.iter().map(|part| part.shown.as_str()).collect();
+        json!({ "settle": { "sources": sources } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let settled = settle::settle(&self.parts, &self.records.why)?;
+        self.remember(&settled)?;
+        settled.warnings.iter().for_each(|warning| work.runner.status(warning));
+        if !settled.failures.is_empty() {
+            let words: String = settled.failures.iter().map(|failure| failure.words.as_str()).collect();
+            let ignored = self.ignored.named_in(&words);
+            let all: BTreeSet<&str> = self.parts.iter().map(|part| part.shown.as_str()).collect();
+            let (sources, layouts, folder) = (all.len(), &self.layouts, &self.folder);
+            let text =
+                failures::text(&settled.failures, &Scope { sources, arches: self.arches, layouts, folder }, &ignored);
+            bail!("cannot compile the BPF objects; the previous ones are untouched: {text}");
+        }
+        self.settled.put(settled)
+    }
+}
+
+impl Settle {
+    /// Keeps the objects that were compiled, even if others failed.
+    fn remember(&self, settled: &Settled) -> Result<()> {
+        let mut records = self.records.clone();
+        let folder = self.work.join(COMPILED);
+        for Part { unit, pieces, .. } in &self.parts {
+            let made = pieces.iter().filter_map(|piece| match piece {
+                Piece::Made(slot) => Some(slot),
+                Piece::Kept(..) => None,
+            });
+            for slot in made {
+                for Compiled { target, key, object, reads, .. } in slot.get()? {
+                    let object = match object {
+                        Some(Err(_)) => continue,
+                        None => None,
+                        Some(Ok(object)) => {
+                            let kept = Kept::new(object);
+                            files::create_folder(&folder)?;
+                            files::replace(&[(folder.join(kept.sha256.to_string()), &object.bytes)])?;
+                            Some(kept)
+                        }
+                    };
+                    // What did not compile says not all that it read.
+                    if let Some(contents) = records::contents(reads, &self.staged)
+                        && !reads.is_empty()
+                    {
+                        let record = Record { key: *key, reads: reads.clone(), contents, object };
+                        records.insert(unit, target, record);
+                    }
+                }
             }
         }
-        Ok(())
+        records.why.extend(settled.why.clone());
+        records.keep(&self.units);
+        if records == self.records {
+            return Ok(());
+        }
+        let known: BTreeSet<String> = records.objects().map(Sha256::to_string).collect();
+        for name in files::list(&folder)?.iter().filter(|name| !known.contains(*name)) {
+            fs::remove_file(folder.join(name)).with_context(|| format!("cannot remove {name}"))?;
+        }
+        let text = serde_json::to_vec(&records).context("cannot write records")?;
+        files::replace(&[(self.work.join(RECORDS), &text)])
     }
 }
 
@@ -177,9 +293,11 @@ pub struct WriteObjects {
     pub folder: PathBuf,
     /// The folder of the snapshot that they are written to as well, and the path of the BPF folder in the repository.
     pub snapshot: Option<(PathBuf, String)>,
+    /// The BPF folder of the snapshot. What lies there lies in the workspace already.
+    pub checked_in: PathBuf,
     /// The lines of the lock file that name the inputs.
     pub inputs: BTreeSet<String>,
-    pub objects: BTreeMap<String, Slot<Object>>,
+    pub settled: Slot<Settled>,
 }
 
 impl Step for WriteObjects {
@@ -189,8 +307,7 @@ impl Step for WriteObjects {
     }
 
     fn json(&self) -> Value {
-        let names: Vec<_> = self.objects.keys().collect();
-        json!({ "write-objects": { "folder": self.folder, "objects": names, "inputs": self.inputs } })
+        json!({ "write-objects": { "folder": self.folder, "inputs": self.inputs } })
     }
 
     fn run(&self, _: &Work) -> Result<()> {
@@ -198,11 +315,15 @@ impl Step for WriteObjects {
         files::create_folder(&folder)?;
         let mut lock = Lock { inputs: self.inputs.clone(), ..Lock::default() };
         let mut files = Vec::new();
-        for (name, object) in &self.objects {
-            let bytes = object.get()?.bytes.as_slice();
-            files.push((folder.join(name), bytes));
-            lock.objects.insert(name.clone(), hash::bytes(bytes).to_string());
+        let checked_in = self.checked_in.join("objects");
+        let mut changed = Vec::new();
+        for (name, ready) in &self.settled.get()?.objects {
+            lock.objects.insert(name.clone(), ready.kept.sha256.to_string());
+            if !matches!(&ready.from, Bytes::File(file) if *file == checked_in.join(name)) {
+                changed.push((folder.join(name), bytes(ready)?));
+            }
         }
+        files.extend(changed.iter().map(|(file, bytes)| (file.clone(), bytes.as_slice())));
         let text = lock.to_string();
         files.push((self.folder.join("bpf.lock"), text.as_bytes()));
         files::replace(&files)?;
@@ -219,6 +340,14 @@ impl Step for WriteObjects {
     }
 }
 
+/// The bytes of an object, wherever they are.
+fn bytes(ready: &Ready) -> Result<Vec<u8>> {
+    match &ready.from {
+        Bytes::Made(object) => Ok(object.bytes.clone()),
+        Bytes::File(file) => files::read_unchanged(file, &ready.kept.sha256),
+    }
+}
+
 /// Objects in a folder that have no source any more.
 fn orphans(folder: &Path, lock: &Lock) -> Result<Vec<PathBuf>> {
     let is_orphan = |name: &String| name.ends_with(".o") && !lock.objects.contains_key(name);
@@ -232,7 +361,7 @@ pub struct CompareObjects {
     pub folder: PathBuf,
     /// The same, relative to the workspace.
     pub shown: String,
-    pub objects: BTreeMap<String, Slot<Object>>,
+    pub settled: Slot<Settled>,
     /// What is wrong with the lock file.
     pub out_of_date: Option<String>,
 }
@@ -243,8 +372,7 @@ impl Step for CompareObjects {
     }
 
     fn json(&self) -> Value {
-        let names: Vec<_> = self.objects.keys().collect();
-        json!({ "compare-objects": { "folder": self.folder, "objects": names } })
+        json!({ "compare-objects": { "folder": self.folder } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
@@ -252,19 +380,21 @@ impl Step for CompareObjects {
         let present = files::list(&folder)?;
         let shown = |name: &str| format!("{}/objects/{name}", self.shown);
         let mut faults = Vec::new();
-        for (name, object) in &self.objects {
+        let objects = &self.settled.get()?.objects;
+        for (name, ready) in objects {
             if !present.contains(name) {
                 faults.push(format!("{} is missing", shown(name)));
                 continue;
             }
             let found = files::read(&folder.join(name))?;
-            let differences = compare::differences(&found, &object.get()?.bytes);
+            let is_same = hash::bytes(&found) == ready.kept.sha256;
+            let differences = if is_same { Vec::new() } else { compare::differences(&found, &bytes(ready)?) };
             if differences.is_empty() {
                 work.runner.status(format!("{}  {} bytes: as its source gives it", shown(name), found.len()));
             }
             faults.extend(differences.into_iter().map(|difference| format!("{}: {difference}", shown(name))));
         }
-        for orphan in present.iter().filter(|name| name.ends_with(".o") && !self.objects.contains_key(*name)) {
+        for orphan in present.iter().filter(|name| name.ends_with(".o") && !objects.contains_key(*name)) {
             faults.push(format!("{} has no source", shown(orphan)));
         }
         faults.extend(self.out_of_date.clone());

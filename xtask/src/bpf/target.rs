@@ -19,15 +19,50 @@ pub struct BpfTarget {
     /// The folder of the kernel's headers (`asm/…`) in zig's `lib/libc/include`. Where an object is for several
     /// architectures, the headers of any of them would do.
     pub headers: &'static str,
+    /// What those headers ask for besides.
+    pub macros: &'static [&'static str],
 }
 
-/// Every target, in the order in which objects are compiled and shown.
-pub static TARGETS: [BpfTarget; 2] = [
-    BpfTarget { name: "bpfel", endian: Endian::Little, arch_word: None, headers: Arch::named("amd64").linux_headers },
-    BpfTarget { name: "bpfeb", endian: Endian::Big, arch_word: None, headers: Arch::named("s390x").linux_headers },
+/// Every target, in the order in which objects are compiled and shown: those for a byte order, then one for each architecture.
+pub static TARGETS: [BpfTarget; 8] = [
+    BpfTarget {
+        name: "bpfel",
+        endian: Endian::Little,
+        arch_word: None,
+        headers: Arch::named("amd64").linux_headers,
+        macros: &[],
+    },
+    BpfTarget {
+        name: "bpfeb",
+        endian: Endian::Big,
+        arch_word: None,
+        headers: Arch::named("s390x").linux_headers,
+        macros: &[],
+    },
+    BpfTarget::of_arch("x86_bpfel", Arch::named("amd64")),
+    BpfTarget::of_arch("arm64_bpfel", Arch::named("arm64")),
+    BpfTarget::of_arch("riscv_bpfel", Arch::named("riscv64")),
+    BpfTarget::of_arch("loongarch_bpfel", Arch::named("loong64")),
+    BpfTarget::of_arch("s390_bpfeb", Arch::named("s390x")),
+    BpfTarget::of_arch("mips_bpfeb", Arch::named("mips")),
 ];
 
 impl BpfTarget {
+    const fn of_arch(name: &'static str, arch: &'static Arch) -> BpfTarget {
+        let Arch { endian, linux, linux_headers: headers, header_macros: macros, .. } = *arch;
+        BpfTarget { name, endian, arch_word: Some(linux), headers, macros }
+    }
+
+    /// The target whose objects are for this architecture only.
+    pub fn only_for(arch: &Arch) -> &'static BpfTarget {
+        TARGETS.iter().find(|target| target.arch_word == Some(arch.linux)).expect("a row for each architecture")
+    }
+
+    /// What a user calls it: an architecture, or a byte order.
+    pub fn shown(&self) -> &'static str {
+        self.arch_word.unwrap_or(self.name)
+    }
+
     /// The target whose objects are for every architecture of this byte order.
     pub fn of_byte_order(endian: Endian) -> &'static BpfTarget {
         match endian {
@@ -77,8 +112,10 @@ impl FromStr for ObjectName {
             let stem = text.strip_suffix(&format!("_{target}.o"))?.to_owned();
             Some(ObjectName { stem, target })
         };
-        TARGETS.iter().find_map(of).ok_or_else(|| {
-            let names: Vec<String> = TARGETS.iter().map(|target| format!("NAME_{target}.o")).collect();
+        // What ends with `_x86_bpfel.o` ends with `_bpfel.o`, too.
+        let (all, one) = TARGETS.split_at(2);
+        one.iter().chain(all).find_map(of).ok_or_else(|| {
+            let names: Vec<String> = all.iter().map(|target| format!("NAME_{target}.o")).collect();
             format!("`{text}` is no name of a BPF object: {} is expected", names.join(" or "))
         })
     }
@@ -114,14 +151,24 @@ mod tests {
     }
 
     #[test]
-    fn every_architecture_has_a_target_and_one_with_a_word_is_for_that_architecture_only() {
+    fn an_object_for_one_architecture_is_known_by_its_name() {
+        let name: ObjectName = "tick_x86_bpfel.o".parse().unwrap();
+        assert_eq!((name.stem.as_str(), name.target.arch_word), ("tick", Some("x86")));
+        assert_eq!("tick_x87_bpfel.o".parse::<ObjectName>().unwrap().stem, "tick_x87");
+    }
+
+    #[test]
+    fn every_architecture_has_a_target_of_its_byte_order_and_one_for_itself_only() {
         for endian in Endian::ALL {
             let target = BpfTarget::of_byte_order(endian);
-            assert_eq!((target.endian, target.arch_word), (endian, None));
+            assert_eq!((target.endian, target.arch_word, target.name), (endian, None, endian.bpf_target()));
         }
-        assert!(ARCHES.iter().all(|arch| TARGETS.iter().any(|target| target.is_for(arch))));
-        let arm64 = BpfTarget { arch_word: Some("arm64"), ..TARGETS[0] };
-        let of: Vec<&str> = ARCHES.iter().filter(|arch| arm64.is_for(arch)).map(|arch| arch.name).collect();
-        assert_eq!(of, ["arm64"]);
+        assert_eq!(TARGETS.len(), 2 + ARCHES.len());
+        for arch in &ARCHES {
+            let target = BpfTarget::only_for(arch);
+            assert_eq!(target.name, format!("{}_{}", arch.linux, arch.endian.bpf_target()));
+            assert_eq!(ARCHES.iter().filter(|arch| target.is_for(arch)).collect::<Vec<_>>(), [arch]);
+            assert!(BpfTarget::of_byte_order(arch.endian).is_for(arch));
+        }
     }
 }

@@ -67,6 +67,34 @@ pub fn differences(found: &[u8], wanted: &[u8]) -> Vec<String> {
     sentences
 }
 
+/// The first place in which two objects differ that says most: a program, else a section, else the types.
+pub fn place(one: &[u8], other: &[u8]) -> String {
+    let (Ok(one), Ok(other)) = (parts(one), parts(other)) else { return "an object that cannot be read".into() };
+    let other = by_key(&other);
+    let differing = || {
+        let pair = |part| Some((part, *other.get(&Part::key(part))?));
+        one.iter().filter_map(pair).filter(|(part, other)| part.data != other.data || part.size != other.size)
+    };
+    let name = |(part, other): (&Part, &Part)| {
+        let differs = |(name, code): &(&String, &&[u8])| other.functions.get(*name) != Some(*code);
+        part.functions.iter().find(differs).map(|(name, _)| format!("`{name}` in section `{}`", part.name))
+    };
+    if let Some(program) = differing().filter(|(part, _)| part.executable).find_map(name) {
+        return program;
+    }
+    let is_telling = |(part, _): &(&Part, &Part)| !part.name.starts_with(".BTF") && !part.name.starts_with(".sym");
+    match differing().find(is_telling) {
+        Some((part, _)) => format!("section `{}`", part.name),
+        None => match one.iter().find(|part| !other.contains_key(&part.key())) {
+            Some(part) => format!("section `{}`", part.name),
+            None => match differing().find(|(part, _)| part.name == ".BTF") {
+                Some((part, other)) => format!("section `.BTF` ({})", differing_types(part, other)),
+                None => "a relocation or symbol".into(),
+            },
+        },
+    }
+}
+
 fn by_key<'a, 'data>(parts: &'a [Part<'data>]) -> HashMap<(&'a str, usize), &'a Part<'data>> {
     parts.iter().map(|part| (part.key(), part)).collect()
 }
@@ -175,6 +203,19 @@ fn types(found: &Part, wanted: &Part) -> String {
         );
     }
     format!("in section `.BTF`, {}", faults.join("; "))
+}
+
+/// The names of types that differ.
+fn differing_types(one: &Part, other: &Part) -> String {
+    let [one, other] = [one, other].map(|part| contents(part.data).unwrap_or_default());
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let differ = names.into_iter().filter(|name| one.get(*name) != other.get(*name) && !name.ends_with(' '));
+    let names: Vec<&str> = differ.map(String::as_str).collect();
+    match names.as_slice() {
+        [] => "their order".into(),
+        few if few.len() <= NAMES => few.join(", "),
+        many => format!("{} and {} more", many[..NAMES].join(", "), many.len() - NAMES),
+    }
 }
 
 /// What types there are by kind and name, and for each a number that stands for what it consists of.

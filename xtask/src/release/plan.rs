@@ -59,7 +59,7 @@ pub fn dist(
     let mut needs = build::needs(facts, &targets);
 
     let mut compile = Vec::new();
-    if let Some(reason) = facts.bpf.stale(&config.bpf) {
+    if let Some(reason) = facts.bpf.stale(config) {
         let place = match place {
             Some(place) if request.compiles() => place,
             _ => bail!(
@@ -181,7 +181,7 @@ pub(crate) mod tests {
 
     /// A workspace in which everything is there and up to date.
     pub(crate) fn facts() -> Facts {
-        let bpf = Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None };
+        let bpf = Bpf { folder: "kernel".into(), ..Bpf::default() };
         let mut inputs = Inputs {
             sources: [("tick.bpf.c".to_owned(), hash::bytes(b"1"))].into(),
             objects: ["tick_bpfel.o", "tick_bpfeb.o"].map(|name| (name.to_owned(), hash::bytes(b"2"))).into(),

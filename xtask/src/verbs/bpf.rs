@@ -4,17 +4,34 @@ use anyhow::Result;
 
 use crate::bpf::container::Place;
 use crate::bpf::plan::{self, End};
+use crate::bpf::settle;
+use crate::bpf::target::ObjectName;
 use crate::flags;
+use crate::sys;
 use crate::sys::process::Runner;
-use crate::sys::{self, hash};
+use crate::ui::screen;
 use crate::workspace::facts::Facts;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
-    let (facts, _locks) = Facts::read(runner, common, None, None)?;
-    let place = Place::choose(runner, &facts, request.clang.engine)?;
+    let (mut facts, _locks) = Facts::read(runner, common, None, None)?;
+    if !request.cflags.is_empty() {
+        facts.add_cflags(&request.cflags)?;
+    }
+    if request.compdb {
+        let tasks = plan::compile_commands(&facts)?;
+        return match request.show.plan {
+            true => sys::plan::print(&tasks, request.show.json),
+            false => sys::plan::run(runner, &tasks),
+        };
+    }
+    let place = match plan::is_pending(&facts)? {
+        true => Place::choose(runner, &facts, request.clang.engine)?,
+        // Nobody is asked to run it.
+        false => Place::Host,
+    };
     let end = if request.check { End::Compare } else { End::Write };
     let plan = plan::bpf(&facts, &place, end)?;
     if request.show.plan {
@@ -24,16 +41,29 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
     if end == End::Compare {
         return Ok(());
     }
-    for (name, object) in &plan.objects {
-        let object = object.get()?;
-        let changed = facts.bpf.objects.get(name).is_none_or(|sha256| *sha256 != hash::bytes(&object.bytes));
+    let settled = plan.settled.get()?;
+    for line in &settled.compiled {
+        let ready = |name: &ObjectName| settled.objects.get(&name.to_string());
+        let kept: Vec<_> = line.objects.iter().filter_map(|name| Some((name.to_string(), ready(name)?.kept))).collect();
+        let same = kept.iter().all(|(name, kept)| facts.bpf.objects.get(name) == Some(&kept.sha256));
+        let programs = kept.first().map_or(0, |(_, kept)| kept.programs);
         runner.status(format!(
-            "{}/objects/{name}  {} bytes, {}: {}",
-            facts.config.bpf.folder,
-            object.bytes.len(),
-            if changed { "changed" } else { "as before" },
-            object.programs.join(", ")
+            "{}: {}  {}, {}: {}",
+            line.shown,
+            settle::short(&line.objects),
+            screen::size(kept.iter().map(|(_, kept)| kept.size as u64).sum()),
+            if programs == 1 { "1 program".into() } else { format!("{programs} programs") },
+            if same { "as before" } else { "changed" },
         ));
+        line.why.iter().for_each(|why| runner.status(format!("  one for each architecture: {why}")));
+        line.note.iter().for_each(|note| runner.status(format!("  {note}")));
+    }
+    match (settled.unchanged, settled.compiled.len()) {
+        (0, _) => {}
+        (1, 0) => runner.status("1 source, whose objects are up to date"),
+        (1, _) => runner.status("1 other source, whose objects are up to date"),
+        (count, 0) => runner.status(format!("{count} sources, whose objects are up to date")),
+        (count, _) => runner.status(format!("{count} other sources, whose objects are up to date")),
     }
     Ok(())
 }

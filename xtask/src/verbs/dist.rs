@@ -33,7 +33,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     let documents = Files::new(&sources.workspace, &sources.top, None, &sources.outside)?
         .documents(&facts.config.include, facts.package_folder())
         .map_err(|error| sources.in_user_words(error))?;
-    let place = match facts.bpf.stale(&facts.config.bpf) {
+    let place = match facts.bpf.stale(&facts.config) {
         Some(_) if request.compiles() => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };

@@ -254,7 +254,7 @@ mod tests {
             arches,
             include: Vec::new(),
             minimum_kernel: None,
-            bpf: Bpf { folder: "kernel".into(), cpu: "v1".into(), cflags: Vec::new(), image: None },
+            bpf: Bpf { folder: "kernel".into(), ..Bpf::default() },
             boot: Boot { commands: Vec::new(), btf_commands: Vec::new(), timeout: 1 },
         };
         let std = ["x86_64-unknown-linux-musl".to_owned()].into();

@@ -8,9 +8,9 @@ use bpfship_object::Endian;
 use bpfship_object::report::Report;
 use serde::Serialize;
 
-use crate::bpf::facts::Inputs;
+use crate::bpf::facts::{Inputs, above};
 use crate::bpf::report_text;
-use crate::bpf::target::{BpfTarget, ObjectName};
+use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
 use crate::flags::{self, Common};
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
@@ -63,11 +63,15 @@ fn checked_in(runner: Runner, common: &Common) -> Result<(PathBuf, Vec<PathBuf>)
     let (workspace, rust) = Workspace::find(runner, common)?;
     let packages = workspace.packages(runner, &rust, common.offline)?;
     let bpf = &workspace.config.bpf;
-    let inputs = Inputs::read(&workspace.root, &packages, bpf)?;
-    if let Some(reason) = inputs.stale(bpf) {
+    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, bpf)?;
+    if let Some(reason) = inputs.stale(&workspace.config) {
         bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
     }
-    let files = inputs.jobs().into_iter().map(|(_, _, object)| object.into()).collect();
+    // Those of one source together, in the order of their targets.
+    let mut names: Vec<ObjectName> = inputs.objects.keys().filter_map(|name| name.parse().ok()).collect();
+    let order = |name: &ObjectName| TARGETS.iter().position(|target| target == name.target);
+    names.sort_by_key(|name| (name.stem.clone(), order(name)));
+    let files = names.iter().map(|name| name.to_string().into()).collect();
     Ok((workspace.root.join(&bpf.folder).join("objects"), files))
 }
 

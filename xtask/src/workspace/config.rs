@@ -68,14 +68,58 @@ pub struct Boot {
 /// `[workspace.metadata.bpfship.bpf]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bpf {
-    /// The folder of `*.bpf.c`, relative to the workspace.
+    /// The folder of sources that has the objects and bpf.lock, relative to the workspace.
     pub folder: String,
+    /// More folders of sources.
+    pub more: Vec<String>,
+    /// What the paths of sources in those folders are like; each gives objects.
+    pub sources: Vec<String>,
+    /// What else is compiled of a source, or how.
+    pub variants: Vec<Variant>,
+    /// The folder below which there is a vmlinux.h for each architecture, if not below those of sources.
+    pub vmlinux: Option<String>,
     /// The BPF instruction set: `v1` runs on every kernel, later ones give smaller programs.
     pub cpu: String,
     /// More flags for clang.
     pub cflags: Vec<String>,
     /// A container image to compile in instead of ours, as `NAME@sha256:DIGEST`.
     pub image: Option<String>,
+}
+
+/// `[[workspace.metadata.bpfship.bpf.variant]]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Variant {
+    /// What is added to the name of the object. Without one, it says how the object without a variant is compiled.
+    pub name: Option<String>,
+    /// The sources that have it, as in [`Bpf::sources`]; all, if there are none.
+    pub sources: Vec<String>,
+    pub defines: Vec<String>,
+    pub cpu: Option<String>,
+}
+
+impl Variant {
+    pub fn apply(&self, cpu: &mut String, defines: &mut Vec<String>) {
+        if let Some(own) = &self.cpu {
+            cpu.clone_from(own);
+        }
+        defines.extend(self.defines.iter().cloned());
+    }
+}
+
+impl Default for Bpf {
+    fn default() -> Bpf {
+        Bpf {
+            folder: "bpf".into(),
+            more: Vec::new(),
+            sources: vec!["**/*.bpf.c".into()],
+            variants: Vec::new(),
+            vmlinux: None,
+            cpu: "v1".into(),
+            cflags: Vec::new(),
+            image: None,
+        }
+    }
 }
 
 /// Stands for a file of BTF in a guest.
@@ -119,10 +163,20 @@ struct Elsewhere {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct WrittenBpf {
-    folder: Option<String>,
+    folder: Option<OneOrMore>,
+    sources: Option<Vec<String>>,
+    variant: Vec<Variant>,
+    vmlinux: Option<String>,
     cpu: Option<String>,
     cflags: Vec<String>,
     image: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a folder, or a list of folders, is expected")]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -253,12 +307,34 @@ impl Include {
 }
 
 impl Bpf {
+    /// All folders of sources.
+    pub fn folders(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.folder.as_str()).chain(self.more.iter().map(String::as_str))
+    }
+
     fn parse(root: &Root, written: WrittenBpf) -> Result<Bpf> {
-        let folder = check_path(root, written.folder.as_deref().unwrap_or("bpf"), &key("bpf.folder"))?;
-        let cpu = written.cpu.unwrap_or_else(|| "v1".into());
-        if !BPF_CPUS.contains(&cpu.as_str()) {
-            bad_request!("{} is `{cpu}`; known are {}", key("bpf.cpu"), BPF_CPUS.join(", "));
+        let folders = match written.folder {
+            None => vec!["bpf".into()],
+            Some(OneOrMore::One(folder)) => vec![folder],
+            Some(OneOrMore::More(folders)) => folders,
+        };
+        let checked = folders.iter().map(|folder| check_path(root, folder, &key("bpf.folder")));
+        let mut more = checked.collect::<Result<Vec<_>>>()?;
+        if more.is_empty() {
+            bad_request!("{} is empty: leave it out for `bpf`", key("bpf.folder"));
         }
+        let folder = more.remove(0);
+        let vmlinux = written.vmlinux.map(|folder| check_path(root, &folder, &key("bpf.vmlinux"))).transpose()?;
+        let defaults = Bpf::default();
+        let cpu = written.cpu.unwrap_or(defaults.cpu);
+        check_cpu(&cpu, "bpf.cpu")?;
+        let sources = written.sources.unwrap_or(defaults.sources);
+        for pattern in sources.iter().chain(written.variant.iter().flat_map(|variant| &variant.sources)) {
+            if pattern.starts_with('/') || pattern.split('/').any(|part| part == "..") {
+                bad_request!("{} has `{pattern}`; a path inside the BPF folder is expected", key("bpf.sources"));
+            }
+        }
+        written.variant.iter().try_for_each(Variant::check)?;
         if let Some(image) = &written.image
             && !is_digest(image)
         {
@@ -267,7 +343,44 @@ impl Bpf {
                 key("bpf.image")
             );
         }
-        Ok(Bpf { folder, cpu, cflags: written.cflags, image: written.image })
+        let (variants, cflags, image) = (written.variant, written.cflags, written.image);
+        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image })
+    }
+}
+
+fn check_cpu(cpu: &str, path: &str) -> Result<()> {
+    match BPF_CPUS.contains(&cpu) {
+        true => Ok(()),
+        false => bad_request!("{} is `{cpu}`; known are {}", key(path), BPF_CPUS.join(", ")),
+    }
+}
+
+impl Variant {
+    fn check(&self) -> Result<()> {
+        let is_name = |text: &str| {
+            let letters = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+            !text.is_empty() && text.chars().all(letters) && !text.starts_with(|first: char| first.is_ascii_digit())
+        };
+        if let Some(cpu) = &self.cpu {
+            check_cpu(cpu, "bpf.variant.cpu")?;
+        }
+        match (&self.name, self.sources.as_slice()) {
+            (None, []) => bad_request!("an entry of {} has neither `name` nor `sources`", key("bpf.variant")),
+            (Some(name), _) if !is_name(&format!("_{name}")) => {
+                bad_request!("{} is `{name}`; letters, digits and _ are expected", key("bpf.variant.name"))
+            }
+            _ => {}
+        }
+        let is_define = |define: &&String| {
+            let name = define.split('=').next().unwrap_or_default();
+            is_name(name) && !define.contains(char::is_whitespace)
+        };
+        match self.defines.iter().find(|define| !is_define(define)) {
+            Some(define) => {
+                bad_request!("{} has `{define}`; NAME or NAME=VALUE is expected", key("bpf.variant.defines"))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use cargo_metadata::Metadata;
 use toml::Table;
 
+use crate::bpf::cflags;
 use crate::bpf::facts::Inputs;
 use crate::flags::Common;
 use crate::sys::cache::{self, Cache};
@@ -192,13 +193,13 @@ impl Facts {
         let members: Vec<Package> = metadata.packages.iter().map(Package::new).collect::<Result<_>>()?;
         let mut sources = sources;
         sources.changes.extend(members.iter().chain(&packages).filter_map(|package| outside(package, &sources.top)));
-        let bpf = Inputs::read(&sources.workspace, &packages, &config.bpf);
+        let bpf = inputs(&sources, &packages, &config, &work)?;
         let folders = [&root, &sources.from, &work, &cargo_home, &cache.folder, &rust.sysroot];
         let facts = Facts {
             members,
             private: private(&folders, &packages),
             installed: Installed::find(&rust, &cache)?,
-            bpf: sources.ignored.explain(bpf)?,
+            bpf,
             network_config,
             passed_on: passed_on(),
             offline: common.offline,
@@ -212,6 +213,16 @@ impl Facts {
             cargo_home,
         };
         Ok((facts, locks))
+    }
+
+    /// Has clang get more flags: what sources include may lie elsewhere then.
+    pub fn add_cflags(&mut self, cflags: &[String]) -> Result<()> {
+        if let Some(refusal) = cflags::refusal(cflags, self.config.bpf.image.as_deref()) {
+            bad_request!("{refusal}");
+        }
+        self.config.bpf.cflags.extend(cflags.iter().cloned());
+        self.bpf = inputs(&self.sources, &self.packages, &self.config, &self.work)?;
+        Ok(())
     }
 
     /// Build scripts and the roots of crates of the repository, by their paths in it.
@@ -244,6 +255,14 @@ impl Facts {
         environment.insert("LC_ALL".into(), "C".into());
         environment
     }
+}
+
+/// What the snapshot has of BPF.
+fn inputs(sources: &Sources, packages: &[Package], config: &Config, work: &Path) -> Result<Inputs> {
+    let inputs = Inputs::read(&sources.workspace, sources.above(), packages, &config.bpf);
+    let mut inputs = sources.ignored.explain(inputs)?;
+    inputs.read_records(work)?;
+    Ok(inputs)
 }
 
 /// A package that no commit has, though what is shipped is made of it.

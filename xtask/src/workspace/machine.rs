@@ -11,7 +11,7 @@ use crate::boot::kernels::apt::Mirror;
 use crate::boot::kernels::from_source::BuildTools;
 use crate::bpf::container::Place;
 use crate::bpf::engine::{Engine, Kind};
-use crate::bpf::facts::Inputs;
+use crate::bpf::facts::{Inputs, above};
 use crate::flags::{self, Common};
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
@@ -99,7 +99,8 @@ impl Machine {
         let config = workspace.map(|workspace| workspace.config);
         let stale = match (&config, &packages) {
             (Ok(config), Ok(packages)) => {
-                Inputs::read(&root, packages, &config.bpf).map(|inputs| inputs.stale(&config.bpf)).map_err(Status::from)
+                let inputs = Inputs::read(&root, above(&root), packages, &config.bpf);
+                inputs.map(|inputs| inputs.stale(config)).map_err(Status::from)
             }
             (Err(status), _) if status.state == State::Unknown => Err(status.clone()),
             (Err(_), _) => Err(Status::unknown("workspace")),

@@ -93,6 +93,11 @@ impl Sources {
         }
     }
 
+    /// How many folders above the workspace are of its repository.
+    pub fn above(&self) -> usize {
+        self.path.split('/').filter(|part| !part.is_empty()).count()
+    }
+
     /// The path in the user's repository of a file in the snapshot.
     pub fn as_user_knows(&self, file: &Path) -> PathBuf {
         file.strip_prefix(&self.top).map_or_else(|_| file.to_path_buf(), |path| self.from.join(path))

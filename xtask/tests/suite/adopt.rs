@@ -103,8 +103,12 @@ fn where_init_cannot_know_it_asks_in_one_sentence() {
     let workspace = workspace.write("src/main.rs", "").write("src/lib.rs", "");
     fs::remove_file(workspace.path("src/main.rs")).unwrap();
     workspace.xtask(&init).ends_with(2).says("has a binary to ship").in_one_line();
+}
 
-    let workspace = application().write("a/x.bpf.c", "").write("b/y.bpf.c", "");
-    workspace.xtask(&init).ends_with(2).says("several folders (a, b)").in_one_line();
-    assert!(!workspace.path("xtask").exists());
+#[test]
+fn init_takes_all_folders_of_sources() {
+    let init = format!("init --tool {}", own_root().display());
+    let workspace = application().write("a/x.bpf.c", "").write("a/in/z.bpf.c", "").write("b/y.bpf.c", "");
+    workspace.xtask(&init).succeeds();
+    assert!(workspace.read("Cargo.toml").contains("\nfolder = [\"a\", \"b\"]\n"), "{}", workspace.read("Cargo.toml"));
 }

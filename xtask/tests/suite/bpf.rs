@@ -18,7 +18,7 @@ use bpfship_object::Object;
 #[test]
 fn objects_of_both_byte_orders_come_with_a_lock_file() {
     let workspace = Workspace::usual("objects");
-    workspace.xtask("bpf").succeeds().says("kernel/objects/tick_bpfel.o").says("raw_tp/sys_enter");
+    workspace.xtask("bpf").succeeds().says("kernel/tick.bpf.c: tick_bpfel.o, tick_bpfeb.o ").says("1 program: changed");
     assert_eq!(workspace.list("kernel/objects"), ["tick_bpfeb.o", "tick_bpfel.o"]);
     let lock = workspace.read("kernel/bpf.lock");
     for word in ["compiler ziglang==", "flags -target bpfeb", " include/answer.h", " tick.bpf.c", " tick_bpfel.o"] {
@@ -72,11 +72,12 @@ fn a_compile_error_names_the_source_and_leaves_the_old_objects_alone() {
 #[test]
 fn what_no_kernel_would_take_is_refused() {
     for (name, program, complaint) in [
-        ("no-program", "__attribute__((section(\"license\"))) char LICENSE[] = \"GPL\";\n", "it contains no program"),
-        ("no-license", "__attribute__((section(\"xdp\"))) int f(void) { return 0; }\n", "it has no license"),
+        ("no-program", "int x;\n", "it contains no program"),
+        ("functions", "int f(int x) { return x * 3; }\n", "objects are not linked with each other"),
     ] {
-        let workspace = Workspace::usual(name).write("kernel/tick.bpf.c", program);
-        workspace.xtask("bpf").ends_with(1).says(complaint);
+        let license = "__attribute__((section(\"license\"))) char LICENSE[] = \"GPL\";\n";
+        let workspace = Workspace::usual(name).write("kernel/tick.bpf.c", &format!("{license}{program}"));
+        workspace.xtask("bpf").ends_with(1).says("0 of 1 compiled").says(complaint);
         assert!(!workspace.path("kernel/objects").exists());
     }
 }
@@ -404,7 +405,7 @@ fn with_program(name: &str, program: &str) -> Workspace {
 }
 
 #[test]
-fn a_header_from_outside_of_the_folder_is_refused() {
+fn a_header_from_outside_of_the_repository_is_refused() {
     let outside = Workspace::empty("outside, with a space").write("site.h", "#define ANSWER 1\n");
     let absolute = outside.path("site.h").to_str().unwrap().to_owned();
     let body = "SEC(\"raw_tp/sys_enter\") int tick(void *context) { return ANSWER; }\n";
@@ -414,8 +415,9 @@ fn a_header_from_outside_of_the_folder_is_refused() {
         workspace
             .xtask("bpf")
             .ends_with(1)
-            .says("kernel/tick.bpf.c includes ")
-            .says("site.h, which bpf.lock cannot know, because it is not in the BPF folder: copy it there");
+            .says("0 of 1 compiled\n  1 cannot be an object, for it includes ")
+            .says("site.h, which bpf.lock cannot know, because it is not in the repository: copy it there")
+            .says(": kernel/tick.bpf.c");
         assert!(!workspace.path("kernel/objects").exists() && !workspace.path("kernel/bpf.lock").exists());
     }
     // A probe that finds a file of this machine is a use of it.
@@ -423,7 +425,14 @@ fn a_header_from_outside_of_the_folder_is_refused() {
         .xtask("bpf")
         .ends_with(1)
         .says("which bpf.lock cannot know");
-    // Within the folder, any way is as good as another.
+    // Within the repository, any way is as good as another, and what is included is known by its hash.
+    let beside = with_program("beside", &format!("#include \"../shared/site.inc\"\n{body}"));
+    let beside = beside.write("shared/site.inc", "#define ANSWER 1\n").write("shared/other.h", "");
+    beside.xtask("bpf").succeeds();
+    let lock = beside.read("kernel/bpf.lock");
+    assert!(lock.contains(" ../shared/site.inc\n") && !lock.contains("other.h"), "{lock}");
+    let beside = beside.write("shared/site.inc", "#define ANSWER 2\n");
+    beside.xtask("report").ends_with(1).says("shared/site.inc changed");
     with_program("inside", &format!("#include \"include/../include/answer.h\"\n{body}")).xtask("bpf").succeeds();
 }
 
@@ -432,7 +441,7 @@ fn flags_that_are_the_tool_s_are_refused_before_anything_is_compiled() {
     for (flags, reason) in [
         (
             "\"-D__TARGET_ARCH_x86\"",
-            "`-D__TARGET_ARCH_x86` is not possible, because an object is for all architectures",
+            "`-D__TARGET_ARCH_x86` is not possible, because the tool compiles for each architecture",
         ),
         ("\"-I/usr/include\"", "`-I /usr/include` is not possible, because what bpf.lock does not know"),
         ("\"-Wall\", \"-g0\"", "`-g0` is not possible, because BTF is made from debug information"),
@@ -460,20 +469,25 @@ fn a_clock_in_a_source_is_an_error() {
 }
 
 #[test]
-fn what_depends_on_the_architecture_is_not_in_an_object_for_all_of_them() {
+fn what_depends_on_the_architecture_gives_an_object_for_each() {
     let program = |header: &str, value: &str| {
         format!("#include <{header}>\nSEC(\"raw_tp/sys_enter\") int tick(void *context) {{ return {value}; }}\n")
     };
-    for (header, value, found) in [
-        ("asm/unistd.h", "__NR_execve", "includes <asm/unistd.h>, <asm/unistd_64.h>, and with what arm64 has there"),
-        ("linux/fcntl.h", "O_DIRECTORY", "includes <asm/fcntl.h>, and with what arm64 has there"),
-        ("linux/errno.h", "EDEADLK", "includes <asm/errno.h>, and with what mips has there"),
+    let little = "tick_{x86,arm64,riscv,loongarch}_bpfel.o";
+    let big = "tick_{s390,mips}_bpfeb.o";
+    for (header, value, objects) in [
+        ("asm/unistd.h", "__NR_execve", [little, big]),
+        // Big-endian architectures have the same.
+        ("linux/fcntl.h", "O_DIRECTORY", [little, "tick_bpfeb.o"]),
+        // Little-endian architectures have one number, and mips another one than s390x.
+        ("linux/errno.h", "EDEADLK", ["tick_bpfel.o", big]),
+        ("errno.h", "ENOTSUP", ["tick_bpfel.o", big]),
     ] {
-        with_program("numbers", &program(header, value))
-            .xtask("bpf")
-            .ends_with(1)
-            .says(found)
-            .says("the object would be another one, but one object is for all ");
+        let workspace = with_program("numbers", &program(header, value));
+        let run = workspace.xtask("bpf").succeeds().says(&format!("tick.bpf.c: {}, {} ", objects[0], objects[1]));
+        run.says("one for each architecture: `tick` in section `raw_tp/sys_enter` differs between ");
+        workspace.xtask("bpf --check").succeeds();
+        workspace.xtask("report").succeeds();
     }
     // What is the same everywhere may be used, wherever it is defined.
     for (header, value) in [
@@ -482,8 +496,51 @@ fn what_depends_on_the_architecture_is_not_in_an_object_for_all_of_them() {
         ("linux/in.h", "IPPROTO_TCP"),
         ("linux/perf_event.h", "PERF_TYPE_HARDWARE"),
     ] {
-        with_program("same", &program(header, value)).xtask("bpf").succeeds();
+        let workspace = with_program("same", &program(header, value));
+        workspace.xtask("bpf").succeeds().says("tick.bpf.c: tick_bpfel.o, tick_bpfeb.o ");
     }
+}
+
+#[test]
+fn only_what_changed_is_compiled_again() {
+    let workspace = with_program("changed", "SEC(\"xdp\") int f(void *x) { return 0; }\n")
+        .write("kernel/tock.bpf.c", "#include \"tock.h\"\n#include \"tick.bpf.c\"\n")
+        .write("kernel/tock.h", "");
+    workspace.xtask("bpf").succeeds();
+    let before = bpf_folder(&workspace);
+    workspace.xtask("bpf").succeeds().says("2 sources, whose objects are up to date").says_nothing_of("tock.bpf.c");
+    assert_eq!(bpf_folder(&workspace), before);
+    let workspace = workspace.write("kernel/tock.h", "enum e { E } e;\n");
+    workspace.xtask("bpf").succeeds().says("tock.bpf.c: ").says("1 other source, whose").says_nothing_of("tick.bpf.c");
+    // The cause is what was done before: an object that is gone comes back.
+    fs::remove_file(workspace.path("kernel/objects/tick_bpfeb.o")).unwrap();
+    workspace.xtask("bpf").succeeds().says("2 sources, whose objects are up to date");
+    assert_eq!(workspace.list("kernel/objects").len(), 4);
+    // A header that is found before another one is a change.
+    let workspace = workspace.write("kernel/include/tock.h", "int more;\n");
+    workspace.xtask("bpf").succeeds().says("tick.bpf.c: ").says("tock.bpf.c: ");
+    workspace.xtask("bpf --check").succeeds();
+    workspace.xtask("bpf --plan").succeeds().says_nothing_of("clang -target");
+}
+
+#[test]
+fn one_source_that_fails_hides_no_other_and_what_compiled_is_kept() {
+    let good = "SEC(\"xdp\") int f(void *x) { return 0; }\n";
+    let workspace = with_program("several", good)
+        .write("kernel/one.bpf.c", "int x = first;\n")
+        .write("kernel/two.bpf.c", "#include \"vmlinux.h\"\n")
+        .write("kernel/three.bpf.c", "#include \"vmlinux.h\"\n");
+    workspace
+        .xtask("bpf")
+        .ends_with(1)
+        .says("1 of 4 compiled\n  2 need vmlinux.h, which is not there: ")
+        .says(": kernel/three.bpf.c, kernel/two.bpf.c\n  1 has errors: kernel/one.bpf.c\n")
+        .says("use of undeclared identifier 'first'");
+    for name in ["one", "two", "three"] {
+        fs::remove_file(workspace.path(&format!("kernel/{name}.bpf.c"))).unwrap();
+    }
+    workspace.xtask("bpf").succeeds().says("1 source, whose objects are up to date");
+    assert_eq!(workspace.list("kernel/objects"), ["tick_bpfeb.o", "tick_bpfel.o"]);
 }
 
 #[test]
@@ -522,21 +579,83 @@ fn files_of_editors_and_of_others_are_left_alone() {
         .says("include/gone.h is named as a source, but is a link to nothing")
         .in_one_line();
     fs::remove_file(workspace.path("kernel/include/gone.h")).unwrap();
+    // A folder that could not be named in the lock file has no sources.
+    let workspace = workspace.write("kernel/a folder/more.bpf.c", "nonsense");
+    workspace.xtask("bpf").succeeds();
     workspace
-        .write("kernel/a folder/more.h", "")
+        .write("kernel/more headers.h", "")
         .xtask("bpf")
         .ends_with(2)
-        .says("kernel/a folder/more.h has white space in its path")
+        .says("kernel/more headers.h has white space in its path")
         .in_one_line();
 }
 
 #[test]
-fn a_program_below_the_folder_is_named() {
-    Workspace::usual("below")
-        .write("kernel/net/tcp.bpf.c", "nonsense")
+fn sources_lie_in_folders_below_in_several_and_by_other_names() {
+    let config =
+        "package = \"tool\"\nbpf.folder = [\"kernel\", \"other\"]\nbpf.sources = [\"**/*.bpf.c\", \"more/*.c\"]\n";
+    let program = format!("{SEC}SEC(\"xdp\") int f(void *x) {{ return 0; }}\n");
+    let workspace = Workspace::new("folders", config)
+        .write("kernel/net/tick.bpf.c", &format!("#include \"top.h\"\n{program}"))
+        .write("kernel/top.h", "")
+        .write("other/far.bpf.c", &program)
+        .write("other/more/plain.c", &program)
+        .write("other/not.c", "nonsense");
+    workspace.xtask("bpf").succeeds().says("other/far.bpf.c: far_bpfel.o");
+    let stems: BTreeSet<String> =
+        workspace.list("kernel/objects").iter().map(|name| name.rsplit_once('_').unwrap().0.to_owned()).collect();
+    assert_eq!(stems, ["far", "more_plain", "net_tick", "tick"].map(String::from).into());
+    workspace.xtask("bpf --check").succeeds();
+    workspace
+        .write("other/tick.bpf.c", &program)
         .xtask("bpf")
-        .succeeds()
-        .says("kernel/net/tcp.bpf.c gives no object, for it is not in kernel itself");
+        .ends_with(2)
+        .says("the objects of ../other/tick.bpf.c and tick.bpf.c would both be called `tick`")
+        .in_one_line();
+}
+
+#[test]
+fn a_source_has_variants() {
+    let config = "package = \"tool\"\n[workspace.metadata.bpfship.bpf]\nfolder = \"kernel\"\n\
+        [[workspace.metadata.bpfship.bpf.variant]]\nname = \"two\"\nsources = [\"tock.bpf.c\"]\ndefines = [\"STEP=2\"]\n\
+        [[workspace.metadata.bpfship.bpf.variant]]\nsources = [\"tick.bpf.c\"]\ncpu = \"v3\"\n";
+    let source = format!(
+        "{SEC}#ifndef STEP\n#define STEP 1\n#endif\nSEC(\"raw_tp/sys_enter\") int f(void *x) {{ return STEP; }}\n"
+    );
+    let workspace = Workspace::new("variants", config).write("kernel/tock.bpf.c", &source);
+    workspace.xtask("bpf").succeeds().says("kernel/tock.bpf.c (two): tock_two_bpfel.o, tock_two_bpfeb.o");
+    assert_eq!(workspace.list("kernel/objects").len(), 6);
+    let object = |name: &str| fs::read(workspace.path(&format!("kernel/objects/{name}_bpfel.o"))).unwrap();
+    assert!(compare::differences(&object("tock"), &object("tock_two"))[0].contains("`f`"));
+    assert!(workspace.read("kernel/bpf.lock").contains("\nvariant two -DSTEP=2 tock.bpf.c\n"));
+    assert!(workspace.xtask("bpf --plan --check").succeeds().text().lines().all(|line| !line.contains("-mcpu=v1 ")));
+
+    let bad = |variant: &str| {
+        let config =
+            format!("package = \"tool\"\n[[workspace.metadata.bpfship.bpf.variant]]\n{variant}\n[workspace.x]\n");
+        Workspace::new("bad", &config).write("bpf/x.bpf.c", "").xtask("bpf").ends_with(2).in_one_line().text()
+    };
+    assert!(bad("name = \"a b\"").contains("letters, digits and _ are expected"));
+    assert!(bad("cpu = \"v1\"").contains("has neither `name` nor `sources`"));
+    assert!(bad("name = \"a\"\ndefines = [\"-O0\"]").contains("NAME or NAME=VALUE is expected"));
+    assert!(bad("name = \"a\"\ncpu = \"v9\"").contains("known are v1"));
+    assert!(bad("name = \"a\"\ndefines = [\"__TARGET_ARCH_x86\"]").contains("is not possible"));
+}
+
+#[test]
+fn flags_may_follow_and_editors_know_them() {
+    let workspace = with_program("flags", "SEC(\"xdp\") int f(void *x) { return STEP; }\n");
+    workspace.xtask("bpf").ends_with(1).says("undeclared identifier 'STEP'");
+    workspace.xtask("bpf -- -DSTEP=3").succeeds();
+    assert!(workspace.read("kernel/bpf.lock").contains(" -DSTEP=3 "));
+    workspace.xtask("bpf -- -c").ends_with(2).says("`-c` is not possible").in_one_line();
+    workspace.xtask("bpf --compdb -- -DSTEP=3").succeeds().says("compile_commands.json");
+    let commands: serde_json::Value = serde_json::from_str(&workspace.read("compile_commands.json")).unwrap();
+    let words: Vec<&str> = commands[0]["arguments"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert_eq!(commands[0]["file"], "kernel/tick.bpf.c");
+    assert!(words.contains(&"-DSTEP=3") && words.contains(&"-D__TARGET_ARCH_x86"), "{words:?}");
+    let folders = words.windows(2).filter(|pair| pair[0] == "-isystem" && !pair[1].ends_with("/libbpf"));
+    assert!(folders.clone().count() > 3 && folders.clone().all(|pair| Path::new(pair[1]).is_dir()), "{words:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bad_requests;
 mod boot;
 mod bpf;
 mod bpf_report;
+mod bpf_sources;
 mod cache;
 mod cache_damage;
 mod completions;

@@ -1,0 +1,4 @@
+/* For BPF programs, which have no libc: the kernel's addresses and protocols. */
+#pragma once
+#include <linux/in.h>
+#include <linux/in6.h>

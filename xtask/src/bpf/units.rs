@@ -1,0 +1,126 @@
+//! Which objects there are to be: one for each source, and one for each variant of it.
+
+use serde::Serialize;
+
+use crate::arch::ARCHES;
+use crate::bpf::paths;
+use crate::workspace::config::{Bpf, Variant};
+
+/// A source, and how it is compiled. What comes out is one object for each byte order or architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unit {
+    /// The path of the source, from the BPF folder.
+    pub source: String,
+    /// Whether it lies in a folder of a BPF folder.
+    pub nested: Option<String>,
+    /// What its objects are named after.
+    pub stem: String,
+    pub cpu: String,
+    /// `NAME`, or `NAME=VALUE`.
+    pub defines: Vec<String>,
+}
+
+impl Unit {
+    /// What has nothing of a source.
+    pub fn plain(bpf: &Bpf) -> Unit {
+        let (source, stem) = (String::new(), String::new());
+        Unit { source, nested: None, stem, cpu: bpf.cpu.clone(), defines: Vec::new() }
+    }
+}
+
+/// The units of these files, by their paths from the BPF folder.
+pub fn of<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Vec<Unit> {
+    let mut units = Vec::new();
+    for file in files {
+        let Some(path) = paths::join(&bpf.folder, file) else { continue };
+        let inside = |folder: &&str| path.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
+        let Some(folder) = bpf.folders().find(inside) else { continue };
+        let name = &path[folder.len() + 1..];
+        if name.starts_with("objects/") || !bpf.sources.iter().any(|pattern| paths::matches(pattern, name)) {
+            continue;
+        }
+        let plain = name.strip_suffix(".bpf.c").or(name.rsplit_once('.').map(|(stem, _)| stem)).unwrap_or(name);
+        let is_of = |variant: &&Variant| {
+            variant.sources.is_empty() || variant.sources.iter().any(|pattern| paths::matches(pattern, name))
+        };
+        let nested = name.contains('/').then(|| folder.to_owned());
+        let mut unit = Unit { source: file.clone(), nested, stem: plain.replace('/', "_"), ..Unit::plain(bpf) };
+        for variant in bpf.variants.iter().filter(is_of).filter(|variant| variant.name.is_none()) {
+            variant.apply(&mut unit.cpu, &mut unit.defines);
+        }
+        let named = bpf.variants.iter().filter(is_of).filter_map(|variant| Some((variant, variant.name.as_ref()?)));
+        let variants = named.map(|(variant, name)| {
+            let mut unit = Unit { stem: format!("{}_{name}", unit.stem), ..unit.clone() };
+            variant.apply(&mut unit.cpu, &mut unit.defines);
+            unit
+        });
+        let variants: Vec<Unit> = variants.collect();
+        units.push(unit);
+        units.extend(variants);
+    }
+    units
+}
+
+/// Why these units cannot all have objects.
+pub fn refusal(units: &[Unit]) -> Option<String> {
+    for (index, unit) in units.iter().enumerate() {
+        let Unit { source, stem, .. } = unit;
+        if let Some(other) = units[..index].iter().find(|other| other.stem == *stem) {
+            let both = if other.source == *source { source.clone() } else { format!("{} and {source}", other.source) };
+            return Some(format!("the objects of {both} would both be called `{stem}`: give one another name"));
+        }
+        if let Some(arch) = ARCHES.iter().find(|arch| stem.ends_with(&format!("_{}", arch.linux))) {
+            return Some(format!(
+                "the object of {source} would be called as one for {arch} only (`{stem}`): give it another name"
+            ));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bpf() -> Bpf {
+        let variant = |name: Option<&str>, sources: &[&str], defines: &[&str], cpu: Option<&str>| Variant {
+            name: name.map(String::from),
+            sources: sources.iter().map(|it| (*it).to_owned()).collect(),
+            defines: defines.iter().map(|it| (*it).to_owned()).collect(),
+            cpu: cpu.map(String::from),
+        };
+        Bpf {
+            folder: "kernel".into(),
+            more: vec!["other".into()],
+            variants: vec![
+                variant(None, &["scx.bpf.c"], &[], Some("v3")),
+                variant(Some("small"), &["**/tcp.bpf.c"], &["SMALL", "SIZE=2"], None),
+            ],
+            ..Bpf::default()
+        }
+    }
+
+    #[test]
+    fn sources_give_objects_named_after_their_paths_and_variants() {
+        let files =
+            ["scx.bpf.c", "net/tcp.bpf.c", "net/tcp.h", "../other/x.bpf.c", "../shared/y.bpf.c"].map(String::from);
+        let units = of(files.iter(), &bpf());
+        let found: Vec<_> =
+            units.iter().map(|unit| (unit.stem.as_str(), unit.cpu.as_str(), unit.defines.join(" "))).collect();
+        let expected =
+            [("scx", "v3", ""), ("net_tcp", "v1", ""), ("net_tcp_small", "v1", "SMALL SIZE=2"), ("x", "v1", "")];
+        assert_eq!(found, expected.map(|(stem, cpu, defines)| (stem, cpu, defines.to_owned())));
+        assert_eq!(refusal(&units), None);
+    }
+
+    #[test]
+    fn two_of_one_name_are_refused_and_so_is_the_name_of_an_architecture() {
+        let refused = |files: &[&str]| {
+            let files: Vec<String> = files.iter().map(|it| (*it).to_owned()).collect();
+            refusal(&of(files.iter(), &bpf())).unwrap_or_default()
+        };
+        assert!(refused(&["x.bpf.c", "../other/x.bpf.c"]).contains("would both be called `x`"));
+        assert!(refused(&["a_b.bpf.c", "a/b.bpf.c"]).contains("a_b.bpf.c and a/b.bpf.c"));
+        assert!(refused(&["probe_x86.bpf.c"]).contains("as one for amd64 only"));
+    }
+}
