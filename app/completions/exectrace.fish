@@ -19,6 +19,7 @@ complete -c exectrace -l no-exits -d 'Only programs that start, not how processe
 complete -c exectrace -l failed -d 'Also execs that are refused, with the error'
 complete -c exectrace -l relative -d 'Instead of the time of day, seconds since tracing began'
 complete -c exectrace -l tree -d 'Indent programs below those that started them'
+complete -c exectrace -l show-cgroup -d 'A column with the ID of the container, or else with the path of the control group'
 complete -c exectrace -l summary -d 'At the end, what was executed how often, what failed, and what took longest; no events'
 complete -c exectrace -l preflight -d 'Report what this kernel offers, and what would be missing here; with --json for programs'
 complete -c exectrace -l self-test -d 'Check on this machine that exectrace sees what happens, and exit with 0 if so'

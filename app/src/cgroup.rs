@@ -100,6 +100,15 @@ fn mount_point(mounts: &str) -> Option<PathBuf> {
     })
 }
 
+/// The ID of the container that a group is of: 64 hexadecimal digits in its path, with which docker, containerd, CRI-O and
+/// podman all name groups. The innermost one counts.
+pub(crate) fn container(path: &[u8]) -> Option<&str> {
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    let mut words = path.rsplit(|byte| !byte.is_ascii_alphanumeric());
+    let id = words.find(|word| word.len() == 64 && word.iter().all(is_digit))?;
+    std::str::from_utf8(id).ok()
+}
+
 /// With one slash in front and none at the end.
 fn normal(path: &Path) -> Vec<u8> {
     let bytes = path.as_os_str().as_bytes();
@@ -141,6 +150,23 @@ mod tests {
     fn a_group_holds_those_below_and_no_namesake() {
         assert!(is_below(b"/a/b", b"/a") && is_below(b"/a", b"/a") && is_below(b"/x", b"/"));
         assert!(!is_below(b"/ab", b"/a") && !is_below(b"/", b"/a"));
+    }
+
+    #[test]
+    fn containers_of_all_kinds_have_an_id() {
+        let id = "0123456789abcdef".repeat(4);
+        for path in [
+            "/docker/ID",
+            "/system.slice/docker-ID.scope",
+            "/machine.slice/libpod-ID.scope/container",
+            "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1_2.slice/cri-containerd-ID.scope",
+            "/kubepods/besteffort/pod0-1/ID",
+        ] {
+            assert_eq!(container(path.replace("ID", &id).as_bytes()), Some(&*id), "{path}");
+        }
+        for path in ["/", "/user.slice/user-1000.slice", &format!("/docker/{id}0"), &id.to_uppercase()] {
+            assert_eq!(container(path.as_bytes()), None, "{path}");
+        }
     }
 
     #[test]

@@ -59,8 +59,12 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with = "json")]
     pub(crate) tree: bool,
 
+    /// A column with the ID of the container, or else with the path of the control group
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) show_cgroup: bool,
+
     /// At the end, what was executed how often, what failed, and what took longest; no events
-    #[arg(long, conflicts_with_all = ["json", "relative", "tree", "no_exits"])]
+    #[arg(long, conflicts_with_all = ["json", "relative", "tree", "show_cgroup", "no_exits"])]
     pub(crate) summary: bool,
 
     /// Write to this file, which SIGHUP opens anew
@@ -110,7 +114,7 @@ pub(crate) struct Cli {
 }
 
 /// What says what is traced, and how it is shown.
-const TRACING: [&str; 16] = [
+const TRACING: [&str; 17] = [
     "pid",
     "comm",
     "uid",
@@ -122,6 +126,7 @@ const TRACING: [&str; 16] = [
     "failed",
     "relative",
     "tree",
+    "show_cgroup",
     "summary",
     "output",
     "duration",
@@ -185,12 +190,13 @@ JSON, in this order, none left out:
         start_us         when the process began, in microseconds since boot: with pid, it names it
         cgroup_id        the number of its control group (v2)
         cgroup           the path of that; null if the group is gone already
+        container        the ID of the container that the group is of: 64 digits; null if of none
         file             what was executed; of a script, the script
         file_truncated   true if file was cut at 4096 bytes
         args             its arguments; of a script, the interpreter's
         args_truncated   true if args were cut at 4096 bytes in all, or could not be read
   exit  event            \"exit\"
-        time, pid, ppid, uid, comm, start_us, cgroup_id, cgroup
+        time, pid, ppid, uid, comm, start_us, cgroup_id, cgroup, container
         code             what it returned, 0 to 255; null if a signal killed it
         signal           the number of the signal that killed it, or null
         core_dumped      true if the signal also wrote a core dump
@@ -198,7 +204,7 @@ JSON, in this order, none left out:
                          exectrace, or only forked
   failed                 with --failed
         event            \"failed\"
-        time, pid, ppid, uid, comm, start_us, cgroup_id, cgroup
+        time, pid, ppid, uid, comm, start_us, cgroup_id, cgroup, container
         file             what was to be executed; empty if that cannot be read
         file_truncated   true if file was cut at 4096 bytes
         errno            why it was refused, as this machine's architecture numbers it

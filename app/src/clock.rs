@@ -44,7 +44,7 @@ pub(crate) fn monotonic_ns() -> u64 {
     read_ns(ClockId::CLOCK_MONOTONIC).saturating_add_signed(-offset_ns)
 }
 
-/// How far `CLOCK_BOOTTIME`, which /proc tells, is ahead of [`monotonic_ns`]: as long as the machine has been suspended, and
+/// How far `CLOCK_BOOTTIME`, which /proc shows, is ahead of [`monotonic_ns`]: as long as the machine has been suspended, and
 /// what a time namespace adds.
 pub(crate) fn suspended_ns() -> u64 {
     // Whoever is interrupted between the two gets less.
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_tells_its_time() {
+    fn this_machine_has_a_time() {
         assert_ne!(monotonic_ns(), 0);
         let clock = Clock::read();
         let [then, now] = [clock.wall_time(monotonic_ns()), WallTime::now()].map(WallTime::seconds);

@@ -21,10 +21,10 @@ use nix::{
     unistd::{Gid, Pid, Uid, User, close, geteuid, initgroups, setgid, setuid},
 };
 
-use crate::{error::Error, stderr};
+use crate::{diag, error::Error};
 
 /// Before the number of the descriptor on which to wait.
-const FLAG: &str = "--run-when-told=";
+const FLAG: &str = "--run-when-ready=";
 
 /// As shells have it: of what cannot be found, and of what cannot be run.
 const NOT_FOUND: u8 = 127;
@@ -40,11 +40,11 @@ impl Running {
     /// It waits until [`Self::go`].
     pub(crate) fn prepare(command: &[OsString]) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::System { call: "starting the command", error };
-        let (told, go) = io::pipe().map_err(failed)?;
-        fcntl(&told, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
+        let (ready, go) = io::pipe().map_err(failed)?;
+        fcntl(&ready, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
         let exe = env::current_exe().map_err(failed)?;
         let child =
-            Command::new(exe).arg(format!("{FLAG}{}", told.as_raw_fd())).args(command).spawn().map_err(failed)?;
+            Command::new(exe).arg(format!("{FLAG}{}", ready.as_raw_fd())).args(command).spawn().map_err(failed)?;
         Ok(Self { child, go: Some(go) })
     }
 
@@ -91,12 +91,12 @@ pub(crate) fn waits_on(argument: Option<OsString>) -> Option<RawFd> {
 }
 
 /// Returns only if it fails.
-pub(crate) fn run_when_told(fd: RawFd, mut command: impl Iterator<Item = OsString>) -> ExitCode {
-    let told = File::open(format!("/proc/self/fd/{fd}")).and_then(|mut pipe| {
+pub(crate) fn run_when_ready(fd: RawFd, mut command: impl Iterator<Item = OsString>) -> ExitCode {
+    let ready = File::open(format!("/proc/self/fd/{fd}")).and_then(|mut pipe| {
         let _ = close(fd);
         pipe.read_exact(&mut [0])
     });
-    let (Ok(()), Some(program)) = (told, command.next()) else { return ExitCode::FAILURE };
+    let (Ok(()), Some(program)) = (ready, command.next()) else { return ExitCode::FAILURE };
     // Whoever traces has blocked some signals.
     let _ = SigSet::empty().thread_set_mask();
     let mut start = Command::new(&program);
@@ -105,7 +105,7 @@ pub(crate) fn run_when_told(fd: RawFd, mut command: impl Iterator<Item = OsStrin
         Ok(()) => start.exec(),
         Err(error) => error,
     };
-    stderr::say(format_args!("cannot run {}: {error}", program.display()));
+    diag::note(format_args!("cannot run {}: {error}", program.display()));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN })
 }
 
@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn the_hidden_argument_names_a_descriptor() {
-        assert_eq!(waits_on(Some("--run-when-told=5".into())), Some(5));
-        for other in ["--run-when-told=x", "--json"] {
+        assert_eq!(waits_on(Some("--run-when-ready=5".into())), Some(5));
+        for other in ["--run-when-ready=x", "--json"] {
             assert_eq!(waits_on(Some(other.into())), None);
         }
         assert_eq!(waits_on(None), None);

@@ -16,6 +16,7 @@ pub(crate) enum Error {
     OtherBtf(PathBuf),
     NoRingBuffer { release: String },
     NoBpfEvents,
+    OldBpf { release: String, why: String },
     Perf(io::Error),
     NoStacks,
     Tracefs(io::Error),
@@ -97,6 +98,12 @@ impl fmt::Display for Error {
                 "this kernel runs no BPF programs on tracepoints: use a kernel with CONFIG_BPF_EVENTS=y, \
                  which CONFIG_UPROBE_EVENTS=y or CONFIG_KPROBE_EVENTS=y brings"
             ),
+            Self::OldBpf { release, why } => {
+                write!(
+                    f,
+                    "Linux {release} does not load the BPF programs for tracepoints ({why}): use Linux 5.2 or newer"
+                )
+            }
             Self::Perf(error) => write!(
                 f,
                 "the kernel refuses perf_event_open() ({error}): use a kernel with CONFIG_PERF_EVENTS=y, \

@@ -1,4 +1,4 @@
-//! What happens, and how the BPF programs' records tell it.
+//! What happens, and how it is read from the BPF programs' records.
 
 use std::mem::{offset_of, size_of};
 
@@ -21,7 +21,7 @@ pub(crate) enum Event<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Process<'a> {
     pub(crate) pid: u32,
-    /// None where the backend cannot tell, as in all options below.
+    /// None where the backend does not know it, as in all options below.
     pub(crate) ppid: Option<u32>,
     pub(crate) uid: Option<u32>,
     /// `CLOCK_MONOTONIC`, in nanoseconds.
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn wait_status_is_told_apart() {
+    fn wait_status_is_shown_apart() {
         assert_eq!(End::from_status(0), End::Code(0));
         assert_eq!(End::from_status(0xff00), End::Code(255));
         assert_eq!(End::from_status(11 | 0x80), End::Signal { number: 11, core_dumped: Some(true) });

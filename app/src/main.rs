@@ -1,31 +1,37 @@
 //! exectrace: shows every program that a Linux machine runs.
 
+// What panics, and what prints where perhaps nobody reads: `diag::note`, `write!` and errors do not.
+#![warn(
+    clippy::expect_used,
+    clippy::get_unwrap,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod backend;
-mod begin;
+mod bpf;
 mod cgroup;
 mod cli;
 mod clock;
 mod command;
+mod diag;
 mod error;
 mod event;
-mod filter;
-mod follow;
-mod json;
-mod kernel;
-mod load;
+mod features;
 mod netlink;
 mod output;
-mod perf;
+mod perf_ring;
 mod preflight;
-mod proc;
+mod procfs;
+mod quote;
+mod run;
 mod selftest;
-mod stderr;
-mod summary;
-mod text;
-mod trace;
+mod show;
+mod signals;
+mod start;
 mod tracefs;
-mod tracepoints;
-mod tracer;
 mod version;
 
 use std::{env, process::ExitCode};
@@ -36,19 +42,19 @@ use crate::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
     // Before anything else: a child of --self-test is what its parent describes, and no more.
-    if let Some(child) = selftest::child::named_by(env::args_os().nth(1)) {
+    if let Some(child) = selftest::workload::named_by(env::args_os().nth(1)) {
         return child.run();
     }
     if let Some(fd) = command::waits_on(env::args_os().nth(1)) {
-        return command::run_when_told(fd, env::args_os().skip(2));
+        return command::run_when_ready(fd, env::args_os().skip(2));
     }
     let cli = Cli::parse();
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            stderr::say(&error);
+            diag::note(&error);
             if let (true, Some(log)) = (cli.verbose, error.verifier_log()) {
-                stderr::say(format_args!("the verifier's log:\n{}", log.trim_end()));
+                diag::note(format_args!("the verifier's log:\n{}", log.trim_end()));
             }
             ExitCode::FAILURE
         }
@@ -62,5 +68,5 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     if cli.preflight {
         return preflight::run(cli);
     }
-    if cli.self_test { selftest::run(cli) } else { trace::run(cli) }
+    if cli.self_test { selftest::run(cli) } else { run::run(cli) }
 }

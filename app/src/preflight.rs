@@ -10,12 +10,12 @@ use serde::Serialize;
 use crate::{
     cli::{BackendName, Cli},
     error::Error,
-    kernel::{Kernel, Offer},
+    features::{Features, Support},
 };
 
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
-    let kernel = Kernel::probe(cli.btf.as_deref())?;
-    let report = Report::new(cli, &kernel);
+    let features = Features::probe(cli.btf.as_deref())?;
+    let report = Report::new(cli, &features);
     let text = if cli.json { report.json()? } else { report.text() };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
@@ -57,19 +57,19 @@ struct Missing {
 }
 
 impl<'k> Report<'k> {
-    fn new(cli: &Cli, kernel: &'k Kernel) -> Self {
-        let (backend, remedy) = match BackendName::choose(cli.backend, kernel) {
+    fn new(cli: &Cli, features: &'k Features) -> Self {
+        let (backend, remedy) = match BackendName::choose(cli.backend, features) {
             Ok((backends, lack)) => (backends.into_iter().next(), lack),
             Err(error) => (None, Some(error.to_string())),
         };
         let missing = backend.iter().flat_map(|backend| backend.gaps());
         Self {
-            kernel: &kernel.release,
-            machine: &kernel.machine,
-            page_size: kernel.page,
-            bpf_jit: kernel.jit,
-            locked_memory: &kernel.locked_memory,
-            offers: rows(kernel),
+            kernel: &features.release,
+            machine: &features.machine,
+            page_size: features.page,
+            bpf_jit: features.jit,
+            locked_memory: &features.locked_memory,
+            offers: rows(features),
             missing: missing.map(|gap| Missing { field: gap.field, when: gap.when }).collect(),
             backend: backend.map(|backend| backend.to_string()),
             remedy,
@@ -117,31 +117,31 @@ impl<'k> Report<'k> {
     }
 }
 
-fn rows(kernel: &Kernel) -> Vec<Row> {
+fn rows(features: &Features) -> Vec<Row> {
     [
-        ("root or capabilities", &kernel.rights),
-        ("no lockdown", &kernel.lockdown),
-        ("bpf()", &kernel.bpf),
-        ("BPF raw tracepoints", &kernel.raw_tracepoints),
-        ("BPF tracepoints", &kernel.classic_tracepoints),
-        ("BTF", &kernel.btf),
-        ("BPF ring buffer", &kernel.ring_buffer),
-        ("perf events", &kernel.perf),
-        ("user stacks", &kernel.stacks),
-        ("tracefs", &kernel.tracefs),
-        ("tracepoints", &kernel.tracepoints),
-        ("exit tracepoints", &kernel.codes),
-        ("user tracepoints", &kernel.users),
-        ("taskstats", &kernel.taskstats),
-        ("proc connector", &kernel.connector),
-        ("all processes", &kernel.processes),
-        ("host's pids", &kernel.numbers),
+        ("root or capabilities", &features.rights),
+        ("no lockdown", &features.lockdown),
+        ("bpf()", &features.bpf),
+        ("BPF raw tracepoints", &features.raw_tracepoints),
+        ("BPF tracepoints", &features.classic_tracepoints),
+        ("BTF", &features.btf),
+        ("BPF ring buffer", &features.ring_buffer),
+        ("perf events", &features.perf),
+        ("user stacks", &features.stacks),
+        ("tracefs", &features.tracefs),
+        ("tracepoints", &features.tracepoints),
+        ("exit tracepoints", &features.codes),
+        ("user tracepoints", &features.users),
+        ("taskstats", &features.taskstats),
+        ("proc connector", &features.connector),
+        ("all processes", &features.processes),
+        ("host's pids", &features.numbers),
     ]
     .map(|(offer, state)| {
         let (is_there, detail) = match state {
-            Offer::Yes(detail) => (Some(true), detail.clone()),
-            Offer::No(error) => (Some(false), error.to_string()),
-            Offer::Unknown(why) => (None, (*why).to_owned()),
+            Support::Yes(detail) => (Some(true), detail.clone()),
+            Support::No(error) => (Some(false), error.to_string()),
+            Support::Unknown(why) => (None, (*why).to_owned()),
         };
         Row { offer, is_there, detail }
     })

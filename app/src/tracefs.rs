@@ -2,9 +2,11 @@
 
 use std::{
     fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
+
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 /// Where tracefs is mounted, if it is. The second is where it was before Linux 4.1.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
@@ -36,7 +38,7 @@ struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Here,
-    /// The field tells offset and length of the value: `__data_loc`.
+    /// The field holds offset and length of the value: `__data_loc`.
     Elsewhere,
     /// The same, but counted from the end of the field: `__rel_loc`.
     Behind,
@@ -80,26 +82,9 @@ impl Tracefs {
 
 /// A mount that has no place among the files: since Linux 5.2.
 fn mount() -> io::Result<OwnedFd> {
-    const FSCONFIG_CMD_CREATE: libc::c_int = 6;
-    let descriptor = |result: libc::c_long| {
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the calls below give descriptors to us alone.
-        Ok(unsafe { OwnedFd::from_raw_fd(result as i32) })
-    };
-    // FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC are 1.
-    // SAFETY: the name ends with a NUL and is alive.
-    let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, c"tracefs".as_ptr(), 1 as libc::c_int) })?;
-    let (nothing, zero) = (std::ptr::null::<libc::c_char>(), 0 as libc::c_int);
-    // SAFETY: this command takes neither key nor value.
-    let created =
-        unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, nothing, nothing, zero) };
-    if created < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: takes numbers only.
-    descriptor(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), 1 as libc::c_int, zero) })
+    let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
 }
 
 impl Format {

@@ -47,7 +47,7 @@ fn self_test_passes() {
 }
 
 #[test]
-fn json_tells_of_an_exec_and_its_exit_and_count_ends_it() {
+fn json_shows_an_exec_and_its_exit_and_count_ends_it() {
     if !can_trace() {
         return;
     }
@@ -107,10 +107,14 @@ fn pid_follows_descendants_that_were_there_before() {
 #[track_caller]
 fn check_family(shell: &Shell, ended: &Ended) {
     let events = ended.json();
-    let told: Vec<(&str, &Value)> =
+    let shown: Vec<(&str, &Value)> =
         events.iter().map(|event| (event["event"].as_str().unwrap(), &event["code"])).collect();
     let code = |code: u8| serde_json::json!(code);
-    assert_eq!(told, [("exec", &Value::Null), ("exit", &code(0)), ("exit", &code(5)), ("exit", &code(6))], "{ended:?}");
+    assert_eq!(
+        shown,
+        [("exec", &Value::Null), ("exit", &code(0)), ("exit", &code(5)), ("exit", &code(6))],
+        "{ended:?}"
+    );
     let [exec, exit, fork, last] = &events[..] else { unreachable!() };
     assert_eq!(exec["file"], "/bin/true");
     assert_eq!(exec["pid"], exit["pid"]);
@@ -137,11 +141,11 @@ fn a_command_is_traced_from_its_exec_to_its_end() {
         // Standard output is the command's.
         assert_eq!(stdout(&output), "hello\n");
         let events: Vec<Value> = stderr(&output).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let told: Vec<&Value> =
+        let shown: Vec<&Value> =
             events.iter().map(|event| if event["event"] == "exec" { &event["file"] } else { &event["code"] }).collect();
         let json = |text: &str| Value::from(text);
         assert_eq!(
-            told,
+            shown,
             [&Value::Null, &json("/bin/sh"), &json("/bin/true"), &Value::from(0), &Value::from(5)],
             "{output:?}"
         );
@@ -157,7 +161,7 @@ fn a_command_is_traced_from_its_exec_to_its_end() {
 }
 
 #[test]
-fn execs_that_are_refused_are_told_with_the_error() {
+fn execs_that_are_refused_are_shown_with_the_error() {
     if !can_trace() {
         return;
     }
@@ -261,6 +265,33 @@ fn text_can_be_a_tree_with_relative_times_or_a_summary() {
     assert!(lines.iter().any(|line| line[0] == "1" && line[1] == "1" && line[4] == "/bin/false"), "{summary}");
 }
 
+/// As script(1) runs it: on a terminal that does not say how many lines it has.
+#[test]
+fn on_a_terminal_there_are_colors_and_the_header_comes_again() {
+    if !can_trace() {
+        return;
+    }
+    if Command::new("script").arg("--version").output().is_err() {
+        return not_run("script", "apt install bsdutils");
+    }
+    let command = format!(
+        "{EXECTRACE} --show-cgroup -- sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11; do /bin/true; done; kill -9 $$'"
+    );
+    let trace = |no_color: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").env("NO_COLOR", no_color);
+        stdout(&run(&mut script))
+    };
+    let colored = trace("");
+    // 24 lines below the header, where 22 find room.
+    assert_eq!(colored.matches("\u{1b}[1mTIME").count(), 2, "{colored}");
+    assert_eq!(colored.matches("\u{1b}[2m").count(), 11, "{colored}");
+    assert_eq!(colored.matches("\u{1b}[31m").count(), 1, "{colored}");
+    let plain = trace("1");
+    assert_eq!(plain.matches(" CGROUP ").count(), 2, "{plain}");
+    assert!(!plain.contains('\u{1b}'), "{plain}");
+}
+
 #[test]
 fn execs_are_found_by_pattern_parent_user_and_control_group() {
     if !can_trace() {
@@ -285,9 +316,9 @@ fn execs_are_found_by_pattern_parent_user_and_control_group() {
     }
 }
 
-/// What one backend tells, another tells too, or null where it has a gap: field by field, of the same processes.
+/// What one backend shows, another shows too, or null where it has a gap: field by field, of the same processes.
 #[test]
-fn all_backends_tell_the_same_of_a_busy_workload() {
+fn all_backends_show_the_same_of_a_busy_workload() {
     if !can_trace() {
         return;
     }
@@ -322,15 +353,15 @@ fn all_backends_tell_the_same_of_a_busy_workload() {
             assert_eq!(same.len(), best.len(), "{backend}: {same:?} {best:?}");
             for (event, best) in same.iter().zip(best) {
                 for (field, value) in best.as_object().unwrap() {
-                    let told = &event[field];
-                    if told.is_null() && !value.is_null() {
+                    let shown = &event[field];
+                    if shown.is_null() && !value.is_null() {
                         *unknown.entry(field.clone()).or_insert(0) += 1;
                     } else if field == "since_exec_us" || field == "start_us" {
-                        // Where a process began, /proc tells in hundredths of a second.
-                        let [told, value] = [told, value].map(|value| value.as_i64().unwrap_or_default());
-                        assert!(told.abs_diff(value) < 100_000, "{backend}: {event} {best}");
+                        // When a process began, /proc shows in hundredths of a second.
+                        let [shown, value] = [shown, value].map(|value| value.as_i64().unwrap_or_default());
+                        assert!(shown.abs_diff(value) < 100_000, "{backend}: {event} {best}");
                     } else if field != "time" {
-                        assert_eq!(told, value, "{backend}: {field} of {event} {best}");
+                        assert_eq!(shown, value, "{backend}: {field} of {event} {best}");
                     }
                 }
             }
@@ -416,7 +447,7 @@ fn duration_ends_it() {
 }
 
 #[test]
-fn lost_events_are_counted_and_told() {
+fn lost_events_are_counted_and_reported() {
     if !can_trace() {
         return;
     }
@@ -430,10 +461,10 @@ fn lost_events_are_counted_and_told() {
     tracing.signal(Signal::SIGCONT);
     let ended = tracing.stop(Signal::SIGINT);
     assert!(ended.success, "{ended:?}");
-    let told: u64 =
+    let shown: u64 =
         ended.json().iter().filter(|event| event["event"] == "lost").filter_map(|event| event["count"].as_u64()).sum();
-    assert!(told > 0, "{ended:?}");
-    assert!(ended.summary().contains(&format!(" {told} lost, ")), "{ended:?}");
+    assert!(shown > 0, "{ended:?}");
+    assert!(ended.summary().contains(&format!(" {shown} lost, ")), "{ended:?}");
     assert!(ended.stderr.contains(" events lost, for the buffer was full"), "{ended:?}");
 }
 
@@ -498,7 +529,7 @@ fn without_bpf_it_says_so_and_records_tracepoints() {
     }
 }
 
-/// Everything that a kernel of another configuration would not tell is told in some other backend, or named.
+/// Everything that a kernel of another configuration would not report is known to some other backend, or named.
 #[test]
 fn without_reports_of_ends_it_watches_system_calls_and_signals() {
     if !can_trace() {
@@ -513,7 +544,7 @@ fn without_reports_of_ends_it_watches_system_calls_and_signals() {
         assert!(stdout(&tested).contains("\ngap: core_dumped is not always known: "), "{tested:?}");
         if backend == "perf" && cfg!(target_arch = "x86_64") {
             assert!(stdout(&tested).contains("\ngap: uid is never known\n"), "{tested:?}");
-            // What is never told is no filter.
+            // What is never known is no filter.
             let refused = trace(&["--uid", "0"]);
             assert_eq!(refused.status.code(), Some(1), "{refused:?}");
             let sentence = "exectrace: --uid needs to know the user of processes";
@@ -523,7 +554,7 @@ fn without_reports_of_ends_it_watches_system_calls_and_signals() {
 }
 
 #[test]
-fn after_a_loss_everything_is_told_again() {
+fn after_a_loss_everything_is_shown_again() {
     if !can_trace() {
         return;
     }
@@ -656,7 +687,7 @@ fn with_hidden_processes_it_says_so() {
     assert!(stdout(&trace(&["--preflight"])).contains("\nall processes        no  cannot read /proc"), "{output:?}");
     // With BTF, the two capabilities are enough for the rest.
     assert!(trace(&["--duration", "0.1"]).status.success());
-    // Without it, who tells tracepoints is root alone.
+    // Without it, tracepoints are root's alone.
     let hidden = format!(
         "mount -t tmpfs none /sys/kernel/btf && {}",
         shell.replace("mount -t proc -o hidepid=1 proc /proc &&", "")
@@ -842,7 +873,7 @@ fn shift_members(btf: &mut [u8], name: &str) {
 }
 
 #[test]
-fn preflight_tells_what_there_is_with_and_without_root() {
+fn preflight_says_what_there_is_with_and_without_root() {
     let report = |command: &mut Command| -> Value {
         serde_json::from_str(&stdout(&run(command.args(["--preflight", "--json"])))).unwrap()
     };
@@ -921,7 +952,7 @@ fn an_output_that_takes_nothing_is_an_error() {
 }
 
 #[test]
-fn version_tells_what_exactly_this_is() {
+fn version_says_what_exactly_this_is() {
     let output = run(Command::new(EXECTRACE).arg("--version"));
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
@@ -967,6 +998,7 @@ fn help_documents_every_field() {
         "start_us",
         "cgroup_id",
         "cgroup",
+        "container",
         "exact",
         "errno",
         "error",
@@ -1068,7 +1100,7 @@ fn with_bpf_failing(command: &mut Command, errno: i32) -> &mut Command {
     unsafe { command.pre_exec(install) }
 }
 
-/// Without CAP_NET_ADMIN, netlink tells neither ends nor users.
+/// Without CAP_NET_ADMIN, netlink reports neither ends nor users.
 fn without_net_admin(command: &mut Command) -> &mut Command {
     const CAP_NET_ADMIN: libc::c_ulong = 12;
     let drop = || {
@@ -1082,7 +1114,7 @@ fn without_net_admin(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(drop) }
 }
 
-/// Whether this kernel reports how processes end, and tells changes of user.
+/// Whether this kernel reports how processes end, and changes of user.
 fn has_reports() -> bool {
     let output = run(Command::new(EXECTRACE).arg("--preflight"));
     ["\ntaskstats            yes\n", "\nproc connector       yes\n"].iter().all(|row| stdout(&output).contains(row))

@@ -117,12 +117,12 @@ pub const SYS_ENTER_EXIT: u32 = 6;
 pub const SIGNAL_GENERATE: u32 = 7;
 pub const SIGNAL_DELIVER: u32 = 8;
 
-/// Reads the kernel's own structs, which takes BTF, and tells through a ring buffer.
+/// Reads the kernel's own structs, which takes BTF, and sends events through a ring buffer.
 pub fn exectrace() -> &'static [u8] {
     bpfship_embed::embed!("exectrace")
 }
 
-/// The same programs, which tell through perf buffers.
+/// The same programs, which send events through perf buffers.
 pub fn exectrace_perf() -> &'static [u8] {
     bpfship_embed::embed!("exectrace_perf")
 }

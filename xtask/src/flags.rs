@@ -70,15 +70,15 @@ fn explained(mut error: clap::Error) -> clap::Error {
     // The command it was given to.
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     let command = Flags::command();
-    let verb = usage.split_whitespace().find_map(|word| command.find_subcommand(word));
-    let has = |flag: &str| verb.is_some_and(|verb| verb.get_arguments().any(|it| it.get_long() == Some(flag)));
+    let verb = usage.split_whitespace().fold(&command, |verb, word| verb.find_subcommand(word).unwrap_or(verb));
+    let has = |flag: &str| verb.get_arguments().any(|it| it.get_long() == Some(flag));
 
     if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::MissingRequiredArgument
         && *missing == ["<--plan>"]
     {
         let message = "`--json` prints the plan of `--plan` as JSON: give both\n";
-        return clap::Error::raw(error.kind(), message).with_cmd(verb.unwrap_or(&command));
+        return clap::Error::raw(error.kind(), message).with_cmd(verb);
     }
     let tip = match (error.kind(), text(&error, ContextKind::InvalidArg), text(&error, ContextKind::InvalidSubcommand))
     {
@@ -449,9 +449,8 @@ pub struct Clean {
     /// Only what was made more than so many days ago, whenever it was last used
     #[arg(long, value_name = "DAYS")]
     pub older_than: Option<u32>,
-    /// Show what would be removed, and remove nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// Refuses a flag that is a command now, by the name of that command.
@@ -535,6 +534,7 @@ mod tests {
             ("xtask dist --target aarch64-unknown-linux-musl", "tip: `--arch` names an architecture"),
             ("xtask boot --target=x", "tip: `--arch` names"),
             ("xtask dist --dry-run", "tip: `--plan` prints what would be done"),
+            ("xtask cache clean -n", "tip: `--plan` prints what would be done"),
             ("xtask dist -j 4", "tip: CARGO_BUILD_JOBS is the number of jobs"),
             ("xtask dist --jobs=4", "tip: CARGO_BUILD_JOBS"),
             ("xtask dist arm64", "tip: `--arch arm64` names the architecture"),

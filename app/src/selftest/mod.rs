@@ -1,59 +1,51 @@
 //! --self-test: starts children whose doings are known, and compares with them what arrives.
 
-pub(crate) mod child;
-mod stage;
+mod case;
+mod fixtures;
+mod found;
+mod verdict;
+pub(crate) mod workload;
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
-    io::{self, Write as _},
-    os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
-    process::{self, Command, ExitCode, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::{self, ExitCode},
 };
 
-use exectrace_bpf::{ARGS_MAX, COMM_SIZE};
-use nix::unistd::getuid;
-
-use self::{child::Child, stage::Stage};
+use self::{
+    case::{Case, cases},
+    fixtures::Fixtures,
+    verdict::{Difference, Verdict},
+    workload::Child,
+};
 use crate::{
-    backend::{Backend, Ends, UsersFrom},
+    backend::{
+        Backend,
+        tracer::{Settings, Tracer},
+    },
     cli::{BackendName, Cli},
-    clock::monotonic_ns,
     error::Error,
-    event::{Args, End, Event},
-    kernel::{Kernel, Offer},
-    load::Settings,
-    text::quoted,
-    tracer::Tracer,
+    event::End,
+    features::{Features, Support},
 };
-
-/// How long to wait for what has not arrived. The kernel sends an exit before it lets wait() return, so that only
-/// failures take this long.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// How often a child is started where chance decides whether its arguments are seen, three times in four.
-const TRIES: usize = 20;
 
 /// Every backend that this kernel allows has to work.
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
-    let kernel = Kernel::probe(cli.btf.as_deref())?;
-    if let Offer::No(_) = kernel.numbers {
+    let features = Features::probe(cli.btf.as_deref())?;
+    if let Support::No(_) = features.numbers {
         return Err(Error::PidNamespace { what: "--self-test" });
     }
     // What is wrong if there is none.
-    BackendName::choose(cli.backend, &kernel)?;
+    BackendName::choose(cli.backend, &features)?;
     let names = cli.backend.map_or_else(|| BackendName::ALL.to_vec(), |backend| vec![backend]);
-    let backends: Vec<Backend> = names.iter().filter_map(|name| name.find(&kernel).ok()).collect();
+    let backends: Vec<Backend> = names.iter().filter_map(|name| name.find(&features).ok()).collect();
     let exe = exe()?;
-    let stage = Stage::set_up(&exe).map_err(Error::SelfTest)?;
+    let fixtures = Fixtures::set_up(&exe).map_err(Error::SelfTest)?;
 
     let mut verdict = Verdict::default();
     for backend in &backends {
         verdict.say(&format!("backend: {backend}"));
-        check_backend(backend, cli.buffer, &exe, &stage, &mut verdict)?;
+        check_backend(backend, cli.buffer, &exe, &fixtures, &mut verdict)?;
     }
     for gap in backends.first().map(Backend::gaps).unwrap_or_default() {
         verdict.say(&format!("gap: {gap}"));
@@ -70,13 +62,13 @@ fn check_backend(
     backend: &Backend,
     buffer_kib: u32,
     exe: &Path,
-    stage: &Stage,
+    fixtures: &Fixtures,
     verdict: &mut Verdict,
 ) -> Result<(), Error> {
     // The verifier drops what a setting leaves unused, so that each is another program to it. Nearly all is checked
     // among our own descendants: the rest of the machine stays out, and the fork program has to work.
     let plain = Case::new("whole machine", exe, Child::Succeed, End::Code(0));
-    for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, stage))] {
+    for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, fixtures))] {
         let mut tracer =
             Tracer::start(backend, &Settings { buffer_kib, only_tracked, no_exits: false, failed: false })?;
         if only_tracked {
@@ -104,456 +96,14 @@ fn check_backend(
 /// When it cannot be known, for events were lost.
 pub(crate) fn agrees(backend: &Backend, buffer_kib: u32) -> Result<bool, Error> {
     let exe = exe()?;
-    let stage = Stage::set_up(&exe).map_err(Error::SelfTest)?;
+    let fixtures = Fixtures::set_up(&exe).map_err(Error::SelfTest)?;
     // On a busy machine, a larger buffer may be needed than for the children alone.
     for larger in [1, 4, 16] {
         let mut verdict = Verdict { is_quiet: true, ..Verdict::default() };
-        check_backend(backend, buffer_kib.saturating_mul(larger), &exe, &stage, &mut verdict)?;
+        check_backend(backend, buffer_kib.saturating_mul(larger), &exe, &fixtures, &mut verdict)?;
         if verdict.lost == 0 {
             return Ok(verdict.failed == 0);
         }
     }
     Err(Error::SelfTest("events were lost, for this machine is too busy: try a larger --buffer".to_owned()))
-}
-
-/// One child, and what has to arrive about it.
-struct Case {
-    name: &'static str,
-    file: OsString,
-    args: Vec<OsString>,
-    /// All arguments that the kernel has to report for each exec of the child.
-    execs: Vec<Vec<Vec<u8>>>,
-    /// `None`: as wait(2) says.
-    end: Option<End>,
-    /// Old kernels do not report how it ends.
-    end_is_unclear: bool,
-    /// Tracepoints do not show what it does.
-    is_32_bit: bool,
-    /// The kernel need not be able to run it.
-    may_be_refused: bool,
-    uid_at_exit: u32,
-    /// At the second exec.
-    uid_later: u32,
-    /// A backend that keeps users up by itself need not know it.
-    uid_is_unclear: bool,
-    /// How a child of the child ends that executes nothing.
-    forked: Option<End>,
-}
-
-impl Case {
-    fn new(name: &'static str, exe: &Path, child: Child, end: impl Into<Option<End>>) -> Self {
-        let case = Self {
-            name,
-            file: exe.into(),
-            args: vec![child.argument().into()],
-            execs: Vec::new(),
-            end: end.into(),
-            end_is_unclear: false,
-            is_32_bit: false,
-            may_be_refused: false,
-            uid_at_exit: getuid().as_raw(),
-            uid_later: getuid().as_raw(),
-            uid_is_unclear: false,
-            forked: None,
-        };
-        case.with_args(&[])
-    }
-
-    fn with_args(mut self, args: &[&[u8]]) -> Self {
-        self.args.extend(args.iter().map(|arg| OsStr::from_bytes(arg).to_owned()));
-        let all = [&self.file].into_iter().chain(&self.args).map(|arg| arg.as_bytes().to_vec()).collect();
-        self.execs = vec![all];
-        self
-    }
-}
-
-fn cases(exe: &Path, stage: &Stage) -> Vec<Case> {
-    let long = vec![b'a'; ARGS_MAX * 2 / 3];
-    let success = End::Code(0);
-    let mut cases = vec![
-        Case::new("plain child", exe, Child::Succeed, success),
-        Case::new("failing child", exe, Child::Fail, End::Code(child::FAILURE)),
-        Case::new("killed child", exe, Child::BeKilled, End::Signal { number: 9, core_dumped: Some(false) }),
-        Case::new("terminated child", exe, Child::BeTerminated, End::Signal { number: 15, core_dumped: Some(false) }),
-        // Whether a dump is written is for the machine to say.
-        Case::new("crashing child", exe, Child::Crash, None),
-        Case::new("odd arguments", exe, Child::Succeed, success).with_args(&[
-            b"",
-            b"two words",
-            b"line\nbreak",
-            b"not UTF-8: \xff\xfe",
-            "Größe".as_bytes(),
-            b"",
-        ]),
-        Case::new("long arguments", exe, Child::Succeed, success).with_args(&[&long, &long]),
-        Case {
-            file: stage.script().into(),
-            args: vec!["one two".into()],
-            execs: vec![vec![
-                stage.interpreter().as_os_str().as_bytes().to_vec(),
-                Child::Succeed.argument().into_bytes(),
-                stage.script().as_os_str().as_bytes().to_vec(),
-                b"one two".to_vec(),
-            ]],
-            ..Case::new("script", exe, Child::Succeed, success)
-        },
-        Case::new("threads", exe, Child::Threads, End::Code(child::THREADS)),
-        Case::new("a thread came and went", exe, Child::ThreadGone, End::Code(child::THREAD_GONE)),
-        Case::new("thread with another name", exe, Child::RenameThread, success),
-        // Up to Linux 5.17 the first thread's code is the process's, later the last one's.
-        Case { end_is_unclear: true, ..Case::new("first thread ends first", exe, Child::LeaderFirst, None) },
-    ];
-
-    // On x86_64 and arm64, where the kernel runs such programs.
-    let mut program_32 = Case {
-        file: stage.program_32().into(),
-        args: Vec::new(),
-        may_be_refused: true,
-        is_32_bit: true,
-        uid_is_unclear: true,
-        ..Case::new("32-bit program", exe, Child::Succeed, End::Code(stage::PROGRAM_32_CODE))
-    };
-    program_32 = program_32.with_args(&[b"one two"]);
-    cases.push(program_32);
-
-    let mut exec_from_thread = Case::new("exec from another thread", exe, Child::ExecFromThread, success);
-    exec_from_thread.execs.push(vec![exe.as_os_str().as_bytes().to_vec(), Child::Succeed.argument().into_bytes()]);
-    cases.push(exec_from_thread);
-
-    cases.push(Case {
-        forked: Some(End::Code(child::FORKED)),
-        ..Case::new("fork without exec", exe, Child::Fork, success)
-    });
-    // Whoever traces with capabilities alone cannot change the user.
-    if getuid().is_root() {
-        cases.push(Case {
-            uid_at_exit: child::OTHER_USER,
-            uid_is_unclear: true,
-            ..Case::new("change of user", exe, Child::ChangeUser, success)
-        });
-        let mut exec_as_other = Case {
-            uid_at_exit: child::OTHER_USER,
-            uid_later: child::OTHER_USER,
-            uid_is_unclear: true,
-            ..Case::new("exec as another user", exe, Child::ExecAsOther, success)
-        };
-        exec_as_other.execs.push(vec![b"/proc/self/fd/3".to_vec(), Child::Succeed.argument().into_bytes()]);
-        cases.push(exec_as_other);
-    }
-    cases
-}
-
-impl Case {
-    fn run(&self, tracer: &mut Tracer, backend: &Backend, verdict: &mut Verdict) -> Result<(), Error> {
-        let by_chance = matches!(backend, Backend::Tracepoints { stacks: true, .. }) && Backend::STACKS_HAVE_HOLES;
-        let mut tries = if by_chance { TRIES } else { 1 };
-        loop {
-            tries -= 1;
-            let began_ns = monotonic_ns();
-            let Some((pid, end, events)) = self.run_once(tracer)? else {
-                verdict.say(&format!("none {}: not on this kernel", self.name));
-                return Ok(());
-            };
-            let exec_args_missing = |found: &Found| found.exec.as_ref().is_some_and(|exec| exec.args.is_none());
-            if tries == 0 || !events.iter().any(exec_args_missing) {
-                let is_now = |found: &Found| (began_ns..=monotonic_ns()).contains(&found.time_ns);
-                verdict.check(
-                    &format!("{}: times", self.name),
-                    [Difference::between(
-                        "times that are not those of the child",
-                        0,
-                        events.iter().filter(|found| !is_now(found)).count(),
-                    )],
-                );
-                self.check(pid, end, &events, backend, verdict);
-                return Ok(());
-            }
-        }
-    }
-
-    /// The number of the child, how it ended, and what has arrived; none if the kernel does not run it, and need not.
-    fn run_once(&self, tracer: &mut Tracer) -> Result<Option<(u32, End, Vec<Found>)>, Error> {
-        let started = Command::new(&self.file)
-            .args(&self.args)
-            // As much as nearly every program has: see Backend::STACKS_END_EARLY.
-            .env("EXECTRACE_SELF_TEST", "x".repeat(130))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut child = match started {
-            Ok(child) => child,
-            Err(error) if self.may_be_refused && error.raw_os_error() == Some(libc::ENOEXEC) => return Ok(None),
-            Err(error) => {
-                let file = quoted(self.file.as_bytes());
-                return Err(Error::SelfTest(format!("cannot start {file}: {error}")));
-            }
-        };
-        let pid = child.id();
-        let status = child.wait().map_err(|error| Error::System { call: "wait", error })?;
-
-        let events = self.collect(tracer, pid)?;
-        let end = self.end.unwrap_or(End::from_status(status.into_raw() as u32));
-        Ok(Some((pid, end, events)))
-    }
-
-    /// What arrives until as much is there as has to be, or patience ends.
-    fn collect(&self, tracer: &mut Tracer, pid: u32) -> Result<Vec<Found>, Error> {
-        let deadline = Instant::now() + PATIENCE;
-        let expected = self.execs.len() + 1 + usize::from(self.forked.is_some());
-        let mut found = Vec::new();
-        loop {
-            while tracer.next(&mut |event| {
-                // A pid of an earlier child could be seen here only if the kernel sent its exit after wait() returned.
-                if event.process().pid == pid || event.process().ppid == Some(pid) {
-                    found.push(Found::from(event));
-                }
-            })? {}
-            if found.len() >= expected || Instant::now() >= deadline {
-                return Ok(found);
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn check(&self, pid: u32, end: End, found: &[Found], backend: &Backend, verdict: &mut Verdict) {
-        let execs: Vec<&Found> = found.iter().filter(|found| found.pid == pid && found.exec.is_some()).collect();
-        let exits: Vec<&Found> = found.iter().filter(|found| found.pid == pid && found.exec.is_none()).collect();
-        let known = |field, value: String| if backend.never_tells(field) { UNKNOWN.to_owned() } else { value };
-
-        verdict.check(
-            &format!("{}: number of events", self.name),
-            [Difference::between("execs", self.execs.len(), execs.len()), Difference::between("exits", 1, exits.len())],
-        );
-        for (index, (expected, found)) in self.execs.iter().zip(&execs).enumerate() {
-            let Some(exec) = &found.exec else { continue };
-            // The second exec of a child is always one of this binary, as is what ends up running a script.
-            let file = if index == 0 { self.file.as_bytes() } else { &expected[0] };
-            let cmdline: Vec<u8> = expected.iter().flat_map(|arg| arg.iter().copied().chain([0])).collect();
-            let args = Args::new(&cmdline[..cmdline.len().min(ARGS_MAX)]);
-            let truncated = cmdline.len() > ARGS_MAX;
-            verdict.check(
-                &format!("{}: exec{}", self.name, if index == 0 { "" } else { " again" }),
-                [
-                    Difference::between("ppid", process::id(), or_unknown(found.ppid)),
-                    Difference::between("uid", self.uid_at_exec(index, found, backend), or_unknown(found.uid)),
-                    Difference::between("comm", quoted(comm_of(file)), found.name()),
-                    Difference::between("file", quoted(file), quoted(&exec.file)),
-                    Difference::between("file_truncated", false, exec.file_truncated),
-                    Difference::between("args", known("args", listed(args)), or_unknown(exec.args.as_ref())),
-                    Difference::between(
-                        "args_truncated",
-                        known("args", truncated.to_string()),
-                        or_unknown(exec.args_truncated),
-                    ),
-                ],
-            );
-        }
-        if let [exit] = exits[..] {
-            let uid = match (backend, exit.uid) {
-                (Backend::Tracepoints { ends: Ends::Reported { .. }, .. }, _) => self.uid_at_exit.to_string(),
-                (Backend::Tracepoints { bpf: true, ends: Ends::Observed, .. }, None) => UNKNOWN.to_owned(),
-                (Backend::Tracepoints { bpf: false, .. }, None) if self.uid_is_unclear => UNKNOWN.to_owned(),
-                _ => known("uid", self.uid_at_exit.to_string()),
-            };
-            let last_exec = execs.last().map(|exec| exec.time_ns);
-            verdict.check(
-                &format!("{}: exit", self.name),
-                [
-                    Difference::between("ppid", process::id(), or_unknown(exit.ppid)),
-                    Difference::between("uid", uid, or_unknown(exit.uid)),
-                    Difference::between("comm", quoted(self.comm_at_exit()), exit.name()),
-                    Difference::between("end", self.expected_end(end, backend), or_unknown(exit.end.map(described))),
-                    Difference::between(
-                        "begin",
-                        or_unknown(execs.last().and_then(|exec| exec.start_ns)),
-                        or_unknown(exit.start_ns),
-                    ),
-                    Difference::between("time of its exec", or_unknown(last_exec), or_unknown(exit.exec_ns)),
-                ],
-            );
-        }
-        if let Some(end) = self.forked {
-            let forked: Vec<_> = found.iter().filter(|found| found.ppid == Some(pid) && found.exec.is_none()).collect();
-            let got = match forked[..] {
-                [exit] => format!("{}, exec at {}", or_unknown(exit.end.map(described)), or_unknown(exit.exec_ns)),
-                _ => format!("{} exits", forked.len()),
-            };
-            let expected = format!("{}, exec at {UNKNOWN}", self.expected_end(end, backend));
-            verdict.check(
-                &format!("{}: exit of the forked process", self.name),
-                [Difference::between("end", expected, got)],
-            );
-        }
-    }
-
-    fn uid_at_exec(&self, index: usize, found: &Found, backend: &Backend) -> String {
-        let is_later = index > 0;
-        match (backend, found.uid) {
-            _ if !backend.tells_users() => UNKNOWN.to_owned(),
-            (Backend::Tracepoints { users: UsersFrom::Tracepoints, .. }, None) if is_later && self.uid_is_unclear => {
-                UNKNOWN.to_owned()
-            }
-            _ if is_later => self.uid_later.to_string(),
-            _ => getuid().to_string(),
-        }
-    }
-
-    /// How this backend has to report an end.
-    fn expected_end(&self, end: End, backend: &Backend) -> String {
-        let &Backend::Tracepoints { codes, ends, .. } = backend else { return described(end) };
-        match (ends, end) {
-            (Ends::Reported { marks_last: true }, _) => described(end),
-            (Ends::Reported { marks_last: false }, _) if self.end_is_unclear => UNKNOWN.to_owned(),
-            (Ends::Reported { marks_last: false }, _) => described(end),
-            (Ends::Observed, _) if self.end_is_unclear || self.is_32_bit => UNKNOWN.to_owned(),
-            (Ends::Observed, End::Code(_)) if !codes => UNKNOWN.to_owned(),
-            (Ends::Observed, End::Signal { number, .. }) if self.end.is_none() => {
-                described(End::Signal { number, core_dumped: None })
-            }
-            (Ends::Observed, _) => described(end),
-        }
-    }
-
-    /// The name it got at its last exec.
-    fn comm_at_exit(&self) -> &[u8] {
-        match self.execs.last() {
-            Some(last) if self.execs.len() > 1 => comm_of(&last[0]),
-            _ => comm_of(self.file.as_bytes()),
-        }
-    }
-}
-
-/// An event that has arrived.
-struct Found {
-    pid: u32,
-    ppid: Option<u32>,
-    uid: Option<u32>,
-    time_ns: u64,
-    start_ns: Option<u64>,
-    comm: Option<Vec<u8>>,
-    /// Of an exec.
-    exec: Option<FoundExec>,
-    /// Of an exit.
-    end: Option<End>,
-    exec_ns: Option<u64>,
-}
-
-struct FoundExec {
-    file: Vec<u8>,
-    file_truncated: bool,
-    args: Option<String>,
-    args_truncated: Option<bool>,
-}
-
-impl Found {
-    fn name(&self) -> String {
-        or_unknown(self.comm.as_deref().map(quoted))
-    }
-}
-
-impl From<&Event<'_>> for Found {
-    fn from(event: &Event<'_>) -> Self {
-        let process = event.process();
-        let (exec, end, exec_ns) = match event {
-            Event::Exec(exec) => {
-                let exec = FoundExec {
-                    file: exec.file.to_vec(),
-                    file_truncated: exec.file_truncated,
-                    args: exec.args.map(listed),
-                    args_truncated: exec.args_truncated,
-                };
-                (Some(exec), None, None)
-            }
-            Event::Exit(exit) => (None, exit.end, exit.exec_ns),
-            // Not asked for.
-            Event::Failed(_) => (None, None, None),
-        };
-        Self {
-            pid: process.pid,
-            ppid: process.ppid,
-            uid: process.uid,
-            time_ns: process.time_ns,
-            start_ns: process.start_ns,
-            comm: process.comm.map(<[u8]>::to_vec),
-            exec,
-            end,
-            exec_ns,
-        }
-    }
-}
-
-/// The name that the kernel gives to a process which executes this file.
-fn comm_of(file: &[u8]) -> &[u8] {
-    let base = file.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    &base[..base.len().min(COMM_SIZE - 1)]
-}
-
-fn listed(args: Args<'_>) -> String {
-    args.iter().map(|arg| quoted(arg).to_string()).collect::<Vec<_>>().join(" ")
-}
-
-fn described(end: End) -> String {
-    match end {
-        End::Code(code) => format!("code {code}"),
-        End::Signal { number, core_dumped: Some(false) } => format!("signal {number}"),
-        End::Signal { number, core_dumped: Some(true) } => format!("signal {number} with a core dump"),
-        End::Signal { number, core_dumped: None } => format!("signal {number}, perhaps with a core dump"),
-    }
-}
-
-/// In the place of what is not known.
-const UNKNOWN: &str = "-";
-
-fn or_unknown(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
-}
-
-/// One thing that is not as it has to be.
-struct Difference(String);
-
-impl Difference {
-    fn between(what: &str, expected: impl ToString, got: impl ToString) -> Option<Self> {
-        let (expected, got) = (expected.to_string(), got.to_string());
-        (expected != got).then(|| Self(format!("expected {what} {expected}, got {got}")))
-    }
-}
-
-#[derive(Default)]
-struct Verdict {
-    /// Nothing is printed.
-    is_quiet: bool,
-    checks: usize,
-    failed: usize,
-    lost: u64,
-}
-
-impl Verdict {
-    fn check<const N: usize>(&mut self, name: &str, differences: [Option<Difference>; N]) {
-        let differences: Vec<String> = differences.into_iter().flatten().map(|difference| difference.0).collect();
-        self.checks += 1;
-        self.failed += usize::from(!differences.is_empty());
-        if differences.is_empty() {
-            self.say(&format!("ok   {name}"));
-        } else {
-            self.say(&format!("FAIL {name}: {}", differences.join("; ")));
-        }
-    }
-
-    fn report(&self) -> ExitCode {
-        if self.failed == 0 {
-            self.say(&format!("self-test: passed ({} checks)", self.checks));
-            ExitCode::SUCCESS
-        } else {
-            self.say(&format!("self-test: failed ({} of {} checks)", self.failed, self.checks));
-            ExitCode::FAILURE
-        }
-    }
-
-    /// The exit code is the verdict as well: that nobody reads this is no reason to stop.
-    fn say(&self, line: &str) {
-        if !self.is_quiet {
-            let _ = writeln!(io::stdout(), "{line}");
-        }
-    }
 }

@@ -50,7 +50,8 @@ pub fn check(folder: impl AsRef<Path>) {
     println!("cargo::rerun-if-changed={}", folder.display());
     let lock = fs::read_to_string(folder.join("bpf.lock")).map(|text| Lock::parse(&text)).unwrap_or_default();
     let sources = lock.sources();
-    for name in sources.keys().filter(|name| name.starts_with("../")).chain(lock.bindings.keys()) {
+    let elsewhere = sources.keys().filter(|name| name.starts_with("../"));
+    for name in elsewhere.chain(lock.bindings.keys()) {
         println!("cargo::rerun-if-changed={}", folder.join(name).display());
     }
     if let Err(error) = verify(folder).and_then(|objects| hand_over(&objects)) {

@@ -15,8 +15,8 @@ use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, TakeBinary, Wri
 use crate::boot::select::{Guest, Origin};
 use crate::build;
 use crate::build::run::Built;
-use crate::release::boot_report;
 use crate::release::manifest::Artifact;
+use crate::release::{boot_report, layout};
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, HoldEntries, Run, Write};
@@ -52,7 +52,7 @@ struct Shared<'a> {
 
 /// Plans to boot these guests. `released` is all that is in dist/.
 pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest]) -> Result<Plan> {
-    let dist = facts.root.join("dist");
+    let dist = layout::dist(&facts.root);
     let kernels = kernels(facts, host, guests)?;
     let (build, built) = first_process(facts, host, guests)?;
     let binaries: BTreeMap<&str, Slot<Vec<u8>>> =

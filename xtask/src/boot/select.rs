@@ -146,25 +146,10 @@ fn artifacts<'a>(released: &'a [Artifact], wanted: &[&'static Arch]) -> Result<V
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::release::manifest::Binary;
-    use crate::sys::hash;
 
     /// A released archive for an architecture.
     pub(crate) fn artifact(arch: &str) -> Artifact {
-        let arch = Arch::named(arch);
-        Artifact {
-            file: format!("tool-1.0.0-{}.tar.gz", arch.triple),
-            size: 1000,
-            sha256: hash::bytes(format!("archive of {arch}").as_bytes()),
-            tar_sha256: hash::bytes(b"2"),
-            arch,
-            triple: arch.triple.into(),
-            endianness: arch.endian,
-            route: arch.route,
-            sysroot: None,
-            minimum_kernel: "5.10".into(),
-            binary: Binary { file: "probe".into(), size: 900, sha256: hash::bytes(b"3") },
-        }
+        Artifact::example("tool-1.0.0", Arch::named(arch), format!("archive of {arch}").as_bytes())
     }
 
     pub(crate) fn label(word: &str) -> KernelArg {

@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::arch::ARCHES;
-use crate::sys::command::Command;
+use crate::sys::command::{Command, Heartbeat};
 use crate::sys::process::Runner;
 
 /// How long an engine may take to answer. One whose daemon hangs accepts the connection, and never answers.
@@ -47,9 +47,18 @@ impl Kind {
     /// A command for the engine that does not choose the platform or check the signature of an image: ours is built
     /// here.
     pub fn command(self, folder: &Path) -> Command {
+        let mut command = Command::new(self.program(), folder);
+        let (program, seconds) = (self.program(), DEADLINE.as_secs());
+        command.heartbeat = Some(Heartbeat {
+            question: self.question().map(String::from).to_vec(),
+            limit: DEADLINE,
+            lost: format!(
+                "{program} does not answer within {seconds} seconds any more: start its daemon again, or use another --engine"
+            ),
+        });
         ["DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM"]
             .iter()
-            .fold(Command::new(self.program(), folder), |command, variable| command.env(variable, ""))
+            .fold(command, |command, variable| command.env(variable, ""))
     }
 
     /// What makes the engine itself answer, and not just its client: its version, its platform, and how many ranges of

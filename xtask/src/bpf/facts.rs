@@ -125,9 +125,17 @@ impl Inputs {
     /// The sources, what they include of the rest of the repository, and what is known of them.
     fn read_sources(&mut self, root: &Path, above: usize, bpf: &Bpf) -> Result<()> {
         let mut found: BTreeMap<String, (Sha256, Scan)> = BTreeMap::new();
+        // What links lead to, which often is another source, is read once.
+        let mut read: BTreeMap<PathBuf, (Sha256, Scan)> = BTreeMap::new();
         for folder in bpf.folders() {
             for path in list_sources(root, folder)? {
-                found.insert(path.clone(), read_source(root, &path)?);
+                let file = root.join(&path).canonicalize().unwrap_or_else(|_| root.join(&path));
+                let source = match read.get(&file) {
+                    Some(known) => known.clone(),
+                    None => read_source(root, &path)?,
+                };
+                read.insert(file, source.clone());
+                found.insert(path, source);
             }
         }
         let mut candidates: Vec<String> = found.keys().cloned().collect();
@@ -138,7 +146,9 @@ impl Inputs {
         }
         self.layouts = Layouts::find(candidates.iter());
         for path in self.layouts.files.values() {
-            found.insert(path.clone(), read_source(root, path)?);
+            if !found.contains_key(path) {
+                found.insert(path.clone(), read_source(root, path)?);
+            }
         }
 
         let (more, included) = cflags::reads(&bpf.cflags);

@@ -25,6 +25,9 @@ struct Cause {
     words: Words,
 }
 
+/// The cause of what clang alone can explain.
+const ERRORS: &str = "have errors";
+
 /// Which of the words of the sources with a cause are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Words {
@@ -52,12 +55,17 @@ pub fn text(failures: &[Failure], scope: &Scope, ignored: &[String]) -> String {
     let mut causes: Vec<(Cause, BTreeSet<&str>)> = Vec::new();
     let mut words: Vec<(String, BTreeMap<&str, Vec<&'static BpfTarget>>)> = Vec::new();
     for failure in failures {
-        let cause = cause(failure, scope);
+        // One cause a source: for one architecture, it may be plainer than for another.
+        let of_source = failures.iter().filter(|other| other.source == failure.source);
+        let all: Vec<Cause> = of_source.map(|failure| cause(failure, scope)).collect();
+        let plain = all.iter().find(|cause| cause.text != ERRORS).or(all.first());
+        let Some(cause) = plain.cloned() else { continue };
         let shown = cause.words;
         let is_new = match causes.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, sources)) => {
+                let others = sources.len();
                 sources.insert(&failure.source);
-                false
+                others == 1 && sources.len() == 1
             }
             None => {
                 causes.push((cause, [failure.source.as_str()].into()));
@@ -152,8 +160,8 @@ fn cause(failure: &Failure, Scope { layouts, folder, .. }: &Scope) -> Cause {
             Words::First,
         ),
         None if is_of_other_arch(words) => (
-            "need a vmlinux.h of the architecture that they are compiled for, and find another one's: lay one out for each \
-             (ARCH/vmlinux.h)"
+            "need the registers of each architecture, and the vmlinux.h or header that is included has those of another one: \
+             have a vmlinux.h for each (ARCH/vmlinux.h)"
                 .into(),
             Words::All,
         ),
@@ -161,7 +169,7 @@ fn cause(failure: &Failure, Scope { layouts, folder, .. }: &Scope) -> Cause {
         None if !words.contains(": error: ") && !words.contains('\n') => {
             (format!("cannot be an object, for {words}"), Words::None)
         }
-        None => ("have errors".into(), Words::All),
+        None => (ERRORS.into(), Words::All),
     };
     Cause { text, words }
 }
@@ -280,6 +288,6 @@ mod tests {
         assert!(said.contains("1 needs a vmlinux.h that is missing (k/arm64/vmlinux.h): add it"), "{said}");
         let other = "a.c:1:1: error: incomplete definition of type 'const struct user_pt_regs'";
         let said = text_of(&[failure("k/a.bpf.c", &[3], other)], &layouts);
-        assert!(said.contains("find another one's"), "{said}");
+        assert!(said.contains("1 needs the registers of each architecture"), "{said}");
     }
 }

@@ -29,20 +29,24 @@ const HINTS: [&str; 9] = [
     "SYSCALL_WRAPPER",
 ];
 
+/// Bytes of a file that is no program: a vmlinux.h has millions.
+const LARGE: usize = 1 << 18;
+
 impl Scan {
     pub fn new(text: &[u8]) -> Scan {
         let has = |words: &[&str]| words.iter().any(|word| memmem::find(text, word.as_bytes()).is_some());
         let asks = has(&ASKING);
-        Scan { includes: includes(text), asks, hints: asks || has(&HINTS) }
+        Scan { includes: includes(text), asks, hints: asks || (text.len() < LARGE && has(&HINTS)) }
     }
 }
 
 fn includes(text: &[u8]) -> Vec<(String, bool)> {
     let mut found = Vec::new();
-    for at in memmem::find_iter(text, "include") {
+    let places = ["include", "embed"].map(|word| memmem::find_iter(text, word).map(move |at| (at, word)));
+    for (at, word) in places.into_iter().flatten() {
         let line = text[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let before = text[line..at].trim_ascii();
-        let after = text[at + "include".len()..].trim_ascii_start();
+        let after = text[at + word.len()..].trim_ascii_start();
         let (Some(b'#'), true) = (before.first(), before[1.min(before.len())..].trim_ascii().is_empty()) else {
             continue;
         };
@@ -67,9 +71,10 @@ mod tests {
     #[test]
     fn includes_are_found_and_other_words_are_not() {
         let scan = Scan::new(
-            b"#include \"a.h\"\n  #  include <sys/b.h> // include\n// #include \"no.h\n#include NAME\nint include;\n#include",
+            b"#include \"a.h\"\n  #  include <sys/b.h> // include\n// #include \"no.h\n#include NAME\nint include;\n#embed \"c.bin\"\n#include",
         );
-        assert_eq!(scan.includes, [("a.h".into(), true), ("sys/b.h".into(), false)]);
+        let expected = [("a.h", true), ("sys/b.h", false), ("c.bin", true)];
+        assert_eq!(scan.includes, expected.map(|(name, quoted)| (name.to_owned(), quoted)));
         assert!(!scan.asks && !scan.hints);
         assert!(Scan::new(b"#if defined(__TARGET_ARCH_x86)").asks);
         let probe = Scan::new(b"int BPF_KPROBE(enter, int fd)");

@@ -16,5 +16,6 @@ pub mod records;
 pub mod report_text;
 pub mod run;
 pub mod settle;
+mod source_text;
 pub mod target;
 pub mod units;

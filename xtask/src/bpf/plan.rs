@@ -85,7 +85,7 @@ struct Call {
 fn calls(facts: &Facts) -> Result<(Vec<Part>, Vec<Call>)> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
     let root = source_root(facts);
-    let staged = hashes(&inputs.staged(&root, bpf));
+    let staged = hashes(&inputs.staged(root, bpf));
     let units = inputs.units(bpf);
     let names = names_of_headers(&staged, &units, bpf);
     let (mut parts, mut calls) = (Vec::new(), Vec::new());
@@ -181,7 +181,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> 
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
     let root = source_root(facts);
     let (parts, calls) = calls(facts)?;
-    let staged = hashes(&inputs.staged(&root, bpf));
+    let staged = hashes(&inputs.staged(root, bpf));
     let units = inputs.units(bpf);
     let mut tasks = Vec::new();
     if !calls.is_empty() {
@@ -289,6 +289,7 @@ fn clang(
             attempts: attempts.collect::<Result<_>>()?,
             source: shown,
             above: facts.sources.above(),
+            stage: stage.clone(),
             // What may be read in addition to the sources: headers of ours, or whatever an image of the user's has.
             headers: if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") },
             image: bpf.image.is_some(),
@@ -343,7 +344,7 @@ fn stage(facts: &Facts) -> PathBuf {
 fn lay_out(facts: &Facts) -> Steps {
     let top = facts.work.join("bpf");
     let mut steps: Steps = vec![Box::new(Remove { folder: top.clone() })];
-    for (path, Staged { from, sha256 }) in facts.bpf.staged(&source_root(facts), &facts.config.bpf) {
+    for (path, Staged { from, sha256 }) in facts.bpf.staged(source_root(facts), &facts.config.bpf) {
         let to = top.join(paths::join(&facts.sources.path, &path).unwrap_or(path));
         steps.push(match from {
             From::File(from) => Box::new(Copy { from, to, sha256 }),

@@ -20,6 +20,7 @@ use crate::bpf::layouts::Layouts;
 use crate::bpf::paths;
 use crate::bpf::records::{self, Kept, Record, Records};
 use crate::bpf::settle::{self, Bytes, Compiled, Part, Piece, Ready, Settled};
+use crate::bpf::source_text;
 use crate::bpf::target::BpfTarget;
 use crate::bpf::units::Unit;
 use crate::release::compare;
@@ -83,6 +84,8 @@ pub struct Compile {
     pub source: String,
     /// How many folders above the one where clang runs are of the repository.
     pub above: usize,
+    /// Where that is on this machine.
+    pub stage: PathBuf,
     /// The folder of the compiler's headers, where clang runs.
     pub headers: String,
     /// Whether those are of an image of the user's, which has them for one architecture only.
@@ -145,7 +148,7 @@ impl Compile {
         let is_first = target.arch_word.is_none();
         let object = match output.status.code() {
             Some(0) if said.reads.is_empty() => bail!("clang does not say which files it read for {}", self.source),
-            Some(0) => match self.finish(work, &output.stdout, target, &said) {
+            Some(0) => match self.finish(&output.stdout, target, &said) {
                 _ if is_first && self.depends(work, &said) => None,
                 finished => Some(finished),
             },
@@ -154,6 +157,8 @@ impl Compile {
                 let failed = process::failed(command, output.status, text.into());
                 return Err(failed.context("the container did not start"));
             }
+            // It was killed.
+            None => bail!("clang {}", error::ended(output.status)),
             _ if is_first && self.may_depend(&said.messages) => None,
             // All that it says, for what comes first is the cause of the rest.
             _ if said.messages.is_empty() => Some(Err(format!("clang {}", error::ended(output.status)))),
@@ -163,14 +168,17 @@ impl Compile {
         Ok(Compiled { target, key: *key, object, warnings, reads: said.own().into_iter().collect() })
     }
 
-    fn finish(&self, work: &Work, compiled: &[u8], target: &BpfTarget, said: &Said) -> Result<Arc<Object>, String> {
+    fn finish(&self, compiled: &[u8], target: &BpfTarget, said: &Said) -> Result<Arc<Object>, String> {
         if let [file, ..] = said.foreign(&self.headers, self.above).as_slice() {
             return Err(format!(
                 "it includes {file}, which bpf.lock cannot know, because it is not in the repository: copy it there"
             ));
         }
-        if work.runner.check_interrupted().is_err() {
-            return Err("interrupted".into());
+        for path in said.own() {
+            let source = files::read(&self.stage.join(&path)).map_err(|error| format!("{error:#}"))?;
+            if let Some((line, why)) = source_text::refusal(&source) {
+                return Err(format!("{path}:{line} {why}"));
+            }
         }
         Object::new(compiled, target.endian).map(Arc::new).map_err(|error| format!("{error:#}"))
     }

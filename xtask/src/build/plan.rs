@@ -213,29 +213,15 @@ fn crate_folders(packages: &[Package]) -> BTreeMap<PathBuf, String> {
 
 #[cfg(test)]
 mod tests {
-    use cargo_metadata::PackageId;
-
     use super::*;
-
-    fn package(name: &str, folder: &str) -> Package {
-        Package {
-            id: PackageId { repr: name.into() },
-            name: name.into(),
-            version: "1.2.0".into(),
-            license: None,
-            repository: None,
-            folder: folder.into(),
-            roots: Vec::new(),
-        }
-    }
 
     #[test]
     fn a_crate_has_one_name_wherever_it_was_found() {
         let packages = [
-            package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0"),
-            package("b", "/home/ann/.cargo/registry/src/index-12ab/b-1.2.0"),
-            package("c", "/home/ann/vendor/c"),
-            package("d", "/home/ann/.cargo/git/checkouts/d-34cd/ef/crates/d"),
+            Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0"),
+            Package::example("b", "/home/ann/.cargo/registry/src/index-12ab/b-1.2.0"),
+            Package::example("c", "/home/ann/vendor/c"),
+            Package::example("d", "/home/ann/.cargo/git/checkouts/d-34cd/ef/crates/d"),
         ];
         let folders = crate_folders(&packages);
         let found: Vec<_> = folders.iter().map(|(folder, name)| (folder.to_str().unwrap(), name.as_str())).collect();

@@ -1,8 +1,8 @@
 //! What every archive contains in addition to the binary: README, CHANGELOG and licences of the workspace, and what its
 //! configuration includes. Known, with hashes, before anything is built.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -16,6 +16,7 @@ use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
 use crate::workspace::config::Include;
+use crate::workspace::source;
 
 /// A file that will be packed, if it still holds then what it holds now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,30 +29,22 @@ pub struct Document {
 /// Documents by their paths in the archive.
 pub type Documents = BTreeMap<String, Document>;
 
-/// What there is to pack: the workspace, and around it the repository, out of which no link may lead.
+/// What there is to pack: a snapshot, in which no link leads out of the repository.
 #[derive(Debug)]
 pub struct Files<'a> {
     /// The workspace.
     root: PathBuf,
-    /// The repository; the workspace itself outside git.
+    /// The repository around it; the workspace itself outside git.
     top: PathBuf,
-    /// The files that git does not ignore, by their paths in the repository: what it ignores is not part of the commit,
-    /// and so not of what is shipped. None outside git.
-    known: Option<&'a BTreeSet<String>>,
-    /// Links that a snapshot has not got since they lead out of it, by their paths in the repository, with their
+    /// Links that the snapshot has not got since they lead out of it, by their paths in the repository, with their
     /// targets.
     outside: &'a [(String, String)],
 }
 
 impl<'a> Files<'a> {
-    pub fn new(
-        root: &Path,
-        top: &Path,
-        known: Option<&'a BTreeSet<String>>,
-        outside: &'a [(String, String)],
-    ) -> Result<Files<'a>> {
+    pub fn new(root: &Path, top: &Path, outside: &'a [(String, String)]) -> Result<Files<'a>> {
         let real = |folder: &Path| folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()));
-        Ok(Files { root: real(root)?, top: real(top)?, known, outside })
+        Ok(Files { root: real(root)?, top: real(top)?, outside })
     }
 
     /// Finds the documents. `package` is the folder of the package that is shipped, in the workspace: its licence is
@@ -59,19 +52,21 @@ impl<'a> Files<'a> {
     pub fn documents(&self, include: &[Include], package: &Path) -> Result<Documents> {
         let mut documents = Documents::new();
         self.add_documents(&self.root, is_document, &mut documents)?;
-        // One that leads out is refused, even if there is nothing else in the folder.
         let texts = self.root.join(licenses::FOLDER);
+        // A link that leads out is refused, even if there is nothing else in the folder.
         for name in self.outside_in(&texts) {
             self.follow(&texts.join(name))?;
         }
         if texts.is_dir() {
-            for (place, file) in self.known_in(self.find(licenses::FOLDER, licenses::FOLDER)?) {
+            for (place, file) in self.find(licenses::FOLDER, licenses::FOLDER)? {
                 documents.insert(place, Document::read(file)?);
             }
         }
         if !documents.keys().any(|name| licenses::is_license(&name.to_uppercase())) {
             self.add_documents(&self.root.join(package), licenses::is_license, &mut documents)?;
         }
+        // The workspace's is about more than what is shipped: a README that is named takes its place.
+        documents.retain(|name, _| !is_readme(name) || include.iter().all(|Include { to, .. }| to != name));
         for Include { path, to } in include {
             if let Err(error) = self.add(path, to, &mut documents) {
                 bad_request!(
@@ -80,6 +75,23 @@ impl<'a> Files<'a> {
             }
         }
         Ok(documents)
+    }
+
+    /// Adds the licence that the Cargo.toml of the package names, unless it is there.
+    pub fn add_license(&self, file: &Path, documents: &mut Documents) -> Result<()> {
+        let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let real = self.follow(file)?;
+        if !real.starts_with(&self.top) || !real.is_file() {
+            bad_request!(
+                "`license-file` of the package that is shipped is {}: name a file of the repository",
+                file.display()
+            );
+        }
+        let file = real;
+        if !documents.values().any(|document| document.from == file) && !documents.contains_key(name) {
+            documents.insert(name.into(), Document::read(file)?);
+        }
+        Ok(())
     }
 
     /// Adds the files of a folder whose names, in capitals, are those of documents.
@@ -94,8 +106,8 @@ impl<'a> Files<'a> {
             let Ok(name) = name.into_string() else {
                 bad_request!("{} holds a document whose name is not UTF-8: rename it", folder.display());
             };
-            let Some(file) = self.follow(&folder.join(&name))? else { continue };
-            if !file.is_dir() && self.is_known(&file) {
+            let file = self.follow(&folder.join(&name))?;
+            if !file.is_dir() {
                 documents.insert(name, Document::read(file)?);
             }
         }
@@ -107,10 +119,6 @@ impl<'a> Files<'a> {
         let found = self.find(path, to)?;
         if found.is_empty() {
             bail!("it is a folder without a file");
-        }
-        let found = self.known_in(found);
-        if found.is_empty() {
-            bail!("git ignores all of it: commit it");
         }
         for (place, file) in found {
             let document = Document::read(file)?;
@@ -125,33 +133,23 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    fn find(&self, path: &str, to: &str) -> Result<Vec<(String, Option<PathBuf>)>> {
+    fn find(&self, path: &str, to: &str) -> Result<Vec<(String, PathBuf)>> {
         let mut found = Vec::new();
         self.walk(&self.root.join(path), to, &mut Vec::new(), &mut found)?;
         Ok(found)
     }
 
-    /// What git does not ignore of what was found.
-    fn known_in(&self, found: Vec<(String, Option<PathBuf>)>) -> Vec<(String, PathBuf)> {
-        let known = found.into_iter().filter_map(|(place, file)| Some((place, file?)));
-        known.filter(|(_, file)| self.is_known(file)).collect()
-    }
-
-    /// A file, or all files in a folder, with their places in the archive. Instead of what is behind a link that git
-    /// ignores, there is nothing. `above` are the folders on the way.
+    /// A file, or all files in a folder, with their paths in the archive. `above` are the folders on the way.
     fn walk(
         &self,
         path: &Path,
         place: &str,
         above: &mut Vec<PathBuf>,
-        found: &mut Vec<(String, Option<PathBuf>)>,
+        found: &mut Vec<(String, PathBuf)>,
     ) -> Result<()> {
-        let Some(real) = self.follow(path)? else {
-            found.push((place.into(), None));
-            return Ok(());
-        };
+        let real = self.follow(path)?;
         if !real.is_dir() {
-            found.push((place.into(), Some(real)));
+            found.push((place.into(), real));
             return Ok(());
         }
         if above.contains(&real) {
@@ -167,67 +165,22 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// The file or folder that a path in the repository leads to, by way of all links. None if git ignores one of them.
-    fn follow(&self, path: &Path) -> Result<Option<PathBuf>> {
-        let steps = |path: &Path| -> Vec<OsString> {
-            path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
-        };
-        let mut place = self.top.clone();
-        // The first of the links, which is the one that the user named.
-        let mut link: Option<PathBuf> = None;
-        let mut links = 0;
-        // The next step last.
-        let inside = path.strip_prefix(&self.top);
-        let mut next = steps(inside.with_context(|| format!("{} is not in the repository", path.display()))?);
-        while let Some(step) = next.pop() {
-            let shown = link.as_deref().unwrap_or(path).display();
-            if step == ".." {
-                if place == self.top {
-                    bad_request!("{shown} is a link that leads out of {}: put a file there", self.top.display());
-                }
-                place.pop();
-                continue;
-            }
-            place.push(step);
-            if let Some((_, target)) = self.outside.iter().find(|(link, _)| self.top.join(link) == place) {
-                bad_request!("{shown} is a link that leads to {target}, out of the repository: put a file there");
-            }
-            let Ok(target) = place.read_link() else { continue };
-            if !self.is_known(&place) {
-                return Ok(None);
-            }
-            let shown = link.get_or_insert_with(|| place.clone()).display();
-            links += 1;
-            if target.is_absolute() {
-                bad_request!(
-                    "{shown} is a link that leads to {}, which other machines do not have: put a file there",
-                    target.display()
-                );
-            }
-            if links > MOST_LINKS {
-                bad_request!("{shown} is a link that leads back to itself: put a file there");
-            }
-            place.pop();
-            next.extend(steps(&target));
+    /// The file or folder that a path leads to, through all links.
+    fn follow(&self, path: &Path) -> Result<PathBuf> {
+        if let Some((_, target)) = self.outside.iter().find(|(link, _)| path.starts_with(self.top.join(link))) {
+            bad_request!("{} {}: put a file there", path.display(), source::leads_out(target));
         }
-        let metadata = match (place.metadata(), &link) {
-            (Ok(metadata), _) => metadata,
-            (Err(_), Some(link)) => {
-                bad_request!(
-                    "{} is a link to {}, which is not there: put a file there",
-                    link.display(),
-                    place.display()
-                )
+        let real = match (path.canonicalize(), path.read_link()) {
+            (Ok(real), _) => real,
+            (Err(error), Ok(target)) => {
+                bad_request!("{} is a link to {}: {error}: put a file there", path.display(), target.display())
             }
-            (Err(error), None) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            (Err(error), Err(_)) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
-        if !metadata.is_file() && !metadata.is_dir() {
+        if !real.is_file() && !real.is_dir() {
             bad_request!("{} is neither a file nor a folder", path.display());
         }
-        if let Some(link) = link.filter(|_| metadata.is_file() && !self.is_known(&place)) {
-            bad_request!("{} is a link to {}, which git ignores: commit that", link.display(), place.display());
-        }
-        Ok(Some(place))
+        Ok(real)
     }
 
     /// The names of links that are missing in a folder.
@@ -238,19 +191,16 @@ impl<'a> Files<'a> {
             .filter_map(|link| link.file_name()?.to_str().map(String::from));
         names.collect::<Vec<_>>().into_iter()
     }
-
-    fn is_known(&self, file: &Path) -> bool {
-        let path = file.strip_prefix(&self.top).unwrap_or(file).to_string_lossy();
-        self.known.is_none_or(|known| known.contains(&*path))
-    }
 }
 
-/// As many as Linux follows on one path.
-const MOST_LINKS: usize = 40;
+/// Whether this is the name of a README.
+fn is_readme(name: &str) -> bool {
+    name.to_uppercase().starts_with("README")
+}
 
 /// Whether a file of this name, in capitals, goes into every archive.
 fn is_document(name: &str) -> bool {
-    name.starts_with("README") || name.starts_with("CHANGELOG") || licenses::is_license(name)
+    is_readme(name) || name.starts_with("CHANGELOG") || licenses::is_license(name)
 }
 
 impl Document {
@@ -278,45 +228,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let top = folder.path().canonicalize().unwrap().join("repository");
         let root = top.join("root");
-        let tracked = ["README.md", "main.rs", "docs/a", "docs/deep/c", "LICENSES/MIT.txt", "../shared/d"];
-        for file in tracked.iter().chain(&["docs/b", "junk/d", "sub/.git", "sub/e"]) {
+        for file in
+            ["README.md", "main.rs", "docs/a", "docs/deep/c", "LICENSES/MIT.txt", "../shared/d", "sub/.git", "sub/e"]
+        {
             files::write(&root.join(file), file).unwrap();
         }
         files::write(&top.join("LICENSE"), "of the repository").unwrap();
         fs::create_dir(root.join("empty")).unwrap();
-        files::write(&folder.path().join("outside"), "secret").unwrap();
-        let links = [
-            ("leads-out", "../../outside"),
-            ("leads-out-and-in", "../../repository/root/docs/a"),
-            ("absolute", "/etc/shadow"),
-            ("by-another", "absolute"),
-            ("through-a-folder", "folder/../../../outside"),
+        fs::create_dir(root.join("loop")).unwrap();
+        for (link, to) in [
             ("broken", "nowhere"),
             ("round", "round"),
-            ("to-ignored", "junk/d"),
             ("folder", "docs"),
             ("file", "folder/a"),
             ("shared", "../shared"),
             ("CHANGELOG", "shared/d"),
-            ("loop/up", ".."),
-            ("ignored-link", "main.rs"),
-        ];
-        fs::create_dir(root.join("loop")).unwrap();
-        for (link, to) in links {
+            ("loop/up", "."),
+        ] {
             symlink(to, root.join(link)).unwrap();
         }
-        let tracked =
-            tracked.into_iter().chain(links.map(|(link, _)| link).into_iter().filter(|it| *it != "ignored-link"));
-        let known: BTreeSet<String> = tracked
-            .chain(["sub/e"])
-            .map(|file| file.strip_prefix("../").map_or_else(|| format!("root/{file}"), String::from))
-            .collect();
-        let files = Files::new(&root, &top, Some(&known), &[]).unwrap();
+        let files = Files::new(&root, &top, &[]).unwrap();
         let places = |path: &str, to: &str| -> Result<Vec<String>> {
             let include = [Include { path: path.into(), to: to.into() }];
             Ok(files.documents(&include, Path::new(""))?.into_keys().filter(|name| name.starts_with(to)).collect())
         };
         assert_eq!(places("main.rs", "README").unwrap(), ["README", "README.md"]);
+        assert_eq!(places("main.rs", "README.md").unwrap(), ["README.md"]);
         assert_eq!(places("main.rs", "LICENSE").unwrap(), ["LICENSE", "LICENSES/MIT.txt"]);
         assert_eq!(places("main.rs", "CHANGELOG.md").unwrap(), ["CHANGELOG.md"]);
         for (path, found) in [
@@ -329,21 +266,11 @@ mod tests {
             assert_eq!(places(path, "x/docs").unwrap(), found, "{path}");
         }
         for (path, to, fault) in [
-            ("junk", "junk", "git ignores all of it: commit it"),
-            ("docs/b", "b", "git ignores all of it: commit it"),
-            ("ignored-link", "b", "git ignores all of it: commit it"),
             ("empty", "empty", "it is a folder without a file"),
-            ("leads-out", "x", "leads-out is a link that leads out of"),
-            ("leads-out-and-in", "x", "leads-out-and-in is a link that leads out of"),
-            ("absolute", "x", "absolute is a link that leads to /etc/shadow"),
-            ("by-another", "x", "by-another is a link that leads to /etc/shadow"),
-            ("through-a-folder", "x", "through-a-folder is a link that leads out of"),
-            ("broken", "x", "broken is a link to"),
-            ("round", "x", "round is a link that leads back to itself"),
-            ("to-ignored", "x", "junk/d, which git ignores"),
-            ("loop", "x", "is a link"),
+            ("broken", "x", "broken is a link to nowhere: No such file"),
+            ("round", "x", "round is a link to round: Too many levels of symbolic links"),
+            ("loop", "x", "is a link to a folder that it is in itself"),
             ("docs/a", "CHANGELOG", "would be at the same path in the archive (CHANGELOG)"),
-            ("docs/a", "README.md", "would be at the same path in the archive (README.md)"),
         ] {
             let error = places(path, to).unwrap_err();
             assert!(error.is::<Request>() && format!("{error:#}").contains(fault), "{path}: {error:#}");
@@ -351,10 +278,9 @@ mod tests {
 
         // It need not be named in `include`.
         for name in ["LICENSE", "README.rst"] {
-            symlink("/etc/hostname", root.join(name)).unwrap();
-            let known = known.iter().cloned().chain([format!("root/{name}")]).collect();
-            let error = Files::new(&root, &top, Some(&known), &[]).unwrap().documents(&[], Path::new("")).unwrap_err();
-            assert!(error.is::<Request>() && error.to_string().contains("leads to /etc/hostname"), "{error:#}");
+            symlink("nowhere", root.join(name)).unwrap();
+            let error = files.documents(&[], Path::new("")).unwrap_err();
+            assert!(error.is::<Request>() && error.to_string().contains("is a link to nowhere"), "{error:#}");
             fs::remove_file(root.join(name)).unwrap();
         }
     }
@@ -375,13 +301,13 @@ mod tests {
             let outside = [(link.to_owned(), "/etc/shadow".to_owned())];
             let include: Vec<Include> =
                 include.into_iter().map(|path| Include { path: path.into(), to: "x".into() }).collect();
-            let found = Files::new(&root, &top, None, &outside).unwrap().documents(&include, Path::new(""));
+            let found = Files::new(&root, &top, &outside).unwrap().documents(&include, Path::new(""));
             if include.is_empty() && link.contains("docs") {
                 assert!(found.unwrap().is_empty(), "it was not expected");
             } else {
                 let error = format!("{:#}", found.unwrap_err());
                 assert!(
-                    error.contains("is a link that leads to /etc/shadow, out of the repository"),
+                    error.contains("is a link that leads to /etc/shadow, outside the repository"),
                     "{link}: {error}"
                 );
             }
@@ -394,7 +320,7 @@ mod tests {
         let root = folder.path().canonicalize().unwrap();
         files::write(&root.join("tool/COPYING"), "the package's").unwrap();
         let names = || -> Vec<String> {
-            let files = Files::new(&root, &root, None, &[]).unwrap();
+            let files = Files::new(&root, &root, &[]).unwrap();
             files.documents(&[], Path::new("tool")).unwrap().into_keys().collect()
         };
         assert_eq!(names(), ["COPYING"]);

@@ -1,9 +1,16 @@
 //! How a release is laid out: the names of the files in dist/, and of those in every archive.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::route::Route;
+
+/// The folder of the release of a workspace.
+pub fn dist(root: &Path) -> PathBuf {
+    root.join("dist")
+}
 
 /// What describes the archives of one commit.
 pub const MANIFEST: &str = "release.json";

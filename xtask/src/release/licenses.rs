@@ -119,7 +119,7 @@ fn carried(package: &Package) -> Result<Vec<PathBuf>> {
     let texts = names.map(|name| package.folder.join(name));
     let folder = package.folder.join(FOLDER);
     let more = files::list(&folder)?.into_iter().map(|name| folder.join(name));
-    Ok(texts.chain(more).filter(|path| path.is_file()).collect())
+    Ok(texts.chain(more).chain(package.license_file.clone()).filter(|path| path.is_file()).collect())
 }
 
 /// The texts that a crate carries; or else those of the licences that it names, as Rust ships them in `known`.
@@ -181,12 +181,8 @@ mod tests {
         let package = |name: &str, license: Option<&str>, text: Option<&str>| {
             let package = Package {
                 id: PackageId { repr: format!("path+file:///w/{name}#1.0.0") },
-                name: name.into(),
-                version: "1.0.0".into(),
                 license: license.map(String::from),
-                repository: None,
-                folder: folder.path().join(name),
-                roots: Vec::new(),
+                ..Package::example(name, folder.path().join(name))
             };
             files::write(&package.folder.join("Cargo.toml"), "").unwrap();
             if let Some(text) = text {
@@ -215,13 +211,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let known = folder.path().join("known");
         let package = |license: &str| Package {
-            id: PackageId { repr: "p".into() },
-            name: "p".into(),
-            version: "1.0.0".into(),
             license: Some(license.into()).filter(|license: &String| !license.is_empty()),
-            repository: None,
-            folder: folder.path().join("p"),
-            roots: Vec::new(),
+            ..Package::example("p", folder.path().join("p"))
         };
         files::write(&known.join("MIT.txt"), "").unwrap();
         files::write(&folder.path().join("p/Cargo.toml"), "").unwrap();
@@ -230,7 +221,7 @@ mod tests {
         }
         for license in ["", "Zlib", "MIT AND Zlib", "(MIT OR Zlib) AND MIT", "MIT WITH X-exception"] {
             let error = texts_of(&package(license), &known).unwrap_err().to_string();
-            assert!(error.starts_with("crate p 1.0.0 carries no text of its licence ("), "{error}");
+            assert!(error.starts_with("crate p 1.2.0 carries no text of its licence ("), "{error}");
         }
         files::write(&folder.path().join("p/LICENSE-ZLIB"), "").unwrap();
         assert_eq!(texts_of(&package("Zlib"), &known).unwrap(), [folder.path().join("p/LICENSE-ZLIB")]);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::arch::{Arch, Endian};
 use crate::bpf::target::ObjectName;
 use crate::route::Route;
-use crate::sys::hash::Sha256;
+use crate::sys::hash::{self, Sha256};
 use crate::ui::screen;
 
 /// What [`Manifest::schema`] is now.
@@ -96,6 +96,26 @@ pub struct Binary {
     /// Bytes.
     pub size: u64,
     pub sha256: Sha256,
+}
+
+impl Artifact {
+    /// For tests: the archive of `stem`, such as `tool-1.0.0`, for an architecture.
+    #[doc(hidden)]
+    pub fn example(stem: &str, arch: &'static Arch, archive: &[u8]) -> Artifact {
+        Artifact {
+            file: format!("{stem}-{}.tar.gz", arch.triple),
+            size: archive.len() as u64,
+            sha256: hash::bytes(archive),
+            tar_sha256: hash::bytes(b"tar"),
+            arch,
+            triple: arch.triple.into(),
+            endianness: arch.endian,
+            route: arch.route,
+            sysroot: None,
+            minimum_kernel: "5.10".into(),
+            binary: Binary { file: "probe".into(), size: 5, sha256: hash::bytes(b"probe") },
+        }
+    }
 }
 
 impl Manifest {
@@ -252,24 +272,10 @@ pub fn is_file_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::hash;
 
     /// The description of an archive; `made` stands for its bytes.
     fn artifact(arch: &str, made: &str) -> Artifact {
-        let arch = Arch::named(arch);
-        Artifact {
-            file: format!("tool-1.0.0-{}.tar.gz", arch.triple),
-            size: 1000,
-            sha256: hash::bytes(made.as_bytes()),
-            tar_sha256: hash::bytes(b"2"),
-            arch,
-            triple: arch.triple.into(),
-            endianness: arch.endian,
-            route: arch.route,
-            sysroot: None,
-            minimum_kernel: "5.10".into(),
-            binary: Binary { file: "tool".into(), size: 900, sha256: hash::bytes(b"3") },
-        }
+        Artifact::example("tool-1.0.0", Arch::named(arch), made.as_bytes())
     }
 
     fn object(file: &str) -> BpfObject {

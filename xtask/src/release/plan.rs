@@ -159,7 +159,6 @@ pub(crate) mod tests {
     use std::str::FromStr;
 
     use bpfship_embed::Lock;
-    use cargo_metadata::PackageId;
     use serde_json::Value;
 
     use super::*;
@@ -205,7 +204,7 @@ pub(crate) mod tests {
                 bpf,
                 boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
-            packages: vec![package("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             members: Vec::new(),
             root: "/home/ann/tool".into(),
             sources: sources(),
@@ -258,7 +257,7 @@ pub(crate) mod tests {
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
-        let dist = facts.root.join("dist");
+        let dist = crate::release::layout::dist(&facts.root);
         super::dist(&Arc::new(facts.clone()), source, Documents::new(), Some(&Place::Host), &dist, request)
     }
 
@@ -392,17 +391,5 @@ pub(crate) mod tests {
             error.starts_with("--locked, but the BPF objects are not up to date: kernel/tick.bpf.c changed"),
             "{error}"
         );
-    }
-
-    fn package(name: &str, folder: &str) -> Package {
-        Package {
-            id: PackageId { repr: name.into() },
-            name: name.into(),
-            version: "1.2.0".into(),
-            license: None,
-            repository: None,
-            folder: folder.into(),
-            roots: Vec::new(),
-        }
     }
 }

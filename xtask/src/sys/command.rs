@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +14,20 @@ pub struct Command {
     pub args: Vec<String>,
     pub folder: PathBuf,
     pub environment: Environment,
+    /// Whom it waits for, if it may wait for ever.
+    #[serde(skip)]
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// What must be answered while a command runs: it waits for a program that may hang.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The arguments of the same program that make it answer.
+    pub question: Vec<String>,
+    /// How long that may take.
+    pub limit: Duration,
+    /// The error if it takes longer.
+    pub lost: String,
 }
 
 /// What a command sees of the user's environment.
@@ -38,6 +53,7 @@ impl Command {
             args: Vec::new(),
             folder: folder.into(),
             environment: Environment::Users(BTreeMap::new()),
+            heartbeat: None,
         }
     }
 

@@ -12,14 +12,14 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::sys::command::{Command, Environment, UNSET};
+use crate::sys::command::{Command, Environment, Heartbeat, UNSET};
 use crate::ui::error::{Failed, Interrupted, Missing};
 use crate::ui::remedies;
 use crate::ui::screen::{Level, Line, Screen};
@@ -110,10 +110,34 @@ impl Runner {
     /// Runs a command to its end; whether it failed is the caller's to see.
     pub fn output(self, command: &Command) -> Result<Output> {
         let (child, group) = self.spawn(command, Stdio::piped(), Stdio::piped())?;
-        let output = child.wait_with_output().with_context(|| format!("cannot wait for {}", name(command)));
+        let output = self.with_heartbeat(command, group, || child.wait_with_output());
         forget(group);
         self.check_interrupted()?;
-        output
+        output?.with_context(|| format!("cannot wait for {}", name(command)))
+    }
+
+    /// Waits for a command; if whom that waits for does not answer any more, it is killed and has failed.
+    fn with_heartbeat<T>(self, command: &Command, group: Pid, wait: impl FnOnce() -> T) -> Result<T> {
+        let Some(Heartbeat { question, limit, lost }) = &command.heartbeat else { return Ok(wait()) };
+        let question = Command { args: question.clone(), heartbeat: None, ..command.clone() };
+        let (ended, end) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                while end.recv_timeout(*limit / 2) == Err(RecvTimeoutError::Timeout) {
+                    if matches!(self.output_within(&question, *limit), Ok(None)) {
+                        let _ = kill_process_group(group, Signal::KILL);
+                        return true;
+                    }
+                }
+                false
+            });
+            let result = wait();
+            drop(ended);
+            match watch.join() {
+                Ok(true) => bail!("{lost}"),
+                _ => Ok(result),
+            }
+        })
     }
 
     /// The same for a command that must end within a time, or else is killed; then there is nothing to see.
@@ -160,17 +184,20 @@ impl Runner {
         let second = writer.try_clone().context("cannot make a pipe")?;
         let (mut child, group) = self.spawn(command, writer.into(), second.into())?;
         let mut lines = BufReader::new(reader);
-        let read = (|| {
-            let mut line = Vec::new();
-            while lines.read_until(b'\n', &mut line)? > 0 {
-                each(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
-                line.clear();
-            }
-            io::Result::Ok(())
-        })();
-        let status = child.wait();
+        let ended = self.with_heartbeat(command, group, || {
+            let read = (|| {
+                let mut line = Vec::new();
+                while lines.read_until(b'\n', &mut line)? > 0 {
+                    each(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+                    line.clear();
+                }
+                io::Result::Ok(())
+            })();
+            (read, child.wait())
+        });
         forget(group);
         self.check_interrupted()?;
+        let (read, status) = ended?;
         read.and(status).with_context(|| format!("cannot wait for {}", name(command)))
     }
 
@@ -248,9 +275,13 @@ impl Runner {
         if self.screen.level == Level::Verbose {
             self.status(format!("running {command}"));
         }
-        let _ = prepare(command).map(|mut command| {
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).status()
-        });
+        let null = || Stdio::null();
+        let child = prepare(command)
+            .and_then(|mut it| Ok(it.stdin(null()).stdout(null()).stderr(null()).process_group(0).spawn()?));
+        if let Ok(mut child) = child {
+            let group = Pid::from_child(&child);
+            let _ = self.with_heartbeat(command, group, || child.wait());
+        }
     }
 
     fn spawn(self, command: &Command, stdout: Stdio, stderr: Stdio) -> Result<(Child, Pid)> {

@@ -5,27 +5,23 @@ use std::path::absolute;
 use anyhow::{Context, Result, bail};
 
 use crate::boot::facts::Host;
-use crate::boot::kernels::{self, KERNELS, Kernel, Source};
+use crate::boot::kernels::KERNELS;
 use crate::boot::plan;
 use crate::boot::run::Outcome;
 use crate::boot::select::{self, Guest, KernelArg, Selection};
 use crate::flags;
 use crate::release::boot_report::{self, REPORT, Verdict};
-use crate::release::{artifacts, staging};
+use crate::release::{artifacts, layout, staging};
 use crate::sys;
 use crate::sys::process::Runner;
-use crate::toolchain::plan::Needs;
 use crate::ui::error::bad_request;
-use crate::ui::status::{State, Status};
 use crate::workspace::facts::Facts;
-use crate::workspace::machine::Machine;
-use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
     let selection = selection(request)?;
     let (facts, _locks) = Facts::read(runner, common, None, None)?;
-    let dist = facts.root.join("dist");
+    let dist = layout::dist(&facts.root);
     let manifest = artifacts::read(&dist)?;
     let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
     let host = Host::read(runner, &facts, &guests)?;
@@ -78,33 +74,4 @@ fn show_failure(runner: Runner, guest: &Guest, outcome: &Outcome) -> Option<Stri
         runner.eprintln(format!("  ({lost} of init's reports were lost among other lines)"));
     }
     Some(format!("\n  {arch} on {label}: {why}"))
-}
-
-/// What `boot` needs.
-pub fn needs(machine: &Machine) -> Vec<Need> {
-    let mut needs = machine.workspace();
-    needs.extend(machine.builds(&machine.arches(), Needs::default()));
-    needs.extend(machine.qemu.iter().map(|(arch, found)| Need::new(format!("QEMU {arch}"), found.clone())));
-    let kernels = machine.arches().into_iter().map(kernels::default_of);
-    let missing: Vec<_> = kernels.filter(|kernel| !machine.installed.cached.contains(&kernel.entry())).collect();
-    let (built, fetched): (Vec<&Kernel>, Vec<&Kernel>) =
-        missing.into_iter().partition(|kernel| matches!(kernel.source, Source::Built(_)));
-    for (kernels, state) in [(&fetched, State::ToFetch), (&built, State::ToBuild)] {
-        if !kernels.is_empty() {
-            let names: Vec<String> = kernels.iter().map(|kernel| format!("{} {}", kernel.arch, kernel.label)).collect();
-            let state = if machine.offline { State::NeedsYou } else { state };
-            needs.push(Need::new("kernels", Err(Status::new(state, names.join(", ")))));
-        }
-    }
-    // The sources of those that are built come from there, too.
-    if !fetched.is_empty() || !built.is_empty() {
-        needs.push(Need::new("mirror", machine.mirror.as_ref().map(|it| it.url.clone()).map_err(Status::clone)));
-    }
-    if !built.is_empty() {
-        needs.push(Need::new(
-            "kbuild",
-            machine.kernel_tools.as_ref().map(|it| it.compiler.clone()).map_err(Status::clone),
-        ));
-    }
-    needs
 }

@@ -11,8 +11,6 @@ use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
-use crate::workspace::machine::Machine;
-use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
@@ -66,12 +64,4 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
         (count, _) => runner.status(format!("{count} other sources, whose objects are up to date")),
     }
     Ok(())
-}
-
-/// What `bpf` needs.
-pub fn needs(machine: &Machine) -> Vec<Need> {
-    let mut needs = machine.workspace();
-    needs.extend(machine.engine());
-    needs.extend(machine.toolchain(&machine.clang()));
-    needs
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask cache`: the contents of the cache, and their removal.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::flags::{self, CacheAction, Common};
+use crate::sys;
 use crate::sys::cache::Cache;
+use crate::sys::plan::Task;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
@@ -20,7 +22,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Cache) -> Result<()
         if request.json {
             bad_request!("--json is for the listing: leave it out");
         }
-        return remove_all(runner, &cache, clean);
+        return self::clean(runner, &cache, clean);
     }
     // Without a workspace, or the Rust that it pins, there still is a listing.
     let root = facts::find_manifest(common.manifest_path.as_deref()).map(|manifest| facts::root_of(&manifest));
@@ -57,32 +59,21 @@ fn text(listing: &Listing) -> String {
     table.lines().join("\n") + "\n"
 }
 
-fn remove_all(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<()> {
-    let mut freed = 0;
-    for Entry { name, bytes, age_days, state } in Listing::read(cache, None)?.entries {
-        runner.check_interrupted()?;
-        // What is half done is useless, however new it is.
-        if state != State::HalfDone && request.older_than.is_some_and(|days| age_days < days.into()) {
-            continue;
-        }
-        if request.dry_run {
-            runner.status(format!("would remove {name} ({})", screen::size(bytes)));
-            freed += bytes;
-            continue;
-        }
-        match cached::remove(cache, &name).with_context(|| format!("cannot remove {}", cache.path(&name).display()))? {
-            true => runner.status(format!("removed {name} ({})", screen::size(bytes))),
-            false => {
-                runner.status(format!("left {name}: another run makes or uses it"));
-                continue;
-            }
-        }
-        freed += bytes;
+fn clean(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<()> {
+    let mut entries = Listing::read(cache, None)?.entries;
+    // What is half done is useless, however new it is.
+    let is_old = |entry: &Entry| request.older_than.is_none_or(|days| entry.age_days >= days.into());
+    entries.retain(|entry| entry.state == State::HalfDone || is_old(entry));
+    let tasks: Vec<Task> = entries.iter().map(|entry| cached::removal(cache, entry)).collect();
+    if request.show.plan {
+        return sys::plan::print(&tasks, request.show.json);
     }
-    match freed {
-        0 => runner.status(format!("nothing was removed from {}", cache.folder.display())),
-        _ if request.dry_run => runner.status(format!("{} would be free again", screen::size(freed))),
-        _ => runner.status(format!("{} are free again in {}", screen::size(freed), cache.folder.display())),
-    }
+    sys::plan::run(runner, &tasks)?;
+    let freed = entries.iter().filter(|entry| !cache.path(&entry.name).exists()).map(|entry| entry.bytes).sum();
+    let folder = cache.folder.display();
+    runner.status(match freed {
+        0 => format!("nothing was removed from {folder}"),
+        _ => format!("{} are free again in {folder}", screen::size(freed)),
+    });
     Ok(())
 }

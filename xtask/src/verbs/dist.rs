@@ -9,15 +9,11 @@ use crate::bpf::container::Place;
 use crate::build::plan as build;
 use crate::flags;
 use crate::release::documents::Files;
-use crate::release::layout::Product;
+use crate::release::layout::{self, Product};
 use crate::release::{plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
-use crate::toolchain::plan::Needs;
-use crate::ui::status::{State, Status};
 use crate::workspace::facts::Facts;
-use crate::workspace::machine::Machine;
-use crate::workspace::needs::Need;
 use crate::workspace::source::Source;
 
 /// Runs the verb.
@@ -30,14 +26,18 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
         sources.changes.iter().for_each(|change| runner.status(change.to_string()));
     }
     let source = Source::new(&facts.root, sources.commit.as_ref(), !sources.changes.is_empty())?;
-    let documents = Files::new(&sources.workspace, &sources.top, None, &sources.outside)?
-        .documents(&facts.config.include, facts.package_folder())
-        .map_err(|error| sources.in_user_words(error))?;
+    let files = Files::new(&sources.workspace, &sources.top, &sources.outside)?;
+    let documents = files.documents(&facts.config.include, facts.package_folder()).and_then(|mut documents| {
+        facts.license_file().map_or(Ok(()), |file| files.add_license(file, &mut documents))?;
+        Ok(documents)
+    });
+    let documents = documents.map_err(|error| sources.in_user_words(error));
+    let documents = sources.ignored.explain(documents)?;
     let place = match facts.bpf.stale(&facts.config) {
         Some(_) if request.compiles() => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };
-    let dist = to.unwrap_or_else(|| facts.root.join("dist"));
+    let dist = to.unwrap_or_else(|| layout::dist(&facts.root));
     let facts = Arc::new(facts);
     let plan = plan::dist(&facts, source, documents, place.as_ref(), &dist, request);
     let plan = facts.sources.ignored.explain(plan)?;
@@ -56,21 +56,4 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     let made: Vec<_> = plan.products.iter().map(|product| product.arch).collect();
     staging::report(runner, &dist, &made, Some(&seconds), plan.manifest.get()?, earlier.as_ref());
     Ok(())
-}
-
-/// What `dist` needs.
-pub fn needs(machine: &Machine) -> Vec<Need> {
-    let mut needs = machine.workspace();
-    let mut compiler = Needs::default();
-    match &machine.stale {
-        Ok(Some(reason)) => {
-            needs.push(Need::new("BPF objects", Err(Status::new(State::ToBuild, reason))));
-            needs.extend(machine.engine());
-            compiler = machine.clang();
-        }
-        stale => needs.push(Need::new("BPF objects", stale.clone().map(|_| "up to date".into()))),
-    }
-    needs.push(Need::new("git", machine.commit.clone()));
-    needs.extend(machine.builds(&machine.arches(), compiler));
-    needs
 }

@@ -12,23 +12,13 @@ use crate::ui::status::{State, Status};
 use crate::ui::table::{keep_together, paragraph};
 use crate::workspace::cached;
 use crate::workspace::machine::Machine;
-use crate::workspace::needs::{Need, OfVerb};
+use crate::workspace::needs::{OfVerb, Row};
 
 /// What the machine has, and what follows from it. Its form as JSON is in docs/doctor.md.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub rows: Vec<Row>,
     pub verdicts: Vec<Verdict>,
-}
-
-/// One prerequisite of verbs.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    pub name: String,
-    /// The verbs that need it now.
-    pub needed_by: Vec<&'static str>,
-    #[serde(flatten)]
-    pub status: Status,
 }
 
 /// Whether a verb can work.
@@ -59,7 +49,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Doctor, verbs: &[Of
         true => serde_json::to_string_pretty(&report)? + "\n",
         false => text(&report, screen::width().unwrap_or(80), common.quiet),
     })?;
-    let reasons: Vec<String> = report.rows.iter().filter(|row| row.hinders(DIST)).map(Row::sentence).collect();
+    let hinder = report.rows.iter().filter(|row| row.status.state == State::NeedsYou && row.needed_by.contains(&DIST));
+    let reasons: Vec<String> = hinder.map(|row| format!("{}: {}", row.name, row.status.sentence())).collect();
     match reasons.as_slice() {
         [] => Ok(()),
         [reason] => bail!("dist cannot work on this machine: {reason}"),
@@ -68,7 +59,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Doctor, verbs: &[Of
 }
 
 /// Reads every file of every entry of the cache.
-fn contents(cache: &Cache) -> Vec<Need> {
+fn contents(cache: &Cache) -> Vec<Row> {
     let names = cache.entries().unwrap_or_default().into_iter().filter(|name| cached::is_whole(name));
     let read = |name: String| {
         let found = match cache.damage(&name, |_| true) {
@@ -78,27 +69,28 @@ fn contents(cache: &Cache) -> Vec<Need> {
             }
             Err(error) => Err(error.into()),
         };
-        Need::new(name, found)
+        Row::new(name, found)
     };
     names.map(read).collect()
 }
 
 /// Joins what the verbs need, and the `others` that none of them needs.
-fn examine(machine: &Machine, verbs: &[OfVerb], others: Vec<Need>) -> Report {
+fn examine(machine: &Machine, verbs: &[OfVerb], others: Vec<Row>) -> Report {
     let mut rows: Vec<Row> = Vec::new();
     for (verb, needs) in verbs {
-        for need in needs(machine) {
-            let row = Row::new(need);
+        for mut row in machine.rows(needs) {
             match rows.iter_mut().find(|other| other.name == row.name && other.status == row.status) {
                 Some(other) if other.needed_by.contains(verb) => {}
                 Some(other) => other.needed_by.push(verb),
-                None => rows.push(Row { needed_by: vec![verb], ..row }),
+                None => {
+                    row.needed_by.push(verb);
+                    rows.push(row);
+                }
             }
         }
     }
-    for need in others {
-        if rows.iter().all(|row| row.name != need.name) {
-            let mut row = Row::new(need);
+    for mut row in others {
+        if rows.iter().all(|other| other.name != row.name) {
             if row.status.state == State::NeedsYou {
                 row.status.state = State::Optional;
             }
@@ -107,21 +99,6 @@ fn examine(machine: &Machine, verbs: &[OfVerb], others: Vec<Need>) -> Report {
     }
     let verdicts = verbs.iter().map(|(verb, _)| Verdict::new(verb, &rows)).collect();
     Report { rows, verdicts }
-}
-
-impl Row {
-    fn new(Need { name, found }: Need) -> Row {
-        let status = found.map_or_else(|status| status, |detail| Status::new(State::Ok, detail));
-        Row { name, needed_by: Vec::new(), status }
-    }
-
-    fn hinders(&self, verb: &str) -> bool {
-        self.status.state == State::NeedsYou && self.needed_by.contains(&verb)
-    }
-
-    fn sentence(&self) -> String {
-        format!("{}: {}", self.name, self.status.sentence())
-    }
 }
 
 impl Verdict {
@@ -222,21 +199,18 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::arch::ARCHES;
-    use crate::boot::kernels::apt::Mirror;
-    use crate::boot::kernels::from_source::BuildTools;
     use crate::bpf::container::{Container, Place};
     use crate::bpf::engine::{Engine, Kind};
-    use crate::toolchain::facts::{self, Installed};
+    use crate::release::plan::tests::facts;
+    use crate::toolchain::facts::{Installed, names};
     use crate::toolchain::zig;
     use crate::ui::remedies;
     use crate::verbs::NEEDS;
-    use crate::workspace::config::{Boot, Bpf, Config, Features};
-    use crate::workspace::machine::Space;
-    use crate::workspace::rust::Rust;
+    use crate::workspace::config::Config;
+    use crate::workspace::facts::Facts;
+    use crate::workspace::machine::{self, Space};
 
     fn gigabytes(number: u64) -> u64 {
         number * 1_000_000_000
@@ -244,40 +218,31 @@ mod tests {
 
     /// A machine that lacks nothing.
     fn machine() -> Machine {
-        let rust = Rust { sysroot: "/r".into(), version: "1.95.0".into(), commit: "c".into(), llvm: "22".into() };
+        let Facts { rust, config, .. } = facts();
         let arches: Vec<_> = ARCHES.iter().filter(|arch| ["amd64", "mips"].contains(&arch.name)).collect();
-        let config = Config {
-            features: Features::default(),
-            package: "tool".into(),
-            version: "0.3.0".into(),
-            bin: "probe".into(),
-            arches,
-            include: Vec::new(),
-            minimum_kernel: None,
-            bpf: Bpf { folder: "kernel".into(), ..Bpf::default() },
-            boot: Boot { commands: Vec::new(), btf_commands: Vec::new(), timeout: 1 },
-        };
+        let found =
+            ["Rust", "cargo", "workspace", "crates", "git", "cc", "rustup", "pip", "docker", "podman", "mirror"];
+        let qemu: Vec<String> = arches.iter().map(|arch| machine::qemu(arch)).collect();
+        let found = found.map(String::from).into_iter().chain(["kbuild".into()]).chain(qemu);
         let std = ["x86_64-unknown-linux-musl".to_owned()].into();
         Machine {
             offline: false,
-            is_pinned: true,
-            installed: Installed { std, rust_src: true, cached: facts::names(Some(&rust)) },
+            installed: Installed { std, rust_src: true, cached: names(Some(&rust)) },
             rust: Ok(rust),
-            cargo: Ok("1.95.0".into()),
-            config: Ok(config),
-            crates: Ok(7),
-            cache: Ok(Space { folder: "/c".into(), used: 0, free: gigabytes(9), writable: Ok(()) }),
-            linker: Ok(String::new()),
-            commit: Ok("commit 1a2b".into()),
+            config: Ok(Config { arches, ..config }),
             stale: Ok(None),
+            cache: Ok(Space { folder: "/c".into(), used: 0, free: gigabytes(9), writable: Ok(()) }),
             place: Ok(Place::Host),
-            engines: vec![(Kind::Docker, Err(Status::missing("there is none", "install it")))],
-            rustup: Ok("1.29.0".into()),
-            pip: Ok(String::new()),
-            qemu: BTreeMap::new(),
-            mirror: Ok(Mirror { url: "http://m".into(), keyring: "/k".into(), acquire: String::new() }),
-            kernel_tools: Ok(BuildTools { compiler: "clang 19".into(), pahole: "v1".into(), jobs: 2 }),
+            found: found.map(|name| (name, Ok(String::new()))).collect(),
         }
+    }
+
+    /// The same without some programs.
+    fn without(machine: &Machine, names: &[&str]) -> Machine {
+        let mut machine = machine.clone();
+        let lacks = names.iter().map(|name| ((*name).to_owned(), Err(Status::missing("none", "get it"))));
+        machine.found.extend(lacks);
+        machine
     }
 
     fn examined(machine: &Machine) -> Report {
@@ -292,8 +257,7 @@ mod tests {
     #[test]
     fn a_machine_that_lacks_nothing_is_ready_even_offline() {
         assert_eq!(words(&machine()), ["ready", "ready"]);
-        let lack = || Err(Status::missing("none", "get it"));
-        let offline = Machine { offline: true, rustup: lack(), pip: lack(), ..machine() };
+        let offline = without(&Machine { offline: true, ..machine() }, &["rustup", "pip"]);
         assert_eq!(words(&offline), ["ready", "ready"]);
     }
 
@@ -302,10 +266,8 @@ mod tests {
         let empty = Machine { installed: Installed::default(), ..machine() };
         let dist = "ready, will fetch compiler, std amd64, rust-src (143 MB), will build std mips";
         assert_eq!(words(&empty), [dist, "ready, will fetch compiler (100 MB)"]);
-        let without_pip = Machine { pip: Err(Status::missing("none", "get it")), ..empty.clone() };
-        assert_eq!(words(&without_pip), ["cannot work: pip", "cannot work: pip"]);
-        let without_rustup = Machine { rustup: Err(Status::missing("none", "get it")), ..empty.clone() };
-        assert_eq!(words(&without_rustup)[0], "cannot work: rustup");
+        assert_eq!(words(&without(&empty, &["pip"])), ["cannot work: pip", "cannot work: pip"]);
+        assert_eq!(words(&without(&empty, &["rustup"]))[0], "cannot work: rustup");
         let offline = Machine { offline: true, ..empty };
         assert_eq!(words(&offline), ["cannot work: compiler, std amd64, rust-src", "cannot work: compiler"]);
     }
@@ -339,7 +301,9 @@ mod tests {
     #[test]
     fn lines_fit_the_terminal_and_break_after_commas() {
         let lack = Status::missing("there is no cc on this machine", remedies::installation("cc").unwrap().to_string());
-        let report = examined(&Machine { linker: Err(lack), ..machine() });
+        let mut machine = machine();
+        machine.found.insert("cc".into(), Err(lack));
+        let report = examined(&machine);
         for width in [80, 140] {
             assert!(text(&report, width, false).lines().all(|line| line.len() <= width));
         }

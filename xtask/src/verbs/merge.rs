@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::arch::ARCHES;
 use crate::flags::{self, Common};
-use crate::release::layout::MANIFEST;
+use crate::release::layout::{self, MANIFEST};
 use crate::release::manifest::{self, Artifact, Manifest};
 use crate::release::{plan, staging};
 use crate::sys::process::Runner;
@@ -31,11 +31,12 @@ struct Archive<'a> {
 
 /// Runs the verb. All of the folders are read and checked before anything is written.
 pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()> {
-    let (Workspace { config, root, .. }, _) = Workspace::find(runner, common)?;
-    let dist = root.join("dist");
-    // dist/ may be one of the folders, and must not change after it was read.
+    let (Workspace { root, .. }, rust) = Workspace::find(runner, common)?;
+    let dist = layout::dist(&root);
+    // dist/ may be one of the folders. Neither it nor the configuration may change after it was read.
     let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
 
+    let config = Workspace::read(runner, &root.join("Cargo.toml"), &rust, common.offline)?.config;
     let parts = request.folders.iter().map(|folder| Part::read(folder)).collect::<Result<Vec<_>>>()?;
     for part in &parts {
         part.check_version(&config)?;

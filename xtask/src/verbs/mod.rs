@@ -13,8 +13,12 @@ pub mod rebuild;
 pub mod report;
 pub mod verify;
 
-use crate::workspace::needs::OfVerb;
+use crate::workspace::needs::{Need, OfVerb};
 
-/// What the verbs need that need anything, for `doctor`.
-pub const NEEDS: [OfVerb; 4] =
-    [("dist", dist::needs), ("bpf", bpf::needs), ("boot", boot::needs), ("rebuild", rebuild::needs)];
+/// The verbs that need anything, for `doctor`.
+pub const NEEDS: [OfVerb; 4] = [
+    ("dist", &[Need::Workspace, Need::Objects, Need::Git, Need::Builds]),
+    ("bpf", &[Need::Workspace, Need::Clang]),
+    ("boot", &[Need::Workspace, Need::Builds, Need::Kernels]),
+    ("rebuild", &[Need::Workspace, Need::Git, Need::Builds, Need::EmptyCache]),
+];

@@ -6,21 +6,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::flags::{self, Common};
 use crate::rebuild::plan;
-use crate::release::layout::MANIFEST;
+use crate::release::layout::{self, MANIFEST};
 use crate::release::manifest::Manifest;
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
-use crate::toolchain::plan::Needs;
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Workspace;
-use crate::workspace::machine::Machine;
-use crate::workspace::needs::Need;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<()> {
     let found = Workspace::find(runner, common).context("a rebuild is of a commit in the repository of a workspace")?;
     let root = found.0.root;
-    let release = request.folder.clone().unwrap_or_else(|| root.join("dist"));
+    let release = request.folder.clone().unwrap_or_else(|| layout::dist(&root));
     let path = release.join(MANIFEST);
     let Some(text) = files::read_if_there(&path)? else {
         bad_request!("{} is not there: name the folder of a release", path.display());
@@ -50,15 +47,4 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)
-}
-
-/// What a rebuild needs. Its cache is empty at first.
-pub fn needs(machine: &Machine) -> Vec<Need> {
-    let mut machine = machine.clone();
-    machine.installed.cached.clear();
-    let mut needs = machine.workspace();
-    needs.push(Need::new("git", machine.commit.clone()));
-    let builds = machine.builds(&machine.arches(), Needs::default());
-    needs.extend(builds.into_iter().filter(|need| need.name != "cache"));
-    needs
 }

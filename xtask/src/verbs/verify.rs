@@ -12,7 +12,7 @@ use crate::arch::{ARCHES, Arch};
 use crate::flags;
 use crate::release::binary::{self, Objects};
 use crate::release::boot_report::{self, REPORT, Verdict};
-use crate::release::layout::{CHECKSUMS, MANIFEST};
+use crate::release::layout::{self, CHECKSUMS, MANIFEST};
 use crate::release::manifest::{self, Artifact, Manifest};
 use crate::release::pack::Entry;
 use crate::release::unpack::{self, Unpacked};
@@ -39,7 +39,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
     let mut work = Vec::new();
     if request.paths.is_empty() {
         let dist = match facts::find_manifest(common.manifest_path.as_deref()) {
-            Ok(manifest) => facts::root_of(&manifest).join("dist"),
+            Ok(manifest) => layout::dist(&facts::root_of(&manifest)),
             Err(error) => bad_request!("no archive is named, and {error}: name an archive, or a folder of them"),
         };
         if !dist.join(MANIFEST).exists() {

@@ -7,11 +7,15 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::boot::kernels::{self, KERNELS, Kernel};
 use crate::sys::cache::{Cache, PARTIAL};
+use crate::sys::command::quote;
 use crate::sys::files;
+use crate::sys::plan::{Step, Task, Work};
 use crate::toolchain::{facts, sysroot, zig};
+use crate::ui::screen;
 use crate::workspace::rust::Rust;
 
 /// What the name of an entry that is being removed ends with.
@@ -99,21 +103,53 @@ fn size(folder: &Path) -> u64 {
     sizes.sum()
 }
 
-/// Removes an entry, unless another run is at it. It is renamed first: cut off, this leaves nothing that looks whole.
-pub fn remove(cache: &Cache, name: &str) -> Result<bool> {
-    let (entry, _) = entry_of(name).context("not an entry of the cache")?;
-    let Some(_lock) = cache.try_lock(entry)? else { return Ok(false) };
-    if !cache.path(name).exists() {
-        // Finished or removed since it was listed.
-        return Ok(false);
-    }
-    let aside = cache.path(&format!("{entry}{REMOVED}"));
-    if cache.path(name) != aside {
+/// Plans to remove an entry.
+pub fn removal(cache: &Cache, entry: &Entry) -> Task {
+    let step = RemoveEntry { cache: cache.clone(), name: entry.name.clone(), size: screen::size(entry.bytes) };
+    Task::new(format!("removing {} ({})", step.name, step.size), vec![Box::new(step)])
+        .failure(format!("cannot remove {}", cache.path(&entry.name).display()))
+}
+
+/// Removes an entry, unless another run makes or uses it.
+#[derive(Debug)]
+struct RemoveEntry {
+    cache: Cache,
+    name: String,
+    size: String,
+}
+
+impl RemoveEntry {
+    /// The entry is renamed first: interrupted, this leaves nothing that looks whole.
+    fn remove(&self) -> Result<bool> {
+        let (entry, _) = entry_of(&self.name).context("not an entry of the cache")?;
+        let path = self.cache.path(&self.name);
+        let Some(_lock) = self.cache.try_lock(entry)?.filter(|_| path.exists()) else { return Ok(false) };
+        let aside = self.cache.path(&format!("{entry}{REMOVED}"));
+        if path != aside {
+            files::remove_folder(&aside)?;
+            fs::rename(path, &aside)?;
+        }
         files::remove_folder(&aside)?;
-        fs::rename(cache.path(name), &aside)?;
+        Ok(true)
     }
-    files::remove_folder(&aside)?;
-    Ok(true)
+}
+
+impl Step for RemoveEntry {
+    fn line(&self) -> String {
+        format!("# unless another run makes or uses it:\nrm -rf {}", quote(&self.cache.path(&self.name)))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "remove-entry": { "entry": self.cache.path(&self.name) } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        work.runner.status(match self.remove()? {
+            true => format!("removed {} ({})", self.name, self.size),
+            false => format!("left {}: another run makes or uses it", self.name),
+        });
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use toml::Table;
 use crate::bpf::cflags;
 use crate::bpf::facts::Inputs;
 use crate::flags::Common;
+use crate::release::layout;
 use crate::sys::cache::{self, Cache};
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
@@ -175,7 +176,7 @@ impl Facts {
         if to.is_none() {
             locks.push(lock(runner, &root)?);
         }
-        let dist = to.map_or_else(|| root.join("dist"), Path::to_owned);
+        let dist = to.map_or_else(|| layout::dist(&root), Path::to_owned);
         let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
         let sources = Sources::take(runner, &root, &work.join(SNAPSHOT), &left_out, commit)?;
         check_rust(&rust, &root, &sources)?;
@@ -239,6 +240,11 @@ impl Facts {
     pub fn has_packages_beside(&self) -> bool {
         let by_path = self.members.iter().chain(&self.packages).filter(|package| package.is_by_path());
         by_path.map(|package| &package.folder).any(|folder| !folder.starts_with(&self.sources.workspace))
+    }
+
+    /// The licence that the package that is shipped names in its Cargo.toml.
+    pub fn license_file(&self) -> Option<&Path> {
+        self.members.iter().find(|member| member.name == self.config.package)?.license_file.as_deref()
     }
 
     /// The folder of the package that is shipped, in the workspace; the workspace itself if it is elsewhere.

@@ -6,13 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
 use crate::boot::facts::qemu_version;
 use crate::boot::kernels::apt::Mirror;
 use crate::boot::kernels::from_source::BuildTools;
 use crate::bpf::container::Place;
-use crate::bpf::engine::{Engine, Kind};
+use crate::bpf::engine::Kind;
 use crate::bpf::facts::{Inputs, above};
 use crate::flags::{self, Common};
+use crate::release::layout;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
@@ -30,29 +32,15 @@ use crate::workspace::source::Source;
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub offline: bool,
-    /// Whether the workspace pins its Rust.
-    pub is_pinned: bool,
     pub rust: Found<Rust>,
-    pub cargo: Found,
     pub config: Found<Config>,
-    /// How many crates are here.
-    pub crates: Found<usize>,
-    pub cache: Found<Space>,
-    pub installed: Installed,
-    pub linker: Found,
-    pub commit: Found,
     /// Why the BPF objects must be compiled again, if so.
     pub stale: Found<Option<String>>,
+    pub cache: Found<Space>,
+    pub installed: Installed,
     pub place: Found<Place>,
-    pub engines: Vec<(Kind, Found<Engine>)>,
-    pub rustup: Found,
-    pub pip: Found,
-    /// The versions of QEMU, by the names of architectures.
-    pub qemu: BTreeMap<&'static str, Found>,
-    /// Where kernels come from.
-    pub mirror: Found<Mirror>,
-    /// What builds the kernels that Debian does not have.
-    pub kernel_tools: Found<BuildTools>,
+    /// What else was found, by its name in the report.
+    pub found: BTreeMap<String, Found>,
 }
 
 /// Where the cache is.
@@ -113,46 +101,66 @@ impl Machine {
             (_, Err(_)) => Ok(Installed::default()),
         };
         let image = config.as_ref().ok().and_then(|config| config.bpf.image.as_deref());
-        let arches = config.iter().flat_map(|config| &config.arches);
+        let place = after("cache", &cache, |cache| Place::find(runner, &root, cache, request.clang.engine, image));
+        let pin = rust::pin(&root).is_ok_and(|pin| pin.is_some());
+        let pin = if pin { ", as the workspace pins it" } else { "; the workspace pins none" };
+        let shipped = |config: &Config| {
+            let arches: Vec<&str> = config.arches.iter().map(|arch| arch.name).collect();
+            format!("{} {} for {}", config.package, config.version, arches.join(", "))
+        };
+        // It links a library of nothing, which takes a linker and a C library.
+        let linker = ask("cc".as_ref(), &["-shared", "-x", "c", "/dev/null", "-o", "/dev/null"]);
+        let linker = linker.map(|_| "it links".into()).map_err(|error| {
+            let status = Status::from(error);
+            let remedy = status.remedy.clone().or_else(|| Some(remedies::installation("cc")?.to_string()));
+            Status { remedy, ..status }
+        });
+        let pip = ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat());
+        let engine = |kind: Kind| Ok(kind.probe(runner, &root).map_err(Status::from)?.version);
+        let mut found: BTreeMap<String, Found> = [
+            ("Rust", rust.clone().map(|rust| rust.version + pin)),
+            ("cargo", after("Rust", &rust, |rust| Ok(rust.cargo())).and_then(|cargo| version(&cargo))),
+            ("workspace", config.as_ref().map(shipped).map_err(Status::clone)),
+            ("crates", packages.map(|packages| format!("all {} of Cargo.lock", packages.len()))),
+            ("git", commit(runner, &root, target.as_deref()).map_err(Status::from)),
+            ("cc", linker),
+            ("rustup", version("rustup".as_ref())),
+            ("pip", pip.map(|_| "it checks hashes".into()).map_err(Status::from)),
+            ("docker", engine(Kind::Docker)),
+            ("podman", engine(Kind::Podman)),
+            ("mirror", Mirror::find(runner).map(|mirror| mirror.url)),
+            ("kbuild", BuildTools::find(runner, &facts::passed_on()).map(|tools| tools.compiler)),
+        ]
+        .map(|(name, found)| (name.to_owned(), found))
+        .into();
+        for arch in config.iter().flat_map(|config| &config.arches) {
+            found.insert(qemu(arch), qemu_version(runner, arch));
+        }
         let machine = Machine {
             offline: common.offline,
-            is_pinned: rust::pin(&root).is_ok_and(|pin| pin.is_some()),
-            cargo: after("Rust", &rust, |rust| Ok(rust.cargo())).and_then(|cargo| version(&cargo)),
-            crates: packages.map(|packages| packages.len()),
-            place: after("cache", &cache, |cache| Place::find(runner, &root, cache, request.clang.engine, image)),
             cache: cache.and_then(|cache| Space::read(&cache).map_err(Status::from)),
             installed: installed.unwrap_or_default(),
-            // It links a library of nothing, which takes a linker and a C library.
-            linker: ask("cc".as_ref(), &["-shared", "-x", "c", "/dev/null", "-o", "/dev/null"])
-                .map(|_| "it links".into())
-                .map_err(|error| {
-                    let status = Status::from(error);
-                    let remedy = status.remedy.clone().or_else(|| Some(remedies::installation("cc")?.to_string()));
-                    Status { remedy, ..status }
-                }),
-            commit: commit(runner, &root, target.as_deref()).map_err(Status::from),
-            stale,
-            engines: Kind::ALL.map(|kind| (kind, kind.probe(runner, &root).map_err(Status::from))).into(),
-            rustup: version("rustup".as_ref()),
-            pip: ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat())
-                .map(|_| "it checks hashes".into())
-                .map_err(Status::from),
-            qemu: arches.map(|arch| (arch.name, qemu_version(runner, arch))).collect(),
-            mirror: Mirror::find(runner),
-            kernel_tools: BuildTools::find(runner, &facts::passed_on()),
-            config,
             rust,
+            config,
+            stale,
+            place,
+            found,
         };
         runner.check_interrupted()?;
         Ok(machine)
     }
 }
 
+/// The name in the report of what emulates machines of an architecture.
+pub fn qemu(arch: &Arch) -> String {
+    format!("QEMU {arch}")
+}
+
 /// The commit, and whether there are changes. `target` is cargo's target folder, if that is known.
 fn commit(runner: Runner, root: &Path, target: Option<&Path>) -> Result<String> {
     let target = target.map_or_else(|| root.join("target"), Path::to_owned);
     let snapshot = target.join(crate::NAME).join(facts::SNAPSHOT);
-    let (left_out, settings) = ([target, root.join("dist")], snapshot::settings());
+    let (left_out, settings) = ([target, layout::dist(root)], snapshot::settings());
     let request = Request { workspace: root, snapshot: &snapshot, left_out: &left_out, commit: None, settings };
     let tree = Tree::read(runner, &request)?;
     Ok(Source::new(root, tree.commit.as_ref(), tree.is_dirty())?.summary())

@@ -1,8 +1,13 @@
-//! What verbs need, as data: each need by its name, with what was found on this machine. Here is what several verbs
-//! need; each verb puts its own list together.
+//! What verbs need, as data, and what a machine has of it.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
 
 use crate::arch::{ARCHES, Arch};
+use crate::boot::kernels::{self, Kernel, Source};
 use crate::route::Route;
+use crate::toolchain::facts::Installed;
 use crate::toolchain::plan::{Needs, RUST_SRC_MB, STD_MB};
 use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
@@ -10,139 +15,168 @@ use crate::ui::screen;
 use crate::ui::status::{Found, State, Status};
 use crate::workspace::machine::{self, Machine, Space};
 
-/// One need of a verb.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need {
-    pub name: String,
-    pub found: Found,
+/// Something that a verb needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The workspace, and what reads it.
+    Workspace,
+    /// BPF objects that are up to date, or else what compiles them.
+    Objects,
+    /// What compiles BPF objects.
+    Clang,
+    /// A commit, or a date instead.
+    Git,
+    /// A linker, and standard libraries.
+    Builds,
+    /// Kernels, and what emulates machines for them.
+    Kernels,
+    /// A cache without anything in it.
+    EmptyCache,
 }
 
-/// A verb, and what it needs of a machine.
-pub type OfVerb = (&'static str, fn(&Machine) -> Vec<Need>);
+/// A verb, and what it needs.
+pub type OfVerb = (&'static str, &'static [Need]);
 
-impl Need {
-    pub fn new(name: impl Into<String>, found: Found) -> Need {
-        Need { name: name.into(), found }
+/// What was found of one thing. Its form as JSON is in docs/doctor.md.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub name: String,
+    /// The verbs that need it now.
+    pub needed_by: Vec<&'static str>,
+    #[serde(flatten)]
+    pub status: Status,
+}
+
+impl Row {
+    pub fn new(name: impl Into<String>, found: Found) -> Row {
+        let status = found.map_or_else(|status| status, |detail| Status::new(State::Ok, detail));
+        Row { name: name.into(), needed_by: Vec::new(), status }
     }
 }
 
 impl Machine {
-    /// The architectures that are shipped; all of them while that is unknown.
-    pub fn arches(&self) -> Vec<&'static Arch> {
-        self.config.as_ref().map_or_else(|_| ARCHES.iter().collect(), |config| config.arches.clone())
-    }
-
-    /// The workspace, and what reads it.
-    pub fn workspace(&self) -> Vec<Need> {
-        let pin = if self.is_pinned { ", as the workspace pins it" } else { "; the workspace pins none" };
-        let arches: Vec<&str> = self.arches().iter().map(|arch| arch.name).collect();
-        let config = self.config.clone();
-        let mut needs = vec![
-            Need::new("Rust", self.rust.clone().map(|rust| rust.version + pin)),
-            Need::new("cargo", self.cargo.clone()),
-            Need::new("workspace", config.map(|it| format!("{} {} for {}", it.package, it.version, arches.join(", ")))),
-            Need::new("crates", self.crates.clone().map(|count| format!("all {count} of Cargo.lock"))),
-        ];
-        if self.rust.is_err() {
-            needs.push(Need::new("rustup", self.rustup.clone()));
-        }
-        needs
-    }
-
-    /// What compiles BPF objects.
-    pub fn clang(&self) -> Needs {
-        match &self.place {
-            Ok(place) => Needs { zig: place.needs_compiler(), image: place.pulls(), ..Needs::default() },
-            Err(_) => Needs::default(),
-        }
-    }
-
-    /// The container engine that was asked for, where it does not answer.
-    pub fn engine(&self) -> Option<Need> {
-        self.place.as_ref().err().map(|status| Need::new("engine", Err(status.clone())))
-    }
-
-    /// What builds for these architectures take, and `others`.
-    pub fn builds(&self, arches: &[&'static Arch], others: Needs) -> Vec<Need> {
-        let Ok(rust) = &self.rust else {
-            let unknown = arches.iter().map(|arch| Need::new(format!("std {arch}"), Err(Status::unknown("Rust"))));
-            let linker = std::iter::once(Need::new("cc", self.linker.clone()));
-            return linker.chain(self.toolchain(&others)).chain(unknown).collect();
-        };
-        let mut needs = others;
-        for arch in arches {
-            match arch.route {
-                Route::Prebuilt => needs.std.push(arch.triple),
-                Route::Source => needs.sysroots.push(Sysroot::new(arch, rust)),
+    /// What was found of all that a verb needs.
+    pub fn rows(&self, needs: &[Need]) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut tools = Needs::default();
+        for need in needs {
+            match need {
+                Need::Workspace => {
+                    rows.extend(["Rust", "cargo", "workspace", "crates"].map(|name| self.row(name)));
+                    rows.extend(self.rust.is_err().then(|| self.row("rustup")));
+                }
+                Need::Objects => match &self.stale {
+                    Ok(Some(reason)) => {
+                        rows.push(Row::new("BPF objects", Err(Status::new(State::ToBuild, reason))));
+                        self.clang(&mut rows, &mut tools);
+                    }
+                    stale => rows.push(Row::new("BPF objects", stale.clone().map(|_| "up to date".into()))),
+                },
+                Need::Clang => self.clang(&mut rows, &mut tools),
+                Need::Git => rows.push(self.row("git")),
+                Need::Builds => {
+                    rows.push(self.row("cc"));
+                    for arch in self.arches() {
+                        match (&self.rust, arch.route) {
+                            (Err(_), _) => rows.push(Row::new(format!("std {arch}"), Err(Status::unknown("Rust")))),
+                            (Ok(_), Route::Prebuilt) => tools.std.push(arch.triple),
+                            (Ok(rust), Route::Source) => tools.sysroots.push(Sysroot::new(arch, rust)),
+                        }
+                    }
+                }
+                Need::Kernels => self.kernels(&mut rows),
+                Need::EmptyCache => {}
             }
         }
-        let mut rows = self.toolchain(&needs);
-        rows.insert(0, Need::new("cc", self.linker.clone()));
+        match needs.contains(&Need::EmptyCache) {
+            true => {
+                let installed = Installed { cached: BTreeSet::new(), ..self.installed.clone() };
+                rows.extend(self.toolchain(&tools, &installed).into_iter().filter(|row| row.name != "cache"));
+            }
+            false => rows.extend(self.toolchain(&tools, &self.installed)),
+        }
         rows
     }
 
-    /// All that this takes: what is there, what gets the rest, and room for it.
-    pub fn toolchain(&self, needs: &Needs) -> Vec<Need> {
+    /// What some verb needs on another machine, or another day.
+    pub fn others(&self) -> Vec<Row> {
+        let absent = |detail: &str| Err(Status::new(State::Optional, detail));
+        let rust_src = if self.installed.rust_src { Ok("here".into()) } else { absent("not here") };
+        let mut rows = vec![
+            Row::new("compiler", absent("not in the cache")),
+            Row::new("rust-src", self.rust.as_ref().map_err(|_| Status::unknown("Rust")).and(rust_src)),
+        ];
+        rows.extend(["rustup", "pip", "docker", "podman"].map(|name| self.row(name)));
+        rows
+    }
+
+    fn row(&self, name: &str) -> Row {
+        Row::new(name, self.found[name].clone())
+    }
+
+    /// The architectures that are shipped; all of them while that is unknown.
+    fn arches(&self) -> Vec<&'static Arch> {
+        self.config.as_ref().map_or_else(|_| ARCHES.iter().collect(), |config| config.arches.clone())
+    }
+
+    fn clang(&self, rows: &mut Vec<Row>, tools: &mut Needs) {
+        match &self.place {
+            Ok(place) => (tools.zig, tools.image) = (place.needs_compiler(), place.pulls()),
+            Err(status) => rows.push(Row::new("engine", Err(status.clone()))),
+        }
+    }
+
+    /// QEMU, and the default kernels that are not in the cache.
+    fn kernels(&self, rows: &mut Vec<Row>) {
+        let arches = self.config.iter().flat_map(|config| &config.arches);
+        rows.extend(arches.map(|arch| self.row(&machine::qemu(arch))));
+        let kernels = self.arches().into_iter().map(kernels::default_of);
+        let missing = kernels.filter(|kernel| !self.installed.cached.contains(&kernel.entry()));
+        let (built, fetched): (Vec<&Kernel>, Vec<&Kernel>) =
+            missing.partition(|kernel| matches!(kernel.source, Source::Built(_)));
+        for (kernels, state) in [(&fetched, State::ToFetch), (&built, State::ToBuild)] {
+            let names: Vec<_> = kernels.iter().map(|kernel| format!("{} {}", kernel.arch, kernel.label)).collect();
+            let state = if self.offline { State::NeedsYou } else { state };
+            rows.extend((!names.is_empty()).then(|| Row::new("kernels", Err(Status::new(state, names.join(", "))))));
+        }
+        // The sources of those that are built come from there, too.
+        rows.extend((!fetched.is_empty() || !built.is_empty()).then(|| self.row("mirror")));
+        rows.extend((!built.is_empty()).then(|| self.row("kbuild")));
+    }
+
+    /// Parts of the toolchain: what is there, what gets the rest, and room for it.
+    fn toolchain(&self, needs: &Needs, installed: &Installed) -> Vec<Row> {
         // On a machine that there is no compiler for, it fails, which the row of the compiler shows.
-        let missing = needs.missing(&self.installed, false).unwrap_or_else(|_| needs.clone());
-        let mut rows = vec![Need::new("cache", self.cache.clone().and_then(|cache| cache.check(&missing)))];
+        let missing = needs.missing(installed, false).unwrap_or_else(|_| needs.clone());
+        let fetch = |detail: &str, by: &str, megabytes: Option<u64>| -> Found {
+            Err(machine::fetch(self.offline, detail, by, megabytes))
+        };
+        let mut rows = vec![Row::new("cache", self.cache.clone().and_then(|cache| cache.check(&missing)))];
         match zig::name() {
-            Err(error) => rows.push(Need::new("compiler", Err(error.into()))),
-            Ok(name) if self.installed.cached.contains(&name) => rows.push(Need::new("compiler", Ok(name))),
-            Ok(_) if missing.zig => {
-                rows.push(Need::new("compiler", self.fetch(zig::PACKAGE, "pip", Some(zig::DOWNLOAD_MB))))
-            }
+            Err(error) => rows.push(Row::new("compiler", Err(error.into()))),
+            Ok(name) if installed.cached.contains(&name) => rows.push(Row::new("compiler", Ok(name))),
+            Ok(_) if missing.zig => rows.push(Row::new("compiler", fetch(zig::PACKAGE, "pip", Some(zig::DOWNLOAD_MB)))),
             Ok(_) => {}
         }
-        if let Some(image) = &missing.image {
-            rows.push(Need::new("image", self.fetch(image, "the engine", None)));
-        }
+        rows.extend(missing.image.iter().map(|image| Row::new("image", fetch(image, "the engine", None))));
         for arch in ARCHES.iter().filter(|arch| needs.std.contains(&arch.triple)) {
-            let found = match missing.std.contains(&arch.triple) {
-                true => self.fetch("not here", "rustup", Some(STD_MB)),
-                false => Ok("prebuilt".into()),
-            };
-            rows.push(Need::new(format!("std {arch}"), found));
+            let is_missing = missing.std.contains(&arch.triple);
+            let found = if is_missing { fetch("not here", "rustup", Some(STD_MB)) } else { Ok("prebuilt".into()) };
+            rows.push(Row::new(format!("std {arch}"), found));
         }
         for sysroot in &needs.sysroots {
             let found = match missing.sysroots.contains(sysroot) {
                 true => Err(Status::new(State::ToBuild, "from its sources, once")),
                 false => Ok("in the cache".into()),
             };
-            rows.push(Need::new(format!("std {}", sysroot.arch), found));
+            rows.push(Row::new(format!("std {}", sysroot.arch), found));
         }
-        if missing.rust_src {
-            rows.push(Need::new("rust-src", self.fetch("not here", "rustup", Some(RUST_SRC_MB))));
-        }
+        rows.extend(missing.rust_src.then(|| Row::new("rust-src", fetch("not here", "rustup", Some(RUST_SRC_MB)))));
         // A program that gets others is needed while they are missing, unless it may not get them.
-        if !self.offline && (missing.rust_src || !missing.std.is_empty()) {
-            rows.push(Need::new("rustup", self.rustup.clone()));
-        }
-        if !self.offline && missing.zig {
-            rows.push(Need::new("pip", self.pip.clone()));
-        }
+        let rustup = !self.offline && (missing.rust_src || !missing.std.is_empty());
+        rows.extend(rustup.then(|| self.row("rustup")));
+        rows.extend((!self.offline && missing.zig).then(|| self.row("pip")));
         rows
-    }
-
-    /// What some verb needs on another machine, or another day.
-    pub fn others(&self) -> Vec<Need> {
-        let absent = |detail: &str| Err(Status::new(State::Optional, detail));
-        let rust_src = if self.installed.rust_src { Ok("here".into()) } else { absent("not here") };
-        let mut needs = vec![
-            Need::new("compiler", absent("not in the cache")),
-            Need::new("rust-src", self.rust.as_ref().map_err(|_| Status::unknown("Rust")).and(rust_src)),
-            Need::new("rustup", self.rustup.clone()),
-            Need::new("pip", self.pip.clone()),
-        ];
-        let engines = self.engines.iter();
-        needs
-            .extend(engines.map(|(kind, found)| Need::new(kind.program(), found.clone().map(|engine| engine.version))));
-        needs
-    }
-
-    /// Something that the next run downloads.
-    fn fetch(&self, detail: &str, by: &str, megabytes: Option<u64>) -> Found {
-        Err(machine::fetch(self.offline, detail, by, megabytes))
     }
 }
 
@@ -151,7 +185,7 @@ impl Space {
     fn check(self, missing: &Needs) -> Found {
         let Space { folder, used, free, writable } = self;
         let zig = if missing.zig { zig::SPACE_MB } else { 0 };
-        let wanted = (zig + missing.sysroots.len() as u64 * sysroot::SPACE_MB) * 1_000_000;
+        let needed = (zig + missing.sysroots.len() as u64 * sysroot::SPACE_MB) * 1_000_000;
         let writes = *missing != Needs { image: missing.image.clone(), ..Needs::default() };
         let (used, room) = (screen::size(used), screen::size(free));
         match writable {
@@ -159,8 +193,8 @@ impl Space {
                 Err(Status::missing(format!("{folder}: {why}"), "set BPFSHIP_CACHE to a folder that can be written"))
             }
             Err(_) => Ok(format!("{folder}: {used}, read-only, which does while nothing is missing")),
-            Ok(()) if wanted > free => Err(Status::missing(
-                format!("{folder}: {room} free, and {} are needed", screen::size(wanted)),
+            Ok(()) if needed > free => Err(Status::missing(
+                format!("{folder}: {room} free, and {} are needed", screen::size(needed)),
                 "free some space, or set BPFSHIP_CACHE to a folder on a larger disk",
             )),
             Ok(()) => Ok(format!("{folder}: {used}, and {room} free")),

@@ -20,6 +20,8 @@ pub struct Package {
     pub name: String,
     pub version: String,
     pub license: Option<String>,
+    /// `license-file` of its Cargo.toml.
+    pub license_file: Option<PathBuf>,
     pub repository: Option<String>,
     /// The folder of its sources.
     pub folder: PathBuf,
@@ -140,6 +142,23 @@ impl Cargo<'_> {
     }
 }
 
+#[cfg(test)]
+impl Package {
+    /// A package for tests.
+    pub fn example(name: &str, folder: impl Into<PathBuf>) -> Package {
+        Package {
+            id: PackageId { repr: name.into() },
+            name: name.into(),
+            version: "1.2.0".into(),
+            license: None,
+            license_file: None,
+            repository: None,
+            folder: folder.into(),
+            roots: Vec::new(),
+        }
+    }
+}
+
 impl Package {
     /// Whether it is identified by its path, and not by a registry or a repository.
     pub fn is_by_path(&self) -> bool {
@@ -152,6 +171,7 @@ impl Package {
             name: package.name.to_string(),
             version: package.version.to_string(),
             license: package.license.clone(),
+            license_file: package.license_file().map(PathBuf::from),
             repository: package.repository.clone(),
             folder: package.manifest_path.parent().context("a manifest in no folder")?.into(),
             roots: match package.source {

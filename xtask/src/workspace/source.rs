@@ -118,11 +118,9 @@ impl Sources {
         let is_behind =
             |link: &str| in_repository.strip_prefix(link).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         match self.outside.iter().find(|(link, _)| is_behind(link)) {
-            Some((_, target)) => Some(format!("is a link that leads to {target}, outside the repository")),
+            Some((_, target)) => Some(leads_out(target)),
             None => match self.outside.iter().find(|(link, _)| link.starts_with(&format!("{in_repository}/"))) {
-                Some((link, target)) => {
-                    Some(format!("holds {link}, which is a link that leads to {target}, outside the repository"))
-                }
+                Some((link, target)) => Some(format!("holds {link}, which {}", leads_out(target))),
                 None => self.ignored.why(path),
             },
         }
@@ -152,6 +150,11 @@ impl Sources {
 pub fn work_folder(folder: &Path) -> Result<PathBuf> {
     files::create_folder(folder)?;
     folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))
+}
+
+/// Why a link is not in a snapshot.
+pub fn leads_out(target: &str) -> String {
+    format!("is a link that leads to {target}, outside the repository")
 }
 
 /// The first of several names, and how many more there are.

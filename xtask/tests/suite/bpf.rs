@@ -243,8 +243,9 @@ fn a_compiler_on_another_architecture_gives_the_same_object() {
         return;
     };
     let workspace = as_for_a_kernel("aarch64");
-    workspace.xtask("bpf").succeeds();
+    // Afterwards, nothing is left to be compiled.
     let plan = workspace.xtask("bpf --plan").succeeds().text();
+    workspace.xtask("bpf").succeeds();
     for endian in Endian::ALL {
         let compiled = compiled_by(&plan, &workspace, endian, |line| match line.split_once(" clang -target ") {
             Some((before, after)) => {
@@ -452,6 +453,26 @@ fn flags_that_are_the_tool_s_are_refused_before_anything_is_compiled() {
             .says("`cflags` in [workspace.metadata.bpfship.bpf] of Cargo.toml: ")
             .says(reason)
             .in_one_line();
+    }
+}
+
+#[test]
+fn what_a_source_does_behind_clang_s_list_is_refused_with_its_line() {
+    for (header, words) in [
+        (
+            "#pragma once\nasm(\".section names\\n.incbin \\\"/etc/hostname\\\"\\n.text\");\n",
+            "kernel/include/behind.h:2 contains the assembler directive `.incbin`",
+        ),
+        ("#define __TARGET_ARCH_x86\n", "kernel/include/behind.h:1 sets __TARGET_ARCH_x86 itself"),
+        (
+            "static const char name[] = {\n#embed \"/etc/hostname\"\n};\n",
+            "includes /etc/hostname, which bpf.lock cannot know",
+        ),
+    ] {
+        let body = "#include \"behind.h\"\nSEC(\"xdp\") int f(void *x) { return 0; }\n";
+        let workspace = with_program("behind", body).write("kernel/include/behind.h", header);
+        workspace.xtask("bpf").ends_with(1).says(words);
+        assert!(!workspace.path("kernel/bpf.lock").exists(), "{words}");
     }
 }
 

@@ -245,6 +245,32 @@ fn an_engine_that_never_answers_is_given_up_and_the_next_one_is_taken() {
 }
 
 #[test]
+fn an_engine_that_hangs_in_the_middle_is_given_up() {
+    let docker = "case $1 in version) [ ! -e hangs ] || exec sleep 100; echo 27.0 linux/amd64 2;; image) exit 1;; \
+                  *) touch hangs; exec sleep 100;; esac";
+    let workspace = with_docker("stops", &docker.replace("hangs", "\"$0.hangs\"")).env("BPFSHIP_ENGINE", "docker");
+    workspace
+        .xtask("bpf")
+        .ends_with(1)
+        .says("docker does not answer within 10 seconds any more: start its daemon again, or use another --engine");
+}
+
+#[test]
+fn the_image_has_the_kernel_headers_of_every_architecture_and_what_its_compiler_reads() {
+    use bpfship::testing::{ARCHES, container::CONTAINERFILE};
+
+    let copied: Vec<&str> = CONTAINERFILE.lines().filter_map(|line| line.strip_prefix("COPY ")).collect();
+    let headers = ARCHES.iter().map(|arch| arch.linux_headers).chain(["any-linux-any"]);
+    let folders = headers.map(|headers| format!("lib/libc/include/{headers}")).chain(["lib/include".into()]);
+    let mut expected: Vec<String> = folders.map(|folder| format!("{folder} /{folder}")).collect();
+    expected.push("LICENSE zig /".into());
+    expected.sort();
+    let mut copied: Vec<String> = copied.into_iter().map(String::from).collect();
+    copied.sort();
+    assert_eq!(copied, expected);
+}
+
+#[test]
 fn an_engine_on_another_kind_of_machine_is_not_given_this_machine_s_compiler() {
     let elsewhere = || with_docker("elsewhere", "echo 27.0 linux/s390x 2");
     let complaint = "docker runs containers on linux/s390x, and the image is built around this machine's compiler";

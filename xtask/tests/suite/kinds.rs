@@ -206,15 +206,18 @@ fn an_archive_with_another_date_is_left_out_for_that_reason() {
 #[test]
 fn licences_in_a_folder_and_of_members_are_packed() {
     let workspace = with("licences", "")
+        .write("legal/terms", "Our terms.\n")
+        .write("legal/theirs", "Their terms.\n")
         .write("LICENSES/MIT.txt", "Do what you like.\n")
         .write("fork/LICENSE", "Theirs.\n")
         .write("fork/lib.rs", "pub fn f() {}\n")
         .write(
             "fork/Cargo.toml",
-            "[package]\nname = \"fork\"\nversion = \"1.0.0\"\nedition = \"2024\"\nlicense = \"ISC\"\n[lib]\npath = \"lib.rs\"\n",
+            "[package]\nname = \"fork\"\nversion = \"1.0.0\"\nedition = \"2024\"\nlicense = \"ISC\"\nlicense-file = \"../legal/theirs\"\n[lib]\npath = \"lib.rs\"\n",
         );
     let manifest = workspace.read("Cargo.toml").replace("[\"tool\"]", "[\"tool\", \"fork\"]");
-    let tool = workspace.read("tool/Cargo.toml") + "\n[dependencies]\nfork = { path = \"../fork\" }\n";
+    let tool = workspace.read("tool/Cargo.toml").replace("license", "license-file = \"../legal/terms\"\nlicense")
+        + "\n[dependencies]\nfork = { path = \"../fork\" }\n";
     let main = workspace.read("tool/main.rs").replace("fn main() {", "fn main() { fork::f();");
     let lock = "version = 4\n\n[[package]]\nname = \"fork\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"tool\"\nversion = \"0.3.0\"\n\
                 dependencies = [\n \"fork\",\n]\n";
@@ -226,8 +229,10 @@ fn licences_in_a_folder_and_of_members_are_packed() {
     workspace.xtask("dist").succeeds();
     let files = shipped(&workspace);
     assert_eq!(files["LICENSES/MIT.txt"], "Do what you like.\n");
+    assert_eq!(files["terms"], "Our terms.\n");
     let others = &files["THIRD-PARTY-LICENSES.txt"];
     assert!(others.contains("* fork 1.0.0: ISC\n") && others.contains("fork 1.0.0:\n\nTheirs.\n"), "{others}");
+    assert!(others.contains("fork 1.0.0:\n\nTheir terms.\n"), "{others}");
     assert!(!others.contains("* tool"), "{others}");
 }
 
@@ -408,10 +413,13 @@ fn what_the_cache_would_lose_is_shown_and_kept() {
     let cache = workspace.path("cache");
     let workspace = workspace.env("BPFSHIP_CACHE", cache.to_str().unwrap());
     workspace
-        .xtask("cache clean --dry-run")
+        .xtask("cache clean --plan")
         .succeeds()
-        .says("would remove ziglang-0.16.0-0123456789abcdef")
-        .says("would be free again");
+        .says("# removing ziglang-0.16.0-0123456789abcdef (")
+        .says("\nrm -rf ");
+    let plan = workspace.xtask("cache clean --plan --json").succeeds().json();
+    let entry = format!("{}/ziglang-0.16.0-0123456789abcdef", cache.display());
+    assert_eq!(plan["tasks"][0]["steps"][0]["remove-entry"]["entry"], entry);
     assert_eq!(workspace.read("cache/ziglang-0.16.0-0123456789abcdef/zig"), "a compiler");
     workspace.xtask("cache clean").succeeds().says("removed ziglang-0.16.0-0123456789abcdef");
     assert!(!workspace.path("cache/ziglang-0.16.0-0123456789abcdef").exists());

@@ -174,10 +174,7 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 28] = [
-    ("boot::kernels::apt", Access::Writes),
-    ("boot::kernels::debian", Access::Writes),
-    ("boot::kernels::from_source", Access::Writes),
+const OTHERS: [(&str, Access); 25] = [
     ("bpf::container", Access::Reads),
     ("bpf::engine", Access::Reads),
     ("build::cargo", Access::Writes),

@@ -4,7 +4,7 @@ use std::fs;
 
 use bpfship::testing::Arch;
 use bpfship::testing::hash;
-use bpfship::testing::manifest::{Artifact, Binary, BpfObject, Manifest, Rustc};
+use bpfship::testing::manifest::{Artifact, BpfObject, Manifest, Rustc};
 use serde_json::Value;
 
 use super::support::Workspace;
@@ -38,20 +38,7 @@ fn manifest(arches: &[&str]) -> Manifest {
     };
     let described = |name: &&str| {
         let arch = Arch::named(name);
-        let bytes = archive(arch);
-        Artifact {
-            file: manifest.archive(arch),
-            size: bytes.len() as u64,
-            sha256: hash::bytes(&bytes),
-            tar_sha256: hash::bytes(b"4"),
-            arch,
-            triple: arch.triple.into(),
-            endianness: arch.endian,
-            route: arch.route,
-            sysroot: None,
-            minimum_kernel: "5.10".into(),
-            binary: Binary { file: "probe".into(), size: 7, sha256: hash::bytes(b"5") },
-        }
+        Artifact::example("tool-0.3.0", arch, &archive(arch))
     };
     let mut artifacts: Vec<Artifact> = arches.iter().map(described).collect();
     artifacts.sort_by(|one, other| one.file.cmp(&other.file));
@@ -151,7 +138,7 @@ fn an_archive_that_does_not_match_its_manifest_is_refused_and_dist_is_as_it_was(
         .xtask("merge a b")
         .ends_with(1)
         .says(&format!("b/{ARM64} has sha256 {}", hash::bytes(b"altered")))
-        .says(&format!("says {}: copy it again", manifest(&["arm64"]).artifacts[0].sha256))
+        .says(&format!("has {}: copy it again", manifest(&["arm64"]).artifacts[0].sha256))
         .in_one_line();
     fs::remove_file(workspace.path(&format!("b/{ARM64}"))).unwrap();
     workspace
@@ -165,7 +152,7 @@ fn an_archive_that_does_not_match_its_manifest_is_refused_and_dist_is_as_it_was(
 #[test]
 fn an_archive_of_another_size_than_in_its_manifest_is_refused() {
     let workspace = two_parts("size", |second| second.artifacts[0].size = 1);
-    workspace.xtask("merge a b").ends_with(1).says("has 20 bytes, but").says("says 1:").in_one_line();
+    workspace.xtask("merge a b").ends_with(1).says("has 20 bytes, but").says("has 1:").in_one_line();
     assert!(!workspace.path("dist").exists());
 }
 

@@ -224,6 +224,9 @@ fn a_commit_is_built_whatever_the_work_tree_holds() {
     let workspace = released("commit").write("part/src/lib.rs", "not Rust");
     workspace.xtask("dist --locked").ends_with(1).says("part/src/lib.rs is changed; commit them").in_one_line();
     workspace.xtask("dist --locked --commit HEAD --to elsewhere").succeeds();
+    // The lock file of another workspace is called by its own name.
+    workspace.shell("git checkout -q part && mkdir fuzz && touch fuzz/Cargo.lock").succeeds();
+    workspace.xtask("dist --locked").ends_with(1).says("fuzz/Cargo.lock is not committed; ").in_one_line();
     assert!(!workspace.path("dist").exists());
     workspace.shell("mkdir dist && cp elsewhere/* dist").succeeds();
     assert_eq!((word(&workspace).as_str(), dirty(&workspace)), ("one", false.into()));
@@ -291,7 +294,7 @@ fn a_link_that_leads_out_of_the_repository_is_not_shipped() {
         workspace
             .xtask("dist --locked")
             .ends_with(2)
-            .says(&format!("{link} is a link that leads to /etc/passwd, out of the repository"));
+            .says(&format!("{link} is a link that leads to /etc/passwd, outside the repository"));
         workspace.shell(&format!("git rm -q {link}")).succeeds();
     }
 }

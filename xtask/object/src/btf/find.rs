@@ -63,7 +63,7 @@ mod tests {
         let (endian, btf) = find(object).unwrap();
         assert_eq!(endian, Endian::Little);
         assert_eq!(find(btf).unwrap().1, btf);
-        let image = [&[0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 7], &[1; 100][..], btf, &[2; 50]].concat();
+        let image = [&[8, 0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 7], &[1; 100][..], btf, &[2; 50]].concat();
         assert_eq!(find(&image).unwrap(), (Endian::Little, btf));
         assert_eq!(find(&[3; 100]).unwrap_err().to_string(), "it has no BTF, or is compressed");
     }

@@ -1,21 +1,20 @@
 //! Kernels that exist as no package: built from Debian's sources, once, with the options that a proof needs.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Error, Result, bail};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, bail};
 
 use crate::arch::ConfigFile;
-use crate::boot::kernels::apt::{self, BuildRecord, ExtractPackage, Mirror, WriteRecord};
+use crate::boot::kernels::apt::{self, BuildRecord, Mirror};
 use crate::boot::kernels::recipe::{self, LLVM, PACKAGE, SUITE};
+use crate::boot::kernels::run::{CheckOptions, ExtractPackage, Make, WriteRecord};
 use crate::boot::kernels::{IMAGE, Kernel, RECORD};
 use crate::sys::cache::Cache;
-use crate::sys::command::{Command, quote};
-use crate::sys::plan::{Step, Task, Work};
+use crate::sys::command::Command;
+use crate::sys::hash;
+use crate::sys::plan::Task;
 use crate::sys::steps::{CacheEntry, Remove, Run, Write};
-use crate::sys::{files, hash};
-use crate::ui::error::Failed;
 
 /// Whose list of packages is read: a package of sources is for all architectures.
 const INDEX: &str = "amd64";
@@ -207,80 +206,6 @@ pub fn build(
     Ok(Task::new(title, vec![Box::new(CacheEntry::new(cache.clone(), name, steps))]).live(arch.name))
 }
 
-/// Checks that a configuration has every option: it silently drops what is not possible.
-#[derive(Debug)]
-struct CheckOptions {
-    configuration: PathBuf,
-    options: String,
-    /// Where the options come from.
-    files: Vec<&'static str>,
-    record: BuildRecord,
-}
-
-impl Step for CheckOptions {
-    fn line(&self) -> String {
-        format!("# check that {} has every option", quote(&self.configuration))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "check-options": { "configuration": self.configuration, "options": self.files } })
-    }
-
-    fn run(&self, _: &Work) -> Result<()> {
-        let configuration = files::read_if_there(&self.configuration)?.unwrap_or_default();
-        match recipe::unmet(&self.options, &configuration) {
-            Some(option) => bail!(
-                "{PACKAGE} cannot be configured with `{option}`, as one of {} in boot/kernels/config asks: \
-                 add to the list what that option depends on ({}, pahole {})",
-                self.files.join(", "),
-                self.record.compiler,
-                self.record.pahole
-            ),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Runs make, and shows which file it makes.
-#[derive(Debug)]
-struct Make(Command);
-
-impl Step for Make {
-    fn line(&self) -> String {
-        self.0.to_string()
-    }
-
-    fn json(&self) -> Value {
-        json!({ "run": self.0 })
-    }
-
-    fn run(&self, work: &Work) -> Result<()> {
-        let mut output = String::new();
-        let mut files = 0;
-        let status = work.runner.lines(&self.0, |text| {
-            if let Some(file) = object_of(text) {
-                files += 1;
-                work.show(&format!("{files} files, {file}"));
-            } else {
-                // Without the others, among which what is wrong would not be seen.
-                output.push_str(text);
-                output.push('\n');
-            }
-        })?;
-        if !status.success() {
-            return Err(Error::new(Failed::of("make", status, output)));
-        }
-        Ok(())
-    }
-}
-
-/// What make makes, in a line like `  CC      mm/slub.o`. The kernel's own tools have their whole paths.
-fn object_of(line: &str) -> Option<&str> {
-    let mut words = line.strip_prefix("  ")?.split_whitespace();
-    let (Some(_), Some(object), None) = (words.next(), words.next(), words.next()) else { return None };
-    object.rsplit('/').next()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,12 +293,5 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), all, "{} {}", kernel.arch, kernel.label);
         }
-    }
-
-    #[test]
-    fn what_make_is_at_is_shown_by_its_lines() {
-        assert_eq!(object_of("  CC      mm/slub.o"), Some("slub.o"));
-        assert_eq!(object_of("make[1]: Entering directory"), None);
-        assert_eq!(object_of("  mm/slub.c: In function"), None);
     }
 }

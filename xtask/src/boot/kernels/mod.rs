@@ -4,6 +4,7 @@ pub mod apt;
 pub mod debian;
 pub mod from_source;
 pub mod recipe;
+pub mod run;
 
 use serde::Serialize;
 
@@ -121,11 +122,12 @@ const S390X: Kernel = row("debian-13-6.12", "s390x", debian("trixie", "linux-ima
 
 /// Every kernel, in the order in which they are shown.
 #[rustfmt::skip]
-pub static KERNELS: [Kernel; 23] = [
+pub static KERNELS: [Kernel; 24] = [
     default(AMD64),
     hiding_btf("debian-13-6.12-hidden-btf", AMD64),
     row("debian-11-5.10", "amd64", debian("bullseye", "linux-image-5.10.0-*-cloud-amd64", BOOT)),
     row("debian-12-6.1", "amd64", debian("bookworm", "linux-image-6.1.0-*-cloud-amd64", BOOT)),
+    row("debian-13-6.18", "amd64", debian("trixie-backports", "linux-image-6.18.*-cloud-amd64", BOOT)),
     row("debian-sid", "amd64", debian("sid", "linux-binary-*-cloud-amd64", SPLIT)),
     default(ARM64),
     hiding_btf("debian-13-6.12-hidden-btf", ARM64),

@@ -241,10 +241,11 @@ impl Repository {
         }
     }
 
-    /// Whether modes in the work tree mean anything.
-    pub fn has_modes(&self) -> Result<bool> {
-        let command = self.of_user(&["config", "--type=bool", "--default=true", "core.fileMode"]);
-        Ok(self.ask(&command).context("cannot ask git about core.fileMode")? != b"false\n")
+    /// Whether a setting that is on by default is on: `core.fileMode` if modes in the work tree mean anything, and
+    /// `core.symlinks` if it may hold links.
+    pub fn is_on(&self, setting: &str) -> Result<bool> {
+        let command = self.of_user(&["config", "--type=bool", "--default=true", setting]);
+        Ok(self.ask(&command).with_context(|| format!("cannot ask git about {setting}"))? != b"false\n")
     }
 
     /// How it names its objects.

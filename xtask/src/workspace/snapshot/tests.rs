@@ -514,6 +514,24 @@ fn a_folder_that_a_link_replaced_is_not_looked_into() {
 }
 
 #[test]
+fn a_file_that_holds_where_a_committed_link_leads_is_that_link_where_git_has_no_links() {
+    let place = Place::with_repository();
+    symlink("text.txt", place.path("r/a/link")).unwrap();
+    place.commit("r");
+    let without_links = || {
+        place.git("r", "config core.symlinks false");
+        fs::remove_file(place.path("r/a/link")).unwrap();
+        place.write("r/a/link", "text.txt");
+    };
+    without_links();
+    assert_eq!(place.changes("r"), [] as [&str; 0]);
+    place.snapshot("r");
+    assert_eq!(fs::read_link(place.path("snapshot/source/a/link")).unwrap(), Path::new("text.txt"));
+    place.git("r", "config core.symlinks true");
+    assert_eq!(place.changes("r"), ["a/link is changed"]);
+}
+
+#[test]
 fn names_may_hold_anything_that_is_text() {
     let place = Place::with_repository();
     let names = [" leading", "\"quoted\"", "README", "größe", "new\nline", "readme", "tab\tand\\backslash"];
@@ -533,7 +551,11 @@ fn names_may_hold_anything_that_is_text() {
     }
     assert_eq!(place.text("names/new\nline.txt"), "one\n");
 
-    let name = std::ffi::OsString::from_vec(b"caf\xe9".into());
+    // git does not list what it ignores.
+    let name = |end: &[u8]| std::ffi::OsString::from_vec([b"caf\xe9", end].concat());
+    fs::write(place.path("r/names").join(name(b".ignored")), "").unwrap();
+    assert_eq!(place.changes("r"), [] as [&str; 0]);
+    let name = name(b"");
     fs::write(place.path("r/names").join(name), "").unwrap();
     let said = format!("{} holds \"names/caf\\xe9\", a name that is not UTF-8: rename it", place.path("r").display());
     assert_eq!(error(place.try_read("r", None)), said);

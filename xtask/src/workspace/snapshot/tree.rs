@@ -450,12 +450,20 @@ fn ask_git(repository: &Repository, seen: &mut [Seen]) -> Result<()> {
             _ => false,
         })
         .collect();
-    if !other_modes.is_empty() && !repository.has_modes()? {
+    if !other_modes.is_empty() && !repository.is_on("core.fileMode")? {
         for at in other_modes {
             let Seen { committed, index, found, .. } = &mut seen[at];
             let kind = committed.or(index.and_then(|index| index.file())).map_or(Kind::Regular, |(kind, _)| kind);
             *found = found.map(|(_, id)| (kind, id));
         }
+    }
+    // Without links, a file holds where one leads to.
+    let is_file_for_link = |seen: &Seen| match (seen.found, seen.committed) {
+        (Some((found, id)), Some((Kind::Link, committed))) => is_file(found) && id == committed,
+        _ => false,
+    };
+    if seen.iter().any(is_file_for_link) && !repository.is_on("core.symlinks")? {
+        seen.iter_mut().filter(|seen| is_file_for_link(seen)).for_each(|seen| seen.found = seen.committed);
     }
     let other_bytes: Vec<usize> = (0..seen.len())
         .filter(|at| match (seen[*at].found, seen[*at].committed) {

@@ -1,0 +1,248 @@
+//! Loads the BPF programs that read the kernel's own structs, attaches them, and reads what they send and count.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, Endianness,
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{RawTracePoint, TracePoint, raw_trace_point::RawTracePointLink},
+};
+
+use super::{
+    descendants,
+    tracer::{Lost, Settings},
+};
+use crate::{
+    bpf::{attach_tracepoint, fill, map_data, program, sum, take_map},
+    error::Error,
+    event::Event,
+    perf_ring::{Buffers, Content, Sample, Source},
+    tracefs::{Format, Tracefs},
+};
+
+/// Programs that are loaded and attached, until this is dropped.
+pub(crate) struct CoRe {
+    output: Output,
+    lost: PerCpuArray<MapData, u64>,
+    tracked: HashMap<MapData, u32, u8>,
+    links: Vec<RawTracePointLink>,
+    /// --failed: the same for the tracepoints of system calls.
+    calls: Vec<OwnedFd>,
+    /// A processor had no buffer for a while. What found no room there is counted all the same.
+    is_blind: bool,
+}
+
+/// What the programs write to.
+enum Output {
+    Ring(RingBuf<MapData>),
+    /// When the map is closed, the kernel takes the buffers out of it.
+    Perf {
+        buffers: Buffers,
+        samples: VecDeque<Sample>,
+        map: MapData,
+    },
+}
+
+impl CoRe {
+    /// Everything is attached when this returns.
+    pub(crate) fn start(settings: &Settings, btf: &Path, ring_buffer: bool) -> Result<Self, Error> {
+        // aya loads code for another kernel's structs without a word when it finds no BTF, so it gets it from us or
+        // it gets nothing to load.
+        let btf = Btf::parse_file(btf, Endianness::default())
+            .map_err(|error| Error::UnreadableBtf { file: btf.into(), why: error.to_string() })?;
+        let processes = process_limit();
+        let mut loader = EbpfLoader::new();
+        loader
+            .btf(Some(&btf))
+            .map_max_entries("exec_times", processes)
+            .map_max_entries("tracked", if settings.only_tracked { processes } else { 1 });
+        let only_tracked = u32::from(settings.only_tracked);
+        loader.override_global("only_tracked", &only_tracked, true);
+        let no_exits = u32::from(settings.no_exits);
+        loader.override_global("no_exits", &no_exits, true);
+        // Without control groups, there is no helper to ask for one.
+        let with_cgroups = u32::from(Path::new("/proc/self/cgroup").exists());
+        loader.override_global("with_cgroups", &with_cgroups, true);
+        let calls = if settings.failed { Some(Calls::find()?) } else { None };
+        let words = calls.as_ref().map(Calls::words).transpose()?;
+        for (name, word) in words.iter().flatten() {
+            loader.override_global(name, word, true);
+        }
+        let object = if ring_buffer {
+            loader.map_max_entries("events", settings.buffer_kib.saturating_mul(1024));
+            exectrace_bpf::exectrace()
+        } else {
+            exectrace_bpf::exectrace_perf()
+        };
+        let mut ebpf = loader.load(object).map_err(|error| Error::from_loader(error, settings.buffer_kib))?;
+        let output = if ring_buffer {
+            Output::Ring(take_map(&mut ebpf, "events")?)
+        } else {
+            let map = map_data(&mut ebpf, "events")?;
+            let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
+            let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
+            buffers.open(Source::Bpf, false).map_err(failed)?;
+            fill(&map, &buffers, Source::Bpf).map_err(failed)?;
+            buffers.enable().map_err(failed)?;
+            Output::Perf { buffers, samples: VecDeque::new(), map }
+        };
+
+        // Fork first, so that no child of a tracked process slips through while the others are attached.
+        let mut links = Vec::new();
+        if settings.only_tracked {
+            links.push(attach(&mut ebpf, "on_fork", "sched_process_fork")?);
+        }
+        if settings.only_tracked || !settings.no_exits {
+            links.push(attach(&mut ebpf, "on_exit", "sched_process_exit")?);
+        }
+        links.push(attach(&mut ebpf, "on_exec", "sched_process_exec")?);
+
+        let events = calls.iter().flat_map(|calls| &calls.0).map(|(name, format)| {
+            let program: &mut TracePoint = program(&mut ebpf, name)?;
+            attach_tracepoint(program, name, format)
+        });
+        let calls = events.collect::<Result<_, _>>()?;
+
+        Ok(Self {
+            output,
+            calls,
+            lost: take_map(&mut ebpf, "lost")?,
+            tracked: take_map(&mut ebpf, "tracked")?,
+            links,
+            is_blind: false,
+        })
+    }
+
+    /// --pid: these and their descendants.
+    pub(crate) fn track(&mut self, pids: &[u32]) -> Result<(), Error> {
+        descendants::track(&mut self.tracked, pids)
+    }
+
+    /// Whether one of those that are followed is still there. What cannot be read may hold one.
+    pub(crate) fn has_tracked(&self) -> bool {
+        self.tracked.keys().next().is_some()
+    }
+
+    /// Readable when something has happened.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.output {
+            Output::Ring(ring) => vec![ring.as_fd()],
+            Output::Perf { buffers, .. } => buffers.fds().collect(),
+        }
+    }
+
+    /// Whether [`Self::next`] is to be called again, without anything to wait for.
+    pub(crate) fn has_more(&self) -> bool {
+        matches!(&self.output, Output::Perf { samples, .. } if !samples.is_empty())
+    }
+
+    /// Whether something has happened that [`Self::next`] can give only a moment later.
+    pub(crate) fn holds_back(&self) -> bool {
+        matches!(&self.output, Output::Perf { buffers, .. } if buffers.holds_back())
+    }
+
+    /// Hands on the next event, if there is one.
+    pub(crate) fn next(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> Result<bool, Error> {
+        match &mut self.output {
+            Output::Ring(ring) => match ring.next() {
+                Some(record) => show(&Event::read(&record)?),
+                None => return Ok(false),
+            },
+            Output::Perf { buffers, samples, .. } => {
+                if samples.is_empty() {
+                    samples.extend(buffers.drain(|_| {}).samples);
+                }
+                match samples.pop_front().map(|sample| sample.content) {
+                    Some(Content::Raw { bytes, .. }) => show(&Event::read(&bytes)?),
+                    Some(_) => {}
+                    None => return Ok(false),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether each processor has a buffer of its own.
+    pub(crate) fn watches_processors(&self) -> bool {
+        matches!(self.output, Output::Perf { .. })
+    }
+
+    /// Looks whether there are processors that have no buffer.
+    pub(crate) fn follow_processors(&mut self) -> Result<(), Error> {
+        if let Output::Perf { buffers, map, .. } = &mut self.output {
+            let failed = |error: io::Error| Error::from_perf(error, 0);
+            if buffers.follow_processors().map_err(failed)? {
+                self.is_blind = true;
+                fill(map, buffers, Source::Bpf).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Events for which there was no room, since the start.
+    pub(crate) fn lost(&self) -> Result<Lost, Error> {
+        Ok(Lost { count: sum(&self.lost)?, is_exact: true, hidden: 0, is_blind: self.is_blind })
+    }
+
+    /// Nothing new arrives after this; what is in the buffer stays there to be read.
+    pub(crate) fn detach(&mut self) {
+        self.links.clear();
+        self.calls.clear();
+    }
+}
+
+/// The tracepoints of the system calls that execute a program, each with the BPF program for it.
+struct Calls([(&'static str, Format); 4]);
+
+impl Calls {
+    fn find() -> Result<Self, Error> {
+        let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
+        let find = |program: &'static str, name: &'static str| {
+            let format = tracefs.format(name).map_err(Error::Tracefs)?;
+            Ok((program, format.ok_or(Error::NoTracepoint(name))?))
+        };
+        Ok(Self([
+            find("on_execve", "syscalls/sys_enter_execve")?,
+            find("on_execveat", "syscalls/sys_enter_execveat")?,
+            find("on_execve_end", "syscalls/sys_exit_execve")?,
+            find("on_execveat_end", "syscalls/sys_exit_execveat")?,
+        ]))
+    }
+
+    /// Where the words are that the programs read, and how large a word is, by the names that the programs have for that.
+    fn words(&self) -> Result<[(&'static str, u32); 4], Error> {
+        let [(_, execve), (_, execveat), (_, end), _] = &self.0;
+        let place = |format: &Format, field: &str| {
+            let place = format.offset(field).and_then(|offset| u32::try_from(offset).ok());
+            place.ok_or_else(|| Error::Tracefs(io::Error::other(format!("a system call has no field {field}"))))
+        };
+        Ok([
+            ("execve_file", place(execve, "filename")?),
+            ("execveat_file", place(execveat, "filename")?),
+            ("returned", place(end, "ret")?),
+            ("word_size", size_of::<usize>() as u32),
+        ])
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<RawTracePointLink, Error> {
+    let program: &mut RawTracePoint = program(ebpf, name)?;
+    program.load().map_err(|error| Error::from_program(name, error))?;
+    let link = program.attach(tracepoint).map_err(|error| Error::from_program(name, error))?;
+    program.take_link(link).map_err(|error| Error::from_program(name, error))
+}
+
+/// How many processes there can be. The kernel derives its limit of threads from the memory, so that tables of this
+/// size take less than a thousandth of it.
+fn process_limit() -> u32 {
+    fs::read_to_string("/proc/sys/kernel/threads-max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(32_768_u32)
+        .clamp(1024, 131_072)
+}

@@ -1,0 +1,252 @@
+//! From the records of tracepoints to what they mean.
+
+use std::io;
+
+use exectrace_bpf::{
+    FILE_MAX, SCHED_PROCESS_EXEC, SCHED_PROCESS_EXIT, SIGNAL_DELIVER, SIGNAL_GENERATE, SYS_ENTER_EXIT,
+    SYS_ENTER_EXIT_GROUP, TASK_NEWTASK,
+};
+
+use super::{
+    argv,
+    processes::{Kind, Record},
+};
+use crate::{
+    perf_ring::{Sample, Source, Stack},
+    tracefs::{Format, Tracefs},
+};
+
+/// A tracepoint that is used here.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    /// What the BPF half calls it (enum tracepoint).
+    pub(super) number: u32,
+    pub(crate) name: &'static str,
+    /// The BPF program for it. None if BPF has no use for it.
+    pub(super) program: Option<&'static str>,
+    fields: &'static [&'static str],
+    pub(crate) purpose: Purpose,
+}
+
+/// What a tracepoint is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Nothing is seen without it.
+    Anything,
+    /// Which code a process ends with, where that is not reported.
+    Codes,
+    /// Which signal, and with BPF the user at the end: the last resort, where nothing is reported.
+    Signals,
+    /// Users, where neither BPF adds nor the kernel reports them.
+    Users,
+}
+
+/// The name of the exec tracepoint's field for the file.
+const FILENAME: &str = "filename";
+/// A system call that changes the user has returned.
+const USER_CHANGED: u32 = 9;
+
+#[rustfmt::skip]
+pub(crate) static TRACEPOINTS: [Definition; 10] = [
+    row(TASK_NEWTASK, "task/task_newtask", Some("on_new_task"), &["pid", "clone_flags", "comm"], Purpose::Anything),
+    row(SCHED_PROCESS_EXEC, "sched/sched_process_exec", Some("on_exec"), &[FILENAME], Purpose::Anything),
+    row(SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some("on_exit"), &[], Purpose::Signals),
+    row(SIGNAL_GENERATE, "signal/signal_generate", Some("on_signal_sent"), &["sig", "pid", "result"], Purpose::Signals),
+    row(SIGNAL_DELIVER, "signal/signal_deliver", Some("on_signal_taken"), &["sig", "sa_handler"], Purpose::Signals),
+    row(SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", Some("on_exit_group"), &["error_code"], Purpose::Codes),
+    row(SYS_ENTER_EXIT, "syscalls/sys_enter_exit", Some("on_exit_thread"), &["error_code"], Purpose::Codes),
+    row(USER_CHANGED, "syscalls/sys_exit_setuid", None, &["ret"], Purpose::Users),
+    row(USER_CHANGED, "syscalls/sys_exit_setreuid", None, &["ret"], Purpose::Users),
+    row(USER_CHANGED, "syscalls/sys_exit_setresuid", None, &["ret"], Purpose::Users),
+];
+
+const fn row(
+    number: u32,
+    name: &'static str,
+    program: Option<&'static str>,
+    fields: &'static [&'static str],
+    purpose: Purpose,
+) -> Definition {
+    Definition { number, name, program, fields, purpose }
+}
+
+impl Definition {
+    /// Whether samples of it hold the user's stack.
+    pub(super) fn with_stack(&self) -> bool {
+        self.number == SCHED_PROCESS_EXEC
+    }
+}
+
+/// A tracepoint that this kernel has.
+#[derive(Debug)]
+pub(crate) struct Tracepoint {
+    pub(super) definition: &'static Definition,
+    pub(super) format: Format,
+}
+
+/// What this kernel has of [`TRACEPOINTS`].
+///
+/// # Errors
+/// When one of them cannot be read, or lacks a field.
+pub(crate) fn find(tracefs: &Tracefs) -> io::Result<Vec<Tracepoint>> {
+    let mut found = Vec::new();
+    for definition in &TRACEPOINTS {
+        if let Some(format) = tracefs.format(definition.name)? {
+            if let Some(field) = definition.fields.iter().find(|field| format.offset(field).is_none()) {
+                return Err(io::Error::other(format!("{} has no field {field}", definition.name)));
+            }
+            found.push(Tracepoint { definition, format });
+        }
+    }
+    Ok(found)
+}
+
+impl Tracepoint {
+    pub(crate) fn name(&self) -> &'static str {
+        self.definition.name
+    }
+
+    /// Where perf's samples of execs come from.
+    pub(super) fn exec_source(&self) -> Option<Source> {
+        self.definition.with_stack().then_some(Source::Tracepoint(self.format.id))
+    }
+
+    /// Where the word is that says where the name of the executed file lies.
+    pub(super) fn file_word(&self) -> Option<u32> {
+        self.format.offset(FILENAME)?.try_into().ok()
+    }
+
+    /// What a record means; none if it makes no sense, or says nothing that matters.
+    pub(super) fn decode<'s>(
+        &self,
+        sample: &Sample,
+        stack: Option<&'s Stack>,
+        uid: Option<u32>,
+        record: &'s [u8],
+    ) -> Option<Record<'s>> {
+        let number = |field| self.format.number(record, field);
+        let word = |field| number(field).map(|number| number as u32);
+        let text = |field| self.format.text(record, field);
+        let what = match self.definition.number {
+            TASK_NEWTASK => Kind::NewTask { tid: word("pid")?, flags: number("clone_flags")?, comm: text("comm")?.0 },
+            SCHED_PROCESS_EXEC => {
+                let (file, cut) = text(FILENAME)?;
+                Kind::Exec {
+                    file: &file[..file.len().min(FILE_MAX)],
+                    file_truncated: cut || file.len() > FILE_MAX,
+                    args: stack.and_then(|stack| argv::arguments(stack, exectrace_bpf::ARGS_MAX)),
+                    is_compat: stack.map(|stack| stack.is_32_bit && cfg!(target_pointer_width = "64")),
+                }
+            }
+            SCHED_PROCESS_EXIT => Kind::EndsAs(uid?),
+            SYS_ENTER_EXIT_GROUP => Kind::ExitGroup(word("error_code")? as u8),
+            SYS_ENTER_EXIT => Kind::ExitThread(word("error_code")? as u8),
+            // TRACE_SIGNAL_DELIVERED or _LOSE_INFO: neither ignored nor there already.
+            SIGNAL_GENERATE if !matches!(word("result")?, 0 | 4) => return None,
+            SIGNAL_GENERATE => Kind::SignalSent { tid: word("pid")?, signal: word("sig")? as u8 },
+            // SIG_DFL
+            SIGNAL_DELIVER => Kind::SignalTaken { signal: word("sig")? as u8, has_handler: number("sa_handler")? != 0 },
+            // Which user it is now, /proc shows.
+            USER_CHANGED if number("ret")? == 0 => Kind::UserChanged(None),
+            _ => return None,
+        };
+        Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid, what })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf_ring::Content;
+
+    fn tracepoint(number: u32, fields: &str) -> Tracepoint {
+        let definition = TRACEPOINTS.iter().find(|definition| definition.number == number).unwrap();
+        let text = fields.split_whitespace().fold("ID: 7\n".to_owned(), |text, field| {
+            let [name, offset, size] = field.split(':').collect::<Vec<_>>()[..] else { panic!("{field}") };
+            format!("{text}\tfield:int {name};\toffset:{offset};\tsize:{size};\tsigned:1;\n")
+        });
+        let format = Format::parse(&text.replace("int filename", "__data_loc char[] filename")).unwrap();
+        Tracepoint { definition, format }
+    }
+
+    /// A record of these words, after the eight bytes that all have in common.
+    fn record(words: &[u32]) -> Vec<u8> {
+        [0, 0].iter().chain(words).flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    fn sample() -> Sample {
+        Sample { time_ns: 9, pid: 20, tid: 21, content: Content::Raw { bytes: Vec::new(), stack: None } }
+    }
+
+    #[track_caller]
+    fn assert_decoded(tracepoint: &Tracepoint, record: &[u8], expected: Option<Kind<'_>>) {
+        let seen = tracepoint.decode(&sample(), None, Some(1000), record);
+        let expected = expected.map(|what| Record { pid: 20, tid: 21, time_ns: 9, uid: Some(1000), what });
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn signals_that_nobody_will_notice_mean_nothing() {
+        let tracepoint = tracepoint(SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
+        // enum in include/trace/events/signal.h: delivered, ignored, already pending, overflow, lost information.
+        for (result, is_sent) in [(0, true), (1, false), (2, false), (3, false), (4, true)] {
+            let sent = Kind::SignalSent { tid: 42, signal: 15 };
+            assert_decoded(&tracepoint, &record(&[15, 42, result]), is_sent.then_some(sent));
+        }
+    }
+
+    #[test]
+    fn a_handler_is_anything_but_the_default() {
+        let tracepoint = tracepoint(SIGNAL_DELIVER, "sig:8:4 sa_handler:12:4");
+        for (handler, has_handler) in [(0, false), (1, true), (0xffff_0000, true)] {
+            let taken = Kind::SignalTaken { signal: 9, has_handler };
+            assert_decoded(&tracepoint, &record(&[9, handler]), Some(taken));
+        }
+    }
+
+    #[test]
+    fn a_change_of_user_that_fails_is_none() {
+        let tracepoint = tracepoint(USER_CHANGED, "ret:8:4");
+        for (ret, changed) in [(0, true), (-1_i32 as u32, false)] {
+            assert_decoded(&tracepoint, &record(&[ret]), changed.then_some(Kind::UserChanged(None)));
+        }
+    }
+
+    #[test]
+    fn of_a_code_the_lowest_byte_counts() {
+        let tracepoint = tracepoint(SYS_ENTER_EXIT_GROUP, "error_code:8:4");
+        assert_decoded(&tracepoint, &record(&[0x1ff]), Some(Kind::ExitGroup(0xff)));
+    }
+
+    #[test]
+    fn a_long_name_of_a_file_is_cut_and_a_stack_that_says_nothing_gives_no_arguments() {
+        let tracepoint = tracepoint(SCHED_PROCESS_EXEC, "filename:8:4");
+        assert_eq!(tracepoint.file_word(), Some(8));
+        for (length, file_truncated) in [(FILE_MAX, false), (FILE_MAX + 1, true)] {
+            let mut record = record(&[((length as u32 + 1) << 16) | 12]);
+            record.extend(vec![b'/'; length]);
+            record.push(0);
+            let file = vec![b'/'; FILE_MAX];
+            assert_decoded(
+                &tracepoint,
+                &record,
+                Some(Kind::Exec { file: &file, file_truncated, args: None, is_compat: None }),
+            );
+        }
+        let stack = Stack { is_32_bit: false, pointer: 0, bytes: vec![1; 100] };
+        let record = record(&[(2 << 16) | 12, 0]);
+        let Kind::Exec { args, .. } = tracepoint.decode(&sample(), Some(&stack), None, &record).unwrap().what else {
+            panic!("no exec")
+        };
+        assert_eq!(args, None);
+    }
+
+    #[test]
+    fn a_record_that_is_cut_means_nothing() {
+        let tracepoint = tracepoint(SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
+        let whole = record(&[15, 42, 0]);
+        for length in 0..whole.len() {
+            assert_decoded(&tracepoint, &whole[..length], None);
+        }
+    }
+}

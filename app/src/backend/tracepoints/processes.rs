@@ -1,0 +1,688 @@
+//! The processes of the machine, kept up from what tracepoints record: who is whose parent, which threads a process has,
+//! and so when it has ended. What is not known for sure is unknown.
+
+use std::collections::{HashMap, HashSet};
+
+use exectrace_bpf::COMM_SIZE;
+
+use super::{ends_observed::Observed, ends_reported::Reported};
+use crate::{
+    clock::suspended_ns,
+    event::{Args, Event, Exec, Exit, Process, whole_characters},
+    netlink::Report,
+    procfs,
+};
+
+const CLONE_PARENT: u64 = 0x8000;
+const CLONE_THREAD: u64 = 0x1_0000;
+/// /proc shows when a process began in hundredths of a second.
+const START_PRECISION_NS: u64 = 20_000_000;
+
+/// What a record says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    /// The process and the thread that ran; of tasks that begin, end, or get a name, those; for signals, anybody.
+    pub(super) pid: u32,
+    pub(super) tid: u32,
+    pub(super) time_ns: u64,
+    /// If BPF has added it.
+    pub(super) uid: Option<u32>,
+    pub(super) what: Kind<'a>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind<'a> {
+    /// The thread or process has begun, made by this one. Whose child it is, comes with [`Self::NewTask`].
+    Forked {
+        maker: u32,
+        maker_tid: u32,
+    },
+    /// It has made another thread, or another process with this number.
+    NewTask {
+        tid: u32,
+        flags: u64,
+        comm: &'a [u8],
+    },
+    /// The thread has got another name. An exec that gives one is followed by [`Self::Exec`].
+    Renamed {
+        comm: &'a [u8],
+        by_exec: bool,
+    },
+    /// Whether the program is one of 32 bits on a kernel of 64 is not known if its stack is not.
+    Exec {
+        file: &'a [u8],
+        file_truncated: bool,
+        args: Option<(&'a [u8], bool)>,
+        is_compat: Option<bool>,
+    },
+    /// The thread has changed its user: to this one, if that is reported.
+    UserChanged(Option<u32>),
+    /// The thread ends, and this is its user: from BPF. Before [`Self::End`], or after it: kernels differ.
+    EndsAs(u32),
+    /// The thread has ended.
+    End {
+        ppid: Option<u32>,
+        report: Option<Report>,
+    },
+    /// The thread ends the process, or only itself, with this code.
+    ExitGroup(u8),
+    ExitThread(u8),
+    /// A signal is on its way to this thread, or to its process.
+    SignalSent {
+        tid: u32,
+        signal: u8,
+    },
+    SignalTaken {
+        signal: u8,
+        has_handler: bool,
+    },
+}
+
+/// What the table is given, and what is wanted of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Inputs {
+    /// --pid: only processes that are marked.
+    pub(super) only_tracked: bool,
+    /// Changes of users are seen, and users come from nowhere else.
+    pub(super) keeps_users: bool,
+    /// The changes are reported with the new user, also those of 32-bit programs.
+    pub(super) users_are_reported: bool,
+    /// How threads end is reported.
+    pub(super) reports: bool,
+    /// With the end of each thread comes its user, as [`Kind::EndsAs`].
+    pub(super) users_at_end: bool,
+}
+
+/// One of the two records of a thread's end, until the other is there.
+#[derive(Debug)]
+enum HalfEnd {
+    OfParent(Option<u32>),
+    AsUser(u32),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    inputs: Inputs,
+    processes: HashMap<u32, Entry>,
+    /// The process of each thread.
+    threads: HashMap<u32, u32>,
+    /// The known children of each process.
+    children: HashMap<u32, HashSet<u32>>,
+    /// Processes whose parent, and whose user is to be looked up.
+    orphans: Vec<u32>,
+    strangers: Vec<u32>,
+    /// Still to be read from /proc, after something was lost.
+    unread: Vec<u32>,
+    /// --pid: these processes and their descendants, with when they began.
+    tracked: HashMap<u32, u64>,
+    /// Names that an exec has given, by thread: the exec itself follows.
+    announced: HashMap<u32, Vec<u8>>,
+    /// What was reported of threads of processes that are not known.
+    strays: HashMap<u32, Reported>,
+    /// By thread. What is lost of them makes the table [`Self::forget`].
+    half_ends: HashMap<u32, HalfEnd>,
+    /// Events from before are not shown: what they rest on may be missing.
+    begin_ns: u64,
+    /// Of what is older, something was lost: it shows no more than what stands in the record itself.
+    doubt_ns: u64,
+    missed: Missed,
+    /// The last process that ended, or executed without being known, whose name an event borrows.
+    gone: Entry,
+}
+
+/// Events that could not be shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Missed {
+    /// Execs that gave a name, and of which no record came.
+    pub(super) execs: u64,
+    /// Threads that have ended, of processes that are not known.
+    pub(super) exits: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// What is older is known already.
+    as_of_ns: u64,
+    /// `CLOCK_MONOTONIC`
+    start_ns: Option<u64>,
+    threads: HashSet<u32>,
+    /// It had more than one, since it began or last executed a program.
+    was_threaded: bool,
+    parent: Option<Since>,
+    /// The user.
+    uid: Option<Since>,
+    /// It may change its user without being seen.
+    is_compat: bool,
+    comm: Option<Vec<u8>>,
+    /// A thread of the kernel's, or what it has started and has executed nothing.
+    is_kernel: bool,
+    exec_ns: Option<u64>,
+    ending: Observed,
+    status: Reported,
+}
+
+/// A number that is right since then at the latest, and until something is seen that changes it.
+#[derive(Debug, Clone, Copy)]
+struct Since {
+    number: u32,
+    since_ns: u64,
+}
+
+impl Processes {
+    pub(super) fn new(inputs: Inputs) -> Self {
+        Self { inputs, ..Self::default() }
+    }
+
+    /// Begins with what /proc shows. Whoever calls has made sure that everything is seen which happens from before on.
+    pub(super) fn fill(&mut self, snapshot: Vec<procfs::Process>, begin_ns: u64) {
+        self.begin_ns = begin_ns;
+        for process in snapshot {
+            self.add(process);
+        }
+        // One that has ended since its child was looked at.
+        let gone: Vec<u32> = self
+            .children
+            .keys()
+            .copied()
+            .filter(|parent| *parent != 0 && !self.processes.contains_key(parent))
+            .collect();
+        for parent in gone {
+            self.orphan_children(parent);
+        }
+    }
+
+    /// A process as /proc shows it, unless more is known of it already.
+    fn add(&mut self, process: procfs::Process) {
+        let pid = process.pid;
+        if self.processes.contains_key(&pid) {
+            return;
+        }
+        for &tid in &process.threads {
+            self.threads.insert(tid, pid);
+        }
+        let is_compat = process.is_32_bit && !self.inputs.users_are_reported;
+        let entry = Entry {
+            as_of_ns: process.as_of_ns,
+            start_ns: Some(process.start_ns.saturating_sub(suspended_ns())),
+            // Perhaps the first one has ended.
+            was_threaded: process.threads != [pid],
+            threads: process.threads.into_iter().collect(),
+            uid: self.user(process.uid.filter(|_| !is_compat), process.as_of_ns),
+            is_compat,
+            comm: Some(process.comm),
+            is_kernel: process.is_kernel,
+            ..Entry::default()
+        };
+        self.processes.insert(pid, entry);
+        self.set_parent(pid, Some(Since { number: process.ppid, since_ns: process.as_of_ns }));
+    }
+
+    /// Something was lost before this moment: whose child or thread somebody is, and what has ended, is not known any more.
+    pub(super) fn forget(&mut self, now_ns: u64) {
+        self.processes.clear();
+        self.threads.clear();
+        self.children.clear();
+        self.orphans.clear();
+        self.strangers.clear();
+        self.strays.clear();
+        self.unread.clear();
+        let ended = self.half_ends.drain().filter(|(_, half)| matches!(half, HalfEnd::OfParent(_)));
+        self.missed.exits += ended.count() as u64;
+        self.doubt_ns = now_ns;
+    }
+
+    /// Begins to learn anew: from /proc, a few processes at a time.
+    pub(super) fn relearn(&mut self, pids: Vec<u32>, start_of: impl Fn(u32) -> Option<u64>, parents: &[(u32, u32)]) {
+        self.announced.clear();
+        // A number that came back is another process.
+        self.tracked.retain(|&pid, start_ns| {
+            start_of(pid).is_some_and(|start| *start_ns == 0 || start.abs_diff(*start_ns) < START_PRECISION_NS)
+        });
+        let tracked: HashSet<u32> = self.tracked.keys().copied().collect();
+        for pid in procfs::descendants(parents, &tracked) {
+            self.tracked.insert(pid, start_of(pid).unwrap_or_default());
+        }
+        self.unread = pids;
+    }
+
+    /// Reads at most so many of those that are still to be read, and whether there are more. A process that is about to end
+    /// is put off as long as `patient`.
+    pub(super) fn read_some(&mut self, most: usize, patient: bool, read: impl Fn(u32) -> procfs::Read) -> bool {
+        let mut put_off = Vec::new();
+        for _ in 0..most {
+            let Some(pid) = self.unread.pop() else { break };
+            if self.processes.contains_key(&pid) {
+                continue;
+            }
+            match read(pid) {
+                procfs::Read::Alive(process) => self.add(process),
+                procfs::Read::Ending if patient => put_off.push(pid),
+                procfs::Read::Ending | procfs::Read::Gone => {}
+            }
+        }
+        self.unread.splice(0..0, put_off);
+        self.has_unread()
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// --pid: marks these and their descendants.
+    pub(super) fn track(&mut self, pids: &[u32]) {
+        let known = pids.iter().copied().filter(|pid| self.processes.contains_key(pid)).collect();
+        let parents: Vec<(u32, u32)> =
+            self.processes.iter().filter_map(|(&pid, entry)| Some((pid, entry.parent?.number))).collect();
+        for pid in procfs::descendants(&parents, &known).into_iter().chain(known) {
+            self.mark(pid);
+        }
+    }
+
+    fn track_child(&mut self, pid: u32, maker: u32, time_ns: u64) {
+        if self.tracked.contains_key(&maker) {
+            self.tracked.insert(pid, time_ns + suspended_ns());
+        }
+    }
+
+    fn mark(&mut self, pid: u32) {
+        // As /proc will show it.
+        let start_ns = self.processes.get(&pid).and_then(|entry| entry.start_ns);
+        self.tracked.insert(pid, start_ns.map_or(0, |start_ns| start_ns + suspended_ns()));
+    }
+
+    /// Whether one of those that are marked is still there.
+    pub(super) fn has_tracked(&self) -> bool {
+        !self.tracked.is_empty()
+    }
+
+    pub(super) fn missed(&self) -> Missed {
+        self.missed
+    }
+
+    /// What is not known is looked up, with a moment from after it was found.
+    pub(super) fn resolve(
+        &mut self,
+        parent_of: impl Fn(u32) -> Option<(u32, u64)>,
+        user_of: impl Fn(u32) -> Option<(u32, u64)>,
+    ) {
+        for pid in std::mem::take(&mut self.orphans) {
+            if self.processes.get(&pid).is_none_or(|entry| entry.parent.is_some()) {
+                continue;
+            }
+            let Some((number, since_ns)) = parent_of(pid) else { continue };
+            if number == 0 || self.processes.contains_key(&number) {
+                self.set_parent(pid, Some(Since { number, since_ns }));
+            } else {
+                // The old parent still, whose end we have seen before the kernel was done with it; or one still to be read.
+                self.orphans.push(pid);
+            }
+        }
+        for pid in std::mem::take(&mut self.strangers) {
+            // Each thread has a user of its own, and /proc shows that of the first.
+            if let Some(entry) = self.processes.get_mut(&pid).filter(|entry| !entry.was_threaded && !entry.is_compat)
+                && entry.uid.is_none()
+                && let Some((number, since_ns)) = user_of(pid)
+            {
+                entry.uid = Some(Since { number, since_ns });
+            }
+        }
+    }
+
+    /// A user, if users are to be known.
+    fn user(&self, uid: Option<u32>, since_ns: u64) -> Option<Since> {
+        uid.filter(|_| self.inputs.keeps_users).map(|number| Since { number, since_ns })
+    }
+
+    fn set_parent(&mut self, pid: u32, parent: Option<Since>) {
+        let Some(entry) = self.processes.get_mut(&pid) else { return };
+        let before = std::mem::replace(&mut entry.parent, parent);
+        if let Some(siblings) = before.and_then(|before| self.children.get_mut(&before.number)) {
+            siblings.remove(&pid);
+        }
+        if let Some(parent) = parent {
+            self.children.entry(parent.number).or_default().insert(pid);
+        }
+    }
+
+    /// The parent of these has ended: they have another one now.
+    fn orphan_children(&mut self, parent: u32) {
+        for child in self.children.remove(&parent).unwrap_or_default() {
+            if let Some(entry) = self.processes.get_mut(&child) {
+                entry.parent = None;
+                self.orphans.push(child);
+            }
+        }
+    }
+
+    fn remove(&mut self, pid: u32) -> Option<Entry> {
+        self.set_parent(pid, None);
+        self.processes.remove(&pid)
+    }
+
+    /// Takes in what was seen, in the order of time, and gives the event that this makes, if any.
+    pub(super) fn see<'s>(&'s mut self, seen: &Record<'s>) -> Option<Event<'s>> {
+        let time_ns = seen.time_ns;
+        let in_doubt = time_ns < self.doubt_ns;
+        match &seen.what {
+            &Kind::Forked { maker, maker_tid } => {
+                // A number that came back.
+                self.half_ends.remove(&seen.tid);
+                if maker != seen.pid {
+                    self.track_child(seen.pid, maker, time_ns);
+                }
+                if !in_doubt {
+                    self.forked(seen, maker, maker_tid);
+                }
+                None
+            }
+            Kind::Renamed { comm, by_exec } => {
+                // Before, the tracepoint may not have been watched yet.
+                if *by_exec && time_ns >= self.begin_ns && self.announced.insert(seen.tid, name(comm)).is_some() {
+                    self.missed.execs += 1;
+                }
+                // The process has the name of its first thread.
+                if let Some(entry) = self.known(seen.tid, time_ns) {
+                    entry.comm = Some(name(comm));
+                }
+                None
+            }
+            &Kind::Exec { file, file_truncated, args, is_compat } => {
+                let announced = self.announced.remove(&seen.pid);
+                let pid = seen.pid;
+                if !self.exec(seen, is_compat, announced.clone(), in_doubt) {
+                    // What it is now, /proc has shown; what it was at this moment, only the record says.
+                    self.gone = Entry { comm: announced, ..Entry::default() };
+                }
+                let (args, args_truncated) = args.unzip();
+                let args = args.map(if args_truncated == Some(true) { Args::cut } else { Args::new });
+                let file = if file_truncated { whole_characters(file) } else { file };
+                let entry = self.processes.get(&pid).filter(|entry| entry.as_of_ns <= time_ns).unwrap_or(&self.gone);
+                if !self.is_shown(pid, entry, time_ns) {
+                    return None;
+                }
+                Some(Event::Exec(Exec { process: entry.describe(seen), file, file_truncated, args, args_truncated }))
+            }
+            &Kind::End { ppid, report: None } if self.inputs.users_at_end => {
+                let Some(HalfEnd::AsUser(uid)) = self.half_ends.remove(&seen.tid) else {
+                    self.half_ends.insert(seen.tid, HalfEnd::OfParent(ppid));
+                    return None;
+                };
+                self.thread_ends(seen, ppid, None, Some(uid))
+            }
+            &Kind::EndsAs(uid) => {
+                let Some(HalfEnd::OfParent(ppid)) = self.half_ends.remove(&seen.tid) else {
+                    self.half_ends.insert(seen.tid, HalfEnd::AsUser(uid));
+                    return None;
+                };
+                self.thread_ends(seen, ppid, None, Some(uid))
+            }
+            Kind::End { ppid, report } => {
+                self.thread_ends(seen, *ppid, report.as_ref(), report.as_ref().map(|report| report.uid))
+            }
+            _ if in_doubt => None,
+            &Kind::NewTask { tid, flags, comm } => {
+                self.new_task(seen, tid, flags, comm);
+                None
+            }
+            &Kind::UserChanged(uid) => {
+                let entry = self.known(seen.pid, time_ns)?;
+                // Each thread has its own.
+                entry.uid = uid.filter(|_| !entry.was_threaded).map(|number| Since { number, since_ns: time_ns });
+                if entry.uid.is_none() {
+                    self.strangers.push(seen.pid);
+                }
+                None
+            }
+            &Kind::ExitGroup(code) => {
+                self.known(seen.pid, time_ns)?.ending.exit_group(code, time_ns);
+                None
+            }
+            &Kind::ExitThread(code) => {
+                let entry = self.known(seen.pid, time_ns)?;
+                let alone = !entry.was_threaded;
+                entry.ending.exit_thread(code, time_ns, alone);
+                None
+            }
+            &Kind::SignalSent { tid, signal } => {
+                // Of a process whose first thread has ended, that one is named all the same.
+                let pid = self.threads.get(&tid).copied().unwrap_or(tid);
+                self.known(pid, time_ns)?.ending.signal_sent(signal, time_ns);
+                None
+            }
+            &Kind::SignalTaken { signal, has_handler } => {
+                self.known(seen.pid, time_ns)?.ending.signal_taken(seen.tid, signal, has_handler, time_ns);
+                None
+            }
+        }
+    }
+
+    /// A process, unless what was seen is older than what we know of it.
+    fn known(&mut self, pid: u32, time_ns: u64) -> Option<&mut Entry> {
+        self.processes.get_mut(&pid).filter(|entry| entry.as_of_ns <= time_ns)
+    }
+
+    /// As much as perf's own record says.
+    fn forked(&mut self, seen: &Record<'_>, maker: u32, maker_tid: u32) {
+        let (pid, time_ns) = (seen.pid, seen.time_ns);
+        if pid == maker {
+            self.new_thread(pid, seen.tid, time_ns);
+            return;
+        }
+        // The name is that of the thread that has made it.
+        let comm = self.known(maker, time_ns).filter(|_| maker == maker_tid).and_then(|maker| maker.comm.clone());
+        self.new_process(pid, time_ns, maker, comm, None);
+    }
+
+    fn new_task(&mut self, seen: &Record<'_>, tid: u32, flags: u64, comm: &[u8]) {
+        if flags & CLONE_THREAD != 0 {
+            self.new_thread(seen.pid, tid, seen.time_ns);
+        } else {
+            self.track_child(tid, seen.pid, seen.time_ns);
+            self.new_process(tid, seen.time_ns, seen.pid, Some(name(comm)), Some(flags & CLONE_PARENT != 0));
+        }
+    }
+
+    fn new_thread(&mut self, pid: u32, tid: u32, time_ns: u64) {
+        if let Some(maker) = self.known(pid, time_ns) {
+            maker.ending.is_alive();
+            maker.threads.insert(tid);
+            maker.was_threaded = true;
+            self.threads.insert(tid, pid);
+        }
+    }
+
+    /// `is_sibling`: it is a child of the maker's parent; none if that is not known.
+    fn new_process(&mut self, pid: u32, time_ns: u64, maker_pid: u32, comm: Option<Vec<u8>>, is_sibling: Option<bool>) {
+        // From /proc, later than this.
+        if self.processes.get(&pid).is_some_and(|entry| entry.as_of_ns > time_ns) {
+            return;
+        }
+        let mut entry = Entry { as_of_ns: time_ns, threads: HashSet::from([pid]), comm, ..Entry::default() };
+        // The second record of the same fork.
+        entry.start_ns = match self.processes.get(&pid) {
+            Some(first) if is_sibling.is_some() && first.parent.is_none() && first.exec_ns.is_none() => first.start_ns,
+            _ => Some(time_ns),
+        };
+        let mut parent = (is_sibling == Some(false)).then_some(Since { number: maker_pid, since_ns: time_ns });
+        let maker = self.processes.get_mut(&maker_pid);
+        if let Some(maker) = &maker {
+            entry.is_kernel = maker.is_kernel;
+        }
+        match maker {
+            Some(maker) if maker.as_of_ns <= time_ns => {
+                maker.ending.is_alive();
+                entry.is_compat = maker.is_compat;
+                entry.uid = maker.uid.filter(|_| !maker.is_compat);
+                if is_sibling == Some(true) {
+                    parent = maker.parent;
+                }
+            }
+            // It was looked at later, or not at all: what it was at this moment is not known.
+            _ => entry.is_compat = !self.inputs.users_are_reported,
+        }
+        self.remove(pid);
+        self.threads.insert(pid, pid);
+        self.processes.insert(pid, entry);
+        if parent.is_some() {
+            self.set_parent(pid, parent);
+        } else {
+            self.orphans.push(pid);
+        }
+    }
+
+    /// Whether what is known of the process is as of this moment, or was not known at all and is now.
+    fn exec(&mut self, seen: &Record<'_>, is_compat: Option<bool>, announced: Option<Vec<u8>>, in_doubt: bool) -> bool {
+        let (pid, time_ns, keeps_users) = (seen.pid, seen.time_ns, self.inputs.keeps_users);
+        let users_are_reported = self.inputs.users_are_reported;
+        if in_doubt || self.processes.get(&pid).is_some_and(|entry| entry.as_of_ns > time_ns) {
+            return false;
+        }
+        let is_new = !self.processes.contains_key(&pid);
+        let entry = self.processes.entry(pid).or_default();
+        if is_new {
+            entry.as_of_ns = time_ns;
+            entry.comm = announced;
+        }
+        // The other threads are gone, and this one has the number of the first.
+        let gone: Vec<u32> = entry.threads.drain().filter(|tid| *tid != pid).collect();
+        entry.threads.insert(pid);
+        entry.was_threaded = false;
+        entry.is_kernel = false;
+        entry.exec_ns = Some(time_ns);
+        entry.ending.executes();
+        entry.status = Reported::default();
+        entry.forget_user_if_compat();
+        entry.is_compat = is_compat.unwrap_or(true) && !users_are_reported;
+        let is_stranger = keeps_users && entry.uid.is_none();
+        for tid in gone {
+            self.threads.remove(&tid);
+        }
+        self.threads.insert(pid, pid);
+        self.strays.remove(&pid);
+        if is_new {
+            self.orphans.push(pid);
+        }
+        if is_stranger {
+            self.strangers.push(pid);
+        }
+        true
+    }
+
+    /// `uid`: that of the thread, if it is known.
+    fn thread_ends<'s>(
+        &'s mut self,
+        seen: &Record<'s>,
+        ppid: Option<u32>,
+        report: Option<&Report>,
+        uid: Option<u32>,
+    ) -> Option<Event<'s>> {
+        let (pid, tid, time_ns) = (seen.pid, seen.tid, seen.time_ns);
+        if self.announced.remove(&tid).is_some() && !report.is_some_and(was_killed) {
+            self.missed.execs += 1;
+        }
+        if self.processes.get(&pid).is_some_and(|entry| entry.as_of_ns > time_ns) {
+            return None;
+        }
+        let is_last = report.and_then(|report| report.is_last);
+        let mut parent = None;
+        if let Some(entry) = self.processes.get_mut(&pid) {
+            entry.threads.remove(&tid);
+            entry.ending.thread_ended(tid, time_ns);
+            entry.status.thread_ended(report, tid == pid, time_ns);
+            if self.threads.get(&tid) == Some(&pid) {
+                self.threads.remove(&tid);
+            }
+            if !is_last.unwrap_or(entry.threads.is_empty()) {
+                return None;
+            }
+            parent = self.processes.get(&pid).and_then(|entry| entry.parent);
+            self.gone = self.remove(pid)?;
+            self.gone.forget_user_if_compat();
+        } else {
+            let mut status = self.strays.remove(&pid).unwrap_or_default();
+            status.is_incomplete();
+            status.thread_ended(report, tid == pid, time_ns);
+            match is_last {
+                Some(true) => {}
+                Some(false) => {
+                    self.strays.insert(pid, status);
+                    return None;
+                }
+                None => {
+                    // It may have been the last one.
+                    self.missed.exits += u64::from(time_ns >= self.begin_ns);
+                    self.orphan_children(pid);
+                    return None;
+                }
+            }
+            self.gone = Entry {
+                comm: report.filter(|_| tid == pid).map(|report| report.comm.clone()),
+                is_kernel: report.is_some_and(Report::is_kernel),
+                was_threaded: tid != pid,
+                status,
+                ..Entry::default()
+            };
+        }
+        self.orphan_children(pid);
+        let ppid = ppid.or(report.map(|report| report.ppid));
+        self.gone.parent = ppid.map(|number| Since { number, since_ns: time_ns }).or(parent);
+        self.gone.uid = uid.map(|number| Since { number, since_ns: time_ns }).or(self.gone.uid);
+        let is_shown = self.is_shown(pid, &self.gone, time_ns);
+        self.tracked.remove(&pid);
+        if !is_shown {
+            return None;
+        }
+        let entry = &self.gone;
+        let end = if self.inputs.reports {
+            entry.status.end(entry.was_threaded, entry.ending.group_code())
+        } else {
+            entry.ending.end()
+        };
+        Some(Event::Exit(Exit { process: entry.describe(seen), end, exec_ns: entry.exec_ns }))
+    }
+
+    /// Whether what happens to a process at this time is shown.
+    fn is_shown(&self, pid: u32, entry: &Entry, time_ns: u64) -> bool {
+        let is_wanted = !self.inputs.only_tracked || self.tracked.contains_key(&pid);
+        time_ns >= self.begin_ns && !entry.is_kernel && is_wanted
+    }
+}
+
+/// An exec that fails beyond the point of no return gives a name, and then only a signal.
+fn was_killed(report: &Report) -> bool {
+    [libc::SIGKILL, libc::SIGSEGV].contains(&((report.status & 0x7f) as i32))
+}
+
+impl Entry {
+    /// What such a program has done since its exec is not seen.
+    fn forget_user_if_compat(&mut self) {
+        if self.is_compat {
+            self.uid = None;
+        }
+    }
+
+    fn describe(&self, seen: &Record<'_>) -> Process<'_> {
+        Process {
+            pid: seen.pid,
+            ppid: Since::at(self.parent, seen.time_ns),
+            uid: seen.uid.or(Since::at(self.uid, seen.time_ns)),
+            time_ns: seen.time_ns,
+            start_ns: self.start_ns,
+            cgroup_id: None,
+            comm: self.comm.as_deref(),
+        }
+    }
+}
+
+impl Since {
+    fn at(known: Option<Self>, time_ns: u64) -> Option<u32> {
+        known.filter(|known| known.since_ns <= time_ns).map(|known| known.number)
+    }
+}
+
+fn name(comm: &[u8]) -> Vec<u8> {
+    comm.iter().copied().take(COMM_SIZE - 1).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! perf_event_open(2), and what can be asked of an event.
+
+use std::{
+    io, mem,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+};
+
+use aya_obj::generated::{
+    PERF_EVENT_IOC_DISABLE, PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, PERF_EVENT_IOC_SET_OUTPUT,
+    PERF_FLAG_FD_CLOEXEC, perf_event_attr,
+    perf_event_sample_format::{
+        PERF_SAMPLE_RAW, PERF_SAMPLE_REGS_USER, PERF_SAMPLE_STACK_USER, PERF_SAMPLE_TID, PERF_SAMPLE_TIME,
+    },
+    perf_sw_ids::{PERF_COUNT_SW_BPF_OUTPUT, PERF_COUNT_SW_DUMMY},
+    perf_type_id::{PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT},
+};
+use nix::unistd::{SysconfVar, read, sysconf};
+
+use super::{Source, sample::Reader};
+
+/// How much of a user's stack a sample holds: what lies below the arguments (at most 8 KiB at random, and two tables of
+/// pointers) and the arguments that are shown.
+const STACK_BYTES: u32 = 24 * 1024;
+
+/// The number that perf has for the stack pointer (asm/perf_regs.h).
+#[cfg(target_arch = "x86_64")]
+const STACK_POINTER: u32 = 7;
+#[cfg(target_arch = "aarch64")]
+const STACK_POINTER: u32 = 31;
+#[cfg(target_arch = "riscv64")]
+const STACK_POINTER: u32 = 2;
+#[cfg(target_arch = "loongarch64")]
+const STACK_POINTER: u32 = 3;
+#[cfg(target_arch = "s390x")]
+const STACK_POINTER: u32 = 15;
+#[cfg(target_arch = "mips")]
+const STACK_POINTER: u32 = 29;
+
+/// An event can count the samples that found no room: since Linux 6.0 (the header of aya-obj is older).
+const PERF_FORMAT_LOST: u64 = 1 << 4;
+
+/// Samples of this event that found no room: the second number of what it reads with PERF_FORMAT_LOST.
+pub(super) fn lost_samples(event: impl AsFd) -> u64 {
+    let mut numbers = [0; 16];
+    match read(event, &mut numbers) {
+        Ok(16) => Reader(&numbers[8..]).u64().unwrap_or_default(),
+        // Its processor is gone.
+        _ => 0,
+    }
+}
+
+/// A BPF program on a tracepoint: it runs on all processors as long as what this gives is there.
+pub(crate) fn attach(tracepoint: u32, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let event = open(Source::Tracepoint(tracepoint), None, false, false)?;
+    ioctl(&event, Request::SetBpf(program))?;
+    ioctl(&event, Request::Enable)?;
+    Ok(event)
+}
+
+/// Whether perf allows samples, with or without the user's stack.
+pub(crate) fn try_one(with_stack: bool) -> io::Result<()> {
+    open(Source::Bpf, Some(0), with_stack, false).map(drop)
+}
+
+/// `cpu`: none for the first one, without samples.
+pub(super) fn open(source: Source, cpu: Option<u32>, with_stack: bool, counts_lost: bool) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid perf_event_attr, whose fields are numbers.
+    let mut attr = unsafe { mem::zeroed::<perf_event_attr>() };
+    attr.size = size_of::<perf_event_attr>() as u32;
+    (attr.type_, attr.config) = match source {
+        Source::Tracepoint(id) => (PERF_TYPE_TRACEPOINT as u32, id.into()),
+        Source::Bpf | Source::BpfExecs => (PERF_TYPE_SOFTWARE as u32, PERF_COUNT_SW_BPF_OUTPUT as u64),
+        Source::Tasks => (PERF_TYPE_SOFTWARE as u32, PERF_COUNT_SW_DUMMY as u64),
+    };
+    attr.set_disabled(1);
+    attr.set_use_clockid(1);
+    attr.clockid = libc::CLOCK_MONOTONIC;
+    if cpu.is_some() {
+        attr.__bindgen_anon_1.sample_period = 1;
+        attr.__bindgen_anon_2.wakeup_events = 1;
+        attr.sample_type = PERF_SAMPLE_TID as u64 | PERF_SAMPLE_TIME as u64 | PERF_SAMPLE_RAW as u64;
+    }
+    if source == Source::Tasks {
+        attr.set_task(1);
+        attr.set_comm(1);
+        attr.set_comm_exec(1);
+        // Who and when, behind each record.
+        attr.set_sample_id_all(1);
+        // No samples, so that their number wakes nobody up: the first byte does.
+        attr.set_watermark(1);
+        attr.__bindgen_anon_2.wakeup_watermark = 1;
+    }
+    if counts_lost {
+        attr.read_format = PERF_FORMAT_LOST;
+    }
+    if with_stack {
+        attr.sample_type |= PERF_SAMPLE_REGS_USER as u64 | PERF_SAMPLE_STACK_USER as u64;
+        attr.sample_regs_user = 1 << STACK_POINTER;
+        attr.sample_stack_user = STACK_BYTES;
+    }
+    // SAFETY: attr is alive and as long as it says; the call keeps no pointer to it.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attr,
+            -1 as libc::pid_t,
+            cpu.unwrap_or_default() as libc::c_int,
+            -1 as libc::c_int,
+            libc::c_ulong::from(PERF_FLAG_FD_CLOEXEC),
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call gave this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// What can be asked of an event.
+#[derive(Clone, Copy)]
+pub(super) enum Request<'a> {
+    Enable,
+    Disable,
+    /// Its samples go into the buffer of another.
+    SetOutput(BorrowedFd<'a>),
+    SetBpf(BorrowedFd<'a>),
+}
+
+pub(super) fn ioctl(event: impl AsFd, request: Request<'_>) -> io::Result<()> {
+    let (number, argument) = match request {
+        Request::Enable => (PERF_EVENT_IOC_ENABLE, 0),
+        Request::Disable => (PERF_EVENT_IOC_DISABLE, 0),
+        Request::SetOutput(other) => (PERF_EVENT_IOC_SET_OUTPUT, other.as_raw_fd()),
+        Request::SetBpf(program) => (PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()),
+    };
+    // SAFETY: none of these requests takes a pointer.
+    match unsafe { libc::ioctl(event.as_fd().as_raw_fd(), number as _, libc::c_long::from(argument)) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// In bytes.
+pub(crate) fn page_size() -> usize {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| usize::try_from(size).ok()).unwrap_or(4096)
+}

@@ -1,0 +1,261 @@
+//! Buffers that the kernel writes samples into, one for each processor: perf_event_open(2) and what comes of it.
+
+mod event;
+mod memory;
+mod sample;
+
+use std::{
+    collections::BTreeSet,
+    io, mem,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use self::{
+    event::{Request, ioctl, lost_samples, open},
+    memory::Memory,
+};
+pub(crate) use self::{
+    event::{attach, page_size, try_one},
+    sample::{Content, Sample, Stack},
+};
+use crate::clock::{monotonic_ns, suspended_ns};
+
+/// More than this is no inaccuracy of clocks.
+const SLEEP_NS: u64 = 10_000_000;
+
+/// What samples are taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Nothing, but perf's own records of tasks that begin, end, and get another name. It needs no tracepoint, and no BPF
+    /// program of others can keep them away.
+    Tasks,
+    /// A tracepoint, by the number that tracefs has for it.
+    Tracepoint(u32),
+    /// What BPF programs hand over with bpf_perf_event_output(): execs, or anything else.
+    BpfExecs,
+    Bpf,
+}
+
+/// The buffers of all processors that are online.
+pub(crate) struct Buffers {
+    buffers: Vec<Buffer>,
+    /// What each of them has an event of, and whether with stacks.
+    sources: Vec<(Source, bool)>,
+    enabled: bool,
+    /// Read, and not older than the last look into all buffers.
+    held: Vec<Sample>,
+    /// Records that found no room.
+    lost: u64,
+    /// The kernel counts lost samples for each event.
+    counts_lost: bool,
+    /// Those that events of processors which are gone have counted, by source.
+    lost_before: Vec<u64>,
+    /// How long the machine had slept: it takes processors off and brings them back.
+    suspended_ns: u64,
+    page: usize,
+    kib: u32,
+}
+
+struct Buffer {
+    cpu: u32,
+    memory: Option<Memory>,
+    /// One for each source. The first one owns the memory.
+    events: Vec<OwnedFd>,
+    /// Lost samples that are known already, where the kernel counts them.
+    lost_known: u64,
+}
+
+/// What a look into all buffers has found.
+pub(crate) struct Drained {
+    /// In the order of time.
+    pub(crate) samples: Vec<Sample>,
+    /// Some may be missing.
+    pub(crate) lossy: bool,
+}
+
+impl Buffers {
+    /// For buffers of at least so many KiB each; events are still to be opened.
+    ///
+    /// # Errors
+    /// When /sys does not say which processors there are.
+    pub(crate) fn new(kib: u32) -> io::Result<Self> {
+        let buffers = online_cpus()?.into_iter().map(Buffer::new).collect();
+        Ok(Self {
+            buffers,
+            sources: Vec::new(),
+            enabled: false,
+            held: Vec::new(),
+            lost: 0,
+            counts_lost: open(Source::Tasks, Some(0), false, true).is_ok(),
+            lost_before: Vec::new(),
+            suspended_ns: suspended_ns(),
+            page: page_size(),
+            kib,
+        })
+    }
+
+    /// Opens an event on every processor. Nothing is sampled before [`Self::enable`].
+    ///
+    /// # Errors
+    /// Of perf_event_open() or mmap(): EPERM or ENOMEM if the memory is more than may be locked; EOPNOTSUPP, ENOSYS or
+    /// EINVAL if this architecture has no stacks in samples.
+    pub(crate) fn open(&mut self, source: Source, with_stack: bool) -> io::Result<()> {
+        self.sources.push((source, with_stack));
+        self.lost_before.push(0);
+        for buffer in &mut self.buffers {
+            buffer.open(source, with_stack, self.counts_lost, self.page, self.kib)?;
+        }
+        // A processor that has gone since they were counted.
+        self.buffers.retain(|buffer| !buffer.events.is_empty());
+        Ok(())
+    }
+
+    /// The events of a source, with their processors.
+    pub(crate) fn events(&self, source: Source) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        let index = self.sources.iter().position(|(other, _)| *other == source);
+        self.buffers.iter().filter_map(move |buffer| Some((buffer.cpu, buffer.events.get(index?)?.as_fd())))
+    }
+
+    /// Starts all events.
+    pub(crate) fn enable(&mut self) -> io::Result<()> {
+        self.enabled = true;
+        self.buffers.iter().flat_map(|buffer| &buffer.events).try_for_each(|event| ioctl(event, Request::Enable))
+    }
+
+    /// Stops all events.
+    pub(crate) fn disable(&mut self) -> io::Result<()> {
+        self.enabled = false;
+        self.buffers.iter().flat_map(|buffer| &buffer.events).try_for_each(|event| ioctl(event, Request::Disable))
+    }
+
+    /// Opens events on processors that are online since the last look, and whether there are any: what happened there until
+    /// now was not seen.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub(crate) fn follow_processors(&mut self) -> io::Result<bool> {
+        let online: BTreeSet<u32> = online_cpus()?.into_iter().collect();
+        let suspended_ns = suspended_ns();
+        // Events do not survive that their processor is switched off; suspending does that to all but one.
+        let has_slept = suspended_ns.saturating_sub(self.suspended_ns) > SLEEP_NS;
+        self.suspended_ns = suspended_ns;
+        let mut kept = Vec::new();
+        for mut buffer in mem::take(&mut self.buffers) {
+            if online.contains(&buffer.cpu) && !has_slept {
+                kept.push(buffer);
+            } else {
+                self.lost += buffer.read(&mut self.held);
+                for (event, before) in buffer.events.iter().zip(&mut self.lost_before) {
+                    *before += if self.counts_lost { lost_samples(event) } else { 0 };
+                }
+            }
+        }
+        self.buffers = kept;
+        let known: BTreeSet<u32> = self.buffers.iter().map(|buffer| buffer.cpu).collect();
+        let mut is_new = false;
+        for &cpu in online.difference(&known) {
+            let mut buffer = Buffer::new(cpu);
+            for &(source, with_stack) in &self.sources {
+                buffer.open(source, with_stack, self.counts_lost, self.page, self.kib)?;
+            }
+            if self.enabled {
+                buffer.events.iter().try_for_each(|event| ioctl(event, Request::Enable))?;
+            }
+            if !buffer.events.is_empty() {
+                is_new = true;
+                self.buffers.push(buffer);
+            }
+        }
+        Ok(is_new)
+    }
+
+    /// One for each processor: readable when its buffer is not empty.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.buffers.iter().filter_map(|buffer| buffer.events.first()).map(|event| event.as_fd())
+    }
+
+    /// Whether samples were read that [`Self::drain`] has still to give.
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// How many records the kernel could not write, since the start.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// The same for samples of one source, if the kernel counts them.
+    pub(crate) fn lost_of(&self, source: Source) -> Option<u64> {
+        let index = self.sources.iter().position(|(other, _)| *other == source)?;
+        let now: u64 = self.events(source).map(|(_, event)| lost_samples(event)).sum();
+        self.counts_lost.then_some(now + self.lost_before[index])
+    }
+
+    /// Takes out all samples from before this moment, and what `more` adds to them.
+    ///
+    /// What causes another event on another processor was written before that one happened. So if whatever is not older
+    /// than the beginning of this look is held back for the next one, no effect is given before its cause.
+    pub(crate) fn drain(&mut self, more: impl FnOnce(&mut Vec<Sample>)) -> Drained {
+        let now = monotonic_ns();
+        let mut lossy = false;
+        for buffer in &mut self.buffers {
+            lossy |= buffer.has_lost(self.counts_lost);
+            let lost = buffer.read(&mut self.held);
+            lossy |= lost > 0;
+            self.lost += lost;
+        }
+        more(&mut self.held);
+        // Stable: what one processor wrote stays in its order.
+        self.held.sort_by_key(|sample| sample.time_ns);
+        let ripe = self.held.partition_point(|sample| sample.time_ns < now);
+        Drained { samples: self.held.drain(..ripe).collect(), lossy }
+    }
+}
+
+impl Buffer {
+    fn new(cpu: u32) -> Self {
+        Self { cpu, memory: None, events: Vec::new(), lost_known: 0 }
+    }
+
+    /// Leaves out a processor that is not there any more.
+    fn open(&mut self, source: Source, with_stack: bool, counts_lost: bool, page: usize, kib: u32) -> io::Result<()> {
+        let event = match open(source, Some(self.cpu), with_stack, counts_lost) {
+            Ok(event) => event,
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {
+                self.events.clear();
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        match self.events.first() {
+            Some(first) => ioctl(&event, Request::SetOutput(first.as_fd()))?,
+            None => self.memory = Some(Memory::map(&event, page, kib)?),
+        }
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// Whether a sample has found no room, or may have where the kernel does not count them: it writes that down only with
+    /// the next one that finds some.
+    fn has_lost(&mut self, counts_lost: bool) -> bool {
+        if !self.memory.as_ref().is_some_and(Memory::is_nearly_full) {
+            return false;
+        }
+        if !counts_lost {
+            return true;
+        }
+        let lost = self.events.iter().map(lost_samples).sum();
+        mem::replace(&mut self.lost_known, lost) != lost
+    }
+
+    /// Takes out what is there, and gives how many records were lost.
+    fn read(&mut self, samples: &mut Vec<Sample>) -> u64 {
+        let Some(memory) = &mut self.memory else { return 0 };
+        memory.read(|header, record| samples.extend(Sample::read(header, record)))
+    }
+}
+
+/// The processors that are online.
+fn online_cpus() -> io::Result<Vec<u32>> {
+    aya::util::online_cpus().map_err(|(_, error)| error)
+}

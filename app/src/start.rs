@@ -1,0 +1,94 @@
+//! Begins to trace: with the best backend that works here, and never silently with a lesser one.
+
+use crate::{
+    backend::{
+        Backend, descendants,
+        tracer::{Settings, Tracer},
+    },
+    cli::{BackendName, Cli},
+    clock::time_namespace_is_clear,
+    diag,
+    error::Error,
+    features::{Features, Support},
+    selftest,
+};
+
+/// Everything is seen that happens after this returns. `pids`: only these and their descendants, if any.
+pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error> {
+    let features = Features::probe(cli.btf.as_deref())?;
+    let (backends, mut lack) = BackendName::choose(cli.backend, &features)?;
+    descendants::check(pids)?;
+    let settings =
+        Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits, failed: cli.failed };
+    let last = backends.len().saturating_sub(1);
+    for (index, backend) in backends.iter().enumerate() {
+        check(cli, &features, backend, !pids.is_empty())?;
+        match start(backend, &settings) {
+            Ok(mut tracer) => {
+                if let Some(lack) = lack {
+                    warn(backend, &lack);
+                }
+                tracer.track(pids)?;
+                return Ok((tracer, backend.clone()));
+            }
+            // The kernel seemed to offer it, and then refuses. What the user has named is not passed over.
+            Err(error) if index < last && error.is_of_the_backend() && !features.btf_is_given => {
+                if let (true, Some(log)) = (cli.verbose, error.verifier_log()) {
+                    diag::note(format_args!("the verifier's log:\n{}", log.trim_end()));
+                }
+                lack = Some(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::NoBackend("no backend works on this kernel".to_owned()))
+}
+
+/// A request that this backend cannot fulfil is refused.
+fn check(cli: &Cli, features: &Features, backend: &Backend, follows: bool) -> Result<(), Error> {
+    if !cli.uid.is_empty() && !backend.knows_users() {
+        return Err(Error::Unknowable { flag: "--uid", field: "user" });
+    }
+    if !cli.cgroup.is_empty() && backend.never_knows("cgroup") {
+        return Err(Error::Unknowable { flag: "--cgroup", field: "control group" });
+    }
+    if let (true, Backend::Tracepoints { .. }) = (cli.failed, backend) {
+        return Err(Error::FailedNeedsBtf);
+    }
+    if !time_namespace_is_clear() {
+        return Err(Error::TimeNamespace);
+    }
+    // BPF numbers processes as the first pid namespace does.
+    if let Support::No(_) = features.numbers {
+        if follows {
+            let what = if cli.pid.is_empty() { "tracing a command" } else { "--pid" };
+            return Err(Error::PidNamespace { what });
+        }
+        diag::note("this is another pid namespace than the host's, whose process numbers are shown");
+    }
+    Ok(())
+}
+
+fn start(backend: &Backend, settings: &Settings) -> Result<Tracer, Error> {
+    // The places of another kernel's fields would give values that look right and are not.
+    if let Backend::Structs { btf, is_given: true, .. } = backend
+        && !selftest::agrees(backend, settings.buffer_kib)?
+    {
+        return Err(Error::OtherBtf(btf.clone()));
+    }
+    Tracer::start(backend, settings)
+}
+
+fn warn(backend: &Backend, lack: &str) {
+    let gaps = backend.gaps();
+    let fields = |never: bool| -> String {
+        let fields: Vec<_> = gaps.iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect();
+        fields.join(", ")
+    };
+    let missing = match (fields(true), fields(false)) {
+        (never, sometimes) if never.is_empty() && sometimes.is_empty() => String::new(),
+        (never, sometimes) if never.is_empty() => format!(", not always with {sometimes}"),
+        (never, sometimes) => format!(", without {never}, and not always with {sometimes}"),
+    };
+    diag::note(format_args!("{lack}; until then, {backend}{missing} (see --preflight)"));
+}
