@@ -48,6 +48,10 @@ pub fn check(folder: impl AsRef<Path>) {
     // The folder and not its files: cargo looks at the times of the files and folders in it, so that a source that is
     // new, or that replaces another one, is noticed however old it is.
     println!("cargo::rerun-if-changed={}", folder.display());
+    let lock = fs::read_to_string(folder.join("bpf.lock")).map(|text| Lock::parse(&text)).unwrap_or_default();
+    for name in lock.bindings.keys() {
+        println!("cargo::rerun-if-changed={}", folder.join(name).display());
+    }
     if let Err(error) = verify(folder).and_then(|objects| hand_over(&objects)) {
         println!("cargo::error={error}");
     }
@@ -83,10 +87,16 @@ pub fn verify(folder: impl AsRef<Path>) -> Result<Vec<Object>, Error> {
     let objects: Vec<Object> =
         found.into_iter().map(|(file, bytes)| Object { file, sha256: sha256(&bytes), bytes }).collect();
     let hashes = objects.iter().map(|object| (object.file.clone(), object.sha256.clone())).collect();
-    match first_difference(&hashes, &lock.objects) {
-        Some(name) => Err(Error(format!("{} is not what was compiled: {REMEDY}", path.join(name).display()))),
-        None => Ok(objects),
+    if let Some(name) = first_difference(&hashes, &lock.objects) {
+        return Err(Error(format!("{} is not what was compiled: {REMEDY}", path.join(name).display())));
     }
+    for (name, hash) in &lock.bindings {
+        let path = folder.join(name);
+        if !fs::read(&path).is_ok_and(|bytes| sha256(&bytes) == *hash) {
+            return Err(Error(format!("{} is not what was written for the objects: {REMEDY}", path.display())));
+        }
+    }
+    Ok(objects)
 }
 
 /// Writes what the macros include: copies, so that what is embedded is what was checked.
@@ -192,6 +202,16 @@ mod tests {
         write("include/a.h", "a header");
         write("objects/tock_bpfel.o", "");
         assert_eq!(error(), format!("{} is not what was compiled: {REMEDY}", shown("objects/tock_bpfel.o")));
+        fs::remove_file(folder.join("objects/tock_bpfel.o")).unwrap();
+
+        lock.bindings.insert("../tick.rs".into(), sha256(b"bindings"));
+        write("bpf.lock", &lock.to_string());
+        let not_written = format!("{} is not what was written for the objects: {REMEDY}", shown("../tick.rs"));
+        assert_eq!(error(), not_written);
+        write("../tick.rs", "bindings");
+        assert!(verify(&folder).is_ok());
+        write("../tick.rs", "others");
+        assert_eq!(error(), not_written);
         fs::remove_dir_all(&base).unwrap();
         assert!(error().starts_with(&format!("cannot read {}: ", folder.display())));
     }

@@ -21,6 +21,8 @@ pub struct Lock {
     pub inputs: BTreeSet<String>,
     /// The hash of each object, by its file name.
     pub objects: BTreeMap<String, String>,
+    /// The hash of each file of bindings, by its path from the BPF folder.
+    pub bindings: BTreeMap<String, String>,
 }
 
 impl Lock {
@@ -31,6 +33,9 @@ impl Lock {
             match line.split(' ').collect::<Vec<_>>().as_slice() {
                 ["object", hash, name] => {
                     lock.objects.insert((*name).into(), (*hash).into());
+                }
+                ["binding", hash, name] => {
+                    lock.bindings.insert((*name).into(), (*hash).into());
                 }
                 _ => {
                     lock.inputs.insert(line.into());
@@ -59,6 +64,9 @@ impl fmt::Display for Lock {
         for (name, hash) in &self.objects {
             writeln!(f, "object {hash} {name}")?;
         }
+        for (name, hash) in &self.bindings {
+            writeln!(f, "binding {hash} {name}")?;
+        }
         Ok(())
     }
 }
@@ -72,6 +80,7 @@ mod tests {
         let lock = Lock {
             inputs: ["compiler c".into(), "source 12 a.bpf.c".into()].into(),
             objects: [("a_bpfel.o".into(), "34".into())].into(),
+            bindings: [("../src/a.rs".into(), "56".into())].into(),
         };
         assert_eq!(Lock::parse(&lock.to_string()), lock);
         assert_eq!(lock.sources(), BTreeMap::from([("a.bpf.c".into(), "12".into())]));

@@ -7,6 +7,7 @@ mod canonical;
 mod co_re;
 mod code;
 pub mod elf;
+pub mod header;
 mod instructions;
 pub mod kernel_features;
 mod maps;

@@ -209,7 +209,7 @@ impl Step for WriteObjects {
     fn run(&self, _: &Work) -> Result<()> {
         let folder = self.folder.join("objects");
         files::create_folder(&folder)?;
-        let mut lock = Lock { inputs: self.inputs.clone(), objects: BTreeMap::new() };
+        let mut lock = Lock { inputs: self.inputs.clone(), ..Lock::default() };
         let mut files = Vec::new();
         for (name, object) in &self.objects {
             let bytes = object.get()?.bytes.as_slice();

@@ -187,7 +187,7 @@ pub(crate) mod tests {
             ..Inputs::default()
         };
         let objects = inputs.objects.iter().map(|(name, hash)| (name.clone(), hash.to_string())).collect();
-        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects });
+        inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects, ..Lock::default() });
         let rust =
             Rust { sysroot: "/rust".into(), version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
         let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
