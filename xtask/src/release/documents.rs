@@ -80,10 +80,14 @@ impl<'a> Files<'a> {
     /// Adds the licence that the Cargo.toml of the package names, unless it is there.
     pub fn add_license(&self, file: &Path, documents: &mut Documents) -> Result<()> {
         let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let file = self.follow(file)?;
-        if file.is_dir() {
-            bad_request!("`license-file` of the package that is shipped names {}, which is a folder", file.display());
+        let real = self.follow(file)?;
+        if !real.starts_with(&self.top) || !real.is_file() {
+            bad_request!(
+                "`license-file` of the package that is shipped is {}: name a file of the repository",
+                file.display()
+            );
         }
+        let file = real;
         if !documents.values().any(|document| document.from == file) && !documents.contains_key(name) {
             documents.insert(name.into(), Document::read(file)?);
         }
