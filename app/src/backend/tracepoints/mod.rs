@@ -369,7 +369,7 @@ fn record_of<'s>(
 
 fn load(tracepoints: &[Tracepoint], kib: u32) -> Result<Ebpf, Error> {
     let file_word = tracepoints.iter().find_map(Tracepoint::file_word).unwrap_or_default();
-    let overrides = bindings::globals::Overrides { file_word: Some(file_word), ..Default::default() };
+    let overrides = bindings::globals::Overrides { file_word: Some(file_word) };
     let mut loader = EbpfLoader::new();
     overrides.apply(loader.btf(None));
     loader.load(bindings::object()).map_err(|error| Error::from_loader(error, kib))
