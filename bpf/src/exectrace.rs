@@ -1,7 +1,7 @@
 //! Bindings for `exectrace.bpf.c`, written by `cargo xtask bpf`.
 //!
-//! object 00 exectrace_bpfeb.o
-//! object 00 exectrace_bpfel.o
+//! object 2cdea733bf5793e094fcb77fdfe8f0ca5b31f9fe5ca8be0d9455412b4a48775e exectrace_bpfeb.o
+//! object 73dcc7c2918c0cebaac171efd31156c0348fa0fe9dceb3be38db76a869eefbbb exectrace_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,

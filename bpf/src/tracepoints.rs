@@ -1,7 +1,7 @@
 //! Bindings for `tracepoints.bpf.c`, written by `cargo xtask bpf`.
 //!
-//! object 00 tracepoints_bpfeb.o
-//! object 00 tracepoints_bpfel.o
+//! object 0bbe96a7713d48e2afe1d7f44fc3b70926e52f018b371b9efa6f814890f4372e tracepoints_bpfeb.o
+//! object 7488d6751fb5859b38552c054f4556c991c5abc9bf9126d67a7de83a02131cdc tracepoints_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
