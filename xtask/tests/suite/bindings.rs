@@ -1,4 +1,4 @@
-//! `bpf`: bindings, which are written, compared and removed as objects are.
+//! `bpf`: bindings, which are written, compared and removed as objects are; and `vmlinux`: headers of a kernel's types.
 
 use super::support::Workspace;
 
@@ -49,4 +49,23 @@ fn bindings_that_cannot_be_are_refused_and_nothing_is_written() {
     refused("bindings = \"/bpf\"\n", "names `/bpf`; a relative path inside the workspace is expected");
     refused("types = [\"sample\"]\n", "are for bindings: set `bindings`");
     refused("bindings = \"x\"\ntypes = [\"struct x\"]\n", "the name of a type is expected");
+}
+
+/// The types of an object stand in for those of a kernel.
+#[test]
+fn a_source_compiles_against_the_types_that_are_written_and_reads_them_by_relocations() {
+    let program = "#define SEC(name) __attribute__((section(name), used))\n#include \"vmlinux.h\"\n\
+                   SEC(\"raw_tp/sys_enter\") int tick(struct event *event) { return event->unions.kind; }\n\
+                   SEC(\"license\") char LICENSE[] = \"GPL\";\n";
+    let workspace = workspace("").write("kernel/tick.bpf.c", program);
+    let types = concat!(env!("CARGO_MANIFEST_DIR"), "/object/tests/bindings/layouts_bpfel.o");
+    workspace.xtask(&format!("vmlinux {types} --used -o kernel/include/vmlinux.h")).succeeds();
+    let header = workspace.read("kernel/include/vmlinux.h");
+    assert!(header.contains("__u32 kind;") && !header.contains("f64"), "{header}");
+    workspace.xtask("bpf").succeeds();
+    workspace.xtask("report").succeeds().says("struct event: unions.kind");
+    workspace.xtask(&format!("vmlinux {types}")).succeeds().says("double f64;");
+
+    workspace.xtask("vmlinux nowhere").ends_with(2).says("there is no file nowhere");
+    workspace.xtask("vmlinux README.md").ends_with(1).says("README.md: it has no BTF, or is compressed");
 }
