@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Tells userspace through a ring buffer, which all CPUs share and which keeps the order of events. */
+/* Sends events through a ring buffer, which all CPUs share and which keeps the order of events. */
 
 #include "programs.h"
 

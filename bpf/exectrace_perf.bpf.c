@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* For kernels without a ring buffer (before 5.8): tells userspace through a perf buffer for each CPU. */
+/* For kernels without a ring buffer (before 5.8): sends events through a perf buffer for each CPU. */
 
 #include "programs.h"
 

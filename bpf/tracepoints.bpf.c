@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* For kernels without BTF: hands over what tracepoints record, as it is, and adds the user, whom they do not tell.
+/* For kernels without BTF: hands over what tracepoints record, as it is, and adds the user, whom they do not contain.
  *
  * No struct of the kernel's is read here. Userspace knows from tracefs where each field of a record lies; what else it
  * needs (pid, time, the top of the user's stack with the arguments of a program) comes with a sample of perf's. */
@@ -11,7 +11,7 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-/* Where in the record of sched_process_exec the word is that tells offset and length of the file's name. */
+/* Where in the record of sched_process_exec the word is that holds offset and length of the file's name. */
 const volatile __u32 file_word = 0;
 
 /* What comes with a sample is a setting of the buffer's: the user's stack in the first, nothing in the second. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* What the BPF half of exectrace tells userspace: one layout on every architecture. */
+/* What the BPF half of exectrace sends to userspace: one layout on every architecture. */
 #ifndef EXECTRACE_H
 #define EXECTRACE_H
 

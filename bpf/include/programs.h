@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Sees every exec, and the end of every process. Whoever includes this says how userspace is told: with output(). */
+/* Sees every exec, and the end of every process. Whoever includes this says how events reach userspace: with output(). */
 #ifndef PROGRAMS_H
 #define PROGRAMS_H
 
@@ -13,7 +13,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* --no-exits: nobody wants to know of them. */
 const volatile __u32 no_exits = 0;
 
-/* The kernel has control groups, and with them the helper that tells which. */
+/* The kernel has control groups, and with them the helper that says which. */
 const volatile __u32 with_cgroups = 0;
 
 /* --pid: only processes in `tracked`, which userspace fills and fork extends. */
@@ -52,7 +52,7 @@ struct {
 	__type(value, __u8);
 } tracked SEC(".maps");
 
-/* Processes whose end was told lately: see first_to_end(). */
+/* Processes whose end was sent lately: see first_to_end(). */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
@@ -194,8 +194,10 @@ int on_exec(__u64 *args)
 static __always_inline int first_to_end(struct process *process)
 {
 	__u8 one = 1;
+	/* Up to Linux 6.3 the upper half of the result is not that of a negative number (d7ba4cc900bf). */
+	int result = bpf_map_update_elem(&ended, process, &one, BPF_NOEXIST);
 
-	return bpf_map_update_elem(&ended, process, &one, BPF_NOEXIST) != -EEXIST;
+	return result != -EEXIST;
 }
 
 /* sched_process_exit(struct task_struct *task, …), for every thread that ends. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* What tracepoints.bpf.c tells userspace. */
+/* What tracepoints.bpf.c sends to userspace. */
 #ifndef TRACEPOINTS_H
 #define TRACEPOINTS_H
 

@@ -1,7 +1,7 @@
 //! Bindings for `exectrace.bpf.c`, written by `cargo xtask bpf`.
 //!
-//! object 2cdea733bf5793e094fcb77fdfe8f0ca5b31f9fe5ca8be0d9455412b4a48775e exectrace_bpfeb.o
-//! object 73dcc7c2918c0cebaac171efd31156c0348fa0fe9dceb3be38db76a869eefbbb exectrace_bpfel.o
+//! object 3485ebf21f4007507eeafffba6158ab68edd82f11820e592a8fa444979fe2c4c exectrace_bpfeb.o
+//! object 2411c0d6645c5a2f2a6a0659f8b57b38dbf544f52562d09b20ca5146a69d535b exectrace_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,

@@ -1,7 +1,7 @@
 //! Bindings for `exectrace_perf.bpf.c`, written by `cargo xtask bpf`.
 //!
-//! object 3a1a330f91bfb75b525fb4f030f559710d04e6d4af30255ae1897ecdf69c02d5 exectrace_perf_bpfeb.o
-//! object 2f002df28b7ddae06dd2a9df91a36f49526588c0eef7fd99669de258a218ff14 exectrace_perf_bpfel.o
+//! object 43930e38e7ebb5ca13c1c5a2f366c3caed5963be3c2b9c9958374945d9b30997 exectrace_perf_bpfeb.o
+//! object 0669ec4a6a701cc6222d5f254fdadfbf5715f60823f9ef634d696a1dfff35af3 exectrace_perf_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,

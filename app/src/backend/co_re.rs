@@ -177,7 +177,7 @@ impl CoRe {
         Ok(true)
     }
 
-    /// Whether each processor has a buffer of its own.
+    /// Whether each processor has its own buffer.
     pub(crate) fn watches_processors(&self) -> bool {
         matches!(self.output, Output::Perf { .. })
     }

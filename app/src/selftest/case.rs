@@ -92,7 +92,7 @@ pub(super) fn cases(exe: &Path, fixtures: &Fixtures) -> Vec<Case> {
         Case::new("failing child", exe, Child::Fail, End::Code(workload::FAILURE)),
         Case::new("killed child", exe, Child::BeKilled, End::Signal { number: 9, core_dumped: Some(false) }),
         Case::new("terminated child", exe, Child::BeTerminated, End::Signal { number: 15, core_dumped: Some(false) }),
-        // Whether a dump is written is for the machine to say.
+        // Whether a dump is written depends on the machine.
         Case::new("crashing child", exe, Child::Crash, None),
         Case::new("odd arguments", exe, Child::Succeed, success).with_args(&[
             b"",

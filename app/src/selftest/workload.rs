@@ -56,7 +56,7 @@ pub(crate) enum Child {
     LeaderFirst,
     /// Another thread than the first executes a program.
     ExecFromThread,
-    /// Has a child of its own that executes nothing.
+    /// Has a child that executes nothing.
     Fork,
     ChangeUser,
     /// And executes a program as that user.
@@ -118,7 +118,8 @@ impl Child {
                 end_by(Signal::SIGSEGV)
             }
             Self::Threads => {
-                for _ in 0..3 {
+                // Many: several may end in the very same moment, and none of them is the end of the process twice.
+                for _ in 0..30 {
                     thread::spawn(|| thread::sleep(Duration::from_secs(60)));
                 }
                 ExitCode::from(THREADS)

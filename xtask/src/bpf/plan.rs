@@ -56,20 +56,29 @@ pub fn needs(place: &Place) -> Needs {
     Needs { zig: place.needs_compiler(), image: place.pulls(), ..Needs::default() }
 }
 
-/// Everything that one run of `bpf` does.
-pub fn bpf(facts: &Facts, place: &Place, end: End) -> Result<Plan> {
+/// Everything that one run of `bpf` does about what the workspace's sources give.
+pub fn bpf(facts: &Facts, place: &Place, end: End, pending: Pending) -> Result<Plan> {
     let mut tasks = Vec::new();
-    if is_pending(facts)? {
+    if pending.is_any() {
         tasks = toolchain::plan::tasks(&needs(place), facts)?;
     }
-    let compile = compile(facts, place, end, None)?;
+    let compile = compile(facts, place, end, pending, None)?;
     tasks.extend(compile.tasks);
     Ok(Plan { tasks, settled: compile.settled })
 }
 
-/// Whether anything must be compiled.
-pub fn is_pending(facts: &Facts) -> Result<bool> {
-    Ok(!calls(facts)?.1.is_empty())
+/// What the workspace's sources give, and what of it must be compiled for that.
+#[derive(Debug)]
+pub struct Pending {
+    parts: Vec<Part>,
+    calls: Vec<Call>,
+}
+
+impl Pending {
+    /// Whether anything must be compiled.
+    pub fn is_any(&self) -> bool {
+        !self.calls.is_empty()
+    }
 }
 
 /// A source, and the ways to compile it: for a byte order, and if that depends on the architecture, for each of those.
@@ -81,8 +90,8 @@ struct Call {
     made: Slot<Vec<Compiled>>,
 }
 
-/// What the workspace's sources give, and what of it must be compiled for that.
-fn calls(facts: &Facts) -> Result<(Vec<Part>, Vec<Call>)> {
+/// Finds out what the workspace's sources give.
+pub fn pending(facts: &Facts) -> Result<Pending> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
     let root = source_root(facts);
     let staged = hashes(&inputs.staged(root, bpf));
@@ -138,7 +147,7 @@ fn calls(facts: &Facts) -> Result<(Vec<Part>, Vec<Call>)> {
             parts.push(Part { unit: unit.clone(), shown: shown.clone(), all, whole, pieces });
         }
     }
-    Ok((parts, calls))
+    Ok(Pending { parts, calls })
 }
 
 fn hashes(staged: &BTreeMap<String, Staged>) -> BTreeMap<String, Sha256> {
@@ -177,10 +186,10 @@ fn clang_words(facts: &Facts, unit: &Unit, target: &BpfTarget) -> Vec<String> {
 }
 
 /// Compiles what has changed; if that is for a reason, it is printed.
-pub fn compile(facts: &Facts, place: &Place, end: End, reason: Option<&str>) -> Result<Plan> {
+pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason: Option<&str>) -> Result<Plan> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
     let root = source_root(facts);
-    let (parts, calls) = calls(facts)?;
+    let Pending { parts, calls } = pending;
     let staged = hashes(&inputs.staged(root, bpf));
     let units = inputs.units(bpf);
     let mut tasks = Vec::new();

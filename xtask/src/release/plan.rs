@@ -70,7 +70,8 @@ pub fn dist(
         let compiler = bpf::plan::needs(place);
         (needs.zig, needs.image) = (compiler.zig, compiler.image);
         source.dirty = source.commit.is_some();
-        compile = bpf::plan::compile(facts, place, End::WriteAndBuild, Some(&reason))?.tasks;
+        compile =
+            bpf::plan::compile(facts, place, End::WriteAndBuild, bpf::plan::pending(facts)?, Some(&reason))?.tasks;
     }
     // One command builds for all targets. Another way to build would be another entry.
     let build = Build::new(

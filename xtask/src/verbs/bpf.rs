@@ -25,13 +25,14 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
             false => sys::plan::run(runner, &tasks),
         };
     }
-    let place = match plan::is_pending(&facts)? {
+    let pending = plan::pending(&facts)?;
+    let place = match pending.is_any() {
         true => Place::choose(runner, &facts, request.clang.engine)?,
         // Nobody is asked to run it.
         false => Place::Host,
     };
     let end = if request.check { End::Compare } else { End::Write };
-    let plan = plan::bpf(&facts, &place, end)?;
+    let plan = plan::bpf(&facts, &place, end, pending)?;
     if request.show.plan {
         return sys::plan::print(&plan.tasks, request.show.json);
     }

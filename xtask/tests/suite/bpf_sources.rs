@@ -42,3 +42,27 @@ fn every_kind_of_program_compiles_for_every_architecture() {
     }
     workspace.xtask("bpf --check").succeeds();
 }
+
+#[test]
+fn a_binary_contains_the_object_for_its_architecture() {
+    const EXECVE: &str = "#define SEC(name) __attribute__((section(name), used))\n#include <asm/unistd.h>\n\
+        SEC(\"raw_tp/sys_enter\") int tick(void *context) { return __NR_execve; }\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";
+    let workspace = Workspace::usual("architectures").write("kernel/tick.bpf.c", EXECVE);
+    let of_both = workspace.read("tool/main.rs");
+    let main = of_both
+        .replace("target_endian = \"little\"", "target_arch = \"x86_64\"")
+        .replace("target_endian = \"big\"", "target_arch = \"aarch64\"")
+        .replace("tick_bpfel.o", "tick_x86_bpfel.o")
+        .replace("tick_bpfeb.o", "tick_arm64_bpfel.o");
+    let workspace = workspace.write("tool/main.rs", &main);
+    workspace.xtask("dist --arch amd64 --arch arm64").succeeds();
+    let manifest: serde_json::Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
+    let files = manifest["bpf_objects"].as_array().unwrap().iter().map(|object| object["file"].as_str().unwrap());
+    assert!(files.clone().any(|file| file == "tick_arm64_bpfel.o") && files.count() == 6, "{manifest:#}");
+    workspace.xtask("verify").succeeds();
+    workspace
+        .write("tool/main.rs", &main.replace("tick_arm64_bpfel.o", "tick_x86_bpfel.o"))
+        .xtask("dist --arch arm64")
+        .ends_with(1)
+        .says("the BPF object in its section .bpf.tick is not the tick_arm64_bpfel.o of bpf.lock");
+}

@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(end(&[(0, false, 0), (7 << 8, true, 1)], 1, None), Some(End::Code(7)));
         assert_eq!(end(&[(7 << 8, true, 0), (0, true, 1)], 0, None), Some(End::Code(7)));
         assert_eq!(end(&[(0, false, 0), (7 << 8, false, 1)], 1, None), Some(End::Code(7)));
-        // It ended first, by itself: whether it has ended all is for the tracepoint to say.
+        // It ended first, by itself: only the tracepoint shows whether it has ended all.
         assert_eq!(end(&[(7 << 8, false, 0), (0, true, 1)], 0, None), None);
         assert_eq!(end(&[(7 << 8, false, 0), (0, true, 1)], 0, Some(7)), Some(End::Code(7)));
         assert_eq!(end(&[(0, false, 0), (0, true, 1)], 0, Some(7)), None);

@@ -318,7 +318,7 @@ impl Processes {
             }
         }
         for pid in std::mem::take(&mut self.strangers) {
-            // Each thread has a user of its own, and /proc shows that of the first.
+            // Each thread has its own user, and /proc shows that of the first.
             if let Some(entry) = self.processes.get_mut(&pid).filter(|entry| !entry.was_threaded && !entry.is_compat)
                 && entry.uid.is_none()
                 && let Some((number, since_ns)) = user_of(pid)
