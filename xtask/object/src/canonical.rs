@@ -105,9 +105,9 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
     // Functions that programs call are in `.text`.
     let is_program = |section: &&Section| section.executable && !section.data.is_empty() && section.name != ".text";
     let programs: Vec<_> = file.sections.iter().filter(is_program).map(|section| section.name.clone()).collect();
-    // A map of operations may have none that is a program.
-    let has_operations = [".struct_ops", ".struct_ops.link"].iter().any(|name| has(name));
-    if programs.is_empty() && !has_operations {
+    // Maps may be all that an application takes from it, and one of operations may have none that is a program.
+    let has_maps = [".maps", ".struct_ops", ".struct_ops.link"].iter().any(|name| has(name));
+    if programs.is_empty() && !has_maps {
         bail!(match has(".text") {
             true => {
                 "it contains functions, but no program, and objects are not linked with each other: include its source \

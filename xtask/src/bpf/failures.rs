@@ -123,7 +123,7 @@ pub fn text(failures: &[Failure], scope: &Scope, ignored: &[String]) -> String {
 fn counted(count: usize, cause: &str) -> String {
     match (count, cause.split_once(' ')) {
         (1, Some(("have", rest))) => format!("1 has {rest}"),
-        (1, Some((verb @ ("need" | "include"), rest))) => format!("1 {verb}s {rest}"),
+        (1, Some((verb @ ("need" | "include" | "give"), rest))) => format!("1 {verb}s {rest}"),
         _ => format!("{count} {cause}"),
     }
 }
@@ -167,7 +167,7 @@ fn cause(failure: &Failure, Scope { layouts, folder, .. }: &Scope) -> Cause {
         ),
         // What is wrong with an object is a sentence, and says all.
         None if !words.contains(": error: ") && !words.contains('\n') => {
-            (format!("cannot be an object, for {words}"), Words::None)
+            (format!("give no object, for {words}"), Words::None)
         }
         None => (ERRORS.into(), Words::All),
     };
@@ -260,7 +260,7 @@ mod tests {
             "54 of 58 compiled\n  \
              2 need vmlinux.h, which is not there: write k/vmlinux.h with `cargo xtask bpf vmlinux`, or with bpftool, or \
              k/ARCH/vmlinux.h for each architecture: k/a.bpf.c, k/b.bpf.c\n  \
-             1 cannot be an object, for it contains no program: add a function with SEC(\"…\"): k/d.bpf.c\n  \
+             1 gives no object, for it contains no program: add a function with SEC(\"…\"): k/d.bpf.c\n  \
              1 has errors: k/c.bpf.c\n\n\
              k/a.bpf.c (x86):\nk/a.bpf.c:1:10: fatal error: 'vmlinux.h' file not found\n    1 | #include\n\n\
              k/c.bpf.c:\nk/c.bpf.c:2:1: error: odd\n<scratch space>: note: expanded from here"

@@ -2,6 +2,7 @@
 
 pub mod bindings;
 pub mod cflags;
+pub mod contained;
 pub mod container;
 pub mod dependencies;
 pub mod engine;

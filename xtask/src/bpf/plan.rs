@@ -1,19 +1,20 @@
 //! What will be compiled, and how, as data.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use bpfship_object::OBJECT_FORMAT_VERSION;
 use serde_json::{Value, json};
 
 use crate::arch::{ARCHES, Arch, Endian};
-use crate::bpf::container::{self, CONTAINERFILE, Container, Place};
+use crate::bpf::contained::contained;
+use crate::bpf::container::Place;
 use crate::bpf::dependencies;
 use crate::bpf::facts::{COMPILED, From, Staged, compiler, reads};
 use crate::bpf::flags::{self, COMPILER_FOLDER, LIBBPF, LIBC, VMLINUX};
 use crate::bpf::paths;
-use crate::bpf::run::{Attempt, CheckImage, CompareObjects, Compile, Settle, WriteObjects};
+use crate::bpf::run::{Attempt, CompareObjects, Compile, Settle, WriteObjects};
 use crate::bpf::settle::{Compiled, Part, Piece, Settled};
 use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::bpf::units::Unit;
@@ -21,17 +22,11 @@ use crate::build::plan::source_root;
 use crate::sys::command::Command;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Steps, Task};
-use crate::sys::steps::{CheckEntry, Copy, Remove, Run, Sweep, Write};
+use crate::sys::steps::{CheckEntry, Copy, Remove, Write};
 use crate::toolchain::plan::Needs;
 use crate::toolchain::{self, zig};
 use crate::workspace::config::Bpf;
 use crate::workspace::facts::Facts;
-
-/// Where the sources are in the container.
-const SOURCES: &str = "/src";
-
-/// The user `nobody`: neither root nor a user of any machine.
-const USER: &str = "65534:65534";
 
 /// What is done with objects that were compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -361,80 +356,4 @@ fn lay_out(facts: &Facts) -> Steps {
         });
     }
     steps
-}
-
-/// What compiling in a container takes.
-#[derive(Debug)]
-struct Contained {
-    /// Get the image, if the engine does not have it, and make a volume with the sources in it.
-    before: Vec<Task>,
-    /// What compiles each object.
-    commands: Vec<Command>,
-    /// Removes containers and volume.
-    after: Vec<Task>,
-}
-
-/// Plans to have everything in `stage` compiled in containers: one for each list of clang's arguments.
-/// Nothing of this machine is mounted: the sources are copied into a volume, so it is all the same where the engine's
-/// daemon runs, and how its folders are labelled.
-fn contained(container: &Container, facts: &Facts, compiler: &Path, clang: &[Vec<String>]) -> Contained {
-    let (work, stage) = (&facts.work, facts.work.join("bpf"));
-    let engine = || container.engine.kind.command(work);
-    // One workspace's runs wait for each other, so the name is ours alone.
-    let volume = format!("bpfship-bpf-{:.16}", hash::bytes(stage.as_os_str().as_encoded_bytes()));
-    let workdir = match facts.sources.path.as_str() {
-        "" => SOURCES.to_owned(),
-        path => format!("{SOURCES}/{path}"),
-    };
-
-    let mut get: Steps = Vec::new();
-    if !container.present && container.theirs {
-        get.push(Box::new(Run(engine().args(["pull", "--quiet", &container.image]))));
-        get.push(Box::new(CheckImage { container: container.clone(), folder: work.clone(), record: None }));
-    } else if !container.present {
-        let file = work.join("Containerfile");
-        get.push(Box::new(Write { file: file.clone(), text: CONTAINERFILE.into() }));
-        let build = engine().args(["build", "--quiet", "--network", "none", "--tag", &container.image, "--file"]);
-        get.push(Box::new(Run(build.arg(file.to_string_lossy()).arg(compiler.to_string_lossy()))));
-        let record = Some(container::record(&facts.cache, container.engine.kind, &container.image));
-        get.push(Box::new(CheckImage { container: container.clone(), folder: work.clone(), record }));
-    }
-
-    let mut names = vec![volume.clone()];
-    let mut commands = Vec::new();
-    for (number, arguments) in clang.iter().enumerate() {
-        // A source may have a name that no container can have.
-        let name = format!("{volume}-{number}");
-        let mut command = engine()
-            .args(["run", "--rm", "--name", &name, "--pull", "never", "--network", "none", "--read-only"])
-            .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"]);
-        if container.engine.has_users {
-            command = command.args(["--user", USER]);
-        }
-        // Read-only, and with a label that SELinux lets containers read.
-        command = command.args(["--volumes-from", &format!("{volume}:ro,z"), "--workdir", &workdir, &container.image]);
-        commands.push(command.args(arguments.clone()));
-        names.push(name);
-    }
-
-    // The container with the volume is never started.
-    let create = engine().args(["create", "--name", &volume, "--pull", "never", "--network", "none"]);
-    let sweep = engine().args(["rm", "--force", "--volumes"]).args(container.engine.kind.ignore_missing()).args(names);
-    let fill: Steps = vec![
-        // What an earlier run left.
-        Box::new(Sweep(sweep.clone())),
-        // Whatever the umask of this machine's user is, the user `nobody` must be able to read them.
-        Box::new(Run(Command::new("chmod", &stage).args(["-R", "a+rX", "."]))),
-        Box::new(Run(create.args(["--volume", SOURCES, &container.image, "--version"]))),
-        Box::new(Run(engine().arg("cp").arg(format!("{}/.", stage.display())).arg(format!("{volume}:{SOURCES}")))),
-    ];
-    let mut before = Vec::new();
-    if !get.is_empty() {
-        let title = "getting the image of the compiler (once)";
-        before.push(Task::new(title, get).announced().failure("cannot get the image of the compiler"));
-    }
-    let title = "giving a container the sources";
-    before.push(Task::new(title, fill).failure("cannot give a container the sources"));
-    let after = vec![Task::new("removing the containers", vec![Box::new(Sweep(sweep))]).always()];
-    Contained { before, commands, after }
 }

@@ -157,11 +157,10 @@ impl Compile {
                 let failed = process::failed(command, output.status, text.into());
                 return Err(failed.context("the container did not start"));
             }
-            // It was killed.
-            None => bail!("clang {}", error::ended(output.status)),
+            // It was killed, here or in a container.
+            code if code.is_none() || said.messages.is_empty() => bail!("clang {}", error::ended(output.status)),
             _ if is_first && self.may_depend(&said.messages) => None,
             // All that it says, for what comes first is the cause of the rest.
-            _ if said.messages.is_empty() => Some(Err(format!("clang {}", error::ended(output.status)))),
             _ => Some(Err(said.messages.clone())),
         };
         let warnings = if matches!(object, Some(Ok(_))) { said.messages.clone() } else { String::new() };

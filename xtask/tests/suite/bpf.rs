@@ -416,7 +416,7 @@ fn a_header_from_outside_of_the_repository_is_refused() {
         workspace
             .xtask("bpf")
             .ends_with(1)
-            .says("0 of 1 compiled\n  1 cannot be an object, for it includes ")
+            .says("0 of 1 compiled\n  1 gives no object, for it includes ")
             .says("site.h, which bpf.lock cannot know, because it is not in the repository: copy it there")
             .says(": kernel/tick.bpf.c");
         assert!(!workspace.path("kernel/objects").exists() && !workspace.path("kernel/bpf.lock").exists());
