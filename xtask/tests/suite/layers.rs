@@ -174,11 +174,13 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 25] = [
+const OTHERS: [(&str, Access); 27] = [
     ("bpf::container", Access::Reads),
     ("bpf::engine", Access::Reads),
     ("build::cargo", Access::Writes),
     ("build::profile", Access::Reads),
+    ("cc::cxx", Access::Writes),
+    ("cc::tool", Access::Writes),
     ("release::artifacts", Access::Reads),
     ("release::documents", Access::Reads),
     ("release::licenses", Access::Reads),
