@@ -45,11 +45,6 @@ pub(crate) fn sum(counters: &PerCpuArray<MapData, u64>) -> Result<u64, Error> {
     }
 }
 
-pub(crate) fn take_map<M: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
-    let map = ebpf.take_map(name).ok_or_else(|| Error::Load(format!("the object has no map {name}")))?;
-    M::try_from(map).map_err(|error| Error::Load(format!("map {name}: {error}")))
-}
-
 /// A map of perf buffers.
 pub(crate) fn map_data(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
     match ebpf.take_map(name) {

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use aya::{EbpfError, programs::ProgramError};
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -226,6 +226,10 @@ impl Error {
                 | Self::UnreadableBtf { .. }
                 | Self::Perf(_)
         )
+    }
+
+    pub(crate) fn from_map(error: MapError) -> Self {
+        Self::Load(chain(&error))
     }
 
     /// What a failed BPF_PROG_LOAD means.

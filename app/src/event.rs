@@ -3,8 +3,9 @@
 use std::mem::{offset_of, size_of};
 
 use exectrace_bpf::{
-    ARGS_MAX, COMM_SIZE, EVENT_EXEC, EVENT_EXIT, EVENT_FAILED, EXEC_ARGS_CUT, EXEC_ARGS_UNREADABLE, EXEC_FILE_CUT,
-    EventHeader, ExecEvent, ExitEvent, FILE_MAX, FailedEvent,
+    ARGS_MAX, COMM_SIZE, FILE_MAX,
+    exectrace::{EventHeader, EventKind, ExecEvent, ExecFlags, ExitEvent, FailedEvent},
+    get,
 };
 use nix::errno::Errno;
 
@@ -102,58 +103,61 @@ impl<'a> Event<'a> {
         if record.len() < size_of::<EventHeader>() {
             return Err(wrong("no header"));
         }
+        // Perf's buffers do not align them.
+        let header: EventHeader = get(record, 0);
         let process = Process {
-            pid: u32_at(record, offset_of!(EventHeader, pid)),
-            ppid: Some(u32_at(record, offset_of!(EventHeader, ppid))),
-            uid: Some(u32_at(record, offset_of!(EventHeader, uid))),
-            time_ns: u64_at(record, offset_of!(EventHeader, time_ns)),
-            start_ns: Some(u64_at(record, offset_of!(EventHeader, start_ns))),
-            cgroup_id: Some(u64_at(record, offset_of!(EventHeader, cgroup_id))).filter(|id| *id != 0),
+            pid: header.pid,
+            ppid: Some(header.ppid),
+            uid: Some(header.uid),
+            time_ns: header.time_ns,
+            start_ns: Some(header.start_ns),
+            cgroup_id: Some(header.cgroup_id).filter(|id| *id != 0),
             comm: Some(until_nul(&record[offset_of!(EventHeader, comm)..][..COMM_SIZE])),
         };
-        match u32_at(record, offset_of!(EventHeader, kind)) {
-            EVENT_EXEC if record.len() >= size_of::<ExecEvent>() => {
-                let file_len = u32_at(record, offset_of!(ExecEvent, file_len)) as usize;
-                let args_len = u32_at(record, offset_of!(ExecEvent, args_len)) as usize;
-                let flags = u32_at(record, offset_of!(ExecEvent, flags));
+        match header.kind {
+            EventKind::EVENT_EXEC if record.len() >= size_of::<ExecEvent>() => {
+                let event: ExecEvent = get(record, 0);
+                let (file_len, args_len) = (event.file_len as usize, event.args_len as usize);
+                let has = |flag: ExecFlags| event.flags.0 & flag.0 != 0;
                 let data = &record[size_of::<ExecEvent>()..];
                 // Each on its own first: their sum might not fit into 32 bits.
                 if file_len > FILE_MAX || args_len > ARGS_MAX || file_len + args_len > data.len() {
                     return Err(wrong("lengths beyond its end"));
                 }
                 let (file, rest) = data.split_at(file_len);
-                let (file_truncated, args) = (flags & EXEC_FILE_CUT != 0, &rest[..args_len]);
+                let (file_truncated, args) = (has(ExecFlags::EXEC_FILE_CUT), &rest[..args_len]);
+                let args_cut = has(ExecFlags::EXEC_ARGS_CUT);
                 Ok(Self::Exec(Exec {
                     process,
                     file: if file_truncated { whole_characters(file) } else { file },
                     file_truncated,
-                    args: Some(if flags & EXEC_ARGS_CUT != 0 { Args::cut(args) } else { Args::new(args) }),
-                    args_truncated: Some(flags & (EXEC_ARGS_CUT | EXEC_ARGS_UNREADABLE) != 0),
+                    args: Some(if args_cut { Args::cut(args) } else { Args::new(args) }),
+                    args_truncated: Some(args_cut || has(ExecFlags::EXEC_ARGS_UNREADABLE)),
                 }))
             }
-            EVENT_EXIT if record.len() >= size_of::<ExitEvent>() => {
-                let exec_ns = u64_at(record, offset_of!(ExitEvent, exec_ns));
+            EventKind::EVENT_EXIT if record.len() >= size_of::<ExitEvent>() => {
+                let event: ExitEvent = get(record, 0);
                 Ok(Self::Exit(Exit {
                     process,
-                    end: Some(End::from_status(u32_at(record, offset_of!(ExitEvent, status)))),
-                    exec_ns: (exec_ns != 0).then_some(exec_ns),
+                    end: Some(End::from_status(event.status)),
+                    exec_ns: Some(event.exec_ns).filter(|time| *time != 0),
                 }))
             }
-            EVENT_FAILED if record.len() >= size_of::<FailedEvent>() => {
-                let file_len = u32_at(record, offset_of!(FailedEvent, file_len)) as usize;
-                let file_truncated = u32_at(record, offset_of!(FailedEvent, flags)) & EXEC_FILE_CUT != 0;
+            EventKind::EVENT_FAILED if record.len() >= size_of::<FailedEvent>() => {
+                let event: FailedEvent = get(record, 0);
+                let file_truncated = event.flags.0 & ExecFlags::EXEC_FILE_CUT.0 != 0;
                 let file = record[size_of::<FailedEvent>()..]
-                    .get(..file_len)
+                    .get(..event.file_len as usize)
                     .ok_or_else(|| wrong("a length beyond its end"))?;
                 Ok(Self::Failed(Failed {
                     process,
                     file: if file_truncated { whole_characters(file) } else { file },
                     file_truncated,
-                    error: Errno::from_raw(u32_at(record, offset_of!(FailedEvent, error)) as i32),
+                    error: Errno::from_raw(event.error as i32),
                 }))
             }
-            EVENT_EXEC | EVENT_EXIT | EVENT_FAILED => Err(wrong("cut short")),
-            kind => Err(wrong(&format!("kind {kind}"))),
+            EventKind::EVENT_EXEC | EventKind::EVENT_EXIT | EventKind::EVENT_FAILED => Err(wrong("cut short")),
+            EventKind(kind) => Err(wrong(&format!("kind {kind}"))),
         }
     }
 
@@ -198,25 +202,13 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-fn u32_at(record: &[u8], offset: usize) -> u32 {
-    let mut bytes = [0; 4];
-    bytes.copy_from_slice(&record[offset..][..4]);
-    u32::from_ne_bytes(bytes)
-}
-
-fn u64_at(record: &[u8], offset: usize) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&record[offset..][..8]);
-    u64::from_ne_bytes(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn header(kind: u32) -> Vec<u8> {
+    fn header(kind: EventKind) -> Vec<u8> {
         let mut record = Vec::new();
-        for number in [kind, 42, 7, 1000] {
+        for number in [kind.0, 42, 7, 1000] {
             record.extend(u32::to_ne_bytes(number));
         }
         for number in [123_456, 120_000, 77] {
@@ -227,7 +219,7 @@ mod tests {
     }
 
     fn exec_record(file_len: u32, args_len: u32, flags: u32, data: &[u8]) -> Vec<u8> {
-        let mut record = header(EVENT_EXEC);
+        let mut record = header(EventKind::EVENT_EXEC);
         for number in [file_len, args_len, flags, 0] {
             record.extend(u32::to_ne_bytes(number));
         }
@@ -236,7 +228,7 @@ mod tests {
     }
 
     fn exit_record(exec_ns: u64, status: u32) -> Vec<u8> {
-        let mut record = header(EVENT_EXIT);
+        let mut record = header(EventKind::EVENT_EXIT);
         record.extend(u64::to_ne_bytes(exec_ns));
         record.extend(u32::to_ne_bytes(status));
         record.extend(u32::to_ne_bytes(0));
@@ -258,7 +250,7 @@ mod tests {
     #[test]
     fn an_exec_is_read() {
         // The ring buffer may pad a record.
-        let record = exec_record(3, 7, EXEC_ARGS_CUT, b"/lsls\0-l a\0\0\0");
+        let record = exec_record(3, 7, ExecFlags::EXEC_ARGS_CUT.0, b"/lsls\0-l a\0\0\0");
         let Event::Exec(exec) = Event::read(&record).unwrap() else { panic!("no exec") };
         assert_eq!(exec.process, process());
         assert_eq!((exec.file, exec.file_truncated), (&b"/ls"[..], false));
@@ -276,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_refused_exec_is_read() {
-        let mut record = header(EVENT_FAILED);
+        let mut record = header(EventKind::EVENT_FAILED);
         for number in [4, Errno::ENOENT as u32, 0, 0] {
             record.extend(u32::to_ne_bytes(number));
         }
@@ -330,7 +322,7 @@ mod tests {
         ] {
             assert_eq!(whole_characters(bytes), whole);
         }
-        let record = exec_record(4, 3, EXEC_FILE_CUT | EXEC_ARGS_CUT, b"/l\xe2\x82a\0\xc3");
+        let record = exec_record(4, 3, ExecFlags::EXEC_FILE_CUT.0 | ExecFlags::EXEC_ARGS_CUT.0, b"/l\xe2\x82a\0\xc3");
         let Event::Exec(exec) = Event::read(&record).unwrap() else { panic!("no exec") };
         assert_eq!(exec.file, b"/l");
         assert_eq!(exec.args.unwrap().iter().collect::<Vec<_>>(), [b"a"]);
@@ -349,7 +341,7 @@ mod tests {
         for (file_len, args_len) in [(u32::MAX, 0), (0, u32::MAX), (u32::MAX, 8), (u32::MAX - 1, u32::MAX), (8, 0)] {
             assert!(Event::read(&exec_record(file_len, args_len, 0, b"/ls\0abc")).is_err(), "{file_len} {args_len}");
         }
-        let error = Event::read(&header(77)).unwrap_err().to_string();
+        let error = Event::read(&header(EventKind(77))).unwrap_err().to_string();
         assert!(error.contains("(kind 77, 56 bytes)"), "{error}");
     }
 

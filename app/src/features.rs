@@ -242,7 +242,7 @@ fn classic_tracepoints(release: &str) -> Support {
     if !support.is_there() {
         return support;
     }
-    match EbpfLoader::new().btf(None).load(exectrace_bpf::tracepoints()) {
+    match EbpfLoader::new().btf(None).load(exectrace_bpf::tracepoints::object()) {
         Ok(_) => support,
         Err(error) => Support::No(match Error::from_loader(error, 0) {
             // It has no global data yet.

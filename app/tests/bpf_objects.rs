@@ -3,11 +3,9 @@
 
 use std::{
     fs,
-    mem::{offset_of, size_of},
     path::{Path, PathBuf},
 };
 
-use exectrace_bpf::{EventHeader, ExecEvent, ExitEvent, FailedEvent};
 use object::{Object as _, ObjectSection as _};
 
 fn bpf() -> PathBuf {
@@ -84,9 +82,9 @@ fn embedded() -> [(&'static str, &'static [u8], Vec<Program>); 3] {
         ("on_signal_taken", "tracepoint/signal/signal_deliver"),
     ];
     [
-        ("exectrace", exectrace_bpf::exectrace(), structs.clone()),
-        ("exectrace_perf", exectrace_bpf::exectrace_perf(), structs),
-        ("tracepoints", exectrace_bpf::tracepoints(), tracepoints),
+        ("exectrace", exectrace_bpf::exectrace::object(), structs.clone()),
+        ("exectrace_perf", exectrace_bpf::exectrace_perf::object(), structs),
+        ("tracepoints", exectrace_bpf::tracepoints::object(), tracepoints),
     ]
 }
 
@@ -129,132 +127,23 @@ fn objects_of_both_byte_orders_hold_the_same_programs() {
     }
 }
 
+/// The application takes the names in the first for those in the second, too.
 #[test]
-fn tracepoints_have_the_same_numbers_on_both_sides() {
-    let header = fs::read_to_string(bpf().join("include/tracepoints.h")).unwrap();
-    for (name, number) in [
-        ("TASK_NEWTASK", exectrace_bpf::TASK_NEWTASK),
-        ("SCHED_PROCESS_EXEC", exectrace_bpf::SCHED_PROCESS_EXEC),
-        ("SCHED_PROCESS_EXIT", exectrace_bpf::SCHED_PROCESS_EXIT),
-        ("SYS_ENTER_EXIT_GROUP", exectrace_bpf::SYS_ENTER_EXIT_GROUP),
-        ("SYS_ENTER_EXIT", exectrace_bpf::SYS_ENTER_EXIT),
-        ("SIGNAL_GENERATE", exectrace_bpf::SIGNAL_GENERATE),
-        ("SIGNAL_DELIVER", exectrace_bpf::SIGNAL_DELIVER),
-    ] {
-        assert!(header.contains(&format!("\t{name} = {number},\n")), "{name}");
-    }
-    assert!(header.contains(&format!("#define RECORD_HEADER {} ", exectrace_bpf::RECORD_HEADER)));
-}
-
-#[test]
-fn events_have_one_layout_on_both_sides() {
-    for name in ["exectrace_bpfel.o", "exectrace_bpfeb.o", "exectrace_perf_bpfel.o", "exectrace_perf_bpfeb.o"] {
-        let btf = Btf::of(&object_file(name));
-        let check = |structure: &str, size: usize, fields: &[(&str, usize)]| {
-            let (c_size, c_fields) = btf.structure(structure).unwrap_or_else(|| panic!("{name}: no {structure}"));
-            let fields: Vec<_> = fields.iter().map(|&(field, offset)| (field.to_owned(), offset)).collect();
-            assert_eq!((c_size, c_fields), (size, fields), "{name}: {structure}");
-        };
-        check(
-            "event_header",
-            size_of::<EventHeader>(),
-            &[
-                ("kind", offset_of!(EventHeader, kind)),
-                ("pid", offset_of!(EventHeader, pid)),
-                ("ppid", offset_of!(EventHeader, ppid)),
-                ("uid", offset_of!(EventHeader, uid)),
-                ("time_ns", offset_of!(EventHeader, time_ns)),
-                ("start_ns", offset_of!(EventHeader, start_ns)),
-                ("cgroup_id", offset_of!(EventHeader, cgroup_id)),
-                ("comm", offset_of!(EventHeader, comm)),
-            ],
-        );
-        check(
-            "exec_event",
-            size_of::<ExecEvent>(),
-            &[
-                ("header", offset_of!(ExecEvent, header)),
-                ("file_len", offset_of!(ExecEvent, file_len)),
-                ("args_len", offset_of!(ExecEvent, args_len)),
-                ("flags", offset_of!(ExecEvent, flags)),
-                ("reserved", offset_of!(ExecEvent, reserved)),
-            ],
-        );
-        check(
-            "failed_event",
-            size_of::<FailedEvent>(),
-            &[
-                ("header", offset_of!(FailedEvent, header)),
-                ("file_len", offset_of!(FailedEvent, file_len)),
-                ("error", offset_of!(FailedEvent, error)),
-                ("flags", offset_of!(FailedEvent, flags)),
-                ("reserved", offset_of!(FailedEvent, reserved)),
-            ],
-        );
-        check(
-            "exit_event",
-            size_of::<ExitEvent>(),
-            &[
-                ("header", offset_of!(ExitEvent, header)),
-                ("exec_ns", offset_of!(ExitEvent, exec_ns)),
-                ("status", offset_of!(ExitEvent, status)),
-                ("reserved", offset_of!(ExitEvent, reserved)),
-            ],
-        );
-    }
+fn what_reads_structs_has_the_same_programs_maps_and_variables_with_each_kind_of_buffer() {
+    let names = |name: &str| {
+        let text = fs::read_to_string(bpf().join("src").join(name)).unwrap();
+        let lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with("pub const NAME") || line.starts_with("pub type") || line.contains(" \""));
+        let lines = lines.filter(|line| !line.contains("pub type Event") && !line.starts_with('('));
+        lines.map(String::from).collect::<Vec<_>>()
+    };
+    let found = names("exectrace.rs");
+    assert!(found.len() > 30, "{found:?}");
+    assert_eq!(found, names("exectrace_perf.rs"));
 }
 
 fn object_file(name: &str) -> Vec<u8> {
     fs::read(bpf().join("objects").join(name)).unwrap()
-}
-
-/// As much of BTF as it takes to find a struct: aya-obj keeps its own to itself.
-/// The format: <https://docs.kernel.org/bpf/btf.html>.
-struct Btf {
-    bytes: Vec<u8>,
-    big_endian: bool,
-}
-
-impl Btf {
-    fn of(object: &[u8]) -> Self {
-        let file = object::File::parse(object).unwrap();
-        let bytes = file.section_by_name(".BTF").unwrap().data().unwrap().to_vec();
-        Self { bytes, big_endian: !file.is_little_endian() }
-    }
-
-    fn u32(&self, offset: usize) -> usize {
-        let bytes = self.bytes[offset..][..4].try_into().unwrap();
-        (if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }) as usize
-    }
-
-    /// Size, and name and offset of each field.
-    fn structure(&self, wanted: &str) -> Option<(usize, Vec<(String, usize)>)> {
-        let header_length = self.u32(4);
-        let types = header_length + self.u32(8);
-        let end = types + self.u32(12);
-        let strings = header_length + self.u32(16);
-        let text = |offset: usize| {
-            let bytes = self.bytes[strings + offset..].split(|&byte| byte == 0).next().unwrap();
-            String::from_utf8(bytes.to_vec()).unwrap()
-        };
-        let mut at = types;
-        while at < end {
-            let (name, info, size) = (self.u32(at), self.u32(at + 4), self.u32(at + 8));
-            let (kind, members) = (info >> 24 & 0x1f, info & 0xffff);
-            at += 12;
-            if kind == 4 && text(name) == wanted {
-                let fields = (0..members).map(|member| at + 12 * member);
-                return Some((size, fields.map(|at| (text(self.u32(at)), self.u32(at + 8) / 8)).collect()));
-            }
-            at += match kind {
-                1 | 14 | 17 => 4,
-                3 => 12,
-                4 | 5 | 15 | 19 => 12 * members,
-                6 | 13 => 8 * members,
-                2 | 7..=12 | 16 | 18 => 0,
-                _ => panic!("BTF kind {kind}"),
-            };
-        }
-        None
-    }
 }

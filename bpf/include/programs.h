@@ -74,8 +74,9 @@ struct {
 	__type(value, struct exec_record);
 } scratch SEC(".maps");
 
-/* clang leaves a type that only a buffer carries out of BTF, where a test compares it with the Rust side. */
+/* clang leaves what nothing mentions out of BTF, from which the Rust side is made. */
 const struct exit_event *unused_exit_event __attribute__((unused));
+const enum limits *unused_limits __attribute__((unused));
 
 static __always_inline int is_ignored(__u32 pid)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* What tracepoints.bpf.c sends to userspace: mirrored by bpf/src/lib.rs. */
+/* What tracepoints.bpf.c sends to userspace. */
 #ifndef TRACEPOINTS_H
 #define TRACEPOINTS_H
 
@@ -20,7 +20,7 @@ enum tracepoint {
 #define RECORD_USUAL_MAX 128  /* the same, where there is no file's name */
 
 struct record {
-	__u32 tracepoint; /* enum tracepoint */
+	enum tracepoint tracepoint;
 	__u32 uid;        /* of the process that ran: real, in the first user namespace */
 	char data[RECORD_MAX];
 };

@@ -363,6 +363,12 @@ impl Arch {
         panic!("no such architecture")
     }
 
+    /// Rust's word for it (`target_arch`).
+    pub fn rust(&self) -> &'static str {
+        let word = self.triple.split('-').next().unwrap_or_default();
+        word.strip_suffix("gc").unwrap_or(word)
+    }
+
     /// QEMU's program that emulates a whole machine.
     pub fn emulator(&self) -> String {
         format!("qemu-system-{}", self.qemu)

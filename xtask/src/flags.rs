@@ -146,6 +146,7 @@ pub enum Verb {
     Rebuild(Rebuild),
     Report(Report),
     Verify(Verify),
+    Vmlinux(Vmlinux),
     Completions(Completions),
 }
 
@@ -195,6 +196,27 @@ pub struct Report {
     /// Print it as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Write a kernel's types as a C header: vmlinux.h
+///
+/// Compiled against it, a BPF program has every field relocated to where the running kernel has it (CO-RE), as with the one that
+/// bpftool writes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask vmlinux                                      print the types of this machine's kernel
+  cargo xtask vmlinux --used -o bpf/include/vmlinux.h      only what the BPF sources of the workspace use
+  cargo xtask vmlinux ~/linux/vmlinux -o bpf/mips/vmlinux.h")]
+pub struct Vmlinux {
+    /// A file of BTF, an ELF file that has it, or a kernel image that is not compressed
+    #[arg(value_name = "FILE", default_value = "/sys/kernel/btf/vmlinux")]
+    pub file: PathBuf,
+    /// Leave out what no BPF source of the workspace uses. Offsets and sizes stay those of the kernel
+    #[arg(long)]
+    pub used: bool,
+    /// Write it to this file instead of printing it
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// List the kernels that `boot` knows

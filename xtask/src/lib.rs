@@ -89,6 +89,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Rebuild(request) => verbs::rebuild::run(runner, common, request),
         Verb::Report(request) => verbs::report::run(runner, common, request),
         Verb::Verify(request) => verbs::verify::run(runner, common, request),
+        Verb::Vmlinux(request) => verbs::vmlinux::run(runner, common, request),
     }
 }
 /// What the tests of the command line, in tests/, take from the inside. It is not part of the interface, and may change

@@ -10,7 +10,20 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{RawTracePoint, TracePoint, raw_trace_point::RawTracePointLink},
+    programs::{
+        ProgramError, RawTracePoint, TracePoint,
+        raw_trace_point::{RawTracePointLink, RawTracePointLinkId},
+    },
+};
+// Both objects are of the same programs, and have the same maps but for the one of the events.
+use exectrace_bpf::{
+    exectrace::{
+        self,
+        globals::Overrides,
+        maps,
+        programs::{on_exec, on_execve, on_execve_end, on_execveat, on_execveat_end, on_exit, on_fork},
+    },
+    exectrace_perf,
 };
 
 use super::{
@@ -18,7 +31,7 @@ use super::{
     tracer::{Lost, Settings},
 };
 use crate::{
-    bpf::{attach_tracepoint, fill, map_data, program, sum, take_map},
+    bpf::{attach_tracepoint, fill, map_data, program, sum},
     error::Error,
     event::Event,
     perf_ring::{Buffers, Content, Sample, Source},
@@ -59,31 +72,28 @@ impl CoRe {
         let mut loader = EbpfLoader::new();
         loader
             .btf(Some(&btf))
-            .map_max_entries("exec_times", processes)
-            .map_max_entries("tracked", if settings.only_tracked { processes } else { 1 });
-        let only_tracked = u32::from(settings.only_tracked);
-        loader.override_global("only_tracked", &only_tracked, true);
-        let no_exits = u32::from(settings.no_exits);
-        loader.override_global("no_exits", &no_exits, true);
-        // Without control groups, there is no helper to ask for one.
-        let with_cgroups = u32::from(Path::new("/proc/self/cgroup").exists());
-        loader.override_global("with_cgroups", &with_cgroups, true);
+            .map_max_entries(maps::exec_times::NAME, processes)
+            .map_max_entries(maps::tracked::NAME, if settings.only_tracked { processes } else { 1 });
         let calls = if settings.failed { Some(Calls::find()?) } else { None };
-        let words = calls.as_ref().map(Calls::words).transpose()?;
-        for (name, word) in words.iter().flatten() {
-            loader.override_global(name, word, true);
-        }
+        let overrides = Overrides {
+            only_tracked: Some(settings.only_tracked.into()),
+            no_exits: Some(settings.no_exits.into()),
+            // Without control groups, there is no helper to ask for one.
+            with_cgroups: Some(Path::new("/proc/self/cgroup").exists().into()),
+            ..calls.as_ref().map(Calls::words).transpose()?.unwrap_or_default()
+        };
+        overrides.apply(&mut loader);
         let object = if ring_buffer {
-            loader.map_max_entries("events", settings.buffer_kib.saturating_mul(1024));
-            exectrace_bpf::exectrace()
+            loader.map_max_entries(maps::events::NAME, settings.buffer_kib.saturating_mul(1024));
+            exectrace::object()
         } else {
-            exectrace_bpf::exectrace_perf()
+            exectrace_perf::object()
         };
         let mut ebpf = loader.load(object).map_err(|error| Error::from_loader(error, settings.buffer_kib))?;
         let output = if ring_buffer {
-            Output::Ring(take_map(&mut ebpf, "events")?)
+            Output::Ring(maps::events::take(&mut ebpf).map_err(Error::from_map)?)
         } else {
-            let map = map_data(&mut ebpf, "events")?;
+            let map = map_data(&mut ebpf, exectrace_perf::maps::events::NAME)?;
             let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
             let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
             buffers.open(Source::Bpf, false).map_err(failed)?;
@@ -95,12 +105,12 @@ impl CoRe {
         // Fork first, so that no child of a tracked process slips through while the others are attached.
         let mut links = Vec::new();
         if settings.only_tracked {
-            links.push(attach(&mut ebpf, "on_fork", "sched_process_fork")?);
+            links.push(attach(&mut ebpf, on_fork::NAME, on_fork::attach)?);
         }
         if settings.only_tracked || !settings.no_exits {
-            links.push(attach(&mut ebpf, "on_exit", "sched_process_exit")?);
+            links.push(attach(&mut ebpf, on_exit::NAME, on_exit::attach)?);
         }
-        links.push(attach(&mut ebpf, "on_exec", "sched_process_exec")?);
+        links.push(attach(&mut ebpf, on_exec::NAME, on_exec::attach)?);
 
         let events = calls.iter().flat_map(|calls| &calls.0).map(|(name, format)| {
             let program: &mut TracePoint = program(&mut ebpf, name)?;
@@ -111,8 +121,8 @@ impl CoRe {
         Ok(Self {
             output,
             calls,
-            lost: take_map(&mut ebpf, "lost")?,
-            tracked: take_map(&mut ebpf, "tracked")?,
+            lost: maps::lost::take(&mut ebpf).map_err(Error::from_map)?,
+            tracked: maps::tracked::take(&mut ebpf).map_err(Error::from_map)?,
             links,
             is_blind: false,
         })
@@ -202,38 +212,43 @@ struct Calls([(&'static str, Format); 4]);
 impl Calls {
     fn find() -> Result<Self, Error> {
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
-        let find = |program: &'static str, name: &'static str| {
+        let find = |program: &'static str, section: &'static str| {
+            let name = section.trim_start_matches("tracepoint/");
             let format = tracefs.format(name).map_err(Error::Tracefs)?;
             Ok((program, format.ok_or(Error::NoTracepoint(name))?))
         };
         Ok(Self([
-            find("on_execve", "syscalls/sys_enter_execve")?,
-            find("on_execveat", "syscalls/sys_enter_execveat")?,
-            find("on_execve_end", "syscalls/sys_exit_execve")?,
-            find("on_execveat_end", "syscalls/sys_exit_execveat")?,
+            find(on_execve::NAME, on_execve::SECTION)?,
+            find(on_execveat::NAME, on_execveat::SECTION)?,
+            find(on_execve_end::NAME, on_execve_end::SECTION)?,
+            find(on_execveat_end::NAME, on_execveat_end::SECTION)?,
         ]))
     }
 
-    /// Where the words are that the programs read, and how large a word is, by the names that the programs have for that.
-    fn words(&self) -> Result<[(&'static str, u32); 4], Error> {
+    /// Where the words are that the programs read, and how large a word is.
+    fn words(&self) -> Result<Overrides, Error> {
         let [(_, execve), (_, execveat), (_, end), _] = &self.0;
         let place = |format: &Format, field: &str| {
             let place = format.offset(field).and_then(|offset| u32::try_from(offset).ok());
             place.ok_or_else(|| Error::Tracefs(io::Error::other(format!("a system call has no field {field}"))))
         };
-        Ok([
-            ("execve_file", place(execve, "filename")?),
-            ("execveat_file", place(execveat, "filename")?),
-            ("returned", place(end, "ret")?),
-            ("word_size", size_of::<usize>() as u32),
-        ])
+        Ok(Overrides {
+            execve_file: Some(place(execve, "filename")?),
+            execveat_file: Some(place(execveat, "filename")?),
+            returned: Some(place(end, "ret")?),
+            word_size: Some(size_of::<usize>() as u32),
+            ..Default::default()
+        })
     }
 }
 
-fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<RawTracePointLink, Error> {
+fn attach(
+    ebpf: &mut Ebpf,
+    name: &str,
+    attach: fn(&mut Ebpf) -> Result<RawTracePointLinkId, ProgramError>,
+) -> Result<RawTracePointLink, Error> {
+    let link = attach(ebpf).map_err(|error| Error::from_program(name, error))?;
     let program: &mut RawTracePoint = program(ebpf, name)?;
-    program.load().map_err(|error| Error::from_program(name, error))?;
-    let link = program.attach(tracepoint).map_err(|error| Error::from_program(name, error))?;
     program.take_link(link).map_err(|error| Error::from_program(name, error))
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::Endian;
 
 pub mod canonical;
+pub mod find;
 pub mod parts;
 
 /// The contents of a section `.BTF`.

@@ -15,7 +15,7 @@ use crate::bpf::layouts::Layouts;
 use crate::bpf::records::Records;
 use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::bpf::units::{self, Unit};
-use crate::bpf::{cflags, paths};
+use crate::bpf::{bindings, cflags, paths};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
@@ -37,6 +37,8 @@ pub struct Inputs {
     pub libbpf_folder: Option<PathBuf>,
     /// The checked-in objects, by name.
     pub objects: BTreeMap<String, Sha256>,
+    /// The files of bindings that the lock file names and that are there, by their paths from the BPF folder.
+    pub bindings: BTreeMap<String, Sha256>,
     pub lock: Option<Lock>,
     /// The vmlinux.h of each architecture, by its path from the workspace.
     pub layouts: Layouts,
@@ -106,6 +108,12 @@ impl Inputs {
             inputs.objects.insert(name, hash);
         }
         inputs.lock = files::read_if_there(&folder.join("bpf.lock"))?.map(|text| Lock::parse(&text));
+        for name in inputs.lock.iter().flat_map(|lock| lock.bindings.keys()) {
+            let path = folder.join(name);
+            if path.is_file() {
+                inputs.bindings.insert(name.clone(), hash::file(&path)?);
+            }
+        }
         Ok(inputs)
     }
 
@@ -253,6 +261,7 @@ impl Inputs {
             .chain(patterns)
             .chain(variants)
             .chain(bpf.image.is_none().then(libc))
+            .chain(bindings::line(bpf))
             .chain(hashes("libbpf", &self.libbpf))
             .chain(hashes("source", &self.sources))
             .collect()
@@ -292,6 +301,12 @@ impl Inputs {
         if let Some(orphan) = self.objects.keys().chain(lock.objects.keys()).find(|name| !wanted.contains(name)) {
             return Some(format!("{}/objects/{orphan} has no source any more", bpf.folder));
         }
+        for (name, locked) in &lock.bindings {
+            if self.bindings.get(name).is_none_or(|found| found.to_string() != *locked) {
+                let path = paths::join(&bpf.folder, name).unwrap_or_else(|| name.clone());
+                return Some(format!("{path} is not what was written for the objects"));
+            }
+        }
         let lines = self.lines(bpf);
         let differing = lines.symmetric_difference(&lock.inputs).next()?;
         Some(match differing.split(' ').collect::<Vec<_>>().as_slice() {
@@ -300,6 +315,7 @@ impl Inputs {
             }
             ["libbpf", _, name] => format!("libbpf's {name} changed"),
             ["flags" | "variant" | "patterns", ..] => "the compiler's flags changed".into(),
+            ["bindings", ..] => "the bindings that are asked for changed".into(),
             ["form" | "libc", ..] => "the tool's form of objects changed".into(),
             _ => "the compiler changed".into(),
         })

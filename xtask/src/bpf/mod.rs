@@ -1,5 +1,6 @@
 //! The BPF objects: which there are, what they are made from, and how.
 
+pub mod bindings;
 pub mod cflags;
 pub mod contained;
 pub mod container;

@@ -211,7 +211,8 @@ pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason:
             let snapshot = (end == End::WriteAndBuild)
                 .then(|| (facts.sources.folder.clone(), facts.sources.in_repository(&bpf.folder)));
             let (folder, checked_in) = (facts.root.join(&bpf.folder), root.join(&bpf.folder));
-            let write = WriteObjects { folder, checked_in, snapshot, inputs: inputs.lines(bpf), settled: result };
+            let (inputs, config) = (inputs.lines(bpf), bpf.clone());
+            let write = WriteObjects { folder, checked_in, snapshot, inputs, config, settled: result };
             Task::new("writing the BPF objects", vec![Box::new(write)])
         }
         End::Compare => {
@@ -220,7 +221,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason:
                 None => reason,
             });
             let (folder, shown) = (root.join(&bpf.folder), bpf.folder.clone());
-            let compare = CompareObjects { folder, shown, settled: result, out_of_date };
+            let compare = CompareObjects { folder, shown, settled: result, config: bpf.clone(), out_of_date };
             Task::new("comparing the BPF objects with those that are there", vec![Box::new(compare)])
         }
     });

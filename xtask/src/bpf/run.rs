@@ -10,12 +10,14 @@ use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
+use crate::bpf::bindings::{self, Input};
 use crate::bpf::container::Container;
 use crate::bpf::dependencies::Said;
 use crate::bpf::engine::Image;
 use crate::bpf::facts::{COMPILED, RECORDS};
 use crate::bpf::failures::{self, Scope};
 use crate::bpf::layouts::Layouts;
+use crate::bpf::paths;
 use crate::bpf::records::{self, Kept, Record, Records};
 use crate::bpf::settle::{self, Bytes, Compiled, Part, Piece, Ready, Settled};
 use crate::bpf::source_text;
@@ -27,6 +29,7 @@ use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::{files, process};
 use crate::ui::error;
+use crate::workspace::config::Bpf;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
 
@@ -304,20 +307,28 @@ pub struct WriteObjects {
     pub checked_in: PathBuf,
     /// The lines of the lock file that name the inputs.
     pub inputs: BTreeSet<String>,
+    /// Which bindings are written.
+    pub config: Bpf,
     pub settled: Slot<Settled>,
 }
 
 impl Step for WriteObjects {
     fn line(&self) -> String {
         let folder = self.folder.display();
-        format!("# if all of it is right, write it to {folder}/objects, and what it was made from to {folder}/bpf.lock")
+        let bindings = self.config.bindings.iter().map(|folder| format!(", bindings for it to {folder}"));
+        let bindings: String = bindings.collect();
+        format!(
+            "# if all of it is right, write it to {folder}/objects{bindings}, and what it was made from to {folder}/bpf.lock"
+        )
     }
 
     fn json(&self) -> Value {
-        json!({ "write-objects": { "folder": self.folder, "inputs": self.inputs } })
+        json!({ "write-objects": {
+            "folder": self.folder, "inputs": self.inputs, "bindings": self.config.bindings, "types": self.config.types,
+        } })
     }
 
-    fn run(&self, _: &Work) -> Result<()> {
+    fn run(&self, work: &Work) -> Result<()> {
         let folder = self.folder.join("objects");
         files::create_folder(&folder)?;
         let mut lock = Lock { inputs: self.inputs.clone(), ..Lock::default() };
@@ -331,19 +342,39 @@ impl Step for WriteObjects {
             }
         }
         files.extend(changed.iter().map(|(file, bytes)| (file.clone(), bytes.as_slice())));
+        let bindings = bindings(self.settled.get()?, &self.config)?;
+        let before = files::read_if_there(&self.folder.join("bpf.lock"))?.unwrap_or_default();
+        for (path, text) in &bindings {
+            let name = paths::from_folder(&self.config.folder, path);
+            let file = self.folder.join(&name);
+            lock.bindings.insert(name, hash::bytes(text.as_bytes()).to_string());
+            if files::read_if_there(&file)?.as_ref() != Some(text) {
+                work.runner.status(format!("{path}: changed"));
+                files.extend(
+                    file.parent().map(files::create_folder).transpose()?.map(|()| (file.clone(), text.as_bytes())),
+                );
+            }
+        }
         let text = lock.to_string();
         files.push((self.folder.join("bpf.lock"), text.as_bytes()));
         files::replace(&files)?;
         for path in orphans(&folder, &lock)? {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
+        let before = Lock::parse(&before).bindings;
+        let needless: Vec<&String> = before.keys().filter(|name| !lock.bindings.contains_key(*name)).collect();
+        for path in needless.iter().map(|name| self.folder.join(name)).filter(|path| path.is_file()) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
         let Some((snapshot, path)) = &self.snapshot else { return Ok(()) };
-        let written = |file: &Path| anyhow::Ok(format!("{path}/{}", file.strip_prefix(&self.folder)?.display()));
+        let inside = |name: &str| paths::join(path, name).context("a file without a path in the repository");
+        let written = |file: &Path| inside(&file.strip_prefix(&self.folder)?.to_string_lossy());
         let put = files.iter().map(|(file, bytes)| Ok((written(file)?, *bytes))).collect::<Result<Vec<_>>>()?;
         let in_snapshot = snapshot::source(snapshot).join(path);
         let orphans = orphans(&in_snapshot.join("objects"), &lock)?;
-        let orphans = orphans.iter().map(|file| Ok(format!("{path}/{}", file.strip_prefix(&in_snapshot)?.display())));
-        snapshot::put(snapshot, &put, &orphans.collect::<Result<Vec<_>>>()?)
+        let orphans = orphans.iter().map(|file| inside(&file.strip_prefix(&in_snapshot)?.to_string_lossy()));
+        let removed = orphans.chain(needless.iter().map(|name| inside(name)));
+        snapshot::put(snapshot, &put, &removed.collect::<Result<Vec<_>>>()?)
     }
 }
 
@@ -353,6 +384,19 @@ fn bytes(ready: &Ready) -> Result<Vec<u8>> {
         Bytes::Made(object) => Ok(object.bytes.clone()),
         Bytes::File(file) => files::read_unchanged(file, &ready.kept.sha256),
     }
+}
+
+/// The bindings for these objects, by the paths of their files from the workspace.
+fn bindings(settled: &Settled, config: &Bpf) -> Result<BTreeMap<String, String>> {
+    if config.bindings.is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let input = |(name, ready): (&String, &Ready)| {
+        let name = name.parse().map_err(anyhow::Error::msg)?;
+        Ok(Input { name, sha256: ready.kept.sha256, bytes: bytes(ready)? })
+    };
+    let inputs = settled.objects.iter().map(input).collect::<Result<Vec<_>>>()?;
+    bindings::render(&inputs, config)
 }
 
 /// Objects in a folder that have no source any more.
@@ -369,6 +413,8 @@ pub struct CompareObjects {
     /// The same, relative to the workspace.
     pub shown: String,
     pub settled: Slot<Settled>,
+    /// Which bindings there are to be.
+    pub config: Bpf,
     /// What is wrong with the lock file.
     pub out_of_date: Option<String>,
 }
@@ -403,6 +449,14 @@ impl Step for CompareObjects {
         }
         for orphan in present.iter().filter(|name| name.ends_with(".o") && !objects.contains_key(*name)) {
             faults.push(format!("{} has no source", shown(orphan)));
+        }
+        for (path, text) in bindings(self.settled.get()?, &self.config)? {
+            let found = files::read_if_there(&self.folder.join(paths::from_folder(&self.config.folder, &path)))?;
+            match found {
+                Some(found) if found == text => work.runner.status(format!("{path}: as its objects give it")),
+                Some(_) => faults.push(format!("{path} is not what its objects give")),
+                None => faults.push(format!("{path} is missing")),
+            }
         }
         faults.extend(self.out_of_date.clone());
         if faults.is_empty() {

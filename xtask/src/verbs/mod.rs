@@ -12,6 +12,7 @@ pub mod merge;
 pub mod rebuild;
 pub mod report;
 pub mod verify;
+pub mod vmlinux;
 
 use crate::workspace::needs::{Need, OfVerb};
 

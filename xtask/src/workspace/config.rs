@@ -85,6 +85,10 @@ pub struct Bpf {
     pub cflags: Vec<String>,
     /// A container image to compile in instead of ours, as `NAME@sha256:DIGEST`.
     pub image: Option<String>,
+    /// The folder that gets bindings, one file for each source.
+    pub bindings: Option<String>,
+    /// Types that bindings have besides those of maps and variables.
+    pub types: Vec<String>,
 }
 
 /// Where BPF programs are looked for.
@@ -122,6 +126,8 @@ impl Default for Bpf {
             cpu: "v1".into(),
             cflags: Vec::new(),
             image: None,
+            bindings: None,
+            types: Vec::new(),
         }
     }
 }
@@ -174,6 +180,8 @@ struct WrittenBpf {
     cpu: Option<String>,
     cflags: Vec<String>,
     image: Option<String>,
+    bindings: Option<String>,
+    types: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -347,6 +355,20 @@ impl Bpf {
             }
         }
         written.variant.iter().try_for_each(Variant::check)?;
+        // It may have nothing else in it, so it need not be there.
+        let bindings = written.bindings.as_deref().map(plain_path);
+        if let (Some(None), Some(folder)) = (&bindings, &written.bindings) {
+            let key = key("bpf.bindings");
+            bad_request!("{key} names `{folder}`; a relative path inside the workspace is expected");
+        }
+        let bindings = bindings.flatten();
+        if bindings.is_none() && !written.types.is_empty() {
+            bad_request!("{} are for bindings: set {}, too", key("bpf.types"), key("bpf.bindings"));
+        }
+        let is_name = |name: &&String| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        if let Some(name) = written.types.iter().find(|name| name.is_empty() || !is_name(name)) {
+            bad_request!("{} has `{name}`; the name of a type is expected, such as event", key("bpf.types"));
+        }
         if let Some(image) = &written.image
             && !is_digest(image)
         {
@@ -356,7 +378,8 @@ impl Bpf {
             );
         }
         let (variants, cflags, image) = (written.variant, written.cflags, written.image);
-        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image })
+        let types = written.types;
+        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types })
     }
 }
 

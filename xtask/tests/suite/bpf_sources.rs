@@ -15,9 +15,11 @@ const BY_ARCHITECTURE: [&str; 5] = ["kprobe_core", "kprobe_headers", "numbers", 
 fn every_kind_of_program_compiles_for_every_architecture() {
     let workspace = Workspace::copy_of_our_own("sources");
     let manifest = workspace.read("Cargo.toml").replace(
-        "[workspace.metadata.bpfship.bpf]\ncflags = [\"-Wextra\", \"-Werror\"]\n",
+        "[workspace.metadata.bpfship.bpf]\ncflags = [\"-Wextra\", \"-Werror\"]\nbindings = \"bpf/src\"\n\
+         types = [\"exit_event\", \"limits\"]\n",
         "[[workspace.metadata.bpfship.bpf.variant]]\nname = \"twice\"\nsources = [\"variants.bpf.c\"]\n\
-         defines = [\"STEP=2\"]\n[workspace.metadata.bpfship.bpf]\nfolder = \"xtask/tests/bpf\"\ncflags = [\"-Werror\"]\n",
+         defines = [\"STEP=2\"]\n[workspace.metadata.bpfship.bpf]\nfolder = \"xtask/tests/bpf\"\ncflags = [\"-Werror\"]\n\
+         bindings = \"xtask/tests/bindings\"\n",
     );
     let workspace = workspace.write("Cargo.toml", &manifest);
     workspace.xtask("bpf").succeeds();
@@ -33,6 +35,7 @@ fn every_kind_of_program_compiles_for_every_architecture() {
     let folders = ["xtask/tests/bpf", "xtask/tests/bpf/net"].map(|folder| workspace.list(folder));
     // And the variant of one.
     assert_eq!(targets.len(), folders.iter().flatten().filter(|name| is_source(name)).count() + 1, "{targets:?}");
+    assert_eq!(workspace.list("xtask/tests/bindings").len(), targets.len());
     for (stem, targets) in &targets {
         let expected = if BY_ARCHITECTURE.contains(&stem.as_str()) { 6 } else { 2 };
         assert_eq!(targets.len(), expected, "{stem}: {targets:?}");

@@ -3,6 +3,7 @@
 mod adopt;
 mod backtrace;
 mod bad_requests;
+mod bindings;
 mod boot;
 mod bpf;
 mod bpf_report;

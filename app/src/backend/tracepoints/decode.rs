@@ -3,8 +3,11 @@
 use std::io;
 
 use exectrace_bpf::{
-    FILE_MAX, SCHED_PROCESS_EXEC, SCHED_PROCESS_EXIT, SIGNAL_DELIVER, SIGNAL_GENERATE, SYS_ENTER_EXIT,
-    SYS_ENTER_EXIT_GROUP, TASK_NEWTASK,
+    FILE_MAX,
+    tracepoints::{
+        Tracepoint as Id,
+        programs::{on_exec, on_exit, on_exit_group, on_exit_thread, on_new_task, on_signal_sent, on_signal_taken},
+    },
 };
 
 use super::{
@@ -20,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Definition {
     /// What the BPF half calls it (enum tracepoint).
-    pub(super) number: u32,
+    pub(super) number: Id,
     pub(crate) name: &'static str,
     /// The BPF program for it. None if BPF has no use for it.
     pub(super) program: Option<&'static str>,
@@ -44,24 +47,26 @@ pub(crate) enum Purpose {
 /// The name of the exec tracepoint's field for the file.
 const FILENAME: &str = "filename";
 /// A system call that changes the user has returned.
-const USER_CHANGED: u32 = 9;
+const USER_CHANGED: Id = Id(9);
+
+use Purpose::{Anything, Codes, Signals, Users};
 
 #[rustfmt::skip]
 pub(crate) static TRACEPOINTS: [Definition; 10] = [
-    row(TASK_NEWTASK, "task/task_newtask", Some("on_new_task"), &["pid", "clone_flags", "comm"], Purpose::Anything),
-    row(SCHED_PROCESS_EXEC, "sched/sched_process_exec", Some("on_exec"), &[FILENAME], Purpose::Anything),
-    row(SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some("on_exit"), &[], Purpose::Signals),
-    row(SIGNAL_GENERATE, "signal/signal_generate", Some("on_signal_sent"), &["sig", "pid", "result"], Purpose::Signals),
-    row(SIGNAL_DELIVER, "signal/signal_deliver", Some("on_signal_taken"), &["sig", "sa_handler"], Purpose::Signals),
-    row(SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", Some("on_exit_group"), &["error_code"], Purpose::Codes),
-    row(SYS_ENTER_EXIT, "syscalls/sys_enter_exit", Some("on_exit_thread"), &["error_code"], Purpose::Codes),
-    row(USER_CHANGED, "syscalls/sys_exit_setuid", None, &["ret"], Purpose::Users),
-    row(USER_CHANGED, "syscalls/sys_exit_setreuid", None, &["ret"], Purpose::Users),
-    row(USER_CHANGED, "syscalls/sys_exit_setresuid", None, &["ret"], Purpose::Users),
+    row(Id::TASK_NEWTASK, "task/task_newtask", Some(on_new_task::NAME), &["pid", "clone_flags", "comm"], Anything),
+    row(Id::SCHED_PROCESS_EXEC, "sched/sched_process_exec", Some(on_exec::NAME), &[FILENAME], Anything),
+    row(Id::SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some(on_exit::NAME), &[], Signals),
+    row(Id::SIGNAL_GENERATE, "signal/signal_generate", Some(on_signal_sent::NAME), &["sig", "pid", "result"], Signals),
+    row(Id::SIGNAL_DELIVER, "signal/signal_deliver", Some(on_signal_taken::NAME), &["sig", "sa_handler"], Signals),
+    row(Id::SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", Some(on_exit_group::NAME), &["error_code"], Codes),
+    row(Id::SYS_ENTER_EXIT, "syscalls/sys_enter_exit", Some(on_exit_thread::NAME), &["error_code"], Codes),
+    row(USER_CHANGED, "syscalls/sys_exit_setuid", None, &["ret"], Users),
+    row(USER_CHANGED, "syscalls/sys_exit_setreuid", None, &["ret"], Users),
+    row(USER_CHANGED, "syscalls/sys_exit_setresuid", None, &["ret"], Users),
 ];
 
 const fn row(
-    number: u32,
+    number: Id,
     name: &'static str,
     program: Option<&'static str>,
     fields: &'static [&'static str],
@@ -73,7 +78,7 @@ const fn row(
 impl Definition {
     /// Whether samples of it hold the user's stack.
     pub(super) fn with_stack(&self) -> bool {
-        self.number == SCHED_PROCESS_EXEC
+        self.number == Id::SCHED_PROCESS_EXEC
     }
 }
 
@@ -128,8 +133,10 @@ impl Tracepoint {
         let word = |field| number(field).map(|number| number as u32);
         let text = |field| self.format.text(record, field);
         let what = match self.definition.number {
-            TASK_NEWTASK => Kind::NewTask { tid: word("pid")?, flags: number("clone_flags")?, comm: text("comm")?.0 },
-            SCHED_PROCESS_EXEC => {
+            Id::TASK_NEWTASK => {
+                Kind::NewTask { tid: word("pid")?, flags: number("clone_flags")?, comm: text("comm")?.0 }
+            }
+            Id::SCHED_PROCESS_EXEC => {
                 let (file, cut) = text(FILENAME)?;
                 Kind::Exec {
                     file: &file[..file.len().min(FILE_MAX)],
@@ -138,14 +145,16 @@ impl Tracepoint {
                     is_compat: stack.map(|stack| stack.is_32_bit && cfg!(target_pointer_width = "64")),
                 }
             }
-            SCHED_PROCESS_EXIT => Kind::EndsAs(uid?),
-            SYS_ENTER_EXIT_GROUP => Kind::ExitGroup(word("error_code")? as u8),
-            SYS_ENTER_EXIT => Kind::ExitThread(word("error_code")? as u8),
+            Id::SCHED_PROCESS_EXIT => Kind::EndsAs(uid?),
+            Id::SYS_ENTER_EXIT_GROUP => Kind::ExitGroup(word("error_code")? as u8),
+            Id::SYS_ENTER_EXIT => Kind::ExitThread(word("error_code")? as u8),
             // TRACE_SIGNAL_DELIVERED or _LOSE_INFO: neither ignored nor there already.
-            SIGNAL_GENERATE if !matches!(word("result")?, 0 | 4) => return None,
-            SIGNAL_GENERATE => Kind::SignalSent { tid: word("pid")?, signal: word("sig")? as u8 },
+            Id::SIGNAL_GENERATE if !matches!(word("result")?, 0 | 4) => return None,
+            Id::SIGNAL_GENERATE => Kind::SignalSent { tid: word("pid")?, signal: word("sig")? as u8 },
             // SIG_DFL
-            SIGNAL_DELIVER => Kind::SignalTaken { signal: word("sig")? as u8, has_handler: number("sa_handler")? != 0 },
+            Id::SIGNAL_DELIVER => {
+                Kind::SignalTaken { signal: word("sig")? as u8, has_handler: number("sa_handler")? != 0 }
+            }
             // Which user it is now, /proc shows.
             USER_CHANGED if number("ret")? == 0 => Kind::UserChanged(None),
             _ => return None,
@@ -159,7 +168,7 @@ mod tests {
     use super::*;
     use crate::perf_ring::Content;
 
-    fn tracepoint(number: u32, fields: &str) -> Tracepoint {
+    fn tracepoint(number: Id, fields: &str) -> Tracepoint {
         let definition = TRACEPOINTS.iter().find(|definition| definition.number == number).unwrap();
         let text = fields.split_whitespace().fold("ID: 7\n".to_owned(), |text, field| {
             let [name, offset, size] = field.split(':').collect::<Vec<_>>()[..] else { panic!("{field}") };
@@ -187,7 +196,7 @@ mod tests {
 
     #[test]
     fn signals_that_nobody_will_notice_mean_nothing() {
-        let tracepoint = tracepoint(SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
+        let tracepoint = tracepoint(Id::SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
         // enum in include/trace/events/signal.h: delivered, ignored, already pending, overflow, lost information.
         for (result, is_sent) in [(0, true), (1, false), (2, false), (3, false), (4, true)] {
             let sent = Kind::SignalSent { tid: 42, signal: 15 };
@@ -197,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_handler_is_anything_but_the_default() {
-        let tracepoint = tracepoint(SIGNAL_DELIVER, "sig:8:4 sa_handler:12:4");
+        let tracepoint = tracepoint(Id::SIGNAL_DELIVER, "sig:8:4 sa_handler:12:4");
         for (handler, has_handler) in [(0, false), (1, true), (0xffff_0000, true)] {
             let taken = Kind::SignalTaken { signal: 9, has_handler };
             assert_decoded(&tracepoint, &record(&[9, handler]), Some(taken));
@@ -214,13 +223,13 @@ mod tests {
 
     #[test]
     fn of_a_code_the_lowest_byte_counts() {
-        let tracepoint = tracepoint(SYS_ENTER_EXIT_GROUP, "error_code:8:4");
+        let tracepoint = tracepoint(Id::SYS_ENTER_EXIT_GROUP, "error_code:8:4");
         assert_decoded(&tracepoint, &record(&[0x1ff]), Some(Kind::ExitGroup(0xff)));
     }
 
     #[test]
     fn a_long_name_of_a_file_is_cut_and_a_stack_that_says_nothing_gives_no_arguments() {
-        let tracepoint = tracepoint(SCHED_PROCESS_EXEC, "filename:8:4");
+        let tracepoint = tracepoint(Id::SCHED_PROCESS_EXEC, "filename:8:4");
         assert_eq!(tracepoint.file_word(), Some(8));
         for (length, file_truncated) in [(FILE_MAX, false), (FILE_MAX + 1, true)] {
             let mut record = record(&[((length as u32 + 1) << 16) | 12]);
@@ -243,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_record_that_is_cut_means_nothing() {
-        let tracepoint = tracepoint(SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
+        let tracepoint = tracepoint(Id::SIGNAL_GENERATE, "sig:8:4 pid:12:4 result:16:4");
         let whole = record(&[15, 42, 0]);
         for length in 0..whole.len() {
             assert_decoded(&tracepoint, &whole[..length], None);

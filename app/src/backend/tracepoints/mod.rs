@@ -11,6 +11,7 @@ mod processes;
 use std::{
     collections::VecDeque,
     io,
+    mem::offset_of,
     os::fd::{BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -19,7 +20,10 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, PerCpuArray},
 };
-use exectrace_bpf::RECORD_HEADER;
+use exectrace_bpf::{
+    RECORD_HEADER, get,
+    tracepoints::{self as bindings, maps},
+};
 
 use self::{
     decode::{Purpose, Tracepoint},
@@ -121,8 +125,8 @@ impl Tracepoints {
             buffers.open(Source::Bpf, false).map_err(failed)?;
             let mut ebpf = load(&tracepoints, settings.buffer_kib)?;
             let maps = [
-                (Source::BpfExecs, bpf::map_data(&mut ebpf, "execs")?),
-                (Source::Bpf, bpf::map_data(&mut ebpf, "others")?),
+                (Source::BpfExecs, bpf::map_data(&mut ebpf, maps::execs::NAME)?),
+                (Source::Bpf, bpf::map_data(&mut ebpf, maps::others::NAME)?),
             ];
             for (source, map) in &maps {
                 bpf::fill(map, &buffers, *source).map_err(failed)?;
@@ -132,7 +136,7 @@ impl Tracepoints {
                 tracepoints.iter().filter_map(|tracepoint| Some((tracepoint, tracepoint.definition.program?)));
             let events =
                 programs.map(|(tracepoint, name)| attach(&mut ebpf, tracepoint, name)).collect::<Result<_, _>>()?;
-            Some(Programs { events, maps, lost: bpf::take_map(&mut ebpf, "lost")? })
+            Some(Programs { events, maps, lost: maps::lost::take(&mut ebpf).map_err(Error::from_map)? })
         } else {
             for tracepoint in &tracepoints {
                 let source = Source::Tracepoint(tracepoint.format.id);
@@ -344,8 +348,8 @@ fn record_of<'s>(
     let what = match &sample.content {
         Content::Raw { bytes, stack } if with_bpf => {
             let (header, record) = bytes.split_at_checked(RECORD_HEADER)?;
-            let [number, uid] =
-                [&header[..4], &header[4..]].map(|bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            let number: bindings::Tracepoint = get(header, offset_of!(bindings::Record, tracepoint));
+            let uid = get(header, offset_of!(bindings::Record, uid));
             let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.definition.number == number)?;
             return tracepoint.decode(sample, stack.as_ref(), Some(uid), record);
         }
@@ -365,11 +369,10 @@ fn record_of<'s>(
 
 fn load(tracepoints: &[Tracepoint], kib: u32) -> Result<Ebpf, Error> {
     let file_word = tracepoints.iter().find_map(Tracepoint::file_word).unwrap_or_default();
-    EbpfLoader::new()
-        .btf(None)
-        .override_global("file_word", &file_word, true)
-        .load(exectrace_bpf::tracepoints())
-        .map_err(|error| Error::from_loader(error, kib))
+    let overrides = bindings::globals::Overrides { file_word: Some(file_word) };
+    let mut loader = EbpfLoader::new();
+    overrides.apply(loader.btf(None));
+    loader.load(bindings::object()).map_err(|error| Error::from_loader(error, kib))
 }
 
 fn attach(ebpf: &mut Ebpf, tracepoint: &Tracepoint, name: &str) -> Result<OwnedFd, Error> {

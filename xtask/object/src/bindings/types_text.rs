@@ -34,6 +34,9 @@ const TAKEN: [&str; 22] = [
     "std",
 ];
 
+/// The module above.
+const ABOVE: &str = "super";
+
 /// The names of types, in their order. They depend on the names in C alone, and on the order of types only where two have one.
 pub fn names(definitions: &[Definition]) -> Vec<String> {
     let mut taken: BTreeSet<String> = TAKEN.map(String::from).into();
@@ -59,7 +62,7 @@ pub fn ty(ty: &Ty, names: &[String], depth: usize) -> String {
         Ty::Float(bytes) => format!("f{}", 8 * bytes),
         Ty::Bytes(bytes) => format!("[u8; {bytes}]"),
         Ty::Array(element, length) => format!("[{}; {length}]", self::ty(element, names, depth)),
-        Ty::Named(index) => format!("{}{}", "super::".repeat(depth), names[*index]),
+        Ty::Named(index) => format!("{}{}", [ABOVE, "::"].concat().repeat(depth), names[*index]),
     }
 }
 

@@ -1,0 +1,106 @@
+//! The bindings that the configuration asks for: which files, and what is in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
+use bpfship_object::bindings::{self, Object, Options};
+
+use crate::arch::ARCHES;
+use crate::bpf::paths;
+use crate::bpf::target::ObjectName;
+use crate::sys::hash::Sha256;
+use crate::workspace::config::Bpf;
+
+/// Bindings of another version are written again: it changes whenever the same objects give another text.
+const VERSION: u32 = 1;
+
+/// An object, and its bytes.
+pub struct Input {
+    pub name: ObjectName,
+    pub sha256: Sha256,
+    pub bytes: Vec<u8>,
+}
+
+/// The line of the lock file that says what is asked for.
+pub fn line(bpf: &Bpf) -> Option<String> {
+    let folder = bpf.bindings.as_ref()?;
+    let types: String = bpf.types.iter().map(|name| format!(" {name}")).collect();
+    Some(format!("bindings {VERSION} {}{types}", paths::from_folder(&bpf.folder, folder)))
+}
+
+/// The files by their paths from the workspace: one for each source or variant. None, if none are asked for.
+pub fn render(inputs: &[Input], bpf: &Bpf) -> Result<BTreeMap<String, String>> {
+    let Some(folder) = &bpf.bindings else { return Ok(BTreeMap::new()) };
+    let mut stems: BTreeMap<&str, Vec<&Input>> = BTreeMap::new();
+    for input in inputs {
+        stems.entry(&input.name.stem).or_default().push(input);
+    }
+    let mut files = BTreeMap::new();
+    let mut types = BTreeSet::new();
+    for (stem, inputs) in stems {
+        let named: Vec<(String, String, Vec<&str>)> = inputs
+            .iter()
+            .map(|Input { name, sha256, .. }| {
+                let only_for = |word| ARCHES.iter().filter(move |arch| arch.linux == word).map(|arch| arch.rust());
+                (name.to_string(), sha256.to_string(), name.target.arch_word.into_iter().flat_map(only_for).collect())
+            })
+            .collect();
+        let objects = inputs.iter().zip(&named);
+        let objects: Vec<Object> = objects
+            .map(|(input, (file, sha256, arches))| Object { file, sha256, bytes: &input.bytes, arches })
+            .collect();
+        let rendered = bindings::render(&objects, &Options { name: stem, types: &bpf.types })?;
+        types.extend(rendered.types);
+        // The name of a module.
+        let path = format!("{folder}/{}.rs", stem.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_"));
+        if files.insert(path.clone(), rendered.text).is_some() {
+            bail!("the bindings of two sources would both be {path}: give one another name");
+        }
+    }
+    if let Some(missing) = bpf.types.iter().find(|name| !types.contains(*name)) {
+        bail!(
+            "no object has a type `{missing}`, which `types` in [workspace.metadata.bpfship.bpf] names: clang leaves out what \
+             nothing mentions, so mention it in a source: const struct {missing} *unused_{missing} __attribute__((unused));"
+        );
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::hash;
+
+    fn input(name: &str) -> Input {
+        let bytes = include_bytes!("../../object/tests/tick_bpfel.o").to_vec();
+        Input { name: name.parse().unwrap(), sha256: hash::bytes(&bytes), bytes }
+    }
+
+    fn asked() -> Bpf {
+        Bpf { folder: "bpf".into(), bindings: Some("bpf/src".into()), ..Bpf::default() }
+    }
+
+    #[test]
+    fn each_source_has_a_file_and_all_of_its_objects_are_named_in_it() {
+        let inputs = ["tick_x86_bpfel.o", "tick_arm64_bpfel.o", "tick-tock_bpfel.o"].map(input);
+        assert_eq!(render(&inputs, &Bpf::default()).unwrap(), BTreeMap::new());
+        let files = render(&inputs, &asked()).unwrap();
+        assert_eq!(files.keys().collect::<Vec<_>>(), ["bpf/src/tick.rs", "bpf/src/tick_tock.rs"]);
+        let text = &files["bpf/src/tick.rs"];
+        for input in &inputs[..2] {
+            assert!(text.contains(&format!("//! object {} {}\n", input.sha256, input.name)), "{text}");
+        }
+        assert!(text.contains("embed!(\"tick\")"), "{text}");
+        assert!(files["bpf/src/tick_tock.rs"].contains("embed!(\"tick-tock\")"));
+        assert_eq!(line(&asked()).as_deref(), Some("bindings 1 src"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let error = |inputs: &[Input], bpf: &Bpf| render(inputs, bpf).unwrap_err().to_string();
+        let same = ["a-b_bpfel.o", "a_b_bpfel.o"].map(input);
+        assert!(error(&same, &asked()).contains("would both be bpf/src/a_b.rs"));
+        let with_type = Bpf { types: vec!["event".into()], ..asked() };
+        assert!(error(&same[..1], &with_type).starts_with("no object has a type `event`"));
+    }
+}
