@@ -20,8 +20,14 @@ pub fn engines() -> Vec<&'static str> {
     ["docker", "podman"].into_iter().filter(answers).collect()
 }
 
+/// Has everything compiled again.
+fn forget(workspace: &Workspace) {
+    let _ = fs::remove_file(workspace.path("target/bpfship/bpf-records.json"));
+}
+
 /// What is left of the containers of a workspace.
 fn left_behind(workspace: &Workspace, engine: &str) -> String {
+    forget(workspace);
     let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
     let name =
         plan.split_whitespace().find(|word| word.starts_with("bpfship-bpf-") && !word.contains("clang")).unwrap();
@@ -216,6 +222,7 @@ fn an_image_that_only_has_our_name_is_not_used() {
         let build = "printf 'FROM scratch\\nCOPY tick.bpf.c /\\nENTRYPOINT [\"/tick.bpf.c\"]\\n' >Containerfile && \
                      $ENGINE build -q --network none -t $OURS -f Containerfile kernel";
         workspace.shell(&build.replace("$ENGINE", engine).replace("$OURS", ours)).succeeds();
+        forget(&workspace);
         workspace
             .xtask(&format!("bpf --engine {engine}"))
             .succeeds()
