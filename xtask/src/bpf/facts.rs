@@ -267,6 +267,13 @@ impl Inputs {
             .collect()
     }
 
+    /// A source that has no object for this architecture, if that is known.
+    pub fn missing_for(&self, bpf: &Bpf, arch: &Arch) -> Option<String> {
+        let names: Vec<ObjectName> = self.lock.as_ref()?.objects.keys().filter_map(|name| name.parse().ok()).collect();
+        let has = |unit: &Unit| names.iter().any(|name| name.stem == unit.stem && name.target.is_for(arch));
+        self.units(bpf).into_iter().find(|unit| !has(unit)).map(|unit| unit.source)
+    }
+
     /// Why the objects must be compiled again, or `None` if they are up to date.
     pub fn stale(&self, config: &Config) -> Option<String> {
         let bpf = &config.bpf;

@@ -150,6 +150,13 @@ fn products(facts: &Facts, request: &flags::Dist) -> Result<Vec<Product>> {
         if route == Route::Prebuilt && !arch.in_rustup {
             bad_request!("--std prebuilt: Rust provides no standard library for {arch}; leave --std out");
         }
+        if !config.arches.contains(arch)
+            && let Some(source) = facts.bpf.missing_for(&config.bpf, arch)
+        {
+            bad_request!(
+                "{source} has no BPF object for {arch}: add it to `arches` in [workspace.metadata.bpfship] of Cargo.toml"
+            );
+        }
         products.push(Product { arch, route, stem: format!("{}-{}-{}", config.package, config.version, arch.triple) });
     }
     Ok(products)
@@ -356,6 +363,17 @@ pub(crate) mod tests {
         }
         // Of the machine that it is built on, nothing is said.
         assert!(!environment.keys().any(|name| ["CC", "CFLAGS"].contains(&name.as_str()) || name.contains("gnu")));
+    }
+
+    #[test]
+    fn an_architecture_that_no_object_is_compiled_for_is_refused() {
+        let mut facts = facts();
+        facts.config.arches.retain(|arch| arch.name == "amd64");
+        assert!(dist(&facts, source(), &request(&["arm64"])).is_ok(), "one object is for both");
+        let lock = facts.bpf.lock.as_mut().unwrap();
+        lock.objects.remove("tick_bpfeb.o");
+        let error = dist(&facts, source(), &request(&["s390x"])).unwrap_err().to_string();
+        assert!(error.starts_with("tick.bpf.c has no BPF object for s390x: add it to `arches`"), "{error}");
     }
 
     #[test]

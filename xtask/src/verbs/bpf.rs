@@ -6,7 +6,7 @@ use crate::bpf::container::Place;
 use crate::bpf::plan::{self, End};
 use crate::bpf::settle;
 use crate::bpf::target::ObjectName;
-use crate::flags;
+use crate::flags::{self, Choice};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
@@ -32,9 +32,9 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
         };
     }
     let pending = plan::pending(&facts)?;
-    let place = match pending.is_any() {
+    let place = match pending.is_any() || request.clang.engine != Choice::Auto {
         true => Place::choose(runner, &facts, request.clang.engine)?,
-        // Nobody is asked to run it.
+        // Nothing is to be run.
         false => Place::Host,
     };
     let end = if request.check { End::Compare } else { End::Write };

@@ -20,8 +20,14 @@ pub fn engines() -> Vec<&'static str> {
     ["docker", "podman"].into_iter().filter(answers).collect()
 }
 
+/// Has everything compiled again.
+fn forget(workspace: &Workspace) {
+    let _ = fs::remove_file(workspace.path("target/bpfship/bpf-records.json"));
+}
+
 /// What is left of the containers of a workspace.
 fn left_behind(workspace: &Workspace, engine: &str) -> String {
+    forget(workspace);
     let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
     let name =
         plan.split_whitespace().find(|word| word.starts_with("bpfship-bpf-") && !word.contains("clang")).unwrap();
@@ -114,8 +120,8 @@ fn an_image_of_ones_own_is_taken_by_its_digest_and_recorded() {
     let _images = IMAGES.read().unwrap();
     for engine in engines() {
         let workspace = Workspace::usual("image");
-        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
         let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
         let base = plan.split_whitespace().find(|word| word.starts_with("bpfship-bpf-clang:")).unwrap();
         let build = format!(
             "printf 'FROM {base}\\nENTRYPOINT [\"/zig\", \"clang\", \"-isystem\", \"/lib/include\"]\\n' >Containerfile && \
@@ -210,12 +216,13 @@ fn an_image_that_only_has_our_name_is_not_used() {
     let _images = IMAGES.write().unwrap();
     for engine in engines() {
         let workspace = Workspace::usual("impostor");
-        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
         let plan = workspace.xtask(&format!("bpf --engine {engine} --plan")).succeeds().text();
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
         let ours = plan.split_whitespace().find(|word| word.starts_with("bpfship-bpf-clang:")).unwrap();
         let build = "printf 'FROM scratch\\nCOPY tick.bpf.c /\\nENTRYPOINT [\"/tick.bpf.c\"]\\n' >Containerfile && \
                      $ENGINE build -q --network none -t $OURS -f Containerfile kernel";
         workspace.shell(&build.replace("$ENGINE", engine).replace("$OURS", ours)).succeeds();
+        forget(&workspace);
         workspace
             .xtask(&format!("bpf --engine {engine}"))
             .succeeds()
@@ -326,13 +333,13 @@ fn a_source_may_have_a_name_that_no_container_can_have() {
         let workspace = Workspace::usual("names")
             .write("kernel/c++.bpf.c", "#include \"tick.bpf.c\"\n")
             .write("kernel/gr\u{f6}\u{df}e.bpf.c", "#include \"tick.bpf.c\"\n");
-        workspace.xtask(&format!("bpf --engine {engine}")).succeeds().says("kernel/objects/gr\u{f6}\u{df}e_bpfel.o");
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds().says(": gr\u{f6}\u{df}e_bpfel.o, ");
         assert_eq!(workspace.list("kernel/objects").len(), 6);
     }
 }
 
 #[test]
-fn what_depends_on_the_architecture_is_refused_in_a_container_too() {
+fn what_depends_on_the_architecture_gives_an_object_for_each_in_a_container_too() {
     let _images = IMAGES.read().unwrap();
     let program = |value: &str| {
         format!(
@@ -344,8 +351,7 @@ fn what_depends_on_the_architecture_is_refused_in_a_container_too() {
         Workspace::usual("numbers in a container")
             .write("kernel/tick.bpf.c", &program("__NR_execve"))
             .xtask(&format!("bpf --engine {engine}"))
-            .ends_with(1)
-            .says("<asm/unistd.h>")
-            .says("and with what arm64 has there the object would be another one");
+            .succeeds()
+            .says("tick_{x86,arm64,riscv,loongarch}_bpfel.o, tick_{s390,mips}_bpfeb.o");
     }
 }
