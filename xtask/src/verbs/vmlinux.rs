@@ -42,7 +42,7 @@ pub fn run(runner: Runner, common: &Common, request: &Vmlinux) -> Result<()> {
 /// The words of all BPF sources, and of libbpf's headers. More than the types in them, which does no harm.
 fn names(runner: Runner, common: &Common) -> Result<BTreeSet<String>> {
     let (workspace, rust) = Workspace::find(runner, common)?;
-    let packages = workspace.packages(runner, &rust, common.offline)?;
+    let packages = workspace.crates(runner, &rust, common.offline)?.packages;
     let bpf = &workspace.config.bpf;
     let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, bpf)?;
     let folder = workspace.root.join(&bpf.folder);
