@@ -14,6 +14,7 @@ mod arch;
 mod boot;
 mod bpf;
 mod build;
+mod cc;
 mod flags;
 mod rebuild;
 mod release;
@@ -39,7 +40,12 @@ pub(crate) const NAME: &str = "bpfship";
 
 /// Runs the command line of this process, and prints what went wrong with it. Its exit code is 2 for a wrong request,
 /// before any work, 128 and the number of a signal that ended it, and 1 for any other failure.
+///
+/// Called by the name of a compiler, it is that compiler, and nothing else (`cc/`).
 pub fn main() -> ExitCode {
+    if let Some(code) = cc::tool::as_tool() {
+        return code;
+    }
     if let Some(error) = build::run::compile_in_place_of_rustc() {
         eprintln!("{} {}", screen::error_word(), error::describe(&error));
         return ExitCode::FAILURE;

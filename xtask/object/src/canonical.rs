@@ -25,7 +25,7 @@ pub struct Object {
 impl Object {
     /// Brings what clang made into the canonical form, and checks it.
     pub fn new(compiled: &[u8], endian: Endian) -> Result<Object> {
-        let bytes = finish(compiled).context("clang's object file cannot be understood")?;
+        let bytes = canonical(compiled).context("clang's object file cannot be understood")?;
         let programs = check(&bytes, endian)?;
         let has_license = parse(&bytes)?.sections.iter().any(|section| section.name == "license");
         Ok(Object { bytes, programs, has_license })
@@ -34,7 +34,7 @@ impl Object {
 
 /// Drops DWARF, and the relocations of BTF: `.BTF.ext` already has the offsets that they would set, and loaders take
 /// those of variables from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
-fn finish(compiled: &[u8]) -> Result<Vec<u8>> {
+pub fn canonical(compiled: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(compiled)?;
     for section in elf.sections.iter_mut() {
         let name = section.name.as_slice();

@@ -13,7 +13,7 @@ pub mod kernel_features;
 mod maps;
 pub mod report;
 
-pub use canonical::{OBJECT_FORMAT_VERSION, Object, check};
+pub use canonical::{OBJECT_FORMAT_VERSION, Object, canonical, check};
 
 /// Byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -75,6 +75,9 @@ impl Inputs {
                 bad_request!("`{key}` in [workspace.metadata.bpfship.bpf] of Cargo.toml: {refusal}");
             }
         }
+        if !bpf.has_sources() {
+            return Ok(Inputs::default());
+        }
         let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
         inputs.read_sources(root, above, bpf)?;
@@ -265,6 +268,9 @@ impl Inputs {
     /// Why the objects must be compiled again, or `None` if they are up to date.
     pub fn stale(&self, config: &Config) -> Option<String> {
         let bpf = &config.bpf;
+        if !bpf.has_sources() {
+            return None;
+        }
         let Some(lock) = &self.lock else {
             return Some(format!("there is no {}/bpf.lock", bpf.folder));
         };

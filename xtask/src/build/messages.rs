@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cargo_metadata::camino::Utf8PathBuf;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
 use cargo_metadata::{Artifact, Message};
 
@@ -29,6 +30,8 @@ pub struct Messages {
     /// The packages that could not be compiled, by target; the empty one is this machine, or one that cargo does not
     /// name.
     pub failed: BTreeMap<String, BTreeSet<String>>,
+    /// The output folders of build scripts that have C++'s standard library linked.
+    pub with_cxx: BTreeSet<Utf8PathBuf>,
     /// Whether the build came to its end.
     pub finished: bool,
 }
@@ -113,6 +116,13 @@ impl Messages {
                 let is_note = diagnostic.level == DiagnosticLevel::FailureNote;
                 let event = if is_error || is_note { Event::Error(text) } else { Event::Warning(text) };
                 self.seen.insert(key).then_some(event)
+            }
+            Message::BuildScriptExecuted(script) => {
+                let is_cxx = |library: &&Utf8PathBuf| ["c++", "stdc++"].contains(&library_name(library.as_str()));
+                if script.linked_libs.iter().any(|library| is_cxx(&library)) {
+                    self.with_cxx.insert(script.out_dir);
+                }
+                None
             }
             Message::BuildFinished(_) => {
                 self.finished = true;
@@ -210,6 +220,11 @@ fn without_commands(text: &str) -> String {
     // What a build script prints for cargo.
     let after: Vec<&str> = after.split('\n').filter(|line| !line.starts_with("  cargo:")).collect();
     format!("{before}{START}{program}{rest}` ({}", after.join("\n"))
+}
+
+/// The name in a library to link, such as `static:-bundle=c++`.
+fn library_name(library: &str) -> &str {
+    library.rsplit('=').next().unwrap_or(library)
 }
 
 #[cfg(test)]

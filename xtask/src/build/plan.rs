@@ -10,15 +10,18 @@ use crate::build::cargo::{self, CargoBuild};
 use crate::build::crate_names;
 use crate::build::profile;
 use crate::build::run::{BuildBinaries, Built, LinkWrapper};
+use crate::cc::plan::Compiler;
+use crate::cc::recipe;
 use crate::route::Route;
 use crate::sys::command::Command;
 use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::toolchain;
 use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
+use crate::toolchain::zig;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
-use crate::workspace::config::{Config, Features};
+use crate::workspace::config::Features;
 use crate::workspace::facts::Facts;
 use crate::workspace::packages::Package;
 use crate::workspace::snapshot::Verify;
@@ -29,10 +32,13 @@ use crate::workspace::source::Source;
 const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 /// The flags that affect the bytes, for the manifest.
-pub fn flags(config: &Config) -> Vec<String> {
+pub fn flags(facts: &Facts) -> Vec<String> {
     let mut flags = profile::flags();
     flags.extend(RUSTFLAGS.map(String::from));
-    flags.extend(config.features.flags());
+    flags.extend(facts.config.features.flags());
+    if !facts.with_c.is_empty() {
+        flags.extend(recipe::flags());
+    }
     flags.sort();
     flags
 }
@@ -40,7 +46,7 @@ pub fn flags(config: &Config) -> Vec<String> {
 /// A binary that is built for several targets by one command.
 #[derive(Debug)]
 pub struct Build {
-    /// What makes its CARGO_HOME, and what is called in place of rustc.
+    /// What makes its CARGO_HOME, its C compiler, and what is called in place of rustc.
     pub before: Steps,
     pub cargo: CargoBuild,
     pub bin: String,
@@ -57,25 +63,31 @@ impl Build {
         (package, bin): (&str, &str),
         targets: &[Target],
         variables: BTreeMap<String, String>,
-    ) -> Build {
+    ) -> Result<Build> {
         let home = home(facts);
         let target = target(facts);
-        let mut steps = Vec::new();
+        let compiler = Compiler::new(facts, targets);
+        let mut before = Vec::new();
         let mut environment = facts.build_environment(&home);
         if facts.has_packages_beside() {
             let file = facts.work.join(crate_names::PROGRAM);
             environment.insert("RUSTC_WRAPPER".into(), file.to_string_lossy().into_owned());
-            steps.push(Box::new(LinkWrapper { file }) as Box<dyn Step>);
+            before.push(Box::new(LinkWrapper { file }) as Box<dyn Step>);
         }
         environment.extend(variables);
+        environment.extend(compiler.iter().flat_map(Compiler::environment));
         let rustflags = targets.iter().map(|(arch, route)| {
             let mut flags = common_rustflags(facts);
             if *route == Route::Source {
                 flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
             }
+            flags.extend(compiler.iter().flat_map(|compiler| compiler.rustflags(arch)));
             (arch.triple, flags)
         });
-        let config = cargo_home::with_rustflags(&facts.network_config, rustflags);
+        let mut config = cargo_home::with_rustflags(&facts.network_config, rustflags);
+        for (triple, table) in compiler.iter().flat_map(Compiler::overrides) {
+            cargo_home::add_target(&mut config, triple, table);
+        }
         // In `/`, cargo finds no configuration but that of its home.
         let command = Command::new(facts.rust.cargo(), Path::new("/"))
             .only(environment)
@@ -88,14 +100,17 @@ impl Build {
             .arg(target.to_string_lossy())
             .args(["--package", package, "--bin", bin])
             .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
-        steps.extend(cargo_home::steps(&home, &facts.cargo_home, config));
-        Build {
-            before: steps,
+        before.extend(cargo_home::steps(&home, &facts.cargo_home, &config));
+        if let Some(compiler) = compiler {
+            before.extend(compiler.steps(names(facts), &target)?);
+        }
+        Ok(Build {
+            before,
             cargo: CargoBuild { command, target },
             bin: bin.into(),
             targets: targets.to_vec(),
             built: Slot::default(),
-        }
+        })
     }
 
     /// The same with these features of the package.
@@ -118,6 +133,8 @@ impl Build {
             targets: self.targets,
             sysroots,
             cache: facts.cache.clone(),
+            compiler: (!facts.with_c.is_empty()).then(zig::name).and_then(Result::ok),
+            copies: home(facts).join("registry/src"),
             ignored: facts.sources.ignored.clone(),
             built: self.built,
             compiled: compiled.clone(),
@@ -130,7 +147,8 @@ impl Build {
 /// Plans the build of another package's binary, in the same way as that of what is shipped.
 pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(Vec<Task>, Slot<Built>)> {
     let mut tasks = toolchain::plan::tasks(&needs(facts, targets), facts)?;
-    let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new());
+    tasks.extend(libraries(facts, targets)?);
+    let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new())?;
     let built = build.built.clone();
     tasks.push(build.task(facts));
     Ok((tasks, built))
@@ -148,7 +166,7 @@ pub fn check(facts: &Facts) -> Result<()> {
 
 /// What builds for these targets need to be there.
 pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
-    let mut needs = Needs::default();
+    let mut needs = Needs { zig: Compiler::new(facts, targets).is_some(), ..Needs::default() };
     for (arch, route) in targets {
         match route {
             Route::Prebuilt => needs.std.push(arch.triple),
@@ -156,6 +174,11 @@ pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
         }
     }
     needs
+}
+
+/// Makes the libraries of C code that builds for these targets use, once the compiler is there.
+pub fn libraries(facts: &Facts, targets: &[Target]) -> Result<Vec<Task>> {
+    Compiler::new(facts, targets).map_or(Ok(Vec::new()), |compiler| compiler.libraries())
 }
 
 /// The variables of the application's own build.
@@ -180,22 +203,29 @@ fn target(facts: &Facts) -> PathBuf {
 /// The flags of rustc for every target, with no path of this machine in the result.
 fn common_rustflags(facts: &Facts) -> Vec<String> {
     let mut flags = RUSTFLAGS.map(String::from).to_vec();
-    // No new name begins with a slash: it could be an existing folder. The last one that fits wins, so what is
-    // inside another comes after it.
-    let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    let remap = |(from, to): (PathBuf, String)| format!("--remap-path-prefix={}={to}", from.display());
+    flags.extend(names(facts).into_iter().map(remap));
+    flags
+}
+
+/// Folders, and what a binary may call them. No new name begins with a slash: it could be an existing folder. The last one
+/// that fits wins, so what is inside another comes after it.
+fn names(facts: &Facts) -> Vec<(PathBuf, String)> {
+    let mut names = Vec::new();
+    let mut name = |from: &Path, to: &str| names.push((from.to_path_buf(), to.to_owned()));
     if source_root(facts) != facts.sources.top {
-        remap(&facts.sources.top, "repository");
+        name(&facts.sources.top, "repository");
     }
-    remap(source_root(facts), "workspace");
-    remap(&target(facts), "target");
-    for (folder, name) in crate_folders(&facts.packages) {
-        remap(&folder, &name);
+    name(source_root(facts), "workspace");
+    name(&target(facts), "target");
+    for (folder, to) in crate_folders(&facts.packages) {
+        name(&folder, &to);
         if let Ok(shared) = folder.strip_prefix(&facts.cargo_home) {
-            remap(&home(facts).join(shared), &name);
+            name(&home(facts).join(shared), &to);
         }
     }
-    remap(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
-    flags
+    name(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
+    names
 }
 
 /// Folders of crates, and what a binary may call them: `cargo/NAME-VERSION`, wherever the crate was found.

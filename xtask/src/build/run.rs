@@ -77,6 +77,8 @@ pub struct Built {
     pub seconds: BTreeMap<String, f32>,
     /// The packages linked into it.
     pub linked: BTreeMap<String, BTreeSet<PackageId>>,
+    /// The targets for which C++'s standard library is linked.
+    pub with_cxx: BTreeSet<String>,
     /// Why there is none.
     reasons: BTreeMap<String, String>,
     /// The targets for which something was compiled, and not just found to be there.
@@ -100,6 +102,10 @@ pub struct BuildBinaries {
     /// The standard libraries in the cache that it is built on: target, and name in the cache.
     pub sysroots: BTreeMap<String, String>,
     pub cache: Cache,
+    /// The compiler in the cache by which C code is compiled.
+    pub compiler: Option<String>,
+    /// Where cargo unpacks crates of registries for it.
+    pub copies: PathBuf,
     /// What may be missing.
     pub ignored: IgnoredFiles,
     pub built: Slot<Built>,
@@ -143,6 +149,11 @@ impl Step for BuildBinaries {
             built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
         })?;
         built.reasons = reasons(&messages);
+        built.with_cxx.extend(messages.with_cxx.iter().filter_map(|folder| {
+            let folder = folder.strip_prefix(&self.build.target).ok()?;
+            folder.components().next().map(|triple| triple.to_string())
+        }));
+        messages.failed.values().flatten().try_for_each(|package| self.drop_copy(package))?;
         let errors = messages.errors();
         if !errors.is_empty() {
             self.ignored.named_in(&errors).iter().for_each(|sentence| work.runner.eprintln(sentence));
@@ -159,6 +170,20 @@ impl Step for BuildBinaries {
 }
 
 impl BuildBinaries {
+    /// Removes our copies of the sources of a package: its build script failed, and may have left something half done there.
+    fn drop_copy(&self, package: &str) -> Result<()> {
+        for index in files::list(&self.copies)? {
+            let folder = self.copies.join(index);
+            for name in files::list(&folder)? {
+                let version = name.strip_prefix(package).and_then(|rest| rest.strip_prefix('-'));
+                if version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit())) {
+                    files::remove_folder(&folder.join(name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes sure that what was compiled was compiled with the standard library that the cache was given. What a
     /// damaged one left is removed, for cargo does not see that it has to be built again.
     fn check_sysroots(&self, runner: Runner, compiled: &BTreeSet<String>) -> Result<()> {
@@ -170,6 +195,13 @@ impl BuildBinaries {
                 }
                 checked?;
             }
+        }
+        if let Some(name) = self.compiler.as_ref().filter(|_| !compiled.is_empty()) {
+            let checked = self.cache.check(runner, name, |_| true);
+            if checked.is_err() {
+                files::remove_folder(&self.build.target)?;
+            }
+            checked?;
         }
         Ok(())
     }

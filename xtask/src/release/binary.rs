@@ -14,6 +14,9 @@ use crate::sys::hash;
 /// The section of a binary that holds the BPF object `NAME` is called `.bpf.NAME`.
 const BPF_SECTION: &str = ".bpf.";
 
+/// How every ELF file begins.
+const ELF_MAGIC: &[u8] = b"\x7fELF";
+
 /// How much the linker may fill such a section up, in bytes: less than the alignment that objects are given.
 const PADDING: usize = 16;
 
@@ -35,9 +38,10 @@ pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[St
     let mut faults = identity(&file, arch);
     faults.extend(segments(&file, arch));
     faults.extend(well_formed(&file, arch));
+    faults.extend(elsewhere(bytes, &file, arch));
     faults.extend(match objects {
         Some(objects) => embedded(&file, objects),
-        None => any_embedded(&file),
+        None => any_embedded(bytes, &file),
     });
     for path in private {
         if memmem::find(bytes, path.as_bytes()).is_some() {
@@ -103,10 +107,47 @@ fn well_formed(file: &Elf, arch: &Arch) -> Vec<String> {
     faults
 }
 
-fn any_embedded(file: &Elf) -> Vec<String> {
-    match sections(file).next() {
-        Some(_) => Vec::new(),
-        None => vec![format!("it has no section {BPF_SECTION}NAME with a BPF object")],
+/// The same of objects that lie among other data, as libbpf's skeletons and aya's `include_bytes_aligned!` have them.
+fn elsewhere(bytes: &[u8], file: &Elf, arch: &Arch) -> Vec<String> {
+    let mut faults = Vec::new();
+    for at in memmem::find_iter(bytes, ELF_MAGIC) {
+        let Some(object) = bpf_object(&bytes[at..]) else { continue };
+        if sections(file).any(|(_, data)| data.starts_with(object)) {
+            continue;
+        }
+        // Of a copy, for where it is, it may not be aligned as the reader needs it.
+        let object = object.to_vec();
+        if let Err(error) = bpfship_object::check(&object, arch.endian) {
+            faults.push(format!("the BPF object at its byte {at} is none for {arch}: {error}"));
+        }
+    }
+    faults
+}
+
+/// The BPF object that these bytes begin with. It ends with its table of sections.
+fn bpf_object(bytes: &[u8]) -> Option<&[u8]> {
+    let is_big = match bytes.get(4..6)? {
+        [2, 1] => false,
+        [2, 2] => true,
+        _ => return None,
+    };
+    let number = |at: usize, size: usize| {
+        let bytes = bytes.get(at..at + size)?;
+        let fold = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        Some(if is_big { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) })
+    };
+    if number(0x10, 2)? != u64::from(elf::ET_REL) || number(0x12, 2)? != u64::from(elf::EM_BPF) {
+        return None;
+    }
+    let end = number(0x28, 8)?.checked_add(number(0x3a, 2)? * number(0x3c, 2)?)?;
+    bytes.get(..usize::try_from(end).ok()?)
+}
+
+fn any_embedded(bytes: &[u8], file: &Elf) -> Vec<String> {
+    let mut found = memmem::find_iter(bytes, ELF_MAGIC).filter_map(|at| bpf_object(&bytes[at..]));
+    match sections(file).next().is_some() || found.next().is_some() {
+        true => Vec::new(),
+        false => vec![format!("it has no section {BPF_SECTION}NAME with a BPF object, nor one elsewhere")],
     }
 }
 
@@ -213,6 +254,29 @@ mod tests {
             let faults = faults(spoil);
             assert!(matches!(&faults[..], [only] if only.contains(fault)), "{fault}: {faults:?}");
         }
+    }
+
+    #[test]
+    fn an_object_among_other_data_is_found_in_either_byte_order() {
+        for (order, kind, machine, end) in [(1, [1, 0], [247, 0], [66, 0]), (2, [0, 1], [0, 247], [0, 66])] {
+            let mut object = [0; 80];
+            object[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, order]);
+            object[0x10..0x12].copy_from_slice(&kind);
+            object[0x12..0x14].copy_from_slice(&machine);
+            // Where its table of sections is, whose entries have no size.
+            let at = if order == 1 { 0x28 } else { 0x2e };
+            object[at..at + 2].copy_from_slice(&end);
+            assert_eq!(bpf_object(&object).map(<[u8]>::len), Some(66));
+            let faults = elsewhere(&[b"data", &object[..]].concat(), &good(), arm64());
+            assert!(
+                matches!(&faults[..], [only] if only.contains("the BPF object at its byte 4 is none")),
+                "{faults:?}"
+            );
+            object[at] = 1;
+            object[at + 1] = 1;
+            assert_eq!(bpf_object(&object), None);
+        }
+        assert_eq!(bpf_object(b"\x7fELF\x02\x01"), None);
     }
 
     #[test]

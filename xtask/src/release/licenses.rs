@@ -56,6 +56,36 @@ impl Packages<'_> {
 /// A licence text and whose it is.
 type Texts = BTreeMap<String, BTreeSet<String>>;
 
+/// The libraries that build scripts link, which come from the tool.
+#[derive(Debug)]
+pub struct CLibraries<'a> {
+    /// libbpf, libelf and zlib: the folder of the package that brings them along.
+    pub libbpf: Option<&'a Path>,
+    /// C++'s standard library: the folder of the compiler that brings it along.
+    pub cxx: Option<&'a Path>,
+}
+
+impl CLibraries<'_> {
+    /// What is linked, with its licence, and the files of that.
+    fn works(&self) -> Vec<(&'static str, &'static str, Vec<PathBuf>)> {
+        let mut works = Vec::new();
+        if let Some(folder) = self.libbpf {
+            let texts = |names: &[&str]| names.iter().map(|name| folder.join(name)).collect();
+            let libbpf = ["libbpf/LICENSE.BSD-2-Clause"];
+            works.push(("libbpf", "BSD-2-Clause (https://github.com/libbpf/libbpf)", texts(&libbpf)));
+            let libelf = ["elfutils/COPYING-LGPLV3", "elfutils/COPYING-GPLV2"];
+            let license = "LGPL-3.0-or-later OR GPL-2.0-or-later (https://sourceware.org/elfutils)";
+            works.push(("libelf", license, texts(&libelf)));
+            works.push(("zlib", "Zlib (https://zlib.net)", texts(&["zlib/LICENSE"])));
+        }
+        if let Some(folder) = self.cxx {
+            let texts = ["lib/libcxx/LICENSE.TXT", "lib/libcxxabi/LICENSE.TXT"].map(|name| folder.join(name));
+            works.push(("libc++", "Apache-2.0 WITH LLVM-exception (https://llvm.org)", texts.into()));
+        }
+        works
+    }
+}
+
 /// Writes the text: first who is in there under which licence, then each licence once.
 ///
 /// `linked` are the packages cargo compiled for the target, as it reported itself, and `sysroot` is the one of our own that was
@@ -66,6 +96,7 @@ pub fn compose(
     rust: &Rust,
     sysroot: Option<&Path>,
     libbpf: Option<&Path>,
+    c: &CLibraries,
 ) -> Result<String> {
     let mut names = BTreeSet::new();
     let mut texts = Texts::new();
@@ -100,6 +131,13 @@ pub fn compose(
         // Offered under LGPL-2.1 or BSD-2-Clause; what is taken of it is inlined in the objects.
         names.insert("libbpf, its headers for BPF programs: BSD-2-Clause (https://github.com/libbpf/libbpf)".into());
         add(&mut texts, &headers.with_file_name("LICENSE.BSD-2-Clause"), "libbpf, its headers for BPF programs")?;
+    }
+
+    for (name, license, files) in c.works() {
+        names.insert(format!("{name}: {license}"));
+        for file in files {
+            add(&mut texts, &file, name)?;
+        }
     }
 
     let mut out = String::from("This program contains the following works of others.\n\n");

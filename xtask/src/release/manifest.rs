@@ -34,8 +34,9 @@ pub struct Manifest {
     pub cargo_lock: Sha256,
     /// SHA-256 of the workspace's Cargo.toml, which has the profile.
     pub cargo_toml: Sha256,
-    /// SHA-256 of bpf.lock.
-    pub bpf_lock: Sha256,
+    /// SHA-256 of bpf.lock; none where build scripts compile the BPF objects, or there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bpf_lock: Option<Sha256>,
     pub rustc: Rustc,
     /// What the BPF objects, and C runtimes of standard libraries from source, are compiled with.
     pub c_compiler: String,
@@ -292,7 +293,7 @@ mod tests {
             dirty: false,
             source_date_epoch: 1,
             cargo_lock: hash::bytes(b"4"),
-            bpf_lock: hash::bytes(b"5"),
+            bpf_lock: Some(hash::bytes(b"5")),
             rustc,
             c_compiler: "zig".into(),
             compressor: "deflate".into(),
@@ -346,7 +347,7 @@ mod tests {
             format!("{key}: {one}, {other}")
         };
         let commit = difference_after(|other| {
-            other.bpf_lock = hash::bytes(b"6");
+            other.bpf_lock = Some(hash::bytes(b"6"));
             other.commit = None;
         });
         assert_eq!(commit, r#"commit: "c", null"#);

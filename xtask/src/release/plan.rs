@@ -68,7 +68,7 @@ pub fn dist(
             ),
         };
         let compiler = bpf::plan::needs(place);
-        (needs.zig, needs.image) = (compiler.zig, compiler.image);
+        (needs.zig, needs.image) = (needs.zig || compiler.zig, compiler.image);
         source.dirty = source.commit.is_some();
         compile =
             bpf::plan::compile(facts, place, End::WriteAndBuild, bpf::plan::pending(facts)?, Some(&reason))?.tasks;
@@ -80,7 +80,7 @@ pub fn dist(
         (&config.package, &config.bin),
         &targets,
         build::variables(&source),
-    );
+    )?;
     let builds = vec![build.features(&config.features)];
 
     let touch =
@@ -88,6 +88,7 @@ pub fn dist(
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, dist.into()));
     let mut tasks = vec![open(&release.dist, &release.staging)];
     tasks.extend(toolchain::plan::tasks(&needs, facts)?);
+    tasks.extend(build::libraries(facts, &targets)?);
     tasks.extend(compile);
     tasks.push(Task::new("having what depends on the commit built for this one", vec![Box::new(touch)]));
     let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();
@@ -196,8 +197,13 @@ pub(crate) mod tests {
         };
         let objects = inputs.objects.iter().map(|(name, hash)| (name.clone(), hash.to_string())).collect();
         inputs.lock = Some(Lock { inputs: inputs.lines(&bpf), objects, ..Lock::default() });
-        let rust =
-            Rust { sysroot: "/rust".into(), version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
+        let rust = Rust {
+            sysroot: "/rust".into(),
+            version: "1.95.0".into(),
+            commit: "c0ffee".into(),
+            llvm: "22".into(),
+            host: "h".into(),
+        };
         let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
         let cached = ARCHES.iter().map(|arch| Sysroot::new(arch, &rust).name).collect();
         Facts {
@@ -213,6 +219,8 @@ pub(crate) mod tests {
                 boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
             packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
+            with_c: BTreeSet::new(),
+            libbpf: None,
             members: Vec::new(),
             root: "/home/ann/tool".into(),
             sources: sources(),
@@ -347,6 +355,25 @@ pub(crate) mod tests {
         lock.objects.remove("tick_bpfeb.o");
         let error = dist(&facts, source(), &request(&["s390x"])).unwrap_err().to_string();
         assert!(error.starts_with("tick.bpf.c has no BPF object for s390x: add it to `arches`"), "{error}");
+    }
+
+    #[test]
+    fn where_a_crate_compiles_c_the_compiler_is_there_and_nothing_of_the_machine_is_found() {
+        let mut facts = facts();
+        facts.with_c.insert("ring".into());
+        let plan = dist(&facts, source(), &request(&["s390x"])).unwrap();
+        assert_eq!((steps(&plan, "unpack-wheel").len(), steps(&plan, "install-names").len()), (1, 1));
+        let environment = whole_environment(&steps(&plan, "build-binaries")[0]["build"]["command"]);
+        for (name, value) in [
+            ("CC_s390x_unknown_linux_musl", "s390x-unknown-linux-musl-cc"),
+            ("PATH", "/home/ann/tool/target/bpfship/cc:/usr/bin"),
+            ("PKG_CONFIG_LIBDIR_s390x_unknown_linux_musl", "/home/ann/tool/target/bpfship/cc/none"),
+            ("S390X_UNKNOWN_LINUX_MUSL_JEMALLOC_SYS_WITH_LG_PAGE", "12"),
+        ] {
+            assert_eq!(environment[name], value, "{name}");
+        }
+        // Of the machine that it is built on, nothing is said.
+        assert!(!environment.keys().any(|name| ["CC", "CFLAGS"].contains(&name.as_str()) || name.contains("gnu")));
     }
 
     #[test]

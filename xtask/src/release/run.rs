@@ -15,10 +15,11 @@ use crate::build::plan;
 use crate::build::run::Built;
 use crate::release::documents::Documents;
 use crate::release::layout::{CHECKSUMS, LICENSES, MANIFEST, Product, STD_LICENSES};
+use crate::release::licenses::{self, CLibraries};
 use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Rustc};
 use crate::release::pack::{self, Entry};
 use crate::release::staging::{self, Staging};
-use crate::release::{binary, licenses, unpack};
+use crate::release::{binary, unpack};
 use crate::route::Route;
 use crate::sys::command::quote;
 use crate::sys::files;
@@ -29,6 +30,7 @@ use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
 use crate::workspace::config;
 use crate::workspace::facts::Facts;
+use crate::workspace::packages::Package;
 use crate::workspace::source::Source;
 
 /// What all archives of a release have in common.
@@ -47,7 +49,7 @@ pub struct Release {
 
 /// Licence texts that were composed already, by what is linked, and whether the standard library is from source: most
 /// architectures have the same.
-type Licenses = BTreeMap<(BTreeSet<PackageId>, bool), Vec<u8>>;
+type Licenses = BTreeMap<(BTreeSet<PackageId>, bool, bool), Vec<u8>>;
 
 /// What is read when the binaries are there.
 #[derive(Debug)]
@@ -71,11 +73,14 @@ impl Release {
 struct Objects {
     /// By file name.
     list: Vec<BpfObject>,
-    lock: Sha256,
+    lock: Option<Sha256>,
 }
 
 impl Objects {
     fn read(facts: &Facts) -> Result<Objects> {
+        if !facts.config.bpf.has_sources() {
+            return Ok(Objects { list: Vec::new(), lock: None });
+        }
         let folder = plan::source_root(facts).join(&facts.config.bpf.folder);
         let lock = files::read(&folder.join("bpf.lock"))?;
         let mut list = Vec::new();
@@ -88,7 +93,7 @@ impl Objects {
             let file = name.parse().map_err(Error::msg)?;
             list.push(BpfObject { file, size: bytes.len() as u64, sha256 });
         }
-        Ok(Objects { list, lock: hash::bytes(&lock) })
+        Ok(Objects { list, lock: Some(hash::bytes(&lock)) })
     }
 
     /// Those that a binary for this architecture must hold.
@@ -244,7 +249,8 @@ impl CheckAndPack {
         let Release { facts, documents, licenses: known, .. } = &*self.release;
         let Product { arch, route, .. } = &self.product;
         let linked = built.linked.get(arch.triple).context("cargo did not report what it linked")?;
-        let key = (linked.clone(), *route == Route::Source);
+        let has_cxx = built.with_cxx.contains(arch.triple);
+        let key = (linked.clone(), *route == Route::Source, has_cxx);
         let mut known = known.lock().unwrap();
         if let Some(text) = known.get(&key) {
             return Ok(text.clone());
@@ -263,7 +269,18 @@ impl CheckAndPack {
             packed: documents.values().map(|document| document.sha256).collect(),
         };
         let libbpf = facts.bpf.libbpf_folder.as_deref();
-        let text = licenses::compose(&packages, linked, &facts.rust, sysroot, libbpf)?.into_bytes();
+        let is_libbpf = |package: &&Package| package.name == "libbpf-sys" && linked.contains(&package.id);
+        let compiler = if has_cxx { Some(facts.cache.path(&zig::name()?)) } else { None };
+        let c = CLibraries {
+            libbpf: facts
+                .packages
+                .iter()
+                .find(is_libbpf)
+                .and(facts.libbpf.as_ref())
+                .map(|libbpf| libbpf.folder.as_path()),
+            cxx: compiler.as_deref(),
+        };
+        let text = licenses::compose(&packages, linked, &facts.rust, sysroot, libbpf, &c)?.into_bytes();
         known.insert(key, text.clone());
         Ok(text)
     }
@@ -328,7 +345,7 @@ impl Publish {
             },
             c_compiler: zig::identity(),
             cargo_toml: hash::file(&root.join("Cargo.toml"))?,
-            flags: plan::flags(&facts.config),
+            flags: plan::flags(facts),
             compressor: pack::COMPRESSOR.into(),
             bpf_objects: objects.list.clone(),
             artifacts,

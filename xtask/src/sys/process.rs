@@ -380,6 +380,14 @@ fn die_with_us(command: &mut std::process::Command) {
 #[cfg(not(target_os = "linux"))]
 fn die_with_us(_: &mut std::process::Command) {}
 
+/// Becomes this command, with what it reads and prints. It returns only if that fails.
+pub fn replace_us(command: &Command) -> anyhow::Error {
+    match prepare(command) {
+        Ok(mut prepared) => cannot_start(command, prepared.exec()),
+        Err(error) => error,
+    }
+}
+
 /// What users call a command: its program.
 fn name(command: &Command) -> String {
     let program = Path::new(&command.program).file_name().unwrap_or(command.program.as_os_str());

@@ -82,7 +82,29 @@ impl Step for Copy {
     }
 }
 
-/// Makes a symbolic link.
+/// Makes a folder, unless it is there. A link of its name is no folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MakeFolder {
+    pub folder: PathBuf,
+}
+
+impl Step for MakeFolder {
+    fn line(&self) -> String {
+        let folder = quote(&self.folder);
+        format!("if [ -L {folder} ]; then rm {folder}; fi && mkdir -p {folder}")
+    }
+
+    fn json(&self) -> Value {
+        json!({ "make-folder": self })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        remove_link(&self.folder)?;
+        files::create_folder(&self.folder)
+    }
+}
+
+/// Makes a symbolic link, in place of one that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {
     pub file: PathBuf,
@@ -91,7 +113,7 @@ pub struct Link {
 
 impl Step for Link {
     fn line(&self) -> String {
-        format!("ln -s {} {}", quote(&self.to), quote(&self.file))
+        format!("ln -sfn {} {}", quote(&self.to), quote(&self.file))
     }
 
     fn json(&self) -> Value {
@@ -99,6 +121,7 @@ impl Step for Link {
     }
 
     fn run(&self, _: &Work) -> Result<()> {
+        remove_link(&self.file)?;
         symlink(&self.to, &self.file).with_context(|| format!("cannot create {}", self.file.display()))
     }
 }
@@ -249,6 +272,15 @@ impl Step for CheckEntry {
 
     fn run(&self, work: &Work) -> Result<()> {
         self.cache.check(work.runner, &self.name, self.reads)
+    }
+}
+
+fn remove_link(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_symlink() => {
+            fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -201,7 +201,7 @@ fn crates(facts: &Facts, arch: &Arch, work: &Path, target: &Path) -> (Steps, Com
         "-Ctarget-feature=+crt-static".into(),
     ];
     let config = cargo_home::with_rustflags(&facts.network_config, [(arch.triple, flags)]);
-    steps.extend(cargo_home::steps(&home, &facts.cargo_home, config));
+    steps.extend(cargo_home::steps(&home, &facts.cargo_home, &config));
     let build = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(facts.build_environment(&home))
         .env("RUSTC_BOOTSTRAP", "1")

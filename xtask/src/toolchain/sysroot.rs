@@ -101,7 +101,7 @@ mod tests {
         let arch = <&Arch>::from_str("s390x").unwrap();
         let name = |version: &str, commit: &str, sysroot: &str| {
             let (version, commit, llvm) = (version.into(), commit.into(), "22".into());
-            Sysroot::new(arch, &Rust { sysroot: sysroot.into(), version, commit, llvm }).name
+            Sysroot::new(arch, &Rust { sysroot: sysroot.into(), version, commit, llvm, host: "h".into() }).name
         };
         let usual = name("1.95.0", "c0ffee", "/rust");
         assert_eq!(usual, name("1.95.0", "c0ffee", "/elsewhere"));

@@ -37,8 +37,8 @@ const WHEELS: [(&str, &str, &str); 4] = [
 ];
 
 /// What a job reads of the wheel, by the beginnings of the names below `ziglang/`: the compiler, its own headers, the
-/// kernel's, and the sources of musl, compiler-rt and libunwind. The rest, most of 19,000 files, is for other systems.
-const UNPACKED: [&str; 14] = [
+/// kernel's, and the sources of musl, compiler-rt, libunwind and libc++. The rest, most of 19,000 files, is for other systems.
+const UNPACKED: [&str; 16] = [
     "LICENSE",
     "zig",
     "lib/include/",
@@ -47,6 +47,8 @@ const UNPACKED: [&str; 14] = [
     "lib/compiler_rt.zig",
     "lib/compiler_rt/",
     "lib/ubsan_rt.zig",
+    "lib/libcxx/",
+    "lib/libcxxabi/",
     "lib/libunwind/",
     "lib/std/",
     "lib/libc/musl/",
@@ -105,7 +107,7 @@ mod tests {
             assert!(is_unpacked(needed), "{needed}");
         }
         for needless in
-            ["README.md", "zig.pdb", "lib/libcxx/a.h", "lib/libc/include/aarch64-linux-gnu/a.h", "lib/libc/mingw/a.c"]
+            ["README.md", "zig.pdb", "lib/libtsan/a.h", "lib/libc/include/aarch64-linux-gnu/a.h", "lib/libc/mingw/a.c"]
         {
             assert!(!is_unpacked(needless), "{needless}");
         }

@@ -348,11 +348,19 @@ const REMEDIES: &[Remedy] = &[
             "error occurred: Failed to find tool",
             "kind: ToolNotFound",
             "is `cmake` not installed",
+        ],
+        reason: "a crate compiles C code with a program that is not on this machine",
+        remedy: "install it, or use a feature of the crate that does not need it",
+    },
+    Remedy {
+        programs: &[BUILD],
+        clues: &[
             "pkg-config has not been configured to support cross-compilation",
             "Could not find directory of OpenSSL",
+            "The system library `",
         ],
-        reason: "a crate compiles or looks for C code, and the build has no C compiler for the target",
-        remedy: "use a crate, or a feature of it, that is Rust alone",
+        reason: "a crate looks for a library of the system, and there is none for the target",
+        remedy: "enable a feature of the crate that brings the sources along (often `vendored` or `bundled`), or leave it out",
     },
     Remedy {
         programs: &[BUILD],

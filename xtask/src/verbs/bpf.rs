@@ -9,12 +9,18 @@ use crate::bpf::target::ObjectName;
 use crate::flags::{self, Choice};
 use crate::sys;
 use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
     let (mut facts, _locks) = Facts::read(runner, common, None, None)?;
+    if !facts.config.bpf.has_sources() {
+        bad_request!(
+            "there is no folder `bpf`, and `bpf.folder` in [workspace.metadata.bpfship] of Cargo.toml names no other"
+        );
+    }
     if !request.cflags.is_empty() {
         facts.add_cflags(&request.cflags)?;
     }

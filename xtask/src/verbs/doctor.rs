@@ -230,6 +230,7 @@ mod tests {
             installed: Installed { std, rust_src: true, cached: names(Some(&rust)) },
             rust: Ok(rust),
             config: Ok(Config { arches, ..config }),
+            with_c: false,
             stale: Ok(None),
             cache: Ok(Space { folder: "/c".into(), used: 0, free: gigabytes(9), writable: Ok(()) }),
             place: Ok(Place::Host),

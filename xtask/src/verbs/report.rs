@@ -61,7 +61,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Report) -> Result<(
 /// The folder of the checked-in objects, and their names: those of one source in the order of their targets.
 fn checked_in(runner: Runner, common: &Common) -> Result<(PathBuf, Vec<PathBuf>)> {
     let (workspace, rust) = Workspace::find(runner, common)?;
-    let packages = workspace.packages(runner, &rust, common.offline)?;
+    let packages = workspace.crates(runner, &rust, common.offline)?.packages;
     let bpf = &workspace.config.bpf;
     let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, bpf)?;
     if let Some(reason) = inputs.stale(&workspace.config) {

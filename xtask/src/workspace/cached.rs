@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::arch::ARCHES;
 use crate::boot::kernels::{self, KERNELS, Kernel};
+use crate::cc::{cxx, libbpf, recipe};
 use crate::sys::cache::{Cache, PARTIAL};
 use crate::sys::command::quote;
 use crate::sys::files;
@@ -57,6 +59,7 @@ impl Listing {
     pub fn read(cache: &Cache, rust: Option<&Rust>) -> Result<Listing> {
         let mut names = facts::names(rust);
         names.extend(KERNELS.iter().map(Kernel::entry));
+        names.extend(ARCHES.iter().map(|arch| cxx::name(arch, &recipe::flags())));
         let mut entries = Vec::new();
         for name in cache.entries()? {
             let path = cache.path(&name);
@@ -66,7 +69,8 @@ impl Listing {
             let made = metadata.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
             let state = match whole {
                 false => State::HalfDone,
-                true if names.contains(&name) => State::InUse,
+                // Which of these a workspace uses is known with its crates only.
+                true if names.contains(&name) || name.starts_with(libbpf::PREFIX) => State::InUse,
                 true if rust.is_none() && name.starts_with(sysroot::PREFIX) => State::Unknown,
                 true => State::OtherVersion,
             };
@@ -89,7 +93,9 @@ pub fn entry_of(name: &str) -> Option<(&str, bool)> {
     let entry = half.unwrap_or(name);
     let (before, hash) = entry.rsplit_once('-')?;
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_ours = [zig::PREFIX, sysroot::PREFIX, kernels::PREFIX].iter().any(|prefix| before.starts_with(prefix));
+    let is_ours = [zig::PREFIX, sysroot::PREFIX, kernels::PREFIX, cxx::PREFIX, libbpf::PREFIX]
+        .iter()
+        .any(|prefix| before.starts_with(prefix));
     (is_ours && is_hash).then_some((entry, half.is_none()))
 }
 

@@ -1,5 +1,6 @@
-//! A CARGO_HOME of our own, which makes builds deaf to the user's settings (docs/why-a-private-cargo-home.md): it
-//! shares the downloaded crates with the user's, and holds of the user's configuration only where crates come from.
+//! A CARGO_HOME of our own, which makes builds deaf to the user's settings (docs/why-a-private-cargo-home.md): it shares
+//! the downloaded crates with the user's, unpacks them itself, and holds of the user's configuration only where crates
+//! come from.
 
 use std::env;
 use std::fs;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
 use crate::sys::plan::Steps;
-use crate::sys::steps::{Link, Remove, Write};
+use crate::sys::steps::{Link, MakeFolder, Write};
 use crate::ui::error::bad_request;
 use crate::workspace::source::Sources;
 
@@ -102,7 +103,7 @@ fn read(file: &Path, base: &Path, above: &mut Vec<PathBuf>) -> Result<Table> {
 }
 
 /// A configuration that sets the linker and the flags of each target, and nothing else.
-pub fn with_rustflags<'a>(network: &Table, flags: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> String {
+pub fn with_rustflags<'a>(network: &Table, flags: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Table {
     let mut config = network.clone();
     let mut targets = Table::new();
     for (triple, flags) in flags {
@@ -112,18 +113,30 @@ pub fn with_rustflags<'a>(network: &Table, flags: impl IntoIterator<Item = (&'a 
         targets.insert(triple.into(), target.into());
     }
     config.insert("target".into(), targets.into());
-    config.to_string()
+    config
 }
 
-/// Makes the folder: a configuration, and the user's downloaded crates by symbolic link.
-pub fn steps(folder: &Path, cargo_home: &Path, config: String) -> Steps {
-    let link = |name: &str| Box::new(Link { file: folder.join(name), to: cargo_home.join(name) });
-    vec![
-        Box::new(Remove { folder: folder.into() }),
-        Box::new(Write { file: folder.join("config.toml"), text: config }),
-        link("registry"),
-        link("git"),
-    ]
+/// Says more of a target.
+pub fn add_target(config: &mut Table, triple: &str, more: Table) {
+    let mut target = Table::new();
+    target.insert(triple.into(), more.into());
+    let mut targets = Table::new();
+    targets.insert("target".into(), target.into());
+    merge(config, targets);
+}
+
+/// Makes the folder: a configuration, and by symbolic link what the user has downloaded. Crates are unpacked in there anew:
+/// what build scripts write beside their sources is not written to the user's.
+pub fn steps(folder: &Path, cargo_home: &Path, config: &Table) -> Steps {
+    let mut steps: Steps = vec![Box::new(Write { file: folder.join("config.toml"), text: config.to_string() })];
+    for (own, shared) in [("registry", ["index", "cache"].as_slice()), ("git", &["db"])] {
+        steps.push(Box::new(MakeFolder { folder: folder.join(own) }));
+        for name in shared {
+            let (file, to) = (folder.join(own).join(name), cargo_home.join(own).join(name));
+            steps.push(Box::new(Link { file, to }));
+        }
+    }
+    steps
 }
 
 /// Refuses what would affect the build all the same: it runs in `/`.
@@ -214,7 +227,8 @@ mod tests {
         )
         .unwrap();
 
-        let config = with_rustflags(&network_config(&root, &home, None).unwrap(), [("t", vec!["-f".into()])]);
+        let config =
+            with_rustflags(&network_config(&root, &home, None).unwrap(), [("t", vec!["-f".into()])]).to_string();
         fs::remove_dir_all(&folder).unwrap();
 
         let expected = format!(

@@ -68,7 +68,8 @@ pub struct Boot {
 /// `[workspace.metadata.bpfship.bpf]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bpf {
-    /// The folder of sources that has the objects and bpf.lock, relative to the workspace.
+    /// The folder of sources that has the objects and bpf.lock, relative to the workspace; empty if the workspace has no
+    /// sources of BPF, or leaves them to build scripts.
     pub folder: String,
     /// More folders of sources.
     pub more: Vec<String>,
@@ -85,6 +86,9 @@ pub struct Bpf {
     /// A container image to compile in instead of ours, as `NAME@sha256:DIGEST`.
     pub image: Option<String>,
 }
+
+/// Where BPF programs are looked for.
+const DEFAULT_FOLDER: &str = "bpf";
 
 /// `[[workspace.metadata.bpfship.bpf.variant]]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -307,6 +311,11 @@ impl Include {
 }
 
 impl Bpf {
+    /// Whether the tool compiles objects.
+    pub fn has_sources(&self) -> bool {
+        !self.folder.is_empty()
+    }
+
     /// All folders of sources.
     pub fn folders(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.folder.as_str()).chain(self.more.iter().map(String::as_str))
@@ -314,16 +323,19 @@ impl Bpf {
 
     fn parse(root: &Root, written: WrittenBpf) -> Result<Bpf> {
         let folders = match written.folder {
-            None => vec!["bpf".into()],
+            None if !root.folder.join(DEFAULT_FOLDER).is_dir() && (root.why_missing)(DEFAULT_FOLDER).is_none() => {
+                Vec::new()
+            }
+            None => vec![DEFAULT_FOLDER.into()],
             Some(OneOrMore::One(folder)) => vec![folder],
+            Some(OneOrMore::More(folders)) if folders.is_empty() => {
+                bad_request!("{} is empty: leave it out for `bpf`", key("bpf.folder"));
+            }
             Some(OneOrMore::More(folders)) => folders,
         };
         let checked = folders.iter().map(|folder| check_path(root, folder, &key("bpf.folder")));
         let mut more = checked.collect::<Result<Vec<_>>>()?;
-        if more.is_empty() {
-            bad_request!("{} is empty: leave it out for `bpf`", key("bpf.folder"));
-        }
-        let folder = more.remove(0);
+        let folder = if more.is_empty() { String::new() } else { more.remove(0) };
         let vmlinux = written.vmlinux.map(|folder| check_path(root, &folder, &key("bpf.vmlinux"))).transpose()?;
         let defaults = Bpf::default();
         let cpu = written.cpu.unwrap_or(defaults.cpu);

@@ -12,6 +12,7 @@ use toml::Table;
 
 use crate::bpf::cflags;
 use crate::bpf::facts::Inputs;
+use crate::cc::facts::Libbpf;
 use crate::flags::Common;
 use crate::release::layout;
 use crate::sys::cache::{self, Cache};
@@ -20,7 +21,7 @@ use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
-use crate::workspace::packages::{Cargo, Package};
+use crate::workspace::packages::{Cargo, Crates, Package};
 use crate::workspace::rust::{self, Rust};
 use crate::workspace::snapshot::{Change, Difference};
 use crate::workspace::source::{self, Sources};
@@ -36,6 +37,10 @@ pub struct Facts {
     pub config: Config,
     /// The crates of Cargo.lock.
     pub packages: Vec<Package>,
+    /// The names of the packages that may compile C code.
+    pub with_c: BTreeSet<String>,
+    /// The sources of libbpf, where it is linked.
+    pub libbpf: Option<Libbpf>,
     /// The packages of the workspace itself.
     pub members: Vec<Package>,
     /// The workspace, to whose dist/ and BPF folder results are written. What is built is that of `sources`.
@@ -118,11 +123,11 @@ impl Workspace {
     }
 
     /// The crates of Cargo.lock. Those that are not here are downloaded, unless `offline`.
-    pub fn packages(&self, runner: Runner, rust: &Rust, offline: bool) -> Result<Vec<Package>> {
-        self.packages_from(runner, rust, offline, &self.network_config()?)
+    pub fn crates(&self, runner: Runner, rust: &Rust, offline: bool) -> Result<Crates> {
+        self.crates_from(runner, rust, offline, &self.network_config()?)
     }
 
-    fn packages_from(&self, runner: Runner, rust: &Rust, offline: bool, network: &Table) -> Result<Vec<Package>> {
+    fn crates_from(&self, runner: Runner, rust: &Rust, offline: bool, network: &Table) -> Result<Crates> {
         let cargo = Cargo { runner, rust, home: &self.cargo_home, offline };
         check_folder(self.metadata.target_directory.as_std_path())?;
         check_folder(&self.work)?;
@@ -188,8 +193,10 @@ impl Facts {
         {
             bail!("{} {why}: commit it", root.join("Cargo.lock").display());
         }
-        let packages = workspace.packages_from(runner, &rust, common.offline, &network_config);
-        let packages = sources.ignored.explain(packages)?;
+        let crates = workspace.crates_from(runner, &rust, common.offline, &network_config);
+        let crates = sources.ignored.explain(crates)?;
+        let libbpf = Libbpf::find(&crates)?;
+        let Crates { packages, with_c } = crates;
         let Workspace { config, cargo_home, metadata, .. } = workspace;
         let members: Vec<Package> = metadata.packages.iter().map(Package::new).collect::<Result<_>>()?;
         let mut sources = sources;
@@ -206,6 +213,8 @@ impl Facts {
             offline: common.offline,
             config,
             packages,
+            with_c,
+            libbpf,
             root,
             sources,
             work,

@@ -34,6 +34,8 @@ pub struct Machine {
     pub offline: bool,
     pub rust: Found<Rust>,
     pub config: Found<Config>,
+    /// Whether crates compile C code.
+    pub with_c: bool,
     /// Why the BPF objects must be compiled again, if so.
     pub stale: Found<Option<String>>,
     pub cache: Found<Space>,
@@ -70,8 +72,8 @@ impl Machine {
         };
         let rust = Rust::pinned(runner, &root).map_err(Status::from);
         let workspace = after("Rust", &rust, |rust| Workspace::read(runner, &manifest, rust, true));
-        let packages = match (&rust, &workspace) {
-            (Ok(rust), Ok(workspace)) => workspace.packages(runner, rust, true).map_err(|error| {
+        let crates = match (&rust, &workspace) {
+            (Ok(rust), Ok(workspace)) => workspace.crates(runner, rust, true).map_err(|error| {
                 // In cargo's words, this is what keeps it from downloading one.
                 let is_missing =
                     ["--offline was", "offline mode"].iter().any(|clue| format!("{error:#}").contains(clue));
@@ -85,9 +87,9 @@ impl Machine {
         };
         let target = workspace.as_ref().ok().map(|workspace| workspace.target().to_owned());
         let config = workspace.map(|workspace| workspace.config);
-        let stale = match (&config, &packages) {
-            (Ok(config), Ok(packages)) => {
-                let inputs = Inputs::read(&root, above(&root), packages, &config.bpf);
+        let stale = match (&config, &crates) {
+            (Ok(config), Ok(crates)) => {
+                let inputs = Inputs::read(&root, above(&root), &crates.packages, &config.bpf);
                 inputs.map(|inputs| inputs.stale(config)).map_err(Status::from)
             }
             (Err(status), _) if status.state == State::Unknown => Err(status.clone()),
@@ -121,7 +123,7 @@ impl Machine {
             ("Rust", rust.clone().map(|rust| rust.version + pin)),
             ("cargo", after("Rust", &rust, |rust| Ok(rust.cargo())).and_then(|cargo| version(&cargo))),
             ("workspace", config.as_ref().map(shipped).map_err(Status::clone)),
-            ("crates", packages.map(|packages| format!("all {} of Cargo.lock", packages.len()))),
+            ("crates", crates.clone().map(|crates| format!("all {} of Cargo.lock", crates.packages.len()))),
             ("git", commit(runner, &root, target.as_deref()).map_err(Status::from)),
             ("cc", linker),
             ("rustup", version("rustup".as_ref())),
@@ -138,6 +140,7 @@ impl Machine {
         }
         let machine = Machine {
             offline: common.offline,
+            with_c: crates.as_ref().is_ok_and(|crates| !crates.with_c.is_empty()),
             cache: cache.and_then(|cache| Space::read(&cache).map_err(Status::from)),
             installed: installed.unwrap_or_default(),
             rust,

@@ -76,6 +76,7 @@ impl Machine {
                 Need::Git => rows.push(self.row("git")),
                 Need::Builds => {
                     rows.push(self.row("cc"));
+                    tools.zig |= self.with_c;
                     for arch in self.arches() {
                         match (&self.rust, arch.route) {
                             (Err(_), _) => rows.push(Row::new(format!("std {arch}"), Err(Status::unknown("Rust")))),

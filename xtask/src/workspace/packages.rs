@@ -1,9 +1,10 @@
-//! The crates of Cargo.lock: where their sources are, and under which licence.
+//! The crates of Cargo.lock: where their sources are, under which licence, and which compile C code.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::{Metadata, MetadataCommand, PackageId, Target, TargetKind};
+use cargo_metadata::{DepKindInfo, DependencyKind, Metadata, MetadataCommand, Node, PackageId, Target, TargetKind};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::command::Command;
@@ -29,12 +30,24 @@ pub struct Package {
     pub roots: Vec<PathBuf>,
 }
 
+/// What Cargo.lock leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crates {
+    /// All that are not of the workspace itself.
+    pub packages: Vec<Package>,
+    /// The names of the packages that may compile C code when the workspace is built.
+    pub with_c: BTreeSet<String>,
+}
+
 /// What was found out, and from which inputs.
 #[derive(Serialize, Deserialize)]
 struct Record {
     key: Sha256,
-    packages: Vec<Package>,
+    crates: Crates,
 }
+
+/// The packages with whose help a build script calls a C compiler, or clang's library.
+const C_HELPERS: [&str; 6] = ["autotools", "bindgen", "cc", "cmake", "libbpf-cargo", "meson-next"];
 
 /// The command that describes the workspace: cargo, in the user's own environment.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +84,7 @@ impl Cargo<'_> {
         network_config: &str,
         work: &Path,
         shown: &Path,
-    ) -> Result<Vec<Package>> {
+    ) -> Result<Crates> {
         let manifest = workspace.workspace_root.as_std_path().join("Cargo.toml");
         let lock = manifest.with_file_name("Cargo.lock");
         let mut inputs = vec![
@@ -91,9 +104,9 @@ impl Cargo<'_> {
         let known: Option<Record> = files::read_if_there(record)?.and_then(|text| serde_json::from_str(&text).ok());
         if let Some(known) = known
             && known.key == key
-            && known.packages.iter().all(|package| package.folder.join("Cargo.toml").exists())
+            && known.crates.packages.iter().all(|package| package.folder.join("Cargo.toml").exists())
         {
-            return Ok(known.packages);
+            return Ok(known.crates);
         }
 
         // Folders of crates in there are those of the snapshot.
@@ -110,9 +123,9 @@ impl Cargo<'_> {
         };
         let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
         let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
-        let found = Record { key, packages };
+        let found = Record { key, crates: Crates { packages, with_c: with_c(&metadata) } };
         files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
-        Ok(found.packages)
+        Ok(found.crates)
     }
 
     /// What is wrong with a Cargo.lock that cargo would have to write.
@@ -180,6 +193,38 @@ impl Package {
             },
         })
     }
+}
+
+/// The packages that the workspace is built of, by whatever features and for whatever system, whose build scripts have one of
+/// the helpers. A dependency for no system (`cfg(any())`) is only there to be in Cargo.lock.
+fn with_c(metadata: &Metadata) -> BTreeSet<String> {
+    let nodes: BTreeMap<&PackageId, &Node> =
+        metadata.resolve.iter().flat_map(|resolve| &resolve.nodes).map(|node| (&node.id, node)).collect();
+    let names: BTreeMap<&PackageId, &str> =
+        metadata.packages.iter().map(|package| (&package.id, package.name.as_str())).collect();
+    let is_built = |kind: &&DepKindInfo| {
+        kind.kind != DependencyKind::Development
+            && kind.target.as_ref().is_none_or(|target| target.to_string() != "cfg(any())")
+    };
+    let mut reached: BTreeSet<&PackageId> = BTreeSet::new();
+    let mut next: Vec<&PackageId> = metadata.workspace_members.iter().collect();
+    let mut found = BTreeSet::new();
+    while let Some(id) = next.pop() {
+        if !reached.insert(id) {
+            continue;
+        }
+        for dependency in nodes.get(id).into_iter().flat_map(|node| &node.deps) {
+            let kinds: Vec<&DepKindInfo> = dependency.dep_kinds.iter().filter(is_built).collect();
+            let is_helper = names.get(&dependency.pkg).is_some_and(|name| C_HELPERS.contains(name));
+            if is_helper && kinds.iter().any(|kind| kind.kind == DependencyKind::Build) {
+                found.extend(names.get(id).map(ToString::to_string));
+            }
+            if !kinds.is_empty() {
+                next.push(&dependency.pkg);
+            }
+        }
+    }
+    found
 }
 
 /// Whether something that is shipped may be made of it.

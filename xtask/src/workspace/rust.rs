@@ -20,6 +20,8 @@ pub struct Rust {
     pub version: String,
     pub commit: String,
     pub llvm: String,
+    /// The target that it runs on itself.
+    pub host: String,
 }
 
 impl Rust {
@@ -41,7 +43,13 @@ impl Rust {
                 .map(String::from)
                 .with_context(|| format!("`rustc -vV` does not print its {name}"))
         };
-        Ok(Rust { version: field("release")?, commit: field("commit-hash")?, llvm: field("LLVM version")?, sysroot })
+        Ok(Rust {
+            version: field("release")?,
+            commit: field("commit-hash")?,
+            llvm: field("LLVM version")?,
+            host: field("host")?,
+            sysroot,
+        })
     }
 
     /// The Rust in a workspace that cargo was not asked about, if it is the one that is pinned. Nothing is fetched.

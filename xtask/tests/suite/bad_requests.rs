@@ -126,7 +126,11 @@ fn a_file_outside_the_workspace_cannot_be_included() {
 
 #[test]
 fn a_missing_bpf_folder_is_refused() {
-    with_config("folder", "package = \"tool\"\n").xtask("bpf").ends_with(2).says("names `bpf`, which is not there");
+    with_config("folder", "package = \"tool\"\nbpf.folder = \"bpf\"\n")
+        .xtask("bpf")
+        .ends_with(2)
+        .says("names `bpf`, which is not there");
+    with_config("no folder", "package = \"tool\"\n").xtask("bpf").ends_with(2).says("there is no folder `bpf`");
 }
 
 #[test]
@@ -179,7 +183,10 @@ fn another_rust_than_the_pinned_one_is_refused() {
     // A toolchain that says it is another version, and is the real one in all else.
     let workspace = workspace
         .program("rustc", &format!("#!/bin/sh\necho {}\n", sysroot.display()))
-        .program("bin/rustc", "#!/bin/sh\necho 'release: 1.2.3'\necho 'commit-hash: c'\necho 'LLVM version: 1'\n")
+        .program(
+            "bin/rustc",
+            "#!/bin/sh\necho 'release: 1.2.3'\necho 'commit-hash: c'\necho 'LLVM version: 1'\necho 'host: h'\n",
+        )
         .program("bin/cargo", "#!/bin/sh\nexec cargo \"$@\"\n");
     workspace.xtask("dist").ends_with(1).says("this is Rust 1.2.3").says("rustup toolchain install");
 }

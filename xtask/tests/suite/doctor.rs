@@ -33,7 +33,10 @@ fn with_rust(workspace: Workspace, version: &str) -> Workspace {
     let few = workspace.path("few").join("cargo");
     workspace
         .program("rustc", &format!("#!/bin/sh\necho '{}'\n", sysroot.display()))
-        .program("bin/rustc", &format!("#!/bin/sh\necho 'release: {version}\ncommit-hash: c\nLLVM version: 1'\n"))
+        .program(
+            "bin/rustc",
+            &format!("#!/bin/sh\necho 'release: {version}\ncommit-hash: c\nLLVM version: 1\nhost: h'\n"),
+        )
         .program("bin/cargo", &format!("#!/bin/sh\nunset RUSTC\nexec '{}' \"$@\"\n", few.display()))
 }
 
@@ -54,6 +57,7 @@ fn with_everything(name: &str) -> Workspace {
         version: workspace.xtask("doctor --json").json()["rows"][0]["detail"].as_str().unwrap()[..6].into(),
         commit: "c".into(),
         llvm: "1".into(),
+        host: "h".into(),
     };
     let kernels = ARCHES.iter().map(|arch| kernels::default_of(arch).entry());
     for name in bpfship::testing::names(Some(&rust)).into_iter().chain(kernels) {

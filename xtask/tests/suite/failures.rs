@@ -461,8 +461,8 @@ fn a_build_script_that_fails_for_each_target_is_reported_once() {
             // What the crate cc prints.
             "println!(\"cargo:rerun-if-env-changed=CC\"); eprintln!(\"\\n\\nerror occurred in cc-rs: failed to find tool \\\"aarch64-linux-musl-gcc\\\": No such file or directory (os error 2)\\n\\n\"); std::process::exit(1)",
             "error occurred in cc-rs",
-            "a crate compiles or looks for C code, and the build has no C compiler for the target: use a crate, or a \
-             feature of it, that is Rust alone",
+            "a crate compiles C code with a program that is not on this machine: install it, or use a feature of the crate \
+             that does not need it",
         ),
     ] {
         let workspace = with_code(name, "").write("tool/build.rs", &format!("fn main() {{ {script} }}\n"));

@@ -48,7 +48,7 @@ fn read(folder: &Path, above: &[String], texts: &mut BTreeMap<String, String>) {
 }
 
 /// Every path in a module that begins at the root of the crate, above the module, or with one of its children, as words
-/// from the root.
+/// from the root. One at the beginning of a string literal is generated code.
 fn paths(module: &str, children: &[&str], text: &str) -> Vec<Vec<String>> {
     let own: Vec<String> = module.split("::").map(String::from).collect();
     let mut paths = Vec::new();
@@ -58,7 +58,7 @@ fn paths(module: &str, children: &[&str], text: &str) -> Vec<Vec<String>> {
         let word = word + "::";
         for (at, _) in text.match_indices(&word) {
             let is_inner =
-                text[..at].ends_with("::") || text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+                text[..at].ends_with("::") || text[..at].ends_with(|c: char| c.is_alphanumeric() || "_\"".contains(c));
             if !is_inner {
                 expand(&base, &text[at + word.len()..], &mut paths);
             }
@@ -174,11 +174,13 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 25] = [
+const OTHERS: [(&str, Access); 27] = [
     ("bpf::container", Access::Reads),
     ("bpf::engine", Access::Reads),
     ("build::cargo", Access::Writes),
     ("build::profile", Access::Reads),
+    ("cc::cxx", Access::Writes),
+    ("cc::tool", Access::Writes),
     ("release::artifacts", Access::Reads),
     ("release::documents", Access::Reads),
     ("release::licenses", Access::Reads),

@@ -7,6 +7,7 @@ mod boot;
 mod bpf;
 mod bpf_report;
 mod bpf_sources;
+mod c_code;
 mod cache;
 mod cache_damage;
 mod completions;

@@ -27,7 +27,7 @@ fn manifest(arches: &[&str]) -> Manifest {
         dirty: false,
         source_date_epoch: 1_700_000_000,
         cargo_lock: hash::bytes(b"1"),
-        bpf_lock: hash::bytes(b"2"),
+        bpf_lock: Some(hash::bytes(b"2")),
         rustc: Rustc { version: "1.95.0".into(), commit: "3".into(), llvm: "22".into() },
         c_compiler: "zig".into(),
         compressor: "deflate".into(),
@@ -163,7 +163,7 @@ fn parts_of_different_origin_are_refused_with_what_differs_first() {
         (
             |second| {
                 second.commit = Some("3c4d".into());
-                second.bpf_lock = hash::bytes(b"7");
+                second.bpf_lock = Some(hash::bytes(b"7"));
             },
             r#"`commit` is "1a2b" in the one and "3c4d" in the other"#,
         ),

@@ -1,0 +1,191 @@
+//! How build scripts come to the C compiler: what is put in place, and the variables that lead there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use toml::Table;
+
+use crate::arch::{Arch, Target};
+use crate::cc::cxx;
+use crate::cc::libbpf::{self, For};
+use crate::cc::recipe::{self, Recipe, Tool};
+use crate::cc::run::{DropOthers, InstallNames};
+use crate::route::Route;
+use crate::sys::hash;
+use crate::sys::plan::{Step, Steps, Task};
+use crate::sys::steps::{HoldEntries, Write};
+use crate::toolchain::sysroot::Sysroot;
+use crate::toolchain::zig;
+use crate::workspace::facts::Facts;
+
+/// The C compiler of a build.
+#[derive(Debug)]
+pub struct Compiler<'a> {
+    facts: &'a Facts,
+    targets: &'a [Target],
+}
+
+impl<'a> Compiler<'a> {
+    /// The one for these targets; none if no crate compiles C code.
+    pub fn new(facts: &'a Facts, targets: &'a [Target]) -> Option<Compiler<'a>> {
+        (!facts.with_c.is_empty()).then_some(Compiler { facts, targets })
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.facts.work.join("cc")
+    }
+
+    /// Puts it in place. `names` are folders, and what code may call them; `target` is cargo's target folder.
+    pub fn steps(&self, names: Vec<(PathBuf, String)>, target: &Path) -> Result<Steps> {
+        let folder = self.folder();
+        let compiler = self.facts.cache.path(&zig::name()?);
+        let runtime = |(arch, route): &Target| {
+            let lib = match route {
+                Route::Prebuilt => self.facts.rust.sysroot.join("lib/rustlib").join(arch.triple).join("lib"),
+                Route::Source => {
+                    let sysroot = Sysroot::new(arch, &self.facts.rust);
+                    sysroot.lib(&self.facts.cache.path(&sysroot.name))
+                }
+            };
+            (arch.triple.to_owned(), lib.join("self-contained"))
+        };
+        let recipe = Recipe {
+            compiler,
+            names,
+            runtimes: self.targets.iter().map(runtime).collect(),
+            cxx: self.targets.iter().map(|(arch, _)| (arch.triple.to_owned(), self.cxx(arch))).collect(),
+        };
+        let mut steps: Steps = vec![
+            Box::new(Write { file: folder.join(recipe::FILE), text: serde_json::to_string_pretty(&recipe)? }),
+            Box::new(InstallNames { folder: folder.clone() }),
+            Box::new(Write { file: folder.join("lib/libatomic.a"), text: EMPTY_ARCHIVE.into() }),
+            Box::new(Write { file: folder.join("none/README"), text: NONE.into() }),
+        ];
+        steps.extend(self.targets.iter().map(|(arch, _)| self.toolchain_file(arch)));
+        steps.push(Box::new(DropOthers { target: target.into(), file: folder.join("key"), key: key() }));
+        Ok(steps)
+    }
+
+    /// What cargo's build scripts see besides.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let folder = self.folder();
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let none = text(folder.join("none"));
+        let path = self.facts.passed_on.get("PATH").map(String::as_str).unwrap_or_default();
+        let mut variables: BTreeMap<String, String> = [
+            // By name and not by path, for some keep what they were compiled with.
+            ("PATH".to_owned(), format!("{}:{path}", folder.display())),
+            ("ZERO_AR_DATE".into(), "1".into()),
+            ("LIBZ_SYS_STATIC".into(), "1".into()),
+        ]
+        .into();
+        for (arch, _) in self.targets {
+            let triple = arch.triple.replace('-', "_");
+            let compiler = self.facts.cache.path(&zig::name().unwrap_or_default());
+            let bindgen: Vec<String> = [format!("--target={}", arch.zig_target), "-nostdlibinc".into()]
+                .into_iter()
+                .chain(recipe::headers(&compiler, arch).into_iter().map(|folder| format!("-isystem{folder}")))
+                .collect();
+            for (name, value) in [
+                ("CC", recipe::name(Tool::C, arch)),
+                ("CXX", recipe::name(Tool::Cxx, arch)),
+                ("AR", recipe::name(Tool::Archiver, arch)),
+                ("RANLIB", recipe::name(Tool::Indexer, arch)),
+                ("CXXSTDLIB", "c++".into()),
+                ("CMAKE_TOOLCHAIN_FILE", text(self.cmake(arch))),
+                // Nothing of this machine's is found.
+                ("PKG_CONFIG_LIBDIR", none.clone()),
+                ("PKG_CONFIG_PATH", none.clone()),
+                ("PKG_CONFIG_SYSROOT_DIR", none.clone()),
+                ("BINDGEN_EXTRA_CLANG_ARGS", shlex::try_join(bindgen.iter().map(String::as_str)).unwrap_or_default()),
+            ] {
+                variables.insert(format!("{name}_{triple}"), value);
+            }
+            // The crate takes the page size of the machine it is built on, and aborts where pages are larger.
+            let page = arch.max_page_size.ilog2().to_string();
+            variables.insert(format!("{}_JEMALLOC_SYS_WITH_LG_PAGE", triple.to_uppercase()), page);
+        }
+        variables
+    }
+
+    /// What rustc is told: where the libraries are that C code asks for.
+    pub fn rustflags(&self, arch: &Arch) -> Vec<String> {
+        [self.folder().join("lib"), self.cxx(arch)].map(|folder| format!("-Lnative={}", folder.display())).into()
+    }
+
+    fn cxx(&self, arch: &Arch) -> PathBuf {
+        self.facts.cache.path(&cxx::name(arch, &recipe::flags()))
+    }
+
+    /// What cargo is told of each target instead of having build scripts run.
+    pub fn overrides(&self) -> Vec<(&str, Table)> {
+        let Some(libbpf) = &self.facts.libbpf else { return Vec::new() };
+        let path = |whose| self.facts.cache.path(&libbpf::name(libbpf, whose));
+        let one = |whose: For<'a>| (whose.triple(), libbpf::instead_of_build_script(&path(whose)));
+        self.users().map(one).collect()
+    }
+
+    fn users(&self) -> impl Iterator<Item = For<'a>> {
+        let targets = self.targets.iter().map(|(arch, _)| For::Target(arch));
+        [For::Host(&self.facts.rust.host)].into_iter().chain(targets)
+    }
+
+    /// Makes the libraries that are not there yet.
+    pub fn libraries(&self) -> Result<Vec<Task>> {
+        let Facts { cache, installed, libbpf, .. } = self.facts;
+        let Some(libbpf) = libbpf else { return Ok(Vec::new()) };
+        let compiler = cache.path(&zig::name()?);
+        let (there, missing): (Vec<_>, Vec<_>) =
+            self.users().partition(|whose| installed.cached.contains(&libbpf::name(libbpf, *whose)));
+        let mut tasks = Vec::new();
+        if !there.is_empty() {
+            let names = there.into_iter().map(|whose| libbpf::name(libbpf, whose)).collect();
+            let hold = HoldEntries::new(cache.clone(), names);
+            tasks.push(Task::new(
+                "keeping other runs from removing the libraries that are used here",
+                vec![Box::new(hold)],
+            ));
+        }
+        tasks.extend(missing.into_iter().map(|whose| libbpf::task(libbpf, whose, cache, &compiler)));
+        Ok(tasks)
+    }
+
+    fn cmake(&self, arch: &Arch) -> PathBuf {
+        self.folder().join(format!("{}.cmake", arch.triple))
+    }
+
+    fn toolchain_file(&self, arch: &Arch) -> Box<dyn Step> {
+        let folder = self.folder();
+        let tool = |tool| folder.join(recipe::name(tool, arch)).to_string_lossy().into_owned();
+        let (c, cxx, archiver, indexer) = (tool(Tool::C), tool(Tool::Cxx), tool(Tool::Archiver), tool(Tool::Indexer));
+        let processor = arch.triple.split('-').next().unwrap_or_default();
+        let text = format!(
+            "set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR {processor})
+set(CMAKE_C_COMPILER \"{c}\")
+set(CMAKE_CXX_COMPILER \"{cxx}\")
+set(CMAKE_ASM_COMPILER \"{c}\")
+set(CMAKE_AR \"{archiver}\")
+set(CMAKE_RANLIB \"{indexer}\")
+set(CMAKE_FIND_ROOT_PATH \"{none}\")
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+",
+            none = folder.join("none").display()
+        );
+        Box::new(Write { file: self.cmake(arch), text })
+    }
+}
+
+/// An archive without members. On 32 bits, OpenSSL asks for a library whose functions are in the C runtime.
+const EMPTY_ARCHIVE: &str = "!<arch>\n";
+
+const NONE: &str = "Build scripts look for libraries of the machine here, and find none.\n";
+
+/// What decides the bytes that are compiled from C.
+fn key() -> String {
+    hash::bytes(recipe::flags().join("\n").as_bytes()).to_string()
+}

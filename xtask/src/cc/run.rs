@@ -1,0 +1,135 @@
+//! Putting in place what build scripts call for C code.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::arch::ARCHES;
+use crate::cc::recipe;
+use crate::sys::command::{Command, quote};
+use crate::sys::files;
+use crate::sys::parallel;
+use crate::sys::plan::{Step, Work};
+use crate::sys::process::Runner;
+
+/// Compiles C files, and makes an archive of what comes out.
+#[derive(Debug)]
+pub struct CompileArchive {
+    /// To which `-o OBJECT SOURCE` is added; in a folder for objects.
+    pub compile: Command,
+    pub sources: Vec<PathBuf>,
+    /// To which the objects are added.
+    pub archive: Command,
+}
+
+impl CompileArchive {
+    /// A name of its own for each, for two folders may have files of one name.
+    fn object(index: usize) -> String {
+        format!("{index}.o")
+    }
+
+    fn commands(&self) -> Vec<Command> {
+        let one = |(index, source): (usize, &PathBuf)| {
+            self.compile.clone().args(["-o", &CompileArchive::object(index)]).arg(source.to_string_lossy())
+        };
+        self.sources.iter().enumerate().map(one).collect()
+    }
+
+    fn archive(&self) -> Command {
+        self.archive.clone().args((0..self.sources.len()).map(CompileArchive::object))
+    }
+
+    /// Does it.
+    pub fn make(&self, runner: Runner) -> Result<()> {
+        for compiled in parallel::map(&self.commands(), |command| runner.run(command)) {
+            compiled?;
+        }
+        runner.run(&self.archive())
+    }
+}
+
+impl Step for CompileArchive {
+    fn line(&self) -> String {
+        let lines: Vec<String> = self.commands().iter().chain([&self.archive()]).map(Command::to_string).collect();
+        lines.join("\n")
+    }
+
+    fn json(&self) -> Value {
+        json!({ "compile-archive": { "compile": self.compile, "sources": self.sources, "archive": self.archive } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        self.make(work.runner)
+    }
+}
+
+/// Puts the names in place.
+#[derive(Debug)]
+pub struct InstallNames {
+    pub folder: PathBuf,
+}
+
+impl InstallNames {
+    fn names() -> impl Iterator<Item = String> {
+        let of_targets = ARCHES.iter().flat_map(|arch| recipe::TOOLS.iter().map(|(tool, _)| recipe::name(*tool, arch)));
+        of_targets.chain(recipe::OTHER_NAMES.map(String::from))
+    }
+}
+
+impl Step for InstallNames {
+    fn line(&self) -> String {
+        format!("# in {}, have the names of compilers lead to this program", quote(&self.folder))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "install-names": { "folder": self.folder, "names": InstallNames::names().collect::<Vec<_>>() } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let us = env::current_exe().context("cannot find this program")?;
+        for name in InstallNames::names() {
+            let link = self.folder.join(&name);
+            let _ = fs::remove_file(&link);
+            // A hard link, for whoever follows a symbolic one would call this program by its own name. Across file systems
+            // there is none.
+            if fs::hard_link(&us, &link).is_err() {
+                files::copy(&us, &link)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes what was compiled with another C compiler or by other flags, for cargo does not see that it has to be built again.
+#[derive(Debug)]
+pub struct DropOthers {
+    /// cargo's target folder.
+    pub target: PathBuf,
+    /// Where it stands what that was compiled with.
+    pub file: PathBuf,
+    pub key: String,
+}
+
+impl Step for DropOthers {
+    fn line(&self) -> String {
+        let target = quote(&self.target);
+        format!("# if {} is not {}, remove what was built for targets in {target}", quote(&self.file), self.key)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "drop-others": { "target": self.target, "file": self.file, "key": self.key } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        if files::read_if_there(&self.file)?.is_some_and(|key| key == self.key) {
+            return Ok(());
+        }
+        for arch in &ARCHES {
+            files::remove_folder(&self.target.join(arch.triple))?;
+        }
+        files::write(&self.file, &self.key)
+    }
+}

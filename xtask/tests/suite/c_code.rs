@@ -1,0 +1,113 @@
+//! An application with C code: who compiles it, for which processor, and to which bytes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use bpfship::testing::ARCHES;
+
+use super::support::{Run, Workspace, has, list, own_root};
+
+/// One architecture of each kind of standard library; for the second, cc would take the machine's own compiler.
+const DIST: &str = "dist --arch arm64,s390x";
+
+const BUILD: &str = r#"fn main() {
+    cc::Build::new().file("sum.c").file("start.S").compile("sum");
+    println!("cargo::rerun-if-changed=sum.c");
+}
+"#;
+
+const SUM: &str = r#"#include <stdint.h>
+#include <stdio.h>
+#include <linux/version.h>
+
+extern int answer;
+
+int sum(const uint32_t *numbers, int count, char *text, size_t size) {
+    int sum = 0;
+    for (int i = 0; i < count; i++) sum += numbers[i];
+    uint32_t one = 1;
+    return snprintf(text, size, "%d %s-endian %s %s %d", sum, *(char *)&one ? "little" : "big", __FILE__, __DATE__, answer);
+}
+"#;
+
+/// The preprocessor and the assembler.
+const START: &str = r#"#define ANSWER 42
+    .data
+    .globl answer
+    .balign 4
+answer: .long ANSWER
+    .section .note.GNU-stack,"",@progbits
+"#;
+
+const MAIN: &str = r#"unsafe extern "C" {
+    fn sum(numbers: *const u32, count: i32, text: *mut u8, size: usize) -> i32;
+}
+
+fn main() {
+    let mut text = [0; 200];
+    let length = unsafe { sum([40, 2].as_ptr(), 2, text.as_mut_ptr(), text.len()) } as usize;
+    println!("{}", str::from_utf8(&text[..length]).unwrap());
+}
+"#;
+
+/// What Cargo.lock of this workspace has of a package and all that it depends on.
+fn locked(name: &str, found: &mut BTreeSet<String>) {
+    let lock = fs::read_to_string(own_root().join("Cargo.lock")).unwrap();
+    let start = format!("name = \"{name}\"\n");
+    let entry = lock.split("\n[[package]]\n").find(|entry| entry.starts_with(&start)).unwrap();
+    if found.insert(format!("\n[[package]]\n{entry}")) {
+        let names = entry.lines().filter_map(|line| line.strip_prefix(" \"")?.strip_suffix("\","));
+        names.for_each(|name| locked(name, found));
+    }
+}
+
+/// A workspace whose build script compiles C.
+fn workspace(name: &str) -> Workspace {
+    let workspace = Workspace::usual(name);
+    let [manifest, main, lock] = ["tool/Cargo.toml", "tool/main.rs", "Cargo.lock"].map(|path| workspace.read(path));
+    let (object, _) = main.split_once("fn main()").unwrap();
+    let (head, tool) = lock.split_once("\n[[package]]\n").unwrap();
+    let mut entries = BTreeSet::new();
+    locked("cc", &mut entries);
+    entries.insert(format!("\n[[package]]\n{tool}dependencies = [\n \"cc\",\n]\n"));
+    workspace
+        .write("tool/Cargo.toml", &format!("{manifest}\n[build-dependencies]\ncc = \"1\"\n"))
+        .write("tool/main.rs", &format!("{object}{MAIN}"))
+        .write("tool/build.rs", BUILD)
+        .write("tool/sum.c", SUM)
+        .write("tool/start.S", START)
+        .write("Cargo.lock", &format!("{head}{}", entries.into_iter().collect::<String>()))
+}
+
+fn sums(workspace: &Workspace) -> String {
+    workspace.read("dist/SHA256SUMS")
+}
+
+#[test]
+fn c_code_runs_on_the_oldest_processor_and_is_the_same_bytes_in_another_folder() {
+    let here = workspace("c");
+    here.xtask(DIST).succeeds();
+    // What build scripts write among the sources of a crate is not written to the user's.
+    let registry = here.path("target/bpfship/cargo-home/registry");
+    assert!(!registry.is_symlink() && !registry.join("src").is_symlink() && !list(&registry.join("src")).is_empty());
+    let manifest: serde_json::Value = serde_json::from_str(&here.read("dist/release.json")).unwrap();
+    assert!(manifest["flags"].to_string().contains("-march=z10"), "{manifest}");
+    here.shell("cd dist && for archive in *.tar.gz; do tar xzf $archive; done").succeeds();
+    for arch in ARCHES.iter().filter(|arch| DIST.contains(arch.name)) {
+        let emulator = format!("qemu-{}", arch.qemu);
+        let found = Command::new(&emulator).arg("--version").output().is_ok();
+        if !has(&emulator, "Debian: apt install qemu-user, version 10 from backports", found) {
+            continue;
+        }
+        let binary = here.path(&format!("dist/tool-0.3.0-{}/probe", arch.triple));
+        let order = arch.endian.name();
+        Run::of(Command::new(&emulator).args(["-cpu", arch.oldest_cpu]).arg(binary))
+            .ends_with(0)
+            .says(&format!("42 {order}-endian sum.c Jan  1 1970 42\n"));
+    }
+
+    let elsewhere = workspace("c in another folder").env("SOURCE_DATE_EPOCH", "1700000000");
+    elsewhere.xtask(DIST).succeeds();
+    assert_eq!(sums(&here), sums(&elsewhere));
+}
