@@ -90,6 +90,7 @@ fn the_commands_printed_for_a_container_compile_the_same_object() {
         let workspace = Workspace::usual("plan of an engine");
         workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
         let ours = fs::read(workspace.path("kernel/objects/tick_bpfel.o")).unwrap();
+        forget(&workspace);
         workspace
             .shell(&format!("umask 077 && \"$BPFSHIP\" bpf --engine {engine} --plan >plan.sh && sh -e plan.sh"))
             .succeeds();
