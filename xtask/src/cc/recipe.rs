@@ -56,8 +56,9 @@ pub const TOOLS: [(Tool, &str); 5] =
     [(Tool::C, "-cc"), (Tool::Cxx, "-c++"), (Tool::Archiver, "-ar"), (Tool::Indexer, "-ranlib"), (Tool::Linker, "-ld")];
 
 /// More names that build scripts call, whatever they build for.
-pub const OTHER_NAMES: [&str; 3] = [CLANG, MAKE, FORMATTER];
+pub const OTHER_NAMES: [&str; 4] = [CLANG, STRIP, MAKE, FORMATTER];
 pub const CLANG: &str = "clang";
+pub const STRIP: &str = "llvm-strip";
 pub const MAKE: &str = "make";
 pub const FORMATTER: &str = "rustfmt";
 

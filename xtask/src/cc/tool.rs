@@ -27,6 +27,7 @@ pub fn as_tool() -> Option<ExitCode> {
     let result = match recipe::called_by(name) {
         Some((tool, arch)) => compile(tool, arch),
         None if name == recipe::CLANG => clang(),
+        None if name == recipe::STRIP => strip(),
         None if name == recipe::MAKE => others(name),
         None if name == recipe::FORMATTER => leave_as_it_is(),
         None => return None,
@@ -96,6 +97,19 @@ fn clang() -> Result<ExitCode> {
         fs::write(&object, canonical).with_context(|| format!("cannot write {object}"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// llvm-strip, which has nothing to remove from a BPF object: what our clang makes has no debug information but BTF. The
+/// machine's, of whatever version, would write the object in its own way.
+fn strip() -> Result<ExitCode> {
+    let given = arguments()?;
+    let (flags, files): (Vec<&String>, Vec<&String>) = given.iter().partition(|arg| arg.starts_with('-'));
+    let is_debug = |flag: &&String| ["-g", "-d", "-S", "--strip-debug"].contains(&flag.as_str());
+    let is_bpf = |file: &&String| fs::read(file).is_ok_and(|object| bpfship_object::canonical(&object).is_ok());
+    if !files.is_empty() && flags.iter().all(is_debug) && files.iter().all(is_bpf) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    others(recipe::STRIP)
 }
 
 /// The program of this name that comes next on PATH, with a date that is the same for each commit.

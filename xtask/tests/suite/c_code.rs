@@ -11,11 +11,23 @@ use super::support::{Run, Workspace, has, list, own_root};
 /// One architecture of each kind of standard library; for the second, cc would take the machine's own compiler.
 const DIST: &str = "dist --arch arm64,s390x";
 
-const BUILD: &str = r#"fn main() {
+/// Compiles a BPF program besides, and strips it. That changes nothing, whatever the machine has by this name.
+const BUILD: &str = r#"use std::{env, fs, process::Command};
+
+fn main() {
     cc::Build::new().file("sum.c").file("start.S").compile("sum");
     println!("cargo::rerun-if-changed=sum.c");
+    let object = env::var("OUT_DIR").unwrap() + "/pass.o";
+    let run = |program: &str, args: &[&str]| assert!(Command::new(program).args(args).status().unwrap().success());
+    run("clang", &["-target", "bpf", "-O2", "-g", "-c", "pass.c", "-o", &object]);
+    let made = fs::read(&object).unwrap();
+    assert!(!String::from_utf8_lossy(&made).contains(".debug_info"));
+    run("llvm-strip", &["-g", &object]);
+    assert_eq!(fs::read(&object).unwrap(), made);
 }
 "#;
+
+const PASS: &str = "__attribute__((section(\"xdp\"))) int pass(void *context) { return 2; }\n";
 
 const SUM: &str = r#"#include <stdint.h>
 #include <stdio.h>
@@ -76,6 +88,7 @@ fn workspace(name: &str) -> Workspace {
         .write("tool/main.rs", &format!("{object}{MAIN}"))
         .write("tool/build.rs", BUILD)
         .write("tool/sum.c", SUM)
+        .write("tool/pass.c", PASS)
         .write("tool/start.S", START)
         .write("Cargo.lock", &format!("{head}{}", entries.into_iter().collect::<String>()))
 }
