@@ -160,8 +160,16 @@ impl Recipe {
     /// What zig is called with, to compile BPF programs for the machine that a build script builds for.
     pub fn bpf_arguments(&self, arch: &Arch, given: Vec<String>) -> Vec<String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let mut args: Vec<String> =
-            ["clang", "-Wno-unused-command-line-argument", "-nostdlibinc", "-mcpu=v1"].map(String::from).into();
+        let mut args: Vec<String> = [
+            "clang",
+            "-Wno-unused-command-line-argument",
+            // Programs that were written for older versions assign `struct NAME` to `struct NAME___OLD`, for CO-RE.
+            "-Wno-error=incompatible-pointer-types",
+            "-nostdlibinc",
+            "-mcpu=v1",
+        ]
+        .map(String::from)
+        .into();
         args.push(format!("-resource-dir={}", text(&self.compiler.join("lib"))));
         args.extend(given);
         args.extend(headers(&self.compiler, arch).into_iter().flat_map(|folder| ["-idirafter".into(), folder]));

@@ -27,7 +27,14 @@ fn main() {
 }
 "#;
 
-const PASS: &str = "__attribute__((section(\"xdp\"))) int pass(void *context) { return 2; }\n";
+const PASS: &str = r#"struct task { int id; };
+struct task___old { int id; };
+
+__attribute__((section("xdp"))) int pass(struct task *task) {
+    struct task___old *old = task;
+    return old ? 2 : 1;
+}
+"#;
 
 const SUM: &str = r#"#include <stdint.h>
 #include <stdio.h>
