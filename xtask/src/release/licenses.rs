@@ -16,6 +16,9 @@ use crate::workspace::rust::Rust;
 /// The folder that REUSE keeps licences in.
 pub const FOLDER: &str = "LICENSES";
 
+/// Licences without conditions: whoever passes the work on need not bring the text along.
+const WITHOUT_CONDITIONS: [&str; 4] = ["0BSD", "CC0-1.0", "MIT-0", "Unlicense"];
+
 const MUSL: &str = include_str!("LICENSE-musl.txt");
 
 /// What may be linked, and what the archive states about licences in any case.
@@ -160,7 +163,8 @@ fn carried(package: &Package) -> Result<Vec<PathBuf>> {
     Ok(texts.chain(more).chain(package.license_file.clone()).filter(|path| path.is_file()).collect())
 }
 
-/// The texts that a crate carries; or else those of the licences that it names, as Rust ships them in `known`.
+/// The texts that a crate carries; or else those of the licences that it names, as Rust ships them in `known`. A licence without
+/// conditions needs none.
 fn texts_of(package: &Package, known: &Path) -> Result<Vec<PathBuf>> {
     let carried = carried(package)?;
     if !carried.is_empty() {
@@ -173,9 +177,11 @@ fn texts_of(package: &Package, known: &Path) -> Result<Vec<PathBuf>> {
         false => license.split(" OR ").flat_map(|part| part.split('/')).collect(),
     };
     for alternative in alternatives {
-        let ids = alternative.split([' ', '(', ')']).filter(|word| !["", "AND", "OR", "WITH"].contains(word));
-        let texts: Vec<PathBuf> = ids.map(|id| known.join(format!("{id}.txt"))).collect();
-        if !texts.is_empty() && texts.iter().all(|text| text.is_file()) {
+        let words = alternative.split([' ', '(', ')']);
+        let ids: Vec<&str> = words.filter(|word| !["", "AND", "OR", "WITH"].contains(word)).collect();
+        let with_conditions = ids.iter().filter(|id| !WITHOUT_CONDITIONS.contains(id));
+        let texts: Vec<PathBuf> = with_conditions.map(|id| known.join(format!("{id}.txt"))).collect();
+        if !ids.is_empty() && texts.iter().all(|text| text.is_file()) {
             return Ok(texts);
         }
     }
@@ -245,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_text_has_one_that_rust_ships_or_stops_the_release() {
+    fn a_crate_without_a_text_has_one_that_rust_ships_or_needs_none_or_stops_the_release() {
         let folder = tempfile::tempdir().unwrap();
         let known = folder.path().join("known");
         let package = |license: &str| Package {
@@ -254,10 +260,11 @@ mod tests {
         };
         files::write(&known.join("MIT.txt"), "").unwrap();
         files::write(&folder.path().join("p/Cargo.toml"), "").unwrap();
-        for license in ["MIT", "Zlib OR MIT", "Apache-2.0/MIT", "(MIT)"] {
+        for license in ["MIT", "Zlib OR MIT", "Apache-2.0/MIT", "(MIT)", "0BSD AND MIT"] {
             assert_eq!(texts_of(&package(license), &known).unwrap(), [known.join("MIT.txt")], "{license}");
         }
-        for license in ["", "Zlib", "MIT AND Zlib", "(MIT OR Zlib) AND MIT", "MIT WITH X-exception"] {
+        assert_eq!(texts_of(&package("0BSD"), &known).unwrap(), [] as [PathBuf; 0]);
+        for license in ["", "Zlib", "0BSD AND Zlib", "MIT AND Zlib", "(MIT OR Zlib) AND MIT", "MIT WITH X-exception"] {
             let error = texts_of(&package(license), &known).unwrap_err().to_string();
             assert!(error.starts_with("crate p 1.2.0 carries no text of its licence ("), "{error}");
         }
