@@ -23,6 +23,7 @@ use crate::sys::plan::{Slot, Task};
 use crate::toolchain;
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
+use crate::workspace::features;
 use crate::workspace::snapshot::Touch;
 use crate::workspace::source::Source;
 
@@ -73,15 +74,15 @@ pub fn dist(
         compile =
             bpf::plan::compile(facts, place, End::WriteAndBuild, bpf::plan::pending(facts)?, Some(&reason))?.tasks;
     }
-    // One command builds for all targets. Another way to build would be another entry.
-    let build = Build::new(
-        facts,
-        &build::source_root(facts).join("Cargo.toml"),
-        (&config.package, &config.bin),
-        &targets,
-        build::variables(&source),
-    )?;
-    let builds = vec![build.features(&config.features)];
+    // One command for all targets that have the same features. Another way to build would be another entry.
+    let of = |(arch, _): Target| facts.features.get(arch.triple).cloned().unwrap_or_default();
+    let mut builds = Vec::new();
+    for targets in features::together(&targets, of) {
+        let manifest = build::source_root(facts).join("Cargo.toml");
+        let what = (config.package.as_str(), config.bin.as_str());
+        let build = Build::new(facts, &manifest, what, &targets, build::variables(&source))?;
+        builds.push(build.features(&config.features));
+    }
 
     let touch =
         Touch { folder: facts.sources.folder.clone(), stamp: facts.sources.stamp(&source), paths: facts.crate_roots() };
@@ -220,6 +221,7 @@ pub(crate) mod tests {
             },
             packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             with_c: BTreeSet::new(),
+            features: BTreeMap::new(),
             libbpf: None,
             members: Vec::new(),
             root: "/home/ann/tool".into(),

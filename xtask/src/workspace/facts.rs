@@ -21,6 +21,7 @@ use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
+use crate::workspace::features::Features;
 use crate::workspace::packages::{Cargo, Crates, Package};
 use crate::workspace::rust::{self, Rust};
 use crate::workspace::snapshot::{Change, Difference};
@@ -39,6 +40,8 @@ pub struct Facts {
     pub packages: Vec<Package>,
     /// The names of the packages that may compile C code.
     pub with_c: BTreeSet<String>,
+    /// By target, the features of the crates that what is shipped consists of.
+    pub features: BTreeMap<String, Features>,
     /// The sources of libbpf, where it is linked.
     pub libbpf: Option<Libbpf>,
     /// The packages of the workspace itself.
@@ -131,13 +134,7 @@ impl Workspace {
         let cargo = Cargo { runner, rust, home: &self.cargo_home, offline };
         check_folder(self.metadata.target_directory.as_std_path())?;
         check_folder(&self.work)?;
-        cargo.packages(
-            &self.metadata,
-            self.config.features.names.is_empty(),
-            &network.to_string(),
-            &self.work,
-            &self.shown,
-        )
+        cargo.packages(&self.metadata, &self.config, &network.to_string(), &self.work, &self.shown)
     }
 
     /// cargo's target folder.
@@ -196,7 +193,7 @@ impl Facts {
         let crates = workspace.crates_from(runner, &rust, common.offline, &network_config);
         let crates = sources.ignored.explain(crates)?;
         let libbpf = Libbpf::find(&crates)?;
-        let Crates { packages, with_c } = crates;
+        let Crates { packages, with_c, features } = crates;
         let Workspace { config, cargo_home, metadata, .. } = workspace;
         let members: Vec<Package> = metadata.packages.iter().map(Package::new).collect::<Result<_>>()?;
         let mut sources = sources;
@@ -214,6 +211,7 @@ impl Facts {
             config,
             packages,
             with_c,
+            features,
             libbpf,
             root,
             sources,

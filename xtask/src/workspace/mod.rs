@@ -5,6 +5,7 @@ pub mod cargo_home;
 pub mod config;
 pub mod date;
 pub mod facts;
+pub mod features;
 pub mod ignored;
 pub mod machine;
 pub mod needs;

@@ -7,11 +7,14 @@ use anyhow::{Context, Result, bail};
 use cargo_metadata::{DepKindInfo, DependencyKind, Metadata, MetadataCommand, Node, PackageId, Target, TargetKind};
 use serde::{Deserialize, Serialize};
 
+use crate::arch::{ARCHES, Arch};
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
 use crate::ui::error::{Failed, Request};
+use crate::workspace::config::Config;
+use crate::workspace::features::{self, Features};
 use crate::workspace::rust::Rust;
 
 /// A crate that is not of the workspace itself.
@@ -37,6 +40,8 @@ pub struct Crates {
     pub packages: Vec<Package>,
     /// The names of the packages that may compile C code when the workspace is built.
     pub with_c: BTreeSet<String>,
+    /// By target, the features of the crates that what is shipped consists of.
+    pub features: BTreeMap<String, Features>,
 }
 
 /// What was found out, and from which inputs.
@@ -74,13 +79,13 @@ impl Cargo<'_> {
     /// All packages that Cargo.lock names, which is that of the workspace `shown`.
     ///
     /// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs
-    /// the network for crates, those of features that are not on by default included unless `is_default`. It is also
+    /// the network for crates, those of features that are not on by default included if any are configured. It is also
     /// the slowest part of a run that has nothing to do, so the answer is kept in `work` and taken from there while
     /// everything it depends on is the same and every package still is where it was.
     pub fn packages(
         self,
         workspace: &Metadata,
-        is_default: bool,
+        config: &Config,
         network_config: &str,
         work: &Path,
         shown: &Path,
@@ -91,7 +96,6 @@ impl Cargo<'_> {
             self.rust.commit.clone(),
             self.home.to_string_lossy().into_owned(),
             network_config.into(),
-            is_default.to_string(),
             files::read_if_there(&lock)?.unwrap_or_default(),
             files::read_if_there(&manifest)?.unwrap_or_default(),
         ];
@@ -115,7 +119,7 @@ impl Cargo<'_> {
         let network = network.to_string_lossy();
         let mut flags = vec!["--locked", "--config", &network];
         flags.extend(self.offline.then_some("--offline"));
-        flags.extend((!is_default).then_some("--all-features"));
+        flags.extend((!config.features.names.is_empty()).then_some("--all-features"));
         let metadata = match self.ask(&manifest, &flags) {
             // cargo would have the user leave out a flag that the user did not give.
             Err(error) if format!("{error:#}").contains("--locked") => bail!("{}", self.lock_fault(&shown)?),
@@ -123,9 +127,27 @@ impl Cargo<'_> {
         };
         let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
         let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
-        let found = Record { key, crates: Crates { packages, with_c: with_c(&metadata) } };
+        let with_c = with_c(&metadata);
+        let features = ARCHES.iter().map(|arch| {
+            let features = self.features(&manifest, config, arch, &network);
+            Ok((arch.triple.to_owned(), features.context("cannot get the features of crates with cargo")?))
+        });
+        let features = features.collect::<Result<_>>()?;
+        let found = Record { key, crates: Crates { packages, with_c, features } };
         files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
         Ok(found.crates)
+    }
+
+    /// The features of the crates that what is shipped consists of on one architecture.
+    fn features(self, manifest: &Path, config: &Config, arch: &Arch, network: &str) -> Result<Features> {
+        let command = self
+            .command(manifest)?
+            .args(["tree", "--locked", "--offline", "--config", network, "--manifest-path"])
+            .arg(manifest.to_string_lossy())
+            .args(["--package", &config.package, "--target", arch.triple])
+            .args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}\t{f}"])
+            .args(config.features.flags());
+        Ok(features::parse(&self.runner.read(&command)?))
     }
 
     /// What is wrong with a Cargo.lock that cargo would have to write.
@@ -143,15 +165,20 @@ impl Cargo<'_> {
     }
 
     fn ask(self, manifest: &Path, flags: &[&str]) -> Result<Metadata> {
-        let folder = manifest.parent().context("a manifest in no folder")?;
-        let command = Command::new(self.rust.cargo(), folder)
-            .env("RUSTC", self.rust.rustc().to_string_lossy())
-            .env("CARGO_HOME", self.home.to_string_lossy())
+        let command = self
+            .command(manifest)?
             .args(["metadata", "--format-version", "1", "--manifest-path"])
             .arg(manifest.to_string_lossy())
             .args(flags.iter().copied());
         let json = self.runner.read(&command)?;
         MetadataCommand::parse(json).context("cannot parse the output of `cargo metadata`")
+    }
+
+    fn command(self, manifest: &Path) -> Result<Command> {
+        let folder = manifest.parent().context("a manifest in no folder")?;
+        Ok(Command::new(self.rust.cargo(), folder)
+            .env("RUSTC", self.rust.rustc().to_string_lossy())
+            .env("CARGO_HOME", self.home.to_string_lossy()))
     }
 }
 

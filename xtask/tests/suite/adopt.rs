@@ -41,7 +41,7 @@ fn repository() -> String {
 fn a_workspace_that_takes_the_tool_from_git_ships_verifies_and_boots_its_application() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter");
     let workspace = application().env("CARGO_TARGET_DIR", target.to_str().unwrap());
-    workspace.xtask(&format!("init --tool {}", repository())).succeeds().says("next: cargo xtask bpf");
+    workspace.xtask(&format!("init --tool '{}'", repository())).succeeds().says("next: cargo xtask bpf");
     let manifest = workspace.read("Cargo.toml");
     let workspace = workspace
         .write("Cargo.toml", &format!("{manifest}\n[dependencies]\nhello-bpf = {{ path = \"bpf\" }}\n"))
@@ -66,7 +66,7 @@ fn what_is_there_is_not_overwritten_and_a_second_time_adds_nothing() {
         .write("kernel/tick.bpf.c", "int tick;\n")
         .write("rust-toolchain.toml", &format!("# Ours.\n{PIN}"));
     let tool = own_root();
-    workspace.xtask(&format!("init --tool {}", tool.display())).succeeds().says_nothing_of("hello_bpf");
+    workspace.xtask(&format!("init --tool '{}'", tool.display())).succeeds().says_nothing_of("hello_bpf");
     assert_eq!(workspace.read(".gitignore"), "*.tmp\n/target/\n/dist/\n");
     assert!(workspace.read(".cargo/config.toml").contains("b = \"build\" # short"));
     assert!(workspace.read("rust-toolchain.toml").starts_with("# Ours.\n"));
@@ -85,7 +85,7 @@ fn a_plan_of_init_is_a_script_that_does_the_same() {
     planned.shell(&format!("\"$BPFSHIP\" init --plan --tool '{}' >../plan.sh", tool.display())).succeeds();
     assert_eq!(planned.list("."), [".git", "Cargo.toml", "README.md", "src"]);
     planned.shell("sh ../plan.sh").succeeds();
-    done.xtask(&format!("init --tool {}", tool.display())).succeeds();
+    done.xtask(&format!("init --tool '{}'", tool.display())).succeeds();
     for file in ["Cargo.toml", "xtask/Cargo.toml", "xtask/src/main.rs", "bpf/hello.bpf.c", ".cargo/config.toml"] {
         assert_eq!(planned.read(file), done.read(file), "{file}");
     }
@@ -97,7 +97,7 @@ fn where_init_cannot_know_it_asks_in_one_sentence() {
     workspace.xtask("init").ends_with(2).says("no package in").says("--tool").in_one_line();
     workspace.xtask("init --tool nowhere").ends_with(2).says("neither a git address nor a checkout").in_one_line();
     let tool = own_root();
-    let init = format!("init --tool {}", tool.display());
+    let init = format!("init --tool '{}'", tool.display());
     workspace.xtask(&format!("{init} --package hullo")).ends_with(2).says("those are hello").in_one_line();
 
     let workspace = workspace.write("src/main.rs", "").write("src/lib.rs", "");
@@ -107,7 +107,7 @@ fn where_init_cannot_know_it_asks_in_one_sentence() {
 
 #[test]
 fn init_takes_all_folders_of_sources() {
-    let init = format!("init --tool {}", own_root().display());
+    let init = format!("init --tool '{}'", own_root().display());
     let workspace = application().write("a/x.bpf.c", "").write("a/in/z.bpf.c", "").write("b/y.bpf.c", "");
     workspace.xtask(&init).succeeds();
     assert!(workspace.read("Cargo.toml").contains("\nfolder = [\"a\", \"b\"]\n"), "{}", workspace.read("Cargo.toml"));

@@ -59,12 +59,12 @@ fn a_source_compiles_against_the_types_that_are_written_and_reads_them_by_reloca
                    SEC(\"license\") char LICENSE[] = \"GPL\";\n";
     let workspace = workspace("").write("kernel/tick.bpf.c", program);
     let types = concat!(env!("CARGO_MANIFEST_DIR"), "/object/tests/bindings/layouts_bpfel.o");
-    workspace.xtask(&format!("vmlinux {types} --used -o kernel/include/vmlinux.h")).succeeds();
+    workspace.xtask(&format!("vmlinux '{types}' --used -o kernel/include/vmlinux.h")).succeeds();
     let header = workspace.read("kernel/include/vmlinux.h");
     assert!(header.contains("__u32 kind;") && !header.contains("f64"), "{header}");
     workspace.xtask("bpf").succeeds();
     workspace.xtask("report").succeeds().says("struct event: unions.kind");
-    workspace.xtask(&format!("vmlinux {types}")).succeeds().says("double f64;");
+    workspace.xtask(&format!("vmlinux '{types}'")).succeeds().says("double f64;");
 
     workspace.xtask("vmlinux nowhere").ends_with(2).says("there is no file nowhere");
     workspace.xtask("vmlinux README.md").ends_with(1).says("README.md: it has no BTF, or is compressed");

@@ -433,7 +433,7 @@ fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_
         workspace.xtask("verify --require-boot dist")
     };
     report(SCHEMA, json!({ "is": "gaps", "why": ["the uid"] })).succeeds();
-    report(SCHEMA, json!({ "is": "fail", "why": "it hung" })).ends_with(1).says("it failed on a-kernel: it hung");
+    report(SCHEMA, json!({ "is": "fail", "why": "it hung" })).ends_with(1).says("has a failure on a-kernel: it hung");
     // There, a gap was a program that refused the kernel.
     report(1, json!({ "is": "gap", "why": "no BTF" }))
         .ends_with(1)
@@ -478,7 +478,7 @@ fn an_archive_that_was_altered_is_not_booted() {
     fs::copy(folder.join("qemu-system-x86_64"), folder.join("qemu-system-mips")).unwrap();
     Run::of(copy.command("boot --arch mips --kernel mips-image").env("PATH", path))
         .ends_with(1)
-        .says("is not what release.json says: run `cargo xtask dist` again");
+        .says("does not match release.json: run `cargo xtask dist` again");
 }
 
 #[test]

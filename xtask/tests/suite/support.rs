@@ -166,11 +166,11 @@ impl Workspace {
         list(&self.path(path))
     }
 
-    /// A command line, split at spaces, ready to be started.
+    /// A command line, split as a shell does, ready to be started.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         self.prepare(&mut command);
-        command.args(line.split(' '));
+        command.args(shlex::split(line).unwrap());
         command
     }
 

@@ -1,0 +1,53 @@
+//! Which features crates have for a target. For several targets in one command, cargo gives a crate those that any of them needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Of each crate, its sets of features: a crate for build scripts may have others than the same one for the target.
+pub type Features = BTreeMap<String, BTreeSet<String>>;
+
+/// Reads lines of `cargo tree --prefix none --format '{p}\t{f}'`.
+pub fn parse(tree: &str) -> Features {
+    let mut features = Features::new();
+    for line in tree.lines().filter(|line| !line.is_empty()) {
+        let (name, of_it) = line.split_once('\t').unwrap_or((line, ""));
+        // Said of a crate whose dependencies were listed before.
+        let of_it = of_it.trim_end_matches("(*)").trim();
+        features.entry(name.into()).or_default().insert(of_it.into());
+    }
+    features
+}
+
+/// Splits targets into groups within which each crate has the same features for all: for one command each, so that no target's
+/// bytes depend on which others are built.
+pub fn together<T: Copy>(targets: &[T], of: impl Fn(T) -> Features) -> Vec<Vec<T>> {
+    let mut groups: Vec<(Features, Vec<T>)> = Vec::new();
+    for target in targets {
+        let features = of(*target);
+        let agrees = |all: &Features| all.iter().all(|(name, its)| features.get(name).is_none_or(|other| other == its));
+        match groups.iter_mut().find(|(all, _)| agrees(all)) {
+            Some((all, group)) => {
+                all.extend(features);
+                group.push(*target);
+            }
+            None => groups.push((features, vec![*target])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_built_together_if_no_crate_gets_features_of_another_target() {
+        let of = |target: &str| match target {
+            "amd64" | "arm64" => parse("tool v1.0.0\t\nraw v0.1.0\telf,net\nlibc v0.2.0\tstd\nlibc v0.2.0\tstd (*)\n"),
+            "mips" => parse("tool v1.0.0\t\nraw v0.1.0\tnet\nlibc v0.2.0\tstd\n"),
+            // Without the crate that the others differ in.
+            _ => parse("tool v1.0.0\t\nlibc v0.2.0\tstd\n"),
+        };
+        assert_eq!(together(&["amd64", "mips", "arm64", "s390x"], of), [vec!["amd64", "arm64", "s390x"], vec!["mips"]]);
+        assert_eq!(of("amd64").len(), 3);
+    }
+}
