@@ -16,18 +16,17 @@ struct Key {
     name: &'static str,
     /// In TOML.
     value: &'static str,
-    /// What a workspace may write, or `None` if it makes no difference to what is shipped.
-    same: Option<&'static [&'static str]>,
+    /// Its other names.
+    same: &'static [&'static str],
 }
 
-/// A standard library from source consists of bitcode alone and aborts on panic, hence the first two. Debug information does not
-/// outlast `strip`.
+/// A standard library from source consists of bitcode alone and aborts on panic, hence the first two.
 const DECIDED: [Key; 5] = [
-    Key { name: "lto", value: "'fat'", same: Some(&["fat", "true"]) },
-    Key { name: "panic", value: "'abort'", same: Some(&["abort"]) },
-    Key { name: "strip", value: "true", same: Some(&["true", "symbols"]) },
-    Key { name: "debug", value: "false", same: None },
-    Key { name: "incremental", value: "false", same: Some(&["false"]) },
+    Key { name: "lto", value: "'fat'", same: &["fat", "true"] },
+    Key { name: "panic", value: "'abort'", same: &["abort"] },
+    Key { name: "strip", value: "true", same: &["true", "symbols"] },
+    Key { name: "debug", value: "false", same: &["false", "0", "none"] },
+    Key { name: "incremental", value: "false", same: &["false"] },
 ];
 
 /// The arguments of cargo for the profile, whose rest is the workspace's own.
@@ -67,9 +66,9 @@ fn check_manifest(manifest: &Table) -> Result<()> {
 
 fn check_table(name: &str, table: &Table) -> Result<()> {
     for key in &DECIDED {
-        let (Some(value), Some(same)) = (table.get(key.name), key.same) else { continue };
+        let Some(value) = table.get(key.name) else { continue };
         let written = value.as_str().map_or_else(|| value.to_string(), String::from);
-        if !same.contains(&written.as_str()) {
+        if !key.same.contains(&written.as_str()) {
             bad_request!(
                 "`{0}` in [{name}] of Cargo.toml is {1}, but what is shipped is built with {0} = {2}: leave it out, or have it in \
                  another profile",
@@ -95,8 +94,6 @@ mod tests {
         for same in [
             "opt-level = 's'\ncodegen-units = 1\noverflow-checks = true\n[profile.dev]\nlto = false",
             "lto = 'fat'\npanic = 'abort'\nstrip = 'symbols'\ndebug = 0\nincremental = false",
-            "debug = true",
-            "debug = 'line-tables-only'\n[profile.release.package.'*']\ndebug = 2",
             "lto = true\nstrip = true\ndebug = false\n[profile.release.package.a]\nopt-level = 3\ndebug = 'none'",
         ] {
             assert_eq!(check(same), Ok(()), "{same}");
@@ -110,9 +107,11 @@ mod tests {
             ("lto = 'banana'", "is \"banana\","),
             ("panic = 'unwind'", "built with panic = 'abort'"),
             ("strip = 'debuginfo'", "built with strip = true"),
+            ("debug = 1", "built with debug = false"),
+            ("debug = 'line-tables-only'", "built with debug = false"),
             ("incremental = true", "built with incremental = false"),
             ("package.a.strip = false", "`strip` in [profile.release.package.a] of Cargo.toml is false,"),
-            ("package.'*'.strip = false", "`strip` in [profile.release.package.*] of Cargo.toml is false,"),
+            ("package.'*'.debug = true", "`debug` in [profile.release.package.*] of Cargo.toml is true,"),
         ] {
             let error = check(other).unwrap_err();
             assert!(error.contains(words), "{other}: {error}");
