@@ -3,6 +3,7 @@
 //! What a test needs and does not find, it names, and passes; with BPFSHIP_REQUIRE=all it fails instead.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -12,7 +13,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -590,6 +591,7 @@ fn execs_that_other_bpf_keeps_away_are_counted() {
     if !can_trace() {
         return;
     }
+    let _alone = alone();
     let _other = match deny_tracepoint("sched/sched_process_exec") {
         Ok(event) => event,
         Err(error) => return not_run("a BPF program on a tracepoint", &error.to_string()),
@@ -1023,7 +1025,23 @@ fn not_run(needs: &str, how: &str) {
     println!("not run: needs {needs} ({how})");
 }
 
+/// Held by every test that traces, and by [`alone`].
+static TRACERS: RwLock<()> = RwLock::new(());
+
+thread_local! {
+    /// Until the thread of the test ends.
+    static TRACES: RefCell<Option<RwLockReadGuard<'static, ()>>> = const { RefCell::new(None) };
+}
+
+/// Has no other test trace meanwhile, for one that changes what all of them see.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    TRACES.take();
+    TRACERS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn can_trace() -> bool {
+    TRACES.take();
+    TRACES.set(Some(TRACERS.read().unwrap_or_else(PoisonError::into_inner)));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let capabilities = status
         .lines()
