@@ -14,6 +14,7 @@ use crate::bpf::dependencies;
 use crate::bpf::facts::{COMPILED, From, Staged, compiler, reads};
 use crate::bpf::flags::{self, COMPILER_FOLDER, LIBBPF, LIBC, VMLINUX};
 use crate::bpf::paths;
+use crate::bpf::records::Record;
 use crate::bpf::run::{Attempt, CompareObjects, Compile, Settle, WriteObjects};
 use crate::bpf::settle::{Compiled, Part, Piece, Settled};
 use crate::bpf::target::{BpfTarget, ObjectName};
@@ -67,6 +68,11 @@ pub fn bpf(facts: &Facts, place: &Place, end: End, pending: Pending) -> Result<P
 pub struct Pending {
     parts: Vec<Part>,
     calls: Vec<Call>,
+    units: Vec<Unit>,
+    /// The hashes of all files that clang may see.
+    staged: BTreeMap<String, Sha256>,
+    /// Of the names of those that may be included.
+    names: Sha256,
 }
 
 impl Pending {
@@ -89,7 +95,8 @@ struct Call {
 pub fn pending(facts: &Facts) -> Result<Pending> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
     let root = source_root(facts);
-    let staged = hashes(&inputs.staged(root, bpf));
+    let staged: BTreeMap<String, Sha256> =
+        inputs.staged(root, bpf).into_iter().map(|(path, staged)| (path, staged.sha256)).collect();
     let units = inputs.units(bpf);
     let names = names_of_headers(&staged, &units, bpf);
     let (mut parts, mut calls) = (Vec::new(), Vec::new());
@@ -109,8 +116,8 @@ pub fn pending(facts: &Facts) -> Result<Pending> {
             let all = BpfTarget::of_byte_order(endian);
             let record = |target| inputs.records.valid(unit, target, &key(facts, unit, target, &names), &staged);
             // The object that an earlier run made, if it still lies somewhere.
-            let kept = |target: &'static BpfTarget| {
-                let kept = record(target)?.object?;
+            let kept = |target: &'static BpfTarget, record: Option<&Record>| {
+                let kept = record?.object?;
                 let checked_in = inputs.objects.iter().find(|(_, sha256)| **sha256 == kept.sha256);
                 let file = match checked_in {
                     Some((name, _)) => root.join(&bpf.folder).join("objects").join(name),
@@ -127,26 +134,21 @@ pub fn pending(facts: &Facts) -> Result<Pending> {
                 Piece::Made(made)
             };
             let targets: Vec<&'static BpfTarget> = configured.iter().map(|arch| BpfTarget::only_for(arch)).collect();
-            let depends =
-                inputs.hinted.contains(&unit.source) || record(all).is_some_and(|record| record.object.is_none());
-            let by_arch = || targets.iter().map(|target| kept(target)).collect::<Option<Vec<_>>>();
+            let known = record(all);
+            let depends = inputs.hinted.contains(&unit.source) || known.is_some_and(|record| record.object.is_none());
             let whole = ARCHES.iter().filter(|arch| arch.endian == endian).count() == configured.len();
-            let pieces = match (depends, kept(all)) {
+            let pieces = match (depends, kept(all, known)) {
                 (false, Some(piece)) => vec![piece],
                 (false, None) => vec![call([vec![all], targets].concat())],
-                (true, _) => match by_arch() {
-                    Some(pieces) => pieces,
-                    None => targets.iter().map(|target| kept(target).unwrap_or_else(|| call(vec![target]))).collect(),
-                },
+                (true, _) => targets
+                    .into_iter()
+                    .map(|target| kept(target, record(target)).unwrap_or_else(|| call(vec![target])))
+                    .collect(),
             };
             parts.push(Part { unit: unit.clone(), shown: shown.clone(), all, whole, pieces });
         }
     }
-    Ok(Pending { parts, calls })
-}
-
-fn hashes(staged: &BTreeMap<String, Staged>) -> BTreeMap<String, Sha256> {
-    staged.iter().map(|(path, staged)| (path.clone(), staged.sha256)).collect()
+    Ok(Pending { parts, calls, units, staged, names })
 }
 
 /// A hash of the names of all files that may be included: a new one may be found before another.
@@ -184,12 +186,10 @@ fn clang_words(facts: &Facts, unit: &Unit, target: &BpfTarget) -> Vec<String> {
 pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason: Option<&str>) -> Result<Plan> {
     let (inputs, bpf) = (&facts.bpf, &facts.config.bpf);
     let root = source_root(facts);
-    let Pending { parts, calls } = pending;
-    let staged = hashes(&inputs.staged(root, bpf));
-    let units = inputs.units(bpf);
+    let Pending { parts, calls, units, staged, names } = pending;
     let mut tasks = Vec::new();
     if !calls.is_empty() {
-        tasks.extend(clang(facts, place, calls, &staged, reason)?);
+        tasks.extend(clang(facts, place, calls, &names, reason)?);
     }
     let settled = Slot::default();
     let settle = Settle {
@@ -229,13 +229,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason:
 }
 
 /// What lays out the sources, and compiles them.
-fn clang(
-    facts: &Facts,
-    place: &Place,
-    calls: Vec<Call>,
-    staged: &BTreeMap<String, Sha256>,
-    reason: Option<&str>,
-) -> Result<Vec<Task>> {
+fn clang(facts: &Facts, place: &Place, calls: Vec<Call>, names: &Sha256, reason: Option<&str>) -> Result<Vec<Task>> {
     let bpf = &facts.config.bpf;
     let (top, stage) = (facts.work.join("bpf"), stage(facts));
     let compiler = facts.cache.path(&zig::name()?);
@@ -280,14 +274,13 @@ fn clang(
     }];
     let (before, after) = container.map(|container| (container.before, container.after)).unwrap_or_default();
     tasks.extend(before);
-    let names = names_of_headers(staged, &facts.bpf.units(bpf), bpf);
     let mut commands = commands.into_iter();
     for Call { unit, shown, targets, made } in calls {
         let first = targets[0];
         let object = ObjectName { stem: unit.stem.clone(), target: first }.to_string();
         let attempts = targets.into_iter().map(|target| {
             let command = commands.next().context("a target without a command")?;
-            Ok(Attempt { target, command, key: key(facts, &unit, target, &names) })
+            Ok(Attempt { target, command, key: key(facts, &unit, target, names) })
         });
         let compile = Compile {
             attempts: attempts.collect::<Result<_>>()?,

@@ -350,9 +350,8 @@ impl Step for WriteObjects {
             lock.bindings.insert(name, hash::bytes(text.as_bytes()).to_string());
             if files::read_if_there(&file)?.as_ref() != Some(text) {
                 work.runner.status(format!("{path}: changed"));
-                files.extend(
-                    file.parent().map(files::create_folder).transpose()?.map(|()| (file.clone(), text.as_bytes())),
-                );
+                file.parent().map_or(Ok(()), files::create_folder)?;
+                files.push((file, text.as_bytes()));
             }
         }
         let text = lock.to_string();

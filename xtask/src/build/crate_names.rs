@@ -2,7 +2,6 @@
 //! crate, and that of a package beside the workspace depends on where the repository lies. So where there is one, cargo calls
 //! rustc through this tool, which names all crates anew.
 
-use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::sys::hash;
@@ -13,10 +12,10 @@ pub const PROGRAM: &str = "bpfship-rustc";
 /// The words of a call of rustc with another name for its crate; unchanged if it compiles none. `variable` is what cargo set
 /// for it. Packages are known by their places in these folders, which are called so.
 pub fn rewritten(
-    words: Vec<OsString>,
+    words: Vec<String>,
     variable: impl Fn(&str) -> Option<String>,
     folders: &[(&Path, &str)],
-) -> Vec<OsString> {
+) -> Vec<String> {
     let Some(manifest) = variable("CARGO_MANIFEST_DIR") else { return words };
     let place = folders.iter().find_map(|(folder, name)| {
         let place = Path::new(&manifest).strip_prefix(folder).ok()?;
@@ -26,13 +25,12 @@ pub fn rewritten(
     identity.extend(["CARGO_PKG_NAME", "CARGO_PKG_VERSION"].map(|name| variable(name).unwrap_or_default()));
     // What makes it another crate: for this machine or a target, with which features, a build script or a library.
     for pair in words.windows(2) {
-        if ["--crate-name", "--crate-type", "--target", "--cfg"].map(OsStr::new).contains(&pair[0].as_os_str()) {
-            identity.push(format!("{} {}", pair[0].display(), pair[1].display()));
+        if ["--crate-name", "--crate-type", "--target", "--cfg"].contains(&pair[0].as_str()) {
+            identity.push(pair.join(" "));
         }
     }
     let name = format!("metadata={:.16}", hash::bytes(identity.join("\0").as_bytes()));
-    let is_name = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with("metadata="));
-    words.into_iter().map(|word| if is_name(&word) { OsString::from(&name) } else { word }).collect()
+    words.into_iter().map(|word| if word.starts_with("metadata=") { name.clone() } else { word }).collect()
 }
 
 #[cfg(test)]
@@ -46,10 +44,9 @@ mod tests {
             "CARGO_PKG_NAME" => Some("util".to_owned()),
             _ => None,
         };
-        let words = words.split(' ').map(OsString::from).collect();
+        let words = words.split(' ').map(String::from).collect();
         let folders = [Path::new("/ann/source"), Path::new("/bob/it/source")].map(|folder| (folder, "source"));
-        let words = rewritten(words, variable, &folders);
-        words.join(OsStr::new(" ")).into_string().unwrap()
+        rewritten(words, variable, &folders).join(" ")
     }
 
     #[test]

@@ -9,12 +9,13 @@ use crate::arch::Target;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::crate_names;
 use crate::build::profile;
-use crate::build::run::{BuildBinaries, Built, LinkWrapper};
+use crate::build::run::{BuildBinaries, Built};
 use crate::cc::plan::Compiler;
 use crate::cc::recipe;
 use crate::route::Route;
 use crate::sys::command::Command;
-use crate::sys::plan::{Slot, Step, Steps, Task};
+use crate::sys::plan::{Slot, Task};
+use crate::sys::steps::InstallNames;
 use crate::toolchain;
 use crate::toolchain::plan::Needs;
 use crate::toolchain::sysroot::Sysroot;
@@ -46,8 +47,6 @@ pub fn flags(facts: &Facts) -> Vec<String> {
 /// A binary that is built for several targets by one command.
 #[derive(Debug)]
 pub struct Build {
-    /// What makes its CARGO_HOME, its C compiler, and what is called in place of rustc.
-    pub before: Steps,
     pub cargo: CargoBuild,
     pub bin: String,
     pub targets: Vec<Target>,
@@ -55,39 +54,23 @@ pub struct Build {
 }
 
 impl Build {
-    /// Decides how a binary of the package that `manifest` leads to is built. `variables` are what the build of the
-    /// application itself sees in addition.
+    /// Decides how a binary of the package that `manifest` leads to is built, where [`prepare`] has done its part.
+    /// `variables` are what the build of the application itself sees in addition.
     pub fn new(
         facts: &Facts,
         manifest: &Path,
         (package, bin): (&str, &str),
         targets: &[Target],
         variables: BTreeMap<String, String>,
-    ) -> Result<Build> {
-        let home = home(facts);
+    ) -> Build {
         let target = target(facts);
-        let compiler = Compiler::new(facts, targets);
-        let mut before = Vec::new();
-        let mut environment = facts.build_environment(&home);
+        let mut environment = facts.build_environment(&home(facts));
         if facts.has_packages_beside() {
-            let file = facts.work.join(crate_names::PROGRAM);
-            environment.insert("RUSTC_WRAPPER".into(), file.to_string_lossy().into_owned());
-            before.push(Box::new(LinkWrapper { file }) as Box<dyn Step>);
+            let program = facts.work.join(crate_names::PROGRAM);
+            environment.insert("RUSTC_WRAPPER".into(), program.to_string_lossy().into_owned());
         }
         environment.extend(variables);
-        environment.extend(compiler.iter().flat_map(Compiler::environment));
-        let rustflags = targets.iter().map(|(arch, route)| {
-            let mut flags = common_rustflags(facts);
-            if *route == Route::Source {
-                flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
-            }
-            flags.extend(compiler.iter().flat_map(|compiler| compiler.rustflags(arch)));
-            (arch.triple, flags)
-        });
-        let mut config = cargo_home::with_rustflags(&facts.network_config, rustflags);
-        for (triple, table) in compiler.iter().flat_map(Compiler::overrides) {
-            cargo_home::add_target(&mut config, triple, table);
-        }
+        environment.extend(Compiler::new(facts, targets).iter().flat_map(Compiler::environment));
         // In `/`, cargo finds no configuration but that of its home.
         let command = Command::new(facts.rust.cargo(), Path::new("/"))
             .only(environment)
@@ -100,17 +83,12 @@ impl Build {
             .arg(target.to_string_lossy())
             .args(["--package", package, "--bin", bin])
             .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
-        before.extend(cargo_home::steps(&home, &facts.cargo_home, &config));
-        if let Some(compiler) = compiler {
-            before.extend(compiler.steps(names(facts), &target)?);
-        }
-        Ok(Build {
-            before,
+        Build {
             cargo: CargoBuild { command, target },
             bin: bin.into(),
             targets: targets.to_vec(),
             built: Slot::default(),
-        })
+        }
     }
 
     /// The same with these features of the package.
@@ -126,8 +104,7 @@ impl Build {
         let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
         let compiled = Slot::default();
-        let mut steps = self.before;
-        steps.push(Box::new(BuildBinaries {
+        let build = BuildBinaries {
             build: self.cargo,
             bin: self.bin,
             targets: self.targets,
@@ -138,17 +115,17 @@ impl Build {
             ignored: facts.sources.ignored.clone(),
             built: self.built,
             compiled: compiled.clone(),
-        }));
-        steps.push(Box::new(Verify { folder: facts.sources.folder.clone(), built: compiled }));
-        Task::new(title, steps).announced().failure("cannot build")
+        };
+        let verify = Verify { folder: facts.sources.folder.clone(), built: compiled };
+        Task::new(title, vec![Box::new(build), Box::new(verify)]).announced().failure("cannot build")
     }
 }
 
 /// Plans the build of another package's binary, in the same way as that of what is shipped.
 pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(Vec<Task>, Slot<Built>)> {
     let mut tasks = toolchain::plan::tasks(&needs(facts, targets), facts)?;
-    tasks.extend(libraries(facts, targets)?);
-    let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new())?;
+    tasks.extend(prepare(facts, targets)?);
+    let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new());
     let built = build.built.clone();
     tasks.push(build.task(facts));
     Ok((tasks, built))
@@ -176,9 +153,34 @@ pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
     needs
 }
 
-/// Makes the libraries of C code that builds for these targets use, once the compiler is there.
-pub fn libraries(facts: &Facts, targets: &[Target]) -> Result<Vec<Task>> {
-    Compiler::new(facts, targets).map_or(Ok(Vec::new()), |compiler| compiler.libraries())
+/// Puts in place what all builds for these targets use: libraries of C code, a CARGO_HOME, a C compiler, and what is called
+/// in place of rustc.
+pub fn prepare(facts: &Facts, targets: &[Target]) -> Result<Vec<Task>> {
+    let compiler = Compiler::new(facts, targets);
+    let rustflags = targets.iter().map(|(arch, route)| {
+        let mut flags = common_rustflags(facts);
+        if *route == Route::Source {
+            flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
+        }
+        flags.extend(compiler.iter().flat_map(|compiler| compiler.rustflags(arch)));
+        (arch.triple, flags)
+    });
+    let mut config = cargo_home::with_rustflags(&facts.network_config, rustflags);
+    for (triple, table) in compiler.iter().flat_map(Compiler::overrides) {
+        cargo_home::add_target(&mut config, triple, table);
+    }
+    let mut steps = cargo_home::steps(&home(facts), &facts.cargo_home, &config);
+    if facts.has_packages_beside() {
+        let names = vec![crate_names::PROGRAM.into()];
+        steps.push(Box::new(InstallNames { folder: facts.work.clone(), names }));
+    }
+    let mut tasks = Vec::new();
+    if let Some(compiler) = compiler {
+        tasks = compiler.libraries()?;
+        steps.extend(compiler.steps(names(facts), &target(facts))?);
+    }
+    tasks.push(Task::new("preparing the build", steps).failure("cannot build"));
+    Ok(tasks)
 }
 
 /// The variables of the application's own build.

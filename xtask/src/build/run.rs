@@ -1,12 +1,11 @@
 //! The step that builds binaries, and what comes out of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-use std::{env, fs, io};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Error, Result};
 use cargo_metadata::{PackageId, TargetKind};
 use serde_json::{Value, json};
 
@@ -15,7 +14,7 @@ use crate::build::cargo::CargoBuild;
 use crate::build::crate_names;
 use crate::build::messages::Messages;
 use crate::sys::cache::Cache;
-use crate::sys::command::quote;
+use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::{self, Runner};
@@ -27,45 +26,20 @@ use crate::workspace::snapshot;
 
 /// If this process was called by cargo in place of rustc, it becomes rustc, or fails.
 pub fn compile_in_place_of_rustc() -> Option<Error> {
-    let mut words = env::args_os();
-    let own = PathBuf::from(words.next()?);
+    let own = PathBuf::from(env::args_os().next()?);
     if own.file_name()? != crate_names::PROGRAM {
         return None;
     }
-    let work = own.parent()?;
-    let source = snapshot::source(&work.join(SNAPSHOT));
+    let words = match process::own_arguments() {
+        Ok(words) => words,
+        Err(error) => return Some(error),
+    };
+    let source = snapshot::source(&own.parent()?.join(SNAPSHOT));
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).unwrap_or_default();
     let folders = [(source.as_path(), "source"), (home.as_path(), "cargo-home")];
-    let words = crate_names::rewritten(words.collect(), |name| env::var(name).ok(), &folders);
-    Some(process::replace_with(&words))
-}
-
-/// Makes the program that cargo calls in place of rustc: this one by another name.
-#[derive(Debug)]
-pub struct LinkWrapper {
-    pub file: PathBuf,
-}
-
-impl Step for LinkWrapper {
-    fn line(&self) -> String {
-        format!("# make {} a link to this program, which names crates alike on every machine", quote(&self.file))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "link-wrapper": self.file })
-    }
-
-    fn run(&self, _: &Work) -> Result<()> {
-        let program = env::current_exe().context("cannot find this program")?;
-        if fs::read_link(&self.file).is_ok_and(|to| to == program) {
-            return Ok(());
-        }
-        let linked = match fs::remove_file(&self.file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => symlink(program, &self.file),
-        };
-        linked.with_context(|| format!("cannot write {}", self.file.display()))
-    }
+    let mut words = crate_names::rewritten(words, |name| env::var(name).ok(), &folders).into_iter();
+    let rustc = Command::new(words.next()?, Path::new("."));
+    Some(process::replace_us(&rustc.args(words)))
 }
 
 /// What came out of a build.

@@ -10,11 +10,11 @@ use crate::arch::{Arch, Target};
 use crate::cc::cxx;
 use crate::cc::libbpf::{self, For};
 use crate::cc::recipe::{self, Recipe, Tool};
-use crate::cc::run::{DropOthers, InstallNames};
+use crate::cc::run::DropOthers;
 use crate::route::Route;
 use crate::sys::hash;
 use crate::sys::plan::{Step, Steps, Task};
-use crate::sys::steps::{HoldEntries, Write};
+use crate::sys::steps::{HoldEntries, InstallNames, Write};
 use crate::toolchain::sysroot::Sysroot;
 use crate::toolchain::zig;
 use crate::workspace::facts::Facts;
@@ -58,7 +58,7 @@ impl<'a> Compiler<'a> {
         };
         let mut steps: Steps = vec![
             Box::new(Write { file: folder.join(recipe::FILE), text: serde_json::to_string_pretty(&recipe)? }),
-            Box::new(InstallNames { folder: folder.clone() }),
+            Box::new(InstallNames { folder: folder.clone(), names: recipe::names() }),
             Box::new(Write { file: folder.join("lib/libatomic.a"), text: EMPTY_ARCHIVE.into() }),
             Box::new(Write { file: folder.join("none/README"), text: NONE.into() }),
         ];

@@ -52,11 +52,11 @@ pub enum Tool {
 }
 
 /// The tools, and how the names end that lead to them.
-pub const TOOLS: [(Tool, &str); 5] =
+const TOOLS: [(Tool, &str); 5] =
     [(Tool::C, "-cc"), (Tool::Cxx, "-c++"), (Tool::Archiver, "-ar"), (Tool::Indexer, "-ranlib"), (Tool::Linker, "-ld")];
 
 /// More names that build scripts call, whatever they build for.
-pub const OTHER_NAMES: [&str; 4] = [CLANG, STRIP, MAKE, FORMATTER];
+const OTHER_NAMES: [&str; 4] = [CLANG, STRIP, MAKE, FORMATTER];
 pub const CLANG: &str = "clang";
 pub const STRIP: &str = "llvm-strip";
 pub const MAKE: &str = "make";
@@ -87,6 +87,12 @@ pub fn called_by(name: &str) -> Option<(Tool, &'static Arch)> {
 pub fn name(tool: Tool, arch: &Arch) -> String {
     let end = TOOLS.iter().find(|(known, _)| *known == tool).map_or("", |(_, end)| end);
     format!("{}{end}", arch.triple)
+}
+
+/// All names that lead to this program.
+pub fn names() -> Vec<String> {
+    let of_targets = ARCHES.iter().flat_map(|arch| TOOLS.iter().map(|(tool, _)| name(*tool, arch)));
+    of_targets.chain(OTHER_NAMES.map(String::from)).collect()
 }
 
 /// The folders of headers of C's standard library and of the kernel.

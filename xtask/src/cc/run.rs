@@ -1,14 +1,11 @@
 //! Putting in place what build scripts call for C code.
 
-use std::env;
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::arch::ARCHES;
-use crate::cc::recipe;
 use crate::sys::command::{Command, quote};
 use crate::sys::files;
 use crate::sys::parallel;
@@ -63,43 +60,6 @@ impl Step for CompileArchive {
 
     fn run(&self, work: &Work) -> Result<()> {
         self.make(work.runner)
-    }
-}
-
-/// Puts the names in place.
-#[derive(Debug)]
-pub struct InstallNames {
-    pub folder: PathBuf,
-}
-
-impl InstallNames {
-    fn names() -> impl Iterator<Item = String> {
-        let of_targets = ARCHES.iter().flat_map(|arch| recipe::TOOLS.iter().map(|(tool, _)| recipe::name(*tool, arch)));
-        of_targets.chain(recipe::OTHER_NAMES.map(String::from))
-    }
-}
-
-impl Step for InstallNames {
-    fn line(&self) -> String {
-        format!("# in {}, have the names of compilers lead to this program", quote(&self.folder))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "install-names": { "folder": self.folder, "names": InstallNames::names().collect::<Vec<_>>() } })
-    }
-
-    fn run(&self, _: &Work) -> Result<()> {
-        let us = env::current_exe().context("cannot find this program")?;
-        for name in InstallNames::names() {
-            let link = self.folder.join(&name);
-            let _ = fs::remove_file(&link);
-            // A hard link, for whoever follows a symbolic one would call this program by its own name. Across file systems
-            // there is none.
-            if fs::hard_link(&us, &link).is_err() {
-                files::copy(&us, &link)?;
-            }
-        }
-        Ok(())
     }
 }
 

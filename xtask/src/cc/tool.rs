@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
 use crate::cc::cxx;
@@ -47,11 +47,6 @@ fn recipe() -> Result<(Recipe, PathBuf)> {
     Ok((recipe, folder.into()))
 }
 
-fn arguments() -> Result<Vec<String>> {
-    let given = env::args_os().skip(1).map(|arg| arg.into_string().map_err(|arg| anyhow!("{arg:?} is not UTF-8")));
-    given.collect()
-}
-
 fn zig(recipe: &Recipe) -> Result<Command> {
     let zig = recipe.compiler.join("zig");
     if !zig.exists() {
@@ -69,13 +64,13 @@ fn compile(tool: Tool, arch: &Arch) -> Result<ExitCode> {
         cxx::make(&recipe, arch)?;
         runtime.extend(recipe.cxx.get(arch.triple).map(|folder| folder.join(cxx::NAMES[0])));
     }
-    let args = recipe.arguments(tool, arch, arguments()?, &folder, &runtime);
+    let args = recipe.arguments(tool, arch, process::own_arguments()?, &folder, &runtime);
     Err(process::replace_us(&zig(&recipe)?.args(args)))
 }
 
 /// clang, which compiles BPF programs for the machine that is built for. What is not BPF is for this machine: its own clang.
 fn clang() -> Result<ExitCode> {
-    let given = arguments()?;
+    let given = process::own_arguments()?;
     let (recipe, _) = recipe()?;
     if given == ["--version"] {
         return Err(process::replace_us(&zig(&recipe)?.args(["clang", "--version"])));
@@ -102,7 +97,7 @@ fn clang() -> Result<ExitCode> {
 /// llvm-strip, which has nothing to remove from a BPF object: what our clang makes has no debug information but BTF. The
 /// machine's, of whatever version, would write the object in its own way.
 fn strip() -> Result<ExitCode> {
-    let given = arguments()?;
+    let given = process::own_arguments()?;
     let (flags, files): (Vec<&String>, Vec<&String>) = given.iter().partition(|arg| arg.starts_with('-'));
     let is_debug = |flag: &&String| ["-g", "-d", "-S", "--strip-debug"].contains(&flag.as_str());
     let is_bpf = |file: &&String| fs::read(file).is_ok_and(|object| bpfship_object::canonical(&object).is_ok());
@@ -120,13 +115,13 @@ fn others(name: &str) -> Result<ExitCode> {
     let Some(program) = programs.find(|program| program.is_file()) else {
         bail!("a build script wants it on this machine, and it is not there: install it");
     };
-    let command = Command::new(program, Path::new(".")).args(arguments()?).env("SOURCE_DATE_EPOCH", "0");
+    let command = Command::new(program, Path::new(".")).args(process::own_arguments()?).env("SOURCE_DATE_EPOCH", "0");
     Err(process::replace_us(&command))
 }
 
 /// rustfmt, which changes nothing: whether a machine has one, and of which version, would change the lines that panics name.
 fn leave_as_it_is() -> Result<ExitCode> {
-    if arguments()? == ["--version"] {
+    if process::own_arguments()? == ["--version"] {
         println!("rustfmt that leaves everything as it is");
     } else {
         // All of it first, for whoever writes it may read only then.

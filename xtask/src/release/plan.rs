@@ -80,7 +80,7 @@ pub fn dist(
     for targets in features::together(&targets, of) {
         let manifest = build::source_root(facts).join("Cargo.toml");
         let what = (config.package.as_str(), config.bin.as_str());
-        let build = Build::new(facts, &manifest, what, &targets, build::variables(&source))?;
+        let build = Build::new(facts, &manifest, what, &targets, build::variables(&source));
         builds.push(build.features(&config.features));
     }
 
@@ -89,7 +89,7 @@ pub fn dist(
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, dist.into()));
     let mut tasks = vec![open(&release.dist, &release.staging)];
     tasks.extend(toolchain::plan::tasks(&needs, facts)?);
-    tasks.extend(build::libraries(facts, &targets)?);
+    tasks.extend(build::prepare(facts, &targets)?);
     tasks.extend(compile);
     tasks.push(Task::new("having what depends on the commit built for this one", vec![Box::new(touch)]));
     let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();

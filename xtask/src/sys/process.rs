@@ -1,6 +1,6 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
-use std::ffi::OsString;
+use std::env;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
@@ -306,13 +306,6 @@ impl Runner {
     }
 }
 
-/// Becomes another program, or says why not.
-pub fn replace_with(words: &[OsString]) -> anyhow::Error {
-    let Some((program, arguments)) = words.split_first() else { return anyhow!("no program is named") };
-    let error = std::process::Command::new(program).args(arguments).exec();
-    anyhow::Error::new(error).context(format!("cannot start {}", program.display()))
-}
-
 /// How a command that was watched came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watched {
@@ -379,6 +372,12 @@ fn die_with_us(command: &mut std::process::Command) {
 
 #[cfg(not(target_os = "linux"))]
 fn die_with_us(_: &mut std::process::Command) {}
+
+/// The arguments that this program was called with.
+pub fn own_arguments() -> Result<Vec<String>> {
+    let given = env::args_os().skip(1).map(|arg| arg.into_string().map_err(|arg| anyhow!("{arg:?} is not UTF-8")));
+    given.collect()
+}
 
 /// Becomes this command, with what it reads and prints. It returns only if that fails.
 pub fn replace_us(command: &Command) -> anyhow::Error {

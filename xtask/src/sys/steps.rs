@@ -1,7 +1,8 @@
 //! The steps that every subject uses: files and processes.
 
+use std::env;
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -14,6 +15,46 @@ use crate::sys::command::{Command, quote, word};
 use crate::sys::files;
 use crate::sys::hash::Sha256;
 use crate::sys::plan::{self, Step, Steps, Work};
+
+/// Puts names in a folder by which this program is called in place of others, and is them (`main`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstallNames {
+    pub folder: PathBuf,
+    pub names: Vec<String>,
+}
+
+impl Step for InstallNames {
+    fn line(&self) -> String {
+        format!("# in {}, have these names lead to this program: {}", quote(&self.folder), self.names.join(", "))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "install-names": self })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let mut us = env::current_exe().context("cannot find this program")?;
+        for name in &self.names {
+            let link = self.folder.join(name);
+            if is_same_file(&us, &link) {
+                continue;
+            }
+            let _ = fs::remove_file(&link);
+            // A hard link, for whoever follows a symbolic one would call this program by its own name. Across file systems
+            // there is none, so there the others are links to a copy.
+            if fs::hard_link(&us, &link).is_err() {
+                files::copy(&us, &link)?;
+                us = link;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::symlink_metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
 
 /// Removes a folder and all in it, if it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
