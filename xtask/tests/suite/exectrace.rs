@@ -39,9 +39,9 @@ fn shape(line: &str) -> String {
 }
 
 #[test]
-fn the_readme_shows_what_dist_prints() {
-    let readme = std::fs::read_to_string(own_root().join("README.md")).unwrap();
-    let (_, after) = readme.split_once("$ cargo xtask dist\n").expect("no block that shows it");
+fn the_documentation_shows_what_dist_prints() {
+    let page = std::fs::read_to_string(own_root().join("docs/commands.md")).unwrap();
+    let (_, after) = page.split_once("$ cargo xtask dist\n").expect("no block that shows it");
     let printed: Vec<String> = built().text.lines().map(shape).collect();
     for line in after.lines().take_while(|line| *line != "```") {
         let shown = shape(line);

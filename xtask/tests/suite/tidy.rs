@@ -58,8 +58,10 @@ fn the_table_in_the_readme_is_the_one_in_the_code() {
 }
 
 #[test]
-fn a_command_of_the_readme_is_one_that_exists() {
-    knows_the_commands(&fs::read_to_string(own_root().join("README.md")).unwrap());
+fn a_command_of_the_documentation_is_one_that_exists() {
+    for page in ["README.md", "docs/commands.md"] {
+        knows_the_commands(&fs::read_to_string(own_root().join(page)).unwrap());
+    }
 }
 
 #[test]
@@ -75,6 +77,51 @@ fn a_file_that_the_architecture_names_is_there() {
             ["", "xtask/src", "xtask/src/workspace"].iter().any(|folder| root.join(folder).join(name).exists());
         assert!(is_there || files.iter().any(|file| file.ends_with(name)), "{name}");
     }
+}
+
+/// Files of this extension, wherever they are in the repository.
+fn files_of_kind(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
+    for name in list(folder).into_iter().filter(|name| !["target", "dist", ".git"].contains(&name.as_str())) {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            files_of_kind(&path, extension, files);
+        } else if name.ends_with(extension) {
+            files.push(path);
+        }
+    }
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn a_link_of_the_documentation_leads_somewhere() {
+    let mut pages = Vec::new();
+    files_of_kind(&own_root(), ".md", &mut pages);
+    let mut followed = 0;
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("https://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let leads_to = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(leads_to.exists(), "{} has a link to {link}, which is not there", page.display());
+            if !anchor.is_empty() {
+                let there = anchors(&fs::read_to_string(&leads_to).unwrap());
+                assert!(there.contains(&anchor.to_owned()), "{}: {link} is none of {there:?}", page.display());
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 80, "{followed} links");
 }
 
 #[test]
