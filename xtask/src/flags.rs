@@ -11,12 +11,12 @@ use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch};
 use crate::route::Route;
-use crate::ui::screen::Level;
+use crate::ui::screen::{Color, Level};
 use crate::ui::suggest;
 
 /// Ships a Rust eBPF application as one static binary for each architecture.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
+#[command(name = "bpfship", bin_name = "cargo xtask", version, max_term_width = 120)]
 pub struct Flags {
     #[command(flatten)]
     pub common: Common,
@@ -44,10 +44,11 @@ const FOREIGN: [(&[&str], Option<&str>, &str); 7] = [
 ];
 
 /// What other tools call a command.
-const FOREIGN_VERBS: [(&[&str], &str); 4] = [
+const FOREIGN_VERBS: [(&[&str], &str); 5] = [
     (&["build", "release", "package", "ship", "cross"], "dist"),
     (&["run", "test", "qemu"], "boot"),
     (&["clean"], "cache clean"),
+    (&["list"], "kernels"),
     (&["gen", "generate", "compile"], "bpf"),
 ];
 
@@ -121,6 +122,9 @@ pub struct Common {
     /// Print only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
     pub quiet: bool,
+    /// When to use colours [default: on a terminal, unless NO_COLOR is set]
+    #[arg(long, global = true, value_name = "WHEN", help_heading = COMMON)]
+    pub color: Option<Color>,
 }
 
 impl Common {
@@ -578,6 +582,21 @@ mod tests {
         );
         for line in [format!("xtask dist --arch {0}", "a".repeat(9999)), format!("xtask {0}", "a".repeat(9999))] {
             assert!(parse(&line).unwrap_err().len() < 600);
+        }
+    }
+
+    #[test]
+    fn help_fits_a_narrow_terminal() {
+        let mut command = Flags::command().term_width(80);
+        command.build();
+        let mut verbs: Vec<&mut clap::Command> = command.get_subcommands_mut().collect();
+        assert!(verbs.len() > 10);
+        for verb in &mut verbs {
+            for help in [verb.render_help(), verb.render_long_help()] {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= 80, "{}: {line}", verb.get_name());
+                }
+            }
         }
     }
 

@@ -51,6 +51,7 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let flags = flags::parse();
+    screen::choose_colors(flags.common.color);
     let runner = Runner::new(flags.common.level());
     let result = process::catch_signals(runner).and_then(|()| match run(runner, &flags) {
         // What was damaged is gone now, and made again.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
@@ -190,17 +191,34 @@ impl Drop for Line<'_> {
     }
 }
 
-/// Whether what goes to standard error may have colours: NO_COLOR, CLICOLOR and CLICOLOR_FORCE, cargo's own variable,
-/// and then whether it is a terminal.
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+/// Decides about colours for this process: by the flag, or cargo's own variable, or NO_COLOR, CLICOLOR and
+/// CLICOLOR_FORCE, and then by whether it is a terminal.
+pub fn choose_colors(color: Option<Color>) {
+    let cargo = std::env::var("CARGO_TERM_COLOR").unwrap_or_default();
+    let choice = match color.or_else(|| Color::from_str(&cargo, false).ok()) {
+        Some(Color::Always) => true,
+        Some(Color::Never) => false,
+        Some(Color::Auto) | None => return,
+    };
+    console::set_colors_enabled(choice);
+    console::set_colors_enabled_stderr(choice);
+}
+
+/// Whether what goes to standard error may have colours.
 pub fn has_colors() -> bool {
-    match std::env::var("CARGO_TERM_COLOR").as_deref() {
-        Ok("always") => true,
-        Ok("never") => false,
-        _ => console::colors_enabled_stderr(),
-    }
+    console::colors_enabled_stderr()
 }
 
 /// What an error begins with.
 pub fn error_word() -> String {
-    console::style("error:").for_stderr().red().bold().force_styling(has_colors()).to_string()
+    console::style("error:").for_stderr().red().bold().to_string()
 }
