@@ -16,6 +16,8 @@ pub struct Arch {
     pub name: &'static str,
     /// Other words people use for it: Rust's, Debian's, the kernel's.
     pub aliases: &'static [&'static str],
+    /// Whether it is shipped where `arches` is not set; else it must be named there, or with `--arch`.
+    pub by_default: bool,
     /// The Rust target.
     pub triple: &'static str,
     /// Byte order, of the binary and of the BPF objects in it.
@@ -98,6 +100,9 @@ pub const VIRT: Machine =
 /// arm64's usual machine.
 pub const ARM_VIRT: Machine = Machine { console: "ttyAMA0", ..VIRT };
 
+/// Where a `zImage` of 32-bit ARM says what it is.
+const ARM_KERNEL: Magic = Magic { offset: 0x24, bytes: b"\x18\x28\x6f\x01" };
+
 /// Bytes at an offset of a file, by which its kind is recognized.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Magic {
@@ -138,10 +143,11 @@ pub type Target = (&'static Arch, Route);
 const KIB: u64 = 1024;
 
 /// Every architecture, in the order in which they are shown and built.
-pub static ARCHES: [Arch; 6] = [
+pub static ARCHES: [Arch; 8] = [
     Arch {
         name: "amd64",
         aliases: &["x86_64", "x64"],
+        by_default: true,
         triple: "x86_64-unknown-linux-musl",
         endian: Endian::Little,
         bits: 64,
@@ -168,6 +174,7 @@ pub static ARCHES: [Arch; 6] = [
     Arch {
         name: "arm64",
         aliases: &["aarch64"],
+        by_default: true,
         triple: "aarch64-unknown-linux-musl",
         endian: Endian::Little,
         bits: 64,
@@ -194,6 +201,7 @@ pub static ARCHES: [Arch; 6] = [
     Arch {
         name: "riscv64",
         aliases: &["riscv64gc"],
+        by_default: true,
         triple: "riscv64gc-unknown-linux-musl",
         endian: Endian::Little,
         bits: 64,
@@ -220,6 +228,7 @@ pub static ARCHES: [Arch; 6] = [
     Arch {
         name: "loong64",
         aliases: &["loongarch64"],
+        by_default: true,
         triple: "loongarch64-unknown-linux-musl",
         endian: Endian::Little,
         bits: 64,
@@ -247,6 +256,7 @@ pub static ARCHES: [Arch; 6] = [
     Arch {
         name: "s390x",
         aliases: &["systemz"],
+        by_default: true,
         triple: "s390x-unknown-linux-musl",
         endian: Endian::Big,
         bits: 64,
@@ -273,6 +283,7 @@ pub static ARCHES: [Arch; 6] = [
     Arch {
         name: "mips",
         aliases: &["mips32"],
+        by_default: true,
         triple: "mips-unknown-linux-musl",
         endian: Endian::Big,
         bits: 32,
@@ -296,14 +307,71 @@ pub static ARCHES: [Arch; 6] = [
         kernel_build: Some(KernelBuild { options: config_file!("mips.config"), raw: false }),
         machines: "big-endian 32-bit routers (soft float)",
     },
+    Arch {
+        name: "arm",
+        aliases: &["armv6", "armv6l", "armv6hf", "armv6kz", "arm/v6"],
+        by_default: false,
+        triple: "arm-unknown-linux-musleabihf",
+        endian: Endian::Little,
+        bits: 32,
+        elf_machine: elf::EM_ARM,
+        max_page_size: 64 * KIB,
+        route: Route::Source,
+        in_rustup: true,
+        zig_target: "arm-linux-musleabihf",
+        zig_cpu: Some("arm1176jzf_s"),
+        musl_headers: "arm-linux-musl",
+        c_flags: &["-march=armv6", "-mfpu=vfpv2", "-mfloat-abi=hard"],
+        min_kernel: "3.2",
+        qemu: "arm",
+        oldest_cpu: "arm1176",
+        machine: Machine { cpu: Some("cortex-a7"), ..ARM_VIRT },
+        debian: Some("armel"),
+        linux: "arm",
+        linux_headers: "arm-linux-any",
+        header_macros: &["__ARM_EABI__"],
+        kernel_magic: Some(ARM_KERNEL),
+        kernel_build: None,
+        machines: "Raspberry Pi Zero and 1, and what armv7 runs on",
+    },
+    Arch {
+        name: "armv7",
+        aliases: &["armv7l", "armv7a", "armv7hf", "armv8l", "arm/v7"],
+        by_default: false,
+        triple: "armv7-unknown-linux-musleabihf",
+        endian: Endian::Little,
+        bits: 32,
+        elf_machine: elf::EM_ARM,
+        max_page_size: 64 * KIB,
+        route: Route::Source,
+        in_rustup: true,
+        zig_target: "arm-linux-musleabihf",
+        // The generic one of this version has NEON and 32 registers, which the target does not promise.
+        zig_cpu: Some("generic+v7a+vfp3d16-d32-neon"),
+        musl_headers: "arm-linux-musl",
+        c_flags: &["-march=armv7-a", "-mfpu=vfpv3-d16", "-mfloat-abi=hard"],
+        min_kernel: "3.2",
+        qemu: "arm",
+        oldest_cpu: "cortex-a8,neon=off,vfp-d32=off",
+        machine: Machine { cpu: Some("cortex-a7"), ..ARM_VIRT },
+        debian: Some("armhf"),
+        linux: "arm",
+        linux_headers: "arm-linux-any",
+        header_macros: &["__ARM_EABI__"],
+        kernel_magic: Some(ARM_KERNEL),
+        kernel_build: None,
+        machines: "Raspberry Pi 2, 32-bit gateways",
+    },
 ];
 
 /// What people ask for and there is no row for, and why.
-const UNSUPPORTED: [(&[&str], &str); 2] = [
+const UNSUPPORTED: [(&[&str], &str); 4] = [
     (
-        &["arm", "armhf", "armel", "armv5", "armv6", "armv7", "armv7l", "armv7-unknown-linux-musleabihf", "arm32"],
-        "it is 32-bit ARM, whose 64-bit kernels run arm64",
+        &["armhf", "arm32"],
+        "it is `armv7` for Debian, and `arm` for Raspberry Pi OS, whose 32-bit systems also run on a Pi Zero and 1",
     ),
+    (&["armel"], "it has no floating-point unit; a Raspberry Pi Zero or 1 has one, and runs `arm` under any system"),
+    (&["armv4", "armv4t", "armv5", "armv5te", "armv5tel"], "`arm` is ARMv6 with a floating-point unit, or newer"),
     (&["386", "i386", "i586", "i686", "x86"], "it is the 32-bit PC, whose 64-bit kernels run amd64"),
 ];
 
@@ -363,10 +431,15 @@ impl Arch {
         panic!("no such architecture")
     }
 
-    /// Rust's word for it (`target_arch`).
+    /// Those that are shipped where none are named.
+    pub fn defaults() -> impl Iterator<Item = &'static Arch> {
+        ARCHES.iter().filter(|arch| arch.by_default)
+    }
+
+    /// Rust's word for it (`target_arch`): the target's, without the version of the instruction set.
     pub fn rust(&self) -> &'static str {
         let word = self.triple.split('-').next().unwrap_or_default();
-        word.strip_suffix("gc").unwrap_or(word)
+        ["gc", "v7"].iter().find_map(|version| word.strip_suffix(version)).unwrap_or(word)
     }
 
     /// QEMU's program that emulates a whole machine.
@@ -447,7 +520,8 @@ mod tests {
         let error = <&Arch>::from_str("arm46").unwrap_err();
         assert_eq!(
             error,
-            "unknown architecture `arm46`: did you mean `arm64`? known are amd64, arm64, riscv64, loong64, s390x, mips"
+            "unknown architecture `arm46`: did you mean `arm64`? known are amd64, arm64, riscv64, loong64, s390x, mips, arm, \
+             armv7"
         );
     }
 

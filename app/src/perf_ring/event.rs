@@ -35,6 +35,8 @@ const STACK_POINTER: u32 = 3;
 const STACK_POINTER: u32 = 15;
 #[cfg(target_arch = "mips")]
 const STACK_POINTER: u32 = 29;
+#[cfg(target_arch = "arm")]
+const STACK_POINTER: u32 = 13;
 
 /// An event can count the samples that found no room: since Linux 6.0 (the header of aya-obj is older).
 const PERF_FORMAT_LOST: u64 = 1 << 4;

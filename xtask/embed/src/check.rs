@@ -140,13 +140,14 @@ fn hand_over(objects: &[Object]) -> Result<(), Error> {
 }
 
 /// Rust's and the kernel's words for the architectures that an object may be for alone.
-const ARCHES: [(&str, &str); 6] = [
+const ARCHES: [(&str, &str); 7] = [
     ("x86_64", "_x86"),
     ("aarch64", "_arm64"),
     ("riscv64", "_riscv"),
     ("loongarch64", "_loongarch"),
     ("s390x", "_s390"),
     ("mips", "_mips"),
+    ("arm", "_arm"),
 ];
 
 /// The name of an object, if it is for this architecture: `tick` of `tick_bpfel.o` and `tick_x86_bpfel.o`.

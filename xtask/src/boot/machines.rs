@@ -11,6 +11,16 @@ pub static ARM_16K: Machine = Machine { cpu: Some("cortex-a76"), ..ARM_VIRT };
 pub static RASPBERRY_PI_3: Machine =
     Machine { name: "raspi3b", memory: 1024, bare: false, serials_before: 1, console: "ttyS1,115200", ..VIRT };
 
+/// The first one, and the processor of the Pi Zero. The driver of its power domains looks for a bridge that QEMU's machine does not
+/// have, and would crash.
+pub static RASPBERRY_PI_1: Machine = Machine {
+    name: "raspi1ap",
+    cpu: Some("arm1176"),
+    bare: false,
+    append: &["initcall_blacklist=bcm2835_power_driver_init"],
+    ..ARM_VIRT
+};
+
 /// What QEMU is given to boot.
 #[derive(Debug, Clone, Copy)]
 pub struct Load<'a> {

@@ -146,7 +146,7 @@ impl BootGuest {
 
         let begin = Instant::now();
         let mut console = Console::new(config.nonce);
-        let watched = work.runner.watch(&self.qemu, Duration::from_secs(self.timeout), |text| {
+        let watched = work.runner.watch(&self.qemu, None, Duration::from_secs(self.timeout), |text| {
             if let Some(seen) = console.push_line(text) {
                 work.show(&format!("{}: {seen}", self.guest.label));
             }

@@ -41,7 +41,9 @@ pub fn render(inputs: &[Input], bpf: &Bpf) -> Result<BTreeMap<String, String>> {
         let named: Vec<(String, String, Vec<&str>)> = inputs
             .iter()
             .map(|Input { name, sha256, .. }| {
-                let only_for = |word| ARCHES.iter().filter(move |arch| arch.linux == word).map(|arch| arch.rust());
+                // One word of Rust's is for all generations of ARM, as one of the kernel's is.
+                let only_for =
+                    |word| ARCHES.iter().filter(move |arch| arch.linux == word).map(|arch| arch.rust()).take(1);
                 (name.to_string(), sha256.to_string(), name.target.arch_word.into_iter().flat_map(only_for).collect())
             })
             .collect();

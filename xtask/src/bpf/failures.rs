@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::arch::ARCHES;
-use crate::bpf::layouts::Layouts;
+use crate::bpf::layouts::{Layouts, of_kernel};
 use crate::bpf::target::BpfTarget;
 use crate::workspace::source;
 
@@ -43,7 +42,7 @@ enum Words {
 pub struct Scope<'a> {
     /// How many sources there are, and how many architectures each is compiled for.
     pub sources: usize,
-    pub arches: usize,
+    pub targets: usize,
     pub layouts: &'a Layouts,
     /// The BPF folder.
     pub folder: &'a str,
@@ -51,7 +50,7 @@ pub struct Scope<'a> {
 
 /// The failures in sentences; and the notes about files that git ignores.
 pub fn text(failures: &[Failure], scope: &Scope, ignored: &[String]) -> String {
-    let Scope { sources: all, arches, .. } = *scope;
+    let Scope { sources: all, targets: every, .. } = *scope;
     let mut causes: Vec<(Cause, BTreeSet<&str>)> = Vec::new();
     let mut words: Vec<(String, BTreeMap<&str, Vec<&'static BpfTarget>>)> = Vec::new();
     for failure in failures {
@@ -99,7 +98,7 @@ pub fn text(failures: &[Failure], scope: &Scope, ignored: &[String]) -> String {
     for (block, heard) in &words {
         if above != Some(heard) {
             let of = |(source, targets): (&&str, &Vec<&'static BpfTarget>)| {
-                let is_for_all = targets.len() == arches || targets.iter().any(|target| target.arch_word.is_none());
+                let is_for_all = targets.len() == every || targets.iter().any(|target| target.arch_word.is_none());
                 match is_for_all {
                     true => (*source).to_owned(),
                     false => {
@@ -130,10 +129,7 @@ fn counted(count: usize, cause: &str) -> String {
 
 fn cause(failure: &Failure, Scope { layouts, folder, .. }: &Scope) -> Cause {
     let Failure { words, targets, .. } = failure;
-    let arches = || {
-        let arches = ARCHES.iter().filter(|arch| targets.iter().any(|target| target.arch_word == Some(arch.linux)));
-        arches.collect::<Vec<_>>()
-    };
+    let arches = || targets.iter().filter_map(|target| of_kernel(target.arch_word?)).collect::<Vec<_>>();
     let missing =
         words.lines().find_map(|line| line.split_once(" file not found")?.0.rsplit_once(": ")?.1.strip_prefix('\''));
     let (text, words) = match missing.map(|name| name.trim_end_matches('\'')) {
@@ -256,7 +252,7 @@ mod tests {
             failure("k/d.bpf.c", &[0], "it contains no program: add a function with SEC(\"…\")"),
         ];
         assert_eq!(
-            text(&failures, &Scope { sources: 58, arches: 2, layouts: &Layouts::default(), folder: "k" }, &[]),
+            text(&failures, &Scope { sources: 58, targets: 2, layouts: &Layouts::default(), folder: "k" }, &[]),
             "54 of 58 compiled\n  \
              2 need vmlinux.h, which is not there: write k/vmlinux.h with `cargo xtask bpf vmlinux`, or with bpftool, or \
              k/ARCH/vmlinux.h for each architecture: k/a.bpf.c, k/b.bpf.c\n  \
@@ -272,7 +268,7 @@ mod tests {
         let failures =
             [failure("k/a.bpf.c", &[2, 3], "k/a.bpf.c:1:1: error: x"), failure("k/a.bpf.c", &[4], "a:2:2: error: y")];
         let text_of = |failures: &[Failure], layouts: &Layouts| {
-            let scope = Scope { sources: 1, arches: 3, layouts, folder: "k" };
+            let scope = Scope { sources: 1, targets: 3, layouts, folder: "k" };
             text(failures, &scope, &["b.h is ignored".into()])
         };
         let said = text_of(&failures, &Layouts::default());

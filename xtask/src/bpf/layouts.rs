@@ -9,7 +9,7 @@ use crate::bpf::paths;
 /// The vmlinux.h of each architecture, where there are several.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layouts {
-    /// By the name of the architecture.
+    /// By the name of the architecture; of those that are one to the kernel, the first.
     pub files: BTreeMap<&'static str, String>,
 }
 
@@ -46,7 +46,7 @@ impl Layouts {
     }
 
     pub fn of(&self, arch: &Arch) -> Option<&String> {
-        self.files.get(arch.name)
+        self.files.get(of_kernel(arch.linux)?.name)
     }
 
     /// Where the file of an architecture that has none would lie, if it were laid out as the others.
@@ -76,7 +76,12 @@ fn parse(path: &str) -> Option<(&'static Arch, &str, Form, &str)> {
         },
     };
     let arch = ARCHES.iter().find(|arch| words(arch).any(|it| it == word))?;
-    Some((arch, folder, form, word))
+    Some((of_kernel(arch.linux)?, folder, form, word))
+}
+
+/// The first architecture that the kernel calls so: it does not tell the generations of ARM from each other.
+pub fn of_kernel(word: &str) -> Option<&'static Arch> {
+    ARCHES.iter().find(|arch| arch.linux == word)
 }
 
 #[cfg(test)]
@@ -93,6 +98,8 @@ mod tests {
             ("bpf/vmlinux-aarch64.h", "arm64"),
             ("loong64/vmlinux.h", "loong64"),
             ("vmlinux/s390/vmlinux.h", "s390x"),
+            ("vmlinux/armhf/vmlinux.h", "arm"),
+            ("vmlinux_armv7.h", "arm"),
         ] {
             assert_eq!(parse(path).map(|(arch, ..)| arch.name), Some(arch), "{path}");
         }

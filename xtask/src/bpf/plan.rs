@@ -133,10 +133,14 @@ pub fn pending(facts: &Facts) -> Result<Pending> {
                 calls.push(Call { unit: unit.clone(), shown: shown.clone(), targets, made: Slot::clone(&made) });
                 Piece::Made(made)
             };
-            let targets: Vec<&'static BpfTarget> = configured.iter().map(|arch| BpfTarget::only_for(arch)).collect();
+            let mut targets = targets_of(configured.iter().copied());
             let known = record(all);
             let depends = inputs.hinted.contains(&unit.source) || known.is_some_and(|record| record.object.is_none());
-            let whole = ARCHES.iter().filter(|arch| arch.endian == endian).count() == configured.len();
+            // One object may stand for all if it does for those that are not shipped, too: anybody may name them with --arch.
+            let whole = Arch::defaults().filter(|arch| arch.endian == endian).all(|arch| configured.contains(&arch));
+            let mut compared = targets_of(ARCHES.iter().filter(|arch| whole && arch.endian == endian));
+            compared.retain(|target| !targets.contains(target));
+            targets.extend(&compared);
             let pieces = match (depends, kept(all, known)) {
                 (false, Some(piece)) => vec![piece],
                 (false, None) => vec![call([vec![all], targets].concat())],
@@ -145,10 +149,21 @@ pub fn pending(facts: &Facts) -> Result<Pending> {
                     .map(|target| kept(target, record(target)).unwrap_or_else(|| call(vec![target])))
                     .collect(),
             };
-            parts.push(Part { unit: unit.clone(), shown: shown.clone(), all, whole, pieces });
+            parts.push(Part { unit: unit.clone(), shown: shown.clone(), all, whole, compared, pieces });
         }
     }
     Ok(Pending { parts, calls, units, staged, names })
+}
+
+/// The targets for these architectures only. Several may have the same.
+fn targets_of(arches: impl Iterator<Item = &'static Arch>) -> Vec<&'static BpfTarget> {
+    let mut targets: Vec<&'static BpfTarget> = Vec::new();
+    for target in arches.map(BpfTarget::only_for) {
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    targets
 }
 
 /// A hash of the names of all files that may be included: a new one may be found before another.
@@ -199,7 +214,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason:
         records: inputs.records.clone(),
         work: facts.work.clone(),
         layouts: inputs.layouts.clone(),
-        arches: facts.config.arches.len(),
+        targets: targets_of(facts.config.arches.iter().copied()).len(),
         folder: bpf.folder.clone(),
         ignored: facts.sources.ignored.clone(),
         settled: Slot::clone(&settled),

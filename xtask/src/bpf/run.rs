@@ -214,8 +214,8 @@ pub struct Settle {
     /// Where everything between sources and artifacts lies.
     pub work: PathBuf,
     pub layouts: Layouts,
-    /// How many architectures are configured.
-    pub arches: usize,
+    /// How many targets there are for the configured architectures.
+    pub targets: usize,
     /// The BPF folder.
     pub folder: String,
     /// What clang may miss.
@@ -243,7 +243,7 @@ impl Step for Settle {
             let all: BTreeSet<&str> = self.parts.iter().map(|part| part.shown.as_str()).collect();
             let (sources, layouts, folder) = (all.len(), &self.layouts, &self.folder);
             let text =
-                failures::text(&settled.failures, &Scope { sources, arches: self.arches, layouts, folder }, &ignored);
+                failures::text(&settled.failures, &Scope { sources, targets: self.targets, layouts, folder }, &ignored);
             bail!("cannot compile the BPF objects; the previous ones are untouched: {text}");
         }
         self.settled.put(settled)

@@ -25,6 +25,8 @@ pub struct Part {
     pub all: &'static BpfTarget,
     /// Whether an object for each of those is compiled, so that it can be seen whether one would do.
     pub whole: bool,
+    /// Of those, the targets of architectures that are not shipped.
+    pub compared: Vec<&'static BpfTarget>,
     pub pieces: Vec<Piece>,
 }
 
@@ -95,17 +97,20 @@ pub fn settle(parts: &[Part], why: &BTreeMap<String, String>) -> Result<Settled>
         let mut failed: Vec<Failure> = Vec::new();
         for part in parts {
             let mut ready: Vec<(&'static BpfTarget, Ready)> = Vec::new();
+            let mut fails_for = None;
             for piece in &part.pieces {
                 match piece {
                     Piece::Kept(target, kept, file) => {
                         ready.push((target, Ready { kept: *kept, from: Bytes::File(file.clone()) }));
                     }
                     Piece::Made(slot) => {
-                        is_new = true;
                         for Compiled { target, object, warnings: said, .. } in slot.get()? {
-                            warnings.push(said.as_str());
+                            let is_shipped = !part.compared.contains(target);
+                            is_new |= is_shipped;
+                            warnings.extend(is_shipped.then_some(said.as_str()));
                             match object {
                                 None => {}
+                                Some(Err(_)) if !is_shipped => fails_for = Some(*target),
                                 Some(Ok(object)) => {
                                     line.note = line.note.or(note(object));
                                     ready.push((target, Ready::new(object)));
@@ -117,13 +122,15 @@ pub fn settle(parts: &[Part], why: &BTreeMap<String, String>) -> Result<Settled>
                 }
             }
             let is_one = |all: &[(&BpfTarget, Ready)]| all.iter().all(|(_, it)| it.kept.sha256 == all[0].1.kept.sha256);
-            if part.whole && failed.is_empty() && is_one(&ready) {
+            if part.whole && failed.is_empty() && fails_for.is_none() && is_one(&ready) {
                 ready.truncate(1);
                 ready.iter_mut().for_each(|(target, _)| *target = part.all);
             }
             if line.why.is_none() {
-                line.why = difference(&ready);
+                let refused = |target: &BpfTarget| format!("it does not compile for {}", target.shown());
+                line.why = difference(&ready).or_else(|| fails_for.map(refused));
             }
+            ready.retain(|(target, _)| !part.compared.contains(target));
             for (target, ready) in ready {
                 let name = ObjectName { stem: unit.stem.clone(), target };
                 settled.objects.insert(name.to_string(), ready);

@@ -314,7 +314,7 @@ pub(crate) mod tests {
         assert_eq!(stems[..2], ["tool-0.3.0-x86_64-unknown-linux-musl", "tool-0.3.0-aarch64-unknown-linux-musl"]);
         let builds = steps(&plan, "build-binaries");
         let args = builds[0]["build"]["command"]["args"].as_array().unwrap();
-        let targets = args.iter().filter(|arg| arg.as_str().unwrap().ends_with("-linux-musl"));
+        let targets = args.iter().filter(|arg| arg.as_str().unwrap().contains("-linux-musl"));
         assert_eq!((builds.len(), targets.count()), (1, ARCHES.len()));
     }
 

@@ -201,18 +201,24 @@ impl Runner {
         read.and(status).with_context(|| format!("cannot wait for {}", name(command)))
     }
 
-    /// Runs a command and hands on each line it prints until it ends, `each` wants no more, or the time is over. In the
-    /// last two cases it is killed.
+    /// Runs a command, which may be given `input`, and hands on each line it prints until it ends, `each` wants no more, or the
+    /// time is over. In the last two cases it is killed.
     pub fn watch(
         self,
         command: &Command,
+        input: Option<Vec<u8>>,
         limit: Duration,
         mut each: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Watched> {
         let deadline = Instant::now() + limit;
         let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
         let second = writer.try_clone().context("cannot make a pipe")?;
-        let (mut child, group) = self.spawn(command, writer.into(), second.into())?;
+        let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let (mut child, group) = self.spawn_with(command, stdin, writer.into(), second.into())?;
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+            // It ends with the command, which may want no more of it.
+            thread::spawn(move || stdin.write_all(&input));
+        }
         let read = watch_lines(&mut reader, deadline, &mut each);
         let _ = kill_process_group(group, Signal::KILL);
         let status = child.wait();

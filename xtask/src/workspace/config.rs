@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use crate::NAME;
-use crate::arch::{ARCHES, Arch};
+use crate::arch::Arch;
 use crate::release::layout::{LICENSES, STD_LICENSES};
 use crate::sys::hash::Sha256;
 use crate::ui::error::{Request, bad_request};
@@ -226,9 +226,9 @@ impl Config {
             }
         }
         match written.arches {
-            None => arches = ARCHES.iter().collect(),
+            None => arches = Arch::defaults().collect(),
             Some(list) if list.is_empty() => {
-                bad_request!("{} is empty: leave it out to ship for every architecture", key("arches"))
+                bad_request!("{} is empty: leave it out to ship for the usual ones", key("arches"))
             }
             Some(_) => {}
         }

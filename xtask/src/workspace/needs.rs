@@ -117,7 +117,7 @@ impl Machine {
 
     /// The architectures that are shipped; all of them while that is unknown.
     fn arches(&self) -> Vec<&'static Arch> {
-        self.config.as_ref().map_or_else(|_| ARCHES.iter().collect(), |config| config.arches.clone())
+        self.config.as_ref().map_or_else(|_| Arch::defaults().collect(), |config| config.arches.clone())
     }
 
     fn clang(&self, rows: &mut Vec<Row>, tools: &mut Needs) {

@@ -50,7 +50,7 @@ fn a_list_of_no_architecture_is_refused() {
     with_config("no-arch", "package = \"tool\"\narches = []\n")
         .xtask("dist")
         .ends_with(2)
-        .says("`arches` in [workspace.metadata.bpfship] of Cargo.toml is empty: leave it out to ship for every")
+        .says("`arches` in [workspace.metadata.bpfship] of Cargo.toml is empty: leave it out to ship for the usual")
         .in_one_line();
 }
 

@@ -664,6 +664,35 @@ fn a_source_has_variants() {
 }
 
 #[test]
+fn one_object_is_for_all_only_if_it_is_for_32_bit_arm_too_which_is_shipped_where_it_is_named() {
+    let source = |of_arm: &str| {
+        format!(
+            "#ifdef __TARGET_ARCH_arm\n{of_arm}\n#else\n#define STEP 1\n#endif\n\
+             SEC(\"xdp\") int f(void *x) {{ return STEP; }}\n"
+        )
+    };
+    let objects = |of_arm: &str| {
+        let workspace = with_program("arm", &source(of_arm));
+        let text = workspace.xtask("bpf").succeeds().text();
+        let names = super::support::list(&workspace.path("kernel/objects"));
+        (workspace, text, names.join(" "))
+    };
+    let (workspace, _, names) = objects("#define STEP 1");
+    assert_eq!(names, "tick_bpfeb.o tick_bpfel.o");
+    workspace.xtask("dist --arch arm --plan").succeeds();
+    let each = "tick_arm64_bpfel.o tick_bpfeb.o tick_loongarch_bpfel.o tick_riscv_bpfel.o tick_x86_bpfel.o";
+    let (_, text, names) = objects("#define STEP 2");
+    assert!(names == each && text.contains("differs between x86 and arm"), "{names} {text}");
+    let (workspace, text, names) = objects("#error not there");
+    assert!(names == each && text.contains("it does not compile for arm"), "{names} {text}");
+    workspace.xtask("bpf --check").succeeds();
+    workspace
+        .xtask("dist --arch armv7 --plan")
+        .ends_with(2)
+        .says("tick.bpf.c has no BPF object for armv7: add it to `arches`");
+}
+
+#[test]
 fn flags_may_follow_and_editors_know_them() {
     let workspace = with_program("flags", "SEC(\"xdp\") int f(void *x) { return STEP; }\n");
     workspace.xtask("bpf").ends_with(1).says("undeclared identifier 'STEP'");

@@ -12,7 +12,7 @@ fn bash_completes_verbs_and_architectures() {
     workspace
         .shell("bash script")
         .succeeds()
-        .says("arches: amd64 arm64 riscv64 loong64 s390x mips\n")
+        .says("arches: amd64 arm64 riscv64 loong64 s390x mips arm armv7\n")
         .says(" bpf cache dist doctor ");
 }
 

@@ -67,7 +67,7 @@ fn every_command_of_a_pipeline_and_of_the_guide_is_one_that_exists() {
 
 #[test]
 fn a_matrix_has_every_architecture() {
-    let names: Vec<&str> = ARCHES.iter().map(|arch| arch.name).collect();
+    let names: Vec<&str> = ARCHES.iter().filter(|arch| arch.by_default).map(|arch| arch.name).collect();
     let list = format!("[{}]", names.join(", "));
     assert_eq!(read("docs/ci.md").matches(&list).count(), 2, "docs/ci.md wants {list} in both matrices");
 }

@@ -9,7 +9,7 @@ pub mod run;
 use serde::Serialize;
 
 use crate::arch::{Arch, ConfigFile, Machine, config_file};
-use crate::boot::machines::{ARM_16K, RASPBERRY_PI_3};
+use crate::boot::machines::{ARM_16K, RASPBERRY_PI_1, RASPBERRY_PI_3};
 use crate::sys::hash;
 
 /// What the names of kernels in the cache begin with.
@@ -122,7 +122,7 @@ const S390X: Kernel = row("debian-13-6.12", "s390x", debian("trixie", "linux-ima
 
 /// Every kernel, in the order in which they are shown.
 #[rustfmt::skip]
-pub static KERNELS: [Kernel; 24] = [
+pub static KERNELS: [Kernel; 26] = [
     default(AMD64),
     hiding_btf("debian-13-6.12-hidden-btf", AMD64),
     row("debian-11-5.10", "amd64", debian("bullseye", "linux-image-5.10.0-*-cloud-amd64", BOOT)),
@@ -152,6 +152,13 @@ pub static KERNELS: [Kernel; 24] = [
     row("debian-sid", "s390x", debian("sid", "linux-binary-*-s390x", SPLIT)),
     default(row("linux-6.12-btf", "mips", Source::Built(BTF))),
     without_btf(row("linux-6.12-no-bpf-events", "mips", Source::Built(NO_BPF_EVENTS))),
+    default(on(&RASPBERRY_PI_1, without_btf(row("debian-13-6.12-pi1", "arm", Source::Debian(Package {
+        suite: "trixie",
+        name: "linux-image-6.12.*-rpi",
+        image: BOOT,
+        device_tree: Some("usr/lib/linux-image-*/bcm2835-rpi-a-plus.dtb"),
+    }))))),
+    default(without_btf(row("debian-13-6.12", "armv7", debian("trixie", "linux-image-6.12.*-armmp", BOOT)))),
 ];
 
 /// The kernels of an architecture.
@@ -230,10 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn every_architecture_has_one_default_with_btf_and_no_label_twice() {
+    fn every_architecture_has_one_default_with_btf_if_any_has_it_and_no_label_twice() {
         for arch in &ARCHES {
             assert_eq!(of(arch).filter(|kernel| kernel.default).count(), 1, "{arch}");
-            assert_eq!(default_of(arch).btf, Btf::Yes, "{arch}");
+            let has_btf = of(arch).any(|kernel| kernel.btf == Btf::Yes);
+            assert_eq!(default_of(arch).btf, if has_btf { Btf::Yes } else { Btf::None }, "{arch}");
+            assert_eq!(has_btf, arch.by_default, "{arch}");
             let labels: BTreeSet<_> = of(arch).map(|kernel| kernel.label).collect();
             assert_eq!(labels.len(), of(arch).count(), "{arch}");
         }
