@@ -25,11 +25,13 @@ pub struct Request<'a> {
     /// This tool itself.
     pub tool: &'a Path,
     pub offline: bool,
+    /// Whether a line is printed for each archive that came out the same.
+    pub prints: bool,
 }
 
 /// Decides what a rebuild does.
 pub fn plan(request: &Request) -> Result<Vec<Task>> {
-    let Request { root, release, manifest, folder, tool, offline } = request;
+    let Request { root, release, manifest, folder, tool, offline, prints } = request;
     let Some(commit) = &manifest.commit else {
         bail!("the manifest names no commit to build again: it was made outside git");
     };
@@ -57,7 +59,8 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
     }
     for artifact in &manifest.artifacts {
         let again = again.join(&artifact.file);
-        let compare = CompareArchive { folder: release.to_path_buf(), artifact: artifact.clone(), again };
+        let compare =
+            CompareArchive { folder: release.to_path_buf(), artifact: artifact.clone(), again, prints: *prints };
         tasks.push(
             Task::new(format!("comparing {}", artifact.file), vec![Box::new(compare)])
                 .named(&artifact.file)

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use crate::arch::{ARCHES, Arch};
 use crate::release::layout::{CHECKSUMS, MANIFEST};
@@ -160,6 +161,17 @@ pub fn report(
     }
     let dirty = if manifest.dirty { ", from a work tree with changes that are not committed" } else { "" };
     runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
+}
+
+/// The same as JSON.
+pub fn result(dist: &Path, made: &[&Arch], seconds: &BTreeMap<String, f32>, manifest: &Manifest) -> Result<Value> {
+    let artifacts = made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.arch == *arch));
+    let artifacts = artifacts.map(|artifact| {
+        let mut value = serde_json::to_value(artifact)?;
+        value["seconds"] = seconds.get(artifact.arch.triple).copied().into();
+        Ok(value)
+    });
+    Ok(json!({ "folder": dist, "dirty": manifest.dirty, "artifacts": artifacts.collect::<Result<Vec<_>>>()? }))
 }
 
 /// Why an archive in dist/ is not part of this release.

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use serde_json::Value;
 
 use crate::NAME;
 use crate::ui::table::Table;
@@ -23,6 +24,9 @@ pub enum Level {
     /// Each command as it is started, too.
     Verbose,
 }
+
+/// The number by which a reader of a verb's JSON knows its form. Fields may be added without another.
+const RESULT_SCHEMA: u32 = 1;
 
 /// How often a plain line repeats what is under way.
 const REMINDER: Duration = Duration::from_secs(20);
@@ -119,6 +123,12 @@ pub fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
+}
+
+/// What came out of a verb, as JSON on standard output, whatever the level. Its form is in docs/commands.md.
+pub fn print_result(mut result: Value) -> Result<()> {
+    result["schema"] = RESULT_SCHEMA.into();
+    print(&format!("{result:#}\n"))
 }
 
 /// A text without characters that do something to a terminal: names in a file are anybody's.

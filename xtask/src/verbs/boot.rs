@@ -3,6 +3,7 @@
 use std::path::absolute;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use crate::boot::facts::Host;
 use crate::boot::kernels::KERNELS;
@@ -15,6 +16,7 @@ use crate::release::{artifacts, layout, staging};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
+use crate::ui::screen;
 use crate::workspace::facts::Facts;
 
 /// Runs the verb.
@@ -31,7 +33,10 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Res
     }
     sys::plan::run(runner, &plan.tasks)?;
 
-    runner.table(&boot_report::tables(plan.added.get()?));
+    match request.show.json {
+        true => screen::print_result(json!({ "boots": plan.added.get()? }))?,
+        false => runner.table(&boot_report::tables(plan.added.get()?)),
+    }
     let mut failures = Vec::new();
     for (guest, outcome) in guests.iter().zip(&plan.outcomes) {
         failures.extend(show_failure(runner, guest, outcome.get()?));

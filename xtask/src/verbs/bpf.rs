@@ -1,12 +1,13 @@
 //! `cargo xtask bpf`: compiles the BPF objects, or compares them with what is checked in.
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::bpf::container::Place;
 use crate::bpf::plan::{self, End};
 use crate::bpf::settle;
 use crate::bpf::target::ObjectName;
-use crate::flags::{self, Choice};
+use crate::flags::{self, Choice, Show};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
@@ -26,9 +27,12 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
     }
     if request.compdb {
         let tasks = plan::compile_commands(&facts)?;
-        return match request.show.plan {
-            true => sys::plan::print(&tasks, request.show.json),
-            false => sys::plan::run(runner, &tasks),
+        return match request.show {
+            Show { plan: true, json } => sys::plan::print(&tasks, json),
+            Show { json: true, .. } => {
+                bad_request!("--compdb has no result as JSON but the file that it writes: leave --json out")
+            }
+            _ => sys::plan::run(runner, &tasks),
         };
     }
     let pending = plan::pending(&facts)?;
@@ -44,13 +48,20 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
     }
     facts.sources.ignored.explain(sys::plan::run(runner, &plan.tasks))?;
     if end == End::Compare {
-        return Ok(());
+        return if request.show.json { screen::print_result(json!({ "same": true })) } else { Ok(()) };
     }
     let settled = plan.settled.get()?;
+    let (mut compiled, before) = (Vec::new(), &facts.bpf.objects);
     for line in &settled.compiled {
         let ready = |name: &ObjectName| settled.objects.get(&name.to_string());
         let kept: Vec<_> = line.objects.iter().filter_map(|name| Some((name.to_string(), ready(name)?.kept))).collect();
-        let same = kept.iter().all(|(name, kept)| facts.bpf.objects.get(name) == Some(&kept.sha256));
+        let same = kept.iter().all(|(name, kept)| before.get(name) == Some(&kept.sha256));
+        compiled.push(json!({
+            "source": line.shown,
+            "objects": kept.iter().map(|(name, kept)| json!({ "name": name, "sha256": kept.sha256 })).collect::<Vec<_>>(),
+            "changed": !same,
+            "why-several": line.why,
+        }));
         let programs = kept.first().map_or(0, |(_, kept)| kept.programs);
         runner.status(format!(
             "{}: {}  {}, {}: {}",
@@ -62,6 +73,9 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
         ));
         line.why.iter().for_each(|why| runner.status(format!("  one for each architecture: {why}")));
         line.note.iter().for_each(|note| runner.status(format!("  {note}")));
+    }
+    if request.show.json {
+        return screen::print_result(json!({ "compiled": compiled, "up-to-date": settled.unchanged }));
     }
     match (settled.unchanged, settled.compiled.len()) {
         (0, _) => {}

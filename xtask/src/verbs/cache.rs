@@ -1,6 +1,7 @@
 //! `cargo xtask cache`: the contents of the cache, and their removal.
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::flags::{self, CacheAction, Common};
 use crate::sys;
@@ -69,7 +70,12 @@ fn clean(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<()> {
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)?;
-    let freed = entries.iter().filter(|entry| !cache.path(&entry.name).exists()).map(|entry| entry.bytes).sum();
+    entries.retain(|entry| !cache.path(&entry.name).exists());
+    let freed = entries.iter().map(|entry| entry.bytes).sum();
+    if request.show.json {
+        let removed: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        return screen::print_result(json!({ "removed": removed, "bytes": freed }));
+    }
     let folder = cache.folder.display();
     runner.status(match freed {
         0 => format!("nothing was removed from {folder}"),

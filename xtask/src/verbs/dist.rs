@@ -13,6 +13,7 @@ use crate::release::layout::{self, Product};
 use crate::release::{plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
+use crate::ui::screen;
 use crate::workspace::facts::Facts;
 use crate::workspace::source::Source;
 
@@ -54,6 +55,9 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
         seconds.extend(built.get()?.seconds.clone());
     }
     let made: Vec<_> = plan.products.iter().map(|product| product.arch).collect();
+    if request.show.json {
+        return screen::print_result(staging::result(&dist, &made, &seconds, plan.manifest.get()?)?);
+    }
     staging::report(runner, &dist, &made, Some(&seconds), plan.manifest.get()?, earlier.as_ref());
     Ok(())
 }

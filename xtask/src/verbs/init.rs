@@ -1,12 +1,14 @@
 //! `cargo xtask init`: adds to a workspace what this tool needs there, and overwrites nothing.
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::adopt::facts::{Facts, Source};
 use crate::adopt::plan;
 use crate::flags::{Common, Init};
 use crate::sys;
 use crate::sys::process::Runner;
+use crate::ui::screen;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &Init) -> Result<()> {
@@ -17,6 +19,10 @@ pub fn run(runner: Runner, common: &Common, request: &Init) -> Result<()> {
         return sys::plan::print(&plan.tasks, request.show.json);
     }
     sys::plan::run(runner, &plan.tasks)?;
+    if request.show.json {
+        let done: Vec<&str> = plan.tasks.iter().map(|task| task.title.as_str()).collect();
+        return screen::print_result(json!({ "done": done, "next": plan.next }));
+    }
     if plan.tasks.is_empty() {
         runner.status("nothing is missing");
     }

@@ -14,6 +14,7 @@ use crate::release::{plan, staging};
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
 use crate::ui::error::bad_request;
+use crate::ui::screen;
 use crate::workspace::config::Config;
 use crate::workspace::facts::{self, Workspace};
 
@@ -58,6 +59,9 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)?;
+    if request.show.json {
+        return screen::print_result(staging::result(&dist, &made, &BTreeMap::new(), &manifest)?);
+    }
     staging::report(runner, &dist, &made, None, &manifest, earlier.as_ref());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::env;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use crate::flags::{self, Common};
 use crate::rebuild::plan;
@@ -11,6 +12,7 @@ use crate::release::manifest::Manifest;
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
 use crate::ui::error::bad_request;
+use crate::ui::screen;
 use crate::workspace::facts::Workspace;
 
 /// Runs the verb.
@@ -42,9 +44,16 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         folder: &folder,
         tool: &tool,
         offline: common.offline,
+        prints: !request.show.json,
     })?;
     if request.show.plan {
         return sys::plan::print(&tasks, request.show.json);
     }
-    sys::plan::run(runner, &tasks)
+    sys::plan::run(runner, &tasks)?;
+    let archives =
+        manifest.artifacts.iter().map(|artifact| json!({ "file": artifact.file, "sha256": artifact.sha256 }));
+    match request.show.json {
+        true => screen::print_result(json!({ "same": archives.collect::<Vec<_>>() })),
+        false => Ok(()),
+    }
 }

@@ -76,6 +76,7 @@ fn what_is_there_is_not_overwritten_and_a_second_time_adds_nothing() {
     let everything = "find . -path ./.git -prune -o -type f -print | sort | xargs sha256sum";
     let before = workspace.shell(everything).text();
     workspace.xtask("init").succeeds().says("nothing is missing");
+    assert_eq!(workspace.xtask("init --json").succeeds().json()["done"].as_array().map(Vec::len), Some(0));
     assert_eq!(workspace.shell(everything).text(), before);
 }
 

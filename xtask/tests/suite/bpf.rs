@@ -385,7 +385,8 @@ fn the_plan_of_a_check_compares() {
 #[test]
 fn objects_of_an_earlier_form_are_out_of_date() {
     let workspace = Workspace::usual("form");
-    workspace.xtask("bpf").succeeds();
+    let result = workspace.xtask("bpf --json").succeeds().json();
+    assert!(result["schema"] == 1 && result["compiled"].is_array() && result["up-to-date"].is_number(), "{result}");
     let lock = workspace.read("kernel/bpf.lock");
     assert!(lock.contains("\nform 2\n"), "{lock}");
     let workspace = workspace.write("kernel/bpf.lock", &lock.replace("form 2\n", ""));

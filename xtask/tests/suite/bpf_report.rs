@@ -410,9 +410,6 @@ fn any_object_can_be_reported() {
     for wrong in ["bpf tick_bpfel.o", "report --check", "report --plan"] {
         elsewhere.xtask(wrong).ends_with(2).says("Usage: cargo xtask ");
     }
-    for wrong in ["bpf --json", "bpf --check --json"] {
-        elsewhere.xtask(wrong).ends_with(2).says("`--json` prints the plan of `--plan` as JSON: give both");
-    }
     for moved in ["bpf --report", "bpf --report tick_bpfel.o", "bpf --report --json"] {
         elsewhere.xtask(moved).ends_with(2).says("error: `--report` is a command now: cargo xtask report\n");
     }

@@ -80,7 +80,7 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
 #[test]
 fn the_manifest_contains_the_artifacts_and_their_origin() {
     let workspace = Workspace::usual("manifest-json");
-    workspace.xtask("dist --arch amd64").succeeds();
+    let result = workspace.xtask("dist --arch amd64 --json").succeeds().json();
     let text = workspace.read("dist/release.json");
     let manifest: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(manifest["schema"], 1);
@@ -89,6 +89,10 @@ fn the_manifest_contains_the_artifacts_and_their_origin() {
     assert_eq!(manifest["bpf_objects"].as_array().unwrap().len(), 2);
     assert!(manifest["flags"].as_array().unwrap().is_sorted_by_key(Value::as_str));
     let artifact = &manifest["artifacts"][0];
+    for field in ["arch", "file", "sha256", "binary"] {
+        assert_eq!(result["artifacts"][0][field], artifact[field]);
+    }
+    assert!(result["schema"] == 1 && result["artifacts"][0]["seconds"].is_number(), "{result}");
     assert_eq!(artifact["arch"], "amd64");
     assert_eq!(artifact["std"], "prebuilt");
     assert_eq!(artifact["sha256"], sha256(&workspace, ARCHIVE));

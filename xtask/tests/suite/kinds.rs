@@ -421,6 +421,8 @@ fn what_the_cache_would_lose_is_shown_and_kept() {
     let entry = format!("{}/ziglang-0.16.0-0123456789abcdef", cache.display());
     assert_eq!(plan["tasks"][0]["steps"][0]["remove-entry"]["entry"], entry);
     assert_eq!(workspace.read("cache/ziglang-0.16.0-0123456789abcdef/zig"), "a compiler");
-    workspace.xtask("cache clean").succeeds().says("removed ziglang-0.16.0-0123456789abcdef");
+    let result = workspace.xtask("cache clean --json").succeeds().json();
+    assert_eq!(result["removed"][0], "ziglang-0.16.0-0123456789abcdef");
+    assert!(result["schema"] == 1 && result["bytes"].as_u64() > Some(0), "{result}");
     assert!(!workspace.path("cache/ziglang-0.16.0-0123456789abcdef").exists());
 }
