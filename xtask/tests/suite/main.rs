@@ -24,6 +24,7 @@ mod layers;
 mod merge;
 mod pipelines;
 mod plan;
+mod products;
 mod rebuild;
 mod reproducible;
 mod snapshot;
