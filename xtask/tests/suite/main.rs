@@ -29,6 +29,7 @@ mod rebuild;
 mod reproducible;
 mod snapshot;
 mod support;
+mod survey;
 mod tidy;
 mod verify;
 mod verify_hostile;
