@@ -357,6 +357,13 @@ pub struct Doctor {
     /// Read the whole cache, too, and report what is damaged
     #[arg(long)]
     pub cache: bool,
+    /// Instead of this machine, examine a workspace that is not shipped yet, in a folder or a git repository: what stands in the
+    /// way, and what to do. Nothing is built
+    #[arg(long, value_name = "DIR|URL", num_args = 0..=1, default_missing_value = ".", conflicts_with = "cache")]
+    pub adopt: Option<String>,
+    /// Of that workspace, the package to ship
+    #[arg(long, value_name = "NAME", requires = "adopt")]
+    pub package: Option<String>,
     /// Print it as JSON (docs/doctor.md)
     #[arg(long)]
     pub json: bool,

@@ -94,9 +94,7 @@ impl Facts {
         let root = metadata.workspace_root.clone().into_std_path_buf();
         let members = metadata.workspace_packages();
         let relative = |folder: &Path| folder.strip_prefix(&root).unwrap_or(folder).to_string_lossy().into_owned();
-        let uses_tool =
-            |package: &&&cargo_metadata::Package| package.dependencies.iter().any(|one| one.name == LIBRARY);
-        let tool = members.iter().find(uses_tool).and_then(|package| {
+        let tool = members.iter().find(|package| uses_tool(package)).and_then(|package| {
             let dependency = package.dependencies.iter().find(|one| one.name == LIBRARY)?;
             Some((package.name.to_string(), Source::of(dependency)))
         });
@@ -126,6 +124,11 @@ impl Facts {
             root,
         })
     }
+}
+
+/// Whether a package is one by which a workspace uses this tool.
+pub fn uses_tool(package: &cargo_metadata::Package) -> bool {
+    package.dependencies.iter().any(|dependency| dependency.name == LIBRARY)
 }
 
 /// The workspace as cargo sees it. No pinned Rust is needed for that.

@@ -4,3 +4,4 @@ pub mod edit;
 pub mod facts;
 pub mod plan;
 pub mod run;
+pub mod survey;

@@ -1,21 +1,25 @@
 //! The file system that a guest boots with: the first process, its configuration, the binary under test, and nothing
 //! else.
 
+use std::collections::BTreeMap;
+
 use bpfship_guest::config::{self, GuestConfig};
 
-/// Where the binary is in the guest.
+/// Where a binary is in the guest.
 pub fn program(bin: &str) -> String {
     format!("/bin/{bin}")
 }
 
 /// The archive, not yet compressed. The same inputs give the same bytes.
-pub fn compose(init: &[u8], bin: &str, binary: &[u8], config: &GuestConfig) -> Vec<u8> {
+pub fn compose(init: &[u8], binaries: &BTreeMap<String, Vec<u8>>, config: &GuestConfig) -> Vec<u8> {
     let mut cpio = Cpio::default();
     for folder in ["bin", "dev", "proc", "sys", "tmp"] {
         cpio.add(folder, FOLDER | 0o755, &[]);
     }
     cpio.add("init", FILE | 0o755, init);
-    cpio.add(program(bin).trim_start_matches('/'), FILE | 0o755, binary);
+    for (name, bytes) in binaries {
+        cpio.add(program(name).trim_start_matches('/'), FILE | 0o755, bytes);
+    }
     cpio.add(config::PATH.trim_start_matches('/'), FILE | 0o600, config.to_text().as_bytes());
     cpio.finish()
 }
@@ -65,6 +69,10 @@ mod tests {
         GuestConfig { nonce: "12ab".into(), hide_btf: None, commands: vec![vec![program("probe"), "--version".into()]] }
     }
 
+    fn binaries() -> BTreeMap<String, Vec<u8>> {
+        [("probe".to_owned(), b"second!".to_vec()), ("other".to_owned(), b"third".to_vec())].into()
+    }
+
     /// Names, modes and contents, as a reader of the format sees them.
     fn entries(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         let mut entries = Vec::new();
@@ -88,13 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_init_the_binary_and_the_configuration_alone() {
-        let archive = compose(b"first", "probe", b"second!", &config());
+    fn it_holds_init_the_binaries_and_the_configuration_alone() {
+        let archive = compose(b"first", &binaries(), &config());
         let files: Vec<_> = entries(&archive).into_iter().filter(|(_, mode, _)| mode & FILE != 0).collect();
         assert_eq!(
             files,
             [
                 ("init".to_owned(), 0o100_755, b"first".to_vec()),
+                ("bin/other".to_owned(), 0o100_755, b"third".to_vec()),
                 ("bin/probe".to_owned(), 0o100_755, b"second!".to_vec()),
                 ("guest-config".to_owned(), 0o100_600, b"12ab\n\n/bin/probe\0--version\n".to_vec()),
             ]
@@ -103,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_same_inputs_give_the_same_bytes() {
-        let make = || compose(b"first", "probe", b"second!", &config());
+        let make = || compose(b"first", &binaries(), &config());
         assert_eq!(make(), make());
     }
 }

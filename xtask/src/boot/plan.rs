@@ -11,7 +11,7 @@ use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
 use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
 use crate::boot::machines::{self, Load};
 use crate::boot::memory::Memory;
-use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, TakeBinary, WriteReport};
+use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, TakeBinaries, WriteReport};
 use crate::boot::select::{Guest, Origin};
 use crate::build;
 use crate::build::run::Built;
@@ -20,8 +20,8 @@ use crate::release::{boot_report, layout};
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, HoldEntries, Run, Write};
-use crate::workspace::config;
 use crate::workspace::facts::Facts;
+use crate::workspace::products::{BTF, Product};
 
 /// The package that is written for the first process of a guest, and its binary.
 pub const GUEST: &str = "guest";
@@ -47,7 +47,7 @@ struct Shared<'a> {
     /// The first process.
     built: Slot<Built>,
     /// By the names of their archives.
-    binaries: BTreeMap<&'a str, Slot<Vec<u8>>>,
+    binaries: BTreeMap<&'a str, Slot<BTreeMap<String, Vec<u8>>>>,
 }
 
 /// Plans to boot these guests. `released` is all that is in dist/.
@@ -55,11 +55,11 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
     let dist = layout::dist(&facts.root);
     let kernels = kernels(facts, host, guests)?;
     let (build, built) = first_process(facts, host, guests)?;
-    let binaries: BTreeMap<&str, Slot<Vec<u8>>> =
+    let binaries: BTreeMap<&str, Slot<_>> =
         guests.iter().map(|guest| (guest.artifact.file.as_str(), Slot::default())).collect();
     let taken = released.iter().filter_map(|artifact| {
-        let binary = binaries.get(artifact.file.as_str())?.clone();
-        Some(Box::new(TakeBinary { dist: dist.clone(), artifact: artifact.clone(), binary }) as Box<dyn Step>)
+        let binaries = binaries.get(artifact.file.as_str())?.clone();
+        Some(Box::new(TakeBinaries { dist: dist.clone(), artifact: artifact.clone(), binaries }) as Box<dyn Step>)
     });
     let mut tasks = vec![Task::new("taking the binaries out of the archives", taken.collect())];
     tasks.extend(build);
@@ -97,21 +97,28 @@ impl Shared<'_> {
         let qemu = Command::new(arch.emulator(), Path::new("/"))
             .only(self.facts.passed_on.clone())
             .args(machines::arguments(machine, arch, load));
-        let arguments = arguments(&config.boot, *btf);
-        let commands: Vec<String> = arguments.iter().map(|words| command_line(&config.bin, words)).collect();
+        let Some(archive) = config.archives.iter().find(|archive| archive.name == artifact.archive) else {
+            bail!("dist/ has {}, which this workspace does not ship: run `cargo xtask dist` again", artifact.file);
+        };
+        let words: Vec<Vec<String>> = archive.products.iter().flat_map(|product| words(product, *btf)).collect();
+        let has = |bin: &String| artifact.binaries.iter().any(|binary| binary.file == *bin);
+        if let Some(missing) = words.iter().filter_map(|words| words.first()).find(|bin| !has(bin)) {
+            bail!("{} has no binary {missing}: run `cargo xtask dist` again", artifact.file);
+        }
+        let commands: Vec<String> = words.iter().map(|words| command_line(words)).collect();
         let outcome = Slot::default();
         let boot = BootGuest {
             guest: guest.clone(),
-            bin: config.bin.clone(),
-            arguments,
+            words,
             commands: commands.clone(),
             hide_btf: (*btf == Btf::Hidden).then(|| BTF_FILE.into()),
-            timeout: config.boot.timeout,
+            timeout: archive.products.iter().map(|product| product.boot.timeout).sum(),
+            first_process: GUEST.into(),
             initramfs,
             qemu,
             memory: self.memory.clone(),
             built: self.built.clone(),
-            binary: self.binaries[artifact.file.as_str()].clone(),
+            binaries: self.binaries[artifact.file.as_str()].clone(),
             outcome: outcome.clone(),
         };
         let task = Task::new(format!("booting {} on {label}", artifact.file), vec![Box::new(boot)]);
@@ -278,20 +285,19 @@ fn kernel_files(facts: &Facts, guest: &Guest, folder: &Path) -> KernelFiles {
     }
 }
 
-/// What the binary is given in a guest, one command after the other.
-fn arguments(wanted: &config::Boot, btf: Btf) -> Vec<Vec<String>> {
-    let mut commands = wanted.commands.clone();
+/// What is run of a product in a guest, one command after the other: its first binary, and what that is given.
+fn words(product: &Product, btf: Btf) -> Vec<Vec<String>> {
+    let mut commands = product.boot.commands.clone();
     if btf == Btf::Hidden {
-        let with_file = |words: &Vec<String>| words.iter().map(|word| word.replace(config::BTF, BTF_FILE)).collect();
-        commands.extend(wanted.btf_commands.iter().map(with_file));
+        let with_file = |words: &Vec<String>| words.iter().map(|word| word.replace(BTF, BTF_FILE)).collect();
+        commands.extend(product.boot.btf_commands.iter().map(with_file));
     }
-    commands
+    commands.into_iter().map(|words| product.bins.iter().take(1).cloned().chain(words).collect()).collect()
 }
 
 /// A command as a user would type it.
-fn command_line(bin: &str, arguments: &[String]) -> String {
-    let words = std::iter::once(bin).chain(arguments.iter().map(String::as_str));
-    words.map(word).collect::<Vec<_>>().join(" ")
+fn command_line(words: &[String]) -> String {
+    words.iter().map(|it| word(it)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -302,9 +308,10 @@ mod tests {
     use crate::boot::kernels::from_source::BuildTools;
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
-    use crate::release::plan::tests::facts;
+    use crate::release::plan::tests::{facts, product};
     use crate::sys::{self, hash};
     use crate::ui::status::{State, Status};
+    use crate::workspace::products::Boot;
 
     /// A machine that has everything.
     fn host() -> Host {
@@ -421,15 +428,30 @@ mod tests {
     #[test]
     fn the_file_of_btf_is_for_guests_in_which_btf_is_hidden() {
         let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
-        let wanted = config::Boot {
-            commands: vec![words("--version")],
-            btf_commands: vec![words("--self-test --btf={btf}")],
-            timeout: 1,
-        };
-        let with_file = [words("--version"), words("--self-test --btf=/tmp/vmlinux.btf")];
-        assert_eq!(arguments(&wanted, Btf::Hidden), with_file);
+        let btf_commands = vec![words("--self-test --btf={btf}")];
+        let product = product("tool", &["probe", "other"]);
+        let product = Product { boot: Boot { btf_commands, ..product.boot.clone() }, ..product };
+        let with_file = [words("probe --version"), words("probe --self-test --btf=/tmp/vmlinux.btf")];
+        assert_eq!(super::words(&product, Btf::Hidden), with_file);
         for btf in [Btf::Yes, Btf::None] {
-            assert_eq!(arguments(&wanted, btf), with_file[..1]);
+            assert_eq!(super::words(&product, btf), with_file[..1]);
         }
+    }
+
+    #[test]
+    fn every_product_of_an_archive_is_started_and_what_is_not_shipped_any_more_is_refused() {
+        let mut facts = facts();
+        facts.config.archives[0].products.push(product("more", &["probe2"]));
+        let error = planned(&facts, &host(), &["amd64"], &Selection::Defaults).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "tool-1.0.0-x86_64-unknown-linux-musl.tar.gz has no binary probe2: run `cargo xtask dist` again"
+        );
+        facts.config.archives[0].products[1].bins = vec!["probe".into()];
+        let plan = planned(&facts, &host(), &["amd64"], &Selection::Defaults).unwrap();
+        let script = sys::plan::script(&plan.tasks);
+        assert!(script.contains("what to run: probe --version; probe --version\n"), "{script}");
+        facts.config.archives[0].name = "other".into();
+        refused(&facts, &host(), "amd64", "which this workspace does not ship: run `cargo xtask dist` again");
     }
 }

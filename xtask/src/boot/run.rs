@@ -1,5 +1,6 @@
 //! The steps of a boot that only this tool can do: taking binaries out of archives, booting guests, and the report.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -29,27 +30,28 @@ use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Watched;
 use crate::ui::error;
 
-/// Takes a binary out of its archive, and checks both.
+/// Takes the binaries out of an archive, and checks them and it.
 #[derive(Debug)]
-pub struct TakeBinary {
+pub struct TakeBinaries {
     pub dist: PathBuf,
     pub artifact: Artifact,
-    pub binary: Slot<Vec<u8>>,
+    pub binaries: Slot<BTreeMap<String, Vec<u8>>>,
 }
 
-impl Step for TakeBinary {
+impl Step for TakeBinaries {
     fn line(&self) -> String {
-        let Artifact { file, binary, .. } = &self.artifact;
-        format!("# take {} out of {}, and check both hashes", binary.file, quote(&self.dist.join(file)))
+        let Artifact { file, binaries, .. } = &self.artifact;
+        let names: Vec<&str> = binaries.iter().map(|binary| binary.file.as_str()).collect();
+        format!("# take {} out of {}, and check all hashes", names.join(", "), quote(&self.dist.join(file)))
     }
 
     fn json(&self) -> Value {
-        let Artifact { file, sha256, binary, .. } = &self.artifact;
-        json!({ "take-binary": { "archive": self.dist.join(file), "sha256": sha256, "binary": binary } })
+        let Artifact { file, sha256, binaries, .. } = &self.artifact;
+        json!({ "take-binaries": { "archive": self.dist.join(file), "sha256": sha256, "binaries": binaries } })
     }
 
     fn run(&self, _: &Work) -> Result<()> {
-        self.binary.put(artifacts::binary(&self.dist, &self.artifact)?)
+        self.binaries.put(artifacts::binaries(&self.dist, &self.artifact)?)
     }
 }
 
@@ -87,21 +89,21 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct BootGuest {
     pub guest: Guest,
-    /// The name of the binary.
-    pub bin: String,
-    /// What is run: the arguments of the binary, and each command as a user would type it.
-    pub arguments: Vec<Vec<String>>,
+    /// What is run: the name of a binary and its arguments, and each command as a user would type it.
+    pub words: Vec<Vec<String>>,
     pub commands: Vec<String>,
     /// The file that the kernel's BTF is moved to, if it is hidden.
     pub hide_btf: Option<String>,
     /// Seconds.
     pub timeout: u64,
+    /// The name of what `built` gives.
+    pub first_process: String,
     pub initramfs: PathBuf,
     pub qemu: Command,
     pub memory: Arc<Memory>,
-    /// The first process, by target, and the binary.
+    /// The first process, by target, and the binaries.
     pub built: Slot<Built>,
-    pub binary: Slot<Vec<u8>>,
+    pub binaries: Slot<BTreeMap<String, Vec<u8>>>,
     pub outcome: Slot<Outcome>,
 }
 
@@ -109,8 +111,7 @@ impl Step for BootGuest {
     fn line(&self) -> String {
         let initramfs = quote(&self.initramfs);
         format!(
-            "# make {initramfs} of the first process, {} and what to run: {}\n{}",
-            self.bin,
+            "# make {initramfs} of the first process, the binaries and what to run: {}\n{}",
             self.commands.join("; "),
             self.qemu
         )
@@ -132,16 +133,18 @@ impl Step for BootGuest {
 impl BootGuest {
     fn boot(&self, work: &Work) -> Result<Outcome> {
         work.show(&self.guest.label);
-        let program = initramfs::program(&self.bin);
-        let with_program = |words: &Vec<String>| [std::slice::from_ref(&program), words.as_slice()].concat();
+        let with_path = |words: &Vec<String>| match words.as_slice() {
+            [bin, arguments @ ..] => [&[initramfs::program(bin)], arguments].concat(),
+            [] => Vec::new(),
+        };
         let config = GuestConfig {
             nonce: nonce()?,
             hide_btf: self.hide_btf.clone(),
-            commands: self.arguments.iter().map(with_program).collect(),
+            commands: self.words.iter().map(with_path).collect(),
         };
         let (built, triple) = (self.built.get()?, self.guest.arch.triple);
-        let first_process = built.binaries.get(triple).with_context(|| built.reason(triple).to_owned())?;
-        let archive = initramfs::compose(&files::read(first_process)?, &self.bin, self.binary.get()?, &config);
+        let first_process = files::read(built.binary(triple, &self.first_process)?)?;
+        let archive = initramfs::compose(&first_process, self.binaries.get()?, &config);
         files::write(&self.initramfs, pack::gzip(&archive)?)?;
 
         let begin = Instant::now();
@@ -228,7 +231,7 @@ impl Booted {
             arch,
             file: artifact.file.clone(),
             sha256: artifact.sha256,
-            binary_sha256: artifact.binary.sha256,
+            binaries: artifact.binaries.iter().map(|binary| (binary.file.clone(), binary.sha256)).collect(),
             kernel: boot_report::Kernel {
                 label: label.clone(),
                 sha256: hash::file(&self.image)?,

@@ -62,7 +62,7 @@ pub fn guests(released: &[Artifact], arches: &[&'static Arch], selection: &Selec
                             let named = kernels::of(arch).filter(|kernel| kernel.label == label);
                             guests.extend(named.map(|kernel| Guest::of_table(artifact, kernel)));
                         }
-                        KernelArg::File(file) if artifacts.len() > 1 => {
+                        KernelArg::File(file) if artifacts.iter().any(|(other, _)| other != arch) => {
                             bad_request!("--kernel {}: name its architecture with --arch", file.display())
                         }
                         KernelArg::File(file) => guests.push(Guest::of_file(artifact, arch, file)),
@@ -117,7 +117,8 @@ impl Guest {
 /// The error for a named kernel that nothing is booted on.
 fn refuse(label: &str, artifacts: &[(&'static Arch, &Artifact)]) -> Result<()> {
     if KERNELS.iter().any(|kernel| kernel.label == label) {
-        let arches: Vec<_> = artifacts.iter().map(|(arch, _)| arch.name).collect();
+        let mut arches: Vec<_> = artifacts.iter().map(|(arch, _)| arch.name).collect();
+        arches.dedup();
         bad_request!("--kernel: there is no `{label}` for {}; `cargo xtask kernels` lists all", arches.join(", "));
     }
     let hint = suggest::hint(label, KERNELS.iter().map(|kernel| kernel.label));
@@ -131,10 +132,10 @@ fn artifacts<'a>(released: &'a [Artifact], wanted: &[&'static Arch]) -> Result<V
         if !wanted.is_empty() && !wanted.contains(&arch) {
             continue;
         }
-        match released.iter().find(|artifact| artifact.arch == arch) {
-            Some(artifact) => found.push((arch, artifact)),
-            None if wanted.is_empty() => {}
-            None => bad_request!("dist/ has no tarball for {arch}: run `cargo xtask dist --arch {arch}`"),
+        let before = found.len();
+        found.extend(released.iter().filter(|artifact| artifact.arch == arch).map(|artifact| (arch, artifact)));
+        if found.len() == before && !wanted.is_empty() {
+            bad_request!("dist/ has no tarball for {arch}: run `cargo xtask dist --arch {arch}`");
         }
     }
     if found.is_empty() {
@@ -149,7 +150,7 @@ pub(crate) mod tests {
 
     /// A released archive for an architecture.
     pub(crate) fn artifact(arch: &str) -> Artifact {
-        Artifact::example("tool-1.0.0", Arch::named(arch), format!("archive of {arch}").as_bytes())
+        Artifact::example("1.0.0", Arch::named(arch), format!("archive of {arch}").as_bytes())
     }
 
     pub(crate) fn label(word: &str) -> KernelArg {

@@ -22,7 +22,6 @@ use crate::toolchain::sysroot::Sysroot;
 use crate::toolchain::zig;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
-use crate::workspace::config::Features;
 use crate::workspace::facts::Facts;
 use crate::workspace::packages::Package;
 use crate::workspace::snapshot::Verify;
@@ -36,7 +35,6 @@ const RUSTFLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Crelocation-mode
 pub fn flags(facts: &Facts) -> Vec<String> {
     let mut flags = profile::flags();
     flags.extend(RUSTFLAGS.map(String::from));
-    flags.extend(facts.config.features.flags());
     if !facts.with_c.is_empty() {
         flags.extend(recipe::flags());
     }
@@ -44,22 +42,23 @@ pub fn flags(facts: &Facts) -> Vec<String> {
     flags
 }
 
-/// A binary that is built for several targets by one command.
+/// Binaries that are built for several targets by one command.
 #[derive(Debug)]
 pub struct Build {
     pub cargo: CargoBuild,
-    pub bin: String,
+    pub bins: Vec<String>,
     pub targets: Vec<Target>,
     pub built: Slot<Built>,
 }
 
 impl Build {
-    /// Decides how a binary of the package that `manifest` leads to is built, where [`prepare`] has done its part.
-    /// `variables` are what the build of the application itself sees in addition.
+    /// Decides how binaries of the workspace that `manifest` leads to are built, where [`prepare`] has done its part.
+    /// `selection` are the arguments of cargo that choose their package and its features, and `variables` are what the build of the application itself sees in addition.
     pub fn new(
         facts: &Facts,
         manifest: &Path,
-        (package, bin): (&str, &str),
+        selection: &[String],
+        bins: &[String],
         targets: &[Target],
         variables: BTreeMap<String, String>,
     ) -> Build {
@@ -81,32 +80,27 @@ impl Build {
             .arg(manifest.to_string_lossy())
             .arg("--target-dir")
             .arg(target.to_string_lossy())
-            .args(["--package", package, "--bin", bin])
+            .args(selection)
+            .args(bins.iter().flat_map(|bin| ["--bin", bin]))
             .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
         Build {
             cargo: CargoBuild { command, target },
-            bin: bin.into(),
+            bins: bins.to_vec(),
             targets: targets.to_vec(),
             built: Slot::default(),
         }
     }
 
-    /// The same with these features of the package.
-    pub fn features(mut self, features: &Features) -> Build {
-        self.cargo.command = self.cargo.command.args(features.flags());
-        self
-    }
-
     /// The task that does it.
     pub fn task(self, facts: &Facts) -> Task {
         let arches: Vec<&str> = self.targets.iter().map(|(arch, _)| arch.name).collect();
-        let title = format!("building {} for {}", self.bin, arches.join(", "));
+        let title = format!("building {} for {}", self.bins.join(", "), arches.join(", "));
         let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
         let compiled = Slot::default();
         let build = BuildBinaries {
             build: self.cargo,
-            bin: self.bin,
+            bins: self.bins,
             targets: self.targets,
             sysroots,
             cache: facts.cache.clone(),
@@ -125,14 +119,15 @@ impl Build {
 pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(Vec<Task>, Slot<Built>)> {
     let mut tasks = toolchain::plan::tasks(&needs(facts, targets), facts)?;
     tasks.extend(prepare(facts, targets)?);
-    let build = Build::new(facts, manifest, (package, package), targets, BTreeMap::new());
+    let selection = ["--package".to_owned(), package.to_owned()];
+    let build = Build::new(facts, manifest, &selection, &selection[1..], targets, BTreeMap::new());
     let built = build.built.clone();
     tasks.push(build.task(facts));
     Ok((tasks, built))
 }
 
-/// Refuses a workspace that cannot be built, or whose profile would have no effect.
-pub fn check(facts: &Facts) -> Result<()> {
+/// Refuses a workspace that cannot be built. What of its profile has no effect is returned, one line for each.
+pub fn check(facts: &Facts) -> Result<Vec<String>> {
     let folder = target(facts);
     // cargo passes it in a variable in which a colon separates folders, and the linker puts a letter for each `%`.
     if let Some(odd) = folder.to_string_lossy().chars().find(|char| [':', '%'].contains(char)) {

@@ -1,5 +1,5 @@
 //! The profile that binaries are built with: Cargo.toml's, but for the keys that the tool decides. A workspace that
-//! sets those is refused, since the setting would have no effect.
+//! sets those is told so, since the setting has no effect; if the program would behave differently, it is refused.
 
 use std::path::Path;
 
@@ -34,12 +34,13 @@ pub fn flags() -> Vec<String> {
     DECIDED.iter().map(|key| format!("--config=profile.release.{}={}", key.name, key.value)).collect()
 }
 
-/// Refuses a workspace that wants something else of what the tool decides.
-pub fn check(root: &Path) -> Result<()> {
+/// Refuses a workspace that needs something else of what the tool decides. What else it wants and does not get is returned, one
+/// line for each.
+pub fn check(root: &Path) -> Result<Vec<String>> {
     let file = root.join("Cargo.toml");
     let manifest = files::read_if_there(&file)?.unwrap_or_default();
     let manifest: Table = manifest.parse().with_context(|| format!("cannot understand {}", file.display()))?;
-    check_manifest(&manifest)?;
+    let ignored = check_manifest(&manifest)?;
     if let Some((file, config)) = cargo_home::own_config(root)?
         && config.get("profile").and_then(|profiles| profiles.get("release")).is_some()
     {
@@ -48,37 +49,45 @@ pub fn check(root: &Path) -> Result<()> {
             file.display()
         );
     }
-    Ok(())
+    Ok(ignored)
 }
 
-fn check_manifest(manifest: &Table) -> Result<()> {
+fn check_manifest(manifest: &Table) -> Result<Vec<String>> {
     let release = manifest.get("profile").and_then(|profiles| profiles.get("release")).and_then(Value::as_table);
-    let Some(release) = release else { return Ok(()) };
-    check_table("profile.release", release)?;
+    let Some(release) = release else { return Ok(Vec::new()) };
+    let mut ignored = check_table("profile.release", release, &["lto", "strip", "debug", "incremental"])?;
     let packages = release.get("package").and_then(Value::as_table);
     for (package, table) in packages.into_iter().flatten() {
         if let Some(table) = table.as_table() {
-            check_table(&format!("profile.release.package.{}", suggest::cut(package)), table)?;
+            // Of a package's own table, the command line overrides nothing, but what is linked is stripped.
+            let name = format!("profile.release.package.{}", suggest::cut(package));
+            ignored.extend(check_table(&name, table, &["debug"])?);
         }
     }
-    Ok(())
+    Ok(ignored)
 }
 
-fn check_table(name: &str, table: &Table) -> Result<()> {
+/// `harmless` are the keys that change how a program is built, and not what it does.
+fn check_table(name: &str, table: &Table, harmless: &[&str]) -> Result<Vec<String>> {
+    let mut ignored = Vec::new();
     for key in &DECIDED {
         let Some(value) = table.get(key.name) else { continue };
         let written = value.as_str().map_or_else(|| value.to_string(), String::from);
-        if !key.same.contains(&written.as_str()) {
-            bad_request!(
-                "`{0}` in [{name}] of Cargo.toml is {1}, but what is shipped is built with {0} = {2}: leave it out, or have it in \
-                 another profile",
-                key.name,
-                suggest::cut(&value.to_string()),
-                key.value
-            );
+        if key.same.contains(&written.as_str()) {
+            continue;
+        }
+        let sentence = format!(
+            "`{0}` in [{name}] of Cargo.toml is {1}, but what is shipped is built with {0} = {2}",
+            key.name,
+            suggest::cut(&value.to_string()),
+            key.value
+        );
+        match harmless.contains(&key.name) {
+            true => ignored.push(sentence),
+            false => bad_request!("{sentence}: leave it out, or have it in another profile"),
         }
     }
-    Ok(())
+    Ok(ignored)
 }
 
 #[cfg(test)]
@@ -86,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_tool_decides_cannot_be_set_and_all_else_can() {
+    fn what_the_tool_decides_has_no_effect_or_is_refused_and_all_else_can_be_set() {
         let check = |release: &str| {
             let manifest = format!("[profile.release]\n{release}");
             check_manifest(&manifest.parse().unwrap()).map_err(|error| error.to_string())
@@ -96,7 +105,14 @@ mod tests {
             "lto = 'fat'\npanic = 'abort'\nstrip = 'symbols'\ndebug = 0\nincremental = false",
             "lto = true\nstrip = true\ndebug = false\n[profile.release.package.a]\nopt-level = 3\ndebug = 'none'",
         ] {
-            assert_eq!(check(same), Ok(()), "{same}");
+            assert_eq!(check(same), Ok(Vec::new()), "{same}");
+        }
+        for (other, words) in [
+            ("panic = 'unwind'", "built with panic = 'abort': leave it out"),
+            ("package.a.strip = false", "`strip` in [profile.release.package.a] of Cargo.toml is false,"),
+        ] {
+            let error = check(other).unwrap_err();
+            assert!(error.contains(words), "{other}: {error}");
         }
         for (other, words) in [
             (
@@ -105,16 +121,14 @@ mod tests {
             ),
             ("lto = false", "`lto` in [profile.release] of Cargo.toml is false,"),
             ("lto = 'banana'", "is \"banana\","),
-            ("panic = 'unwind'", "built with panic = 'abort'"),
             ("strip = 'debuginfo'", "built with strip = true"),
             ("debug = 1", "built with debug = false"),
             ("debug = 'line-tables-only'", "built with debug = false"),
             ("incremental = true", "built with incremental = false"),
-            ("package.a.strip = false", "`strip` in [profile.release.package.a] of Cargo.toml is false,"),
             ("package.'*'.debug = true", "`debug` in [profile.release.package.*] of Cargo.toml is true,"),
         ] {
-            let error = check(other).unwrap_err();
-            assert!(error.contains(words), "{other}: {error}");
+            let ignored = check(other).unwrap();
+            assert!(matches!(&ignored[..], [only] if only.contains(words)), "{other}: {ignored:?}");
         }
     }
 }

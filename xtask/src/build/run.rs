@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use cargo_metadata::{PackageId, TargetKind};
 use serde_json::{Value, json};
 
@@ -45,11 +45,11 @@ pub fn compile_in_place_of_rustc() -> Option<Error> {
 /// What came out of a build.
 #[derive(Debug, Default)]
 pub struct Built {
-    /// The binary for each target.
-    pub binaries: BTreeMap<String, PathBuf>,
-    /// When it was there, in seconds since the build started.
+    /// Binaries, by target and name.
+    binaries: BTreeMap<(String, String), PathBuf>,
+    /// When the last for a target was there, in seconds since the build started.
     pub seconds: BTreeMap<String, f32>,
-    /// The packages linked into it.
+    /// The packages linked into them.
     pub linked: BTreeMap<String, BTreeSet<PackageId>>,
     /// The targets for which C++'s standard library is linked.
     pub with_cxx: BTreeSet<String>,
@@ -60,18 +60,23 @@ pub struct Built {
 }
 
 impl Built {
+    pub fn binary(&self, triple: &str, name: &str) -> Result<&Path> {
+        let binary = self.binaries.get(&(triple.into(), name.into()));
+        binary.map(PathBuf::as_path).with_context(|| self.reason(triple).to_owned())
+    }
+
     /// Why there is no binary for a target.
-    pub fn reason(&self, triple: &str) -> &str {
+    fn reason(&self, triple: &str) -> &str {
         let reason = self.reasons.get(triple).or_else(|| self.reasons.get(""));
         reason.map_or("cannot build it, for the reason above", String::as_str)
     }
 }
 
-/// Builds a binary for all targets at once. A target for which that fails has none in the result.
+/// Builds binaries for all targets at once. A target for which that fails has none in the result.
 #[derive(Debug)]
 pub struct BuildBinaries {
     pub build: CargoBuild,
-    pub bin: String,
+    pub bins: Vec<String>,
     pub targets: Vec<Target>,
     /// The standard libraries in the cache that it is built on: target, and name in the cache.
     pub sysroots: BTreeMap<String, String>,
@@ -98,7 +103,7 @@ impl Step for BuildBinaries {
     }
 
     fn json(&self) -> Value {
-        json!({ "build-binaries": { "build": self.build.json(), "bin": self.bin, "sysroots": self.sysroots } })
+        json!({ "build-binaries": { "build": self.build.json(), "bins": self.bins, "sysroots": self.sysroots } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
@@ -115,9 +120,10 @@ impl Step for BuildBinaries {
             if !artifact.fresh {
                 built.compiled.insert(triple.into());
             }
-            let is_ours = artifact.target.name == self.bin && artifact.target.kind.contains(&TargetKind::Bin);
+            let name = artifact.target.name;
+            let is_ours = self.bins.contains(&name) && artifact.target.kind.contains(&TargetKind::Bin);
             if let (true, Some(binary)) = (is_ours, artifact.executable) {
-                built.binaries.insert(triple.into(), binary.into());
+                built.binaries.insert((triple.into(), name), binary.into());
                 built.seconds.insert(triple.into(), begin.elapsed().as_secs_f32());
             }
             built.linked.entry(triple.into()).or_default().insert(artifact.package_id);
@@ -136,7 +142,7 @@ impl Step for BuildBinaries {
         built.compiled.extend(messages.failed.keys().cloned());
         self.check_sysroots(work.runner, &built.compiled)?;
         self.compiled.put(!built.compiled.is_empty())?;
-        if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len()) {
+        if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len() * self.bins.len()) {
             return Err(Failed::shown(remedies::BUILD, status, errors).into());
         }
         self.built.put(built)

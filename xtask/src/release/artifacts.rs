@@ -1,11 +1,12 @@
 //! The binaries in the tarballs of dist/, checked against its manifest.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use crate::release::layout::MANIFEST;
-use crate::release::manifest::{Artifact, Manifest};
+use crate::release::manifest::{Artifact, Binary, Manifest};
 use crate::release::unpack;
 use crate::sys::{files, hash};
 use crate::ui::error::bad_request;
@@ -22,8 +23,8 @@ pub fn read(dist: &Path) -> Result<Manifest> {
     }
 }
 
-/// The binary in a tarball.
-pub fn binary(dist: &Path, artifact: &Artifact) -> Result<Vec<u8>> {
+/// The binaries in a tarball, by name.
+pub fn binaries(dist: &Path, artifact: &Artifact) -> Result<BTreeMap<String, Vec<u8>>> {
     let path = dist.join(&artifact.file);
     let archive = files::read(&path).context("run `cargo xtask dist` again")?;
     let altered = |what: &str| format!("{what} does not match {MANIFEST}: run `cargo xtask dist` again");
@@ -35,9 +36,9 @@ pub fn binary(dist: &Path, artifact: &Artifact) -> Result<Vec<u8>> {
     if let Some(fault) = unpacked.faults.first() {
         bail!("{} cannot be used: {fault}", path.display());
     }
-    let name = &artifact.binary.file;
-    match unpacked.files.remove(name) {
-        Some(entry) if hash::bytes(&entry.bytes) == artifact.binary.sha256 => Ok(entry.bytes),
-        _ => bail!("{}", altered(&format!("{name} in {}", path.display()))),
-    }
+    let mut take = |binary: &Binary| match unpacked.files.remove(&binary.file) {
+        Some(entry) if hash::bytes(&entry.bytes) == binary.sha256 => Ok((binary.file.clone(), entry.bytes)),
+        _ => bail!("{}", altered(&format!("{} in {}", binary.file, path.display()))),
+    };
+    artifact.binaries.iter().map(&mut take).collect()
 }

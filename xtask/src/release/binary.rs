@@ -1,6 +1,6 @@
 //! What every binary must satisfy, read from the ELF file itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use bpfship_object::elf::Elf;
@@ -27,6 +27,8 @@ pub struct Objects<'a> {
     pub of: &'static str,
     /// Those for its architecture, by name (`tick`).
     pub by_name: BTreeMap<String, &'a BpfObject>,
+    /// Whether others may have the rest: a binary then holds those that it needs.
+    pub some: bool,
 }
 
 /// Everything that is wrong with a binary; nothing, if it may be shipped.
@@ -94,6 +96,12 @@ fn sections<'a>(file: &'a Elf) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     file.sections.iter().filter_map(|section| Some((section.name.strip_prefix(BPF_SECTION)?, section.data)))
 }
 
+/// The names of the BPF objects that have sections of their own.
+pub fn held(bytes: &[u8]) -> Result<BTreeSet<String>> {
+    let file = Elf::parse(bytes)?;
+    Ok(sections(&file).map(|(name, _)| name.to_owned()).collect())
+}
+
 /// What no kernel would load, or not on this architecture.
 fn well_formed(file: &Elf, arch: &Arch) -> Vec<String> {
     let mut faults = Vec::new();
@@ -151,7 +159,7 @@ fn any_embedded(bytes: &[u8], file: &Elf) -> Vec<String> {
     }
 }
 
-fn embedded(file: &Elf, Objects { of, by_name }: &Objects) -> Vec<String> {
+fn embedded(file: &Elf, Objects { of, by_name, some }: &Objects) -> Vec<String> {
     let mut faults = Vec::new();
     let mut found: BTreeMap<&str, &[u8]> = BTreeMap::new();
     for (name, data) in sections(file) {
@@ -161,6 +169,9 @@ fn embedded(file: &Elf, Objects { of, by_name }: &Objects) -> Vec<String> {
     }
     for (name, object) in by_name {
         let Some(data) = found.remove(name.as_str()) else {
+            if *some {
+                continue;
+            }
             faults.push(format!("it has no section {BPF_SECTION}{name} with the BPF object {name}"));
             continue;
         };
@@ -222,8 +233,20 @@ mod tests {
         faults.extend(segments(&file, arm64()));
         let objects = objects();
         let by_name = manifest::objects_of(&objects, arm64());
-        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name }));
+        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name, some: false }));
         faults
+    }
+
+    #[test]
+    fn one_of_several_binaries_need_not_hold_all_but_nothing_else() {
+        let objects = objects();
+        let faults = |file: &Elf| {
+            let by_name = manifest::objects_of(&objects, arm64());
+            embedded(file, &Objects { of: "bpf.lock", by_name, some: true })
+        };
+        assert!(faults(&good()).is_empty() && faults(&Elf { sections: Vec::new(), ..good() }).is_empty());
+        let other = faults(&Elf { sections: vec![section(".bpf.tick", b"other")], ..good() });
+        assert!(matches!(&other[..], [only] if only.contains("is not the tick_bpfel.o of bpf.lock")), "{other:?}");
     }
 
     #[test]

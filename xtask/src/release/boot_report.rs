@@ -1,6 +1,8 @@
 //! `boot-report.json`: what was booted, on which kernel, and what came of it. It stands beside the manifest, which contains
 //! only what follows from the commit.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +16,7 @@ use crate::ui::table::Table;
 pub const REPORT: &str = "boot-report.json";
 
 /// What [`Report::schema`] is now.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +26,7 @@ pub struct Report {
     pub boots: Vec<Boot>,
 }
 
-/// One binary on one kernel.
+/// The binaries of one tarball on one kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Boot {
@@ -33,8 +35,8 @@ pub struct Boot {
     pub file: String,
     /// SHA-256 of the tarball.
     pub sha256: Sha256,
-    /// SHA-256 of the binary in it.
-    pub binary_sha256: Sha256,
+    /// SHA-256 of the binaries in it, by name.
+    pub binaries: BTreeMap<String, Sha256>,
     pub kernel: Kernel,
     /// As QEMU prints it.
     pub qemu: String,
@@ -48,6 +50,13 @@ pub struct Boot {
     pub seconds: f64,
     /// RFC 3339, UTC.
     pub date: String,
+}
+
+impl Boot {
+    /// The name of the tarball before that of its target.
+    fn stem(&self) -> &str {
+        self.file.strip_suffix(&format!("-{}.tar.gz", self.arch.triple)).unwrap_or(&self.file)
+    }
 }
 
 /// What came of a boot.
@@ -120,18 +129,20 @@ impl Default for Report {
 }
 
 /// The table that a user reads, with the gaps below each boot: with the names of tarballs, and with those of
-/// architectures, which are shorter.
+/// architectures, which are shorter, if they tell which it is.
 pub fn tables(boots: &[Boot]) -> [Table; 2] {
-    [table(boots, |boot| &boot.file), table(boots, |boot| boot.arch.name)]
+    let several = boots.windows(2).any(|pair| pair[0].stem() != pair[1].stem());
+    let short = |boot: &Boot| if several { format!("{} {}", boot.stem(), boot.arch) } else { boot.arch.to_string() };
+    [table(boots, &|boot| boot.file.clone()), table(boots, &short)]
 }
 
-fn table(boots: &[Boot], name: fn(&Boot) -> &str) -> Table {
+fn table(boots: &[Boot], name: &dyn Fn(&Boot) -> String) -> Table {
     let mut table = Table::new([Left, Left, Right, Right, Left, Left]);
     table.row(["artifact", "kernel", "seconds", "BTF", "JIT", "verdict"]);
     for boot in boots {
         let release = boot.kernel.release.as_deref().map(|release| format!(" ({release})")).unwrap_or_default();
         table.row([
-            name(boot).into(),
+            name(boot),
             format!("{}{release}", boot.kernel.label),
             format!("{:.1} s", boot.seconds),
             match &boot.kernel {
@@ -165,7 +176,7 @@ mod tests {
             arch: Arch::named("arm64"),
             file: "tool-1.0-t.tar.gz".into(),
             sha256: hash::bytes(archive.as_bytes()),
-            binary_sha256: hash::bytes(b"2"),
+            binaries: [("tool".to_owned(), hash::bytes(b"2"))].into(),
             kernel: Kernel {
                 label: label.into(),
                 sha256: hash::bytes(b"3"),
@@ -192,7 +203,7 @@ mod tests {
         report.add(vec![boot("1", "k", Verdict::Pass), boot("1", "l", Verdict::Gaps(vec!["no uid".into()]))], |_| true);
         let json = report.to_json().unwrap();
         assert_eq!(Report::parse(&json), Some(report));
-        assert_eq!(Report::parse(&json.replace("\"schema\": 2", "\"schema\": 1")), None);
+        assert_eq!(Report::parse(&json.replace("\"schema\": 3", "\"schema\": 2")), None);
         assert_eq!(Report::parse(""), None);
     }
 

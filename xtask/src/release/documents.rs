@@ -15,7 +15,7 @@ use crate::release::pack::Entry;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
-use crate::workspace::config::Include;
+use crate::workspace::products::Include;
 use crate::workspace::source;
 
 /// A file that will be packed, if it still holds then what it holds now.
@@ -47,9 +47,9 @@ impl<'a> Files<'a> {
         Ok(Files { root: real(root)?, top: real(top)?, outside })
     }
 
-    /// Finds the documents. `package` is the folder of the package that is shipped, in the workspace: its licence is
+    /// Finds the documents of an archive. `packages` are the folders of those that are shipped in it: their licences are
     /// taken where the workspace has none.
-    pub fn documents(&self, include: &[Include], package: &Path) -> Result<Documents> {
+    pub fn documents(&self, include: &[Include], packages: &[&Path]) -> Result<Documents> {
         let mut documents = Documents::new();
         self.add_documents(&self.root, is_document, &mut documents)?;
         let texts = self.root.join(licenses::FOLDER);
@@ -63,7 +63,9 @@ impl<'a> Files<'a> {
             }
         }
         if !documents.keys().any(|name| licenses::is_license(&name.to_uppercase())) {
-            self.add_documents(&self.root.join(package), licenses::is_license, &mut documents)?;
+            for package in packages {
+                self.add_documents(&self.root.join(package), licenses::is_license, &mut documents)?;
+            }
         }
         // The workspace's is about more than what is shipped: a README that is named takes its place.
         documents.retain(|name, _| !is_readme(name) || include.iter().all(|Include { to, .. }| to != name));
@@ -88,8 +90,9 @@ impl<'a> Files<'a> {
             );
         }
         let file = real;
-        if !documents.values().any(|document| document.from == file) && !documents.contains_key(name) {
-            documents.insert(name.into(), Document::read(file)?);
+        if !documents.values().any(|document| document.from == file) {
+            let folder = file.parent().unwrap_or(&self.root).to_owned();
+            insert(documents, name.into(), Document::read(file)?, &folder);
         }
         Ok(())
     }
@@ -108,7 +111,7 @@ impl<'a> Files<'a> {
             };
             let file = self.follow(&folder.join(&name))?;
             if !file.is_dir() {
-                documents.insert(name, Document::read(file)?);
+                insert(documents, name, Document::read(file)?, folder);
             }
         }
         Ok(())
@@ -193,6 +196,17 @@ impl<'a> Files<'a> {
     }
 }
 
+/// Adds a document of a folder. If another one has its name, it is packed in a folder of that name.
+fn insert(documents: &mut Documents, name: String, document: Document, folder: &Path) {
+    let place = match documents.get(&name) {
+        Some(other) if other.sha256 != document.sha256 => {
+            format!("{}/{name}", folder.file_name().unwrap_or_default().to_string_lossy())
+        }
+        _ => name,
+    };
+    documents.insert(place, document);
+}
+
 /// Whether this is the name of a README.
 fn is_readme(name: &str) -> bool {
     name.to_uppercase().starts_with("README")
@@ -250,7 +264,7 @@ mod tests {
         let files = Files::new(&root, &top, &[]).unwrap();
         let places = |path: &str, to: &str| -> Result<Vec<String>> {
             let include = [Include { path: path.into(), to: to.into() }];
-            Ok(files.documents(&include, Path::new(""))?.into_keys().filter(|name| name.starts_with(to)).collect())
+            Ok(files.documents(&include, &[])?.into_keys().filter(|name| name.starts_with(to)).collect())
         };
         assert_eq!(places("main.rs", "README").unwrap(), ["README", "README.md"]);
         assert_eq!(places("main.rs", "README.md").unwrap(), ["README.md"]);
@@ -279,7 +293,7 @@ mod tests {
         // It need not be named in `include`.
         for name in ["LICENSE", "README.rst"] {
             symlink("nowhere", root.join(name)).unwrap();
-            let error = files.documents(&[], Path::new("")).unwrap_err();
+            let error = files.documents(&[], &[]).unwrap_err();
             assert!(error.is::<Request>() && error.to_string().contains("is a link to nowhere"), "{error:#}");
             fs::remove_file(root.join(name)).unwrap();
         }
@@ -301,7 +315,7 @@ mod tests {
             let outside = [(link.to_owned(), "/etc/shadow".to_owned())];
             let include: Vec<Include> =
                 include.into_iter().map(|path| Include { path: path.into(), to: "x".into() }).collect();
-            let found = Files::new(&root, &top, &outside).unwrap().documents(&include, Path::new(""));
+            let found = Files::new(&root, &top, &outside).unwrap().documents(&include, &[]);
             if include.is_empty() && link.contains("docs") {
                 assert!(found.unwrap().is_empty(), "it was not expected");
             } else {
@@ -321,9 +335,12 @@ mod tests {
         files::write(&root.join("tool/COPYING"), "the package's").unwrap();
         let names = || -> Vec<String> {
             let files = Files::new(&root, &root, &[]).unwrap();
-            files.documents(&[], Path::new("tool")).unwrap().into_keys().collect()
+            let packages = ["tool", "other", "third"].map(Path::new);
+            files.documents(&[], &packages).unwrap().into_keys().collect()
         };
-        assert_eq!(names(), ["COPYING"]);
+        files::write(&root.join("other/COPYING"), "the package's").unwrap();
+        files::write(&root.join("third/COPYING"), "another one").unwrap();
+        assert_eq!(names(), ["COPYING", "third/COPYING"]);
         files::write(&root.join("LICENSE-MIT"), "the workspace's").unwrap();
         assert_eq!(names(), ["LICENSE-MIT"]);
         fs::remove_file(root.join("LICENSE-MIT")).unwrap();

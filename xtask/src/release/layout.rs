@@ -24,18 +24,27 @@ pub const LICENSES: &str = "THIRD-PARTY-LICENSES.txt";
 /// The licences of the standard library's own dependencies: as Rust ships them, in the toolchain and in the archive.
 pub const STD_LICENSES: &str = "COPYRIGHT-library.html";
 
-/// One architecture's binary and the archive it goes into.
+/// What is built for one architecture and packed together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Product {
+pub struct Tarball {
+    pub name: String,
+    pub version: String,
     pub arch: &'static Arch,
     pub route: Route,
-    /// `NAME-VERSION-TRIPLE`: the folder in the archive, and the archive's own name before `.tar.gz`.
-    pub stem: String,
 }
 
-impl Product {
-    /// The name of the archive.
-    pub fn archive(&self) -> String {
-        format!("{}.tar.gz", self.stem)
+impl Tarball {
+    /// `NAME-VERSION-TRIPLE`: the folder in it, and its own name before `.tar.gz`.
+    pub fn stem(&self) -> String {
+        format!("{}-{}-{}", self.name, self.version, self.arch.triple)
     }
+
+    pub fn file(&self) -> String {
+        file(&self.name, &self.version, self.arch)
+    }
+}
+
+/// What the archive for an architecture is called.
+pub fn file(name: &str, version: &str, arch: &Arch) -> String {
+    format!("{name}-{version}-{}.tar.gz", arch.triple)
 }

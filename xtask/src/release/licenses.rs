@@ -26,8 +26,8 @@ const MUSL: &str = include_str!("LICENSE-musl.txt");
 pub struct Packages<'a> {
     pub members: &'a [Package],
     pub others: &'a [Package],
-    /// The name of the one that is shipped.
-    pub shipped: &'a str,
+    /// Those of `members` that are shipped.
+    pub shipped: Vec<&'a Package>,
     /// Hashes of the files in the archive.
     pub packed: BTreeSet<Sha256>,
 }
@@ -37,13 +37,12 @@ impl Packages<'_> {
         self.members.iter().chain(self.others)
     }
 
-    /// Whether a package is the authors' own: it is beside the one that is shipped, and has no other licence.
+    /// Whether a package is the authors' own: it is beside those that are shipped, and has no other licence.
     fn is_our_own(&self, package: &Package) -> Result<bool> {
-        let shipped = self.members.iter().find(|member| member.name == self.shipped);
-        if shipped.is_some_and(|shipped| shipped.id == package.id) {
+        if self.shipped.iter().any(|shipped| shipped.id == package.id) {
             return Ok(true);
         }
-        let same = package.license.is_none() || shipped.is_some_and(|shipped| shipped.license == package.license);
+        let same = package.license.is_none() || self.shipped.iter().any(|shipped| shipped.license == package.license);
         if !package.is_by_path() || !same {
             return Ok(false);
         }
@@ -244,7 +243,8 @@ mod tests {
             package("other", Some("GPL-2.0-only"), None),
         ];
         let others = [Package { id: PackageId { repr: "registry+https://r#a@1.0.0".into() }, ..members[1].clone() }];
-        let packages = Packages { members: &members, others: &others, shipped: "tool", packed: [ours].into() };
+        let packages =
+            Packages { members: &members, others: &others, shipped: vec![&members[0]], packed: [ours].into() };
         let named: Vec<&str> =
             packages.all().filter(|it| !packages.is_our_own(it).unwrap()).map(|it| it.id.repr.as_str()).collect();
         assert_eq!(named, ["path+file:///w/fork#1.0.0", "path+file:///w/other#1.0.0", "registry+https://r#a@1.0.0"]);

@@ -7,14 +7,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::arch::{Arch, Endian};
+use crate::arch::{ARCHES, Arch, Endian};
 use crate::bpf::target::ObjectName;
+use crate::release::layout;
 use crate::route::Route;
 use crate::sys::hash::{self, Sha256};
 use crate::ui::screen;
 
 /// What [`Manifest::schema`] is now.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The manifest. In the file, keys are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +23,8 @@ pub const SCHEMA: u32 = 1;
 pub struct Manifest {
     /// [`SCHEMA`]. Every reader of the manifest must refuse a number that it does not know.
     pub schema: u32,
-    pub name: String,
-    pub version: String,
+    /// What is shipped, in the order of the configuration: each has an archive for each architecture.
+    pub archives: Vec<Archive>,
     /// None outside git.
     pub commit: Option<String>,
     /// Whether the work tree differed from the commit.
@@ -52,6 +53,25 @@ pub struct Manifest {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Archive {
+    pub name: String,
+    pub version: String,
+    pub products: Vec<Product>,
+}
+
+/// A package, and what of it is shipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    pub package: String,
+    /// The first is what is booted.
+    pub bins: Vec<String>,
+    /// Those arguments of cargo that choose its features.
+    pub features: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rustc {
     pub version: String,
     pub commit: String,
@@ -67,11 +87,13 @@ pub struct BpfObject {
     pub sha256: Sha256,
 }
 
-/// One archive and the binary in it.
+/// One archive and the binaries in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Artifact {
     pub file: String,
+    /// [`Archive::name`].
+    pub archive: String,
     /// Bytes.
     pub size: u64,
     pub sha256: Sha256,
@@ -87,7 +109,8 @@ pub struct Artifact {
     pub sysroot: Option<String>,
     /// The oldest kernel it runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: String,
-    pub binary: Binary,
+    /// At least one, in the order of the configuration.
+    pub binaries: Vec<Binary>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,14 +120,26 @@ pub struct Binary {
     /// Bytes.
     pub size: u64,
     pub sha256: Sha256,
+    /// Those of [`Manifest::bpf_objects`] that it holds.
+    pub bpf_objects: Vec<ObjectName>,
+}
+
+impl Archive {
+    /// For tests: of the package `tool`, whose binary is `probe`.
+    #[doc(hidden)]
+    pub fn example(version: &str) -> Archive {
+        let product = Product { package: "tool".into(), bins: vec!["probe".into()], features: Vec::new() };
+        Archive { name: "tool".into(), version: version.into(), products: vec![product] }
+    }
 }
 
 impl Artifact {
-    /// For tests: the archive of `stem`, such as `tool-1.0.0`, for an architecture.
+    /// For tests: the archive `tool` for an architecture.
     #[doc(hidden)]
-    pub fn example(stem: &str, arch: &'static Arch, archive: &[u8]) -> Artifact {
+    pub fn example(version: &str, arch: &'static Arch, archive: &[u8]) -> Artifact {
         Artifact {
-            file: format!("{stem}-{}.tar.gz", arch.triple),
+            file: layout::file("tool", version, arch),
+            archive: "tool".into(),
             size: archive.len() as u64,
             sha256: hash::bytes(archive),
             tar_sha256: hash::bytes(b"tar"),
@@ -114,8 +149,18 @@ impl Artifact {
             route: arch.route,
             sysroot: None,
             minimum_kernel: "5.10".into(),
-            binary: Binary { file: "probe".into(), size: 5, sha256: hash::bytes(b"probe") },
+            binaries: vec![Binary {
+                file: "probe".into(),
+                size: 5,
+                sha256: hash::bytes(b"probe"),
+                bpf_objects: Vec::new(),
+            }],
         }
+    }
+
+    /// The bytes of all binaries.
+    pub fn unpacked_size(&self) -> u64 {
+        self.binaries.iter().map(|binary| binary.size).sum()
     }
 }
 
@@ -156,21 +201,45 @@ impl Manifest {
         self.artifacts.iter().map(|artifact| artifact.file.clone())
     }
 
-    /// What the archive for an architecture is called.
-    pub fn archive(&self, arch: &Arch) -> String {
-        format!("{}-{}-{}.tar.gz", self.name, self.version, arch.triple)
+    /// All archives that this release may have, whether it has them or not, by their names.
+    pub fn possible(&self) -> impl Iterator<Item = (String, &Archive, &'static Arch)> {
+        let of = |archive| ARCHES.iter().map(move |arch| (Manifest::file(archive, arch), archive, arch));
+        self.archives.iter().flat_map(of)
+    }
+
+    fn file(archive: &Archive, arch: &Arch) -> String {
+        layout::file(&archive.name, &archive.version, arch)
+    }
+
+    /// Of each archive, name and version.
+    pub fn describe(&self) -> String {
+        let words = self.archives.iter().map(|archive| format!("{} {}", archive.name, archive.version));
+        words.collect::<Vec<_>>().join(", ")
     }
 
     /// What its types do not ensure: that it agrees with itself.
     fn faults(&self) -> Vec<String> {
-        let Manifest { name, version, bpf_objects, artifacts, .. } = self;
+        let Manifest { archives, bpf_objects, artifacts, .. } = self;
         let mut faults = Vec::new();
-        for Artifact { file, arch, triple, endianness, .. } in artifacts {
-            if (triple.as_str(), *endianness, file) != (arch.triple, arch.endian, &self.archive(arch)) {
+        for Artifact { file, archive: name, arch, triple, endianness, binaries, .. } in artifacts {
+            let archive = archives.iter().find(|archive| archive.name == *name);
+            let expected = archive.map(|archive| Manifest::file(archive, arch));
+            if (triple.as_str(), *endianness, Some(file)) != (arch.triple, arch.endian, expected.as_ref()) {
                 let endian = endianness.name();
+                let version = archive.map_or("", |archive| &archive.version);
                 faults.push(format!(
                     "it names {file}, which is not {name} {version} for {arch} ({triple}, {endian}-endian)"
                 ));
+            }
+            let bins = archive.iter().flat_map(|archive| &archive.products).flat_map(|product| &product.bins);
+            if !bins.eq(binaries.iter().map(|binary| &binary.file)) || binaries.is_empty() {
+                faults.push(format!("the binaries of {file} are not those of its products"));
+            }
+            for binary in binaries {
+                let is_described = |held: &&ObjectName| bpf_objects.iter().any(|object| object.file == **held);
+                if let Some(held) = binary.bpf_objects.iter().find(|held| !is_described(held)) {
+                    faults.push(format!("it has {} hold {held}, which it does not describe", binary.file));
+                }
             }
         }
         let objects: Vec<String> = bpf_objects.iter().map(|object| object.file.to_string()).collect();
@@ -202,7 +271,7 @@ impl Manifest {
 }
 
 /// Keys that explain why others differ, and so are looked at first.
-const EXPLAINING_KEYS: [&str; 5] = ["schema", "name", "version", "commit", "sha256"];
+const EXPLAINING_KEYS: [&str; 6] = ["schema", "archives", "name", "version", "commit", "sha256"];
 
 /// The first key in which two descriptions differ, and both values, as JSON.
 pub fn difference<T: Serialize>(one: &T, other: &T) -> Result<Option<(String, String, String)>> {
@@ -276,7 +345,7 @@ mod tests {
 
     /// The description of an archive; `made` stands for its bytes.
     fn artifact(arch: &str, made: &str) -> Artifact {
-        Artifact::example("tool-1.0.0", Arch::named(arch), made.as_bytes())
+        Artifact::example("1.0.0", Arch::named(arch), made.as_bytes())
     }
 
     fn object(file: &str) -> BpfObject {
@@ -286,9 +355,8 @@ mod tests {
     fn manifest(commit: &str, artifacts: Vec<Artifact>) -> Manifest {
         let rustc = Rustc { version: "1.0.0".into(), commit: "c".into(), llvm: "1".into() };
         Manifest {
-            schema: 1,
-            name: "tool".into(),
-            version: "1.0.0".into(),
+            schema: SCHEMA,
+            archives: vec![Archive::example("1.0.0")],
             commit: Some(commit.into()),
             dirty: false,
             source_date_epoch: 1,
@@ -331,7 +399,7 @@ mod tests {
         let manifest = manifest("c", vec![artifact("arm64", "1")]);
         let json = manifest.to_json().unwrap();
         let keys: Vec<&str> = json.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next()).collect();
-        assert!(keys.is_sorted() && keys.len() == 15, "{keys:?}");
+        assert!(keys.is_sorted() && keys.len() == 14, "{keys:?}");
         assert_eq!(Manifest::parse(&json).unwrap(), manifest);
         assert!(Manifest::parse("{}").is_err());
     }
@@ -366,8 +434,8 @@ mod tests {
         Manifest::parse(&good.to_string()).unwrap();
 
         let swapped = Value::Array(good["artifacts"].as_array().unwrap().iter().rev().cloned().collect());
-        let cases: [(&str, Value, &str); 12] = [
-            ("/schema", 2.into(), "its schema is 2, and this tool knows 1"),
+        let cases: [(&str, Value, &str); 14] = [
+            ("/schema", 1.into(), "its schema is 1, and this tool knows 2"),
             (
                 "/artifacts/0/arch",
                 "amd64".into(),
@@ -375,9 +443,11 @@ mod tests {
             ),
             ("/artifacts/0/arch", "aarch64".into(), "artifacts[0].arch: unknown architecture `aarch64`"),
             ("/artifacts/0/endianness", "big".into(), "for arm64 (aarch64-unknown-linux-musl, big-endian)"),
+            ("/artifacts/0/archive", "other".into(), "which is not other  for arm64"),
+            ("/artifacts/1/binaries/0/file", "probf".into(), "the binaries of tool-1.0.0-x86_64"),
             ("/artifacts/0/std", "cross".into(), "artifacts[0].std: unknown variant `cross`"),
             ("/artifacts/0/size", (-1).into(), "artifacts[0].size: invalid value"),
-            ("/version", "1.0.1".into(), "which is not tool 1.0.1 for amd64"),
+            ("/archives/0/version", "1.0.1".into(), "which is not tool 1.0.1 for amd64"),
             ("/bpf_lock", "3".into(), "bpf_lock: `3` is no SHA-256"),
             ("/bpf_objects/0/file", "tick.o".into(), "bpf_objects[0].file: `tick.o` is no name of a BPF object"),
             ("/artifacts", swapped, "not sorted"),

@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod binary;
 pub mod boot_report;
 pub mod compare;
+pub mod describe;
 pub mod documents;
 pub mod layout;
 pub mod licenses;

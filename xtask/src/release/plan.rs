@@ -1,6 +1,6 @@
 //! What `dist` will do, as data: decided before anything is done, and from the facts alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,8 +13,7 @@ use crate::build::plan::{self as build, Build};
 use crate::build::run::Built;
 use crate::flags;
 use crate::release::documents::Documents;
-use crate::release::layout::{LICENSES, Product, STD_LICENSES};
-
+use crate::release::layout::{LICENSES, STD_LICENSES, Tarball};
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::run::{CheckAndPack, OpenStaging, Publish, PublishManifest, ReadInputs, Release, StageArchive};
 use crate::release::staging::Staging;
@@ -24,6 +23,7 @@ use crate::toolchain;
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 use crate::workspace::features;
+use crate::workspace::products::Product;
 use crate::workspace::snapshot::Touch;
 use crate::workspace::source::Source;
 
@@ -31,17 +31,17 @@ use crate::workspace::source::Source;
 #[derive(Debug)]
 pub struct Plan {
     pub tasks: Vec<Task>,
-    pub products: Vec<Product>,
+    pub tarballs: Vec<Tarball>,
     /// What each build gives.
     pub built: Vec<Slot<Built>>,
     pub manifest: Slot<Manifest>,
 }
 
-/// Decides what `dist` does, and writes to that folder. BPF objects that are not up to date are compiled in `place`.
+/// Decides what `dist` does, and writes to that folder. `documents` are those of each archive, by its name. BPF objects that are not up to date are compiled in `place`.
 pub fn dist(
     facts: &Arc<Facts>,
     mut source: Source,
-    documents: Documents,
+    documents: BTreeMap<String, Documents>,
     place: Option<&Place>,
     dist: &Path,
     request: &flags::Dist,
@@ -50,13 +50,14 @@ pub fn dist(
     if request.locked && !request.allow_dirty {
         facts.sources.check_clean()?;
     }
-    for name in [config.bin.as_str(), LICENSES, STD_LICENSES] {
-        if documents.contains_key(name) {
-            bad_request!("{name} would be packed, but the archive has a file of that name already: rename it");
+    for archive in &config.archives {
+        for name in archive.bins().chain([LICENSES, STD_LICENSES]) {
+            if documents.get(&archive.name).is_some_and(|documents| documents.contains_key(name)) {
+                bad_request!("{name} would be packed, but the archive has a file of that name already: rename it");
+            }
         }
     }
-    let products = products(facts, request)?;
-    let targets: Vec<Target> = products.iter().map(|product| (product.arch, product.route)).collect();
+    let targets = targets(facts, request)?;
     let mut needs = build::needs(facts, &targets);
 
     let mut compile = Vec::new();
@@ -74,15 +75,10 @@ pub fn dist(
         compile =
             bpf::plan::compile(facts, place, End::WriteAndBuild, bpf::plan::pending(facts)?, Some(&reason))?.tasks;
     }
-    // One command for all targets that have the same features. Another way to build would be another entry.
-    let of = |(arch, _): Target| facts.features.get(arch.triple).cloned().unwrap_or_default();
-    let mut builds = Vec::new();
-    for targets in features::together(&targets, of) {
-        let manifest = build::source_root(facts).join("Cargo.toml");
-        let what = (config.package.as_str(), config.bin.as_str());
-        let build = Build::new(facts, &manifest, what, &targets, build::variables(&source));
-        builds.push(build.features(&config.features));
-    }
+    let builds: Vec<(&Product, Build)> = config
+        .products()
+        .flat_map(|product| builds(facts, product, &targets, &source).into_iter().map(move |build| (product, build)))
+        .collect();
 
     let touch =
         Touch { folder: facts.sources.folder.clone(), stamp: facts.sources.stamp(&source), paths: facts.crate_roots() };
@@ -92,32 +88,57 @@ pub fn dist(
     tasks.extend(build::prepare(facts, &targets)?);
     tasks.extend(compile);
     tasks.push(Task::new("having what depends on the commit built for this one", vec![Box::new(touch)]));
-    let built: Vec<Slot<Built>> = builds.iter().map(|build| build.built.clone()).collect();
-    let built_of: Vec<Slot<Built>> = products
-        .iter()
-        .filter_map(|product| {
-            let build = builds.iter().find(|build| build.targets.iter().any(|(arch, _)| *arch == product.arch));
-            build.map(|build| build.built.clone())
-        })
-        .collect();
-    tasks.extend(builds.into_iter().map(|build| build.task(facts)));
-    tasks.push(Task::new("reading what goes into the archives", vec![Box::new(ReadInputs(Arc::clone(&release)))]));
-    let mut artifacts: Vec<Slot<Artifact>> = Vec::new();
-    for (product, built) in products.iter().zip(built_of) {
+    let built = builds.iter().map(|(_, build)| build.built.clone()).collect();
+    let mut pack = Vec::new();
+    let (mut tarballs, mut artifacts): (Vec<Tarball>, Vec<Slot<Artifact>>) = (Vec::new(), Vec::new());
+    for (archive, (arch, route)) in
+        config.archives.iter().flat_map(|archive| targets.iter().map(move |it| (archive, *it)))
+    {
+        let tarball = Tarball { name: archive.name.clone(), version: archive.version.clone(), arch, route };
+        let is_in = |(product, build): &&(&Product, Build)| {
+            archive.products.contains(product) && build.targets.iter().any(|(other, _)| *other == arch)
+        };
+        let builds = builds.iter().filter(is_in).map(|(product, build)| (product.bins.clone(), build.built.clone()));
         let artifact = Slot::default();
         artifacts.push(artifact.clone());
-        let pack = CheckAndPack { release: Arc::clone(&release), product: product.clone(), built, artifact };
-        tasks.push(
-            Task::new(format!("packing {}", product.archive()), vec![Box::new(pack)])
-                .live(product.arch.name)
+        // Alone, the architecture says what it is.
+        let name = if config.archives.len() == 1 { arch.name.into() } else { format!("{} {arch}", archive.name) };
+        let title = format!("packing {}", tarball.file());
+        let step = CheckAndPack {
+            release: Arc::clone(&release),
+            archive: archive.clone(),
+            tarball: tarball.clone(),
+            builds: builds.collect(),
+            artifact,
+        };
+        pack.push(
+            Task::new(title, vec![Box::new(step)])
+                .live(name)
                 .beside("archives")
                 .failure("nothing was written to dist/, because this failed"),
         );
+        tarballs.push(tarball);
     }
+    tasks.extend(builds.into_iter().map(|(_, build)| build.task(facts)));
+    tasks.push(Task::new("reading what goes into the archives", vec![Box::new(ReadInputs(Arc::clone(&release)))]));
+    tasks.extend(pack);
     let manifest = Slot::default();
     let publish = Publish { release, artifacts, manifest: manifest.clone() };
     tasks.push(Task::new(PUBLISHING, vec![Box::new(publish)]));
-    Ok(Plan { tasks, products, built, manifest })
+    Ok(Plan { tasks, tarballs, built, manifest })
+}
+
+/// Decides how a product is built: by one command for all targets of which its crates have the same features. Another way
+/// to build would be another entry.
+fn builds(facts: &Facts, product: &Product, targets: &[Target], source: &Source) -> Vec<Build> {
+    let selection = product.selection();
+    let features = facts.features.get(&selection.join(" "));
+    let of = |(arch, _): Target| features.and_then(|of| of.get(arch.triple)).cloned().unwrap_or_default();
+    let manifest = build::source_root(facts).join("Cargo.toml");
+    let build = |targets: Vec<Target>| {
+        Build::new(facts, &manifest, &selection, &product.bins, &targets, build::variables(source))
+    };
+    features::together(targets, of).into_iter().map(build).collect()
 }
 
 /// Decides how archives in other folders become one release.
@@ -140,12 +161,12 @@ fn open(dist: &Path, staging: &Slot<Staging>) -> Task {
     Task::new("making a folder to write to first", vec![Box::new(step)])
 }
 
-/// What is built, in the order of the request.
-fn products(facts: &Facts, request: &flags::Dist) -> Result<Vec<Product>> {
+/// What is built for, in the order of the request.
+fn targets(facts: &Facts, request: &flags::Dist) -> Result<Vec<Target>> {
     let config = &facts.config;
     let arches = if request.arches.is_empty() { &config.arches } else { &request.arches };
     let mut seen = BTreeSet::new();
-    let mut products = Vec::new();
+    let mut targets = Vec::new();
     for arch in arches.iter().filter(|arch| seen.insert(arch.name)) {
         let route = request.std.unwrap_or(arch.route);
         if route == Route::Prebuilt && !arch.in_rustup {
@@ -158,9 +179,9 @@ fn products(facts: &Facts, request: &flags::Dist) -> Result<Vec<Product>> {
                 "{source} has no BPF object for {arch}: add it to `arches` in [workspace.metadata.bpfship] of Cargo.toml"
             );
         }
-        products.push(Product { arch, route, stem: format!("{}-{}-{}", config.package, config.version, arch.triple) });
+        targets.push((*arch, route));
     }
-    Ok(products)
+    Ok(targets)
 }
 
 #[cfg(test)]
@@ -181,12 +202,23 @@ pub(crate) mod tests {
     use crate::toolchain::facts::Installed;
     use crate::toolchain::sysroot::Sysroot;
     use crate::ui::screen::Level;
-    use crate::workspace::config::{Boot, Bpf, Config, Features};
+    use crate::workspace::config::{Bpf, Config};
     use crate::workspace::ignored::IgnoredFiles;
     use crate::workspace::packages::Package;
+    use crate::workspace::products::{Archive, Boot, Features};
     use crate::workspace::rust::Rust;
     use crate::workspace::snapshot::{Change, Difference};
     use crate::workspace::source::Sources;
+
+    pub(crate) fn product(package: &str, bins: &[&str]) -> Product {
+        let bins = bins.iter().map(|bin| (*bin).into()).collect();
+        let boot = Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 };
+        Product { package: package.into(), bins, features: Features::default(), boot }
+    }
+
+    pub(crate) fn archive(name: &str, products: Vec<Product>) -> Archive {
+        Archive { name: name.into(), version: "0.3.0".into(), products, include: Vec::new() }
+    }
 
     /// A workspace in which everything is there and up to date.
     pub(crate) fn facts() -> Facts {
@@ -209,15 +241,10 @@ pub(crate) mod tests {
         let cached = ARCHES.iter().map(|arch| Sysroot::new(arch, &rust).name).collect();
         Facts {
             config: Config {
-                package: "tool".into(),
-                version: "0.3.0".into(),
-                bin: "probe".into(),
-                features: Features::default(),
+                archives: vec![archive("tool", vec![product("tool", &["probe"])])],
                 arches: ARCHES.iter().collect(),
-                include: Vec::new(),
                 minimum_kernel: None,
                 bpf,
-                boot: Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 },
             },
             packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             with_c: BTreeSet::new(),
@@ -276,7 +303,7 @@ pub(crate) mod tests {
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
         let dist = crate::release::layout::dist(&facts.root);
-        super::dist(&Arc::new(facts.clone()), source, Documents::new(), Some(&Place::Host), &dist, request)
+        super::dist(&Arc::new(facts.clone()), source, BTreeMap::new(), Some(&Place::Host), &dist, request)
     }
 
     /// All steps of a kind, wherever they are in the plan.
@@ -310,7 +337,7 @@ pub(crate) mod tests {
         let plan = dist(&facts(), source(), &request(&[])).unwrap();
         let kinds = ["rustup-add", "cache-entry", "compile-object"];
         assert!(kinds.iter().all(|kind| steps(&plan, kind).is_empty()));
-        let stems: Vec<&str> = plan.products.iter().map(|product| product.stem.as_str()).collect();
+        let stems: Vec<String> = plan.tarballs.iter().map(Tarball::stem).collect();
         assert_eq!(stems[..2], ["tool-0.3.0-x86_64-unknown-linux-musl", "tool-0.3.0-aarch64-unknown-linux-musl"]);
         let builds = steps(&plan, "build-binaries");
         let args = builds[0]["build"]["command"]["args"].as_array().unwrap();
@@ -379,9 +406,34 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn each_product_has_builds_of_its_own_and_each_archive_what_its_products_give() {
+        let mut facts = facts();
+        let loud = Features { names: vec!["loud".into()], no_default: true };
+        let loud = Product { features: loud, ..product("tool", &["probe", "probed"]) };
+        facts.config.archives = vec![
+            archive("tool", vec![loud, product("extra", &["extra"])]),
+            archive("other", vec![product("other", &["other"])]),
+        ];
+        let plan = dist(&facts, source(), &request(&["arm64", "mips"])).unwrap();
+        let builds = steps(&plan, "build-binaries");
+        let bins: Vec<String> = builds.iter().map(|build| build["bins"].to_string()).collect();
+        assert_eq!(bins, [r#"["probe","probed"]"#, r#"["extra"]"#, r#"["other"]"#]);
+        let has_features = |build: &Value| has(&build["build"]["command"], "--features=loud");
+        assert_eq!(builds.iter().map(has_features).collect::<Vec<_>>(), [true, false, false]);
+        let packed: Vec<String> = steps(&plan, "check-and-pack").iter().map(|pack| pack["bins"].to_string()).collect();
+        assert_eq!(packed[..2], vec![r#"["probe","probed","extra"]"#; 2]);
+        assert_eq!(packed[2..], vec![r#"["other"]"#; 2]);
+        let files: Vec<String> = plan.tarballs.iter().map(Tarball::file).collect();
+        assert_eq!(
+            files[1..3],
+            ["tool-0.3.0-mips-unknown-linux-musl.tar.gz", "other-0.3.0-aarch64-unknown-linux-musl.tar.gz"]
+        );
+    }
+
+    #[test]
     fn an_architecture_asked_for_twice_is_built_once() {
         let plan = dist(&facts(), source(), &request(&["arm64", "aarch64"])).unwrap();
-        assert_eq!(plan.products.len(), 1);
+        assert_eq!(plan.tarballs.len(), 1);
     }
 
     #[test]
@@ -400,7 +452,7 @@ pub(crate) mod tests {
         let mut facts = facts();
         facts.installed.std = ["riscv64gc-unknown-linux-musl".to_owned()].into();
         let plan = dist(&facts, source(), &request(&["arm64", "riscv64"])).unwrap();
-        let routes: Vec<Route> = plan.products.iter().map(|product| product.route).collect();
+        let routes: Vec<Route> = plan.tarballs.iter().map(|tarball| tarball.route).collect();
         assert_eq!(routes, [Route::Prebuilt, Route::Source]);
     }
 

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::arch::Arch;
 use crate::build::plan;
 use crate::build::run::Built;
+use crate::release::describe;
 use crate::release::documents::Documents;
-use crate::release::layout::{CHECKSUMS, LICENSES, MANIFEST, Product, STD_LICENSES};
+use crate::release::layout::{CHECKSUMS, LICENSES, MANIFEST, STD_LICENSES, Tarball};
 use crate::release::licenses::{self, CLibraries};
 use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Rustc};
 use crate::release::pack::{self, Entry};
@@ -28,9 +29,9 @@ use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Runner;
 use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
-use crate::workspace::config;
 use crate::workspace::facts::Facts;
 use crate::workspace::packages::Package;
+use crate::workspace::products::Archive;
 use crate::workspace::source::Source;
 
 /// What all archives of a release have in common.
@@ -38,7 +39,8 @@ use crate::workspace::source::Source;
 pub struct Release {
     pub facts: Arc<Facts>,
     pub source: Source,
-    pub documents: Documents,
+    /// By the names of archives.
+    pub documents: BTreeMap<String, Documents>,
     /// Where the artifacts go.
     pub dist: PathBuf,
     /// These are known once there are binaries.
@@ -47,22 +49,22 @@ pub struct Release {
     licenses: Mutex<Licenses>,
 }
 
-/// Licence texts that were composed already, by what is linked, and whether the standard library is from source: most
-/// architectures have the same.
-type Licenses = BTreeMap<(BTreeSet<PackageId>, bool, bool), Vec<u8>>;
+/// Licence texts that were composed already, by the archive, what is linked, and whether the standard library is from
+/// source, and C++'s is linked: most architectures have the same.
+type Licenses = BTreeMap<(String, BTreeSet<PackageId>, bool, bool), Vec<u8>>;
 
 /// What is read when the binaries are there.
 #[derive(Debug)]
 pub struct Inputs {
     objects: Objects,
-    /// What every archive contains.
-    documents: BTreeMap<String, Entry>,
+    /// What archives contain besides binaries, by their names.
+    documents: BTreeMap<String, BTreeMap<String, Entry>>,
     /// The manifest of an earlier run in dist/.
     earlier: Option<Manifest>,
 }
 
 impl Release {
-    pub fn new(facts: Arc<Facts>, source: Source, documents: Documents, dist: PathBuf) -> Release {
+    pub fn new(facts: Arc<Facts>, source: Source, documents: BTreeMap<String, Documents>, dist: PathBuf) -> Release {
         let (inputs, staging) = (Slot::default(), Slot::default());
         Release { facts, source, documents, dist, inputs, staging, licenses: Mutex::default() }
     }
@@ -96,9 +98,9 @@ impl Objects {
         Ok(Objects { list, lock: Some(hash::bytes(&lock)) })
     }
 
-    /// Those that a binary for this architecture must hold.
-    fn of(&self, arch: &Arch) -> binary::Objects<'_> {
-        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, arch) }
+    /// Those that a binary for this architecture must hold, or `some` of which it may.
+    fn of(&self, arch: &Arch, some: bool) -> binary::Objects<'_> {
+        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, arch), some }
     }
 }
 
@@ -124,15 +126,19 @@ impl Step for OpenStaging {
     }
 }
 
-/// Reads what goes into every archive.
+/// Reads what goes into archives.
 #[derive(Debug)]
 pub struct ReadInputs(pub Arc<Release>);
 
 impl Step for ReadInputs {
     fn line(&self) -> String {
-        let mut line = "# read bpf.lock and the objects, and what goes into every archive:".to_owned();
-        for (name, document) in &self.0.documents {
-            line += &format!("\n#   {name}  sha256 {:.16}  from {}", document.sha256, document.from.display());
+        let mut line = "# read bpf.lock and the objects, and what goes into archives:".to_owned();
+        for (archive, documents) in &self.0.documents {
+            let archive = if self.0.documents.len() == 1 { String::new() } else { format!("{archive}: ") };
+            for (name, document) in documents {
+                let from = document.from.display();
+                line += &format!("\n#   {archive}{name}  sha256 {:.16}  from {from}", document.sha256);
+            }
         }
         line
     }
@@ -144,32 +150,39 @@ impl Step for ReadInputs {
     fn run(&self, _: &Work) -> Result<()> {
         let Release { facts, documents, dist, inputs, .. } = &*self.0;
         let entry = |(name, document): (&String, &super::documents::Document)| Ok((name.clone(), document.entry()?));
+        let entries = |(archive, documents): (&String, &Documents)| {
+            Ok((archive.clone(), documents.iter().map(entry).collect::<Result<_>>()?))
+        };
         inputs.put(Inputs {
             objects: Objects::read(facts)?,
-            documents: documents.iter().map(entry).collect::<Result<_>>()?,
+            documents: documents.iter().map(entries).collect::<Result<_>>()?,
             earlier: staging::earlier(dist),
         })
     }
 }
 
-/// Checks a binary and packs it.
+/// Checks the binaries of an archive for one architecture, and packs them.
 #[derive(Debug)]
 pub struct CheckAndPack {
     pub release: Arc<Release>,
-    pub product: Product,
-    /// What its build gave.
-    pub built: Slot<Built>,
+    pub archive: Archive,
+    pub tarball: Tarball,
+    /// The binaries of each product, and what its build gave.
+    pub builds: Vec<(Vec<String>, Slot<Built>)>,
     pub artifact: Slot<Artifact>,
 }
 
 impl Step for CheckAndPack {
     fn line(&self) -> String {
-        let file = self.release.dist.join(self.product.archive());
-        format!("# check the binary, pack it, and check the archive: {} and its .sha256", file.display())
+        let file = self.release.dist.join(self.tarball.file());
+        let what = if self.archive.bins().count() == 1 { "binary, pack it" } else { "binaries, pack them" };
+        format!("# check the {what}, and check the archive: {} and its .sha256", file.display())
     }
 
     fn json(&self) -> Value {
-        json!({ "check-and-pack": { "product": self.product, "archive": self.release.dist.join(self.product.archive()) } })
+        let bins: Vec<&str> = self.archive.bins().collect();
+        let file = self.release.dist.join(self.tarball.file());
+        json!({ "check-and-pack": { "tarball": self.tarball, "bins": bins, "archive": file } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
@@ -180,29 +193,23 @@ impl Step for CheckAndPack {
 
 impl CheckAndPack {
     fn pack(&self, runner: Runner) -> Result<Artifact> {
-        let Product { arch, route, stem } = &self.product;
+        let Tarball { arch, route, .. } = self.tarball;
         let Release { facts, source, .. } = &*self.release;
-        let config = &facts.config;
         let inputs = self.release.inputs.get()?;
-        let built = self.built.get()?;
-        let Some(path) = built.binaries.get(arch.triple) else {
-            bail!("{}", built.reason(arch.triple));
-        };
-        let binary = files::read(path)?;
-        let faults = binary::check(&binary, arch, Some(&inputs.objects.of(arch)), &facts.private)?;
-        if !faults.is_empty() {
-            bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
-        }
-        let described = Binary { file: config.bin.clone(), size: binary.len() as u64, sha256: hash::bytes(&binary) };
-
-        let mut packed = inputs.documents.clone();
+        let mut packed = inputs.documents.get(&self.archive.name).cloned().unwrap_or_default();
         let mut add = |name: &str, bytes, executable| packed.insert(name.into(), Entry { bytes, executable });
-        add(LICENSES, self.licenses(runner, built)?, false);
+        let mut binaries = Vec::new();
+        for (name, built) in self.builds.iter().flat_map(|(bins, built)| bins.iter().map(move |bin| (bin, built))) {
+            let (described, binary) = self.check(built.get()?.binary(arch.triple, name)?, name, inputs)?;
+            binaries.push(described);
+            add(name, binary, true);
+        }
+        add(LICENSES, self.licenses(runner)?, false);
         add(STD_LICENSES, files::read(&licenses::std_docs(&facts.rust).join(STD_LICENSES))?, false);
-        add(&config.bin, binary, true);
 
+        let stem = &self.tarball.stem();
         let tar = pack::tar(stem, &packed, source.date)?;
-        let file = self.product.archive();
+        let file = self.tarball.file();
         let tar_sha256 = hash::bytes(&tar);
         let archive = match self.present(inputs, &file, tar_sha256) {
             Some(archive) => archive,
@@ -223,17 +230,35 @@ impl CheckAndPack {
         self.release.staging.get()?.write_archive(&file, &archive, &sha256)?;
         Ok(Artifact {
             file,
+            archive: self.archive.name.clone(),
             size: archive.len() as u64,
             sha256,
             tar_sha256,
             arch,
             triple: arch.triple.into(),
             endianness: arch.endian,
-            route: *route,
-            sysroot: (*route == Route::Source).then(|| Sysroot::new(arch, &facts.rust).name),
-            minimum_kernel: minimum_kernel(arch, config.minimum_kernel.as_deref()),
-            binary: described,
+            route,
+            sysroot: (route == Route::Source).then(|| Sysroot::new(arch, &facts.rust).name),
+            minimum_kernel: describe::minimum_kernel(arch, facts.config.minimum_kernel.as_deref()),
+            binaries,
         })
+    }
+
+    /// Refuses a binary that must not be shipped.
+    fn check(&self, path: &Path, name: &str, inputs: &Inputs) -> Result<(Binary, Vec<u8>)> {
+        let (arch, facts) = (self.tarball.arch, &self.release.facts);
+        let binary = files::read(path)?;
+        let has_others = facts.config.products().flat_map(|product| &product.bins).count() > 1;
+        let objects = inputs.objects.of(arch, has_others);
+        let faults = binary::check(&binary, arch, Some(&objects), &facts.private)?;
+        if !faults.is_empty() {
+            bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
+        }
+        let held = binary::held(&binary)?;
+        let bpf_objects = objects.by_name.iter().filter(|(name, _)| held.contains(*name));
+        let bpf_objects = bpf_objects.map(|(_, object)| object.file.clone()).collect();
+        let size = binary.len() as u64;
+        Ok((Binary { file: name.into(), size, sha256: hash::bytes(&binary), bpf_objects }, binary))
     }
 
     /// The archive that an earlier run made of the same files, if it still is what that run reported: compressing is
@@ -245,28 +270,33 @@ impl CheckAndPack {
         (artifact.tar_sha256 == tar_sha256 && artifact.sha256 == hash::bytes(&archive)).then_some(archive)
     }
 
-    fn licenses(&self, runner: Runner, built: &Built) -> Result<Vec<u8>> {
+    fn licenses(&self, runner: Runner) -> Result<Vec<u8>> {
         let Release { facts, documents, licenses: known, .. } = &*self.release;
-        let Product { arch, route, .. } = &self.product;
-        let linked = built.linked.get(arch.triple).context("cargo did not report what it linked")?;
-        let has_cxx = built.with_cxx.contains(arch.triple);
-        let key = (linked.clone(), *route == Route::Source, has_cxx);
+        let Tarball { arch, route, .. } = self.tarball;
+        let mut linked = BTreeSet::new();
+        let mut has_cxx = false;
+        for (_, built) in &self.builds {
+            let built = built.get()?;
+            linked.extend(built.linked.get(arch.triple).context("cargo did not report what it linked")?.clone());
+            has_cxx |= built.with_cxx.contains(arch.triple);
+        }
+        let key = (self.archive.name.clone(), linked.clone(), route == Route::Source, has_cxx);
         let mut known = known.lock().unwrap();
         if let Some(text) = known.get(&key) {
             return Ok(text.clone());
         }
         let name = Sysroot::new(arch, &facts.rust).name;
-        if *route == Route::Source {
+        if route == Route::Source {
             let licenses = [sysroot::RUNTIME_LICENSE, sysroot::UNWINDER_LICENSE];
             facts.cache.check(runner, &name, |file| licenses.contains(&file))?;
         }
         let sysroot = facts.cache.path(&name);
-        let sysroot = (*route == Route::Source).then_some(sysroot.as_path());
+        let sysroot = (route == Route::Source).then_some(sysroot.as_path());
         let packages = licenses::Packages {
             members: &facts.members,
             others: &facts.packages,
-            shipped: &facts.config.package,
-            packed: documents.values().map(|document| document.sha256).collect(),
+            shipped: facts.shipped(&self.archive),
+            packed: documents.get(&self.archive.name).into_iter().flatten().map(|(_, file)| file.sha256).collect(),
         };
         let libbpf = facts.bpf.libbpf_folder.as_deref();
         let is_libbpf = |package: &&Package| package.name == "libbpf-sys" && linked.contains(&package.id);
@@ -280,20 +310,10 @@ impl CheckAndPack {
                 .map(|libbpf| libbpf.folder.as_path()),
             cxx: compiler.as_deref(),
         };
-        let text = licenses::compose(&packages, linked, &facts.rust, sysroot, libbpf, &c)?.into_bytes();
+        let text = licenses::compose(&packages, &linked, &facts.rust, sysroot, libbpf, &c)?.into_bytes();
         known.insert(key, text.clone());
         Ok(text)
     }
-}
-
-/// The later of what the architecture and the application need.
-fn minimum_kernel(arch: &Arch, of_application: Option<&str>) -> String {
-    [Some(arch.min_kernel), of_application]
-        .into_iter()
-        .flatten()
-        .max_by_key(|version| config::kernel_version(version))
-        .unwrap_or(arch.min_kernel)
-        .into()
 }
 
 /// Moves everything to its place, with a manifest that describes it.
@@ -329,10 +349,10 @@ impl Publish {
         let mut artifacts: Vec<Artifact> =
             self.artifacts.iter().map(|artifact| artifact.get().cloned()).collect::<Result<_>>()?;
         artifacts.sort_by(|a, b| a.file.cmp(&b.file));
+        describe::check_objects(&objects.list, &artifacts)?;
         let mut manifest = Manifest {
             schema: manifest::SCHEMA,
-            name: facts.config.package.clone(),
-            version: facts.config.version.clone(),
+            archives: facts.config.archives.iter().map(describe::archive).collect(),
             commit: source.commit.clone(),
             dirty: source.dirty,
             source_date_epoch: source.date,

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::arch::{ARCHES, Arch};
 use crate::release::layout::{CHECKSUMS, MANIFEST};
 use crate::release::manifest::{self, Artifact, Manifest};
 use crate::sys::files;
@@ -69,8 +68,7 @@ impl Staging {
         let mut checksums: BTreeMap<String, Sha256> =
             manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256)).collect();
         // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
-        for arch in &ARCHES {
-            let file = manifest.archive(arch);
+        for (file, _, _) in manifest.possible() {
             if let Ok(sha256) = hash::file(&self.dist.join(&file)) {
                 let line = fs::read_to_string(self.dist.join(format!("{file}.sha256"))).unwrap_or_default();
                 if !checksums.contains_key(&file) && line == manifest::checksum_line(&sha256, &file) {
@@ -117,26 +115,28 @@ pub fn check(dist: &Path, archives: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Reports what was made, when after the build's start (in seconds, by target), and what of `dist/` the manifest leaves
-/// out. `earlier` is the one that was there before.
+/// Reports what was `made`, by the names of archives, when after the build's start (in seconds, by target), and what of
+/// `dist/` the manifest leaves out. `earlier` is the one that was there before.
 pub fn report(
     runner: Runner,
     dist: &Path,
-    made: &[&Arch],
+    made: &[String],
     seconds: Option<&BTreeMap<String, f32>>,
     manifest: &Manifest,
     earlier: Option<&Manifest>,
 ) {
     let shown = shown(dist).display();
-    let artifacts = || made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.arch == *arch));
+    let artifacts = || made.iter().filter_map(|file| manifest.artifacts.iter().find(|artifact| artifact.file == *file));
+    let several = manifest.archives.len() > 1;
     let table = |name: &dyn Fn(&Artifact) -> String| {
         let mut table = Table::new([Left, Right, Right, Left, Right]);
-        table.row(["artifact", "binary", "archive", "sha256", if seconds.is_some() { "after" } else { "" }]);
+        let binary = if manifest.artifacts.iter().any(|it| it.binaries.len() > 1) { "binaries" } else { "binary" };
+        table.row(["artifact", binary, "archive", "sha256", if seconds.is_some() { "after" } else { "" }]);
         for artifact in artifacts() {
             let seconds = seconds.and_then(|seconds| seconds.get(artifact.arch.triple));
             table.row([
                 name(artifact),
-                kilobytes(artifact.binary.size),
+                kilobytes(artifact.unpacked_size()),
                 kilobytes(artifact.size),
                 format!("{:.12}", artifact.sha256),
                 seconds.map(|seconds| format!("{seconds:.1} s")).unwrap_or_default(),
@@ -146,15 +146,17 @@ pub fn report(
     };
     runner.table(&[
         table(&|artifact| format!("{shown}/{}", artifact.file)),
-        table(&|artifact| artifact.arch.to_string()),
+        table(&|artifact| match several {
+            true => format!("{} {}", artifact.archive, artifact.arch),
+            false => artifact.arch.to_string(),
+        }),
     ]);
-    let is_left_out = |arch: &&Arch| {
-        let file = manifest.archive(arch);
-        dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file)
-    };
-    let mut left_out: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for arch in ARCHES.iter().filter(is_left_out) {
-        left_out.entry(why_left_out(arch, manifest, earlier)).or_default().push(arch.name);
+    let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (file, archive, arch) in manifest.possible() {
+        if dist.join(&file).exists() && !manifest.artifacts.iter().any(|artifact| artifact.file == file) {
+            let name = if several { format!("{} {arch}", archive.name) } else { arch.to_string() };
+            left_out.entry(why_left_out(&file, manifest, earlier)).or_default().push(name);
+        }
     }
     for (why, arches) in left_out {
         runner.status(format!("not in {MANIFEST}: {}, {why}", arches.join(", ")));
@@ -164,9 +166,8 @@ pub fn report(
 }
 
 /// The same as JSON.
-pub fn result(dist: &Path, made: &[&Arch], seconds: &BTreeMap<String, f32>, manifest: &Manifest) -> Result<Value> {
-    let artifacts = made.iter().filter_map(|arch| manifest.artifacts.iter().find(|artifact| artifact.arch == *arch));
-    let artifacts = artifacts.map(|artifact| {
+pub fn result(dist: &Path, made: &[String], seconds: &BTreeMap<String, f32>, manifest: &Manifest) -> Result<Value> {
+    let artifacts = manifest.artifacts.iter().filter(|artifact| made.contains(&artifact.file)).map(|artifact| {
         let mut value = serde_json::to_value(artifact)?;
         value["seconds"] = seconds.get(artifact.arch.triple).copied().into();
         Ok(value)
@@ -175,8 +176,7 @@ pub fn result(dist: &Path, made: &[&Arch], seconds: &BTreeMap<String, f32>, mani
 }
 
 /// Why an archive in dist/ is not part of this release.
-fn why_left_out(arch: &Arch, manifest: &Manifest, earlier: Option<&Manifest>) -> String {
-    let file = manifest.archive(arch);
+fn why_left_out(file: &str, manifest: &Manifest, earlier: Option<&Manifest>) -> String {
     let Some(earlier) = earlier.filter(|earlier| earlier.artifacts.iter().any(|artifact| artifact.file == file)) else {
         return "not in the previous one either".into();
     };

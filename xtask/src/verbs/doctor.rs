@@ -3,7 +3,11 @@
 use anyhow::{Result, bail};
 use console::Style;
 use serde::Serialize;
+use serde_json::json;
 
+use crate::adopt::survey;
+use crate::adopt::survey::facts::Survey;
+use crate::adopt::survey::findings::{self, findings};
 use crate::flags::{self, Common};
 use crate::sys::cache::Cache;
 use crate::sys::process::Runner;
@@ -39,6 +43,9 @@ const DIST: &str = "dist";
 
 /// Runs the verb, for these verbs.
 pub fn run(runner: Runner, common: &Common, request: &flags::Doctor, verbs: &[OfVerb]) -> Result<()> {
+    if let Some(word) = &request.adopt {
+        return adopt(runner, common, word, request);
+    }
     let machine = Machine::read(runner, common, request)?;
     let mut others = machine.others();
     if request.cache {
@@ -55,6 +62,25 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Doctor, verbs: &[Of
         [] => Ok(()),
         [reason] => bail!("dist cannot work on this machine: {reason}"),
         _ => bail!("dist cannot work on this machine:\n  {}", reasons.join("\n  ")),
+    }
+}
+
+/// Examines a workspace that is not shipped yet.
+fn adopt(runner: Runner, common: &Common, word: &str, request: &flags::Doctor) -> Result<()> {
+    let temporary = tempfile::tempdir()?;
+    let place = survey::facts::place(runner, word, temporary.path())?;
+    let survey = Survey::read(runner, &place, request.package.as_deref())?;
+    let findings = findings(&survey, &survey::facts::has);
+    let verdict = findings::Verdict::new(&findings);
+    screen::print(&match request.json {
+        true => format!("{:#}\n", json!({ "findings": findings, "verdict": verdict })),
+        false => survey::text::text(&findings, &verdict, screen::width().unwrap_or(80), common.quiet),
+    })?;
+    let blocks = findings.iter().filter(|finding| finding.state == findings::State::Blocks);
+    let names: Vec<&str> = blocks.map(|finding| finding.name.as_str()).collect();
+    match names.is_empty() {
+        true => Ok(()),
+        false => bail!("{word} cannot be shipped as it is: {}", names.join(", ")),
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::arch::ARCHES;
 use crate::flags::{self, Common};
 use crate::release::layout::{self, MANIFEST};
 use crate::release::manifest::{self, Artifact, Manifest};
@@ -48,7 +47,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
     let mut manifest = parts[0].manifest.clone();
     // By file name, as a run sorts them.
     manifest.artifacts = archives.values().map(|archive| archive.artifact.clone()).collect();
-    let made: Vec<_> = ARCHES.iter().filter(|arch| archives.contains_key(&manifest.archive(arch))).collect();
+    let made: Vec<String> =
+        manifest.possible().map(|(file, _, _)| file).filter(|file| archives.contains_key(file)).collect();
     let earlier = staging::earlier(&dist);
     staging::adopt(&mut manifest, earlier.clone(), &dist);
     staging::check(&dist, &manifest.files().collect::<Vec<_>>())?;
@@ -91,15 +91,13 @@ impl Part<'_> {
 
     /// The commit may be another than that of the workspace, but what is shipped may not.
     fn check_version(&self, config: &Config) -> Result<()> {
-        let manifest = &self.manifest;
-        if (&manifest.name, &manifest.version) != (&config.package, &config.version) {
+        let described = self.manifest.archives.iter().map(|archive| (&archive.name, &archive.version));
+        if !described.eq(config.archives.iter().map(|archive| (&archive.name, &archive.version))) {
             bad_request!(
-                "{} contains {} {}, but this workspace ships {} {}: check out what it was built from",
+                "{} contains {}, but this workspace ships {}: check out what it was built from",
                 self.folder.display(),
-                manifest.name,
-                manifest.version,
-                config.package,
-                config.version
+                self.manifest.describe(),
+                config.describe()
             );
         }
         Ok(())

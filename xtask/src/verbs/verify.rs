@@ -13,7 +13,7 @@ use crate::flags;
 use crate::release::binary::{self, Objects};
 use crate::release::boot_report::{self, REPORT, Verdict};
 use crate::release::layout::{self, CHECKSUMS, MANIFEST};
-use crate::release::manifest::{self, Artifact, Manifest};
+use crate::release::manifest::{self, Artifact, Binary, Manifest};
 use crate::release::pack::Entry;
 use crate::release::unpack::{self, Unpacked};
 use crate::sys::files;
@@ -237,8 +237,12 @@ impl Release {
             if unpacked.date.is_some_and(|date| date != manifest.source_date_epoch) {
                 report.fault(format!("its date is not the source_date_epoch of {MANIFEST}"));
             }
-            let by_name = manifest::objects_of(&manifest.bpf_objects, arch);
-            check_named_binary(&unpacked, arch, artifact, &Objects { of: MANIFEST, by_name }, report);
+            for binary in &artifact.binaries {
+                let mut by_name = manifest::objects_of(&manifest.bpf_objects, arch);
+                by_name.retain(|_, object| binary.bpf_objects.contains(&object.file));
+                let objects = Objects { of: MANIFEST, by_name, some: false };
+                check_named_binary(&unpacked, arch, binary, &objects, report);
+            }
         } else {
             let is_there = self.folder.join(MANIFEST).exists();
             let why = match &self.manifest {
@@ -335,9 +339,8 @@ fn read(path: &Path, metadata: fs::Metadata) -> Result<(u64, Sha256, Unpacked)> 
     Ok((file.size, file.finish(), unpacked))
 }
 
-/// The binary that the manifest names.
-fn check_named_binary(unpacked: &Unpacked, arch: &Arch, artifact: &Artifact, objects: &Objects, report: &mut Report) {
-    let wanted = &artifact.binary;
+/// A binary that the manifest names.
+fn check_named_binary(unpacked: &Unpacked, arch: &Arch, wanted: &Binary, objects: &Objects, report: &mut Report) {
     let Some(entry) = unpacked.files.get(&wanted.file) else {
         // What comes after a damage is not known.
         if unpacked.tar_sha256.is_some() {

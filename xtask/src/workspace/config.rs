@@ -1,68 +1,27 @@
 //! `[workspace.metadata.bpfship]` in Cargo.toml, parsed strictly: what can be wrong with it is found before anything is built.
 
-use std::collections::BTreeSet;
-use std::path::{Component, Path};
 use std::str::FromStr;
 
 use anyhow::Result;
-use cargo_metadata::{Metadata, Package, Target, TargetKind};
+use cargo_metadata::Metadata;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use serde_path_to_error::Segment;
 
-use crate::NAME;
 use crate::arch::Arch;
-use crate::release::layout::{LICENSES, STD_LICENSES};
 use crate::sys::hash::Sha256;
-use crate::ui::error::{Request, bad_request};
-use crate::ui::suggest;
+use crate::ui::error::bad_request;
+use crate::workspace::keys::{self, OneOrMore, Root, check_path, key, plain_path};
+use crate::workspace::products::{self, Archive, Product, WrittenBoot, WrittenInclude, WrittenProduct};
 
 /// What is shipped, checked against the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The package: its name and version are those of the artifacts.
-    pub package: String,
-    pub version: String,
-    /// The binary of that package.
-    pub bin: String,
-    pub features: Features,
+    /// At least one, in the order of the products in them.
+    pub archives: Vec<Archive>,
     /// What `dist` builds when no `--arch` is given.
     pub arches: Vec<&'static Arch>,
-    /// What goes into the archive in addition to README, CHANGELOG and licences.
-    pub include: Vec<Include>,
     /// The oldest kernel the application itself runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: Option<String>,
     pub bpf: Bpf,
-    pub boot: Boot,
-}
-
-/// The features of the package that is shipped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Features {
-    pub names: Vec<String>,
-    /// Whether the package's default features are left out.
-    pub no_default: bool,
-}
-
-/// A file or folder that goes into the archive: `"docs"`, or `{ path = "app/completions", as = "completions" }`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Include {
-    /// Relative to the workspace.
-    pub path: String,
-    /// Its path in the archive.
-    pub to: String,
-}
-
-/// `[workspace.metadata.bpfship.boot]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Boot {
-    /// What is run on a kernel, one after the other: the words that the binary is given.
-    pub commands: Vec<Vec<String>>,
-    /// What is also run where the kernel's BTF is hidden: [`BTF`] stands for the file that has it.
-    pub btf_commands: Vec<Vec<String>>,
-    /// Seconds after which a boot is given up.
-    pub timeout: u64,
 }
 
 /// `[workspace.metadata.bpfship.bpf]`.
@@ -132,12 +91,6 @@ impl Default for Bpf {
     }
 }
 
-/// Stands for a file of BTF in a guest.
-pub const BTF: &str = "{btf}";
-
-/// In seconds. A boot that has not ended by then never will.
-const DAY: u64 = 86_400;
-
 const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
 /// The tables as they are written.
@@ -145,29 +98,15 @@ const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct Written {
     package: Option<String>,
-    bin: Option<String>,
+    bin: Option<OneOrMore>,
     features: Vec<String>,
     no_default_features: bool,
+    product: Vec<WrittenProduct>,
     arches: Option<Vec<String>>,
     include: Vec<WrittenInclude>,
     minimum_kernel: Option<String>,
     bpf: WrittenBpf,
     boot: WrittenBoot,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a path or { path = \"…\", as = \"…\" } is expected")]
-enum WrittenInclude {
-    Path(String),
-    Elsewhere(Elsewhere),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Elsewhere {
-    path: String,
-    #[serde(rename = "as")]
-    to: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -184,38 +123,38 @@ struct WrittenBpf {
     types: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a folder, or a list of folders, is expected")]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct WrittenBoot {
-    commands: Option<Vec<String>>,
-    btf_commands: Vec<String>,
-    timeout: Option<u64>,
-}
-
 impl Config {
     /// Reads the configuration out of cargo's metadata. `why_missing` may know why a path is not in the workspace.
     pub fn parse(metadata: &Metadata, why_missing: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
-        let tables = &metadata.workspace_metadata;
-        let written: Written = match tables.get(NAME) {
-            Some(table) => read(table)?,
-            None if tables.get("dist").is_some() => bad_request!(
-                "there is no [workspace.metadata.bpfship] in Cargo.toml; if [workspace.metadata.dist] was written for this \
-                 tool, rename it, for that name is cargo-dist's"
-            ),
-            None => Written::default(),
+        let Some((table, word)) = keys::find(metadata)? else {
+            if metadata.workspace_metadata.get("dist").is_some() {
+                bad_request!(
+                    "there is no [workspace.metadata.bpfship] in Cargo.toml; if [workspace.metadata.dist] was written \
+                     for this tool, rename it, for that name is cargo-dist's"
+                );
+            }
+            bad_request!("no package to ship is configured: set {}", key("package"));
         };
+        let config = keys::read(table).and_then(|written| Config::check(metadata, why_missing, written));
+        config.map_err(|error| keys::in_table(error, word))
+    }
+
+    fn check(metadata: &Metadata, why_missing: &dyn Fn(&str) -> Option<String>, written: Written) -> Result<Config> {
         let root = Root { folder: metadata.workspace_root.as_std_path(), why_missing };
-        let (package, bin) = package_and_bin(metadata, written.package, written.bin)?;
-        let features = Features { names: written.features, no_default: written.no_default_features };
-        features.check(package, bin)?;
-        let bin = bin.name.clone();
+        let Written { package, bin, features, no_default_features, product, .. } = written;
+        let only = WrittenProduct { package, bin, features, no_default_features, ..WrittenProduct::default() };
+        let is_written =
+            only.package.is_some() || only.bin.is_some() || !only.features.is_empty() || only.no_default_features;
+        let (tables, products) = match product.is_empty() {
+            true => ("", vec![only]),
+            false if is_written => bad_request!(
+                "{}, `bin` and features are there, and so is {}: have them in the latter",
+                key("package"),
+                key("product")
+            ),
+            false => ("product.", product),
+        };
+        let archives = products::archives(metadata, &root, tables, products, written.include, &written.boot)?;
 
         let mut arches = Vec::new();
         for word in written.arches.iter().flatten() {
@@ -233,88 +172,23 @@ impl Config {
             Some(_) => {}
         }
 
-        let include: Vec<Include> =
-            written.include.into_iter().map(|written| Include::parse(&root, written)).collect::<Result<_>>()?;
-        for Include { path, to } in &include {
-            let top = to.split('/').next().unwrap_or_default();
-            if [bin.as_str(), LICENSES, STD_LICENSES].contains(&top) {
-                bad_request!("{} names `{path}`, but the archive already contains a file `{top}`", key("include"));
-            }
-        }
-
         if let Some(version) = &written.minimum_kernel
             && kernel_version(version).is_none()
         {
             bad_request!("{} is `{version}`; a kernel version like \"5.10\" is expected", key("minimum-kernel"));
         }
-        Ok(Config {
-            package: package.name.to_string(),
-            version: package.version.to_string(),
-            bin,
-            features,
-            arches,
-            include,
-            minimum_kernel: written.minimum_kernel,
-            bpf: Bpf::parse(&root, written.bpf)?,
-            boot: Boot::parse(written.boot)?,
-        })
-    }
-}
-
-impl Features {
-    /// As cargo's arguments.
-    pub fn flags(&self) -> Vec<String> {
-        let names = (!self.names.is_empty()).then(|| format!("--features={}", self.names.join(",")));
-        self.no_default.then(|| "--no-default-features".into()).into_iter().chain(names).collect()
+        Ok(Config { archives, arches, minimum_kernel: written.minimum_kernel, bpf: Bpf::parse(&root, written.bpf)? })
     }
 
-    /// Refuses features that the package does not have, or without which there is no such binary.
-    fn check(&self, package: &Package, bin: &Target) -> Result<()> {
-        let Package { name, features, .. } = package;
-        let unknown = self.names.iter().find(|it| !it.contains('/') && !features.contains_key(*it));
-        if let Some(unknown) = unknown {
-            let hint = suggest::hint(unknown, features.keys().map(String::as_str));
-            bad_request!("{}: package `{name}` has no feature `{}`{hint}", key("features"), suggest::cut(unknown));
-        }
-        let mut enabled: BTreeSet<&str> = BTreeSet::new();
-        let mut next: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        next.extend((!self.no_default).then_some("default"));
-        while let Some(feature) = next.pop() {
-            if enabled.insert(feature) {
-                next.extend(features.get(feature).into_iter().flatten().map(String::as_str));
-            }
-        }
-        if let Some(missing) = bin.required_features.iter().find(|feature| !enabled.contains(feature.as_str())) {
-            bad_request!(
-                "binary `{}` needs feature `{missing}` (`required-features` in the Cargo.toml of package `{name}`): add it to {}",
-                bin.name,
-                key("features")
-            );
-        }
-        Ok(())
+    /// Of each archive, name and version.
+    pub fn describe(&self) -> String {
+        let words = self.archives.iter().map(|archive| format!("{} {}", archive.name, archive.version));
+        words.collect::<Vec<_>>().join(", ")
     }
-}
 
-/// The workspace that the configuration is of.
-struct Root<'a> {
-    folder: &'a Path,
-    /// Why a path is not there, if that is known.
-    why_missing: &'a dyn Fn(&str) -> Option<String>,
-}
-
-impl Include {
-    fn parse(root: &Root, written: WrittenInclude) -> Result<Include> {
-        let key = key("include");
-        Ok(match written {
-            WrittenInclude::Path(path) => {
-                let path = check_path(root, &path, &key)?;
-                Include { to: path.clone(), path }
-            }
-            WrittenInclude::Elsewhere(Elsewhere { path, to }) => match plain_path(&to) {
-                Some(to) => Include { path: check_path(root, &path, &key)?, to },
-                None => bad_request!("{key} has `as = \"{to}\"`; a relative path inside the archive is expected"),
-            },
-        })
+    /// All that is shipped, in whatever archive.
+    pub fn products(&self) -> impl Iterator<Item = &Product> {
+        self.archives.iter().flat_map(|archive| &archive.products)
     }
 }
 
@@ -335,11 +209,12 @@ impl Bpf {
                 Vec::new()
             }
             None => vec![DEFAULT_FOLDER.into()],
-            Some(OneOrMore::One(folder)) => vec![folder],
-            Some(OneOrMore::More(folders)) if folders.is_empty() => {
-                bad_request!("{} is empty: leave it out for `bpf`", key("bpf.folder"));
-            }
-            Some(OneOrMore::More(folders)) => folders,
+            Some(written) => match written.list() {
+                folders if folders.is_empty() => {
+                    bad_request!("{} is empty: leave it out for `bpf`", key("bpf.folder"))
+                }
+                folders => folders,
+            },
         };
         let checked = folders.iter().map(|folder| check_path(root, folder, &key("bpf.folder")));
         let mut more = checked.collect::<Result<Vec<_>>>()?;
@@ -419,73 +294,6 @@ impl Variant {
     }
 }
 
-impl Boot {
-    fn parse(written: WrittenBoot) -> Result<Boot> {
-        let defaults = || vec!["--version".into(), "--self-test".into()];
-        let commands = split(written.commands.unwrap_or_else(defaults), "boot.commands")?;
-        if commands.is_empty() {
-            bad_request!("{} is empty; at least one command is expected", key("boot.commands"));
-        }
-        let btf_commands = split(written.btf_commands, "boot.btf-commands")?;
-        if btf_commands.iter().any(|words| !words.iter().any(|word| word.contains(BTF))) {
-            bad_request!("{} has a command without {BTF}, the file to read BTF from", key("boot.btf-commands"));
-        }
-        match written.timeout.unwrap_or(180) {
-            timeout @ 1..=DAY => Ok(Boot { commands, btf_commands, timeout }),
-            timeout => {
-                bad_request!("{} is {timeout}; a number of seconds from 1 to {DAY} is expected", key("boot.timeout"))
-            }
-        }
-    }
-}
-
-/// Splits command lines into words.
-fn split(lines: Vec<String>, path: &str) -> Result<Vec<Vec<String>>> {
-    let words = |line: String| match shlex::split(&line) {
-        Some(words) if !line.contains(['\n', '\0']) => Ok(words),
-        _ => bad_request!("{} has `{line}`, which no shell would take as one line", key(path)),
-    };
-    lines.into_iter().map(words).collect()
-}
-
-/// Reads our table; an error names the key and the table it is in.
-fn read<T: DeserializeOwned>(table: &Value) -> Result<T> {
-    serde_path_to_error::deserialize(table).map_err(|error| {
-        let keys = error.path().iter().filter_map(|segment| match segment {
-            Segment::Map { key } => Some(key.as_str()),
-            _ => None,
-        });
-        let path: Vec<&str> = keys.collect();
-        let message = error.inner().to_string();
-        Request(match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-            // Those that are known stand behind it, in backquotes, too.
-            Some((unknown, known)) => {
-                let tables: Vec<&str> = path.into_iter().filter(|key| *key != unknown).collect();
-                let hint = suggest::hint(unknown, known.split('`').skip(1).step_by(2));
-                format!("unknown key `{}` in [{}] of Cargo.toml{hint}", suggest::cut(unknown), table_name(&tables))
-            }
-            None => match path.is_empty() {
-                true => format!("[{}] of Cargo.toml: {message}", table_name(&[])),
-                false => format!("{}: {message}", key(&path.join("."))),
-            },
-        })
-        .into()
-    })
-}
-
-fn table_name(tables: &[&str]) -> String {
-    [&["workspace", "metadata", NAME], tables].concat().join(".")
-}
-
-/// A key, such as `bpf.cpu`, as errors name it.
-fn key(path: &str) -> String {
-    let keys: Vec<&str> = path.split('.').collect();
-    match keys.as_slice() {
-        [tables @ .., key] => format!("`{key}` in [{}] of Cargo.toml", table_name(tables)),
-        [] => unreachable!("a text that is split has a part"),
-    }
-}
-
 /// `"5.10"` as numbers, so that 5.10 is later than 5.8.
 pub fn kernel_version(version: &str) -> Option<(u32, u32)> {
     let (major, minor) = version.split_once('.')?;
@@ -497,66 +305,4 @@ fn is_digest(image: &str) -> bool {
         let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains([' ', '@']);
         is_name && digest.parse::<Sha256>().is_ok()
     })
-}
-
-/// Finds the package and its binary; both may be left out where only one is possible.
-fn package_and_bin(metadata: &Metadata, package: Option<String>, bin: Option<String>) -> Result<(&Package, &Target)> {
-    let members = metadata.workspace_packages();
-    let package: &Package = match package {
-        Some(name) => match members.iter().find(|member| *member.name == name) {
-            Some(member) => member,
-            None => bad_request!(
-                "`package` in [workspace.metadata.bpfship] of Cargo.toml: no package `{}` in this workspace{}",
-                suggest::cut(&name),
-                suggest::hint(&name, members.iter().map(|member| member.name.as_str()))
-            ),
-        },
-        None => bad_request!(
-            "no package to ship is configured: set `package` in [workspace.metadata.bpfship] of Cargo.toml"
-        ),
-    };
-    let bins: Vec<&Target> = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin)).collect();
-    let names = || bins.iter().map(|bin| bin.name.as_str());
-    let bin = match (bin, bins.as_slice()) {
-        (Some(bin), _) => match bins.iter().find(|target| target.name == bin) {
-            Some(target) => target,
-            None => bad_request!(
-                "`bin` in [workspace.metadata.bpfship] of Cargo.toml: package `{}` has no binary `{}`{}",
-                package.name,
-                suggest::cut(&bin),
-                suggest::hint(&bin, names())
-            ),
-        },
-        (None, [only]) => only,
-        (None, []) => bad_request!("package `{}` has no binary to ship", package.name),
-        (None, _) => bad_request!(
-            "package `{}` has several binaries ({}): set `bin` in [workspace.metadata.bpfship] of Cargo.toml",
-            package.name,
-            names().collect::<Vec<_>>().join(", ")
-        ),
-    };
-    Ok((package, bin))
-}
-
-/// A path of the configuration must be of this workspace, and be a file or folder there. Gives its plainest form.
-fn check_path(root: &Root, path: &str, key: &str) -> Result<String> {
-    let Some(plain) = plain_path(path) else {
-        bad_request!("{key} names `{path}`; a relative path inside the workspace is expected");
-    };
-    let full = root.folder.join(path);
-    if !full.is_file() && !full.is_dir() {
-        let why = (root.why_missing)(&plain).unwrap_or_else(|| "is not there".into());
-        bad_request!("{key} names `{path}`, which {why}");
-    }
-    Ok(plain)
-}
-
-/// A relative path that stays inside, in its plainest form.
-fn plain_path(path: &str) -> Option<String> {
-    let parts = Path::new(path).components().map(|part| match part {
-        Component::Normal(name) => name.to_str(),
-        _ => None,
-    });
-    let parts: Option<Vec<&str>> = parts.collect();
-    parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/"))
 }

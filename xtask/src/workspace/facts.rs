@@ -21,8 +21,9 @@ use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
-use crate::workspace::features::Features;
+use crate::workspace::features::Selected;
 use crate::workspace::packages::{Cargo, Crates, Package};
+use crate::workspace::products::Archive;
 use crate::workspace::rust::{self, Rust};
 use crate::workspace::snapshot::{Change, Difference};
 use crate::workspace::source::{self, Sources};
@@ -40,8 +41,8 @@ pub struct Facts {
     pub packages: Vec<Package>,
     /// The names of the packages that may compile C code.
     pub with_c: BTreeSet<String>,
-    /// By target, the features of the crates that what is shipped consists of.
-    pub features: BTreeMap<String, Features>,
+    /// The features of the crates that products consist of.
+    pub features: Selected,
     /// The sources of libbpf, where it is linked.
     pub libbpf: Option<Libbpf>,
     /// The packages of the workspace itself.
@@ -249,15 +250,10 @@ impl Facts {
         by_path.map(|package| &package.folder).any(|folder| !folder.starts_with(&self.sources.workspace))
     }
 
-    /// The licence that the package that is shipped names in its Cargo.toml.
-    pub fn license_file(&self) -> Option<&Path> {
-        self.members.iter().find(|member| member.name == self.config.package)?.license_file.as_deref()
-    }
-
-    /// The folder of the package that is shipped, in the workspace; the workspace itself if it is elsewhere.
-    pub fn package_folder(&self) -> &Path {
-        let package = self.members.iter().find(|member| member.name == self.config.package);
-        package.and_then(|package| package.folder.strip_prefix(&self.sources.workspace).ok()).unwrap_or(Path::new(""))
+    /// The packages that go into an archive.
+    pub fn shipped(&self, archive: &Archive) -> Vec<&Package> {
+        let is_in = |member: &&Package| archive.products.iter().any(|product| product.package == member.name);
+        self.members.iter().filter(is_in).collect()
     }
 
     /// The whole environment of a build with this CARGO_HOME.

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Of each crate, its sets of features: a crate for build scripts may have others than the same one for the target.
 pub type Features = BTreeMap<String, BTreeSet<String>>;
 
+/// By the arguments of cargo that choose a package and its features, and by target.
+pub type Selected = BTreeMap<String, BTreeMap<String, Features>>;
+
 /// Reads lines of `cargo tree --prefix none --format '{p}\t{f}'`.
 pub fn parse(tree: &str) -> Features {
     let mut features = Features::new();

@@ -108,7 +108,7 @@ impl Machine {
         let pin = if pin { ", as the workspace pins it" } else { "; the workspace pins none" };
         let shipped = |config: &Config| {
             let arches: Vec<&str> = config.arches.iter().map(|arch| arch.name).collect();
-            format!("{} {} for {}", config.package, config.version, arches.join(", "))
+            format!("{} for {}", config.describe(), arches.join(", "))
         };
         // It links a library of nothing, which takes a linker and a C library.
         let linker = ask("cc".as_ref(), &["-shared", "-x", "c", "/dev/null", "-o", "/dev/null"]);

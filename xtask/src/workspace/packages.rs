@@ -14,7 +14,8 @@ use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
 use crate::ui::error::{Failed, Request};
 use crate::workspace::config::Config;
-use crate::workspace::features::{self, Features};
+use crate::workspace::features::{self, Features, Selected};
+use crate::workspace::products::Product;
 use crate::workspace::rust::Rust;
 
 /// A crate that is not of the workspace itself.
@@ -40,8 +41,8 @@ pub struct Crates {
     pub packages: Vec<Package>,
     /// The names of the packages that may compile C code when the workspace is built.
     pub with_c: BTreeSet<String>,
-    /// By target, the features of the crates that what is shipped consists of.
-    pub features: BTreeMap<String, Features>,
+    /// The features of the crates that products consist of.
+    pub features: Selected,
 }
 
 /// What was found out, and from which inputs.
@@ -119,7 +120,7 @@ impl Cargo<'_> {
         let network = network.to_string_lossy();
         let mut flags = vec!["--locked", "--config", &network];
         flags.extend(self.offline.then_some("--offline"));
-        flags.extend((!config.features.names.is_empty()).then_some("--all-features"));
+        flags.extend(config.products().any(|product| !product.features.names.is_empty()).then_some("--all-features"));
         let metadata = match self.ask(&manifest, &flags) {
             // cargo would have the user leave out a flag that the user did not give.
             Err(error) if format!("{error:#}").contains("--locked") => bail!("{}", self.lock_fault(&shown)?),
@@ -128,25 +129,27 @@ impl Cargo<'_> {
         let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
         let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
         let with_c = with_c(&metadata);
-        let features = ARCHES.iter().map(|arch| {
-            let features = self.features(&manifest, config, arch, &network);
-            Ok((arch.triple.to_owned(), features.context("cannot get the features of crates with cargo")?))
-        });
-        let features = features.collect::<Result<_>>()?;
+        let selections: BTreeSet<Vec<String>> = config.products().map(Product::selection).collect();
+        let of_targets = |selection: Vec<String>| {
+            let of = |arch: &Arch| Ok((arch.triple.to_owned(), self.features(&manifest, &selection, arch, &network)?));
+            let targets = ARCHES.iter().map(of).collect::<Result<BTreeMap<_, _>>>();
+            Ok((selection.join(" "), targets.context("cannot get the features of crates with cargo")?))
+        };
+        let features = selections.into_iter().map(of_targets).collect::<Result<_>>()?;
         let found = Record { key, crates: Crates { packages, with_c, features } };
         files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
         Ok(found.crates)
     }
 
-    /// The features of the crates that what is shipped consists of on one architecture.
-    fn features(self, manifest: &Path, config: &Config, arch: &Arch, network: &str) -> Result<Features> {
+    /// The features of the crates that a product consists of on one architecture.
+    fn features(self, manifest: &Path, selection: &[String], arch: &Arch, network: &str) -> Result<Features> {
         let command = self
             .command(manifest)?
             .args(["tree", "--locked", "--offline", "--config", network, "--manifest-path"])
             .arg(manifest.to_string_lossy())
-            .args(["--package", &config.package, "--target", arch.triple])
-            .args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}\t{f}"])
-            .args(config.features.flags());
+            .args(selection)
+            .args(["--target", arch.triple])
+            .args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}\t{f}"]);
         Ok(features::parse(&self.runner.read(&command)?))
     }
 

@@ -187,7 +187,7 @@ fn swap_object(copy: &Workspace) {
     let length = right.len().min(wrong.len());
     binary[at..at + length].copy_from_slice(&wrong[..length]);
 
-    artifact["binary"]["sha256"] = bpfship::testing::hash::bytes(&binary).to_string().into();
+    artifact["binaries"][0]["sha256"] = bpfship::testing::hash::bytes(&binary).to_string().into();
     let files = [("exectrace".to_owned(), Entry { bytes: binary, executable: true })].into();
     let archive = pack::gzip(&pack::tar(top, &files, 0).unwrap()).unwrap();
     artifact["sha256"] = bpfship::testing::hash::bytes(&archive).to_string().into();
@@ -429,7 +429,7 @@ fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_
     let report = |schema: u32, verdict: Value| {
         let boot = json!({
             "arch": "amd64", "file": artifact["file"], "sha256": artifact["sha256"],
-            "binary_sha256": artifact["binary"]["sha256"], "qemu": "10.0", "machine": "q35", "cpu": "qemu64",
+            "binaries": { "probe": artifact["binaries"][0]["sha256"] }, "qemu": "10.0", "machine": "q35", "cpu": "qemu64",
             "kernel": { "label": "a-kernel", "sha256": "0".repeat(64), "release": "6.12" },
             "commands": [], "verdict": verdict, "seconds": 1.0, "date": "2026-11-22T10:00:00Z",
         });

@@ -83,13 +83,13 @@ fn the_manifest_contains_the_artifacts_and_their_origin() {
     let result = workspace.xtask("dist --arch amd64 --json").succeeds().json();
     let text = workspace.read("dist/release.json");
     let manifest: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(manifest["schema"], 1);
+    assert_eq!(manifest["schema"], 2);
     assert_eq!(manifest["commit"], Value::Null);
     assert_eq!(manifest["source_date_epoch"], 1_700_000_000);
     assert_eq!(manifest["bpf_objects"].as_array().unwrap().len(), 2);
     assert!(manifest["flags"].as_array().unwrap().is_sorted_by_key(Value::as_str));
     let artifact = &manifest["artifacts"][0];
-    for field in ["arch", "file", "sha256", "binary"] {
+    for field in ["arch", "file", "sha256", "binaries"] {
         assert_eq!(result["artifacts"][0][field], artifact[field]);
     }
     assert!(result["schema"] == 1 && result["artifacts"][0]["seconds"].is_number(), "{result}");
@@ -98,8 +98,8 @@ fn the_manifest_contains_the_artifacts_and_their_origin() {
     assert_eq!(artifact["sha256"], sha256(&workspace, ARCHIVE));
     let top = ARCHIVE.strip_suffix(".tar.gz").unwrap();
     let binary = &unpack(&workspace.path("dist").join(ARCHIVE))[&format!("{top}/probe")];
-    assert_eq!(artifact["binary"]["sha256"], bpfship::testing::hash::bytes(binary).to_string());
-    assert_eq!(artifact["binary"]["size"], binary.len());
+    assert_eq!(artifact["binaries"][0]["sha256"], bpfship::testing::hash::bytes(binary).to_string());
+    assert_eq!(artifact["binaries"][0]["size"], binary.len());
     assert!(!text.contains(workspace.root.to_str().unwrap()), "the manifest contains a path:\n{text}");
 }
 
@@ -190,6 +190,13 @@ fn a_profile_of_the_workspace_cannot_make_a_binary_of_another_kind() {
         sha256(&workspace, ARCHIVE)
     });
     assert_eq!(usual, other);
+    let workspace = Workspace::usual("unwinding");
+    let manifest = workspace.read("Cargo.toml") + "\n[profile.release]\ndebug = true\n";
+    let workspace = workspace.write("Cargo.toml", &manifest);
+    workspace.xtask("dist --arch amd64").succeeds().says("is true, but what is shipped is built with debug = false");
+    assert_eq!(sha256(&workspace, ARCHIVE), usual);
+    let workspace = workspace.write("Cargo.toml", &manifest.replace("debug = true", "panic = 'unwind'"));
+    workspace.xtask("dist").ends_with(2).says("built with panic = 'abort': leave it out").in_one_line();
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn the_wrong_rust_hides_nothing_else() {
     workspace
         .xtask("doctor")
         .ends_with(1)
-        .says("  needs you  Rust         this is Rust 1.2.3 in\n")
+        .says("  needs you  Rust         this is Rust 1.2.3 in")
         .says("  unknown    std mips     not known before `Rust` is right\n")
         .says("  needs you  cc           there is no cc on this machine\n                          apt install gcc libc6-dev")
         .says("  to fetch   compiler     ziglang==0.17.1; pip fetches it (100 MB)\n")

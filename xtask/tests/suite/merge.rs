@@ -4,7 +4,7 @@ use std::fs;
 
 use bpfship::testing::Arch;
 use bpfship::testing::hash;
-use bpfship::testing::manifest::{Artifact, BpfObject, Manifest, Rustc};
+use bpfship::testing::manifest::{Archive, Artifact, BpfObject, Manifest, Rustc, SCHEMA};
 use serde_json::Value;
 
 use super::support::Workspace;
@@ -20,9 +20,8 @@ fn archive(arch: &Arch) -> Vec<u8> {
 /// The manifest of a run that made these architectures.
 fn manifest(arches: &[&str]) -> Manifest {
     let mut manifest = Manifest {
-        schema: 1,
-        name: "tool".into(),
-        version: "0.3.0".into(),
+        schema: SCHEMA,
+        archives: vec![Archive::example("0.3.0")],
         commit: Some("1a2b".into()),
         dirty: false,
         source_date_epoch: 1_700_000_000,
@@ -38,7 +37,7 @@ fn manifest(arches: &[&str]) -> Manifest {
     };
     let described = |name: &&str| {
         let arch = Arch::named(name);
-        Artifact::example("tool-0.3.0", arch, &archive(arch))
+        Artifact::example("0.3.0", arch, &archive(arch))
     };
     let mut artifacts: Vec<Artifact> = arches.iter().map(described).collect();
     artifacts.sort_by(|one, other| one.file.cmp(&other.file));
@@ -229,8 +228,10 @@ fn what_was_not_committed_when_the_parts_were_built_is_reported() {
 #[test]
 fn parts_of_another_version_or_application_are_refused() {
     let of = |name: &str, version: &str, manifest: &mut Manifest| {
-        (manifest.name, manifest.version) = (name.into(), version.into());
-        manifest.artifacts[0].file = manifest.archive(manifest.artifacts[0].arch);
+        manifest.archives[0] = Archive { name: name.into(), ..Archive::example(version) };
+        let artifact = &mut manifest.artifacts[0];
+        artifact.archive = name.into();
+        artifact.file = format!("{name}-{version}-{}.tar.gz", artifact.triple);
     };
     two_parts("version", |second| of("tool", "0.2.9", second))
         .xtask("merge a b")
@@ -260,11 +261,11 @@ fn a_folder_that_is_no_part_is_refused() {
 
 #[test]
 fn a_manifest_that_this_tool_does_not_understand_is_refused() {
-    let workspace = two_parts("strange", |second| second.schema = 2);
+    let workspace = two_parts("strange", |second| second.schema = 3);
     workspace
         .xtask("merge a b")
         .ends_with(1)
-        .says("cannot use b/release.json: its schema is 2, and this tool knows 1: build that part again")
+        .says("cannot use b/release.json: its schema is 3, and this tool knows 2: build that part again")
         .in_one_line();
     for text in ["", "{}", "half a manif"] {
         let workspace = two_parts("unreadable", |_| {}).write("b/release.json", text);

@@ -14,7 +14,7 @@ fn the_printed_commands_give_the_same_binary() {
     workspace.shell("\"$BPFSHIP\" dist --arch amd64 --plan >plan.sh && chmod +x plan.sh && ./plan.sh").succeeds();
     let binary = workspace.path("target/bpfship/build/x86_64-unknown-linux-musl/release/probe");
     assert_eq!(
-        manifest["artifacts"][0]["binary"]["sha256"],
+        manifest["artifacts"][0]["binaries"][0]["sha256"],
         bpfship::testing::hash::file(&binary).unwrap().to_string()
     );
 }
@@ -54,7 +54,7 @@ fn a_plan_in_json_has_the_commands_too() {
     let steps: Vec<&Value> =
         plan["tasks"].as_array().unwrap().iter().flat_map(|task| task["steps"].as_array().unwrap()).collect();
     let packed: Vec<&Value> = steps.iter().filter_map(|step| step.get("check-and-pack")).collect();
-    assert_eq!(packed[1]["product"]["arch"], "s390x");
+    assert_eq!(packed[1]["tarball"]["arch"], "s390x");
     let build = steps.iter().find_map(|step| step.get("build-binaries")).unwrap();
     for command in [&build["build"]["command"], &build["build"]["count"]] {
         assert!(command["args"].as_array().unwrap().contains(&Value::from("s390x-unknown-linux-musl")), "{command}");

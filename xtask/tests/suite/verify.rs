@@ -363,21 +363,33 @@ fn a_manifest_that_was_altered_is_seen() {
         ("/artifacts/0/sha256", json!("0"), "artifacts[0].sha256: `0` is no SHA-256"),
         ("/artifacts/0/size", json!(5), "bytes, and release.json has 5"),
         ("/artifacts/0/tar_sha256", zeros.clone(), "its uncompressed content does not match release.json"),
-        ("/artifacts/0/binary/file", json!("README.md"), "README.md is not executable"),
-        ("/artifacts/0/binary/file", json!("prob"), "there is no prob in it, which release.json names"),
-        ("/artifacts/0/binary/size", json!(5), "probe does not match release.json"),
-        ("/artifacts/0/binary/sha256", zeros.clone(), "probe does not match release.json"),
+        ("/artifacts/0/binaries/0/file", json!("prob"), "-musl.tar.gz are not those of its products"),
+        ("/artifacts/0/binaries/0/size", json!(5), "probe does not match release.json"),
+        ("/artifacts/0/binaries/0/sha256", zeros.clone(), "probe does not match release.json"),
         ("/bpf_objects/1/sha256", zeros, "is not the tick_bpfel.o of release.json"),
-        ("/bpf_objects/1/file", json!("tock_bpfel.o"), "it has no section .bpf.tock with the BPF object tock"),
-        ("/bpf_objects", json!([]), "its section .bpf.tick belongs to no BPF object of release.json"),
+        ("/bpf_objects/1/file", json!("tock_bpfel.o"), "has probe hold tick_bpfel.o, which it does not describe"),
+        ("/bpf_objects", json!([]), "has probe hold tick_bpfel.o, which it does not describe"),
+        (
+            "/artifacts/0/binaries/0/bpf_objects",
+            json!([]),
+            "its section .bpf.tick belongs to no BPF object of release.json",
+        ),
+        ("/artifacts/0/archive", json!("tol"), "which is not tol"),
         ("/source_date_epoch", json!(1), "its date is not the source_date_epoch of release.json"),
-        ("/schema", json!(2), "its schema is 2, and this tool knows 1"),
-        ("/version", json!("0.3.1"), "which is not tool 0.3.1 for arm64"),
+        ("/schema", json!(1), "its schema is 1, and this tool knows 2"),
+        ("/archives/0/version", json!("0.3.1"), "which is not tool 0.3.1 for arm64"),
         ("/artifacts", json!({}), "./release.json: not a manifest that this version understands"),
     ];
     for (pointer, value, words) in cases {
         let run = Downloads::everything().with_manifest(pointer, value).verify(".").ends_with(1).says(words);
         assert!(!run.text().contains('\u{1b}'));
+    }
+    let text = String::from_utf8(release()["release.json"].clone()).unwrap();
+    for (name, words) in
+        [("README.md", "README.md is not executable"), ("prob", "there is no prob in it, which release.json names")]
+    {
+        let altered = text.replace("\"probe\"", &format!("\"{name}\""));
+        Downloads::everything().with("release.json", altered).verify(".").ends_with(1).says(words);
     }
     Downloads::everything()
         .with("release.json", "{}")

@@ -1,0 +1,362 @@
+//! What a foreign repository holds: its workspace as cargo sees it, Cargo.lock, build scripts, and BPF programs in C.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target, TargetKind};
+
+use super::lock::{Crate, Lock};
+use crate::adopt::facts::uses_tool;
+use crate::build::profile;
+use crate::sys::command::Command;
+use crate::sys::files;
+use crate::sys::process::Runner;
+use crate::ui::error::{self, bad_request};
+
+/// What is read of a repository. Errors are what they are called: findings.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// The folder of the workspace in the repository; empty if it is the repository.
+    pub path: String,
+    /// The folders of other workspaces, or packages, in the repository.
+    pub others: Vec<String>,
+    /// Why cargo cannot read the workspace.
+    pub unreadable: Option<String>,
+    pub applications: Vec<Application>,
+    /// The names of packages, and of what lies in the workspace's folder.
+    pub taken: BTreeSet<String>,
+    /// What applications are built of. None if there is no Cargo.lock.
+    pub crates: Option<Result<Vec<Reached>, String>>,
+    /// A member that has dependencies which Cargo.lock does not have.
+    pub outdated: Option<String>,
+    /// `channel` of the toolchain file.
+    pub channel: Option<String>,
+    /// What of `[profile.release]` has no effect, or why it cannot be.
+    pub profile: Option<Result<Vec<String>, String>>,
+    pub sources: Vec<Source>,
+    /// Folders, in the repository, that should hold another one.
+    pub empty_submodules: Vec<String>,
+    pub is_committed: bool,
+    /// The texts of licences at the top, by name.
+    pub licenses: Vec<String>,
+}
+
+/// A crate, and the applications that are built of it.
+pub type Reached = (Crate, Vec<String>);
+
+/// A package with binaries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Application {
+    pub package: String,
+    /// Each with the features that it needs and has not by default.
+    pub bins: Vec<(String, Vec<String>)>,
+    pub has_license: bool,
+}
+
+/// A file of the repository that is of interest here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// In the repository.
+    pub path: String,
+    pub kind: Kind,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    BuildScript,
+    /// A BPF program in C.
+    Bpf,
+    /// `vmlinux.h`, whose text is of no interest.
+    Vmlinux,
+    /// Other Rust.
+    Rust,
+}
+
+/// Folders that hold nothing of the repository's own.
+const SKIPPED: [&str; 3] = ["target", "dist", "node_modules"];
+
+/// Folders of a workspace that hold nothing that is shipped.
+const ASIDE: [&str; 5] = ["tests", "testdata", "benches", "examples", "fuzz"];
+
+/// Bytes. Longer files are generated.
+const LONGEST: u64 = 1 << 20;
+
+impl Survey {
+    /// Reads a repository, of which one package is to be shipped, or all are that have binaries.
+    pub fn read(runner: Runner, repository: &Path, package: Option<&str>) -> Result<Survey> {
+        let mut roots = Vec::new();
+        let mut sources = Vec::new();
+        walk(repository, "", &mut roots, &mut sources)?;
+        roots.sort_by_key(|root| (root.matches('/').count() + usize::from(!root.is_empty()), root.clone()));
+        let Some(path) = roots.first().cloned() else {
+            bad_request!("there is no Cargo.toml in {}", repository.display());
+        };
+        let repository = &repository.canonicalize().context("it cannot be read")?;
+        let root = repository.join(&path);
+        let mut survey = Survey { path, ..Survey::default() };
+        let metadata = match metadata(runner, &root.join("Cargo.toml")) {
+            Ok(metadata) => metadata,
+            Err(failed) => {
+                let words = error::describe(&failed);
+                survey.unreadable = Some(words.split_whitespace().collect::<Vec<_>>().join(" "));
+                return Ok(survey);
+            }
+        };
+        let members = metadata.workspace_packages();
+        let folders: Vec<&Path> =
+            members.iter().filter_map(|member| member.manifest_path.parent().map(|it| it.as_std_path())).collect();
+        let is_aside = |path: &String| {
+            let inner = repository.join(path);
+            let inner = inner.strip_prefix(&root).unwrap_or(Path::new(""));
+            inner.components().any(|part| ASIDE.iter().any(|name| part.as_os_str() == *name))
+        };
+        let is_other = |other: &String| {
+            *other != survey.path && !is_aside(other) && !folders.contains(&repository.join(other).as_path())
+        };
+        survey.others = roots.into_iter().filter(is_other).collect();
+        survey.applications = members.iter().filter_map(|member| application(member)).collect();
+        if let Some(name) = package {
+            let all: Vec<String> = survey.applications.iter().map(|it| it.package.clone()).collect();
+            survey.applications.retain(|application| application.package == name);
+            if survey.applications.is_empty() {
+                bad_request!("--package: `{name}` has no binary that could be shipped; {} have", all.join(", "));
+            }
+        }
+        survey.taken = members.iter().map(|member| member.name.to_string()).chain(files::list(&root)?).collect();
+        let direct = direct(&metadata, &survey);
+        let lock = files::read_if_there(&root.join("Cargo.lock"))?;
+        let lock = lock.map(|text| Lock::parse(&text).map_err(|failed| error::describe(&failed)));
+        if let Some(Ok(lock)) = &lock {
+            let is_outdated = |(member, names): &(&String, &BTreeSet<String>)| !lock.has(member, names);
+            survey.outdated = direct.iter().find(is_outdated).map(|(member, _)| member.clone());
+        }
+        survey.crates = lock.map(|lock| lock.map(|lock| crates(&lock, &direct, &survey.applications)));
+        // What else there is in the repository is built for this machine, or not at all.
+        let folders: Vec<PathBuf> = members
+            .iter()
+            .filter(|member| {
+                direct.contains_key(member.name.as_str()) && !member.targets.iter().any(Target::is_proc_macro)
+            })
+            .filter_map(|member| Some(member.manifest_path.parent()?.as_std_path().to_owned()))
+            .collect();
+        let all: Vec<PathBuf> =
+            members.iter().filter_map(|it| Some(it.manifest_path.parent()?.as_std_path().to_owned())).collect();
+        let is_ours = |source: &Source| {
+            if is_aside(&source.path) {
+                return false;
+            }
+            let file = repository.join(&source.path);
+            // The innermost package that it is in.
+            let package =
+                all.iter().filter(|folder| file.starts_with(folder)).max_by_key(|folder| folder.as_os_str().len());
+            let is_rust = matches!(source.kind, Kind::Rust | Kind::BuildScript);
+            !is_rust || package.is_some_and(|package| folders.contains(package))
+        };
+        survey.sources = sources.into_iter().filter(is_ours).collect();
+        survey.channel = channel(&root, repository)?;
+        survey.profile = Some(profile::check(&root).map_err(|failed| error::describe(&failed)));
+        let git = |args: &[&str]| runner.read(&Command::new("git", repository).args(args.iter().copied())).ok();
+        survey.is_committed = git(&["rev-parse", "HEAD"]).is_some();
+        let modules = git(&["config", "--file", ".gitmodules", "--get-regexp", "path"]).unwrap_or_default();
+        let modules = modules.lines().filter_map(|line| line.split_once(' ')).map(|(_, path)| path.to_owned());
+        let is_empty = |path: &String| files::list(&repository.join(path)).is_ok_and(|names| names.is_empty());
+        survey.empty_submodules = modules.filter(is_empty).collect();
+        let is_license = |name: &String| {
+            let name = name.to_uppercase();
+            ["LICENSE", "LICENCE", "COPYING"].iter().any(|start| name.starts_with(start))
+        };
+        survey.licenses = files::list(&root)?.into_iter().filter(is_license).collect();
+        Ok(survey)
+    }
+
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(move |source| source.kind == kind)
+    }
+}
+
+/// The workspace as cargo sees it, whatever Rust it pins.
+fn metadata(runner: Runner, manifest: &Path) -> Result<Metadata> {
+    // In `/`, no toolchain file of the repository has another cargo run.
+    let command = Command::new("cargo", Path::new("/"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
+        .arg(std::path::absolute(manifest)?.to_string_lossy());
+    MetadataCommand::parse(runner.read(&command)?).context("cannot understand what cargo prints of the workspace")
+}
+
+fn application(package: &Package) -> Option<Application> {
+    let bins = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin));
+    let enabled = enabled(package);
+    let lacking = |needed: &Vec<String>| needed.iter().filter(|it| !enabled.contains(it.as_str())).cloned().collect();
+    let bins: Vec<(String, Vec<String>)> =
+        bins.map(|bin| (bin.name.clone(), lacking(&bin.required_features))).collect();
+    // What is off by default is for those who build it, and no application.
+    if bins.iter().all(|(_, lacking)| !lacking.is_empty())
+        || package.name.as_str() == "xtask"
+        || uses_tool(package)
+        || is_for_bpf(package)
+    {
+        return None;
+    }
+    let has_license = package.license.is_some() || package.license_file.is_some();
+    Some(Application { package: package.name.to_string(), bins, has_license })
+}
+
+/// Whether it is a BPF program in Rust.
+fn is_for_bpf(package: &Package) -> bool {
+    package.dependencies.iter().any(|dependency| dependency.name == "aya-ebpf")
+}
+
+/// What members may be built of for Linux, by the names of the packages: no tests, and no features that are off.
+fn direct(metadata: &Metadata, survey: &Survey) -> BTreeMap<String, BTreeSet<String>> {
+    let mut direct = BTreeMap::new();
+    let mut next: Vec<&str> = survey.applications.iter().map(|application| application.package.as_str()).collect();
+    let members: BTreeMap<&str, &Package> =
+        metadata.workspace_packages().into_iter().map(|member| (member.name.as_str(), member)).collect();
+    while let Some((name, member)) = next.pop().and_then(|name| Some((name, *members.get(name)?))) {
+        if direct.contains_key(name) {
+            continue;
+        }
+        let enabled = enabled(member);
+        let is_built = |dependency: &&cargo_metadata::Dependency| {
+            let elsewhere = dependency.target.as_ref().map(ToString::to_string).unwrap_or_default();
+            let is_elsewhere = ["windows", "macos", "cfg(any())", "wasm"].iter().any(|word| elsewhere.contains(word))
+                && !elsewhere.contains("not(");
+            let by = dependency.rename.as_ref().unwrap_or(&dependency.name);
+            dependency.kind != DependencyKind::Development
+                && !is_elsewhere
+                && (!dependency.optional || enabled.contains(by.as_str()))
+        };
+        let names: BTreeSet<String> =
+            member.dependencies.iter().filter(is_built).map(|dependency| dependency.name.clone()).collect();
+        next.extend(names.iter().filter_map(|name| members.get_key_value(name.as_str()).map(|(name, _)| *name)));
+        direct.insert(name.to_owned(), names);
+    }
+    direct
+}
+
+/// Each crate that an application is built of, and the applications.
+fn crates(lock: &Lock, direct: &BTreeMap<String, BTreeSet<String>>, applications: &[Application]) -> Vec<Reached> {
+    let mut crates: Vec<Reached> = Vec::new();
+    for Application { package, .. } in applications {
+        for reached in lock.reached(package, direct) {
+            match crates.iter_mut().find(|(known, _)| known == reached) {
+                Some((_, by)) => by.push(package.clone()),
+                None => crates.push((reached.clone(), vec![package.clone()])),
+            }
+        }
+    }
+    crates
+}
+
+/// The features and optional dependencies that a package has by default.
+fn enabled(package: &Package) -> BTreeSet<&str> {
+    let mut enabled = BTreeSet::new();
+    let mut next = vec!["default"];
+    while let Some(word) = next.pop() {
+        let word = word.strip_prefix("dep:").unwrap_or(word);
+        // `a?/b` enables nothing by itself.
+        let name = word.split('/').next().unwrap_or(word);
+        if !name.ends_with('?') && enabled.insert(name) {
+            next.extend(package.features.get(name).into_iter().flatten().map(String::as_str));
+        }
+    }
+    enabled
+}
+
+/// `channel` of the toolchain file, which may be above the workspace.
+fn channel(root: &Path, repository: &Path) -> Result<Option<String>> {
+    let folders = root.ancestors().take_while(|folder| folder.starts_with(repository));
+    let files = folders.flat_map(|folder| ["rust-toolchain.toml", "rust-toolchain"].map(|name| folder.join(name)));
+    for file in files.collect::<Vec<_>>() {
+        let Some(text) = files::read_if_there(&file)? else { continue };
+        let table: Option<toml::Table> = text.parse().ok();
+        let channel = table.as_ref().and_then(|table| table.get("toolchain")?.get("channel")?.as_str());
+        // The old form is the word alone.
+        return Ok(Some(channel.map_or_else(|| text.trim().to_owned(), String::from)));
+    }
+    Ok(None)
+}
+
+/// Finds the folders of manifests, and files of interest, by their paths in the repository.
+fn walk(repository: &Path, folder: &str, roots: &mut Vec<String>, sources: &mut Vec<Source>) -> Result<()> {
+    for name in files::list(&repository.join(folder))? {
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+        let full = repository.join(&path);
+        let Ok(found) = full.symlink_metadata() else { continue };
+        if found.is_dir() && !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
+            walk(repository, &path, roots, sources)?;
+        } else if found.is_file() && name == "Cargo.toml" {
+            roots.push(folder.to_owned());
+        } else if found.is_file() {
+            sources.extend(source(&full, path, &name, found.len())?);
+        }
+    }
+    Ok(())
+}
+
+/// A file, if it is of interest.
+fn source(file: &Path, path: String, name: &str, bytes: u64) -> Result<Option<Source>> {
+    let is_vmlinux = name.starts_with("vmlinux") && name.ends_with(".h");
+    if is_vmlinux {
+        return Ok(Some(Source { path, kind: Kind::Vmlinux, text: String::new() }));
+    }
+    let is_text = [".rs", ".c"].iter().any(|end| name.ends_with(end));
+    if !is_text || bytes > LONGEST {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&std::fs::read(file)?).into_owned();
+    let kind = if name == "build.rs" {
+        Kind::BuildScript
+    } else if name.ends_with(".rs") {
+        Kind::Rust
+    } else if name.ends_with(".bpf.c") || is_bpf(&text) {
+        Kind::Bpf
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Source { path, kind, text }))
+}
+
+/// Whether a C file is a BPF program, by what it includes and where it puts things.
+fn is_bpf(text: &str) -> bool {
+    let includes = ["vmlinux.h", "bpf_helpers.h"].iter().any(|header| text.contains(header));
+    includes && text.contains("SEC(")
+}
+
+/// Whether this machine has a program on its PATH, or a library where libraries are looked for.
+pub fn has(name: &str) -> bool {
+    let Some(library) = name.strip_suffix(".so") else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        return std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    };
+    let own = std::env::var_os(format!("{}_PATH", library.to_uppercase())).map(PathBuf::from);
+    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
+    // In those of a target or a release, too.
+    let inside = folders.iter().flat_map(|folder| {
+        let names = files::list(folder).unwrap_or_default();
+        names.into_iter().flat_map(move |name| [folder.join(&name), folder.join(name).join("lib")])
+    });
+    let is_it = |folder: PathBuf| {
+        let names = files::list(&folder).unwrap_or_default();
+        names.iter().any(|found| found.starts_with(library) && found.contains(".so"))
+    };
+    own.into_iter().chain(inside).chain(folders.iter().cloned()).any(is_it)
+}
+
+/// Where a repository is that the user names: a folder, or an address to clone into `into`.
+pub fn place(runner: Runner, word: &str, into: &Path) -> Result<PathBuf> {
+    if !word.contains("://") {
+        let folder = PathBuf::from(word);
+        if !folder.is_dir() {
+            bad_request!("--adopt: {word} is neither a folder nor the address of a git repository");
+        }
+        return Ok(folder);
+    }
+    let folder = into.join("repository");
+    let clone = Command::new("git", into).args(["clone", "--quiet", "--depth", "1", "--", word]);
+    let clone = clone.arg(folder.to_string_lossy());
+    runner.read(&clone).with_context(|| format!("cannot get {word}"))?;
+    Ok(folder)
+}

@@ -1,0 +1,474 @@
+//! What a survey of a workspace means: one finding for each thing, and the architectures that are left.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::crates::{self, Fate};
+use super::facts::{Application, Kind, Source, Survey};
+use super::lock::Crate;
+use crate::arch::Arch;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It is no obstacle.
+    Ok,
+    /// Configuration, or a file, is missing.
+    ToDo,
+    /// Some architectures are left out.
+    Limits,
+    /// Only a build shows it.
+    Unknown,
+    /// It cannot be shipped as it is.
+    Blocks,
+}
+
+/// What was found about one thing. Its form as JSON is in docs/doctor.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub name: String,
+    pub state: State,
+    pub detail: String,
+    pub remedy: Option<String>,
+    /// The architectures that it leaves out.
+    pub not_for: Vec<&'static str>,
+}
+
+impl Finding {
+    fn new(name: impl Into<String>, state: State, detail: impl Into<String>) -> Finding {
+        Finding { name: name.into(), state, detail: detail.into(), remedy: None, not_for: Vec::new() }
+    }
+
+    fn remedy(self, remedy: impl Into<String>) -> Finding {
+        Finding { remedy: Some(remedy.into()), ..self }
+    }
+
+    /// Leaves out all architectures but those.
+    fn only(self, is_left: impl Fn(&Arch) -> bool) -> Finding {
+        Finding { not_for: Arch::defaults().filter(|arch| !is_left(arch)).map(|arch| arch.name).collect(), ..self }
+    }
+}
+
+/// What follows from findings.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    /// Whether nothing is known to stand in the way.
+    pub ready: bool,
+    /// The architectures that nothing leaves out.
+    pub arches: Vec<&'static str>,
+}
+
+impl Verdict {
+    pub fn new(findings: &[Finding]) -> Verdict {
+        let left_out: BTreeSet<&str> = findings.iter().flat_map(|finding| finding.not_for.iter().copied()).collect();
+        Verdict {
+            ready: findings.iter().all(|finding| finding.state != State::Blocks),
+            arches: Arch::defaults().map(|arch| arch.name).filter(|name| !left_out.contains(name)).collect(),
+        }
+    }
+}
+
+/// Judges a workspace. `has_program` tells whether this machine has a program or library.
+pub fn findings(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+    let mut findings = workspace(survey);
+    if survey.unreadable.is_some() {
+        return findings;
+    }
+    findings.extend(applications(survey));
+    findings.push(toolchain(survey));
+    findings.extend(profile(survey));
+    findings.extend(survey.of(Kind::BuildScript).flat_map(build_script));
+    findings.extend(bpf(survey));
+    findings.extend(vmlinux(survey));
+    findings.extend(atomics(survey));
+    findings.extend(packages(survey, has_program));
+    // What stands in the way last: the eye is there when it is printed.
+    findings.sort_by_key(|finding| finding.state as u8);
+    findings
+}
+
+fn workspace(survey: &Survey) -> Vec<Finding> {
+    let place = if survey.path.is_empty() { "at the top of the repository" } else { &survey.path };
+    let mut findings = vec![match &survey.unreadable {
+        Some(why) => Finding::new("workspace", State::Blocks, format!("cargo cannot read it: {why}")),
+        None => Finding::new("workspace", State::Ok, place),
+    }];
+    if !survey.others.is_empty() {
+        let detail = format!("others are in {}", shortened(&survey.others));
+        findings.push(Finding::new("workspaces", State::Unknown, detail).remedy("survey the one that is meant"));
+    }
+    if !survey.empty_submodules.is_empty() {
+        let detail = format!("{} empty", with_verb(&survey.empty_submodules));
+        findings.push(Finding::new("submodules", State::ToDo, detail).remedy("git submodule update --init"));
+    }
+    if !survey.is_committed {
+        findings.push(Finding::new("git", State::ToDo, "there is no commit").remedy("git init, git add, git commit"));
+    }
+    if survey.crates.is_none() && survey.unreadable.is_none() {
+        let remedy = "cargo generate-lockfile, and commit what it writes; crates with C code are not known before";
+        findings.push(Finding::new("Cargo.lock", State::ToDo, "there is none").remedy(remedy));
+    }
+    if let Some(member) = &survey.outdated {
+        let detail = format!("it does not have all that {member} depends on");
+        findings
+            .push(Finding::new("Cargo.lock", State::ToDo, detail).remedy("cargo update --workspace, and commit it"));
+    }
+    if let Some(Err(why)) = &survey.crates {
+        findings.push(Finding::new("Cargo.lock", State::Blocks, why));
+    }
+    if survey.taken.contains("xtask") {
+        let detail = "there is one for other work: `init` calls ours `ship`, and the command `cargo ship`";
+        findings.push(Finding::new("xtask", State::Ok, detail));
+    }
+    findings
+}
+
+fn applications(survey: &Survey) -> Vec<Finding> {
+    let applications = &survey.applications;
+    let mut findings = Vec::new();
+    let one = |application: &Application| {
+        let bins: Vec<String> = application.bins.iter().map(|(bin, _)| format!("\"{bin}\"")).collect();
+        match bins.as_slice() {
+            [_] => format!("package = \"{}\"", application.package),
+            several => format!("package = \"{}\", bin = [{}]", application.package, several.join(", ")),
+        }
+    };
+    findings.push(match applications.as_slice() {
+        [] => Finding::new("application", State::Blocks, "no package has a binary"),
+        [only] if only.bins.len() == 1 => {
+            Finding::new("application", State::Ok, format!("{} ({})", only.package, only.bins[0].0))
+        }
+        [only] => {
+            Finding::new("application", State::ToDo, format!("{} has {} binaries", only.package, only.bins.len()))
+                .remedy(format!("choose in [workspace.metadata.bpfship]: {}", one(only)))
+        }
+        several => {
+            let names: Vec<String> = several.iter().map(|application| application.package.clone()).collect();
+            Finding::new("application", State::ToDo, format!("packages with binaries: {}", shortened(&names)))
+                .remedy("choose one with `package`, or several with [[workspace.metadata.bpfship.product]]")
+        }
+    });
+    for application in applications {
+        for (bin, features) in application.bins.iter().filter(|(_, features)| !features.is_empty()) {
+            let detail = format!("{bin} of {} is built with features only", application.package);
+            let remedy = format!("features = [\"{}\"], if it is to be shipped", features.join("\", \""));
+            findings.push(Finding::new("features", State::ToDo, detail).remedy(remedy));
+        }
+    }
+    let unlicensed = applications.iter().filter(|application| !application.has_license);
+    let unlicensed: Vec<String> = unlicensed.map(|application| application.package.clone()).collect();
+    if !unlicensed.is_empty() && survey.licenses.is_empty() {
+        let detail = format!("neither Cargo.toml of {} nor a file at the top names a licence", shortened(&unlicensed));
+        findings.push(
+            Finding::new("licence", State::Unknown, detail)
+                .remedy("ask whose it is: nothing says that it may be passed on"),
+        );
+    }
+    findings
+}
+
+/// The oldest Rust that this tool compiles with.
+const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
+
+fn toolchain(survey: &Survey) -> Finding {
+    let Some(channel) = &survey.channel else {
+        return Finding::new("Rust", State::Ok, "none is pinned: `init` pins the one that is used then");
+    };
+    let finding = |state, detail: &str| Finding::new("Rust", state, format!("{channel} is pinned{detail}"));
+    let numbers = |version: &str| -> Option<Vec<u32>> { version.split('.').map(|part| part.parse().ok()).collect() };
+    let (release, oldest) = (numbers(channel), numbers(OLDEST).unwrap_or_default());
+    match release.as_deref() {
+        None if channel == "stable" => {
+            finding(State::ToDo, ", which is another one tomorrow").remedy("pin a release in rust-toolchain.toml")
+        }
+        None => finding(State::Blocks, ", which is no release").remedy("pin a stable release, if it compiles with one"),
+        Some(numbers) if numbers < &oldest[..] => {
+            finding(State::Blocks, &format!(", and this tool compiles with {OLDEST} or newer"))
+                .remedy("pin a newer one")
+        }
+        Some([_, _]) => {
+            finding(State::ToDo, ", which is several releases").remedy("pin one: it ends with a third number")
+        }
+        Some(_) => finding(State::Ok, ""),
+    }
+}
+
+fn profile(survey: &Survey) -> Vec<Finding> {
+    match &survey.profile {
+        Some(Err(why)) => vec![Finding::new("profile", State::Blocks, why)],
+        Some(Ok(lines)) => lines.iter().map(|line| Finding::new("profile", State::Ok, line)).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// What a build script does that matters here, by words in it.
+fn build_script(source: &Source) -> Vec<Finding> {
+    let Source { path, text, .. } = source;
+    let code: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|it| format!("{it}\n")).collect();
+    let has = |word: &str| code.contains(word);
+    let mut findings = Vec::new();
+    if has("aya_build") || has("bpf-linker") || has("bpfel-unknown-none") {
+        let detail = "compiles BPF programs in Rust, which this tool does not";
+        findings.push(Finding::new(path, State::Blocks, detail).remedy("write them in C"));
+    }
+    if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
+        let writes_inside = has("SkeletonBuilder") && !has("OUT_DIR");
+        findings.push(match writes_inside {
+            true => Finding::new(path, State::Blocks, "writes a skeleton among its own sources")
+                .remedy("have it write to OUT_DIR"),
+            false => Finding::new(path, State::Ok, "compiles BPF programs: it finds the pinned clang"),
+        });
+    }
+    for program in ["gcc", "make", "cmake", "meson"].iter().filter(|it| has(&format!("Command::new(\"{it}\")"))) {
+        let detail = format!("calls {program} by name, which compiles for this machine unless told otherwise");
+        findings.push(Finding::new(path, State::Unknown, detail).remedy("have it use the crate `cc`"));
+    }
+    let named: Vec<&Arch> = Arch::defaults().filter(|arch| has(&format!("\"{}\"", arch.rust()))).collect();
+    if has("CARGO_CFG_TARGET_ARCH") && !named.is_empty() && named.len() < Arch::defaults().count() {
+        let detail = "chooses by the architecture of the target, and names not all";
+        findings.push(Finding::new(path, State::Limits, detail).only(|arch| named.contains(&arch)));
+    }
+    findings
+}
+
+/// Words of sources whose object depends on the architecture.
+const REGISTERS: [&str; 6] = ["PT_REGS_", "BPF_KPROBE", "BPF_UPROBE", "BPF_KSYSCALL", "BPF_USDT", "__TARGET_ARCH_"];
+
+fn bpf(survey: &Survey) -> Vec<Finding> {
+    let sources: Vec<&Source> = survey.of(Kind::Bpf).collect();
+    let in_rust = survey.of(Kind::Rust).filter(|source| source.text.contains("aya_ebpf::")).count();
+    let mut findings = Vec::new();
+    if in_rust > 0 {
+        let detail = format!("{in_rust} files with BPF programs in Rust (aya-ebpf), which this tool does not compile");
+        findings.push(
+            Finding::new("BPF in Rust", State::Blocks, detail).remedy("write them in C, or check in their objects"),
+        );
+    }
+    if sources.is_empty() {
+        return findings;
+    }
+    let with_registers =
+        sources.iter().filter(|source| REGISTERS.iter().any(|word| source.text.contains(word))).count();
+    let registers = match with_registers {
+        0 => "one object for each byte order".to_owned(),
+        some => format!("{some} of them read registers: one object for each architecture"),
+    };
+    let compiles = |source: &Source| {
+        let has = |word: &str| source.text.contains(word);
+        has("SkeletonBuilder") || has("clang") && has("-target") && has("bpf")
+    };
+    let by_script = survey.of(Kind::BuildScript).chain(survey.of(Kind::Rust)).any(compiles);
+    let folders: BTreeSet<&str> =
+        sources.iter().map(|source| source.path.rsplit_once('/').map_or(".", |(folder, _)| folder)).collect();
+    let detail = format!("{} sources in {}; {registers}", sources.len(), count(folders.len(), "folder"));
+    findings.push(match by_script {
+        true => Finding::new("BPF in C", State::Ok, format!("{detail}; a build script compiles them")),
+        false => {
+            let odd = sources.iter().any(|source| !source.path.ends_with(".bpf.c"));
+            let names = if odd { ", and `sources`, for not all are called *.bpf.c" } else { "" };
+            let folders: Vec<String> = folders.into_iter().map(String::from).collect();
+            Finding::new("BPF in C", State::ToDo, detail)
+                .remedy(format!("name their folders in `bpf.folder` ({}){names} (docs/bpf.md)", shortened(&folders)))
+        }
+    });
+    findings
+}
+
+/// The architectures that there is a vmlinux.h for, where it is one of those.
+fn vmlinux(survey: &Survey) -> Option<Finding> {
+    let words = |arch: &Arch| [arch.linux, arch.rust(), arch.name].map(String::from);
+    let is_for = |arch: &Arch| {
+        let has = |source: &Source| {
+            let parts = source.path.split(['/', '.', '-']).flat_map(|part| [Some(part), part.strip_prefix("vmlinux_")]);
+            let parts: Vec<&str> = parts.flatten().collect();
+            words(arch).iter().any(|word| parts.contains(&word.as_str()))
+        };
+        survey.of(Kind::Vmlinux).any(has)
+    };
+    let found = Arch::defaults().filter(|arch| is_for(arch)).count();
+    if found == 0 || found == Arch::defaults().count() {
+        return None;
+    }
+    let finding = Finding::new("vmlinux.h", State::Limits, "there is one for each architecture, but not for all");
+    Some(finding.only(is_for).remedy("cargo xtask vmlinux FILE writes one"))
+}
+
+/// Where there are no 64-bit atomics, code that uses them does not compile.
+fn atomics(survey: &Survey) -> Option<Finding> {
+    let uses = |source: &&Source| {
+        let is_guarded = source.text.contains("target_has_atomic") || source.text.contains("portable_atomic");
+        ["AtomicU64", "AtomicI64"].iter().any(|word| source.text.contains(word)) && !is_guarded
+    };
+    let first = survey.of(Kind::Rust).find(uses)?;
+    let detail = format!("{} uses 64-bit atomics of the processor", first.path);
+    let finding = Finding::new("atomics", State::Limits, detail).remedy("portable-atomic has them everywhere");
+    Some(finding.only(|arch| arch.bits == 64))
+}
+
+fn packages(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+    let Some(Ok(list)) = &survey.crates else { return Vec::new() };
+    let all: Vec<&Crate> = list.iter().map(|(package, _)| package).collect();
+    let mut findings = Vec::new();
+    let mut unknown = Vec::new();
+    for (package, by) in list {
+        let name = format!("{} {}", package.name, package.version.split('+').next().unwrap_or_default());
+        let others = by.len() < survey.applications.len();
+        findings.extend(match crates::fate(package, &all) {
+            Some(Fate::Works(detail)) => Some(Finding::new(name, State::Ok, detail)),
+            Some(Fate::Program(program, _)) if has_program(program) => {
+                Some(Finding::new(name, State::Ok, format!("it needs {program}, which is here")))
+            }
+            Some(Fate::Program(program, remedy)) => {
+                Some(Finding::new(name, State::ToDo, format!("it needs {program} on this machine")).remedy(remedy))
+            }
+            Some(Fate::Unknown(detail)) => Some(Finding::new(name, State::Unknown, detail)),
+            Some(Fate::Blocks(detail, remedy)) if others => {
+                let detail = format!("in {}: {detail}", shortened(by));
+                Some(Finding::new(name, State::ToDo, detail).remedy(format!("ship the others, or {remedy}")))
+            }
+            Some(Fate::Blocks(detail, remedy)) => Some(Finding::new(name, State::Blocks, detail).remedy(remedy)),
+            None => {
+                unknown.extend(crates::may_link_c(package).then(|| package.name.clone()));
+                None
+            }
+        });
+    }
+    if !unknown.is_empty() {
+        let detail = format!("{}: nothing is known of them here", shortened(&unknown));
+        let remedy = "those that bring C code along are compiled; those that look for the system's find nothing";
+        findings.push(Finding::new("-sys crates", State::Unknown, detail).remedy(remedy));
+    }
+    let repositories: BTreeSet<&str> = all.iter().filter_map(|package| package.git()).collect();
+    if !repositories.is_empty() {
+        let repositories: Vec<String> = repositories.into_iter().map(String::from).collect();
+        findings.push(Finding::new(
+            "crates from git",
+            State::Unknown,
+            format!("{} must be within reach", shortened(&repositories)),
+        ));
+    }
+    findings
+}
+
+/// Names, as far as a line has room for them.
+fn shortened(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    match names.split_at_checked(SHOWN) {
+        Some((shown, rest)) if !rest.is_empty() => format!("{} and {} more", shown.join(", "), rest.len()),
+        _ => names.join(", "),
+    }
+}
+
+fn with_verb(names: &[String]) -> String {
+    format!("{} {}", shortened(names), if names.len() == 1 { "is" } else { "are" })
+}
+
+fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adopt::survey::facts::Reached;
+
+    fn reached(name: &str, version: &str) -> Reached {
+        let source = Some("registry+x".into());
+        let package = Crate { name: name.into(), version: version.into(), source, dependencies: Vec::new() };
+        (package, vec!["app".into()])
+    }
+
+    fn source(kind: Kind, path: &str, text: &str) -> Source {
+        Source { path: path.into(), kind, text: text.into() }
+    }
+
+    /// A workspace in which nothing is in the way.
+    fn good() -> Survey {
+        let application =
+            Application { package: "app".into(), bins: vec![("app".into(), Vec::new())], has_license: true };
+        Survey {
+            applications: vec![application],
+            crates: Some(Ok(vec![reached("ring", "0.17.0")])),
+            channel: Some("1.95.0".into()),
+            is_committed: true,
+            ..Survey::default()
+        }
+    }
+
+    /// The findings that are not fine, as state and name, after a change.
+    fn found(change: impl FnOnce(&mut Survey)) -> Vec<String> {
+        let mut survey = good();
+        change(&mut survey);
+        let findings = findings(&survey, &|_| false);
+        let amiss = findings.iter().filter(|finding| finding.state != State::Ok);
+        amiss
+            .map(|finding| {
+                format!("{:?} {} {}", finding.state, finding.name, finding.not_for.join(" ")).trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn where_nothing_is_in_the_way_nothing_is_reported() {
+        assert!(found(|_| ()).is_empty());
+        assert_eq!(Verdict::new(&findings(&good(), &|_| true)).arches.len(), Arch::defaults().count());
+    }
+
+    #[test]
+    fn each_obstacle_has_a_finding() {
+        type Change = fn(&mut Survey);
+        let cases: [(&str, Change); 21] = [
+            ("Blocks workspace", |survey| survey.unreadable = Some("no".into())),
+            ("Unknown workspaces", |survey| survey.others = vec!["fuzz".into()]),
+            ("ToDo submodules", |survey| survey.empty_submodules = vec!["lib".into()]),
+            ("ToDo git", |survey| survey.is_committed = false),
+            ("ToDo Cargo.lock", |survey| survey.crates = None),
+            ("ToDo Cargo.lock", |survey| survey.outdated = Some("app".into())),
+            ("Blocks Cargo.lock", |survey| survey.crates = Some(Err("no".into()))),
+            ("Blocks application", |survey| survey.applications.clear()),
+            ("ToDo application", |survey| survey.applications[0].bins.push(("b".into(), Vec::new()))),
+            ("ToDo features", |survey| survey.applications[0].bins[0].1.push("x".into())),
+            ("Unknown licence", |survey| survey.applications[0].has_license = false),
+            ("Blocks Rust", |survey| survey.channel = Some("nightly".into())),
+            ("Blocks Rust", |survey| survey.channel = Some("1.70.0".into())),
+            ("ToDo Rust", |survey| survey.channel = Some("1.95".into())),
+            ("Blocks profile", |survey| survey.profile = Some(Err("no".into()))),
+            ("Blocks pcap 1.0.0", |survey| survey.crates = Some(Ok(vec![reached("pcap", "1.0.0")]))),
+            ("ToDo prost-build 1.0.0", |survey| survey.crates = Some(Ok(vec![reached("prost-build", "1.0.0")]))),
+            ("Unknown nix 0.29.0", |survey| survey.crates = Some(Ok(vec![reached("nix", "0.29.0")]))),
+            ("Unknown -sys crates", |survey| survey.crates = Some(Ok(vec![reached("odd-sys", "1.0.0")]))),
+            ("ToDo BPF in C", |survey| survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", ""))),
+            ("Blocks BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
+        ];
+        for (expected, change) in cases {
+            assert_eq!(found(change), [expected]);
+        }
+    }
+
+    #[test]
+    fn a_build_script_is_understood_by_its_words() {
+        let of = |text: &'static str| found(|survey| survey.sources.push(source(Kind::BuildScript, "build.rs", text)));
+        assert!(of("SkeletonBuilder::new().build_and_generate(out(\"OUT_DIR\"))").is_empty());
+        assert_eq!(of("SkeletonBuilder::new().build_and_generate(\"src/x.skel.rs\")"), ["Blocks build.rs"]);
+        assert_eq!(of("Command::new(\"gcc\")"), ["Unknown build.rs"]);
+        assert!(of("// Command::new(\"gcc\")").is_empty());
+        let others: Vec<&str> =
+            Arch::defaults().map(|arch| arch.name).filter(|name| !["amd64", "arm64"].contains(name)).collect();
+        let by_arch = "match env(\"CARGO_CFG_TARGET_ARCH\") { \"x86_64\" => 1, \"aarch64\" => 2, _ => panic!() }";
+        assert_eq!(of(by_arch), [format!("Limits build.rs {}", others.join(" "))]);
+    }
+
+    #[test]
+    fn architectures_without_types_of_their_kernel_or_wide_atomics_are_left_out() {
+        let found = found(|survey| {
+            survey.sources = ["x86", "arm64", "riscv", "loongarch", "s390"]
+                .map(|word| source(Kind::Vmlinux, &format!("vmlinux/{word}/vmlinux.h"), ""))
+                .into();
+            survey.sources.push(source(Kind::Rust, "src/a.rs", "static COUNT: AtomicU64 = AtomicU64::new(0);"));
+        });
+        assert!(found.iter().any(|it| it.starts_with("Limits vmlinux.h") && it.contains("mips")), "{found:?}");
+        assert!(found.iter().any(|it| it.starts_with("Limits atomics") && it.contains("mips")), "{found:?}");
+    }
+}

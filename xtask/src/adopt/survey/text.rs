@@ -1,0 +1,48 @@
+//! Findings as people read them.
+
+use console::Style;
+
+use super::findings::{Finding, State, Verdict};
+use crate::ui::table::{keep_together, paragraph};
+
+impl State {
+    fn word(self) -> (&'static str, Style) {
+        match self {
+            State::Ok => ("ok", Style::new().green()),
+            State::ToDo => ("to do", Style::new().yellow()),
+            State::Limits => ("limits", Style::new().yellow()),
+            State::Unknown => ("unknown", Style::new().yellow()),
+            State::Blocks => ("blocks", Style::new().red().bold()),
+        }
+    }
+}
+
+/// The findings, in lines of at most `width` columns; with `brief`, only what is amiss.
+pub fn text(findings: &[Finding], verdict: &Verdict, width: usize, brief: bool) -> String {
+    // Longer names stand out of the column.
+    let column = findings.iter().map(|it| it.name.len()).filter(|width| *width < 22).max().unwrap_or_default();
+    let indent = 2 + 7 + 2 + column + 2;
+    let lines = |label: &str, indent: usize, words: &str| {
+        let words = keep_together(words, width.saturating_sub(indent));
+        paragraph(label, indent, &words, width).join("\n") + "\n"
+    };
+    let mut text = String::new();
+    for Finding { name, state, detail, remedy, not_for } in findings {
+        if brief && *state == State::Ok {
+            continue;
+        }
+        let (word, style) = state.word();
+        let left_out = if not_for.is_empty() { String::new() } else { format!(": not for {}", not_for.join(", ")) };
+        let label = format!("  {:7}  {name:column$}  ", style.apply_to(word));
+        text += &lines(&label, indent, &format!("{detail}{left_out}"));
+        if let Some(remedy) = remedy {
+            text += &lines(&" ".repeat(indent), indent, remedy);
+        }
+    }
+    let words = match (verdict.ready, verdict.arches.as_slice()) {
+        (false, _) => "cannot be shipped as it is".into(),
+        (true, []) => "no architecture is left".into(),
+        (true, arches) => format!("nothing known stands in the way for {}", arches.join(", ")),
+    };
+    text + &lines("", 0, &words)
+}

@@ -1,0 +1,335 @@
+//! What is shipped: the packages with their binaries and features, and the archives that they go into.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use cargo_metadata::{Metadata, Package, Target, TargetKind};
+use serde::Deserialize;
+
+use crate::release::layout::{LICENSES, STD_LICENSES};
+use crate::ui::error::bad_request;
+use crate::ui::suggest;
+use crate::workspace::keys::{OneOrMore, Root, check_path, key, plain_path};
+
+/// What goes into one archive for each architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    pub name: String,
+    /// That of its first product.
+    pub version: String,
+    /// At least one.
+    pub products: Vec<Product>,
+    /// What goes into it in addition to binaries, README, CHANGELOG and licences.
+    pub include: Vec<Include>,
+}
+
+/// A package of which binaries are shipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Product {
+    pub package: String,
+    /// Its binaries that are shipped, at least one: the first is what `boot` starts.
+    pub bins: Vec<String>,
+    pub features: Features,
+    pub boot: Boot,
+}
+
+/// The features of a package that is shipped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Features {
+    pub names: Vec<String>,
+    /// Whether the package's default features are left out.
+    pub no_default: bool,
+}
+
+/// A file or folder that goes into an archive: `"docs"`, or `{ path = "app/completions", as = "completions" }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Include {
+    /// Relative to the workspace.
+    pub path: String,
+    /// Its path in the archive.
+    pub to: String,
+}
+
+/// What is run on a kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// One after the other: the words that the binary is given.
+    pub commands: Vec<Vec<String>>,
+    /// What is also run where the kernel's BTF is hidden: [`BTF`] stands for the file that has it.
+    pub btf_commands: Vec<Vec<String>>,
+    /// Seconds after which a boot is given up.
+    pub timeout: u64,
+}
+
+/// Stands for a file of BTF in a guest.
+pub const BTF: &str = "{btf}";
+
+/// In seconds. A boot that has not ended by then never will.
+const DAY: u64 = 86_400;
+
+/// `[[workspace.metadata.bpfship.product]]`. Where there is one product, its keys may stand in the table above.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct WrittenProduct {
+    pub package: Option<String>,
+    pub bin: Option<OneOrMore>,
+    pub features: Vec<String>,
+    pub no_default_features: bool,
+    pub archive: Option<String>,
+    pub include: Vec<WrittenInclude>,
+    pub boot: WrittenBoot,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a path or { path = \"…\", as = \"…\" } is expected")]
+pub enum WrittenInclude {
+    Path(String),
+    Elsewhere(Elsewhere),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    path: String,
+    #[serde(rename = "as")]
+    to: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct WrittenBoot {
+    commands: Option<Vec<String>>,
+    btf_commands: Option<Vec<String>>,
+    timeout: Option<u64>,
+}
+
+/// Reads products, and puts together what goes into one archive. `include` goes into all of them, and `boot` holds for each
+/// that says nothing else. `tables` is the path of the table that products are in: `product.`, or nothing.
+pub fn archives(
+    metadata: &Metadata,
+    root: &Root,
+    tables: &str,
+    products: Vec<WrittenProduct>,
+    include: Vec<WrittenInclude>,
+    boot: &WrittenBoot,
+) -> Result<Vec<Archive>> {
+    let include: Vec<Include> =
+        include.into_iter().map(|written| Include::parse(root, written, "include")).collect::<Result<_>>()?;
+    let mut archives: Vec<Archive> = Vec::new();
+    for written in products {
+        let key = |name: &str| format!("{tables}{name}");
+        let package = package(metadata, written.package, &key("package"))?;
+        let name = written.archive.unwrap_or_else(|| package.name.to_string());
+        let is_word = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.+".contains(letter));
+        if !is_word || !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            let key = self::key(&key("archive"));
+            bad_request!("{key} is `{name}`; letters, digits, -, _, . and + are expected");
+        }
+        let product = Product::parse(package, written.bin, written.features, written.no_default_features, tables)?;
+        let product = Product { boot: Boot::parse(&written.boot, boot, &key("boot"))?, ..product };
+        let others = archives.iter().flat_map(|archive| &archive.products).flat_map(|product| &product.bins);
+        if let Some(twice) = product.bins.iter().find(|bin| others.clone().any(|other| other == *bin)) {
+            bad_request!("{} has two binaries `{twice}`: of each name, one can be shipped", self::key("product"));
+        }
+        let own = written.include.into_iter().map(|written| Include::parse(root, written, &key("include")));
+        let own = own.collect::<Result<Vec<_>>>()?;
+        let archive = match archives.iter_mut().position(|archive| archive.name == name) {
+            Some(known) => &mut archives[known],
+            None => {
+                let version = package.version.to_string();
+                archives.push(Archive { name, version, products: Vec::new(), include: include.clone() });
+                archives.last_mut().expect("it was just added")
+            }
+        };
+        archive.products.push(product);
+        archive.include.extend(own);
+    }
+    archives.iter().try_for_each(Archive::check)?;
+    Ok(archives)
+}
+
+impl Archive {
+    /// All binaries in it.
+    pub fn bins(&self) -> impl Iterator<Item = &str> {
+        self.products.iter().flat_map(|product| &product.bins).map(String::as_str)
+    }
+
+    fn check(&self) -> Result<()> {
+        for Include { path, to } in &self.include {
+            let top = to.split('/').next().unwrap_or_default();
+            if self.bins().chain([LICENSES, STD_LICENSES]).any(|name| name == top) {
+                bad_request!("{} names `{path}`, but the archive already contains a file `{top}`", key("include"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Product {
+    fn parse(
+        package: &Package,
+        bin: Option<OneOrMore>,
+        names: Vec<String>,
+        no_default: bool,
+        tables: &str,
+    ) -> Result<Product> {
+        let features = Features { names, no_default };
+        let bins = bins(package, bin, &format!("{tables}bin"))?;
+        features.check(package, &bins, &format!("{tables}features"))?;
+        let boot = Boot { commands: Vec::new(), btf_commands: Vec::new(), timeout: 0 };
+        let bins = bins.into_iter().map(|bin| bin.name.clone()).collect();
+        Ok(Product { package: package.name.to_string(), bins, features, boot })
+    }
+
+    /// What decides what cargo builds for it: products that agree in it are built of the same crates.
+    pub fn selection(&self) -> Vec<String> {
+        let mut selection = vec!["--package".to_owned(), self.package.clone()];
+        selection.extend(self.features.flags());
+        selection
+    }
+}
+
+impl Features {
+    /// As cargo's arguments.
+    pub fn flags(&self) -> Vec<String> {
+        let names = (!self.names.is_empty()).then(|| format!("--features={}", self.names.join(",")));
+        self.no_default.then(|| "--no-default-features".into()).into_iter().chain(names).collect()
+    }
+
+    /// Refuses features that the package does not have, or without which there is no such binary.
+    fn check(&self, package: &Package, bins: &[&Target], path: &str) -> Result<()> {
+        let Package { name, features, .. } = package;
+        let unknown = self.names.iter().find(|it| !it.contains('/') && !features.contains_key(*it));
+        if let Some(unknown) = unknown {
+            let hint = suggest::hint(unknown, features.keys().map(String::as_str));
+            bad_request!("{}: package `{name}` has no feature `{}`{hint}", key(path), suggest::cut(unknown));
+        }
+        let mut enabled: BTreeSet<&str> = BTreeSet::new();
+        let mut next: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        next.extend((!self.no_default).then_some("default"));
+        while let Some(feature) = next.pop() {
+            if enabled.insert(feature) {
+                next.extend(features.get(feature).into_iter().flatten().map(String::as_str));
+            }
+        }
+        for bin in bins {
+            if let Some(missing) = bin.required_features.iter().find(|feature| !enabled.contains(feature.as_str())) {
+                bad_request!(
+                    "binary `{}` needs feature `{missing}` (`required-features` in the Cargo.toml of package `{name}`): \
+                     add it to {}",
+                    bin.name,
+                    key(path)
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Include {
+    fn parse(root: &Root, written: WrittenInclude, path: &str) -> Result<Include> {
+        let key = key(path);
+        Ok(match written {
+            WrittenInclude::Path(path) => {
+                let path = check_path(root, &path, &key)?;
+                Include { to: path.clone(), path }
+            }
+            WrittenInclude::Elsewhere(Elsewhere { path, to }) => match plain_path(&to) {
+                Some(to) => Include { path: check_path(root, &path, &key)?, to },
+                None => bad_request!("{key} has `as = \"{to}\"`; a relative path inside the archive is expected"),
+            },
+        })
+    }
+}
+
+impl Boot {
+    /// What is written for a product, and where that says nothing, what is written for all.
+    fn parse(own: &WrittenBoot, all: &WrittenBoot, path: &str) -> Result<Boot> {
+        let path = |is_own: bool, name: &str| if is_own { format!("{path}.{name}") } else { format!("boot.{name}") };
+        let [commands_key, btf_key] =
+            [path(own.commands.is_some(), "commands"), path(own.btf_commands.is_some(), "btf-commands")];
+        let defaults = || vec!["--version".into(), "--self-test".into()];
+        let commands = own.commands.clone().or_else(|| all.commands.clone()).unwrap_or_else(defaults);
+        let commands = split(commands, &commands_key)?;
+        if commands.is_empty() {
+            bad_request!("{} is empty; at least one command is expected", key(&commands_key));
+        }
+        let btf_commands = own.btf_commands.clone().or_else(|| all.btf_commands.clone()).unwrap_or_default();
+        let btf_commands = split(btf_commands, &btf_key)?;
+        if btf_commands.iter().any(|words| !words.iter().any(|word| word.contains(BTF))) {
+            bad_request!("{} has a command without {BTF}, the file to read BTF from", key(&btf_key));
+        }
+        match own.timeout.or(all.timeout).unwrap_or(180) {
+            timeout @ 1..=DAY => Ok(Boot { commands, btf_commands, timeout }),
+            timeout => {
+                let key = key(&path(own.timeout.is_some(), "timeout"));
+                bad_request!("{key} is {timeout}; a number of seconds from 1 to {DAY} is expected")
+            }
+        }
+    }
+}
+
+/// Splits command lines into words.
+fn split(lines: Vec<String>, path: &str) -> Result<Vec<Vec<String>>> {
+    let words = |line: String| match shlex::split(&line) {
+        Some(words) if !line.contains(['\n', '\0']) => Ok(words),
+        _ => bad_request!("{} has `{line}`, which no shell would take as one line", key(path)),
+    };
+    lines.into_iter().map(words).collect()
+}
+
+/// Finds a package. It need not be named where the workspace is one.
+fn package<'a>(metadata: &'a Metadata, name: Option<String>, path: &str) -> Result<&'a Package> {
+    let members = metadata.workspace_packages();
+    let Some(name) = name else {
+        return match metadata.root_package() {
+            Some(package) => Ok(package),
+            None => bad_request!("no package to ship is configured: set {}", key(path)),
+        };
+    };
+    match members.iter().find(|member| *member.name == name) {
+        Some(member) => Ok(member),
+        None => bad_request!(
+            "{}: no package `{}` in this workspace{}",
+            key(path),
+            suggest::cut(&name),
+            suggest::hint(&name, members.iter().map(|member| member.name.as_str()))
+        ),
+    }
+}
+
+/// Finds binaries of a package. They need not be named where there is one.
+fn bins<'a>(package: &'a Package, named: Option<OneOrMore>, path: &str) -> Result<Vec<&'a Target>> {
+    let bins: Vec<&Target> = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin)).collect();
+    let names = || bins.iter().map(|bin| bin.name.as_str());
+    let Some(named) = named else {
+        return match bins.as_slice() {
+            [_] => Ok(bins),
+            [] => bad_request!("package `{}` has no binary to ship", package.name),
+            _ => bad_request!(
+                "package `{}` has several binaries ({}): set {}",
+                package.name,
+                names().collect::<Vec<_>>().join(", "),
+                key(path)
+            ),
+        };
+    };
+    let mut found: Vec<&Target> = Vec::new();
+    for name in named.list() {
+        match bins.iter().find(|target| target.name == name) {
+            Some(bin) if found.contains(bin) => bad_request!("{} names `{name}` twice", key(path)),
+            Some(bin) => found.push(bin),
+            None => bad_request!(
+                "{}: package `{}` has no binary `{}`{}",
+                key(path),
+                package.name,
+                suggest::cut(&name),
+                suggest::hint(&name, names())
+            ),
+        }
+    }
+    match found.is_empty() {
+        true => bad_request!("{} is empty: name a binary", key(path)),
+        false => Ok(found),
+    }
+}

@@ -1,0 +1,143 @@
+//! Several packages and binaries: in one archive, or in one each.
+
+use std::process::Command;
+
+use bpfship::testing::Arch;
+use serde_json::{Value, json};
+
+use super::support::{Run, Workspace, has};
+
+const LOCK: &str = "version = 4\n\n[[package]]\nname = \"extra\"\nversion = \"0.9.0\"\n
+[[package]]\nname = \"tool\"\nversion = \"0.3.0\"\n";
+
+const PROBED: &str = "fn main() { println!(\"daemon, loud: {}\", cfg!(feature = \"loud\")); }\n";
+
+const EXTRA: &str = "fn main() { println!(\"extra, without BPF\"); }\n";
+
+/// Two packages with three binaries, of which one needs a feature. `products` is what is configured.
+fn workspace(name: &str, products: &str) -> Workspace {
+    let workspace = Workspace::usual(name);
+    let tool = workspace.read("tool/Cargo.toml")
+        + "\n[[bin]]\nname = \"probed\"\npath = \"probed.rs\"\nrequired-features = [\"loud\"]\n\n[features]\nloud = []\n";
+    workspace
+        .write(
+            "Cargo.toml",
+            &format!(
+                "[workspace]\nmembers = [\"tool\", \"extra\"]\nresolver = \"3\"\n\n[workspace.metadata.bpfship]\n\
+                 bpf.folder = \"kernel\"\n{products}"
+            ),
+        )
+        .write("Cargo.lock", LOCK)
+        .write("tool/Cargo.toml", &tool)
+        .write("tool/probed.rs", PROBED)
+        .write(
+            "extra/Cargo.toml",
+            "[package]\nname = \"extra\"\nversion = \"0.9.0\"\nedition = \"2021\"\nlicense = \"MIT\"\n",
+        )
+        .write("extra/src/main.rs", EXTRA)
+        .write("extra/EXTRA.md", "More.\n")
+}
+
+const TOOL: &str = "[[workspace.metadata.bpfship.product]]\npackage = \"tool\"\nbin = [\"probe\", \"probed\"]\n\
+                    features = [\"loud\"]\n";
+
+const TOGETHER: &str = "[[workspace.metadata.bpfship.product]]\npackage = \"extra\"\narchive = \"tool\"\n\
+                        include = [{ path = \"extra/EXTRA.md\", as = \"EXTRA.md\" }]\n";
+
+const APART: &str = "[[workspace.metadata.bpfship.product]]\npackage = \"extra\"\n";
+
+fn manifest(workspace: &Workspace) -> Value {
+    serde_json::from_str(&workspace.read("dist/release.json")).unwrap()
+}
+
+#[test]
+fn two_packages_with_three_binaries_are_shipped_in_one_archive_and_run() {
+    let workspace = workspace("together", &format!("{TOOL}{TOGETHER}"));
+    workspace.xtask("dist --arch amd64,s390x").succeeds().says("binaries");
+    workspace.shell("cd dist && sha256sum -c SHA256SUMS && tar xzf tool-0.3.0-s390x*.tar.gz").succeeds();
+    let arch = Arch::named("s390x");
+    let folder = format!("dist/tool-0.3.0-{}", arch.triple);
+    let binaries = [("probe", "probe of "), ("probed", "daemon, loud: true\n"), ("extra", "extra, without BPF\n")];
+    assert_eq!(
+        workspace.list(&folder),
+        ["COPYRIGHT-library.html", "EXTRA.md", "README.md", "THIRD-PARTY-LICENSES.txt", "extra", "probe", "probed"]
+    );
+    if has("qemu-s390x", "Debian: apt install qemu-user", Command::new("qemu-s390x").arg("--version").output().is_ok())
+    {
+        for (name, words) in binaries {
+            let binary = workspace.path(&folder).join(name);
+            Run::of(Command::new("qemu-s390x").args(["-cpu", arch.oldest_cpu]).arg(binary)).succeeds().says(words);
+        }
+    }
+    let described = &manifest(&workspace)["artifacts"][0]["binaries"];
+    let held = |index: usize| (described[index]["file"].clone(), described[index]["bpf_objects"].clone());
+    let expected = [("probe", json!(["tick_bpfeb.o"])), ("probed", json!([])), ("extra", json!([]))];
+    assert_eq!([0, 1, 2].map(held), expected.map(|(name, held)| (json!(name), held)));
+    workspace.xtask("verify").succeeds();
+
+    // Parts of it become the same again.
+    let before = workspace.read("dist/SHA256SUMS");
+    workspace.shell("mv dist part && \"$BPFSHIP\" merge part").succeeds().says("tool-0.3.0-s390x");
+    assert_eq!(workspace.read("dist/SHA256SUMS"), before);
+}
+
+#[test]
+fn each_package_may_have_an_archive_of_its_own() {
+    let workspace = workspace("apart", &format!("{TOOL}{APART}"));
+    workspace.xtask("dist --arch amd64").succeeds();
+    workspace.shell("cd dist && for archive in *.tar.gz; do tar xzf $archive; done").succeeds();
+    let list = |stem: &str| workspace.list(&format!("dist/{stem}-x86_64-unknown-linux-musl"));
+    assert!(list("tool-0.3.0").contains(&"probed".to_owned()) && !list("tool-0.3.0").contains(&"extra".to_owned()));
+    assert_eq!(list("extra-0.9.0")[2..], ["THIRD-PARTY-LICENSES.txt", "extra"]);
+    assert_eq!(workspace.read("dist/SHA256SUMS").lines().count(), 2);
+    workspace.xtask("verify").succeeds().says("extra-0.9.0-x86_64").says("tool-0.3.0-x86_64");
+    workspace
+        .xtask("dist --arch arm64 --plan")
+        .succeeds()
+        .says("dist/extra-0.9.0-aarch64")
+        .says("dist/tool-0.3.0-aarch64");
+
+    // Without the one that has the BPF object, it would be shipped to nobody.
+    let config = workspace.read("Cargo.toml").replace("[\"probe\", \"probed\"]", "[\"probed\"]");
+    let workspace = workspace.write("Cargo.toml", &config);
+    let error = "no binary for amd64 has a section with the BPF object tick_bpfel.o";
+    workspace.xtask("dist --arch amd64").ends_with(1).says(error);
+}
+
+#[test]
+fn what_is_wrong_with_products_is_one_sentence() {
+    let refused = |products: &str, sentence: &str| {
+        workspace("wrong", products).xtask("dist --plan").ends_with(2).says(sentence).in_one_line();
+    };
+    refused(
+        &format!("package = \"tool\"\n{APART}"),
+        "and so is `product` in [workspace.metadata.bpfship] of Cargo.toml",
+    );
+    refused(&format!("{APART}bin = [\"extra\", \"extra\"]\n"), "names `extra` twice");
+    refused(&format!("{APART}bin = []\n"), "`bin` in [workspace.metadata.bpfship.product] of Cargo.toml is empty");
+    refused(&format!("{APART}{APART}"), "has two binaries `extra`");
+    refused(&format!("{APART}archive = \"a/b\"\n"), "is `a/b`; letters, digits");
+    refused(&format!("{APART}boot.commands = []\n"), "`commands` in [workspace.metadata.bpfship.product.boot]");
+    refused(&format!("{APART}bins = \"x\"\n"), "unknown key `bins` in [workspace.metadata.bpfship.product]");
+    refused(
+        "[[workspace.metadata.bpfship.product]]\npackage = \"tool\"\n",
+        "has several binaries (probe, probed): set `bin`",
+    );
+    refused(&TOOL.replace("features = [\"loud\"]\n", ""), "binary `probed` needs feature `loud`");
+}
+
+#[test]
+fn a_repository_of_one_package_may_have_the_configuration_in_its_own_table() {
+    let workspace = Workspace::usual("single");
+    let manifest = workspace.read("tool/Cargo.toml").replace("main.rs", "tool/main.rs");
+    let table = "\n[package.metadata.bpfship]\nbpf.folder = \"kernel\"\n";
+    std::fs::remove_file(workspace.path("tool/Cargo.toml")).unwrap();
+    let workspace = workspace.write("Cargo.toml", &format!("{manifest}{table}"));
+    workspace.xtask("dist --arch amd64").succeeds().says("tool-0.3.0-x86_64-unknown-linux-musl");
+
+    let workspace = workspace.write("Cargo.toml", &format!("{manifest}{table}arch = 1\n"));
+    let sentence = "unknown key `arch` in [package.metadata.bpfship] of Cargo.toml";
+    workspace.xtask("dist").ends_with(2).says(sentence).in_one_line();
+    let both = format!("{manifest}{table}\n[workspace.metadata.bpfship]\npackage = \"tool\"\n");
+    workspace.write("Cargo.toml", &both).xtask("dist").ends_with(2).says("has no effect: have it all in [workspace.");
+}

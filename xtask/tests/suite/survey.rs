@@ -1,0 +1,81 @@
+//! `doctor --adopt`: what stands in the way of shipping a workspace that knows nothing of the tool.
+
+use serde_json::Value;
+
+use super::support::{Workspace, commit};
+
+/// A foreign workspace: an application that links the system's libpcap by default, an own xtask, BPF in C that a build script
+/// compiles, and an optional dependency that is off.
+fn foreign() -> Workspace {
+    Workspace::empty("foreign")
+        .write("Cargo.toml", "[workspace]\nmembers = [\"agent\", \"xtask\"]\nresolver = \"2\"\n")
+        .write(
+            "agent/Cargo.toml",
+            "[package]\nname = \"agent\"\nversion = \"1.0.0\"\nedition = \"2021\"\nlicense = \"MIT\"\nbuild = \"build.rs\"\n
+[features]\ndefault = [\"capture\"]\ncapture = [\"dep:pcap\"]\n
+[dependencies]\nring = \"0.17\"\npcap = { version = \"2\", optional = true }\nlibseccomp = { version = \"0.4\", optional = true }\n
+[target.'cfg(windows)'.dependencies]\nodd-sys = \"1\"\n",
+        )
+        .write("agent/src/main.rs", "fn main() {}\n")
+        .write("agent/build.rs", "fn main() { SkeletonBuilder::new(); std::env::var(\"OUT_DIR\"); }\n")
+        .write("agent/src/bpf/agent.bpf.c", "#include \"vmlinux.h\"\nSEC(\"kprobe/x\") int BPF_KPROBE(x) { return 0; }\n")
+        .write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\nedition = \"2021\"\n")
+        .write("xtask/src/main.rs", "fn main() {}\n")
+        .write(
+            "Cargo.lock",
+            &["pcap", "ring", "libseccomp", "odd-sys"].into_iter().fold(
+                "version = 4\n\n[[package]]\nname = \"agent\"\nversion = \"1.0.0\"\n\
+                 dependencies = [\"libseccomp\", \"odd-sys\", \"pcap\", \"ring\"]\n"
+                    .to_owned(),
+                |lock, name| {
+                    let source = "registry+https://github.com/rust-lang/crates.io-index";
+                    lock + &format!("\n[[package]]\nname = \"{name}\"\nversion = \"2.0.0\"\nsource = \"{source}\"\n")
+                },
+            ),
+        )
+}
+
+/// States of findings, by name.
+fn states(report: &Value) -> Vec<(String, String)> {
+    let word = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    report["findings"].as_array().unwrap().iter().map(|it| (word(it, "name"), word(it, "state"))).collect()
+}
+
+#[test]
+fn what_stands_in_the_way_is_reported_without_a_build_and_nothing_is_written() {
+    let workspace = foreign();
+    commit(&workspace);
+    let everything = "find . -path ./.git -prune -o -type f -print | sort | xargs sha256sum";
+    let before = workspace.shell(everything).text();
+    let run = workspace.xtask("doctor --adopt . --json").ends_with(1).says("cannot be shipped as it is: pcap 2.0.0");
+    let report = serde_json::from_str(run.text().split("\nerror: ").next().unwrap()).unwrap();
+    let states = states(&report);
+    for (name, state) in
+        [("pcap 2.0.0", "blocks"), ("ring 2.0.0", "ok"), ("xtask", "ok"), ("application", "ok"), ("BPF in C", "ok")]
+    {
+        assert!(states.contains(&(name.into(), state.into())), "{name}: {states:?}");
+    }
+    // Neither what is off by default nor what is for another system.
+    assert!(!states.iter().any(|(name, _)| name.contains("seccomp") || name == "-sys crates"), "{states:?}");
+    assert_eq!(report["verdict"]["ready"], false);
+    assert_eq!(workspace.shell(everything).text(), before);
+
+    let manifest = workspace.read("agent/Cargo.toml").replace("default = [\"capture\"]", "default = []");
+    let workspace = workspace.write("agent/Cargo.toml", &manifest);
+    workspace.xtask("doctor --adopt").succeeds().says("nothing known stands in the way for amd64, arm64");
+    std::fs::remove_file(workspace.path("Cargo.lock")).unwrap();
+    workspace.xtask("doctor --adopt -q").succeeds().says("to do    Cargo.lock").says_nothing_of("  ok ");
+}
+
+#[test]
+fn a_repository_is_read_by_its_address_and_a_wrong_place_is_a_wrong_request() {
+    let workspace = foreign();
+    commit(&workspace);
+    let url = format!("file://{}", workspace.root.display());
+    let elsewhere = Workspace::empty("elsewhere");
+    elsewhere.xtask(&format!("doctor --adopt '{url}'")).ends_with(1).says("blocks   pcap 2.0.0");
+    assert!(elsewhere.list(".").is_empty());
+    elsewhere.xtask("doctor --adopt nowhere").ends_with(2).says("neither a folder nor the address of").in_one_line();
+    elsewhere.xtask("doctor --adopt .").ends_with(2).says("there is no Cargo.toml in").in_one_line();
+    workspace.xtask("doctor --adopt . --package agend").ends_with(2).says("agent have").in_one_line();
+}
