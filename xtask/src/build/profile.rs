@@ -1,5 +1,5 @@
 //! The profile that binaries are built with: Cargo.toml's, but for the keys that the tool decides. A workspace that
-//! sets those is told so, since the setting has no effect; if the program would behave differently, it is refused.
+//! sets those gets a line, since the setting has no effect; if the program would behave differently, it is refused.
 
 use std::path::Path;
 
