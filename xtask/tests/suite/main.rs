@@ -19,6 +19,7 @@ mod exectrace;
 mod failures;
 mod fetching;
 mod guard;
+mod guide;
 mod kinds;
 mod layers;
 mod merge;
