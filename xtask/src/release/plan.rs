@@ -278,7 +278,7 @@ pub(crate) mod tests {
             changes: Vec::new(),
             identity: String::new(),
             outside: Vec::new(),
-            ignored: IgnoredFiles::new(Runner::new(Level::Quiet), root, root, &[]),
+            ignored: IgnoredFiles::new(Runner::new(Level::Quiet), root, root, &[], &[]),
         }
     }
 

@@ -12,6 +12,7 @@ use super::id::{Format, Id};
 use super::stat::Kind;
 use crate::sys::command::Command;
 use crate::sys::process::{self, Runner};
+use crate::ui::error::bad_request;
 
 /// The variables by which git finds the user's settings.
 const SETTINGS: [&str; 4] = ["HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
@@ -170,6 +171,19 @@ impl Repository {
         Ok(output.stdout)
     }
 
+    /// Refuses a repository whose settings say that its work tree is another folder, or that it has none.
+    pub fn check_place(&self) -> Result<()> {
+        let command = self.deaf(&["rev-parse", "--is-inside-work-tree", "--show-prefix"]);
+        let printed = self.ask(&command).with_context(|| format!("cannot use {}/.git", self.folder.display()))?;
+        if printed != b"true\n\n" {
+            bad_request!(
+                "the repository {0}/.git does not take {0} for its work tree: git config --unset core.worktree, or core.bare",
+                self.folder.display()
+            );
+        }
+        Ok(())
+    }
+
     /// A commit by one of its names; `None` if there is none of that name.
     pub fn commit(&self, name: &str) -> Result<Option<Commit>> {
         let mut found = None;
@@ -266,7 +280,9 @@ impl Repository {
 
     /// Why git ignores a path in this work tree, if it does.
     pub fn ignored(&self, path: &str) -> Result<Option<Ignored>> {
-        let args = ["-c", "core.quotePath=false", "check-ignore", "--verbose", "--no-index", "--", path];
+        // A colon at the beginning would be magic.
+        let path = format!("./{path}");
+        let args = ["-c", "core.quotePath=false", "check-ignore", "--verbose", "--no-index", "--", &path];
         let command = self.of_user(&args);
         let output = self.runner.output(&command)?;
         if !matches!(output.status.code(), Some(0 | 1)) {
@@ -281,6 +297,13 @@ impl Repository {
         let args = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored=matching"];
         let printed = self.ask(&self.of_user(&args)).context("cannot ask git what it ignores")?;
         Ok(terminated(self.text(&printed)?).filter_map(|line| line.strip_prefix("!! ")).map(String::from).collect())
+    }
+
+    /// The files in this work tree that are not what is committed, ignored ones included.
+    pub fn changed(&self) -> Result<Vec<String>> {
+        let args = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored=matching"];
+        let printed = self.ask(&self.deaf(&args)).context("cannot ask git what has changed")?;
+        Ok(terminated(self.text(&printed)?).filter_map(|line| line.get(3..)).map(String::from).collect())
     }
 
     /// Objects by their names, one a line. `each` is given the number of the line, id and size of the object, and its

@@ -344,6 +344,43 @@ fn a_workspace_that_git_ignores_is_outside_git() {
 }
 
 #[test]
+fn a_repository_that_has_its_work_tree_elsewhere_is_refused() {
+    let place = Place::with_repository();
+    for setting in ["core.worktree ..", "core.worktree ../.git", "core.bare true"] {
+        place.git("r", &format!("config {setting}"));
+        let read = place.try_read("r", None);
+        match setting {
+            // That is the folder with `.git`.
+            "core.worktree .." => assert!(read.is_ok()),
+            _ => assert!(error(read).contains("does not take "), "{setting}"),
+        }
+    }
+}
+
+#[test]
+fn a_committed_folder_that_each_build_changes_is_refused() {
+    let place = Place::with_repository();
+    place.write("r/target/bpfship/record", "");
+    place.git("r", "add -f target");
+    place.git("r", "-c user.email=a@example.com -c user.name=a commit -q -m target");
+    let workspace = place.path("r");
+    for commit in [None, Some("HEAD")] {
+        let request = Request {
+            workspace: &workspace,
+            snapshot: &workspace.join("target/bpfship/snapshot"),
+            left_out: &[workspace.join("target")],
+            commit,
+            settings: place.settings(),
+        };
+        let error = error(Tree::read(place.runner, &request));
+        assert!(
+            error.starts_with("target/bpfship/record is committed, in a folder that each build changes: git rm "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn the_repository_is_there_and_not_the_workspace_alone() {
     let place = Place::with_repository();
     place.write("r/w s/Cargo.toml", "[workspace]\n");
@@ -684,6 +721,24 @@ fn what_depends_on_the_commit_can_be_made_newer() {
 }
 
 #[test]
+fn what_was_built_and_not_checked_is_built_again() {
+    let place = Place::with_repository();
+    place.snapshot("r");
+    let folder = place.path("snapshot");
+    let touched = || touch(&folder, "stamp", &["a/run".into()]).unwrap();
+    assert!(touched() && !touched());
+    begin(&folder).unwrap();
+    assert!(touched(), "the run was ended meanwhile");
+    begin(&folder).unwrap();
+    place.write("snapshot/source/new", "");
+    assert_eq!(place.faults(), ["new was added"]);
+    place.snapshot("r");
+    assert!(touched());
+    assert!(place.faults().is_empty());
+    assert!(!touched());
+}
+
+#[test]
 fn another_commit_and_another_list_of_files_have_another_identity() {
     let place = Place::with_repository();
     let first = place.snapshot("r").identity;
@@ -728,6 +783,8 @@ fn why_git_ignores_a_file_is_known() {
     assert_eq!(why("r/a/x.o").unwrap(), "is ignored by git (a/.gitignore:2), so no clone has it");
     assert_eq!(why("r/a/keep.o"), None);
     assert_eq!(why("r/Cargo.toml"), None);
+    place.write("r/.gitignore", ":x\n");
+    assert_eq!(why("r/:x").unwrap(), "is ignored by git (.gitignore:1), so no clone has it");
     let global = format!("is ignored by git ({}:1), so no clone has it", place.path("excludes").display());
     assert_eq!(why("r/x.global"), Some(global));
     assert_eq!(why("elsewhere/x.o"), None);

@@ -158,6 +158,14 @@ impl Tree {
                 tree.files.sort_by(|a, b| a.path.cmp(&b.path));
             }
             tree.changes.sort_by(|a, b| a.path.cmp(&b.path));
+            for folder in request.snapshot.parent().iter().flat_map(|work| inside(&[canonical(work)], &tree.top)) {
+                if let Some(entry) = tree.files.iter().find(|entry| is_in(&entry.path, &folder)) {
+                    bad_request!(
+                        "{} is committed, in a folder that each build changes: git rm -r --cached {folder}, and add it to .gitignore",
+                        entry.path
+                    );
+                }
+            }
             // A workspace that git ignores is of another repository than this.
             if request.commit.is_some() || tree.file("Cargo.toml").is_some() {
                 return Ok(tree);
@@ -193,6 +201,10 @@ pub(super) fn canonical(path: &Path) -> PathBuf {
 pub(super) fn inside(folders: &[PathBuf], outer: &Path) -> Vec<String> {
     let inside = folders.iter().filter_map(|folder| folder.strip_prefix(outer).ok()?.to_str());
     inside.filter(|folder| !folder.is_empty()).map(String::from).collect()
+}
+
+fn is_in(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Collects what a tree holds.
@@ -248,6 +260,7 @@ impl Reader {
     /// What the work tree of a repository holds, whose commit the outer repository `recorded`. Gives its commit.
     fn work_tree(&mut self, repository: Repository, prefix: &str, recorded: Option<&str>) -> Result<Option<Commit>> {
         let now = stat::now();
+        repository.check_place()?;
         let left_out = inside(&self.left_out, &repository.folder);
         let (printed, commit) = thread::scope(|scope| {
             let printed = scope.spawn(|| repository.list(&left_out));

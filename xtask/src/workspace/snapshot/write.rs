@@ -14,7 +14,7 @@ use super::links::leads_out;
 use super::record::{Clean, Record, Written};
 use super::stat::{Folders, Kind, Stat};
 use super::tree::{Entry, Origin, Tree, id_of};
-use super::{RECORD, SOURCE, TOUCHED};
+use super::{RECORD, SOURCE, TOUCHED, UNCHECKED};
 use crate::sys::{files, hash, parallel};
 
 /// A tree as it lies in its folder.
@@ -291,12 +291,18 @@ impl Tree {
     }
 }
 
-/// Makes files newer than all that was built of the snapshot in a folder, unless that was done for the same `stamp` last:
-/// those whose packages depend on what cargo does not see, the commit and which files there are. By their paths in the
-/// repository. Gives whether it was done.
+/// What is built from now on is unchecked until [`verify`] finds no fault.
+pub fn begin(folder: &Path) -> Result<()> {
+    files::write(&folder.join(UNCHECKED), "")
+}
+
+/// Makes files newer than all that was built of the snapshot in a folder, unless that was done for the same `stamp` last, and
+/// what was built since was checked: those whose packages depend on what cargo does not see, the commit and which files
+/// there are. By their paths in the repository. Gives whether it was done.
 pub fn touch(folder: &Path, stamp: &str, paths: &[String]) -> Result<bool> {
     let touched = folder.join(TOUCHED);
-    if files::read_if_there(&touched)?.as_deref() == Some(stamp) {
+    let is_checked = at(&folder.join(UNCHECKED))?.is_none();
+    if is_checked && files::read_if_there(&touched)?.as_deref() == Some(stamp) {
         return Ok(false);
     }
     let mut record = load(folder)?;
@@ -410,7 +416,15 @@ pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
     unknown(&source, &record.folders, is_file, &mut extra)?;
     faults.extend(extra.into_iter().map(Fault::Added));
     faults.sort();
+    if faults.is_empty() {
+        checked(folder)?;
+    }
     Ok(faults)
+}
+
+/// Nothing that was built of the snapshot in a folder is unchecked.
+pub(super) fn checked(folder: &Path) -> Result<()> {
+    clear(&folder.join(UNCHECKED))
 }
 
 /// Finds what is in these folders, and is neither one of them nor a file that is known. Gives whether all folders are as they
