@@ -270,7 +270,7 @@ impl Facts {
 /// What the snapshot has of BPF.
 fn inputs(sources: &Sources, packages: &[Package], config: &Config, work: &Path) -> Result<Inputs> {
     let inputs = Inputs::read(&sources.workspace, sources.above(), packages, &config.bpf);
-    let mut inputs = sources.ignored.explain(inputs)?;
+    let mut inputs = sources.ignored.explain(inputs).map_err(|error| sources.in_user_words(error))?;
     inputs.read_records(work)?;
     Ok(inputs)
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use serde_json::Value;
@@ -209,13 +210,26 @@ fn a_date_that_an_archive_cannot_hold_is_refused() {
 
 #[test]
 fn an_archive_with_another_date_is_left_out_for_that_reason() {
-    let workspace = with("dates", "").env("SOURCE_DATE_EPOCH", "5");
-    workspace.xtask("dist --arch arm64").succeeds();
-    let workspace = workspace.env("SOURCE_DATE_EPOCH", "7");
-    workspace
-        .xtask("dist --arch amd64")
-        .succeeds()
-        .says("not in release.json: arm64, built with another `source_date_epoch` (5, and now 7)");
+    let workspace = with("dates", "").write(".gitignore", "/target\n/dist\n");
+    workspace.xtask("bpf").succeeds();
+    commit(&workspace);
+    workspace.xtask("dist --locked --arch arm64").succeeds();
+    // What the variable says may be what the commit says.
+    let date = workspace.shell("git log -1 --format=%ct").succeeds().text().trim().to_owned();
+    let arches = |workspace: &Workspace| {
+        let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
+        manifest["artifacts"].as_array().unwrap().len()
+    };
+    let workspace = workspace.without_env("SOURCE_DATE_EPOCH");
+    let said = format!(
+        "not in release.json: arm64, dated otherwise (1700000000, and now {date}): SOURCE_DATE_EPOCH=1700000000 "
+    );
+    workspace.xtask("dist --locked --arch amd64").succeeds().says(&said);
+    assert_eq!(arches(&workspace), 1);
+    workspace.xtask("dist --locked --arch arm64").succeeds();
+    let workspace = workspace.env("SOURCE_DATE_EPOCH", &date);
+    workspace.xtask("dist --locked --arch amd64").succeeds().says_nothing_of("not in release.json");
+    assert_eq!(arches(&workspace), 2);
 }
 
 #[test]
@@ -306,6 +320,38 @@ fn a_path_that_cargo_or_the_linker_cannot_take_is_refused_and_no_other_changes_a
         "folder=$(printf 'latin\\351'); mkdir $folder; cp -r Cargo.toml tool $folder; cd $folder; \"$BPFSHIP\" dist",
     );
     run.ends_with(2).says("is not UTF-8: give its folders other names").in_one_line();
+}
+
+#[test]
+fn a_name_that_is_not_text_stands_in_the_way_only_where_text_is_needed() {
+    let odd = |workspace: &Workspace, path: &[u8]| {
+        let path = workspace.root.join(std::ffi::OsStr::from_bytes(path));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        path
+    };
+    let workspace = with("odd", "include = [\"docs\"]\n")
+        .without_env("SOURCE_DATE_EPOCH")
+        .write(".gitignore", "/target\n/dist\n")
+        .write("docs/page", "");
+    workspace.xtask("bpf").succeeds();
+    for path in [&b"caf\xe9"[..], b"tool/\xff/\xfe", b"tool/\xfc.rs"] {
+        odd(&workspace, path);
+    }
+    commit(&workspace);
+    workspace.xtask("dist --locked").succeeds();
+    workspace.xtask("dist --locked").succeeds();
+    for (path, words) in [
+        (&b"docs/\xe9"[..], "names `docs`, which cannot be packed: "),
+        (b"README.\xe9", "holds a document whose name is not UTF-8: rename it"),
+        (b"LICENSES/\xe9", "LICENSES holds \"\\xE9\", a name that is not UTF-8: rename it"),
+        (b"kernel/\xe9.bpf.c", "has white space in its path, or is not UTF-8: rename it"),
+    ] {
+        let path = odd(&workspace, path);
+        let run = workspace.xtask("dist").ends_with(2).says(words).says_nothing_of("snapshot").in_one_line();
+        assert!(run.text().contains(workspace.root.to_str().unwrap()), "{}", run.text());
+        fs::remove_file(path).unwrap();
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod git;
 mod id;
 mod lfs;
 mod links;
+mod names;
 mod place;
 mod record;
 mod stat;
@@ -51,7 +52,7 @@ pub fn written(runner: Runner, folder: &Path, but: &[&str]) -> Result<Option<Str
     let inside = folder.strip_prefix(&repository.folder)?;
     let changed = repository.changed()?;
     let of_it = changed.iter().filter_map(|path| Path::new(path).strip_prefix(inside).ok()?.to_str());
-    Ok(of_it.filter(|path| !but.contains(path)).map(String::from).next())
+    Ok(of_it.filter(|path| !but.contains(path)).map(|path| names::shown(path).into_owned()).next())
 }
 
 /// Why git ignores a path, if it does: then it is in no clone.
