@@ -78,6 +78,12 @@ fn a_source_that_hides_its_clock_from_clang_has_a_fixed_one() {
 fn a_binary_contains_the_object_for_its_architecture() {
     const EXECVE: &str = "#define SEC(name) __attribute__((section(name), used))\n#include <asm/unistd.h>\n\
         SEC(\"raw_tp/sys_enter\") int tick(void *context) { return __NR_execve; }\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";
+    let one = Workspace::new("one", "package = \"tool\"\nbpf.folder = \"kernel\"\narches = [\"amd64\"]\n");
+    one.write("kernel/tick.bpf.c", EXECVE)
+        .xtask("bpf")
+        .succeeds()
+        .says(": tick_x86_bpfel.o ")
+        .says("this architecture alone");
     let workspace = Workspace::usual("architectures").write("kernel/tick.bpf.c", EXECVE);
     let of_both = workspace.read("tool/main.rs");
     let main = of_both

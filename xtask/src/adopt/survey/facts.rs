@@ -169,7 +169,8 @@ impl Survey {
             let name = name.to_uppercase();
             ["LICENSE", "LICENCE", "COPYING"].iter().any(|start| name.starts_with(start))
         };
-        survey.licenses = files::list(&root)?.into_iter().filter(is_license).collect();
+        let names = files::names(&root)?.into_iter().filter_map(|name| name.into_string().ok());
+        survey.licenses = names.filter(is_license).collect();
         Ok(survey)
     }
 
