@@ -3,12 +3,13 @@
 use crate::bpf::dependencies::is_inside;
 
 /// What is for the tool to decide: the flag, or what it begins with, and the reason.
-const OURS: [(&str, &str); 28] = [
+const OURS: [(&str, &str); 49] = [
     ("-target*", TARGET),
     ("--target*", TARGET),
     ("-mlittle-endian", TARGET),
     ("-mbig-endian", TARGET),
     ("-D__TARGET_ARCH_*", ARCH),
+    ("-U__TARGET_ARCH_*", ARCH),
     ("-D__x86_64__*", ARCH),
     ("-D__aarch64__*", ARCH),
     ("-D__riscv*", ARCH),
@@ -32,6 +33,26 @@ const OURS: [(&str, &str); 28] = [
     ("-w", "it hides the error about a clock in the source"),
     ("@*", OUTSIDE),
     ("--config*", OUTSIDE),
+    ("-ivfsoverlay*", OUTSIDE),
+    ("--embed-dir*", OUTSIDE),
+    ("-fauto-profile*", OUTSIDE),
+    ("-fbasic-block-sections=list*", OUTSIDE),
+    ("-fcs-profile*", OUTSIDE),
+    ("-fmodule*", OUTSIDE),
+    ("-fimplicit-module*", OUTSIDE),
+    ("-fprebuilt-module*", OUTSIDE),
+    ("-fprofile-instr-use*", OUTSIDE),
+    ("-fprofile-list*", OUTSIDE),
+    ("-fprofile-remapping-file*", OUTSIDE),
+    ("-fprofile-sample-use*", OUTSIDE),
+    ("-fprofile-use*", OUTSIDE),
+    ("-frandomize-layout-seed-file*", OUTSIDE),
+    ("-fsanitize-blacklist*", OUTSIDE),
+    ("-fsanitize-coverage-allowlist*", OUTSIDE),
+    ("-fsanitize-coverage-ignorelist*", OUTSIDE),
+    ("-fsanitize-ignorelist*", OUTSIDE),
+    ("-fsanitize-system-ignorelist*", OUTSIDE),
+    ("-fxray-*", OUTSIDE),
 ];
 
 const TARGET: &str = "the tool compiles for both byte orders";
@@ -150,6 +171,10 @@ mod tests {
             (&["--sysroot=/"], "`--sysroot /` is"),
             (&["-include", "kernel/../../x.h"], "`-include kernel/../../x.h` is"),
             (&["@flags"], "`@flags` is"),
+            (&["-ivfsoverlay", "kernel/map"], "`-ivfsoverlay` is"),
+            (&["-frandomize-layout-seed-file=kernel/seed"], "`-frandomize-layout-seed-file=kernel/seed` is"),
+            (&["-Xclang", "-fprofile-list=/l"], "`-fprofile-list=/l` is"),
+            (&["-U__TARGET_ARCH_x86"], "`-U__TARGET_ARCH_x86` is not possible, because the tool compiles for each"),
             (&["-Xclang", "-gcodeview"], "`-gcodeview` is"),
             (&["other.c"], "`other.c` is not possible, because it is no flag"),
         ] {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::bpf::container::{self, CONTAINERFILE, Container};
+use crate::bpf::flags;
 use crate::bpf::run::CheckImage;
 use crate::sys::command::Command;
 use crate::sys::hash;
@@ -27,6 +28,14 @@ pub struct Contained {
     pub after: Vec<Task>,
 }
 
+/// The folder in which clang runs.
+pub fn folder(facts: &Facts) -> String {
+    match facts.sources.path.as_str() {
+        "" => SOURCES.into(),
+        path => format!("{SOURCES}/{path}"),
+    }
+}
+
 /// Plans to have everything in `stage` compiled in containers: one for each list of clang's arguments.
 /// Nothing of this machine is mounted: the sources are copied into a volume, so it is all the same where the engine's
 /// daemon runs, and how its folders are labelled.
@@ -35,10 +44,7 @@ pub fn contained(container: &Container, facts: &Facts, compiler: &Path, clang: &
     let engine = || container.engine.kind.command(work);
     // One workspace's runs wait for each other, so the name is ours alone.
     let volume = format!("bpfship-bpf-{:.16}", hash::bytes(stage.as_os_str().as_encoded_bytes()));
-    let workdir = match facts.sources.path.as_str() {
-        "" => SOURCES.to_owned(),
-        path => format!("{SOURCES}/{path}"),
-    };
+    let workdir = folder(facts);
 
     let mut get: Steps = Vec::new();
     if !container.present && container.theirs {
@@ -60,7 +66,8 @@ pub fn contained(container: &Container, facts: &Facts, compiler: &Path, clang: &
         let name = format!("{volume}-{number}");
         let mut command = engine()
             .args(["run", "--rm", "--name", &name, "--pull", "never", "--network", "none", "--read-only"])
-            .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"]);
+            .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"])
+            .args(["--env", &format!("{}={}", flags::CLOCK.0, flags::CLOCK.1)]);
         if container.engine.has_users {
             command = command.args(["--user", USER]);
         }

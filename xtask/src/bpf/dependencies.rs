@@ -58,6 +58,20 @@ impl Said {
         said
     }
 
+    /// The same with relative paths for what lies in the sources: clang names by its absolute path what `#embed` reads. It ran
+    /// in this folder, and the sources begin so many folders above.
+    pub fn relative(mut self, folder: &str, above: usize) -> Said {
+        let Some(top) = Path::new(folder).ancestors().nth(above) else { return self };
+        let inside = |path: &str| Some(Path::new(path).strip_prefix(top).ok()?.to_str()?.to_owned());
+        let here = inside(folder).unwrap_or_default();
+        for path in &mut self.reads {
+            if let Some(inside) = inside(path) {
+                *path = if here.is_empty() { inside } else { paths::from_folder(&here, &inside) };
+            }
+        }
+        self
+    }
+
     /// The files that lie neither in the repository, which begins so many folders above that in which clang ran, nor in the
     /// folder of the compiler.
     pub fn foreign(&self, compiler: &str, above: usize) -> Vec<&str> {
@@ -136,6 +150,15 @@ mod tests {
         assert_eq!(said.foreign("/c/lib", 0), ["/h me/#1$.h"]);
         assert_eq!(said.asm_headers(), ["unistd.h"].into());
         assert!(said.foreign("/", 0).is_empty());
+    }
+
+    #[test]
+    fn a_file_of_the_sources_is_one_by_its_absolute_path() {
+        let reads = ["/s/a/b/k/c.bin", "/s/d.bin", "/s/a/e", "/x/f", "k/g.h"].map(String::from).into();
+        let said = Said { reads, ..Said::default() };
+        let relative = Said { reads: said.reads.clone(), ..Said::default() }.relative("/s/a/b", 2);
+        assert_eq!(relative.reads, ["k/c.bin", "../../d.bin", "../e", "/x/f", "k/g.h"]);
+        assert_eq!(said.relative("/s", 0).reads, ["a/b/k/c.bin", "d.bin", "a/e", "/x/f", "k/g.h"]);
     }
 
     #[test]

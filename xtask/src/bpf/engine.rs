@@ -96,7 +96,8 @@ impl Kind {
         }
         if self == Kind::Docker {
             let client = self.ask(runner, folder, &["--version"])?;
-            if client.stdout.starts_with(b"podman ") {
+            // A link to podman gives its own name; docker's begins with a capital letter.
+            if [b"podman ".as_slice(), b"docker "].iter().any(|name| client.stdout.starts_with(name)) {
                 return Kind::Podman.probe(runner, folder);
             }
         }

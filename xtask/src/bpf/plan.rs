@@ -8,7 +8,7 @@ use bpfship_object::OBJECT_FORMAT_VERSION;
 use serde_json::{Value, json};
 
 use crate::arch::{ARCHES, Arch, Endian};
-use crate::bpf::contained::contained;
+use crate::bpf::contained::{self, contained};
 use crate::bpf::container::Place;
 use crate::bpf::dependencies;
 use crate::bpf::facts::{COMPILED, From, Staged, compiler, reads};
@@ -269,6 +269,7 @@ fn clang(facts: &Facts, place: &Place, calls: Vec<Call>, names: &Sha256, reason:
             let command = |arguments: &Vec<String>| {
                 Command::new(compiler.join("zig"), &stage)
                     .only(BTreeMap::new())
+                    .env(flags::CLOCK.0, flags::CLOCK.1)
                     // It wants a folder to search, although it needs nothing from it.
                     .env("ZIG_LOCAL_CACHE_DIR", zig_cache.to_string_lossy())
                     .env("ZIG_GLOBAL_CACHE_DIR", zig_cache.to_string_lossy())
@@ -302,6 +303,10 @@ fn clang(facts: &Facts, place: &Place, calls: Vec<Call>, names: &Sha256, reason:
             source: shown,
             above: facts.sources.above(),
             stage: stage.clone(),
+            folder: match place {
+                Place::Host => stage.to_string_lossy().into_owned(),
+                Place::Container(_) => contained::folder(facts),
+            },
             // What may be read in addition to the sources: headers of ours, or whatever an image of the user's has.
             headers: if bpf.image.is_some() { "/".into() } else { format!("{prefix}/lib") },
             image: bpf.image.is_some(),

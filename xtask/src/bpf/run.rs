@@ -86,6 +86,8 @@ pub struct Compile {
     pub above: usize,
     /// Where that is on this machine.
     pub stage: PathBuf,
+    /// Its name where clang runs.
+    pub folder: String,
     /// The folder of the compiler's headers, where clang runs.
     pub headers: String,
     /// Whether those are of an image of the user's, which has them for one architecture only.
@@ -144,7 +146,7 @@ impl Compile {
         let Attempt { target, command, key } = attempt;
         let output = work.runner.output(command)?;
         let text = String::from_utf8_lossy(&output.stderr);
-        let said = Said::parse(&text);
+        let said = Said::parse(&text).relative(&self.folder, self.above);
         let is_first = target.arch_word.is_none();
         let object = match output.status.code() {
             Some(0) if said.reads.is_empty() => bail!("clang does not say which files it read for {}", self.source),

@@ -3,10 +3,11 @@
 //! once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use cargo_metadata::camino::Utf8PathBuf;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
-use cargo_metadata::{Artifact, Message};
+use cargo_metadata::{Artifact, Message, TargetKind};
 
 /// What a line of cargo's reports.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Messages {
     pub failed: BTreeMap<String, BTreeSet<String>>,
     /// The output folders of build scripts that have C++'s standard library linked.
     pub with_cxx: BTreeSet<Utf8PathBuf>,
+    /// The packages that have a build script, by their folders.
+    pub with_script: BTreeMap<PathBuf, String>,
     /// Whether the build came to its end.
     pub finished: bool,
 }
@@ -103,7 +106,13 @@ impl Messages {
 
     fn message(&mut self, message: Message) -> Option<Event> {
         match message {
-            Message::CompilerArtifact(artifact) => Some(Event::Built(Box::new(artifact))),
+            Message::CompilerArtifact(artifact) => {
+                if artifact.target.kind.contains(&TargetKind::CustomBuild) {
+                    let folder = artifact.manifest_path.parent().map(PathBuf::from);
+                    self.with_script.extend(folder.map(|folder| (folder, package(&artifact.package_id.repr).into())));
+                }
+                Some(Event::Built(Box::new(artifact)))
+            }
             Message::CompilerMessage(message) => {
                 let diagnostic = message.message;
                 let key = format!("{} {} {}", message.package_id, message.target.name, place(&diagnostic));

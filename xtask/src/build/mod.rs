@@ -1,6 +1,7 @@
 //! Building binaries with cargo.
 
 pub mod cargo;
+pub mod crate_copies;
 pub mod crate_names;
 pub mod messages;
 pub mod plan;

@@ -105,7 +105,8 @@ impl Build {
             sysroots,
             cache: facts.cache.clone(),
             compiler: (!facts.with_c.is_empty()).then(zig::name).and_then(Result::ok),
-            copies: home(facts).join("registry/src"),
+            snapshot: facts.sources.folder.clone(),
+            home: home(facts),
             ignored: facts.sources.ignored.clone(),
             built: self.built,
             compiled: compiled.clone(),
@@ -133,7 +134,10 @@ pub fn check(facts: &Facts) -> Result<Vec<String>> {
     if let Some(odd) = folder.to_string_lossy().chars().find(|char| [':', '%'].contains(char)) {
         bad_request!("{} has a `{odd}` in its path: set CARGO_TARGET_DIR to a folder without one", folder.display());
     }
-    profile::check(source_root(facts))
+    let triples: Vec<&str> = facts.config.arches.iter().map(|arch| arch.triple).collect();
+    let sources = &facts.sources;
+    let ignored = profile::check(source_root(facts), &triples).map_err(|error| sources.in_user_words(error))?;
+    Ok(ignored.iter().map(|line| sources.words(line)).collect())
 }
 
 /// What builds for these targets need to be there.

@@ -36,20 +36,36 @@ pub fn flags() -> Vec<String> {
 
 /// Refuses a workspace that needs something else of what the tool decides. What else it wants and does not get is returned, one
 /// line for each.
-pub fn check(root: &Path) -> Result<Vec<String>> {
+pub fn check(root: &Path, triples: &[&str]) -> Result<Vec<String>> {
     let file = root.join("Cargo.toml");
     let manifest = files::read_if_there(&file)?.unwrap_or_default();
     let manifest: Table = manifest.parse().with_context(|| format!("cannot understand {}", file.display()))?;
-    let ignored = check_manifest(&manifest)?;
-    if let Some((file, config)) = cargo_home::own_config(root)?
-        && config.get("profile").and_then(|profiles| profiles.get("release")).is_some()
-    {
-        bad_request!(
-            "[profile.release] in {} does not affect what is shipped: move it to Cargo.toml, where every build of the commit has it",
-            file.display()
-        );
+    let mut ignored = check_manifest(&manifest)?;
+    if let Some((file, config)) = cargo_home::own_config(root)? {
+        let file = file.display();
+        if config.get("profile").and_then(|profiles| profiles.get("release")).is_some() {
+            bad_request!(
+                "[profile.release] in {file} does not affect what is shipped: move it to Cargo.toml, where every build of the \
+                 commit has it"
+            );
+        }
+        let keys = unheeded(&config, triples);
+        ignored.extend(keys.iter().map(|key| format!("`{key}` in {file} does not affect what is shipped")));
     }
     Ok(ignored)
+}
+
+/// Settings in a configuration of cargo that other builds of the workspace obey, and this one does not.
+fn unheeded(config: &Table, triples: &[&str]) -> Vec<String> {
+    let mut keys: Vec<String> = ["env", "unstable"].map(String::from).into();
+    keys.retain(|key| config.get(key).and_then(Value::as_table).is_some_and(|table| !table.is_empty()));
+    let has_flags = |table: &Value| table.get("rustflags").is_some();
+    keys.extend(config.get("build").filter(|build| has_flags(build)).map(|_| "build.rustflags".into()));
+    let targets = config.get("target").and_then(Value::as_table);
+    let is_shipped = |name: &str| name.starts_with("cfg(") || triples.contains(&name);
+    let targets = targets.into_iter().flatten().filter(|(name, table)| is_shipped(name) && has_flags(table));
+    keys.extend(targets.map(|(name, _)| format!("target.'{name}'.rustflags")));
+    keys
 }
 
 fn check_manifest(manifest: &Table) -> Result<Vec<String>> {

@@ -5,12 +5,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use cargo_metadata::{PackageId, TargetKind};
 use serde_json::{Value, json};
 
 use crate::arch::Target;
 use crate::build::cargo::CargoBuild;
+use crate::build::crate_copies::{self, Fault};
 use crate::build::crate_names;
 use crate::build::messages::Messages;
 use crate::sys::cache::Cache;
@@ -23,6 +24,7 @@ use crate::ui::remedies;
 use crate::workspace::facts::SNAPSHOT;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
+use crate::workspace::source::first;
 
 /// If this process was called by cargo in place of rustc, it becomes rustc, or fails.
 pub fn compile_in_place_of_rustc() -> Option<Error> {
@@ -83,8 +85,10 @@ pub struct BuildBinaries {
     pub cache: Cache,
     /// The compiler in the cache by which C code is compiled.
     pub compiler: Option<String>,
-    /// Where cargo unpacks crates of registries for it.
-    pub copies: PathBuf,
+    /// The folder of the snapshot that is built.
+    pub snapshot: PathBuf,
+    /// The CARGO_HOME in which cargo unpacks crates for it.
+    pub home: PathBuf,
     /// What may be missing.
     pub ignored: IgnoredFiles,
     pub built: Slot<Built>,
@@ -116,6 +120,7 @@ impl Step for BuildBinaries {
             }
         };
         let mut built = Built::default();
+        snapshot::begin(&self.snapshot)?;
         let (status, messages) = self.build.run(work.runner, &show, |triple, artifact| {
             if !artifact.fresh {
                 built.compiled.insert(triple.into());
@@ -141,6 +146,9 @@ impl Step for BuildBinaries {
         // cargo may not report the target of a failure.
         built.compiled.extend(messages.failed.keys().cloned());
         self.check_sysroots(work.runner, &built.compiled)?;
+        if !built.compiled.is_empty() {
+            self.check_copies(work.runner, &messages.with_script)?;
+        }
         self.compiled.put(!built.compiled.is_empty())?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len() * self.bins.len()) {
             return Err(Failed::shown(remedies::BUILD, status, errors).into());
@@ -152,11 +160,44 @@ impl Step for BuildBinaries {
 impl BuildBinaries {
     /// Removes our copies of the sources of a package: its build script failed, and may have left something half done there.
     fn drop_copy(&self, package: &str) -> Result<()> {
-        for index in files::list(&self.copies)? {
-            let folder = self.copies.join(index);
+        let copies = self.home.join("registry/src");
+        for index in files::list(&copies)? {
+            let folder = copies.join(index);
             for name in files::list(&folder)? {
                 let version = name.strip_prefix(package).and_then(|rest| rest.strip_prefix('-'));
                 if version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit())) {
+                    files::remove_folder(&folder.join(name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that no build script wrote into the sources of its crate. What was made of such sources is removed, and our
+    /// copy of them, so that the next run does all of it again.
+    fn check_copies(&self, runner: Runner, packages: &BTreeMap<PathBuf, String>) -> Result<()> {
+        let faults = crate_copies::faults(runner, &self.home, packages)?;
+        for Fault { package, copy, .. } in &faults {
+            copy.iter().try_for_each(|copy| files::remove_folder(copy))?;
+            self.forget(package)?;
+        }
+        match faults.as_slice() {
+            [] => Ok(()),
+            faults => bail!(
+                "a build script wrote into the sources of its crate, which all targets and later builds share: {}; have it \
+                 write to OUT_DIR, or use another version of the crate",
+                first(faults)
+            ),
+        }
+    }
+
+    /// Has cargo build a package again, for all targets.
+    fn forget(&self, package: &str) -> Result<()> {
+        let mut profiles = vec![self.build.target.join("release")];
+        profiles.extend(self.targets.iter().map(|(arch, _)| self.build.target.join(arch.triple).join("release")));
+        for folder in profiles.iter().map(|profile| profile.join(".fingerprint")) {
+            for name in files::list(&folder)? {
+                if name.rsplit_once('-').is_some_and(|(built, _)| built == package) {
                     files::remove_folder(&folder.join(name))?;
                 }
             }

@@ -15,8 +15,8 @@ use crate::release::pack::Entry;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
+use crate::workspace::ignored::leads_out;
 use crate::workspace::products::Include;
-use crate::workspace::source;
 
 /// A file that will be packed, if it still holds then what it holds now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -171,7 +171,7 @@ impl<'a> Files<'a> {
     /// The file or folder that a path leads to, through all links.
     fn follow(&self, path: &Path) -> Result<PathBuf> {
         if let Some((_, target)) = self.outside.iter().find(|(link, _)| path.starts_with(self.top.join(link))) {
-            bad_request!("{} {}: put a file there", path.display(), source::leads_out(target));
+            bad_request!("{} {}: put a file there", path.display(), leads_out(target));
         }
         let real = match (path.canonicalize(), path.read_link()) {
             (Ok(real), _) => real,

@@ -1,6 +1,7 @@
 //! The licences of everything that is linked into a binary, in one text.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -155,10 +156,11 @@ pub fn compose(
 
 /// The texts that a crate carries, those in the folder that REUSE keeps them in included.
 fn carried(package: &Package) -> Result<Vec<PathBuf>> {
-    let names = files::list(&package.folder)?.into_iter().filter(|name| is_license(&name.to_uppercase()));
+    let is_one = |name: &OsString| is_license(&name.to_string_lossy().to_uppercase());
+    let names = files::names(&package.folder)?.into_iter().filter(is_one);
     let texts = names.map(|name| package.folder.join(name));
     let folder = package.folder.join(FOLDER);
-    let more = files::list(&folder)?.into_iter().map(|name| folder.join(name));
+    let more = files::names(&folder)?.into_iter().map(|name| folder.join(name));
     Ok(texts.chain(more).chain(package.license_file.clone()).filter(|path| path.is_file()).collect())
 }
 

@@ -181,6 +181,9 @@ fn why_left_out(file: &str, manifest: &Manifest, earlier: Option<&Manifest>) -> 
         return "not in the previous one either".into();
     };
     match manifest::difference(&earlier.origin(), &manifest.origin()) {
+        Ok(Some((key, one, other))) if key == "source_date_epoch" => {
+            format!("dated otherwise ({one}, and now {other}): SOURCE_DATE_EPOCH={one} dates all alike")
+        }
         Ok(Some((key, one, other))) => format!("built with another `{key}` ({one}, and now {other})"),
         _ => "altered since it was built".into(),
     }

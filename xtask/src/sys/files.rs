@@ -1,12 +1,14 @@
 //! Files and folders, with errors that name them.
 
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs::{self, DirEntry, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::sys::hash::{self, Sha256};
+use crate::ui::error::bad_request;
 
 /// Puts bytes in place of each file, unless they are there already. A reader sees the old file or the new one, and
 /// never half of one; and none is replaced before all of them are written.
@@ -72,20 +74,24 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
 }
 
 /// The names in a folder, sorted; none if there is no such folder.
-pub fn list(folder: &Path) -> Result<Vec<String>> {
+pub fn names(folder: &Path) -> Result<Vec<OsString>> {
     let listing = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.and_then(Iterator::collect::<io::Result<Vec<_>>>),
     };
-    let mut names = Vec::new();
-    for entry in listing.with_context(|| format!("cannot read {}", folder.display()))? {
-        match entry.file_name().into_string() {
-            Ok(name) => names.push(name),
-            Err(name) => bail!("{} holds {name:?}, a name that is not UTF-8", folder.display()),
-        }
-    }
+    let listing = listing.with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut names: Vec<OsString> = listing.iter().map(DirEntry::file_name).collect();
     names.sort();
     Ok(names)
+}
+
+/// The same where names have to be text.
+pub fn list(folder: &Path) -> Result<Vec<String>> {
+    let text = |name: OsString| match name.into_string() {
+        Ok(name) => Ok(name),
+        Err(name) => bad_request!("{} holds {name:?}, a name that is not UTF-8: rename it", folder.display()),
+    };
+    names(folder)?.into_iter().map(text).collect()
 }
 
 /// The files in a folder and below, by their paths in it behind `prefix`, in one order everywhere.

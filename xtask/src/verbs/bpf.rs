@@ -71,6 +71,9 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
             if programs == 1 { "1 program".into() } else { format!("{programs} programs") },
             if same { "as before" } else { "changed" },
         ));
+        if line.why.is_none() && line.objects.iter().all(|name| name.target.arch_word.is_some()) {
+            runner.status("  for this architecture alone, for the source depends on it");
+        }
         line.why.iter().for_each(|why| runner.status(format!("  one for each architecture: {why}")));
         line.note.iter().for_each(|note| runner.status(format!("  {note}")));
     }

@@ -239,9 +239,10 @@ impl Facts {
         let packages = self.members.iter().chain(&self.packages);
         let roots = packages.flat_map(|package| &package.roots);
         let there = roots.filter(|root| root.symlink_metadata().is_ok_and(|metadata| metadata.is_file()));
-        let paths = there.filter_map(|root| root.strip_prefix(&self.sources.top).ok()?.to_str());
-        let paths: BTreeSet<String> = paths.map(String::from).collect();
-        paths.into_iter().collect()
+        // A package may be reached through a link of the repository.
+        let files = there.filter_map(|root| root.canonicalize().ok());
+        let paths = files.filter_map(|root| Some(root.strip_prefix(&self.sources.top).ok()?.to_str()?.to_owned()));
+        paths.collect::<BTreeSet<String>>().into_iter().collect()
     }
 
     /// Whether a package is known by its folder, and that is not in the workspace: its name depends on the machine.
@@ -269,7 +270,7 @@ impl Facts {
 /// What the snapshot has of BPF.
 fn inputs(sources: &Sources, packages: &[Package], config: &Config, work: &Path) -> Result<Inputs> {
     let inputs = Inputs::read(&sources.workspace, sources.above(), packages, &config.bpf);
-    let mut inputs = sources.ignored.explain(inputs)?;
+    let mut inputs = sources.ignored.explain(inputs).map_err(|error| sources.in_user_words(error))?;
     inputs.read_records(work)?;
     Ok(inputs)
 }

@@ -1,4 +1,5 @@
-//! Files of the work tree that git ignores: they are not in the snapshot, and so may be why something fails.
+//! Files of the work tree that are not in the snapshot, and so may be why something fails: git ignores them, or they lie
+//! behind a link that leads out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,13 +18,32 @@ pub struct IgnoredFiles {
     root: PathBuf,
     /// Folders that are no sources.
     left_out: Vec<PathBuf>,
+    /// Links that lead out of the repository, by their paths in it, with their targets.
+    outside: Vec<(String, String)>,
     settings: BTreeMap<String, String>,
 }
 
+/// Why a link is not in a snapshot.
+pub fn leads_out(target: &str) -> String {
+    format!("is a link that leads to {target}, outside the repository")
+}
+
 impl IgnoredFiles {
-    pub fn new(runner: Runner, top: &Path, root: &Path, left_out: &[PathBuf]) -> IgnoredFiles {
-        let settings = snapshot::settings();
-        IgnoredFiles { runner, top: top.into(), root: root.into(), left_out: left_out.into(), settings }
+    pub fn new(
+        runner: Runner,
+        top: &Path,
+        root: &Path,
+        left_out: &[PathBuf],
+        outside: &[(String, String)],
+    ) -> IgnoredFiles {
+        IgnoredFiles {
+            runner,
+            top: top.into(),
+            root: root.into(),
+            left_out: left_out.into(),
+            outside: outside.into(),
+            settings: snapshot::settings(),
+        }
     }
 
     /// Why a path of the workspace that is there is not in the snapshot.
@@ -36,14 +56,17 @@ impl IgnoredFiles {
         snapshot::ignored(self.runner, path, &self.settings).ok()?.map(|ignored| ignored.to_string())
     }
 
-    /// Sentences about ignored files that a text names.
+    /// Sentences about such files that a text names.
     pub fn named_in(&self, text: &str) -> Vec<String> {
         let all = snapshot::all_ignored(self.runner, &self.top, &self.left_out, &self.settings).unwrap_or_default();
         let named = all.iter().filter(|path| is_named(text, path.trim_end_matches('/')));
-        named.filter_map(|path| Some(format!("{path} {}", self.of(&self.top.join(path))?))).collect()
+        let ignored = named.filter_map(|path| Some(format!("{path} {}", self.of(&self.top.join(path))?)));
+        // Of a link to a folder, an error names what would be in it.
+        let links = self.outside.iter().filter(|(link, _)| is_named(text, link));
+        ignored.chain(links.map(|(link, target)| format!("{link} {}", leads_out(target)))).collect()
     }
 
-    /// Puts such sentences before an error that names ignored files.
+    /// Puts such sentences before an error that names such files.
     pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
         result.or_else(|error| match self.named_in(&format!("{error:#}")).as_slice() {
             [] => Err(error),

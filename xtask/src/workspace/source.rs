@@ -10,7 +10,7 @@ use crate::sys::{files, hash};
 use crate::ui::error::{Request as BadRequest, bad_request};
 use crate::ui::screen::Level;
 use crate::workspace::date;
-use crate::workspace::ignored::IgnoredFiles;
+use crate::workspace::ignored::{IgnoredFiles, leads_out};
 use crate::workspace::snapshot::{self, Change, Commit, Request, Taken};
 
 /// How many changes are named in a sentence.
@@ -71,7 +71,7 @@ impl Sources {
             folder: folder.into(),
             top: snapshot.source,
             workspace: snapshot.workspace,
-            ignored: IgnoredFiles::new(runner, &top, &top.join(&path), left_out),
+            ignored: IgnoredFiles::new(runner, &top, &top.join(&path), left_out, &snapshot.outside),
             path,
             from: top,
             commit,
@@ -105,11 +105,15 @@ impl Sources {
 
     /// A wrong request that names files of the snapshot, by their names in the user's repository.
     pub fn in_user_words(&self, error: Error) -> Error {
-        let [snapshot, repository] = [&self.top, &self.from].map(|folder| folder.to_string_lossy().into_owned());
         match error.downcast::<BadRequest>() {
-            Ok(BadRequest(text)) => BadRequest(text.replace(&snapshot, &repository)).into(),
+            Ok(BadRequest(text)) => BadRequest(self.words(&text)).into(),
             Err(error) => error,
         }
+    }
+
+    /// A text with the names in the user's repository of what it names in the snapshot.
+    pub fn words(&self, text: &str) -> String {
+        text.replace(&*self.top.to_string_lossy(), &self.from.to_string_lossy())
     }
 
     /// Why the snapshot does not have this path of the workspace, if that is known.
@@ -145,16 +149,20 @@ impl Sources {
     }
 }
 
+/// What git finds where a snapshot is built, in place of the user's repository, in which that folder is: tags, changes and the
+/// branch of that are not of the commit. git prints what stands behind the colon.
+const NO_REPOSITORY: &str = "gitdir: /none: what is built is a snapshot, whose commit is in BPFSHIP_COMMIT\n";
+
 /// Makes the folder in which builds work. It has one name, however it was reached: the name is in what is compiled
 /// there.
 pub fn work_folder(folder: &Path) -> Result<PathBuf> {
     files::create_folder(folder)?;
-    folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))
-}
-
-/// Why a link is not in a snapshot.
-pub fn leads_out(target: &str) -> String {
-    format!("is a link that leads to {target}, outside the repository")
+    let folder = folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
+    let git = folder.join(".git");
+    if files::read_if_there(&git)?.as_deref() != Some(NO_REPOSITORY) {
+        files::replace(&[(git, NO_REPOSITORY.as_bytes())])?;
+    }
+    Ok(folder)
 }
 
 /// The first of several names, and how many more there are.

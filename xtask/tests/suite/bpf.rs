@@ -588,10 +588,9 @@ fn files_of_editors_and_of_others_are_left_alone() {
     workspace.xtask("bpf").succeeds();
     assert_eq!(workspace.list("kernel/objects"), ["tick_bpfeb.o", "tick_bpfel.o"]);
 
-    // It could not be named in the record of the snapshot.
     let odd = workspace.path("kernel").join(OsStr::from_bytes(b"\xff.txt"));
     fs::write(&odd, "").unwrap();
-    workspace.xtask("bpf").ends_with(1).says("a name that is not UTF-8").in_one_line();
+    workspace.xtask("bpf").succeeds();
     fs::remove_file(&odd).unwrap();
 
     symlink("nowhere", workspace.path("kernel/include/gone.h")).unwrap();

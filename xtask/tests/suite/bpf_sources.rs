@@ -44,9 +44,46 @@ fn every_kind_of_program_compiles_for_every_architecture() {
 }
 
 #[test]
+fn what_a_source_embeds_is_one_of_its_inputs() {
+    const EMBEDDING: &str = "#define SEC(name) __attribute__((section(name), used))\nstatic const char bytes[] = {\n#embed \
+        \"data.bin\"\n};\nSEC(\"raw_tp/sys_enter\") int tick(void *context) { return bytes[0]; }\n\
+        SEC(\"license\") char LICENSE[] = \"GPL\";\n";
+    let workspace = Workspace::usual("embedding").write("kernel/tick.bpf.c", EMBEDDING).write("kernel/data.bin", "a");
+    workspace.xtask("bpf").succeeds();
+    workspace.xtask("bpf --check").succeeds();
+    let workspace = workspace.write("kernel/data.bin", "b");
+    workspace.xtask("bpf --check").ends_with(1).says("kernel/bpf.lock is out of date: kernel/data.bin changed");
+    workspace
+        .write("kernel/tick.bpf.c", &EMBEDDING.replace("data.bin", "/etc/hostname"))
+        .xtask("bpf")
+        .ends_with(1)
+        .says("includes /etc/hostname, which bpf.lock cannot know");
+}
+
+#[test]
+fn a_source_that_hides_its_clock_from_clang_has_a_fixed_one() {
+    let workspace = Workspace::usual("clock").write(
+        "kernel/tick.bpf.c",
+        "#define SEC(name) __attribute__((section(name), used))\n#pragma clang diagnostic ignored \"-Weverything\"\n\
+         const char clock[] SEC(\".rodata\") = __DATE__ \" \" __TIME__ \" \" __TIMESTAMP__;\n\
+         SEC(\"raw_tp/sys_enter\") int tick(void *context) { return clock[0]; }\nSEC(\"license\") char LICENSE[] = \"GPL\";\n",
+    );
+    workspace.xtask("bpf").succeeds();
+    let object = fs::read(workspace.path("kernel/objects/tick_bpfel.o")).unwrap();
+    let clock = b"Jan  1 1970 00:00:00 Thu Jan  1 00:00:00 1970";
+    assert!(object.windows(clock.len()).any(|bytes| bytes == clock));
+}
+
+#[test]
 fn a_binary_contains_the_object_for_its_architecture() {
     const EXECVE: &str = "#define SEC(name) __attribute__((section(name), used))\n#include <asm/unistd.h>\n\
         SEC(\"raw_tp/sys_enter\") int tick(void *context) { return __NR_execve; }\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";
+    let one = Workspace::new("one", "package = \"tool\"\nbpf.folder = \"kernel\"\narches = [\"amd64\"]\n");
+    one.write("kernel/tick.bpf.c", EXECVE)
+        .xtask("bpf")
+        .succeeds()
+        .says(": tick_x86_bpfel.o ")
+        .says("this architecture alone");
     let workspace = Workspace::usual("architectures").write("kernel/tick.bpf.c", EXECVE);
     let of_both = workspace.read("tool/main.rs");
     let main = of_both

@@ -312,6 +312,9 @@ fn a_docker_that_is_podman_is_taken_for_podman() {
         .succeeds()
         .says("clang runs in podman ")
         .says_nothing_of("Emulate");
+    let by_link = Workspace::usual("link").program("podman-alone", "");
+    by_link.shell("ln -s \"$(command -v podman)\" programs/docker").succeeds();
+    by_link.xtask("bpf --engine docker").succeeds().says("clang runs in podman ");
 }
 
 #[test]

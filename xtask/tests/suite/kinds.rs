@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use super::support::{Run, Workspace, commit};
 const STEM: &str = "tool-0.3.0-x86_64-unknown-linux-musl";
 
 /// A workspace that is shipped for amd64 alone, with more of its configuration.
-fn with(name: &str, config: &str) -> Workspace {
+pub fn with(name: &str, config: &str) -> Workspace {
     Workspace::new(name, &format!("package = \"tool\"\nbpf.folder = \"kernel\"\narches = [\"amd64\"]\n{config}"))
 }
 
@@ -26,7 +27,7 @@ fn link(workspace: &Workspace, file: &str, to: &str) {
 }
 
 /// The texts in the archive, by their names in it.
-fn shipped(workspace: &Workspace) -> BTreeMap<String, String> {
+pub fn shipped(workspace: &Workspace) -> BTreeMap<String, String> {
     let archive = fs::File::open(workspace.path(&format!("dist/{STEM}.tar.gz"))).unwrap();
     let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(archive));
     let read = |entry: std::io::Result<tar::Entry<'_, _>>| {
@@ -144,6 +145,20 @@ fn a_profile_that_would_make_another_program_is_refused() {
 }
 
 #[test]
+fn settings_of_cargo_that_have_no_effect_are_named() {
+    let config = "[env]\nA = \"1\"\n[build]\nrustflags = []\n[target.'cfg(all())']\nrustflags = []\nrunner = \"x\"\n\
+                  [target.mips-unknown-linux-musl]\nrustflags = []\n[alias]\nx = \"y\"\n";
+    let workspace = with("unheeded", "").write(".cargo/config.toml", config);
+    let run = workspace.xtask("dist --plan").succeeds();
+    let file = workspace.path(".cargo/config.toml").display().to_string();
+    for key in ["env", "build.rustflags", "target.'cfg(all())'.rustflags"] {
+        assert!(run.text().contains(&format!("`{key}` in {file} does not affect what is shipped")), "{}", run.text());
+    }
+    // Nobody asked for mips.
+    assert_eq!(run.text().matches("does not affect").count(), 3, "{}", run.text());
+}
+
+#[test]
 fn what_is_in_the_way_is_named_before_a_build() {
     let in_the_way = |make: fn(&Workspace), words: &str| {
         let workspace = with("way", "");
@@ -195,13 +210,26 @@ fn a_date_that_an_archive_cannot_hold_is_refused() {
 
 #[test]
 fn an_archive_with_another_date_is_left_out_for_that_reason() {
-    let workspace = with("dates", "").env("SOURCE_DATE_EPOCH", "5");
-    workspace.xtask("dist --arch arm64").succeeds();
-    let workspace = workspace.env("SOURCE_DATE_EPOCH", "7");
-    workspace
-        .xtask("dist --arch amd64")
-        .succeeds()
-        .says("not in release.json: arm64, built with another `source_date_epoch` (5, and now 7)");
+    let workspace = with("dates", "").write(".gitignore", "/target\n/dist\n");
+    workspace.xtask("bpf").succeeds();
+    commit(&workspace);
+    workspace.xtask("dist --locked --arch arm64").succeeds();
+    // What the variable says may be what the commit says.
+    let date = workspace.shell("git log -1 --format=%ct").succeeds().text().trim().to_owned();
+    let arches = |workspace: &Workspace| {
+        let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
+        manifest["artifacts"].as_array().unwrap().len()
+    };
+    let workspace = workspace.without_env("SOURCE_DATE_EPOCH");
+    let said = format!(
+        "not in release.json: arm64, dated otherwise (1700000000, and now {date}): SOURCE_DATE_EPOCH=1700000000 "
+    );
+    workspace.xtask("dist --locked --arch amd64").succeeds().says(&said);
+    assert_eq!(arches(&workspace), 1);
+    workspace.xtask("dist --locked --arch arm64").succeeds();
+    let workspace = workspace.env("SOURCE_DATE_EPOCH", &date);
+    workspace.xtask("dist --locked --arch amd64").succeeds().says_nothing_of("not in release.json");
+    assert_eq!(arches(&workspace), 2);
 }
 
 #[test]
@@ -235,52 +263,6 @@ fn licences_in_a_folder_and_of_members_are_packed() {
     assert!(others.contains("* fork 1.0.0: ISC\n") && others.contains("fork 1.0.0:\n\nTheirs.\n"), "{others}");
     assert!(others.contains("fork 1.0.0:\n\nTheir terms.\n"), "{others}");
     assert!(!others.contains("* tool"), "{others}");
-}
-
-/// A workspace that depends on a crate of a registry on this machine, and the path of its index.
-fn with_registry(name: &str) -> (Workspace, String) {
-    let workspace =
-        with(name, "").write("registry/x/src/lib.rs", "pub fn f() {}\n").write("registry/x/LICENSE", "Free.\n").write(
-            "registry/x/Cargo.toml",
-            "[package]\nname = \"local-crate\"\nversion = \"1.0.0\"\nedition = \"2024\"\nlicense = \"ISC\"\n",
-        );
-    let registry = workspace.path("registry");
-    let registry = registry.to_str().unwrap();
-    let tool = workspace.read("tool/Cargo.toml")
-        + "\n[dependencies]\nlocal-crate = { version = \"1\", registry = \"mine\" }\n";
-    let workspace = workspace.write("tool/Cargo.toml", &tool).write(
-        "registry/index/config.json",
-        &format!("{{\"dl\": \"file://{registry}/dl/{{crate}}-{{version}}.crate\"}}\n"),
-    );
-    let index = format!("file://{registry}/index");
-    workspace
-        .shell(&format!(
-            "set -e; cd registry; mkdir dl index/lo index/lo/ca; mv x local-crate-1.0.0; tar czf dl/local-crate-1.0.0.crate \
-             local-crate-1.0.0; sum=$(sha256sum dl/*.crate | cut -c1-64); printf '{{\"name\":\"local-crate\",\"vers\":\"1.0.0\",\
-             \"deps\":[],\"cksum\":\"%s\",\"features\":{{}},\"yanked\":false}}\\n' $sum >index/lo/ca/local-crate; rm -r \
-             local-crate-1.0.0; cd index; git init -q; git add -A; git -c user.name=a -c user.email=a@b.invalid commit -qm first; \
-             cd ../..; printf 'version = 4\\n\\n[[package]]\\nname = \"local-crate\"\\nversion = \"1.0.0\"\\nsource = \
-             \"registry+{index}\"\\nchecksum = \"%s\"\\n\\n[[package]]\\nname = \"tool\"\\nversion = \"0.3.0\"\\ndependencies = \
-             [\\n \"local-crate\",\\n]\\n' $sum >Cargo.lock"
-        ))
-        .succeeds();
-    let home = workspace.path("cargo-home");
-    (workspace.env("CARGO_HOME", home.to_str().unwrap()), index)
-}
-
-#[test]
-fn a_registry_is_known_from_the_environment_and_from_what_a_configuration_includes() {
-    let (workspace, index) = with_registry("registry");
-    let workspace = workspace.env("CARGO_REGISTRIES_MINE_INDEX", &index);
-    workspace.xtask("dist").succeeds();
-    assert!(shipped(&workspace)["THIRD-PARTY-LICENSES.txt"].contains("* local-crate 1.0.0: ISC\n"));
-
-    let (workspace, index) = with_registry("included");
-    let workspace = workspace
-        .write(".cargo/config.toml", "include = [\"sub/mine.toml\", { path = \"none.toml\", optional = true }]\n")
-        .write(".cargo/sub/mine.toml", &format!("[registries.mine]\nindex = \"{index}\"\n"));
-    workspace.xtask("dist").succeeds();
-    assert!(shipped(&workspace)["THIRD-PARTY-LICENSES.txt"].contains("* local-crate 1.0.0: ISC\n"));
 }
 
 #[test]
@@ -338,6 +320,38 @@ fn a_path_that_cargo_or_the_linker_cannot_take_is_refused_and_no_other_changes_a
         "folder=$(printf 'latin\\351'); mkdir $folder; cp -r Cargo.toml tool $folder; cd $folder; \"$BPFSHIP\" dist",
     );
     run.ends_with(2).says("is not UTF-8: give its folders other names").in_one_line();
+}
+
+#[test]
+fn a_name_that_is_not_text_stands_in_the_way_only_where_text_is_needed() {
+    let odd = |workspace: &Workspace, path: &[u8]| {
+        let path = workspace.root.join(std::ffi::OsStr::from_bytes(path));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        path
+    };
+    let workspace = with("odd", "include = [\"docs\"]\n")
+        .without_env("SOURCE_DATE_EPOCH")
+        .write(".gitignore", "/target\n/dist\n")
+        .write("docs/page", "");
+    workspace.xtask("bpf").succeeds();
+    for path in [&b"caf\xe9"[..], b"tool/\xff/\xfe", b"tool/\xfc.rs"] {
+        odd(&workspace, path);
+    }
+    commit(&workspace);
+    workspace.xtask("dist --locked").succeeds();
+    workspace.xtask("dist --locked").succeeds();
+    for (path, words) in [
+        (&b"docs/\xe9"[..], "names `docs`, which cannot be packed: "),
+        (b"README.\xe9", "holds a document whose name is not UTF-8: rename it"),
+        (b"LICENSES/\xe9", "LICENSES holds \"\\xE9\", a name that is not UTF-8: rename it"),
+        (b"kernel/\xe9.bpf.c", "has white space in its path, or is not UTF-8: rename it"),
+    ] {
+        let path = odd(&workspace, path);
+        let run = workspace.xtask("dist").ends_with(2).says(words).says_nothing_of("snapshot").in_one_line();
+        assert!(run.text().contains(workspace.root.to_str().unwrap()), "{}", run.text());
+        fs::remove_file(path).unwrap();
+    }
 }
 
 #[test]

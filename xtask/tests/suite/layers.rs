@@ -174,10 +174,11 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 27] = [
+const OTHERS: [(&str, Access); 28] = [
     ("bpf::container", Access::Reads),
     ("bpf::engine", Access::Reads),
     ("build::cargo", Access::Writes),
+    ("build::crate_copies", Access::Reads),
     ("build::profile", Access::Reads),
     ("cc::cxx", Access::Writes),
     ("cc::tool", Access::Writes),

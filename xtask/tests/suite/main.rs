@@ -12,6 +12,7 @@ mod c_code;
 mod cache;
 mod cache_damage;
 mod completions;
+mod crates;
 mod dist;
 mod doctor;
 mod engines;

@@ -271,7 +271,10 @@ fn a_build_script_that_writes_into_the_sources_is_caught() {
         ("std::fs::remove_file(\"../README.md\").unwrap()", "README.md was removed"),
     ] {
         let workspace = released("writes")
-            .write("part/build.rs", &format!("fn main() {{ {does}; }}\n"))
+            .write(
+                "part/build.rs",
+                &format!("fn main() {{ println!(\"cargo:rerun-if-changed=build.rs\"); {does}; }}\n"),
+            )
             .write("part/src/gen.rs", "pub const WORD: &str = \"committed\";\n")
             .write("part/src/lib.rs", "mod r#gen; pub fn word() -> &'static str { r#gen::WORD }\n");
         commit(&workspace);
@@ -280,7 +283,41 @@ fn a_build_script_that_writes_into_the_sources_is_caught() {
             .ends_with(1)
             .says(&format!("the build wrote into its own sources, so what it made is of no commit: {fault}"));
         assert!(!workspace.path(ARCHIVE).exists(), "{does}");
+        // Not by the next run either, although the script did its work already.
+        workspace.xtask("dist --locked").ends_with(1).says(fault);
+        assert!(!workspace.path(ARCHIVE).exists(), "{does}");
     }
+}
+
+#[test]
+fn a_build_finds_no_repository_but_the_commit() {
+    let script = r#"fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let git = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output().unwrap();
+    let said = String::from_utf8(git.stderr).unwrap();
+    println!("cargo:rustc-env=WORD={} {}", git.status.success(), said.lines().next().unwrap_or_default());
+}
+"#;
+    let workspace = released("describe")
+        .write("part/build.rs", script)
+        .write("part/src/lib.rs", "pub fn word() -> &'static str { env!(\"WORD\") }\n");
+    commit(&workspace);
+    workspace.xtask("dist --locked").succeeds();
+    let said = "not a git repository: /none: what is built is a snapshot, whose commit is in BPFSHIP_COMMIT";
+    assert_eq!(word(&workspace), format!("false fatal: {said}"));
+    // Which holds wherever it is built.
+    workspace.xtask("rebuild").succeeds().says("  ok  built again");
+}
+
+#[test]
+fn a_package_behind_a_link_is_built_if_that_stays_in_the_repository() {
+    let workspace = released("linked");
+    workspace.shell("mkdir real && git mv part real/part && ln -s real/part part").succeeds();
+    commit(&workspace);
+    workspace.xtask("dist --locked").succeeds();
+    assert_eq!((word(&workspace).as_str(), dirty(&workspace)), ("one", false.into()));
+    workspace.shell("mv real/part .. && rm part && ln -s ../part part").succeeds();
+    workspace.xtask("dist").ends_with(2).says("part is a link that leads to ../part, outside the repository: cannot ");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target,
 
 use super::lock::{Crate, Lock};
 use crate::adopt::facts::uses_tool;
+use crate::arch::ARCHES;
 use crate::build::profile;
 use crate::sys::command::Command;
 use crate::sys::files;
@@ -156,7 +157,8 @@ impl Survey {
         };
         survey.sources = sources.into_iter().filter(is_ours).collect();
         survey.channel = channel(&root, repository)?;
-        survey.profile = Some(profile::check(&root).map_err(|failed| error::describe(&failed)));
+        let triples: Vec<&str> = ARCHES.iter().map(|arch| arch.triple).collect();
+        survey.profile = Some(profile::check(&root, &triples).map_err(|failed| error::describe(&failed)));
         let git = |args: &[&str]| runner.read(&Command::new("git", repository).args(args.iter().copied())).ok();
         survey.is_committed = git(&["rev-parse", "HEAD"]).is_some();
         let modules = git(&["config", "--file", ".gitmodules", "--get-regexp", "path"]).unwrap_or_default();
@@ -167,7 +169,8 @@ impl Survey {
             let name = name.to_uppercase();
             ["LICENSE", "LICENCE", "COPYING"].iter().any(|start| name.starts_with(start))
         };
-        survey.licenses = files::list(&root)?.into_iter().filter(is_license).collect();
+        let names = files::names(&root)?.into_iter().filter_map(|name| name.into_string().ok());
+        survey.licenses = names.filter(is_license).collect();
         Ok(survey)
     }
 

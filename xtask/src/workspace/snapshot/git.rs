@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::id::{Format, Id};
+use super::names;
 use super::stat::Kind;
 use crate::sys::command::Command;
 use crate::sys::process::{self, Runner};
+use crate::ui::error::bad_request;
 
 /// The variables by which git finds the user's settings.
 const SETTINGS: [&str; 4] = ["HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
@@ -123,7 +125,7 @@ impl Repository {
 
     /// The one at a folder in the work tree of this one.
     pub fn inner(&self, path: &str) -> Option<Repository> {
-        let folder = self.folder.join(path);
+        let folder = names::path(&self.folder, path);
         let is_one = folder.join(".git").symlink_metadata().is_ok();
         is_one.then(|| Repository { runner: self.runner, folder, settings: self.settings.clone() })
     }
@@ -170,6 +172,19 @@ impl Repository {
         Ok(output.stdout)
     }
 
+    /// Refuses a repository whose settings say that its work tree is another folder, or that it has none.
+    pub fn check_place(&self) -> Result<()> {
+        let command = self.deaf(&["rev-parse", "--is-inside-work-tree", "--show-prefix"]);
+        let printed = self.ask(&command).with_context(|| format!("cannot use {}/.git", self.folder.display()))?;
+        if printed != b"true\n\n" {
+            bad_request!(
+                "the repository {0}/.git does not take {0} for its work tree: git config --unset core.worktree, or core.bare",
+                self.folder.display()
+            );
+        }
+        Ok(())
+    }
+
     /// A commit by one of its names; `None` if there is none of that name.
     pub fn commit(&self, name: &str) -> Result<Option<Commit>> {
         let mut found = None;
@@ -190,9 +205,9 @@ impl Repository {
         let printed = self
             .ask(&self.deaf(&["ls-tree", "-r", "-z", "--full-tree", commit]))
             .with_context(|| format!("cannot ask git what commit {commit} holds"))?;
-        let text = self.text(&printed)?;
+        let text = names::text(&printed);
         let mut tree = Vec::new();
-        for line in terminated(text) {
+        for line in terminated(&text) {
             let (head, path) = line.split_once('\t').unwrap_or_default();
             let what = head.split_once(' ').and_then(|(mode, rest)| match (mode, rest.split_once(' ')?) {
                 (MODULE, (_, id)) => Some(What::Module(id.into())),
@@ -201,6 +216,10 @@ impl Repository {
             let what = what.with_context(|| format!("git printed `{line}`, which is not understood"))?;
             check_path(path).with_context(|| format!("commit {commit} in {}", self.folder.display()))?;
             tree.push(Recorded { path: path.into(), what });
+        }
+        // git has them in the order of their bytes.
+        if !tree.is_sorted_by(|a, b| a.path < b.path) {
+            tree.sort_by(|a, b| a.path.cmp(&b.path));
         }
         Ok(tree)
     }
@@ -215,10 +234,10 @@ impl Repository {
         self.ask(&self.of_user(&args)).context("cannot ask git which files there are")
     }
 
-    /// In the order of the paths, each once.
-    pub fn listed<'a>(&self, printed: &'a [u8]) -> Result<Vec<Listed<'a>>> {
+    /// In the order of the paths, each once. `printed` is what [`Repository::list`] gives, as text.
+    pub fn listed(printed: &str) -> Result<Vec<Listed<'_>>> {
         let mut files = Vec::new();
-        for line in terminated(self.text(printed)?) {
+        for line in terminated(printed) {
             files.push(listed(line).with_context(|| format!("git printed `{line}`, which is not understood"))?);
         }
         files.sort_by(|a, b| a.path.cmp(b.path));
@@ -231,9 +250,13 @@ impl Repository {
     /// change them. Fails if a filter does.
     pub fn filtered(&self, paths: &[&str]) -> Result<Vec<Id>> {
         let command = self.of_user(&["hash-object", "--stdin-paths"]);
-        let input: String = paths.iter().map(|path| format!("{}\n", quoted(path))).collect();
+        let mut input = Vec::new();
+        for path in paths {
+            input.extend_from_slice(&names::bytes(&quoted(path)));
+            input.push(b'\n');
+        }
         let mut printed = String::new();
-        self.runner.pipe(&command, input.as_bytes(), |output| Ok(output.read_to_string(&mut printed)?))?;
+        self.runner.pipe(&command, &input, |output| Ok(output.read_to_string(&mut printed)?))?;
         let ids: Option<Vec<Id>> = printed.lines().map(Id::parse).collect();
         match ids {
             Some(ids) if ids.len() == paths.len() => Ok(ids),
@@ -261,26 +284,35 @@ impl Repository {
     /// Where what all work trees of the repository share lies.
     pub fn shared(&self) -> Result<PathBuf> {
         let printed = self.ask(&self.deaf(&["rev-parse", "--git-common-dir"])).context("cannot ask git where it is")?;
-        Ok(self.folder.join(self.text(&printed)?.trim_end_matches('\n')))
+        Ok(names::path(&self.folder, names::text(&printed).trim_end_matches('\n')))
     }
 
     /// Why git ignores a path in this work tree, if it does.
     pub fn ignored(&self, path: &str) -> Result<Option<Ignored>> {
-        let args = ["-c", "core.quotePath=false", "check-ignore", "--verbose", "--no-index", "--", path];
+        // A colon at the beginning would be magic.
+        let path = format!("./{path}");
+        let args = ["-c", "core.quotePath=false", "check-ignore", "--verbose", "--no-index", "--", &path];
         let command = self.of_user(&args);
         let output = self.runner.output(&command)?;
         if !matches!(output.status.code(), Some(0 | 1)) {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(process::failed(&command, output.status, said)).context("cannot ask git what it ignores");
         }
-        Ok(ignored(self.text(&output.stdout)?))
+        Ok(ignored(&names::text(&output.stdout)))
     }
 
     /// The files and folders in this work tree that a pattern has git ignore.
     pub fn all_ignored(&self) -> Result<Vec<String>> {
         let args = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored=matching"];
         let printed = self.ask(&self.of_user(&args)).context("cannot ask git what it ignores")?;
-        Ok(terminated(self.text(&printed)?).filter_map(|line| line.strip_prefix("!! ")).map(String::from).collect())
+        Ok(terminated(&names::text(&printed)).filter_map(|line| line.strip_prefix("!! ")).map(String::from).collect())
+    }
+
+    /// The files in this work tree that are not what is committed, ignored ones included.
+    pub fn changed(&self) -> Result<Vec<String>> {
+        let args = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored=matching"];
+        let printed = self.ask(&self.deaf(&args)).context("cannot ask git what has changed")?;
+        Ok(terminated(&names::text(&printed)).filter_map(|line| line.get(3..)).map(String::from).collect())
     }
 
     /// Objects by their names, one a line. `each` is given the number of the line, id and size of the object, and its
@@ -315,17 +347,6 @@ impl Repository {
                 }
                 number += 1;
             }
-        })
-    }
-
-    /// What git printed, as text.
-    fn text<'a>(&self, printed: &'a [u8]) -> Result<&'a str> {
-        str::from_utf8(printed).or_else(|error| {
-            let before = printed[..error.valid_up_to()].iter().rposition(|byte| *byte == 0).map_or(0, |at| at + 1);
-            let line = printed[before..].split(|byte| *byte == 0).next().unwrap_or_default();
-            let path = line.rsplit(|byte| *byte == b'\t').next().unwrap_or_default();
-            let path = path.strip_prefix(b"? ").unwrap_or(path);
-            bail!("{} holds \"{}\", a name that is not UTF-8: rename it", self.folder.display(), path.escape_ascii())
         })
     }
 }

@@ -5,6 +5,7 @@ mod git;
 mod id;
 mod lfs;
 mod links;
+mod names;
 mod place;
 mod record;
 mod stat;
@@ -27,7 +28,7 @@ pub use git::{Commit, Ignored, settings};
 pub use steps::{Touch, Verify};
 pub use take::{Taken, take};
 pub use tree::{Change, Difference, Request, Tree};
-pub use write::{put, touch, verify};
+pub use write::{begin, put, touch, verify};
 
 use git::Repository;
 
@@ -36,10 +37,22 @@ const SOURCE: &str = "source";
 const RECORD: &str = "record";
 /// What [`touch`] was called with last.
 const TOUCHED: &str = "touched";
+/// There while something is built of it, and until that is found to have left the snapshot as it was: else what was built is
+/// not to be used.
+const UNCHECKED: &str = "unchecked";
 
 /// Where the files of the snapshot in a folder lie: the top of the repository.
 pub fn source(folder: &Path) -> PathBuf {
     folder.join(SOURCE)
+}
+
+/// A file in a folder of a work tree that is not what is committed, but for those of these names.
+pub fn written(runner: Runner, folder: &Path, but: &[&str]) -> Result<Option<String>> {
+    let Some(repository) = Repository::around(runner, folder, &BTreeMap::new()) else { return Ok(None) };
+    let inside = folder.strip_prefix(&repository.folder)?;
+    let changed = repository.changed()?;
+    let of_it = changed.iter().filter_map(|path| Path::new(path).strip_prefix(inside).ok()?.to_str());
+    Ok(of_it.filter(|path| !but.contains(path)).map(|path| names::shown(path).into_owned()).next())
 }
 
 /// Why git ignores a path, if it does: then it is in no clone.

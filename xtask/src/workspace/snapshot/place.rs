@@ -1,8 +1,10 @@
 //! Writes the files of a tree that are not in the snapshot yet.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
@@ -14,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::git::Repository;
 use super::id::{Format, Id};
 use super::lfs::{self, Pointer};
+use super::names;
 use super::stat::{Kind, Stat};
 use super::tree::{Entry, Origin, Tree};
 use super::write::{There, at, changed, clear, mode};
@@ -49,9 +52,9 @@ impl Tree {
         }
         for link in links {
             let path = &self.files[link].path;
-            let file = source.join(path);
+            let file = names::path(source, path);
             let target = targets.get(path).with_context(|| format!("link {path} has no target"))?;
-            let stat = symlink(target, &file).and_then(|()| Stat::at(&file));
+            let stat = symlink(OsStr::from_bytes(&names::bytes(target)), &file).and_then(|()| Stat::at(&file));
             let stat = stat.with_context(|| format!("cannot write {}", file.display()))?;
             placed.push((link, There { stat: stat.unwrap_or(Stat::UNKNOWN), content: None }));
         }
@@ -66,9 +69,9 @@ impl Tree {
             for (at, bytes) in batch {
                 let Entry { path, kind, id, .. } = &self.files[at];
                 if id.format().of_bytes(&bytes) != *id {
-                    bail!("git gave other bytes than {path} has in the commit: git fsck");
+                    bail!("git gave other bytes than {} has in the commit: git fsck", names::shown(path));
                 }
-                let stat = create(&source.join(path), *kind, floor, |file| Ok(file.write_all(&bytes)?))?;
+                let stat = create(&names::path(source, path), *kind, floor, |file| Ok(file.write_all(&bytes)?))?;
                 placed.lock().unwrap().push((at, There { stat, content: None }));
             }
             Ok(())
@@ -97,10 +100,12 @@ impl Tree {
             let read = self.objects(wanted, |at, length, reader| {
                 let Entry { path, kind, id, .. } = &self.files[at];
                 if length > LARGE {
-                    let stat = create(&source.join(path), *kind, floor, |file| {
+                    let stat = create(&names::path(source, path), *kind, floor, |file| {
                         match pour(reader, file, id.format(), length)? == *id {
                             true => Ok(()),
-                            false => bail!("git gave other bytes than {path} has in the commit: git fsck"),
+                            false => {
+                                bail!("git gave other bytes than {} has in the commit: git fsck", names::shown(path))
+                            }
                         }
                     })?;
                     placed.lock().unwrap().push((at, There { stat, content: None }));
@@ -136,7 +141,7 @@ impl Tree {
     /// Copies a file of the work tree.
     fn copy(&self, source: &Path, entry: &Entry, floor: Option<SystemTime>) -> Result<There> {
         let Entry { path, kind, id, .. } = entry;
-        let from = self.top.join(path);
+        let from = names::path(&self.top, path);
         let mut file = File::open(&from).with_context(|| format!("cannot read {}", from.display()))?;
         let size = file.metadata().with_context(|| format!("cannot read {}", from.display()))?.len();
         let mut bytes = Vec::new();
@@ -146,7 +151,7 @@ impl Tree {
                 return self.follow(source, entry, &pointer, floor);
             }
         }
-        let stat = create(&source.join(path), *kind, floor, |to| {
+        let stat = create(&names::path(source, path), *kind, floor, |to| {
             match pour(&mut bytes.as_slice().chain(file), to, id.format(), size)? == *id {
                 true => Ok(()),
                 false => Err(changed(path)),
@@ -158,7 +163,7 @@ impl Tree {
     /// Writes what an LFS pointer stands for, if it is on this machine.
     fn follow(&self, source: &Path, entry: &Entry, pointer: &Pointer, floor: Option<SystemTime>) -> Result<There> {
         let Entry { path, kind, .. } = entry;
-        let mut places = vec![self.top.join(path)];
+        let mut places = vec![names::path(&self.top, path)];
         for repository in &self.repositories {
             places.push(pointer.place(&repository.shared()?));
         }
@@ -166,7 +171,7 @@ impl Tree {
             let is_it = |stat: Stat| stat.size == pointer.size && stat.kind().is_some_and(|kind| kind != Kind::Link);
             if at(&place)?.is_some_and(is_it) {
                 let mut from = File::open(&place).with_context(|| format!("cannot read {}", place.display()))?;
-                let to = source.join(path);
+                let to = names::path(source, path);
                 let mut content = None;
                 let stat = create(&to, *kind, floor, |file| {
                     content = Some(pour(&mut from, file, Format::Plain, pointer.size)?);
@@ -178,7 +183,10 @@ impl Tree {
                 clear(&to)?;
             }
         }
-        bad_request!("{path} is a Git LFS pointer, and the file that it stands for is not here: git lfs pull")
+        bad_request!(
+            "{} is a Git LFS pointer, and the file that it stands for is not here: git lfs pull",
+            names::shown(path)
+        )
     }
 
     /// The bytes of those of these files that are objects. `each` must read all of them.
@@ -214,7 +222,7 @@ impl Tree {
     fn missing(&self, repository: &Repository, at: usize) -> anyhow::Error {
         let Entry { path, id, .. } = &self.files[at];
         let folder = repository.folder.display();
-        anyhow!("{path} is not in the repository at {folder}: fetch it (git cat-file -p {})", id.hex())
+        anyhow!("{} is not in the repository at {folder}: fetch it (git cat-file -p {})", names::shown(path), id.hex())
     }
 }
 

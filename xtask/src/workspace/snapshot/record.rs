@@ -7,14 +7,12 @@ use anyhow::{Context, Result};
 
 use super::git::Commit;
 use super::id::Id;
-use super::stat::{Kind, Stat};
+use super::names;
+use super::stat::{Kind, STAT, Stat};
 use crate::sys::files;
 
 /// Changes with the form of the file.
-const MAGIC: &[u8] = b"bpfship snapshot 2\n";
-
-/// What is written of a file takes more than this, in bytes.
-const SMALLEST: usize = 100;
+const MAGIC: &[u8] = b"bpfship snapshot 3\n";
 
 /// Written after the snapshot, and removed before it is changed: what it says of a file is true as long as the file has
 /// the same [`Stat`].
@@ -65,23 +63,34 @@ impl Record {
     /// `None` if there is none, or none of this form: then all has to be read.
     pub fn load(file: &Path) -> Option<Record> {
         let bytes = fs::read(file).ok()?;
-        let mut reader = Reader::new(&bytes)?;
-        let mut record = Record { clean: reader.clean.clone(), ..Record::default() };
-        record.files.reserve(reader.count());
-        while let Some(file) = reader.file() {
-            record.files.push(file.into());
+        let Glance { clean, files, folders, mut rest } = Glance::new(&bytes)?;
+        let mut record = Record { clean, ..Record::default() };
+        let stats = files.work.chunks_exact(STAT).zip(files.snapshot.chunks_exact(STAT));
+        for (path, (work, snapshot)) in files.names().zip(stats) {
+            let kind = rest.kind()?;
+            let (id, content, target) = (rest.id()??, rest.id()?, rest.text()?);
+            record.files.push(Written {
+                path: names::text(path).into_owned(),
+                kind,
+                id,
+                content,
+                target: (kind == Kind::Link).then(|| target.into()),
+                snapshot: Stat::from_bytes(snapshot)?,
+                work: Stat::from_bytes(work)?,
+            });
         }
-        while let Some((path, stat)) = reader.folder() {
-            record.folders.push((path.into(), stat));
+        for (path, stat) in folders.names().zip(folders.snapshot.chunks_exact(STAT)) {
+            record.folders.push((names::text(path).into_owned(), Stat::from_bytes(stat)?));
         }
-        let in_order = record.files.is_sorted_by(|a, b| a.path < b.path);
-        (reader.is_at_end() && in_order).then_some(record)
+        let is_whole =
+            rest.bytes.is_empty() && record.files.len() == files.count() && record.folders.len() == folders.count();
+        (is_whole && record.files.is_sorted_by(|a, b| a.path < b.path)).then_some(record)
     }
 
     /// A reader sees the old record or the new one. It is not forced to the disk: after a loss of power, a file that is
     /// not complete has another size than the record says.
     pub fn save(&self, file: &Path) -> Result<()> {
-        let mut to = Encoder { bytes: MAGIC.into() };
+        let mut to = Encoder::default();
         match &self.clean {
             Some(Clean { commit, listed, identity }) => {
                 to.id(Some(*listed));
@@ -91,9 +100,12 @@ impl Record {
             }
             None => to.id(None),
         }
-        to.number(self.files.len() as u64);
+        to.names(self.files.iter().map(|file| file.path.as_str()));
+        self.files.iter().for_each(|file| to.bytes.extend_from_slice(&file.work.to_bytes()));
+        self.files.iter().for_each(|file| to.bytes.extend_from_slice(&file.snapshot.to_bytes()));
+        to.names(self.folders.iter().map(|(path, _)| path.as_str()));
+        self.folders.iter().for_each(|(_, stat)| to.bytes.extend_from_slice(&stat.to_bytes()));
         for file in &self.files {
-            to.text(&file.path);
             to.bytes.push(match file.kind {
                 Kind::Regular => 0,
                 Kind::Executable => 1,
@@ -102,16 +114,10 @@ impl Record {
             to.id(Some(file.id));
             to.id(file.content);
             to.text(file.target.as_deref().unwrap_or_default());
-            to.stat(&file.snapshot);
-            to.stat(&file.work);
         }
-        to.number(self.folders.len() as u64);
-        for (folder, stat) in &self.folders {
-            to.text(folder);
-            to.stat(stat);
-        }
+        let length = (to.bytes.len() as u64).to_le_bytes();
         let aside = file.with_extension("partial");
-        files::write(&aside, to.bytes)?;
+        files::write(&aside, [MAGIC, &length, &to.bytes].concat())?;
         fs::rename(&aside, file).with_context(|| format!("cannot write {}", file.display()))
     }
 
@@ -144,91 +150,84 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Reads a record from its beginning to its end, first the files and then the folders, and keeps nothing of it.
-pub struct Reader<'a> {
+/// A record that is not taken apart: what it says of many files is compared at once.
+pub struct Glance<'a> {
     pub clean: Option<Clean>,
-    from: Decoder<'a>,
-    files: u64,
-    /// Known when the last file was read.
-    folders: Option<u64>,
+    pub files: Block<'a>,
+    /// They have no `work`.
+    pub folders: Block<'a>,
+    rest: Decoder<'a>,
 }
 
-/// As in [`Written`].
-pub struct File<'a> {
-    pub path: &'a str,
-    pub kind: Kind,
-    id: Id,
-    content: Option<Id>,
-    target: &'a str,
-    pub snapshot: Stat,
-    pub work: Stat,
+/// Files or folders in the order of their paths.
+pub struct Block<'a> {
+    /// Each with a NUL at its end.
+    pub paths: &'a [u8],
+    /// [`STAT`] bytes for each, as [`Stat::to_bytes`] gives them.
+    pub work: &'a [u8],
+    pub snapshot: &'a [u8],
 }
 
-impl From<File<'_>> for Written {
-    fn from(file: File) -> Written {
-        let File { path, kind, id, content, target, snapshot, work } = file;
-        let target = (kind == Kind::Link).then(|| target.into());
-        Written { path: path.into(), kind, id, content, target, snapshot, work }
-    }
-}
-
-impl<'a> Reader<'a> {
-    /// `None` if the bytes are not those of a record of this form.
-    pub fn new(bytes: &'a [u8]) -> Option<Reader<'a>> {
-        let mut from = Decoder { rest: bytes.strip_prefix(MAGIC)? };
-        let clean = match from.id()? {
+impl<'a> Glance<'a> {
+    /// `None` if the bytes are not those of a whole record of this form.
+    pub fn new(bytes: &'a [u8]) -> Option<Glance<'a>> {
+        let mut rest = Decoder { bytes: bytes.strip_prefix(MAGIC)? };
+        if rest.number()? != rest.bytes.len() {
+            return None;
+        }
+        let clean = match rest.id()? {
             Some(listed) => {
-                let commit = Commit { id: from.text()?.into(), date: i64::from_le_bytes(from.take()?) };
-                Some(Clean { commit, listed, identity: from.text()?.into() })
+                let commit = Commit { id: rest.text()?.into(), date: i64::from_le_bytes(rest.take()?) };
+                Some(Clean { commit, listed, identity: rest.text()?.into() })
             }
             None => None,
         };
-        let files = from.number()?;
-        Some(Reader { clean, from, files, folders: None })
-    }
-
-    /// How many files are to be read, but no more than there can be.
-    fn count(&self) -> usize {
-        usize::try_from(self.files).unwrap_or(usize::MAX).min(self.from.rest.len() / SMALLEST)
-    }
-
-    pub fn file(&mut self) -> Option<File<'a>> {
-        let left = self.files.checked_sub(1)?;
-        let file = self.from.file()?;
-        self.files = left;
-        Some(file)
-    }
-
-    pub fn folder(&mut self) -> Option<(&'a str, Stat)> {
-        let left = match self.folders {
-            Some(left) => left,
-            None => self.from.number()?,
-        };
-        self.folders = Some(left);
-        let left = left.checked_sub(1)?;
-        let folder = (self.from.text()?, self.from.stat()?);
-        self.folders = Some(left);
-        Some(folder)
-    }
-
-    /// Whether all was read, and nothing is missing.
-    pub fn is_at_end(&self) -> bool {
-        self.from.rest.is_empty() && self.files == 0 && self.folders == Some(0)
+        let files = rest.block(true)?;
+        let folders = rest.block(false)?;
+        Some(Glance { clean, files, folders, rest })
     }
 }
 
+impl<'a> Block<'a> {
+    pub fn count(&self) -> usize {
+        self.snapshot.len() / STAT
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        let paths = self.paths;
+        let mut at = 0;
+        memchr::memchr_iter(0, paths).map(move |end| {
+            let path = &paths[at..end];
+            at = end + 1;
+            path
+        })
+    }
+}
+
+#[derive(Default)]
 struct Encoder {
     bytes: Vec<u8>,
 }
 
 impl Encoder {
-    fn number(&mut self, number: u64) {
-        self.bytes.extend_from_slice(&number.to_le_bytes());
+    fn number(&mut self, number: usize) {
+        self.bytes.extend_from_slice(&(number as u64).to_le_bytes());
     }
 
     fn text(&mut self, text: &str) {
-        self.number(text.len() as u64);
+        self.number(text.len());
         self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn names<'a>(&mut self, paths: impl ExactSizeIterator<Item = &'a str>) {
+        self.number(paths.len());
+        let mut names = Vec::new();
+        for path in paths {
+            names.extend_from_slice(&names::bytes(path));
+            names.push(0);
+        }
+        self.number(names.len());
+        self.bytes.extend_from_slice(&names);
     }
 
     fn id(&mut self, id: Option<Id>) {
@@ -242,36 +241,49 @@ impl Encoder {
             self.bytes.extend_from_slice(id.bytes());
         }
     }
-
-    fn stat(&mut self, stat: &Stat) {
-        self.bytes.extend_from_slice(&stat.mode.to_le_bytes());
-        self.number(stat.size);
-        self.number(stat.inode);
-        self.bytes.extend_from_slice(&stat.mtime.to_le_bytes());
-        self.bytes.extend_from_slice(&stat.ctime.to_le_bytes());
-    }
 }
 
 struct Decoder<'a> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
 }
 
 impl<'a> Decoder<'a> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (bytes, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
+        let (bytes, rest) = self.bytes.split_first_chunk()?;
+        self.bytes = rest;
         Some(*bytes)
     }
 
-    fn number(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
+    fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        Some(bytes)
+    }
+
+    fn number(&mut self) -> Option<usize> {
+        self.take().and_then(|bytes| usize::try_from(u64::from_le_bytes(bytes)).ok())
     }
 
     fn text(&mut self) -> Option<&'a str> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        str::from_utf8(text).ok()
+        let length = self.number()?;
+        str::from_utf8(self.slice(length)?).ok()
+    }
+
+    fn block(&mut self, has_work: bool) -> Option<Block<'a>> {
+        let (count, length) = (self.number()?, self.number()?);
+        let stats = count.checked_mul(STAT)?;
+        let paths = self.slice(length)?;
+        let work = self.slice(if has_work { stats } else { 0 })?;
+        Some(Block { paths, work, snapshot: self.slice(stats)? })
+    }
+
+    fn kind(&mut self) -> Option<Kind> {
+        match self.take()? {
+            [0] => Some(Kind::Regular),
+            [1] => Some(Kind::Executable),
+            [2] => Some(Kind::Link),
+            _ => None,
+        }
     }
 
     fn id(&mut self) -> Option<Option<Id>> {
@@ -282,28 +294,6 @@ impl<'a> Decoder<'a> {
             [3] => Some(Id::Plain(self.take()?)),
             _ => return None,
         })
-    }
-
-    fn stat(&mut self) -> Option<Stat> {
-        Some(Stat {
-            mode: u32::from_le_bytes(self.take()?),
-            size: self.number()?,
-            inode: self.number()?,
-            mtime: i64::from_le_bytes(self.take()?),
-            ctime: i64::from_le_bytes(self.take()?),
-        })
-    }
-
-    fn file(&mut self) -> Option<File<'a>> {
-        let path = self.text()?;
-        let kind = match self.take()? {
-            [0] => Kind::Regular,
-            [1] => Kind::Executable,
-            [2] => Kind::Link,
-            _ => return None,
-        };
-        let (id, content) = (self.id()??, self.id()?);
-        Some(File { path, kind, id, content, target: self.text()?, snapshot: self.stat()?, work: self.stat()? })
     }
 }
 
@@ -324,7 +314,8 @@ mod tests {
             snapshot: stat,
             work: Stat::UNKNOWN,
         };
-        let files = vec![written("a\nb", Kind::Executable, None), written("c", Kind::Link, Some("a"))];
+        let files =
+            vec![written(&names::text(b"a\n\xff"), Kind::Executable, None), written("c", Kind::Link, Some("a"))];
         let commit = Commit { id: "c".into(), date: -5 };
         let clean = Some(Clean { commit, listed: Format::Plain.of_bytes(b"l"), identity: "i".into() });
         let record = Record { clean, files, folders: vec![(String::new(), stat)] };

@@ -1,8 +1,10 @@
 //! What the file system says of a file without its bytes being read.
 
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,6 +12,8 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
+
+use super::names;
 
 /// If none of this changed, the bytes did not: nobody can set ctime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +34,9 @@ pub enum Kind {
     /// A symbolic link, whose bytes are its target.
     Link,
 }
+
+/// How many bytes a [`Stat`] has in a record.
+pub const STAT: usize = 36;
 
 impl Stat {
     /// Like no file: it has to be read.
@@ -54,6 +61,27 @@ impl Stat {
             mtime: stat.st_mtime as i64 * 1_000_000_000 + stat.st_mtime_nsec as i64,
             ctime: stat.st_ctime as i64 * 1_000_000_000 + stat.st_ctime_nsec as i64,
         }
+    }
+
+    pub fn to_bytes(self) -> [u8; STAT] {
+        let mut bytes = [0; STAT];
+        bytes[..4].copy_from_slice(&self.mode.to_le_bytes());
+        bytes[4..12].copy_from_slice(&self.size.to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.inode.to_le_bytes());
+        bytes[20..28].copy_from_slice(&self.mtime.to_le_bytes());
+        bytes[28..].copy_from_slice(&self.ctime.to_le_bytes());
+        bytes
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Stat> {
+        let at = |at: usize| bytes.get(at..at + 8)?.try_into().ok();
+        Some(Stat {
+            mode: u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?),
+            size: u64::from_le_bytes(at(4)?),
+            inode: u64::from_le_bytes(at(12)?),
+            mtime: i64::from_le_bytes(at(20)?),
+            ctime: i64::from_le_bytes(at(28)?),
+        })
     }
 
     /// Of a path whose last component is not followed. `None` if nothing is there.
@@ -100,51 +128,94 @@ const LOOK: OFlags = OFlags::RDONLY;
 pub struct Folders {
     top: PathBuf,
     /// The path of a folder in it, whose parts are open as far as they are folders: where each ends in the path, and it.
-    last: String,
+    last: Vec<u8>,
     open: Vec<(usize, OwnedFd)>,
+    /// Whether all of its parts are.
+    is_there: bool,
 }
+
+/// How many stats are compared at once.
+const BATCH: usize = 512;
 
 impl Folders {
     pub fn new(folder: &Path) -> Folders {
-        Folders { top: folder.into(), last: String::new(), open: Vec::new() }
+        Folders { top: folder.into(), last: Vec::new(), open: Vec::new(), is_there: false }
     }
 
     /// `None` if nothing is there.
     pub fn stat(&mut self, path: &str) -> Result<Option<Stat>> {
-        let (parent, name) = match memchr::memrchr(b'/', path.as_bytes()) {
+        let mut bytes = names::bytes(path).into_owned();
+        bytes.push(0);
+        self.stat_bytes(&bytes)
+    }
+
+    /// The same of a path that ends with NUL.
+    pub fn stat_bytes(&mut self, path: &[u8]) -> Result<Option<Stat>> {
+        if path == b"\0" {
+            return Stat::at(&self.top).with_context(|| format!("cannot read {}", self.top.display()));
+        }
+        let (parent, name) = match memchr::memrchr(b'/', path) {
             Some(at) => (&path[..at], &path[at + 1..]),
-            None => ("", path),
+            None => (&path[..0], path),
         };
-        let stat = self.enter(parent).and_then(|is_there| match self.open.last() {
-            Some((_, folder)) if is_there => {
+        let is_there = match parent == self.last && !self.open.is_empty() {
+            true => Ok(self.is_there),
+            false => self.enter(parent),
+        };
+        let stat = match (is_there, self.open.last(), CStr::from_bytes_with_nul(name)) {
+            (Ok(true), Some((_, folder)), Ok(name)) => {
                 statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Some(Stat::of_raw(&stat)))
             }
+            (Err(error), _, _) => Err(error),
             _ => Ok(None),
-        });
+        };
         match stat {
+            Ok(stat) => Ok(stat),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            stat => stat.with_context(|| format!("cannot read {}", self.top.join(path).display())),
+            Err(error) => Err(error).with_context(|| {
+                let path = path.strip_suffix(b"\0").unwrap_or(path);
+                format!("cannot read {}", self.top.join(OsStr::from_bytes(path)).display())
+            }),
         }
     }
 
-    /// Opens a folder, unless it is the one that is open.
-    fn enter(&mut self, path: &str) -> Result<bool, Errno> {
-        let is_there = |open: &[(usize, OwnedFd)]| open.last().is_some_and(|(end, _)| *end == path.len());
-        if path == self.last && !self.open.is_empty() {
-            return Ok(is_there(&self.open));
+    /// Whether all of these paths, each with a NUL at its end, have these stats.
+    pub fn are(&mut self, paths: &[u8], stats: &[u8]) -> Result<bool> {
+        let mut found = Vec::with_capacity(BATCH * STAT);
+        let (mut at, mut compared) = (0, 0);
+        for end in memchr::memchr_iter(0, paths) {
+            match self.stat_bytes(&paths[at..=end])? {
+                Some(stat) => found.extend_from_slice(&stat.to_bytes()),
+                None => return Ok(false),
+            }
+            at = end + 1;
+            if found.len() == BATCH * STAT {
+                if stats.get(compared..compared + found.len()) != Some(&found) {
+                    return Ok(false);
+                }
+                compared += found.len();
+                found.clear();
+            }
         }
+        Ok(stats.get(compared..) == Some(&found))
+    }
+
+    /// Opens a folder. Gives whether it is one.
+    fn enter(&mut self, path: &[u8]) -> Result<bool, Errno> {
         if self.open.is_empty() {
             self.open.push((0, openat(CWD, &self.top, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?));
         }
         let is_above =
-            |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            |folder: &[u8]| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
         let kept = self.open.iter().take_while(|(end, _)| *end == 0 || is_above(&self.last[..*end])).count();
         self.open.truncate(kept);
-        self.last.replace_range(.., path);
+        self.last.clear();
+        self.last.extend_from_slice(path);
+        self.is_there = false;
         let mut end = self.open.last().map_or(0, |(end, _)| *end);
         while end < path.len() {
             let begin = if end == 0 { 0 } else { end + 1 };
-            end = path[begin..].find('/').map_or(path.len(), |at| begin + at);
+            end = memchr::memchr(b'/', &path[begin..]).map_or(path.len(), |at| begin + at);
             let Some((_, above)) = self.open.last() else { return Ok(false) };
             match openat(above, &path[begin..end], FOLDER, Mode::empty()) {
                 Ok(folder) => self.open.push((end, folder)),
@@ -152,7 +223,8 @@ impl Folders {
                 Err(error) => return Err(error),
             }
         }
-        Ok(is_there(&self.open))
+        self.is_there = true;
+        Ok(true)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
+use super::write::checked;
 use super::{SOURCE, touch, verify};
 use crate::sys::command::quote;
 use crate::sys::plan::{Slot, Step, Work};
@@ -57,7 +58,7 @@ impl Step for Verify {
 
     fn run(&self, _: &Work) -> Result<()> {
         if !*self.built.get()? {
-            return Ok(());
+            return checked(&self.folder);
         }
         match verify(&self.folder)?.as_slice() {
             [] => Ok(()),

@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use super::git::{Commit, Repository};
 use super::id::Format;
-use super::record::Reader;
-use super::stat::{Folders, Stat};
+use super::record::Glance;
+use super::stat::Folders;
 use super::tree::{Change, Request, Tree, canonical, inside};
-use super::write::{Snapshot, at};
+use super::write::Snapshot;
 use super::{RECORD, SOURCE};
 use crate::sys::process::Runner;
 
@@ -39,10 +39,10 @@ pub fn take(runner: Runner, request: &Request) -> Result<Taken> {
 /// files and folders are as they were, and git lists the same ones.
 fn unchanged(runner: Runner, request: &Request) -> Result<Option<Taken>> {
     let Ok(record) = fs::read(request.snapshot.join(RECORD)) else { return Ok(None) };
-    let Some(mut reader) = Reader::new(&record) else { return Ok(None) };
+    let Some(glance) = Glance::new(&record) else { return Ok(None) };
     let workspace = canonical(request.workspace);
     let repository = Repository::around(runner, &workspace, &request.settings);
-    let (Some(clean), Some(repository), None) = (reader.clean.take(), repository, request.commit) else {
+    let (Some(clean), Some(repository), None) = (&glance.clean, repository, request.commit) else {
         return Ok(None);
     };
     if repository.commit("HEAD").ok().flatten().as_ref() != Some(&clean.commit) {
@@ -51,7 +51,7 @@ fn unchanged(runner: Runner, request: &Request) -> Result<Option<Taken>> {
     let Some(path) = workspace.strip_prefix(&repository.folder)?.to_str() else { return Ok(None) };
     let source = request.snapshot.join(SOURCE);
     let manifest = if path.is_empty() { "Cargo.toml".into() } else { format!("{path}/Cargo.toml") };
-    if !is_as_recorded(reader, &repository.folder, &source, &manifest)? {
+    if !is_as_recorded(&glance, &repository.folder, &source, &manifest)? {
         return Ok(None);
     }
     let left_out = inside(&request.left_out(), &repository.folder);
@@ -63,33 +63,27 @@ fn unchanged(runner: Runner, request: &Request) -> Result<Option<Taken>> {
         written: Vec::new(),
         removed: Vec::new(),
         outside: Vec::new(),
-        identity: clean.identity,
+        identity: clean.identity.clone(),
         source,
     };
     let workspace = path.to_owned();
-    Ok(Some(Taken { top: repository.folder, workspace, commit: Some(clean.commit), changes: Vec::new(), snapshot }))
+    Ok(Some(Taken {
+        top: repository.folder,
+        workspace,
+        commit: Some(clean.commit.clone()),
+        changes: Vec::new(),
+        snapshot,
+    }))
 }
 
 /// Whether all files of the record are the same in the work tree and in the snapshot, and that of this workspace is one.
-fn is_as_recorded(mut reader: Reader, top: &Path, source: &Path, manifest: &str) -> Result<bool> {
-    let mut has_manifest = false;
-    let (mut work, mut snapshot) = (Folders::new(top), Folders::new(source));
-    while let Some(file) = reader.file() {
-        let is_same = file.work != Stat::UNKNOWN
-            && file.work.kind() == Some(file.kind)
-            && work.stat(file.path)? == Some(file.work)
-            && snapshot.stat(file.path)? == Some(file.snapshot);
-        if !is_same {
-            return Ok(false);
-        }
-        has_manifest |= file.path == manifest;
-    }
-    let mut folders = Folders::new(source);
-    while let Some((path, stat)) = reader.folder() {
-        let found = if path.is_empty() { at(source)? } else { folders.stat(path)? };
-        if found != Some(stat) {
-            return Ok(false);
-        }
-    }
-    Ok(reader.is_at_end() && has_manifest)
+fn is_as_recorded(record: &Glance, top: &Path, source: &Path, manifest: &str) -> Result<bool> {
+    let Glance { files, folders, .. } = record;
+    let name = [manifest.as_bytes(), b"\0"].concat();
+    let begins = |at: usize| at == 0 || files.paths[at - 1] == 0;
+    let has_manifest = memchr::memmem::find_iter(files.paths, &name).any(begins);
+    Ok(has_manifest
+        && Folders::new(top).are(files.paths, files.work)?
+        && Folders::new(source).are(files.paths, files.snapshot)?
+        && Folders::new(source).are(folders.paths, folders.snapshot)?)
 }

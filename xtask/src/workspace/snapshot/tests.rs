@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -344,6 +344,43 @@ fn a_workspace_that_git_ignores_is_outside_git() {
 }
 
 #[test]
+fn a_repository_that_has_its_work_tree_elsewhere_is_refused() {
+    let place = Place::with_repository();
+    for setting in ["core.worktree ..", "core.worktree ../.git", "core.bare true"] {
+        place.git("r", &format!("config {setting}"));
+        let read = place.try_read("r", None);
+        match setting {
+            // That is the folder with `.git`.
+            "core.worktree .." => assert!(read.is_ok()),
+            _ => assert!(error(read).contains("does not take "), "{setting}"),
+        }
+    }
+}
+
+#[test]
+fn a_committed_folder_that_each_build_changes_is_refused() {
+    let place = Place::with_repository();
+    place.write("r/target/bpfship/record", "");
+    place.git("r", "add -f target");
+    place.git("r", "-c user.email=a@example.com -c user.name=a commit -q -m target");
+    let workspace = place.path("r");
+    for commit in [None, Some("HEAD")] {
+        let request = Request {
+            workspace: &workspace,
+            snapshot: &workspace.join("target/bpfship/snapshot"),
+            left_out: &[workspace.join("target")],
+            commit,
+            settings: place.settings(),
+        };
+        let error = error(Tree::read(place.runner, &request));
+        assert!(
+            error.starts_with("target/bpfship/record is committed, in a folder that each build changes: git rm "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn the_repository_is_there_and_not_the_workspace_alone() {
     let place = Place::with_repository();
     place.write("r/w s/Cargo.toml", "[workspace]\n");
@@ -532,7 +569,7 @@ fn a_file_that_holds_where_a_committed_link_leads_is_that_link_where_git_has_no_
 }
 
 #[test]
-fn names_may_hold_anything_that_is_text() {
+fn names_may_hold_anything() {
     let place = Place::with_repository();
     let names = [" leading", "\"quoted\"", "README", "größe", "new\nline", "readme", "tab\tand\\backslash"];
     for name in names {
@@ -550,17 +587,46 @@ fn names_may_hold_anything_that_is_text() {
         assert_eq!(place.text(&format!("names/{name}")), name);
     }
     assert_eq!(place.text("names/new\nline.txt"), "one\n");
+}
 
-    // git does not list what it ignores.
-    let name = |end: &[u8]| std::ffi::OsString::from_vec([b"caf\xe9", end].concat());
-    fs::write(place.path("r/names").join(name(b".ignored")), "").unwrap();
-    assert_eq!(place.changes("r"), [] as [&str; 0]);
-    let name = name(b"");
-    fs::write(place.path("r/names").join(name), "").unwrap();
-    let said = format!("{} holds \"names/caf\\xe9\", a name that is not UTF-8: rename it", place.path("r").display());
-    assert_eq!(error(place.try_read("r", None)), said);
+#[test]
+fn names_need_not_be_text() {
+    let place = Place::with_repository();
+    let name = |path: &[u8]| place.folder.join(std::ffi::OsStr::from_bytes(path));
+    files::create_folder(&name(b"r/\xff")).unwrap();
+    for path in [&b"r/caf\xe9"[..], b"r/\xff/\xfe.txt", b"r/caf\xe9.ignored"] {
+        fs::write(name(path), "one\n").unwrap();
+    }
+    symlink(std::ffi::OsStr::from_bytes(b"caf\xe9"), name(b"r/a\xf6")).unwrap();
+    // In the order of the bytes, this is before what is not text, and in that of the texts as well.
+    place.write("r/\u{10FE00}", "two\n");
+    // And this letter is one of those that stand for bytes.
+    place.write("r/\u{10FFE9}", "three\n");
+    let names = ["a\\xf6", "caf\\xe9", "\u{10FE00}", "\u{10FFE9}", "\\xff/\\xfe.txt"];
+    assert_eq!(place.changes("r"), names.map(|name| format!("{name} is not committed")));
     place.commit("r");
-    assert_eq!(error(place.try_read("r", Some("HEAD"))), said);
+    place.hostile(".", "clone -q r clone");
+    fs::remove_file(place.path("clone/README.md")).unwrap();
+    for workspace in ["r", "clone"] {
+        let tree = place.read(workspace);
+        assert_eq!(tree.changes, []);
+        tree.write().unwrap();
+        assert_eq!(fs::read(name(b"snapshot/source/\xff/\xfe.txt")).unwrap(), b"one\n");
+        assert_eq!(fs::read(name(b"snapshot/source/a\xf6")).unwrap(), b"one\n");
+        assert_eq!(place.text("\u{10FFE9}"), "three\n");
+        assert!(!name(b"snapshot/source/caf\xe9.ignored").exists());
+    }
+    assert!(place.faults().is_empty());
+    fs::write(name(b"snapshot/source/\xff/\xfe.txt"), "other\n").unwrap();
+    fs::write(name(b"snapshot/source/\xff/\xfd"), "").unwrap();
+    assert_eq!(place.faults(), ["\\xff/\\xfd was added", "\\xff/\\xfe.txt was changed"]);
+    let snapshot = place.try_read("r", Some("HEAD")).unwrap().write().unwrap();
+    assert_eq!((snapshot.written.len(), snapshot.removed.len()), (1, 1));
+    assert!(place.faults().is_empty());
+    // Outside git, too.
+    fs::remove_dir_all(place.path("r/.git")).unwrap();
+    assert!(place.snapshot("r").written.len() < 3);
+    assert_eq!(fs::read(name(b"snapshot/source/caf\xe9.ignored")).unwrap(), b"one\n");
 }
 
 #[test]
@@ -684,6 +750,24 @@ fn what_depends_on_the_commit_can_be_made_newer() {
 }
 
 #[test]
+fn what_was_built_and_not_checked_is_built_again() {
+    let place = Place::with_repository();
+    place.snapshot("r");
+    let folder = place.path("snapshot");
+    let touched = || touch(&folder, "stamp", &["a/run".into()]).unwrap();
+    assert!(touched() && !touched());
+    begin(&folder).unwrap();
+    assert!(touched(), "the run was ended meanwhile");
+    begin(&folder).unwrap();
+    place.write("snapshot/source/new", "");
+    assert_eq!(place.faults(), ["new was added"]);
+    place.snapshot("r");
+    assert!(touched());
+    assert!(place.faults().is_empty());
+    assert!(!touched());
+}
+
+#[test]
 fn another_commit_and_another_list_of_files_have_another_identity() {
     let place = Place::with_repository();
     let first = place.snapshot("r").identity;
@@ -728,6 +812,8 @@ fn why_git_ignores_a_file_is_known() {
     assert_eq!(why("r/a/x.o").unwrap(), "is ignored by git (a/.gitignore:2), so no clone has it");
     assert_eq!(why("r/a/keep.o"), None);
     assert_eq!(why("r/Cargo.toml"), None);
+    place.write("r/.gitignore", ":x\n");
+    assert_eq!(why("r/:x").unwrap(), "is ignored by git (.gitignore:1), so no clone has it");
     let global = format!("is ignored by git ({}:1), so no clone has it", place.path("excludes").display());
     assert_eq!(why("r/x.global"), Some(global));
     assert_eq!(why("elsewhere/x.o"), None);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -11,9 +12,9 @@ use anyhow::{Context, Result};
 
 use super::git::{Commit, Hidden, Index, Listed, Recorded, Repository, What};
 use super::id::{Format, Id};
+use super::names;
 use super::record::Record;
 use super::stat::{self, Folders, Kind, Stat};
-use crate::sys::files;
 use crate::sys::parallel;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
@@ -106,7 +107,7 @@ pub enum Difference {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = &self.path;
+        let path = names::shown(&self.path);
         match &self.what {
             Difference::Changed => write!(f, "{path} is changed")?,
             Difference::Added => write!(f, "{path} is not committed")?,
@@ -158,6 +159,14 @@ impl Tree {
                 tree.files.sort_by(|a, b| a.path.cmp(&b.path));
             }
             tree.changes.sort_by(|a, b| a.path.cmp(&b.path));
+            for folder in request.snapshot.parent().iter().flat_map(|work| inside(&[canonical(work)], &tree.top)) {
+                if let Some(entry) = tree.files.iter().find(|entry| is_in(&entry.path, &folder)) {
+                    bad_request!(
+                        "{} is committed, in a folder that each build changes: git rm -r --cached {folder}, and add it to .gitignore",
+                        names::shown(&entry.path)
+                    );
+                }
+            }
             // A workspace that git ignores is of another repository than this.
             if request.commit.is_some() || tree.file("Cargo.toml").is_some() {
                 return Ok(tree);
@@ -195,6 +204,10 @@ pub(super) fn inside(folders: &[PathBuf], outer: &Path) -> Vec<String> {
     inside.filter(|folder| !folder.is_empty()).map(String::from).collect()
 }
 
+fn is_in(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Collects what a tree holds.
 struct Reader {
     left_out: Vec<PathBuf>,
@@ -225,7 +238,9 @@ impl Reader {
         let Some(commit) = repository.commit(name)? else {
             match prefix {
                 "" => bad_request!("there is no commit {name} in {}: fetch it", repository.folder.display()),
-                prefix => bad_request!("there is no commit {name} in submodule {}: {UPDATE}", unslashed(prefix)),
+                prefix => {
+                    bad_request!("there is no commit {name} in submodule {}: {UPDATE}", names::shown(unslashed(prefix)))
+                }
             }
         };
         let number = self.tree.repositories.len();
@@ -248,6 +263,7 @@ impl Reader {
     /// What the work tree of a repository holds, whose commit the outer repository `recorded`. Gives its commit.
     fn work_tree(&mut self, repository: Repository, prefix: &str, recorded: Option<&str>) -> Result<Option<Commit>> {
         let now = stat::now();
+        repository.check_place()?;
         let left_out = inside(&self.left_out, &repository.folder);
         let (printed, commit) = thread::scope(|scope| {
             let printed = scope.spawn(|| repository.list(&left_out));
@@ -259,7 +275,8 @@ impl Reader {
         });
         let (printed, (commit, tree)) = (printed?, commit?);
         self.tree.listed = prefix.is_empty().then(|| Format::Plain.of_bytes(&printed));
-        let listed = repository.listed(&printed)?;
+        let printed = names::text(&printed);
+        let listed = Repository::listed(&printed)?;
 
         let found = commit.as_ref().map(|commit| commit.id.clone());
         if !prefix.is_empty() && found.as_deref() != recorded {
@@ -407,7 +424,7 @@ impl Reader {
 fn module(outer: &Repository, prefix: &str, path: &str) -> Result<Repository> {
     match outer.inner(path) {
         Some(repository) => Ok(repository),
-        None => bad_request!("submodule {prefix}{path} is not checked out: {UPDATE}"),
+        None => bad_request!("submodule {} is not checked out: {UPDATE}", names::shown(&format!("{prefix}{path}"))),
     }
 }
 
@@ -487,7 +504,7 @@ fn ask_git(repository: &Repository, seen: &mut [Seen]) -> Result<()> {
 
 /// The id of a file or link of this stat.
 pub(super) fn id_of(folder: &Path, path: &str, stat: &Stat, format: Format) -> Result<Id> {
-    let file = folder.join(path);
+    let file = names::path(folder, path);
     let id = match stat.kind() {
         Some(Kind::Link) => fs::read_link(&file).map(|target| format.of_bytes(target.as_os_str().as_bytes())),
         _ => format.of_file(&file, stat.size),
@@ -497,9 +514,9 @@ pub(super) fn id_of(folder: &Path, path: &str, stat: &Stat, format: Format) -> R
 
 /// The files and links below a folder.
 fn walk(top: &Path, prefix: &str, left_out: &[PathBuf], found: &mut Vec<(String, Stat)>) -> Result<()> {
-    for name in files::list(&top.join(prefix))? {
+    for name in list(&names::path(top, prefix))? {
         let path = format!("{prefix}{name}");
-        let full = top.join(&path);
+        let full = names::path(top, &path);
         if name == ".git" || left_out.contains(&full) {
             continue;
         }
@@ -512,6 +529,13 @@ fn walk(top: &Path, prefix: &str, left_out: &[PathBuf], found: &mut Vec<(String,
         }
     }
     Ok(())
+}
+
+/// The names in a folder.
+pub(super) fn list(folder: &Path) -> Result<Vec<String>> {
+    let listing = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let listing = listing.with_context(|| format!("cannot read {}", folder.display()))?;
+    Ok(listing.iter().map(|entry| names::text(entry.file_name().as_bytes()).into_owned()).collect())
 }
 
 fn unslashed(path: &str) -> &str {

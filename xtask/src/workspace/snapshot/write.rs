@@ -6,15 +6,16 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::clock::Clock;
 use super::id::{Format, Id};
 use super::links::leads_out;
+use super::names;
 use super::record::{Clean, Record, Written};
 use super::stat::{Folders, Kind, Stat};
-use super::tree::{Entry, Origin, Tree, id_of};
-use super::{RECORD, SOURCE, TOUCHED};
+use super::tree::{Entry, Origin, Tree, id_of, list};
+use super::{RECORD, SOURCE, TOUCHED, UNCHECKED};
 use crate::sys::{files, hash, parallel};
 
 /// A tree as it lies in its folder.
@@ -44,11 +45,12 @@ pub enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Added(path) => write!(f, "{path} was added"),
-            Fault::Changed(path) => write!(f, "{path} was changed"),
-            Fault::Removed(path) => write!(f, "{path} was removed"),
-        }
+        let (path, what) = match self {
+            Fault::Added(path) => (path, "added"),
+            Fault::Changed(path) => (path, "changed"),
+            Fault::Removed(path) => (path, "removed"),
+        };
+        write!(f, "{} was {what}", names::shown(path))
     }
 }
 
@@ -89,7 +91,10 @@ impl Tree {
             workspace: source.iter().chain(Path::new(&self.workspace)).collect(),
             written: missing.iter().map(|at| self.files[*at].path.clone()).collect(),
             removed: extra.clone(),
-            outside: outside.iter().map(|(link, target)| ((*link).into(), (*target).into())).collect(),
+            outside: outside
+                .iter()
+                .map(|(link, target)| (names::shown(link).into(), names::shown(target).into()))
+                .collect(),
             identity,
             source,
         };
@@ -100,17 +105,17 @@ impl Tree {
         clear(&record)?;
         let clock = Clock::begin(&self.snapshot)?;
         for path in &extra {
-            clear(&snapshot.source.join(path))?;
+            clear(&names::path(&snapshot.source, path))?;
         }
         for folder in &folders {
-            let folder = snapshot.source.join(folder);
+            let folder = names::path(&snapshot.source, folder);
             if !at(&folder)?.is_some_and(|stat| stat.is_folder()) {
                 clear(&folder)?;
                 fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
             }
         }
         for missing in &missing {
-            clear(&snapshot.source.join(&self.files[*missing].path))?;
+            clear(&names::path(&snapshot.source, &self.files[*missing].path))?;
         }
         let placed = self.place(&snapshot.source, &missing, &targets, clock.floor)?;
 
@@ -121,7 +126,7 @@ impl Tree {
         }
         let mut written = Record { clean, ..Record::default() };
         for (entry, there) in self.files.iter().zip(there) {
-            let there = there.with_context(|| format!("{} was not written", entry.path))?;
+            let there = there.with_context(|| format!("{} was not written", names::shown(&entry.path)))?;
             written.files.push(Written {
                 path: entry.path.clone(),
                 kind: entry.kind,
@@ -133,7 +138,7 @@ impl Tree {
             });
         }
         for folder in folders {
-            let stat = at(&snapshot.source.join(&folder))?.unwrap_or(Stat::UNKNOWN);
+            let stat = at(&names::path(&snapshot.source, &folder))?.unwrap_or(Stat::UNKNOWN);
             latest = latest.max(stat.ctime);
             written.folders.push((folder, stat));
         }
@@ -156,15 +161,12 @@ impl Tree {
         }
         let mut add = |at: usize, target: Vec<u8>| {
             let Entry { path, .. } = &self.files[at];
-            let Ok(target) = String::from_utf8(target) else {
-                bail!("the target of the link {path} is not UTF-8: make it another");
-            };
-            targets.insert(path.clone(), target);
+            targets.insert(path.clone(), names::text(&target).into_owned());
             Ok(())
         };
         for at in unknown.iter().copied().filter(|at| self.files[*at].origin == Origin::WorkTree) {
             let Entry { path, id, .. } = &self.files[at];
-            let file = self.top.join(path);
+            let file = names::path(&self.top, path);
             let target = fs::read_link(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let target = target.into_os_string().into_encoded_bytes();
             if id.format().of_bytes(&target) != *id {
@@ -271,7 +273,9 @@ impl Tree {
     /// What is remembered of a tree that is a commit and nothing else.
     fn clean(&self, nothing_left_out: bool, identity: &str) -> Option<Clean> {
         match (&self.commit, self.listed) {
-            (Some(commit), Some(listed)) if nothing_left_out && !self.is_dirty() => {
+            (Some(commit), Some(listed))
+                if nothing_left_out && !self.is_dirty() && self.files.iter().all(is_like_work) =>
+            {
                 Some(Clean { commit: commit.clone(), listed, identity: identity.into() })
             }
             _ => None,
@@ -291,12 +295,18 @@ impl Tree {
     }
 }
 
-/// Makes files newer than all that was built of the snapshot in a folder, unless that was done for the same `stamp` last:
-/// those whose packages depend on what cargo does not see, the commit and which files there are. By their paths in the
-/// repository. Gives whether it was done.
+/// What is built from now on is unchecked until [`verify`] finds no fault.
+pub fn begin(folder: &Path) -> Result<()> {
+    files::write(&folder.join(UNCHECKED), "")
+}
+
+/// Makes files newer than all that was built of the snapshot in a folder, unless that was done for the same `stamp` last, and
+/// what was built since was checked: those whose packages depend on what cargo does not see, the commit and which files
+/// there are. By their paths in the repository. Gives whether it was done.
 pub fn touch(folder: &Path, stamp: &str, paths: &[String]) -> Result<bool> {
     let touched = folder.join(TOUCHED);
-    if files::read_if_there(&touched)?.as_deref() == Some(stamp) {
+    let is_checked = at(&folder.join(UNCHECKED))?.is_none();
+    if is_checked && files::read_if_there(&touched)?.as_deref() == Some(stamp) {
         return Ok(false);
     }
     let mut record = load(folder)?;
@@ -305,7 +315,7 @@ pub fn touch(folder: &Path, stamp: &str, paths: &[String]) -> Result<bool> {
     for path in paths {
         let known = record.files.binary_search_by(|file| file.path.as_str().cmp(path));
         let known = known.ok().with_context(|| format!("{path} is not in the snapshot"))?;
-        let file = folder.join(SOURCE).join(path);
+        let file = names::path(&folder.join(SOURCE), path);
         let touched = File::options().write(true).open(&file).and_then(|file| file.set_modified(clock.time()));
         let stat = touched.and_then(|()| Stat::at(&file));
         let stat = stat.with_context(|| format!("cannot change the date of {}", file.display()))?;
@@ -335,12 +345,12 @@ pub fn put(folder: &Path, put: &[(String, &[u8])], removed: &[String]) -> Result
     clear(&folder.join(RECORD))?;
     let clock = Clock::begin(folder)?;
     for path in removed {
-        clear(&source.join(path))?;
+        clear(&names::path(&source, path))?;
         record.files.retain(|file| file.path != *path);
     }
     let mut latest = 0;
     for (path, bytes) in new {
-        let file = source.join(path);
+        let file = names::path(&source, path);
         clear(&file)?;
         files::write(&file, bytes)?;
         let opened = File::options().write(true).open(&file).and_then(|file| {
@@ -367,7 +377,7 @@ pub fn put(folder: &Path, put: &[(String, &[u8])], removed: &[String]) -> Result
     let files = record.files.iter().filter(|file| file.snapshot != Stat::UNKNOWN);
     let parents = files.map(|file| file.path.as_str());
     for folder in folders_of(parents) {
-        let stat = at(&source.join(&folder))?.unwrap_or(Stat::UNKNOWN);
+        let stat = at(&names::path(&source, &folder))?.unwrap_or(Stat::UNKNOWN);
         match record.folders.binary_search_by(|(known, _)| known.cmp(&folder)) {
             Ok(at) => record.folders[at].1 = stat,
             Err(at) => record.folders.insert(at, (folder, stat)),
@@ -410,7 +420,15 @@ pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
     unknown(&source, &record.folders, is_file, &mut extra)?;
     faults.extend(extra.into_iter().map(Fault::Added));
     faults.sort();
+    if faults.is_empty() {
+        checked(folder)?;
+    }
     Ok(faults)
+}
+
+/// Nothing that was built of the snapshot in a folder is unchecked.
+pub(super) fn checked(folder: &Path) -> Result<()> {
+    clear(&folder.join(UNCHECKED))
 }
 
 /// Finds what is in these folders, and is neither one of them nor a file that is known. Gives whether all folders are as they
@@ -433,7 +451,7 @@ fn unknown(
             Some(stat) if stat == *written => continue,
             Some(stat) if stat.is_folder() => {
                 let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-                let names = files::list(&source.join(folder))?.into_iter().map(|name| format!("{prefix}{name}"));
+                let names = list(&names::path(source, folder))?.into_iter().map(|name| format!("{prefix}{name}"));
                 found.extend(names.filter(|path| !is_file(path) && !is_folder(path)));
             }
             Some(_) => found.push(folder.clone()),
@@ -472,6 +490,11 @@ fn folders_of<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
     folders
 }
 
+/// Whether nothing but what is recorded says what kind of file this is. What modes and links mean to git is asked anew.
+fn is_like_work(entry: &Entry) -> bool {
+    entry.work == Stat::UNKNOWN || entry.work.kind() == Some(entry.kind)
+}
+
 /// Whether a file may be one of this kind that was written here.
 fn is_like(stat: &Stat, kind: Kind) -> bool {
     stat.kind() == Some(kind) && (kind == Kind::Link || stat.mode & 0o7777 == mode(kind))
@@ -498,5 +521,5 @@ pub(super) fn at(path: &Path) -> Result<Option<Stat>> {
 }
 
 pub(super) fn changed(path: &str) -> anyhow::Error {
-    anyhow!("{path} changed while the snapshot was made: run it again")
+    anyhow!("{} changed while the snapshot was made: run it again", names::shown(path))
 }
