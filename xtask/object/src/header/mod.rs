@@ -178,7 +178,7 @@ impl<'data> Writer<'_, 'data, '_> {
     }
 
     fn finish(self) -> Result<String> {
-        let mut text = String::from("/* The kernel's types, from its BTF: written by `cargo xtask bpf vmlinux`. */\n");
+        let mut text = String::from("/* The kernel's types, from its BTF: written by `cargo xtask vmlinux`. */\n");
         text += "#ifndef __VMLINUX_H__\n#define __VMLINUX_H__\n\n";
         if self.layouts.pointer_size() != 8 {
             text += "/* Pointers and long have 4 bytes in this kernel, and 8 in BPF: read them by the size that the kernel has\n";
