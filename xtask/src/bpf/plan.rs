@@ -235,6 +235,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason:
                 Some(_) => format!("{}/bpf.lock is out of date: {reason}", bpf.folder),
                 None => reason,
             });
+            let out_of_date = out_of_date.or_else(|| facts.bpf.btf_fault(bpf));
             let (folder, shown) = (root.join(&bpf.folder), bpf.folder.clone());
             let compare = CompareObjects { folder, shown, settled: result, config: bpf.clone(), out_of_date };
             Task::new("comparing the BPF objects with those that are there", vec![Box::new(compare)])

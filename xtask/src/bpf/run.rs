@@ -23,6 +23,7 @@ use crate::bpf::settle::{self, Bytes, Compiled, Part, Piece, Ready, Settled};
 use crate::bpf::source_text;
 use crate::bpf::target::BpfTarget;
 use crate::bpf::units::Unit;
+use crate::btf::parts::Objects;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
 use crate::sys::hash::{self, Sha256};
@@ -354,14 +355,24 @@ impl Step for WriteObjects {
                 files.push((file, text.as_bytes()));
             }
         }
+        let before = Lock::parse(&before);
+        if self.config.btf.is_some() {
+            lock.relocations = Some(relocations(self.settled.get()?)?);
+            (lock.btf, lock.btf_relocations) = (before.btf, before.btf_relocations);
+            if lock.btf_is_stale() {
+                work.runner.status(
+                    "the BTF of kernels was made for other relocations than the objects have now: run `cargo xtask btf` for all of \
+                     its kernels",
+                );
+            }
+        }
         let text = lock.to_string();
         files.push((self.folder.join("bpf.lock"), text.as_bytes()));
         files::replace(&files)?;
         for path in orphans(&folder, &lock)? {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        let before = Lock::parse(&before).bindings;
-        let needless: Vec<&String> = before.keys().filter(|name| !lock.bindings.contains_key(*name)).collect();
+        let needless: Vec<&String> = before.bindings.keys().filter(|name| !lock.bindings.contains_key(*name)).collect();
         for path in needless.iter().map(|name| self.folder.join(name)).filter(|path| path.is_file()) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -396,6 +407,13 @@ fn bindings(settled: &Settled, config: &Bpf) -> Result<BTreeMap<String, String>>
     };
     let inputs = settled.objects.iter().map(input).collect::<Result<Vec<_>>>()?;
     bindings::render(&inputs, config)
+}
+
+/// A hash of all that these objects ask of kernels.
+fn relocations(settled: &Settled) -> Result<String> {
+    let object = |(name, ready): (&String, &Ready)| Ok((name.parse().map_err(anyhow::Error::msg)?, bytes(ready)?));
+    let objects = settled.objects.iter().map(object).collect::<Result<Vec<_>>>()?;
+    Ok(Objects(objects).relocations()?.to_string())
 }
 
 /// Objects in a folder that have no source any more.

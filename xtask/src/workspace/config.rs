@@ -48,6 +48,8 @@ pub struct Bpf {
     pub bindings: Option<String>,
     /// Types that bindings have besides those of maps and variables.
     pub types: Vec<String>,
+    /// The folder of BTF of kernels that the binary carries.
+    pub btf: Option<String>,
 }
 
 /// Where BPF programs are looked for.
@@ -87,6 +89,7 @@ impl Default for Bpf {
             image: None,
             bindings: None,
             types: Vec::new(),
+            btf: None,
         }
     }
 }
@@ -121,6 +124,7 @@ struct WrittenBpf {
     image: Option<String>,
     bindings: Option<String>,
     types: Vec<String>,
+    btf: Option<String>,
 }
 
 impl Config {
@@ -230,13 +234,8 @@ impl Bpf {
             }
         }
         written.variant.iter().try_for_each(Variant::check)?;
-        // It may have nothing else in it, so it need not be there.
-        let bindings = written.bindings.as_deref().map(plain_path);
-        if let (Some(None), Some(folder)) = (&bindings, &written.bindings) {
-            let key = key("bpf.bindings");
-            bad_request!("{key} names `{folder}`; a relative path inside the workspace is expected");
-        }
-        let bindings = bindings.flatten();
+        let bindings = own_folder(written.bindings.as_deref(), "bpf.bindings")?;
+        let btf = own_folder(written.btf.as_deref(), "bpf.btf")?;
         if bindings.is_none() && !written.types.is_empty() {
             bad_request!("{} are for bindings: set {}, too", key("bpf.types"), key("bpf.bindings"));
         }
@@ -254,7 +253,16 @@ impl Bpf {
         }
         let (variants, cflags, image) = (written.variant, written.cflags, written.image);
         let types = written.types;
-        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types })
+        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types, btf })
+    }
+}
+
+/// A folder that the tool fills. It may have nothing else in it, so it need not be there.
+fn own_folder(written: Option<&str>, path: &str) -> Result<Option<String>> {
+    let Some(folder) = written else { return Ok(None) };
+    match plain_path(folder) {
+        Some(plain) => Ok(Some(plain)),
+        None => bad_request!("{} names `{folder}`; a relative path inside the workspace is expected", key(path)),
     }
 }
 

@@ -61,7 +61,7 @@ fn can_build(arch: &Arch) -> bool {
 }
 
 /// What the report says, by architecture and label.
-fn verdicts(workspace: &Workspace) -> BTreeMap<(String, String), Value> {
+pub fn verdicts(workspace: &Workspace) -> BTreeMap<(String, String), Value> {
     let report: Value = serde_json::from_str(&workspace.read("dist/boot-report.json")).unwrap();
     let boots = report["boots"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();

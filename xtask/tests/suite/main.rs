@@ -8,6 +8,7 @@ mod boot;
 mod bpf;
 mod bpf_report;
 mod bpf_sources;
+mod btf;
 mod c_code;
 mod cache;
 mod cache_damage;

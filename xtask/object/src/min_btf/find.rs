@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 
-use super::is_one_kind;
 use crate::btf::{Btf, Kind, Type};
 use crate::co_re::{Question, Step, Subject, skip_mods_and_typedefs};
 
@@ -231,6 +230,12 @@ impl Search<'_, '_, '_> {
             _ => false,
         })
     }
+}
+
+/// Whether the two kinds may stand for each other: an enum has more bits on some kernels.
+fn is_one_kind(a: Kind, b: Kind) -> bool {
+    let is_enum = |kind| matches!(kind, Kind::Enum | Kind::Enum64);
+    a == b || (is_enum(a) && is_enum(b))
 }
 
 /// The old way to write a bit field is an integer that begins within another.

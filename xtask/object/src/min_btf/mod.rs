@@ -5,12 +5,12 @@
 mod find;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
 
 use crate::Endian;
-use crate::btf::{Btf, Kind};
+use crate::btf::Btf;
 use crate::canonical;
 use crate::co_re::Question;
 
@@ -29,9 +29,6 @@ pub struct Part {
     /// What this kernel does not have, although it is not asked whether it does: `struct task_struct.pid`.
     pub missing: BTreeSet<String>,
 }
-
-/// The ids of types that are kept, of structs and unions with the indexes of members, of enums with those of values.
-type Kept = BTreeMap<u32, BTreeSet<usize>>;
 
 impl<'data> Asked<'data> {
     pub fn of(object: &'data [u8]) -> Result<Asked<'data>> {
@@ -87,7 +84,7 @@ pub fn part(kernel: &Btf, endian: Endian, asked: &[Asked]) -> Result<Part> {
             ids.push(id);
         }
     }
-    let mut kept = Kept::new();
+    let mut kept = write::Kept::new();
     let mut roots: BTreeSet<u32> = BTreeSet::new();
     let mut missing = BTreeSet::new();
     for objects in asked {
@@ -122,10 +119,4 @@ pub fn part(kernel: &Btf, endian: Endian, asked: &[Asked]) -> Result<Part> {
         }
     }
     Ok(Part { btf: write::write(kernel, endian, &kept, &roots), missing })
-}
-
-/// Whether the two kinds may stand for each other: an enum has more bits on some kernels.
-fn is_one_kind(a: Kind, b: Kind) -> bool {
-    let is_enum = |kind| matches!(kind, Kind::Enum | Kind::Enum64);
-    a == b || (is_enum(a) && is_enum(b))
 }

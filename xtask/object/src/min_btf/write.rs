@@ -1,11 +1,13 @@
 //! Writes a part of a kernel's types in an order that depends on nothing but that part.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Kept;
 use crate::Endian;
 use crate::btf::canonical::{Writer, section};
 use crate::btf::{Btf, Field, Kind, Type};
+
+/// The ids of types that are kept, of structs and unions with the indexes of members, of enums with those of values.
+pub type Kept = BTreeMap<u32, BTreeSet<usize>>;
 
 /// `roots` are the types that relocations begin with: all others are reached from there.
 pub fn write(kernel: &Btf, endian: Endian, kept: &Kept, roots: &BTreeSet<u32>) -> Vec<u8> {
