@@ -32,7 +32,7 @@ fn workspace(name: &str, timeout: u32) -> Workspace {
     copy
 }
 
-fn is_on_path(program: &str) -> bool {
+pub fn is_on_path(program: &str) -> bool {
     env::split_paths(&env::var_os("PATH").unwrap()).any(|folder| folder.join(program).is_file())
 }
 

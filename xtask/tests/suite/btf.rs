@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::boot::{can_boot_amd64, verdicts};
-use super::support::Workspace;
+use super::boot::{can_boot_amd64, is_on_path, verdicts};
+use super::support::{Workspace, has};
 
 /// What stands in for kernels: an object with their types.
 const KERNEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/object/tests/min_btf/kernel_bpfel.o");
@@ -57,6 +57,16 @@ fn parts_of_kernels_are_written_locked_and_removed() {
     assert_eq!(workspace.list("kernel/btf"), ["ubuntu"]);
     assert_eq!(workspace.list("kernel/btf/ubuntu/20.04"), ["x86_64"]);
     assert_eq!(workspace.read("kernel/bpf.lock").matches("\nbtf ").count(), 1);
+
+    if !has("xz", "Debian: apt install xz-utils", is_on_path("xz")) {
+        return;
+    }
+    workspace
+        .shell("cd hub/ubuntu/20.04/x86_64 && tar -cJf 5.4.0-27-generic.btf.tar.xz *.btf && rm *.btf && echo no >5.4.0-28.btf.tar.xz")
+        .succeeds();
+    btf("hub").ends_with(1).says("5.4.0-28.btf.tar.xz: it is no archive that xz has packed, or damaged");
+    fs::remove_file(workspace.path("hub/ubuntu/20.04/x86_64/5.4.0-28.btf.tar.xz")).unwrap();
+    btf("hub").succeeds().says("ubuntu/20.04/x86_64/5.4.0-27-generic.btf  ");
 }
 
 #[test]
