@@ -261,7 +261,8 @@ impl Inputs {
             let cpu = variant.cpu.iter().map(|cpu| format!(" -mcpu={cpu}"));
             let defines = variant.defines.iter().map(|define| format!(" -D{define}"));
             let sources = variant.sources.iter().map(|source| format!(" {source}"));
-            let words: String = cpu.chain(defines).chain(sources).collect();
+            let arches = variant.arches.iter().map(|arch| format!(" arch {arch}"));
+            let words: String = cpu.chain(defines).chain(arches).chain(sources).collect();
             format!("variant {}{words}", variant.name.as_deref().unwrap_or("-"))
         });
         [compiler(bpf), format!("form {}", OBJECT_FORMAT_VERSION)]
@@ -280,7 +281,7 @@ impl Inputs {
     pub fn missing_for(&self, bpf: &Bpf, arch: &Arch) -> Option<String> {
         let names: Vec<ObjectName> = self.lock.as_ref()?.objects.keys().filter_map(|name| name.parse().ok()).collect();
         let has = |unit: &Unit| names.iter().any(|name| name.stem == unit.stem && name.target.is_for(arch));
-        self.units(bpf).into_iter().find(|unit| !has(unit)).map(|unit| unit.source)
+        self.units(bpf).into_iter().find(|unit| unit.is_for(arch) && !has(unit)).map(|unit| unit.source)
     }
 
     /// Why the objects must be compiled again, or `None` if they are up to date.
@@ -296,12 +297,13 @@ impl Inputs {
             lock.objects.keys().filter_map(|name| Some((name.parse().ok()?, name))).collect();
         let mut wanted: BTreeSet<&String> = BTreeSet::new();
         for unit in self.units(bpf) {
-            for arch in &config.arches {
+            for arch in config.arches.iter().filter(|arch| unit.is_for(arch)) {
                 let is_it = |name: &ObjectName| name.stem == unit.stem && name.target.is_for(arch);
                 match locked.iter().filter(|(name, _)| is_it(name)).collect::<Vec<_>>().as_slice() {
                     [(_, object)] => drop(wanted.insert(object)),
                     _ => {
-                        let object = ObjectName { stem: unit.stem, target: BpfTarget::of_byte_order(arch.endian) };
+                        let target = BpfTarget::of_byte_order(arch.endian);
+                        let object = ObjectName { stem: unit.stem.clone(), target };
                         return Some(format!("{}/objects/{object} was never compiled", bpf.folder));
                     }
                 }

@@ -109,7 +109,7 @@ pub fn pending(facts: &Facts) -> Result<Pending> {
         };
         for endian in Endian::ALL {
             let configured: Vec<&'static Arch> =
-                facts.config.arches.iter().filter(|arch| arch.endian == endian).copied().collect();
+                facts.config.arches.iter().filter(|arch| arch.endian == endian && unit.is_for(arch)).copied().collect();
             if configured.is_empty() {
                 continue;
             }

@@ -65,14 +65,20 @@ pub struct Variant {
     pub sources: Vec<String>,
     pub defines: Vec<String>,
     pub cpu: Option<String>,
+    /// The architectures that it is compiled for; all that are configured, if there are none.
+    pub arches: Vec<String>,
 }
 
 impl Variant {
-    pub fn apply(&self, cpu: &mut String, defines: &mut Vec<String>) {
+    pub fn apply(&self, cpu: &mut String, defines: &mut Vec<String>, arches: &mut Vec<&'static str>) {
         if let Some(own) = &self.cpu {
             cpu.clone_from(own);
         }
         defines.extend(self.defines.iter().cloned());
+        let own = self.arches.iter().filter_map(|word| <&Arch>::from_str(word).ok()).map(|arch| arch.name);
+        if !self.arches.is_empty() {
+            *arches = own.collect();
+        }
     }
 }
 
@@ -281,6 +287,11 @@ impl Variant {
         };
         if let Some(cpu) = &self.cpu {
             check_cpu(cpu, "bpf.variant.cpu")?;
+        }
+        for word in &self.arches {
+            if let Err(error) = <&Arch>::from_str(word) {
+                bad_request!("{}: {error}", key("bpf.variant.arches"));
+            }
         }
         match (&self.name, self.sources.as_slice()) {
             (None, []) => bad_request!("an entry of {} has neither `name` nor `sources`", key("bpf.variant")),
