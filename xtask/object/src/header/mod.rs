@@ -11,6 +11,7 @@ use layout::Layouts;
 use names::Names;
 
 mod declarators;
+mod kfuncs;
 mod layout;
 mod names;
 
@@ -69,11 +70,12 @@ pub fn write(btf: &Btf, wanted: Wanted) -> Result<String> {
             writer.define(id)?;
         }
     }
+    let kfuncs = writer.kfuncs()?;
     // `task->fs->root` names no type of what is between.
     while let Some(id) = writer.reached.pop() {
         writer.define(id)?;
     }
-    writer.finish()
+    writer.finish(&kfuncs)
 }
 
 impl<'data> Writer<'_, 'data, '_> {
@@ -177,7 +179,7 @@ impl<'data> Writer<'_, 'data, '_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<String> {
+    fn finish(self, kfuncs: &str) -> Result<String> {
         let mut text = String::from("/* The kernel's types, from its BTF: written by `cargo xtask vmlinux`. */\n");
         text += "#ifndef __VMLINUX_H__\n#define __VMLINUX_H__\n\n";
         if self.layouts.pointer_size() != 8 {
@@ -206,6 +208,7 @@ impl<'data> Writer<'_, 'data, '_> {
         }
         text.extend(forward);
         text += &self.text;
+        text += kfuncs;
         text += "\n#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute pop\n#endif\n\n#endif\n";
         Ok(text)
     }

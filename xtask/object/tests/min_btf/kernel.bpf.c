@@ -86,11 +86,17 @@ struct twice *twice;
 number a_number;
 struct task *task;
 
+// A function that BPF programs may call.
+__attribute__((btf_decl_tag("bpf_kfunc"), noinline)) struct task *task_from_pid(pid_t pid, enum state *state)
+{
+	return pid ? task : 0;
+}
+
 // Which types come first makes no difference.
 __attribute__((section("raw_tp/any"), used)) long any(void *context)
 {
 #ifdef OTHER_ORDER
-	return (long)matched + wide + (long)changed + (long)twice + a_number + (long)task;
+	return (long)matched + wide + (long)changed + (long)twice + a_number + (long)task_from_pid(wide, 0);
 }
 
 __attribute__((section("raw_tp/second"), used)) long second_one(void *context)
@@ -101,6 +107,6 @@ __attribute__((section("raw_tp/second"), used)) long second_one(void *context)
 #else
 	SECOND;
 
-	return second->a + (long)task + a_number + (long)twice + (long)changed + wide + (long)matched;
+	return second->a + (long)task_from_pid(wide, 0) + a_number + (long)twice + (long)changed + wide + (long)matched;
 #endif
 }
