@@ -6,8 +6,8 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-/* From Linux 6.11 on, ftrace has the first 8 bytes of each function of riscv64's kernels to itself, and perf_event_open() answers
-   EINVAL to a kprobe there. They do nothing, so the arguments are still where they were. */
+/* On riscv64, ftrace has the first 8 bytes of each function to itself, and Linux 6.12 answers EINVAL to a kprobe there (7.2 does not).
+   They do nothing, so the arguments are still where they were. */
 #ifdef __TARGET_ARCH_riscv
 #define BEGIN "+8"
 #else

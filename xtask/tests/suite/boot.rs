@@ -36,7 +36,7 @@ pub fn is_on_path(program: &str) -> bool {
     env::split_paths(&env::var_os("PATH").unwrap()).any(|folder| folder.join(program).is_file())
 }
 
-fn can_boot(arch: &Arch) -> bool {
+pub fn can_boot(arch: &Arch) -> bool {
     let emulator = arch.emulator();
     has(&emulator, "Debian: apt install qemu-system, version 10 from backports", is_on_path(&emulator))
         && has("apt-get", "a Debian machine", is_on_path("apt-get"))
@@ -332,7 +332,7 @@ fn small(name: &str) -> Workspace {
 }
 
 /// The workspace with a member that depends on the tool, as that of whoever ships with it.
-fn with_tool(workspace: Workspace) -> Workspace {
+pub fn with_tool(workspace: Workspace) -> Workspace {
     let members = "members = [\"tool\"";
     let config = workspace.read("Cargo.toml");
     assert!(config.contains(members));

@@ -28,6 +28,7 @@ mod pipelines;
 mod plan;
 mod products;
 mod rebuild;
+mod registers;
 mod reproducible;
 mod snapshot;
 mod support;
