@@ -343,8 +343,15 @@ impl Step for WriteObjects {
             }
         }
         files.extend(changed.iter().map(|(file, bytes)| (file.clone(), bytes.as_slice())));
-        let bindings = bindings(self.settled.get()?, &self.config)?;
-        let before = files::read_if_there(&self.folder.join("bpf.lock"))?.unwrap_or_default();
+        let before = Lock::parse(&files::read_if_there(&self.folder.join("bpf.lock"))?.unwrap_or_default());
+        // Bindings and what is asked of kernels come of the objects alone: if those stay, so does what was written for them.
+        let is_same = before.inputs == lock.inputs && before.objects == lock.objects;
+        let bindings = if is_same && self.has_bindings(&before)? {
+            lock.bindings.clone_from(&before.bindings);
+            BTreeMap::new()
+        } else {
+            bindings(self.settled.get()?, &self.config)?
+        };
         for (path, text) in &bindings {
             let name = paths::from_folder(&self.config.folder, path);
             let file = self.folder.join(&name);
@@ -355,9 +362,11 @@ impl Step for WriteObjects {
                 files.push((file, text.as_bytes()));
             }
         }
-        let before = Lock::parse(&before);
         if self.config.btf.is_some() {
-            lock.relocations = Some(relocations(self.settled.get()?)?);
+            lock.relocations = match &before.relocations {
+                Some(known) if is_same => Some(known.clone()),
+                _ => Some(relocations(self.settled.get()?)?),
+            };
             (lock.btf, lock.btf_relocations) = (before.btf, before.btf_relocations);
             if lock.btf_is_stale() {
                 work.runner.status(
@@ -385,6 +394,19 @@ impl Step for WriteObjects {
         let orphans = orphans.iter().map(|file| inside(&file.strip_prefix(&in_snapshot)?.to_string_lossy()));
         let removed = orphans.chain(needless.iter().map(|name| inside(name)));
         snapshot::put(snapshot, &put, &removed.collect::<Result<Vec<_>>>()?)
+    }
+}
+
+impl WriteObjects {
+    /// Whether the files of bindings are those that a lock file names.
+    fn has_bindings(&self, lock: &Lock) -> Result<bool> {
+        for (name, locked) in &lock.bindings {
+            let file = self.folder.join(name);
+            if !file.is_file() || hash::file(&file)?.to_string() != *locked {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
