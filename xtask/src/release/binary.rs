@@ -260,7 +260,7 @@ mod tests {
         let objects = objects();
         let faults = |file: &Elf| {
             let by_name = manifest::objects_of(&objects, arm64());
-            embedded(file, &Objects { of: "bpf.lock", by_name, some: true })
+            embedded(file, &Objects { of: "bpf.lock", by_name, some: true, btf: None })
         };
         assert!(faults(&good()).is_empty() && faults(&Elf { sections: Vec::new(), ..good() }).is_empty());
         let other = faults(&Elf { sections: vec![section(".bpf.tick", b"other")], ..good() });

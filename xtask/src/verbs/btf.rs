@@ -62,7 +62,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
             Some(name) => name.clone(),
             None => name_of(source, file, &types)?,
         };
-        if !workspace.config.arches.contains(&arch) {
+        if !workspace.config.arches.iter().any(|configured| configured.rust() == arch.rust()) {
             return Ok(None);
         }
         let part =

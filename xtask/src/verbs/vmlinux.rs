@@ -63,8 +63,10 @@ fn sources(request: &Vmlinux) -> Result<Vec<From>> {
         _ => {}
     }
     let arches: Vec<&Arch> = all.iter().filter_map(|source| Some(source.kernel()?.arch)).collect();
-    if let Some(twice) = arches.iter().enumerate().find(|(at, arch)| arches[..*at].contains(arch)) {
-        bad_request!("{} is named twice", twice.1);
+    for (at, arch) in arches.iter().enumerate() {
+        if let Some(other) = arches[..at].iter().find(|other| other.linux == arch.linux) {
+            bad_request!("the headers of {other} and {arch} would both be {}/vmlinux.h: name one of them", arch.linux);
+        }
     }
     Ok(all)
 }

@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use super::boot::{can_boot_amd64, is_on_path, verdicts};
+use bpfship::testing::{ARCHES, Arch, Cache, kernels};
+use bpfship_object::btf::{Btf, find};
+use bpfship_object::header::{self, Wanted};
+
+use super::boot::{can_boot, can_boot_amd64, is_on_path, verdicts};
 use super::support::{Workspace, has};
 
 /// What stands in for kernels: an object with their types.
@@ -120,6 +124,38 @@ fn what_kernel_is_meant_has_to_be_known() {
         .xtask(&format!("btf '{KERNEL}' --name debian/12/arm64/6.1"))
         .ends_with(1)
         .says("none of these kernels is for an architecture of `arches`");
+}
+
+/// That of amd64 is packed by zstd, and that of arm64 is plain.
+#[test]
+fn headers_are_those_of_the_kernels_that_boot_has() {
+    let arches: Vec<&Arch> =
+        ARCHES.iter().filter(|arch| ["amd64", "arm64"].contains(&arch.name) && can_boot(arch)).collect();
+    if arches.len() != 2 {
+        return;
+    }
+    let workspace = Workspace::usual("headers");
+    workspace.xtask("vmlinux amd64 arm64 -o headers").succeeds().says("headers/x86/vmlinux.h  ");
+    let text = workspace.read("headers/x86/vmlinux.h");
+    assert!(
+        text.contains("\nstruct task_struct {\n") && text.contains("\nstruct pt_regs {\n\tlong unsigned int r15;\n")
+    );
+    let image = Cache::find().unwrap().path(&kernels::default_of(arches[1]).entry()).join("kernel");
+    let bytes = fs::read(&image).unwrap();
+    let (endian, data) = find::find(&bytes).unwrap();
+    let whole = header::write(&Btf::parse(data, endian).unwrap(), Wanted::All).unwrap();
+    assert!(workspace.read("headers/arm64/vmlinux.h") == whole);
+    workspace.xtask(&format!("vmlinux '{}' -o header.h", image.display())).succeeds();
+    assert!(workspace.read("header.h") == whole);
+
+    workspace.xtask("vmlinux amd64 arm64").ends_with(2).says("several headers are written to a folder");
+    workspace
+        .xtask("vmlinux amd64 README.md -o x")
+        .ends_with(2)
+        .says("several headers are written for architectures only");
+    workspace.xtask("vmlinux arm armv7 -o x").ends_with(2).says("would both be arm/vmlinux.h");
+    workspace.xtask("vmlinux headers").ends_with(2).says("headers is a folder");
+    workspace.xtask("vmlinux README.md --kernel x").ends_with(2).says("--kernel is for architectures");
 }
 
 #[test]
