@@ -12,8 +12,9 @@ pub(crate) enum Error {
     Lockdown,
     NoSysfs,
     NoBtf,
-    UnreadableBtf { file: PathBuf, why: String },
-    OtherBtf(PathBuf),
+    NotCarried(String),
+    UnreadableBtf { what: String, why: String },
+    OtherBtf(String),
     NoRingBuffer { release: String },
     NoBpfEvents,
     OldBpf { release: String, why: String },
@@ -79,16 +80,19 @@ impl fmt::Display for Error {
                 "this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): \
                  use a kernel with CONFIG_DEBUG_INFO_BTF=y, or --btf with a file made for this one"
             ),
-            Self::UnreadableBtf { file, why } => write!(
+            Self::NotCarried(why) => write!(
                 f,
-                "cannot read {}: {why}: name a file such as the /sys/kernel/btf/vmlinux of a machine with the same kernel",
-                file.display()
+                "this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing), and {why}: \
+                 use a kernel with CONFIG_DEBUG_INFO_BTF=y, or --btf with a file made for this one"
             ),
-            Self::OtherBtf(file) => write!(
+            Self::UnreadableBtf { what, why } => write!(
                 f,
-                "{} describes another kernel than this one, with which wrong values would be shown: \
-                 name one that was made for exactly this kernel",
-                file.display()
+                "cannot read {what}: {why}: name a file such as the /sys/kernel/btf/vmlinux of a machine with the same kernel"
+            ),
+            Self::OtherBtf(what) => write!(
+                f,
+                "{what} describes another kernel than this one, with which wrong values would be shown: \
+                 name one that was made for exactly this kernel"
             ),
             Self::NoRingBuffer { release } => {
                 write!(f, "Linux {release} has no BPF ring buffer: use Linux 5.8 or newer")
@@ -224,6 +228,7 @@ impl Error {
                 | Self::Refused(_)
                 | Self::Load(_)
                 | Self::UnreadableBtf { .. }
+                | Self::OtherBtf(_)
                 | Self::Perf(_)
         )
     }

@@ -1,7 +1,7 @@
 //! What this kernel offers to this process, found out by trying: versions and configurations say less.
 
 use std::{
-    env, fs, io,
+    env, fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +11,7 @@ use aya::{
     programs::ProgramType,
     sys::{is_map_supported, is_program_supported},
 };
+use exectrace_bpf::Bundle;
 use nix::{
     sys::{
         resource::{RLIM_INFINITY, Resource, getrlimit},
@@ -60,6 +61,29 @@ impl Support {
     }
 }
 
+/// Where the kernel's types are described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BtfFrom {
+    Kernel,
+    /// The user has named it.
+    File(PathBuf),
+    /// This program carries it, of a kernel of this name.
+    Carried {
+        btf: &'static [u8],
+        of: String,
+    },
+}
+
+impl fmt::Display for BtfFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str(KERNEL_BTF),
+            Self::File(file) => write!(f, "{}", file.display()),
+            Self::Carried { of, .. } => write!(f, "the BTF of {of} that this program carries"),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Features {
     pub(crate) release: String,
@@ -79,10 +103,7 @@ pub(crate) struct Features {
     pub(crate) raw_tracepoints: Support,
     pub(crate) classic_tracepoints: Support,
     pub(crate) btf: Support,
-    /// Where BTF is, or would be.
-    pub(crate) btf_file: PathBuf,
-    /// It is not the kernel's own.
-    pub(crate) btf_is_given: bool,
+    pub(crate) btf_from: BtfFrom,
     pub(crate) ring_buffer: Support,
     pub(crate) perf: Support,
     /// Samples hold the user's stack.
@@ -132,6 +153,10 @@ impl Features {
             Support::No(_) => Support::Unknown("needs bpf()"),
             Support::Unknown(why) => Support::Unknown(why),
         };
+        let (btf, btf_from) = match btf_file {
+            Some(file) => (given_btf(file)?, BtfFrom::File(file.into())),
+            None => kernel_btf(exectrace_bpf::BTF),
+        };
         let (tracefs, [tracepoints, codes, users]) = tracefs(may);
         let (taskstats, marks_last) = if may { taskstats() } else { (Support::Unknown("needs root"), false) };
         let (perf, stacks) =
@@ -144,12 +169,8 @@ impl Features {
             lockdown: lockdown(),
             raw_tracepoints: with_bpf(&|| program(ProgramType::RawTracePoint)),
             classic_tracepoints: with_bpf(&|| classic_tracepoints(&release)),
-            btf: match btf_file {
-                Some(file) => given_btf(file)?,
-                None => kernel_btf(),
-            },
-            btf_file: btf_file.unwrap_or(Path::new(KERNEL_BTF)).into(),
-            btf_is_given: btf_file.is_some(),
+            btf,
+            btf_from,
             ring_buffer: with_bpf(&|| ring_buffer(&release)),
             perf,
             stacks,
@@ -259,16 +280,25 @@ fn ring_buffer(release: &str) -> Support {
     }
 }
 
-fn kernel_btf() -> Support {
-    match fs::metadata(KERNEL_BTF) {
+/// The kernel's own, or else what this program carries for it.
+fn kernel_btf(carried: Bundle) -> (Support, BtfFrom) {
+    let support = match fs::metadata(KERNEL_BTF) {
         Ok(file) => Support::Yes(format!("{} kB", file.len() / 1000)),
-        Err(_) if Path::new("/sys/kernel").exists() => Support::No(Error::NoBtf),
-        Err(_) => Support::No(Error::NoSysfs),
-    }
+        Err(_) if !Path::new("/sys/kernel").exists() => Support::No(Error::NoSysfs),
+        Err(_) if carried.is_empty() => Support::No(Error::NoBtf),
+        Err(_) => match carried.for_this_kernel() {
+            Ok(found) => {
+                let from = BtfFrom::Carried { btf: found.btf, of: found.of.to_string() };
+                return (Support::Yes(from.to_string()), from);
+            }
+            Err(why) => Support::No(Error::NotCarried(why.to_string())),
+        },
+    };
+    (support, BtfFrom::Kernel)
 }
 
 fn given_btf(file: &Path) -> Result<Support, Error> {
-    let wrong = |why: String| Error::UnreadableBtf { file: file.into(), why };
+    let wrong = |why: String| Error::UnreadableBtf { what: file.display().to_string(), why };
     let bytes = fs::read(file).map_err(|error| wrong(error.to_string()))?;
     // aya takes anything for BTF.
     if !bytes.starts_with(&BTF_MAGIC.to_ne_bytes()) {

@@ -9,7 +9,7 @@ use crate::{
     clock::time_namespace_is_clear,
     diag,
     error::Error,
-    features::{Features, Support},
+    features::{BtfFrom, Features, Support},
     selftest,
 };
 
@@ -21,6 +21,7 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error
     let settings =
         Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits, failed: cli.failed };
     let last = backends.len().saturating_sub(1);
+    let is_given = matches!(features.btf_from, BtfFrom::File(_));
     for (index, backend) in backends.iter().enumerate() {
         check(cli, &features, backend, !pids.is_empty())?;
         match start(backend, &settings) {
@@ -32,7 +33,7 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error
                 return Ok((tracer, backend.clone()));
             }
             // The kernel seemed to offer it, and then refuses. What the user has named is not passed over.
-            Err(error) if index < last && error.is_of_the_backend() && !features.btf_is_given => {
+            Err(error) if index < last && error.is_of_the_backend() && !is_given => {
                 if let (true, Some(log)) = (cli.verbose, error.verifier_log()) {
                     diag::note(format_args!("the verifier's log:\n{}", log.trim_end()));
                 }
@@ -71,10 +72,13 @@ fn check(cli: &Cli, features: &Features, backend: &Backend, follows: bool) -> Re
 
 fn start(backend: &Backend, settings: &Settings) -> Result<Tracer, Error> {
     // The places of another kernel's fields would give values that look right and are not.
-    if let Backend::Structs { btf, is_given: true, .. } = backend
-        && !selftest::agrees(backend, settings.buffer_kib)?
-    {
-        return Err(Error::OtherBtf(btf.clone()));
+    if let Backend::Structs { btf: btf @ (BtfFrom::File(_) | BtfFrom::Carried { .. }), .. } = backend {
+        if !selftest::agrees(backend, settings.buffer_kib)? {
+            return Err(Error::OtherBtf(btf.to_string()));
+        }
+        if let BtfFrom::Carried { .. } = btf {
+            diag::note(format_args!("this kernel does not describe its types: using {btf}"));
+        }
     }
     Tracer::start(backend, settings)
 }

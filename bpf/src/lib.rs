@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-pub use bpfship_embed::{get, view};
+pub use bpfship_embed::{Bundle, get, view};
 
 /// Reads the kernel's own structs, which takes BTF, and sends events through a ring buffer.
 pub mod exectrace;
@@ -25,6 +25,9 @@ pub const RECORD_HEADER: usize = offset_of!(tracepoints::Record, data);
 
 /// Name and SHA-256 of each embedded object, as bpf.lock has them.
 pub const OBJECTS: [(&str, &str); 3] = bpfship_embed::objects!();
+
+/// BTF of kernels that have none themselves, which `btf` in Cargo.toml may name.
+pub const BTF: Bundle = bpfship_embed::btf!();
 
 /// Notices what cargo does not: a source whose content changed and whose time did not.
 #[test]

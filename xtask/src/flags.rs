@@ -134,6 +134,7 @@ impl Common {
 pub enum Verb {
     Boot(Boot),
     Bpf(Bpf),
+    Btf(Btf),
     Cache(Cache),
     Dist(Dist),
     Doctor(Doctor),
@@ -203,16 +204,51 @@ pub struct Report {
 #[command(after_help = "Examples:
   cargo xtask vmlinux                                      print the types of this machine's kernel
   cargo xtask vmlinux --used -o bpf/include/vmlinux.h      only what the BPF sources of the workspace use
-  cargo xtask vmlinux ~/linux/vmlinux -o bpf/mips/vmlinux.h")]
+  cargo xtask vmlinux /boot/vmlinuz-6.1.0-50-amd64         those of a kernel that lies there, however it is packed
+  cargo xtask vmlinux amd64 mips -o bpf/vmlinux            a header for each architecture, from kernels that `boot` has")]
 pub struct Vmlinux {
-    /// A file of BTF, an ELF file that has it, or a kernel image that is not compressed
-    #[arg(value_name = "FILE", default_value = "/sys/kernel/btf/vmlinux")]
-    pub file: PathBuf,
+    /// A file of BTF, an ELF file that has it, an image of a kernel, or an architecture, which stands for the kernel that `boot`
+    /// boots for it [default: this machine's kernel]
+    #[arg(value_name = "FILE|ARCH")]
+    pub kernels: Vec<String>,
+    /// For an architecture, this kernel of `cargo xtask kernels` instead of the default one
+    #[arg(long, value_name = "LABEL")]
+    pub kernel: Option<String>,
     /// Leave out what no BPF source of the workspace uses. Offsets and sizes stay those of the kernel
     #[arg(long)]
     pub used: bool,
-    /// Write it to this file instead of printing it
-    #[arg(short, long, value_name = "FILE")]
+    /// Write it to this file instead of printing it; of several architectures, to ARCH/vmlinux.h in this folder
+    #[arg(short, long, value_name = "FILE|DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// Write the parts of kernels' types that the BPF objects need
+///
+/// For kernels that have no BTF: what the CO-RE relocations of the checked-in objects ask for is taken out of BTF that was made of
+/// the same kernels elsewhere, mostly less than a kilobyte of megabytes. In the folder that `btf` in
+/// [workspace.metadata.bpfship.bpf] names, the binary carries it (docs/min-btf.md).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask btf ~/btfhub-archive/ubuntu/20.04            what BTFHub has of a distribution
+  cargo xtask btf amd64 arm64 --kernel debian-12-6.1       kernels that `boot` has
+  cargo xtask btf vmlinux --name debian/12/x86_64/6.1.0-50-amd64 --add")]
+pub struct Btf {
+    /// A file of BTF, an ELF file that has it, an image of a kernel, a folder of *.btf and *.btf.tar.xz, or an architecture, which
+    /// stands for the kernel that `boot` boots for it [default: this machine's kernel]
+    #[arg(value_name = "FILE|DIR|ARCH")]
+    pub kernels: Vec<String>,
+    /// For architectures, this kernel of `cargo xtask kernels` instead of the default one; may be repeated
+    #[arg(long = "kernel", value_name = "LABEL")]
+    pub labels: Vec<String>,
+    /// The kernel that the only FILE is of, as its machine's os-release (ID and VERSION_ID) and `uname -r` have it [default: by its
+    /// path]
+    #[arg(long, value_name = "ID/VERSION/ARCH/RELEASE", allow_hyphen_values = true)]
+    pub name: Option<String>,
+    /// Keep what is there of other kernels
+    #[arg(long)]
+    pub add: bool,
+    /// Write to this folder instead of the one that `btf` names, and nothing to bpf.lock
+    #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }
 

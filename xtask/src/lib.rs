@@ -13,6 +13,7 @@ mod adopt;
 mod arch;
 mod boot;
 mod bpf;
+mod btf;
 mod build;
 mod cc;
 mod flags;
@@ -80,6 +81,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
     match &flags.verb {
         Verb::Boot(request) => verbs::boot::run(runner, common, request),
         Verb::Bpf(request) => verbs::bpf::run(runner, common, request),
+        Verb::Btf(request) => verbs::btf::run(runner, common, request),
         Verb::Cache(request) => verbs::cache::run(runner, common, request),
         Verb::Completions(request) => verbs::completions::run(request),
         Verb::Dist(request) => verbs::dist::run(runner, common, request),

@@ -34,6 +34,7 @@ use crate::{
     bpf::{attach_tracepoint, fill, map_data, program, sum},
     error::Error,
     event::Event,
+    features::{BtfFrom, KERNEL_BTF},
     perf_ring::{Buffers, Content, Sample, Source},
     tracefs::{Format, Tracefs},
 };
@@ -63,11 +64,15 @@ enum Output {
 
 impl CoRe {
     /// Everything is attached when this returns.
-    pub(crate) fn start(settings: &Settings, btf: &Path, ring_buffer: bool) -> Result<Self, Error> {
+    pub(crate) fn start(settings: &Settings, btf: &BtfFrom, ring_buffer: bool) -> Result<Self, Error> {
         // aya loads code for another kernel's structs without a word when it finds no BTF, so it gets it from us or
         // it gets nothing to load.
-        let btf = Btf::parse_file(btf, Endianness::default())
-            .map_err(|error| Error::UnreadableBtf { file: btf.into(), why: error.to_string() })?;
+        let parsed = match btf {
+            BtfFrom::Kernel => Btf::parse_file(KERNEL_BTF, Endianness::default()),
+            BtfFrom::File(file) => Btf::parse_file(file, Endianness::default()),
+            BtfFrom::Carried { btf, .. } => Btf::parse(btf, Endianness::default()),
+        };
+        let btf = parsed.map_err(|error| Error::UnreadableBtf { what: btf.to_string(), why: error.to_string() })?;
         let processes = process_limit();
         let mut loader = EbpfLoader::new();
         loader

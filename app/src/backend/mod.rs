@@ -5,19 +5,19 @@ pub(crate) mod descendants;
 pub(crate) mod tracepoints;
 pub(crate) mod tracer;
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
 use crate::{
     cli::BackendName,
     error::Error,
-    features::{Features, Support},
+    features::{BtfFrom, Features, Support},
 };
 
 /// A backend that this kernel allows, and what it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// BPF programs that read the kernel's own structs, whose layout BTF describes.
-    Structs { btf: PathBuf, is_given: bool, ring_buffer: bool },
+    Structs { btf: BtfFrom, ring_buffer: bool },
     /// The records of tracepoints, by way of BPF programs or in perf's own samples.
     Tracepoints { bpf: bool, stacks: bool, codes: bool, users: UsersFrom, ends: Ends },
 }
@@ -73,11 +73,9 @@ impl BackendName {
             }
         }
         Ok(match self {
-            Self::Btf | Self::BtfPerf => Backend::Structs {
-                btf: features.btf_file.clone(),
-                is_given: features.btf_is_given,
-                ring_buffer: self == Self::Btf,
-            },
+            Self::Btf | Self::BtfPerf => {
+                Backend::Structs { btf: features.btf_from.clone(), ring_buffer: self == Self::Btf }
+            }
             Self::Tracepoints | Self::Perf => Backend::Tracepoints {
                 bpf: self == Self::Tracepoints,
                 stacks: features.stacks.is_there(),
@@ -269,8 +267,7 @@ mod tests {
             raw_tracepoints: yes(),
             classic_tracepoints: yes(),
             btf: yes(),
-            btf_file: "/btf".into(),
-            btf_is_given: false,
+            btf_from: BtfFrom::Kernel,
             ring_buffer: yes(),
             perf: yes(),
             stacks: yes(),
@@ -287,7 +284,7 @@ mod tests {
 
     const RING: Backend = structs(true);
     const fn structs(ring_buffer: bool) -> Backend {
-        Backend::Structs { btf: PathBuf::new(), is_given: false, ring_buffer }
+        Backend::Structs { btf: BtfFrom::Kernel, ring_buffer }
     }
     const REPORTED: Ends = Ends::Reported { marks_last: true };
     const BPF: Backend = tracepoints(UsersFrom::Bpf, REPORTED);

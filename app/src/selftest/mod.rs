@@ -26,7 +26,7 @@ use crate::{
     cli::{BackendName, Cli},
     error::Error,
     event::End,
-    features::{Features, Support},
+    features::{BtfFrom, Features, Support},
 };
 
 /// Every backend that this kernel allows has to work.
@@ -43,6 +43,9 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let fixtures = Fixtures::set_up(&exe).map_err(Error::SelfTest)?;
 
     let mut verdict = Verdict::default();
+    if let BtfFrom::Carried { .. } = &features.btf_from {
+        verdict.say(&format!("BTF: {}", features.btf_from));
+    }
     for backend in &backends {
         verdict.say(&format!("backend: {backend}"));
         check_backend(backend, cli.buffer, &exe, &fixtures, &mut verdict)?;

@@ -7,9 +7,11 @@ use std::{env, error, fmt, fs, io};
 
 use sha2::{Digest, Sha256};
 
+use crate::bundle::bundle_for;
 use crate::lock::{Lock, is_source, is_source_folder};
 
 const REMEDY: &str = "run `cargo xtask bpf`";
+const BTF_REMEDY: &str = "run `cargo xtask btf` for all of its kernels";
 
 /// A checked object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl Error {
 }
 
 /// For a build script: lets cargo stop if the objects in the BPF folder do not match their sources, and hands them to
-/// [`embed!`](crate::embed) and [`objects!`](crate::objects).
+/// [`embed!`](crate::embed) and [`objects!`](crate::objects), and what there is of kernels' BTF to [`btf!`](crate::btf).
 ///
 /// The folder is the one with `bpf.lock`, relative to the package: for example `.`, `src/bpf` or `../kernel`.
 pub fn check(folder: impl AsRef<Path>) {
@@ -51,10 +53,10 @@ pub fn check(folder: impl AsRef<Path>) {
     let lock = fs::read_to_string(folder.join("bpf.lock")).map(|text| Lock::parse(&text)).unwrap_or_default();
     let sources = lock.sources();
     let elsewhere = sources.keys().filter(|name| name.starts_with("../"));
-    for name in elsewhere.chain(lock.bindings.keys()) {
+    for name in elsewhere.chain(lock.bindings.keys()).chain(lock.btf.keys()) {
         println!("cargo::rerun-if-changed={}", folder.join(name).display());
     }
-    if let Err(error) = verify(folder).and_then(|objects| hand_over(&objects)) {
+    if let Err(error) = verified(folder).and_then(|(objects, kernels)| hand_over(&objects, &kernels)) {
         println!("cargo::error={error}");
     }
 }
@@ -64,7 +66,13 @@ pub fn check(folder: impl AsRef<Path>) {
 /// [`check`] is the same for a build script, which cargo runs only when it sees a newer time. A test that calls this
 /// notices all the rest.
 pub fn verify(folder: impl AsRef<Path>) -> Result<Vec<Object>, Error> {
-    let folder = folder.as_ref();
+    verified(folder.as_ref()).map(|(objects, _)| objects)
+}
+
+/// BTF of kernels, by the paths of their files.
+type Kernels = Vec<(String, Vec<u8>)>;
+
+fn verified(folder: &Path) -> Result<(Vec<Object>, Kernels), Error> {
     let folder = folder.canonicalize().map_err(|error| Error::io(folder, &error))?;
     let path = folder.join("bpf.lock");
     let lock = match fs::read_to_string(&path) {
@@ -105,11 +113,25 @@ pub fn verify(folder: impl AsRef<Path>) -> Result<Vec<Object>, Error> {
             return Err(Error(format!("{} is not what was written for the objects: {REMEDY}", path.display())));
         }
     }
-    Ok(objects)
+    let mut kernels = Vec::new();
+    for (name, hash) in &lock.btf {
+        let path = folder.join(name);
+        match fs::read(&path) {
+            Ok(bytes) if sha256(&bytes) == *hash => kernels.push((name.clone(), bytes)),
+            _ => return Err(Error(format!("{} is not what was made of its kernel: {BTF_REMEDY}", path.display()))),
+        }
+    }
+    if lock.btf_is_stale() {
+        let folder = folder.display();
+        return Err(Error(format!(
+            "the BTF in {folder} was made for other relocations than the objects have: {BTF_REMEDY}"
+        )));
+    }
+    Ok((objects, kernels))
 }
 
 /// Writes what the macros include: copies, so that what is embedded is what was checked.
-fn hand_over(objects: &[Object]) -> Result<(), Error> {
+fn hand_over(objects: &[Object], kernels: &[(String, Vec<u8>)]) -> Result<(), Error> {
     let variable = |name: &str| env::var(name).map_err(|_| Error(format!("{name} is not set: call this in build.rs")));
     let folder = PathBuf::from(variable("OUT_DIR")?).join("bpf-objects");
     let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
@@ -135,6 +157,7 @@ fn hand_over(objects: &[Object]) -> Result<(), Error> {
         }
     }
     write("objects.rs", format!("[{list}]").as_bytes())?;
+    write("btf", &bundle_for(kernels, &arch))?;
     println!("cargo::rustc-env=BPFSHIP_OBJECTS={}", folder.display());
     Ok(())
 }
@@ -197,6 +220,7 @@ fn first_difference<'a>(a: &'a BTreeMap<String, String>, b: &'a BTreeMap<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::{Kernel, bundle};
 
     #[test]
     fn an_object_is_for_all_architectures_of_a_byte_order_or_for_one() {
@@ -261,6 +285,25 @@ mod tests {
         assert!(verify(&folder).is_ok());
         write("../tick.rs", "others");
         assert_eq!(error(), not_written);
+        write("../tick.rs", "bindings");
+
+        let name = "btf/debian/12/arm64/6.1.btf";
+        fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
+        write(name, "types");
+        lock.btf.insert(name.into(), sha256(b"types"));
+        (lock.relocations, lock.btf_relocations) = (Some("1".into()), Some("1".into()));
+        write("bpf.lock", &lock.to_string());
+        let kernels = verified(&folder).unwrap().1;
+        assert_eq!(kernels, [(name.to_owned(), b"types".to_vec())]);
+        let kernel = Kernel::of_path(name).unwrap().0;
+        assert_eq!(bundle_for(&kernels, "aarch64"), bundle(&[(kernel, b"types".to_vec())]));
+        assert_eq!(bundle_for(&kernels, "x86_64"), b"");
+        write(name, "others");
+        assert_eq!(error(), format!("{} is not what was made of its kernel: {BTF_REMEDY}", shown(name)));
+        write(name, "types");
+        lock.relocations = Some("2".into());
+        write("bpf.lock", &lock.to_string());
+        assert!(error().contains("was made for other relocations than the objects have"), "{}", error());
         fs::remove_dir_all(&base).unwrap();
         assert!(error().starts_with(&format!("cannot read {}: ", folder.display())));
     }

@@ -3,12 +3,14 @@
 #![allow(clippy::needless_doctest_main, reason = "the README shows a whole build script")]
 
 mod bindings;
+mod bundle;
 mod lock;
 mod plain;
 
 #[cfg(feature = "check")]
 mod check;
 
+pub use bundle::{Bundle, Found, Kernel, NoBtf, arch_in_path, bundle_for};
 #[cfg(feature = "check")]
 pub use check::{Error, Object, check, verify};
 pub use lock::{Lock, is_source, is_source_folder};
@@ -53,6 +55,26 @@ macro_rules! embed {
         static EMBEDDED: $crate::Aligned<{ OBJECT.len().next_multiple_of(8) }> = $crate::Aligned::new(OBJECT);
         let bytes: &'static [u8] = EMBEDDED.0.split_at(OBJECT.len()).0;
         bytes
+    }};
+}
+
+/// The BTF of kernels that the build script checked, for this architecture, as a [`Bundle`]: an empty one, if there is none.
+///
+/// It is in the ELF section `.btf.bundle`, where `cargo xtask dist` finds it again. Embed it in one place: a second time would double
+/// it.
+#[macro_export]
+macro_rules! btf {
+    () => {{
+        const BYTES: &[u8] = include_bytes!(concat!(
+            env!(
+                "BPFSHIP_OBJECTS",
+                "no build script has checked the BPF objects: call bpfship_embed::check in build.rs"
+            ),
+            "/btf"
+        ));
+        #[unsafe(link_section = ".btf.bundle")]
+        static EMBEDDED: $crate::Aligned<{ BYTES.len().next_multiple_of(8) }> = $crate::Aligned::new(BYTES);
+        $crate::Bundle::new(EMBEDDED.0.split_at(BYTES.len()).0)
     }};
 }
 

@@ -25,6 +25,11 @@ pub struct Lock {
     pub objects: BTreeMap<String, String>,
     /// The hash of each file of bindings, by its path from the BPF folder.
     pub bindings: BTreeMap<String, String>,
+    /// The hash of each file of a kernel's BTF, by its path from the BPF folder.
+    pub btf: BTreeMap<String, String>,
+    /// A hash of what the objects ask of kernels' types, and of what those files were made for.
+    pub relocations: Option<String>,
+    pub btf_relocations: Option<String>,
 }
 
 impl Lock {
@@ -39,12 +44,22 @@ impl Lock {
                 ["binding", hash, name] => {
                     lock.bindings.insert((*name).into(), (*hash).into());
                 }
+                ["btf", hash, name] => {
+                    lock.btf.insert((*name).into(), (*hash).into());
+                }
+                ["relocations", hash] => lock.relocations = Some((*hash).into()),
+                ["btf-relocations", hash] => lock.btf_relocations = Some((*hash).into()),
                 _ => {
                     lock.inputs.insert(line.into());
                 }
             }
         }
         lock
+    }
+
+    /// Whether the files of BTF may lack what the objects ask for now.
+    pub fn btf_is_stale(&self) -> bool {
+        !self.btf.is_empty() && self.relocations != self.btf_relocations
     }
 
     /// The hash of each source, by its path from the BPF folder: what sources there include may lie beside it.
@@ -69,6 +84,14 @@ impl fmt::Display for Lock {
         for (name, hash) in &self.bindings {
             writeln!(f, "binding {hash} {name}")?;
         }
+        for (name, hash) in &self.btf {
+            writeln!(f, "btf {hash} {name}")?;
+        }
+        for (word, hash) in [("relocations", &self.relocations), ("btf-relocations", &self.btf_relocations)] {
+            if let Some(hash) = hash {
+                writeln!(f, "{word} {hash}")?;
+            }
+        }
         Ok(())
     }
 }
@@ -83,8 +106,13 @@ mod tests {
             inputs: ["compiler c".into(), "source 12 a.bpf.c".into()].into(),
             objects: [("a_bpfel.o".into(), "34".into())].into(),
             bindings: [("../src/a.rs".into(), "56".into())].into(),
+            btf: [("btf/debian/12/x86_64/6.1.btf".into(), "78".into())].into(),
+            relocations: Some("9".into()),
+            btf_relocations: Some("10".into()),
         };
         assert_eq!(Lock::parse(&lock.to_string()), lock);
+        assert!(lock.btf_is_stale() && !Lock { btf: BTreeMap::new(), ..lock.clone() }.btf_is_stale());
+        assert!(!Lock { relocations: Some("10".into()), ..lock.clone() }.btf_is_stale());
         assert_eq!(lock.sources(), BTreeMap::from([("a.bpf.c".into(), "12".into())]));
     }
 }

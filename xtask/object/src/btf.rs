@@ -287,13 +287,13 @@ impl<'data> Type<'data> {
         }
     }
 
-    fn references(&self) -> impl Iterator<Item = u32> {
+    pub fn references(&self) -> impl Iterator<Item = u32> {
         self.fields.iter().filter_map(Field::reference)
     }
 }
 
 impl Field<'_> {
-    fn reference(&self) -> Option<u32> {
+    pub fn reference(&self) -> Option<u32> {
         match self {
             Field::Type(id) => Some(*id),
             _ => None,

@@ -6,7 +6,7 @@ use crate::btf::{Btf, Field, Kind, Relocation, Type};
 
 /// What a relocation is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
+pub enum Subject {
     Field,
     Type,
     EnumValue,
@@ -36,38 +36,83 @@ const MAX_DEPTH: usize = 32;
 /// Bytes of a name, and of the description of one relocation.
 const MAX_NAME: usize = 1000;
 
-/// The kind of a relocation, and what it is about: a type, a field of it, or a value of an enum.
-pub fn describe(btf: &Btf, relocation: &Relocation) -> Result<(&'static str, String)> {
-    let (kind, subject) =
-        *KINDS.get(relocation.kind as usize).with_context(|| format!("kind {} is not known", relocation.kind))?;
-    let mut current = skip_mods_and_typedefs(btf, relocation.type_id)?;
-    let own = name(current)?;
-    let mut text = match btf.get(relocation.type_id).map(name).transpose()? {
-        _ if !own.is_empty() => format!("{} {own}", current.kind),
-        // `typedef struct { … } name;`
-        Some(name) if !name.is_empty() => name,
-        _ => format!("{} without a name", current.kind),
-    };
-    let access = std::str::from_utf8(relocation.access)?;
-    let steps: Vec<usize> = access.split(':').take(MAX_STEPS + 1).map(str::parse).collect::<Result<_, _>>()?;
-    ensure!(steps.len() <= MAX_STEPS, "it has more than {MAX_STEPS} steps");
-    match (subject, steps.as_slice()) {
-        (Subject::Type, _) => {}
-        (Subject::EnumValue, [value]) => text += &format!(".{}", enumerator(current, *value)?),
-        (_, [first, fields @ ..]) => {
-            if *first != 0 {
-                text += &format!("[{first}]");
+/// What an instruction needs to know of the kernel: a relocation, with the names that its numbers stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question<'data> {
+    /// In libbpf's words.
+    pub kind: &'static str,
+    pub subject: Subject,
+    /// The type that it begins with, in the object's BTF.
+    pub root: u32,
+    /// Which of several in a row: a pointer's target is the first of them.
+    pub first: usize,
+    /// From there to the field or value. A member without a name is no step, for the kernel may have the same field without it.
+    pub steps: Vec<Step<'data>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<'data> {
+    /// A member of a struct or union, and its type.
+    Member(&'data [u8], u32),
+    /// An element of an array.
+    Element(usize),
+    /// A value of an enum.
+    Value(&'data [u8]),
+}
+
+impl<'data> Question<'data> {
+    pub fn read(btf: &Btf<'data>, relocation: &Relocation) -> Result<Question<'data>> {
+        let (kind, subject) =
+            *KINDS.get(relocation.kind as usize).with_context(|| format!("kind {} is not known", relocation.kind))?;
+        let mut question = Question { kind, subject, root: relocation.type_id, first: 0, steps: Vec::new() };
+        let mut current = skip_mods_and_typedefs(btf, relocation.type_id)?;
+        let access = std::str::from_utf8(relocation.access)?;
+        let numbers: Vec<usize> = access.split(':').take(MAX_STEPS + 1).map(str::parse).collect::<Result<_, _>>()?;
+        ensure!(numbers.len() <= MAX_STEPS, "it has more than {MAX_STEPS} steps");
+        match (subject, numbers.as_slice()) {
+            (Subject::Type, _) => {}
+            (Subject::EnumValue, [value]) => question.steps.push(Step::Value(enumerator(current, *value)?)),
+            (_, [first, fields @ ..]) => {
+                question.first = *first;
+                for field in fields {
+                    let (step, next) = member(current, *field)?;
+                    question.steps.extend(step);
+                    current = skip_mods_and_typedefs(btf, next)?;
+                }
             }
-            for field in fields {
-                let (step, next) = member(current, *field)?;
-                text += &step;
-                ensure!(text.len() <= MAX_NAME, "what it is about has more than {MAX_NAME} letters");
-                current = skip_mods_and_typedefs(btf, next)?;
-            }
+            (_, []) => bail!("it leads nowhere"),
         }
-        (_, []) => bail!("it leads nowhere"),
+        Ok(question)
     }
-    Ok((kind, text))
+
+    /// What it is about: a type, a field of it, or a value of an enum.
+    pub fn text(&self, btf: &Btf) -> Result<String> {
+        let root = skip_mods_and_typedefs(btf, self.root)?;
+        let own = name(root)?;
+        let mut text = match btf.get(self.root).map(name).transpose()? {
+            _ if !own.is_empty() => format!("{} {own}", root.kind),
+            // `typedef struct { … } name;`
+            Some(name) if !name.is_empty() => name,
+            _ => format!("{} without a name", root.kind),
+        };
+        if self.first != 0 {
+            text += &format!("[{}]", self.first);
+        }
+        for step in &self.steps {
+            text += &match step {
+                Step::Member(name, _) | Step::Value(name) => format!(".{}", plain(name)?),
+                Step::Element(number) => format!("[{number}]"),
+            };
+            ensure!(text.len() <= MAX_NAME, "what it is about has more than {MAX_NAME} letters");
+        }
+        Ok(text)
+    }
+}
+
+/// The kind of a relocation, and what it is about.
+pub fn describe(btf: &Btf, relocation: &Relocation) -> Result<(&'static str, String)> {
+    let question = Question::read(btf, relocation)?;
+    Ok((question.kind, question.text(btf)?))
 }
 
 /// The type that a typedef, or one with `const` or the like before it, stands for.
@@ -85,27 +130,27 @@ pub fn skip_mods_and_typedefs<'btf, 'data>(btf: &'btf Btf<'data>, mut id: u32) -
     bail!("a type is behind more than {MAX_DEPTH} names")
 }
 
-/// How C writes the member with this number, and its type.
-fn member(of: &Type, number: usize) -> Result<(String, u32)> {
+/// The step to the member with this number, if it has a name, and its type.
+fn member<'data>(of: &Type<'data>, number: usize) -> Result<(Option<Step<'data>>, u32)> {
     match (of.kind, of.fields.as_slice()) {
         (Kind::Struct | Kind::Union, [_, _, _, members @ ..]) => match members.chunks(3).nth(number) {
-            Some([Field::Name(b""), Field::Type(id), _]) => Ok((String::new(), *id)),
-            Some([Field::Name(name), Field::Type(id), _]) => Ok((format!(".{}", plain(name)?), *id)),
+            Some([Field::Name(b""), Field::Type(id), _]) => Ok((None, *id)),
+            Some([Field::Name(name), Field::Type(id), _]) => Ok((Some(Step::Member(name, *id)), *id)),
             _ => bail!("there is no member {number} in {} {}", of.kind, name(of)?),
         },
-        (Kind::Array, [_, _, _, Field::Type(element), ..]) => Ok((format!("[{number}]"), *element)),
+        (Kind::Array, [_, _, _, Field::Type(element), ..]) => Ok((Some(Step::Element(number)), *element)),
         (kind, _) => bail!("there are no members in {kind} {}", name(of)?),
     }
 }
 
-fn enumerator(of: &Type, number: usize) -> Result<String> {
+fn enumerator<'data>(of: &Type<'data>, number: usize) -> Result<&'data [u8]> {
     let fields = match of.kind {
         Kind::Enum => 2,
         Kind::Enum64 => 3,
         kind => bail!("there are no values in {kind} {}", name(of)?),
     };
     match of.fields.get(3 + fields * number) {
-        Some(Field::Name(name)) => plain(name),
+        Some(Field::Name(name)) => Ok(name),
         _ => bail!("there is no value {number} in enum {}", name(of)?),
     }
 }

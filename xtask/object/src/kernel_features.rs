@@ -120,6 +120,32 @@ pub const TRACING_HELPERS: [&str; 10] = [
 /// The structs of registers that programs are given or find in a task: each architecture has its own.
 pub const REGISTERS: [&str; 3] = ["pt_regs", "user_pt_regs", "user_regs_struct"];
 
+/// The kernel's words for architectures, and the fields of those structs there: arch/*/include/asm/ptrace.h, and uapi/asm/ptrace.h.
+pub const REGISTER_FIELDS: [(&str, &[&str]); 6] = [
+    (
+        "x86",
+        &[
+            "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax",
+            "ip", "cs", "flags", "sp", "ss",
+        ],
+    ),
+    ("arm64", &["regs", "sp", "pc", "pstate", "orig_x0", "syscallno"]),
+    (
+        "riscv",
+        &[
+            "epc", "pc", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "s0", "s1", "s2", "s3",
+            "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "status",
+            "cause", "orig_a0",
+        ],
+    ),
+    (
+        "loongarch",
+        &["regs", "orig_a0", "csr_era", "csr_badvaddr", "csr_crmd", "csr_prmd", "csr_euen", "csr_ecfg", "csr_estat"],
+    ),
+    ("s390", &["args", "psw", "gprs", "orig_gpr2", "flags"]),
+    ("mips", &["regs", "cp0_status", "hi", "lo", "cp0_badvaddr", "cp0_cause", "cp0_epc"]),
+];
+
 /// Instructions of an earlier cpu need none of these.
 pub const CPU_V2: Feature = row("instructions of cpu v2", 4, 14, "92b31a9af73b");
 pub const CPU_V3: Feature = row("instructions of cpu v3 (32-bit jumps)", 5, 1, "092ed0968bb6");

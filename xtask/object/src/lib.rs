@@ -11,6 +11,7 @@ pub mod header;
 mod instructions;
 pub mod kernel_features;
 mod maps;
+pub mod min_btf;
 pub mod report;
 
 pub use canonical::{OBJECT_FORMAT_VERSION, Object, canonical, check};

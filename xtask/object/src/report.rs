@@ -369,8 +369,14 @@ fn notes(required_config: &BTreeSet<String>, relocations: &[Relocation]) -> Vec<
         };
         let fields: BTreeSet<String> = relocations.iter().filter_map(field).collect();
         if !fields.is_empty() {
+            // `regs[31]`, or `psw.addr`.
+            let plain = |field: &String| field.split(['.', '[']).next().unwrap_or_default().to_owned();
+            let has = |of: &[&str]| fields.iter().all(|field| of.contains(&plain(field).as_str()));
+            let arches = kernel_features::REGISTER_FIELDS.iter().filter(|(_, of)| has(of)).map(|(arch, _)| *arch);
+            let arches = arches.collect::<Vec<_>>().join(" or ");
+            let of = if arches.is_empty() { String::new() } else { format!(", as on {arches}") };
             sentences.push(format!(
-                "struct {registers} differs between architectures, and the object reads {} in it: on an architecture \
+                "struct {registers} differs between architectures, and the object reads {} in it{of}: on an architecture \
                  without that field, it cannot be loaded",
                 list(fields.iter().map(String::as_str))
             ));

@@ -15,6 +15,15 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bindings")
 }
 
+/// `BPFSHIP_BLESS=1` writes them.
+fn compare(name: &str, text: &str) {
+    let path = folder().join(name);
+    if env::var_os("BPFSHIP_BLESS").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    assert!(fs::read_to_string(&path).unwrap() == text, "{} is not what is written: see BPFSHIP_BLESS", path.display());
+}
+
 fn render(files: &[&str]) -> String {
     let bytes: Vec<Vec<u8>> = files.iter().map(|file| fs::read(folder().join(file)).unwrap()).collect();
     let objects = files.iter().zip(&bytes);
@@ -26,18 +35,33 @@ fn render(files: &[&str]) -> String {
     bindings.text
 }
 
-/// `BPFSHIP_BLESS=1` writes them.
 #[test]
 fn bindings_are_those_that_are_checked_in() {
     let text = render(&OBJECTS);
-    let path = folder().join("layouts.rs");
-    if env::var_os("BPFSHIP_BLESS").is_some() {
-        fs::write(&path, &text).unwrap();
-    }
     let mut reversed = OBJECTS;
     reversed.reverse();
     assert_eq!(render(&reversed), text);
-    assert!(fs::read_to_string(&path).unwrap() == text, "{} is not what is written: see BPFSHIP_BLESS", path.display());
+    compare("layouts.rs", &text);
+}
+
+/// Types and names are there, and sentences say what is not: of an arena, of variables in it, and of the kernel's configuration.
+#[test]
+fn what_aya_cannot_do_is_said() {
+    let files = ["not_aya_bpfeb.o", "not_aya_bpfel.o"];
+    let bytes = files.map(|file| fs::read(folder().join(file)).unwrap());
+    let objects = files.iter().zip(&bytes);
+    let objects: Vec<Object> =
+        objects.map(|(file, bytes)| Object { file, sha256: "12ab", bytes, arches: &[] }).collect();
+    let text = bindings::render(&objects, &Options { name: "not_aya", types: &[] }).unwrap().text;
+    compare("not_aya.rs", &text);
+    for sentence in [
+        "aya 0.14 does not set `__kconfig` variables",
+        "aya 0.14 knows no variables in an arena",
+        "/// The map `arena`: arena\n    ///\n    /// aya 0.14 creates it, and has no type for it.",
+    ] {
+        assert!(text.contains(sentence), "{text}");
+    }
+    assert!(text.contains("pub struct Node: size 16") && !text.contains("in_arena"), "{text}");
 }
 
 /// Size, alignment and the offsets of members, by the name of a struct in C: what the text says.
@@ -150,7 +174,8 @@ fn bindings_are_compiled_and_read_what_c_has_written() {
     let file = object::File::parse(&*bytes).unwrap();
     fs::write(base.join("data"), file.section_by_name(".data").unwrap().data().unwrap()).unwrap();
     fs::write(base.join("layouts.o"), &bytes).unwrap();
-    for name in ["aya.rs", "values.rs", "layouts.rs"] {
+    fs::write(base.join("not_aya.o"), b"").unwrap();
+    for name in ["aya.rs", "values.rs", "layouts.rs", "not_aya.rs"] {
         fs::copy(folder().join(name), base.join(name)).unwrap();
     }
     let embed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../embed/src/lib.rs");

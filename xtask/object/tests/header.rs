@@ -14,7 +14,11 @@ fn folder() -> PathBuf {
 }
 
 fn text(object: &str, wanted: Wanted) -> String {
-    let bytes = fs::read(folder().join("bindings").join(object)).unwrap();
+    of(&format!("bindings/{object}"), wanted)
+}
+
+fn of(object: &str, wanted: Wanted) -> String {
+    let bytes = fs::read(folder().join(object)).unwrap();
     let file = object::File::parse(&*bytes).unwrap();
     let endian = if file.is_little_endian() { Endian::Little } else { Endian::Big };
     let data = file.section_by_name(".BTF").unwrap().data().unwrap();
@@ -43,4 +47,16 @@ fn a_header_of_what_is_used_keeps_offsets_and_sizes() {
     let names = ["event", "unions", "kind", "b", "numbers", "f64", "bits", "g", "KIND_EXIT"];
     let names: BTreeSet<String> = names.map(String::from).into();
     compare("used.h", &text("layouts_bpfel.o", Wanted::Named(&names)));
+}
+
+#[test]
+fn functions_that_programs_may_call_are_declared() {
+    let declaration = "extern struct task *task_from_pid(pid_t, enum state *) __weak __ksym;\n";
+    let whole = of("min_btf/kernel_bpfel.o", Wanted::All);
+    assert!(whole.contains("#ifndef BPF_NO_KFUNC_PROTOTYPES\n#ifndef __ksym\n"), "{whole}");
+    assert!(whole.contains(&format!("#endif\n{declaration}#endif\n")), "{whole}");
+    let names = |name: &str| BTreeSet::from([name.to_owned()]);
+    let used = of("min_btf/kernel_bpfeb.o", Wanted::Named(&names("task_from_pid")));
+    assert!(used.contains(declaration) && used.contains("enum state {"), "{used}");
+    assert!(!of("min_btf/kernel_bpfel.o", Wanted::Named(&names("twice"))).contains("__ksym"));
 }

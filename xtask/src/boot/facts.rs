@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 
 use crate::arch::Arch;
 use crate::boot::kernel_image;
-use crate::boot::kernels::Source;
 use crate::boot::kernels::apt::Mirror;
 use crate::boot::kernels::from_source::{self, BuildTools};
 use crate::boot::kernels::recipe::LLVM;
+use crate::boot::kernels::{Kernel, Source};
 use crate::boot::select::{Guest, Origin};
 use crate::sys::command::Command;
 use crate::sys::files;
@@ -82,7 +82,7 @@ impl Host {
     /// Reads what these guests need, and no more. Refuses a file of the user's that is no kernel.
     pub fn read(runner: Runner, facts: &Facts, guests: &[Guest]) -> Result<Host> {
         let mut qemu = BTreeMap::new();
-        let (mut fetches, mut builds) = (false, false);
+        let mut missing = Vec::new();
         for guest in guests {
             qemu.entry(guest.arch.name).or_insert_with(|| qemu_version(runner, guest.arch));
             match &guest.origin {
@@ -91,21 +91,29 @@ impl Host {
                         bad_request!("--kernel {} cannot be booted: {error:#}", file.display());
                     }
                 }
-                Origin::Table(kernel) if !facts.installed.cached.contains(&kernel.entry()) => {
-                    fetches = true;
-                    builds |= matches!(kernel.source, Source::Built(_));
-                }
+                Origin::Table(kernel) if !facts.installed.cached.contains(&kernel.entry()) => missing.push(*kernel),
                 Origin::Table(_) => {}
             }
         }
+        let (mirror, build_tools) = suppliers(runner, &facts.passed_on, &missing);
         Ok(Host {
             qemu,
-            mirror: fetches.then(|| Mirror::find(runner)),
-            build_tools: builds.then(|| BuildTools::find(runner, &facts.passed_on)),
+            mirror,
+            build_tools,
             memory: files::read_if_there(Path::new("/proc/meminfo"))?.and_then(|text| available(&text)),
             guest_crate: GuestCrate::find(facts)?,
         })
     }
+}
+
+/// Where kernels that are not in the cache come from, and what builds them; each only if one of them needs it.
+pub fn suppliers(
+    runner: Runner,
+    passed_on: &BTreeMap<String, String>,
+    missing: &[&Kernel],
+) -> (Option<Found<Mirror>>, Option<Found<BuildTools>>) {
+    let builds = missing.iter().any(|kernel| matches!(kernel.source, Source::Built(_)));
+    ((!missing.is_empty()).then(|| Mirror::find(runner)), builds.then(|| BuildTools::find(runner, passed_on)))
 }
 
 /// The version of QEMU for an architecture, as it prints it.

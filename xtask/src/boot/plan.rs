@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 
 use crate::arch::Target;
 use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
-use crate::boot::kernels::{self, Btf, Kernel, Source, debian, from_source};
+use crate::boot::kernels::plan::Means;
+use crate::boot::kernels::{self, Btf, Source};
 use crate::boot::machines::{self, Load};
 use crate::boot::memory::Memory;
 use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, TakeBinaries, WriteReport};
@@ -196,6 +197,14 @@ fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Ta
 
 /// Plans to have the kernels at the paths of [`kernel_files`], and to keep them there.
 fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
+    let means = Means {
+        cache: &facts.cache,
+        passed_on: &facts.passed_on,
+        offline: facts.offline,
+        mirror: host.mirror.as_ref(),
+        build_tools: host.build_tools.as_ref(),
+        instead: "boot one of your own with --kernel FILE",
+    };
     let mut tasks = Vec::new();
     let mut entries = BTreeSet::new();
     for (number, guest) in guests.iter().enumerate() {
@@ -204,7 +213,9 @@ fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
                 let entry = kernel.entry();
                 let is_cached = facts.installed.cached.contains(&entry);
                 if entries.insert(entry) && !is_cached {
-                    tasks.push(fetch(facts, host, kernel)?.beside("kernels").failure("cannot get the kernels"));
+                    tasks.push(
+                        kernels::plan::fetch(&means, kernel)?.beside("kernels").failure("cannot get the kernels"),
+                    );
                 }
             }
             Origin::File(file) => {
@@ -227,37 +238,6 @@ fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
         Task::new(title, vec![Box::new(check)]).beside("kernel checks")
     }));
     Ok(tasks)
-}
-
-/// Plans to get a kernel into the cache.
-fn fetch(facts: &Facts, host: &Host, kernel: &Kernel) -> Result<Task> {
-    let Kernel { arch, label, .. } = kernel;
-    if facts.offline {
-        bail!(
-            "--offline, but the kernel {label} for {arch} is not in the cache: run this once without --offline, or boot \
-             one of your own with --kernel FILE"
-        );
-    }
-    let mirror = match &host.mirror {
-        Some(Ok(mirror)) => mirror,
-        Some(Err(status)) => bail!(
-            "the kernel {label} for {arch} comes from Debian's packages, and {}; or boot one of your own with \
-             --kernel FILE",
-            status.sentence()
-        ),
-        None => bail!("no mirror was read for the kernel {label} for {arch}"),
-    };
-    match &kernel.source {
-        Source::Debian(package) => debian::fetch(&facts.cache, mirror, kernel, package),
-        Source::Built(own) => {
-            let tools = match &host.build_tools {
-                Some(Ok(tools)) => tools,
-                Some(Err(status)) => bail!("the kernel {label} for {arch} must be built, and {}", status.sentence()),
-                None => bail!("no build tools were read for the kernel {label} for {arch}"),
-            };
-            from_source::build(&facts.cache, &facts.passed_on, mirror, tools, kernel, own)
-        }
-    }
 }
 
 /// The folder with the files of one guest.

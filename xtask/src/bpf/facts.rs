@@ -39,6 +39,8 @@ pub struct Inputs {
     pub objects: BTreeMap<String, Sha256>,
     /// The files of bindings that the lock file names and that are there, by their paths from the BPF folder.
     pub bindings: BTreeMap<String, Sha256>,
+    /// The files of kernels' BTF that are there, by their paths from the BPF folder.
+    pub btf: BTreeMap<String, Sha256>,
     pub lock: Option<Lock>,
     /// The vmlinux.h of each architecture, by its path from the workspace.
     pub layouts: Layouts,
@@ -112,6 +114,13 @@ impl Inputs {
             let path = folder.join(name);
             if path.is_file() {
                 inputs.bindings.insert(name.clone(), hash::file(&path)?);
+            }
+        }
+        if let Some(btf) = &bpf.btf {
+            let mut found = Vec::new();
+            files::walk(&root.join(btf), &format!("{btf}/"), &mut found)?;
+            for path in found.iter().filter(|path| path.ends_with(".btf")) {
+                inputs.btf.insert(paths::from_folder(&bpf.folder, path), hash::file(&root.join(path))?);
             }
         }
         Ok(inputs)
@@ -252,7 +261,8 @@ impl Inputs {
             let cpu = variant.cpu.iter().map(|cpu| format!(" -mcpu={cpu}"));
             let defines = variant.defines.iter().map(|define| format!(" -D{define}"));
             let sources = variant.sources.iter().map(|source| format!(" {source}"));
-            let words: String = cpu.chain(defines).chain(sources).collect();
+            let arches = variant.arches.iter().map(|arch| format!(" arch {arch}"));
+            let words: String = cpu.chain(defines).chain(arches).chain(sources).collect();
             format!("variant {}{words}", variant.name.as_deref().unwrap_or("-"))
         });
         [compiler(bpf), format!("form {}", OBJECT_FORMAT_VERSION)]
@@ -271,7 +281,7 @@ impl Inputs {
     pub fn missing_for(&self, bpf: &Bpf, arch: &Arch) -> Option<String> {
         let names: Vec<ObjectName> = self.lock.as_ref()?.objects.keys().filter_map(|name| name.parse().ok()).collect();
         let has = |unit: &Unit| names.iter().any(|name| name.stem == unit.stem && name.target.is_for(arch));
-        self.units(bpf).into_iter().find(|unit| !has(unit)).map(|unit| unit.source)
+        self.units(bpf).into_iter().find(|unit| unit.is_for(arch) && !has(unit)).map(|unit| unit.source)
     }
 
     /// Why the objects must be compiled again, or `None` if they are up to date.
@@ -287,12 +297,13 @@ impl Inputs {
             lock.objects.keys().filter_map(|name| Some((name.parse().ok()?, name))).collect();
         let mut wanted: BTreeSet<&String> = BTreeSet::new();
         for unit in self.units(bpf) {
-            for arch in &config.arches {
+            for arch in config.arches.iter().filter(|arch| unit.is_for(arch)) {
                 let is_it = |name: &ObjectName| name.stem == unit.stem && name.target.is_for(arch);
                 match locked.iter().filter(|(name, _)| is_it(name)).collect::<Vec<_>>().as_slice() {
                     [(_, object)] => drop(wanted.insert(object)),
                     _ => {
-                        let object = ObjectName { stem: unit.stem, target: BpfTarget::of_byte_order(arch.endian) };
+                        let target = BpfTarget::of_byte_order(arch.endian);
+                        let object = ObjectName { stem: unit.stem.clone(), target };
                         return Some(format!("{}/objects/{object} was never compiled", bpf.folder));
                     }
                 }
@@ -326,6 +337,33 @@ impl Inputs {
             ["form" | "libc", ..] => "the tool's form of objects changed".into(),
             _ => "the compiler changed".into(),
         })
+    }
+}
+
+impl Inputs {
+    /// What is wrong with the BTF of kernels that the binary carries.
+    pub fn btf_fault(&self, bpf: &Bpf) -> Option<String> {
+        let empty = BTreeMap::new();
+        let locked = self.lock.as_ref().map_or(&empty, |lock| &lock.btf);
+        let shown = |name: &String| paths::join(&bpf.folder, name).unwrap_or_else(|| name.clone());
+        let remedy = "run `cargo xtask btf` for all of its kernels";
+        let folder = bpf.btf.as_deref().unwrap_or_default();
+        for name in locked.keys().chain(self.btf.keys()) {
+            match (locked.get(name), self.btf.get(name)) {
+                (Some(locked), Some(found)) if *locked == found.to_string() => {}
+                (Some(_), _) if bpf.btf.is_none() => {
+                    return Some(format!(
+                        "bpf.lock names {}, and Cargo.toml no `btf`: run `cargo xtask bpf`",
+                        shown(name)
+                    ));
+                }
+                (Some(_), Some(_)) => return Some(format!("{} was altered: {remedy}", shown(name))),
+                (Some(_), None) => return Some(format!("{} is missing: {remedy}", shown(name))),
+                (None, _) => return Some(format!("{} is not in bpf.lock: {remedy}", shown(name))),
+            }
+        }
+        let is_stale = self.lock.as_ref().is_some_and(Lock::btf_is_stale);
+        is_stale.then(|| format!("{folder} was made for other relocations than the objects have: {remedy}"))
     }
 }
 

@@ -137,7 +137,7 @@ fn cause(failure: &Failure, Scope { layouts, folder, .. }: &Scope) -> Cause {
             let files: Vec<String> = arches().into_iter().filter_map(|arch| layouts.missing(arch)).collect();
             let text = match files.as_slice() {
                 [] => format!(
-                    "need vmlinux.h, which is not there: write {folder}/vmlinux.h with `cargo xtask bpf vmlinux`, or with \
+                    "need vmlinux.h, which is not there: write {folder}/vmlinux.h with `cargo xtask vmlinux`, or with \
                      bpftool, or {folder}/ARCH/vmlinux.h for each architecture"
                 ),
                 files => format!(
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(
             text(&failures, &Scope { sources: 58, targets: 2, layouts: &Layouts::default(), folder: "k" }, &[]),
             "54 of 58 compiled\n  \
-             2 need vmlinux.h, which is not there: write k/vmlinux.h with `cargo xtask bpf vmlinux`, or with bpftool, or \
+             2 need vmlinux.h, which is not there: write k/vmlinux.h with `cargo xtask vmlinux`, or with bpftool, or \
              k/ARCH/vmlinux.h for each architecture: k/a.bpf.c, k/b.bpf.c\n  \
              1 gives no object, for it contains no program: add a function with SEC(\"…\"): k/d.bpf.c\n  \
              1 has errors: k/c.bpf.c\n\n\

@@ -109,7 +109,7 @@ pub fn pending(facts: &Facts) -> Result<Pending> {
         };
         for endian in Endian::ALL {
             let configured: Vec<&'static Arch> =
-                facts.config.arches.iter().filter(|arch| arch.endian == endian).copied().collect();
+                facts.config.arches.iter().filter(|arch| arch.endian == endian && unit.is_for(arch)).copied().collect();
             if configured.is_empty() {
                 continue;
             }
@@ -235,6 +235,7 @@ pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason:
                 Some(_) => format!("{}/bpf.lock is out of date: {reason}", bpf.folder),
                 None => reason,
             });
+            let out_of_date = out_of_date.or_else(|| facts.bpf.btf_fault(bpf));
             let (folder, shown) = (root.join(&bpf.folder), bpf.folder.clone());
             let compare = CompareObjects { folder, shown, settled: result, config: bpf.clone(), out_of_date };
             Task::new("comparing the BPF objects with those that are there", vec![Box::new(compare)])

@@ -91,11 +91,11 @@ pub fn contents(reads: &[String], staged: &BTreeMap<String, Sha256>) -> Option<S
 mod tests {
     use super::*;
     use crate::bpf::target::TARGETS;
+    use crate::workspace::config::Bpf;
 
     #[test]
     fn a_record_is_of_use_until_a_file_that_was_read_changes_or_goes() {
-        let unit =
-            Unit { source: "a.bpf.c".into(), nested: None, stem: "a".into(), cpu: "v1".into(), defines: Vec::new() };
+        let unit = Unit { source: "a.bpf.c".into(), stem: "a".into(), ..Unit::plain(&Bpf::default()) };
         let (key, other) = (hash::bytes(b"key"), hash::bytes(b"other"));
         let mut staged = BTreeMap::from([("k/a.bpf.c".to_owned(), hash::bytes(b"1")), ("k/b.h".into(), other)]);
         let reads = vec!["k/a.bpf.c".to_owned()];

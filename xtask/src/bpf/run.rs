@@ -23,6 +23,7 @@ use crate::bpf::settle::{self, Bytes, Compiled, Part, Piece, Ready, Settled};
 use crate::bpf::source_text;
 use crate::bpf::target::BpfTarget;
 use crate::bpf::units::Unit;
+use crate::btf::parts::Objects;
 use crate::release::compare;
 use crate::sys::command::{Command, quote};
 use crate::sys::hash::{self, Sha256};
@@ -344,8 +345,15 @@ impl Step for WriteObjects {
             }
         }
         files.extend(changed.iter().map(|(file, bytes)| (file.clone(), bytes.as_slice())));
-        let bindings = bindings(self.settled.get()?, &self.config)?;
-        let before = files::read_if_there(&self.folder.join("bpf.lock"))?.unwrap_or_default();
+        let before = Lock::parse(&files::read_if_there(&self.folder.join("bpf.lock"))?.unwrap_or_default());
+        // Bindings and what is asked of kernels come of the objects alone: if those stay, so does what was written for them.
+        let is_same = before.inputs == lock.inputs && before.objects == lock.objects;
+        let bindings = if is_same && self.has_bindings(&before)? {
+            lock.bindings.clone_from(&before.bindings);
+            BTreeMap::new()
+        } else {
+            bindings(self.settled.get()?, &self.config)?
+        };
         for (path, text) in &bindings {
             let name = paths::from_folder(&self.config.folder, path);
             let file = self.folder.join(&name);
@@ -356,14 +364,26 @@ impl Step for WriteObjects {
                 files.push((file, text.as_bytes()));
             }
         }
+        if self.config.btf.is_some() {
+            lock.relocations = match &before.relocations {
+                Some(known) if is_same => Some(known.clone()),
+                _ => Some(relocations(self.settled.get()?)?),
+            };
+            (lock.btf, lock.btf_relocations) = (before.btf, before.btf_relocations);
+            if lock.btf_is_stale() {
+                work.runner.status(
+                    "the BTF of kernels was made for other relocations than the objects have now: run `cargo xtask btf` for all of \
+                     its kernels",
+                );
+            }
+        }
         let text = lock.to_string();
         files.push((self.folder.join("bpf.lock"), text.as_bytes()));
         files::replace(&files)?;
         for path in orphans(&folder, &lock)? {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        let before = Lock::parse(&before).bindings;
-        let needless: Vec<&String> = before.keys().filter(|name| !lock.bindings.contains_key(*name)).collect();
+        let needless: Vec<&String> = before.bindings.keys().filter(|name| !lock.bindings.contains_key(*name)).collect();
         for path in needless.iter().map(|name| self.folder.join(name)).filter(|path| path.is_file()) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -376,6 +396,19 @@ impl Step for WriteObjects {
         let orphans = orphans.iter().map(|file| inside(&file.strip_prefix(&in_snapshot)?.to_string_lossy()));
         let removed = orphans.chain(needless.iter().map(|name| inside(name)));
         snapshot::put(snapshot, &put, &removed.collect::<Result<Vec<_>>>()?)
+    }
+}
+
+impl WriteObjects {
+    /// Whether the files of bindings are those that a lock file names.
+    fn has_bindings(&self, lock: &Lock) -> Result<bool> {
+        for (name, locked) in &lock.bindings {
+            let file = self.folder.join(name);
+            if !file.is_file() || hash::file(&file)?.to_string() != *locked {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -398,6 +431,13 @@ fn bindings(settled: &Settled, config: &Bpf) -> Result<BTreeMap<String, String>>
     };
     let inputs = settled.objects.iter().map(input).collect::<Result<Vec<_>>>()?;
     bindings::render(&inputs, config)
+}
+
+/// A hash of all that these objects ask of kernels.
+fn relocations(settled: &Settled) -> Result<String> {
+    let object = |(name, ready): (&String, &Ready)| Ok((name.parse().map_err(anyhow::Error::msg)?, bytes(ready)?));
+    let objects = settled.objects.iter().map(object).collect::<Result<Vec<_>>>()?;
+    Ok(Objects(objects).relocations()?.to_string())
 }
 
 /// Objects in a folder that have no source any more.

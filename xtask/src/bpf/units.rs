@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::arch::ARCHES;
+use crate::arch::{ARCHES, Arch};
 use crate::bpf::paths;
 use crate::workspace::config::{Bpf, Variant};
 
@@ -18,13 +18,19 @@ pub struct Unit {
     pub cpu: String,
     /// `NAME`, or `NAME=VALUE`.
     pub defines: Vec<String>,
+    /// The names of the architectures that it is for; of all, if there are none.
+    pub arches: Vec<&'static str>,
 }
 
 impl Unit {
     /// What has nothing of a source.
     pub fn plain(bpf: &Bpf) -> Unit {
         let (source, stem) = (String::new(), String::new());
-        Unit { source, nested: None, stem, cpu: bpf.cpu.clone(), defines: Vec::new() }
+        Unit { source, nested: None, stem, cpu: bpf.cpu.clone(), defines: Vec::new(), arches: Vec::new() }
+    }
+
+    pub fn is_for(&self, arch: &Arch) -> bool {
+        self.arches.is_empty() || self.arches.contains(&arch.name)
     }
 }
 
@@ -46,12 +52,12 @@ pub fn of<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Vec<Unit> {
         let nested = name.contains('/').then(|| folder.to_owned());
         let mut unit = Unit { source: file.clone(), nested, stem: plain.replace('/', "_"), ..Unit::plain(bpf) };
         for variant in bpf.variants.iter().filter(is_of).filter(|variant| variant.name.is_none()) {
-            variant.apply(&mut unit.cpu, &mut unit.defines);
+            variant.apply(&mut unit.cpu, &mut unit.defines, &mut unit.arches);
         }
         let named = bpf.variants.iter().filter(is_of).filter_map(|variant| Some((variant, variant.name.as_ref()?)));
         let variants = named.map(|(variant, name)| {
             let mut unit = Unit { stem: format!("{}_{name}", unit.stem), ..unit.clone() };
-            variant.apply(&mut unit.cpu, &mut unit.defines);
+            variant.apply(&mut unit.cpu, &mut unit.defines, &mut unit.arches);
             unit
         });
         let variants: Vec<Unit> = variants.collect();
@@ -88,6 +94,7 @@ mod tests {
             sources: sources.iter().map(|it| (*it).to_owned()).collect(),
             defines: defines.iter().map(|it| (*it).to_owned()).collect(),
             cpu: cpu.map(String::from),
+            arches: cpu.map(|_| "x86_64".to_owned()).into_iter().collect(),
         };
         Bpf {
             folder: "kernel".into(),
@@ -110,6 +117,8 @@ mod tests {
         let expected =
             [("scx", "v3", ""), ("net_tcp", "v1", ""), ("net_tcp_small", "v1", "SMALL SIZE=2"), ("x", "v1", "")];
         assert_eq!(found, expected.map(|(stem, cpu, defines)| (stem, cpu, defines.to_owned())));
+        let is_for = |arch| units.iter().map(|unit| unit.is_for(Arch::named(arch))).collect::<Vec<_>>();
+        assert_eq!((is_for("amd64"), is_for("mips")), (vec![true; 4], vec![false, true, true, true]));
         assert_eq!(refusal(&units), None);
     }
 

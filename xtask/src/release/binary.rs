@@ -13,6 +13,8 @@ use crate::sys::hash;
 
 /// The section of a binary that holds the BPF object `NAME` is called `.bpf.NAME`.
 const BPF_SECTION: &str = ".bpf.";
+/// The section that holds BTF of kernels.
+const BTF_SECTION: &str = ".btf.bundle";
 
 /// How every ELF file begins.
 const ELF_MAGIC: &[u8] = b"\x7fELF";
@@ -29,6 +31,8 @@ pub struct Objects<'a> {
     pub by_name: BTreeMap<String, &'a BpfObject>,
     /// Whether others may have the rest: a binary then holds those that it needs.
     pub some: bool,
+    /// The BTF of kernels that it must carry, where that is known.
+    pub btf: Option<Vec<u8>>,
 }
 
 /// Everything that is wrong with a binary; nothing, if it may be shipped.
@@ -159,7 +163,7 @@ fn any_embedded(bytes: &[u8], file: &Elf) -> Vec<String> {
     }
 }
 
-fn embedded(file: &Elf, Objects { of, by_name, some }: &Objects) -> Vec<String> {
+fn embedded(file: &Elf, Objects { of, by_name, some, btf }: &Objects) -> Vec<String> {
     let mut faults = Vec::new();
     let mut found: BTreeMap<&str, &[u8]> = BTreeMap::new();
     for (name, data) in sections(file) {
@@ -176,10 +180,7 @@ fn embedded(file: &Elf, Objects { of, by_name, some }: &Objects) -> Vec<String> 
             continue;
         };
         let size = usize::try_from(object.size).unwrap_or(usize::MAX);
-        let is_it = data.split_at_checked(size).is_some_and(|(data, rest)| {
-            let is_padding = rest.len() < PADDING && rest.iter().all(|byte| *byte == 0);
-            is_padding && hash::bytes(data) == object.sha256
-        });
+        let is_it = data.get(..size).is_some_and(|own| hash::bytes(own) == object.sha256 && is_padded(data, own));
         if !is_it {
             faults
                 .push(format!("the BPF object in its section {BPF_SECTION}{name} is not the {} of {of}", object.file));
@@ -188,7 +189,23 @@ fn embedded(file: &Elf, Objects { of, by_name, some }: &Objects) -> Vec<String> 
     for name in found.keys() {
         faults.push(format!("its section {BPF_SECTION}{name} belongs to no BPF object of {of}"));
     }
+    let carried = file.sections.iter().find(|section| section.name == BTF_SECTION).map_or(&b""[..], |it| it.data);
+    match btf {
+        Some(btf) if is_padded(carried, btf) => {}
+        // Another one may carry it.
+        Some(_) if carried.is_empty() && *some => {}
+        Some(_) if carried.is_empty() => faults.push(format!(
+            "it has no section {BTF_SECTION} with the BTF of kernels that {of} names: embed it with bpfship_embed::btf!()"
+        )),
+        Some(_) => faults.push(format!("the BTF of kernels in its section {BTF_SECTION} is not that of {of}")),
+        None => {}
+    }
     faults
+}
+
+/// Whether a section holds these bytes, and nothing else but what fills it up.
+fn is_padded(section: &[u8], bytes: &[u8]) -> bool {
+    section.strip_prefix(bytes).is_some_and(|rest| rest.len() < PADDING && rest.iter().all(|byte| *byte == 0))
 }
 
 #[cfg(test)]
@@ -217,7 +234,7 @@ mod tests {
             kind: elf::ET_EXEC,
             machine: elf::EM_AARCH64,
             segments: vec![segment(elf::PT_LOAD, elf::PF_X, 65536), segment(elf::PT_GNU_STACK, elf::PF_W, 0)],
-            sections: vec![section(".bpf.tick", b"object\0\0")],
+            sections: vec![section(".bpf.tick", b"object\0\0"), section(".btf.bundle", b"btf\0\0\0\0\0")],
         }
     }
 
@@ -233,7 +250,8 @@ mod tests {
         faults.extend(segments(&file, arm64()));
         let objects = objects();
         let by_name = manifest::objects_of(&objects, arm64());
-        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name, some: false }));
+        let btf = Some(b"btf".into());
+        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name, some: false, btf }));
         faults
     }
 
@@ -242,7 +260,7 @@ mod tests {
         let objects = objects();
         let faults = |file: &Elf| {
             let by_name = manifest::objects_of(&objects, arm64());
-            embedded(file, &Objects { of: "bpf.lock", by_name, some: true })
+            embedded(file, &Objects { of: "bpf.lock", by_name, some: true, btf: None })
         };
         assert!(faults(&good()).is_empty() && faults(&Elf { sections: Vec::new(), ..good() }).is_empty());
         let other = faults(&Elf { sections: vec![section(".bpf.tick", b"other")], ..good() });
@@ -257,7 +275,7 @@ mod tests {
     #[test]
     fn every_fault_is_seen() {
         type Spoil = fn(&mut Elf);
-        let cases: [(&str, Spoil); 14] = [
+        let cases: [(&str, Spoil); 17] = [
             ("it is for machine 62", |file| file.machine = elf::EM_X86_64),
             ("it is a 32-bit binary", |file| file.bits = 32),
             ("it is big-endian, and arm64 is little-endian", |file| file.endian = Endian::Big),
@@ -267,7 +285,10 @@ mod tests {
             ("aligned to 4096 bytes", |file| file.segments[0].align = 4096),
             ("stack is executable", |file| file.segments[1].flags = elf::PF_X),
             ("stack is executable", |file| file.segments.truncate(1)),
-            ("no section .bpf.tick", |file| file.sections.clear()),
+            ("no section .bpf.tick", |file| drop(file.sections.remove(0))),
+            ("no section .btf.bundle with the BTF of kernels that bpf.lock names", |file| drop(file.sections.pop())),
+            ("in its section .btf.bundle is not that of bpf.lock", |file| file.sections[1].data = b"bt\0"),
+            ("in its section .btf.bundle is not that of bpf.lock", |file| file.sections[1].data = b"btf\0\x01"),
             ("is not the tick_bpfel.o of bpf.lock", |file| file.sections[0].data = b"object\0x"),
             ("is not the tick_bpfel.o of bpf.lock", |file| file.sections[0].data = b"objec"),
             (".bpf.tock belongs to no BPF object of bpf.lock", |file| file.sections.push(section(".bpf.tock", b""))),

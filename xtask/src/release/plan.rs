@@ -75,6 +75,9 @@ pub fn dist(
         compile =
             bpf::plan::compile(facts, place, End::WriteAndBuild, bpf::plan::pending(facts)?, Some(&reason))?.tasks;
     }
+    if let Some(fault) = facts.bpf.btf_fault(&config.bpf) {
+        bail!("{fault}");
+    }
     let builds: Vec<(&Product, Build)> = config
         .products()
         .flat_map(|product| builds(facts, product, &targets, &source).into_iter().map(move |build| (product, build)))

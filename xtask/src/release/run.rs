@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Error, Result, bail};
-use bpfship_embed::Lock;
+use bpfship_embed::{Lock, bundle_for};
 use cargo_metadata::PackageId;
 use serde_json::{Value, json};
 
@@ -76,17 +76,20 @@ struct Objects {
     /// By file name.
     list: Vec<BpfObject>,
     lock: Option<Sha256>,
+    /// BTF of kernels, by the paths of its files, if the binary carries any.
+    btf: Option<Vec<(String, Vec<u8>)>>,
 }
 
 impl Objects {
     fn read(facts: &Facts) -> Result<Objects> {
         if !facts.config.bpf.has_sources() {
-            return Ok(Objects { list: Vec::new(), lock: None });
+            return Ok(Objects { list: Vec::new(), lock: None, btf: None });
         }
         let folder = plan::source_root(facts).join(&facts.config.bpf.folder);
         let lock = files::read(&folder.join("bpf.lock"))?;
         let mut list = Vec::new();
-        for (name, locked) in Lock::parse(&String::from_utf8_lossy(&lock)).objects {
+        let Lock { objects, btf: kernels, .. } = Lock::parse(&String::from_utf8_lossy(&lock));
+        for (name, locked) in objects {
             let bytes = files::read(&folder.join("objects").join(&name))?;
             let sha256 = hash::bytes(&bytes);
             if sha256.to_string() != locked {
@@ -95,12 +98,15 @@ impl Objects {
             let file = name.parse().map_err(Error::msg)?;
             list.push(BpfObject { file, size: bytes.len() as u64, sha256 });
         }
-        Ok(Objects { list, lock: Some(hash::bytes(&lock)) })
+        let read = |name: String| Ok((name.clone(), files::read(&folder.join(&name))?));
+        let btf = facts.config.bpf.btf.as_ref().map(|_| kernels.into_keys().map(read).collect::<Result<_>>());
+        Ok(Objects { list, lock: Some(hash::bytes(&lock)), btf: btf.transpose()? })
     }
 
     /// Those that a binary for this architecture must hold, or `some` of which it may.
     fn of(&self, arch: &Arch, some: bool) -> binary::Objects<'_> {
-        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, arch), some }
+        let btf = self.btf.as_ref().map(|kernels| bundle_for(kernels, arch.rust()));
+        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, arch), some, btf }
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Installation {
 const QEMU: &str = "qemu-system";
 const RUSTUP: &str = "see https://rustup.rs";
 
-const INSTALLATIONS: [Installation; 10] = [
+const INSTALLATIONS: [Installation; 11] = [
     Installation {
         program: "python3",
         debian: "apt install python3 python3-pip",
@@ -50,6 +50,13 @@ const INSTALLATIONS: [Installation; 10] = [
     Installation { program: "rustup", debian: RUSTUP, fedora: RUSTUP, arch: "pacman -S rustup", macos: RUSTUP },
     Installation { program: "rustc", debian: RUSTUP, fedora: RUSTUP, arch: "pacman -S rustup", macos: RUSTUP },
     Installation { program: "cargo", debian: RUSTUP, fedora: RUSTUP, arch: "pacman -S rustup", macos: RUSTUP },
+    Installation {
+        program: "xz",
+        debian: "apt install xz-utils",
+        fedora: "dnf install xz",
+        arch: "pacman -S xz",
+        macos: "brew install xz",
+    },
     Installation {
         program: QEMU,
         debian: "apt install qemu-system",

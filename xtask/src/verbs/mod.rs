@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod bpf;
+pub mod btf;
 pub mod cache;
 pub mod completions;
 pub mod dist;

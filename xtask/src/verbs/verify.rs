@@ -240,7 +240,7 @@ impl Release {
             for binary in &artifact.binaries {
                 let mut by_name = manifest::objects_of(&manifest.bpf_objects, arch);
                 by_name.retain(|_, object| binary.bpf_objects.contains(&object.file));
-                let objects = Objects { of: MANIFEST, by_name, some: false };
+                let objects = Objects { of: MANIFEST, by_name, some: false, btf: None };
                 check_named_binary(&unpacked, arch, binary, &objects, report);
             }
         } else {

@@ -1,13 +1,17 @@
 //! `cargo xtask vmlinux`: a kernel's types as a C header.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bpfship_object::btf::{Btf, find};
+use bpfship_object::btf::Btf;
 use bpfship_object::header::{self, Wanted};
 
+use crate::arch::Arch;
 use crate::bpf::facts::{Inputs, above};
+use crate::btf;
+use crate::btf::facts::{OWN, Types, named};
+use crate::btf::select::From;
 use crate::flags::{Common, Vmlinux};
 use crate::sys::files;
 use crate::sys::process::Runner;
@@ -17,25 +21,66 @@ use crate::workspace::facts::Workspace;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &Vmlinux) -> Result<()> {
-    let shown = request.file.display();
-    if !request.file.is_file() {
-        bad_request!("there is no file {shown}");
-    }
+    let sources = sources(request)?;
+    let outputs = outputs(&sources, request.output.as_deref())?;
     let names = if request.used { Some(names(runner, common)?) } else { None };
-    let bytes = files::read(&request.file)?;
-    let (endian, data) = find::find(&bytes).with_context(|| format!("cannot read the types of {shown}"))?;
-    let btf = Btf::parse(data, endian).with_context(|| format!("cannot read the types of {shown}"))?;
-    let text = header::write(&btf, names.as_ref().map_or(Wanted::All, Wanted::Named))?;
-    match &request.output {
-        Some(file) => {
-            if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                files::create_folder(folder)?;
-            }
-            files::replace(&[(file.clone(), text.as_bytes())])?;
-            runner.status(format!("{}  {}", file.display(), screen::size(text.len() as u64)));
-            Ok(())
+    let mut texts = Vec::new();
+    for file in btf::run::files(runner, common.offline, &sources)? {
+        let types = Types::read(runner, &file)?;
+        let shown = || format!("cannot read the types of {}", file.display());
+        let btf = Btf::parse(&types.data, types.endian).with_context(shown)?;
+        texts.push(header::write(&btf, names.as_ref().map_or(Wanted::All, Wanted::Named)).with_context(shown)?);
+    }
+    if outputs.is_empty() {
+        return screen::print(&texts.concat());
+    }
+    for folder in outputs.iter().filter_map(|file| file.parent()).filter(|folder| !folder.as_os_str().is_empty()) {
+        files::create_folder(folder)?;
+    }
+    let written: Vec<(PathBuf, &[u8])> = outputs.into_iter().zip(texts.iter().map(String::as_bytes)).collect();
+    files::replace(&written)?;
+    for (file, text) in written {
+        runner.status(format!("{}  {}", file.display(), screen::size(text.len() as u64)));
+    }
+    Ok(())
+}
+
+/// One kernel, or one for each of several architectures.
+fn sources(request: &Vmlinux) -> Result<Vec<From>> {
+    if request.kernels.is_empty() {
+        return named(OWN, None);
+    }
+    if let Some(folder) = request.kernels.iter().find(|word| Path::new(word).is_dir()) {
+        bad_request!("{folder} is a folder: a file or an architecture is expected");
+    }
+    let all = request.kernels.iter().map(|word| named(word, request.kernel.as_deref()));
+    let all: Vec<From> = all.collect::<Result<Vec<_>>>()?.concat();
+    match all.iter().find(|source| source.kernel().is_none()) {
+        Some(From::File(file)) if all.len() > 1 => {
+            bad_request!("{}: several headers are written for architectures only: name one file", file.display())
         }
-        None => screen::print(&text),
+        Some(_) if request.kernel.is_some() => bad_request!("--kernel is for architectures: name one"),
+        _ => {}
+    }
+    let arches: Vec<&Arch> = all.iter().filter_map(|source| Some(source.kernel()?.arch)).collect();
+    for (at, arch) in arches.iter().enumerate() {
+        if let Some(other) = arches[..at].iter().find(|other| other.linux == arch.linux) {
+            bad_request!("the headers of {other} and {arch} would both be {}/vmlinux.h: name one of them", arch.linux);
+        }
+    }
+    Ok(all)
+}
+
+/// Where headers are written: nowhere, if they are printed.
+fn outputs(sources: &[From], output: Option<&Path>) -> Result<Vec<PathBuf>> {
+    match (output, sources) {
+        (None, [_]) => Ok(Vec::new()),
+        (None, _) => bad_request!("several headers are written to a folder: name it with --output"),
+        (Some(file), [_]) => Ok(vec![file.into()]),
+        (Some(folder), _) => {
+            let file = |source: &From| Some(folder.join(source.kernel()?.arch.linux).join("vmlinux.h"));
+            Ok(sources.iter().filter_map(file).collect())
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Bpf {
     pub bindings: Option<String>,
     /// Types that bindings have besides those of maps and variables.
     pub types: Vec<String>,
+    /// The folder of BTF of kernels that the binary carries.
+    pub btf: Option<String>,
 }
 
 /// Where BPF programs are looked for.
@@ -63,14 +65,20 @@ pub struct Variant {
     pub sources: Vec<String>,
     pub defines: Vec<String>,
     pub cpu: Option<String>,
+    /// The architectures that it is compiled for; all that are configured, if there are none.
+    pub arches: Vec<String>,
 }
 
 impl Variant {
-    pub fn apply(&self, cpu: &mut String, defines: &mut Vec<String>) {
+    pub fn apply(&self, cpu: &mut String, defines: &mut Vec<String>, arches: &mut Vec<&'static str>) {
         if let Some(own) = &self.cpu {
             cpu.clone_from(own);
         }
         defines.extend(self.defines.iter().cloned());
+        let own = self.arches.iter().filter_map(|word| <&Arch>::from_str(word).ok()).map(|arch| arch.name);
+        if !self.arches.is_empty() {
+            *arches = own.collect();
+        }
     }
 }
 
@@ -87,6 +95,7 @@ impl Default for Bpf {
             image: None,
             bindings: None,
             types: Vec::new(),
+            btf: None,
         }
     }
 }
@@ -121,6 +130,7 @@ struct WrittenBpf {
     image: Option<String>,
     bindings: Option<String>,
     types: Vec<String>,
+    btf: Option<String>,
 }
 
 impl Config {
@@ -230,13 +240,8 @@ impl Bpf {
             }
         }
         written.variant.iter().try_for_each(Variant::check)?;
-        // It may have nothing else in it, so it need not be there.
-        let bindings = written.bindings.as_deref().map(plain_path);
-        if let (Some(None), Some(folder)) = (&bindings, &written.bindings) {
-            let key = key("bpf.bindings");
-            bad_request!("{key} names `{folder}`; a relative path inside the workspace is expected");
-        }
-        let bindings = bindings.flatten();
+        let bindings = own_folder(written.bindings.as_deref(), "bpf.bindings")?;
+        let btf = own_folder(written.btf.as_deref(), "bpf.btf")?;
         if bindings.is_none() && !written.types.is_empty() {
             bad_request!("{} are for bindings: set {}, too", key("bpf.types"), key("bpf.bindings"));
         }
@@ -254,7 +259,16 @@ impl Bpf {
         }
         let (variants, cflags, image) = (written.variant, written.cflags, written.image);
         let types = written.types;
-        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types })
+        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types, btf })
+    }
+}
+
+/// A folder that the tool fills. It may have nothing else in it, so it need not be there.
+fn own_folder(written: Option<&str>, path: &str) -> Result<Option<String>> {
+    let Some(folder) = written else { return Ok(None) };
+    match plain_path(folder) {
+        Some(plain) => Ok(Some(plain)),
+        None => bad_request!("{} names `{folder}`; a relative path inside the workspace is expected", key(path)),
     }
 }
 
@@ -273,6 +287,11 @@ impl Variant {
         };
         if let Some(cpu) = &self.cpu {
             check_cpu(cpu, "bpf.variant.cpu")?;
+        }
+        for word in &self.arches {
+            if let Err(error) = <&Arch>::from_str(word) {
+                bad_request!("{}: {error}", key("bpf.variant.arches"));
+            }
         }
         match (&self.name, self.sources.as_slice()) {
             (None, []) => bad_request!("an entry of {} has neither `name` nor `sources`", key("bpf.variant")),

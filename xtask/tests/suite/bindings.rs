@@ -66,6 +66,6 @@ fn a_source_compiles_against_the_types_that_are_written_and_reads_them_by_reloca
     workspace.xtask("report").succeeds().says("struct event: unions.kind");
     workspace.xtask(&format!("vmlinux '{types}'")).succeeds().says("double f64;");
 
-    workspace.xtask("vmlinux nowhere").ends_with(2).says("there is no file nowhere");
+    workspace.xtask("vmlinux nowhere").ends_with(2).says("there is no file nowhere, and unknown architecture");
     workspace.xtask("vmlinux README.md").ends_with(1).says("README.md: it has no BTF, or is compressed");
 }

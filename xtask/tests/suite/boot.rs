@@ -32,11 +32,11 @@ fn workspace(name: &str, timeout: u32) -> Workspace {
     copy
 }
 
-fn is_on_path(program: &str) -> bool {
+pub fn is_on_path(program: &str) -> bool {
     env::split_paths(&env::var_os("PATH").unwrap()).any(|folder| folder.join(program).is_file())
 }
 
-fn can_boot(arch: &Arch) -> bool {
+pub fn can_boot(arch: &Arch) -> bool {
     let emulator = arch.emulator();
     has(&emulator, "Debian: apt install qemu-system, version 10 from backports", is_on_path(&emulator))
         && has("apt-get", "a Debian machine", is_on_path("apt-get"))
@@ -61,7 +61,7 @@ fn can_build(arch: &Arch) -> bool {
 }
 
 /// What the report says, by architecture and label.
-fn verdicts(workspace: &Workspace) -> BTreeMap<(String, String), Value> {
+pub fn verdicts(workspace: &Workspace) -> BTreeMap<(String, String), Value> {
     let report: Value = serde_json::from_str(&workspace.read("dist/boot-report.json")).unwrap();
     let boots = report["boots"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -332,7 +332,7 @@ fn small(name: &str) -> Workspace {
 }
 
 /// The workspace with a member that depends on the tool, as that of whoever ships with it.
-fn with_tool(workspace: Workspace) -> Workspace {
+pub fn with_tool(workspace: Workspace) -> Workspace {
     let members = "members = [\"tool\"";
     let config = workspace.read("Cargo.toml");
     assert!(config.contains(members));

@@ -316,7 +316,7 @@ SEC("kprobe/do_exit") int first(struct pt_regs *context) { return context->di !=
     assert_eq!(
         report["notes"],
         json!([
-            "struct pt_regs differs between architectures, and the object reads di in it: on an architecture without that \
+            "struct pt_regs differs between architectures, and the object reads di in it, as on x86: on an architecture without that \
              field, it cannot be loaded"
         ])
     );

@@ -103,3 +103,31 @@ fn a_binary_contains_the_object_for_its_architecture() {
         .ends_with(1)
         .says("the BPF object in its section .bpf.tick is not the tick_arm64_bpfel.o of bpf.lock");
 }
+
+#[test]
+fn a_source_may_be_for_some_architectures_only() {
+    const ONLY: &str = "#define SEC(name) __attribute__((section(name), used))\n#ifndef __TARGET_ARCH_x86\n#error for x86 only\n#endif\n\
+        SEC(\"raw_tp/sys_enter\") int only(void *context) { return 0; }\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";
+    let config = |arches: &str| {
+        format!(
+            "package = \"tool\"\nbpf.folder = \"kernel\"\n[[workspace.metadata.bpfship.bpf.variant]]\n\
+             sources = [\"only.bpf.c\"]\narches = {arches}\n"
+        )
+    };
+    let workspace = Workspace::new("some", &config("[\"amd64\"]")).write("kernel/only.bpf.c", ONLY);
+    workspace.xtask("bpf").succeeds();
+    assert_eq!(workspace.list("kernel/objects"), ["only_x86_bpfel.o", "tick_bpfeb.o", "tick_bpfel.o"]);
+    workspace.xtask("bpf --check").succeeds();
+    workspace.xtask("report").succeeds().says("only (x86_bpfel)");
+    workspace.xtask("dist --plan --locked --allow-dirty").succeeds();
+
+    let manifest = workspace.read("Cargo.toml");
+    let workspace = workspace.write("Cargo.toml", &manifest.replace("[\"amd64\"]", "[\"amd64\", \"arm64\"]"));
+    workspace.xtask("bpf").ends_with(1).says("for x86 only");
+    let workspace = workspace.write("Cargo.toml", &manifest.replace("[\"amd64\"]", "[\"amd65\"]"));
+    workspace
+        .xtask("bpf")
+        .ends_with(2)
+        .says("`arches` in [workspace.metadata.bpfship.bpf.variant]")
+        .says("did you mean `amd64`?");
+}

@@ -135,7 +135,7 @@ fn any_binary_is_read_or_refused() {
     let manifest = Manifest::parse(&String::from_utf8(seed("good.json")).unwrap()).unwrap();
     for (arch, seed) in &seeds {
         let by_name = manifest::objects_of(&manifest.bpf_objects, arch);
-        let objects = Objects { of: "a test", by_name, some: false };
+        let objects = Objects { of: "a test", by_name, some: false, btf: None };
         for _ in 0..MANY / 2 {
             let altered = random.mutated(seed);
             let _ = binary::check(&altered, arch, Some(&objects), &[]);

@@ -59,6 +59,9 @@ const MAX_KEY: u32 = 1 << 30;
 /// The number of the map type whose keys begin with a length.
 const LPM_TRIE: u32 = 11;
 
+/// The section of variables that are in an arena.
+const ARENA: &str = ".addr_space.1";
+
 impl Model {
     pub fn read(bytes: &[u8], types: &[String]) -> Result<(Endian, Model)> {
         let (endian, report) = Report::read(bytes)?;
@@ -107,6 +110,9 @@ fn without_aya(btf: &Btf, kernel_config: &BTreeSet<String>) -> Vec<String> {
     }
     if !kernel_config.is_empty() {
         sentences.push("aya 0.14 does not set `__kconfig` variables, and refuses an object that reads one.".into());
+    }
+    if !maps::variables(btf, ARENA).is_empty() {
+        sentences.push("aya 0.14 knows no variables in an arena, and refuses an object that uses one.".into());
     }
     sentences
 }

@@ -22,15 +22,22 @@ pub fn canonicalize_btf(btf: &[u8], ext: Option<&[u8]>, endian: Endian) -> Resul
     let parsed = Btf::parse(btf, endian)?;
     let records = ext.map(|ext| parsed.records(ext, endian)).transpose()?.map(|tables| tables.concat());
     let order = order(&parsed, records.as_deref().unwrap_or_default());
-    let mut writer = Writer::new(endian, &order);
+    let mut ids = vec![0; order.len() + 1];
+    for (new, old) in (1..).zip(&order) {
+        ids[*old as usize] = new;
+    }
+    let mut writer = Writer::new(endian, |id| ids[id as usize]);
     let ordered = order.iter().filter_map(|id| parsed.get(*id));
     let types = writer.encode(ordered.flat_map(|found| &found.fields));
     let ext = ext.zip(records).map(|(ext, records)| [&ext[..EXT_HEADER], &writer.encode(&records)].concat());
+    Ok((section(endian, &types, writer), ext))
+}
 
+/// A section `.BTF` of these types, which this writer encoded.
+pub fn section<Ids: Fn(u32) -> u32>(endian: Endian, types: &[u8], mut writer: Writer<'_, Ids>) -> Vec<u8> {
     let [types_length, strings_length] = [types.len(), writer.strings.len()].map(|length| length as u32);
     let header = [HEADER as u32, 0, types_length, types_length, strings_length].map(Field::Number);
-    let btf = [&magic(endian), &*writer.encode(&header), &types, &writer.strings].concat();
-    Ok((btf, ext))
+    [&magic(endian), &*writer.encode(&header), types, &writer.strings].concat()
 }
 
 /// The ids of all types in their canonical order.
@@ -58,24 +65,20 @@ fn order(btf: &Btf, records: &[Field]) -> Vec<u32> {
 }
 
 /// Writes fields with new ids, and gathers the strings.
-struct Writer<'data> {
+pub struct Writer<'data, Ids> {
     endian: Endian,
-    /// The new id of each type, by the old one.
-    ids: Vec<u32>,
+    /// The new id of a type, by the old one.
+    ids: Ids,
     strings: Vec<u8>,
     offsets: HashMap<&'data [u8], u32>,
 }
 
-impl<'data> Writer<'data> {
-    fn new(endian: Endian, order: &[u32]) -> Writer<'data> {
-        let mut ids = vec![0; order.len() + 1];
-        for (new, old) in (1..).zip(order) {
-            ids[*old as usize] = new;
-        }
+impl<'data, Ids: Fn(u32) -> u32> Writer<'data, Ids> {
+    pub fn new(endian: Endian, ids: Ids) -> Self {
         Writer { endian, ids, strings: vec![0], offsets: HashMap::from([(&b""[..], 0)]) }
     }
 
-    fn encode<'field>(&mut self, fields: impl IntoIterator<Item = &'field Field<'data>>) -> Vec<u8>
+    pub fn encode<'field>(&mut self, fields: impl IntoIterator<Item = &'field Field<'data>>) -> Vec<u8>
     where
         'data: 'field,
     {
@@ -83,7 +86,7 @@ impl<'data> Writer<'data> {
         for field in fields {
             let number = match field {
                 Field::Number(number) => *number,
-                Field::Type(id) => self.ids[*id as usize],
+                Field::Type(id) => (self.ids)(*id),
                 Field::Name(name) => *self.offsets.entry(name).or_insert_with(|| {
                     let offset = self.strings.len() as u32;
                     self.strings.extend_from_slice(name);

@@ -11,6 +11,7 @@ use layout::Layouts;
 use names::Names;
 
 mod declarators;
+mod kfuncs;
 mod layout;
 mod names;
 
@@ -69,11 +70,12 @@ pub fn write(btf: &Btf, wanted: Wanted) -> Result<String> {
             writer.define(id)?;
         }
     }
+    let kfuncs = writer.kfuncs()?;
     // `task->fs->root` names no type of what is between.
     while let Some(id) = writer.reached.pop() {
         writer.define(id)?;
     }
-    writer.finish()
+    writer.finish(&kfuncs)
 }
 
 impl<'data> Writer<'_, 'data, '_> {
@@ -177,8 +179,8 @@ impl<'data> Writer<'_, 'data, '_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<String> {
-        let mut text = String::from("/* The kernel's types, from its BTF: written by `cargo xtask bpf vmlinux`. */\n");
+    fn finish(self, kfuncs: &str) -> Result<String> {
+        let mut text = String::from("/* The kernel's types, from its BTF: written by `cargo xtask vmlinux`. */\n");
         text += "#ifndef __VMLINUX_H__\n#define __VMLINUX_H__\n\n";
         if self.layouts.pointer_size() != 8 {
             text += "/* Pointers and long have 4 bytes in this kernel, and 8 in BPF: read them by the size that the kernel has\n";
@@ -206,6 +208,7 @@ impl<'data> Writer<'_, 'data, '_> {
         }
         text.extend(forward);
         text += &self.text;
+        text += kfuncs;
         text += "\n#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute pop\n#endif\n\n#endif\n";
         Ok(text)
     }

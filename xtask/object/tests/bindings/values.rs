@@ -1,6 +1,7 @@
 //! Compiled with bindings and run by a test: reads what a C compiler wrote, through the bindings, and writes it again.
 
 mod layouts;
+mod not_aya;
 
 use layouts::globals::Data;
 use layouts::{Bits, Enums, EnumsState, Large, LargeNegative, Negative, PackedBits, Small, UnsignedKind};

@@ -1,4 +1,4 @@
-/* The kernel's types, from its BTF: written by `cargo xtask bpf vmlinux`. */
+/* The kernel's types, from its BTF: written by `cargo xtask vmlinux`. */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
 

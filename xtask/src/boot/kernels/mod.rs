@@ -3,6 +3,7 @@
 pub mod apt;
 pub mod debian;
 pub mod from_source;
+pub mod plan;
 pub mod recipe;
 pub mod run;
 

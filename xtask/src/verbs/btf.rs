@@ -1,0 +1,186 @@
+//! `cargo xtask btf`: the parts of kernels' types that the BPF objects need.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bpfship_embed::{Kernel as Name, Lock, arch_in_path};
+
+use crate::arch::Arch;
+use crate::bpf::facts::{Inputs, above};
+use crate::bpf::paths;
+use crate::btf::facts::{OWN, Types, named, own_name};
+use crate::btf::parts::{Made, Objects, Outcome};
+use crate::btf::select::{self, From};
+use crate::btf::{self};
+use crate::flags::{self, Common};
+use crate::sys::process::Runner;
+use crate::sys::{files, hash, parallel};
+use crate::ui::error::bad_request;
+use crate::workspace::config::Bpf;
+use crate::workspace::facts::Workspace;
+
+/// Runs the verb.
+pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> {
+    let sources = sources(request)?;
+    let name = request.name.as_ref().map(|name| given(name, &sources)).transpose()?;
+    let (workspace, rust) = Workspace::find(runner, common)?;
+    let bpf = &workspace.config.bpf;
+    let folder = match (&request.output, &bpf.btf) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(folder)) => workspace.root.join(folder),
+        (None, None) => bad_request!(
+            "nothing says where they are to be: set `btf` in [workspace.metadata.bpfship.bpf] of Cargo.toml to a folder that the \
+             binary carries, or name one with --output"
+        ),
+    };
+    let packages = workspace.crates(runner, &rust, common.offline)?.packages;
+    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, bpf)?;
+    if let Some(reason) = inputs.stale(&workspace.config) {
+        bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
+    }
+    let objects = objects(&inputs, &workspace.root.join(&bpf.folder))?;
+    let relocations = objects.relocations()?.to_string();
+    let lock = inputs.lock.unwrap_or_default();
+    if request.add
+        && request.output.is_none()
+        && !lock.btf.is_empty()
+        && lock.btf_relocations.as_ref() != Some(&relocations)
+    {
+        bail!(
+            "what is there was made for other relocations than the objects have now: name all kernels again, without --add"
+        );
+    }
+
+    let files = btf::run::files(runner, common.offline, &sources)?;
+    let all: Vec<(From, PathBuf)> = sources.into_iter().zip(files).collect();
+    let made = parallel::map(&all, |(source, file)| {
+        runner.check_interrupted()?;
+        let types = Types::read(runner, file)?;
+        let (name, arch) = match &name {
+            Some(name) => name.clone(),
+            None => name_of(source, file, &types)?,
+        };
+        if !workspace.config.arches.iter().any(|configured| configured.rust() == arch.rust()) {
+            return Ok(None);
+        }
+        let part =
+            objects.part(&types, arch).with_context(|| format!("cannot read the types of {}", file.display()))?;
+        Ok(Some(Made { path: name.path(arch_in_path(arch.rust())), part }))
+    });
+    let made = made.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+    if made.is_empty() {
+        bail!("none of these kernels is for an architecture of `arches` in [workspace.metadata.bpfship] of Cargo.toml");
+    }
+    let outcome = Outcome::of(made)?;
+    write(&folder, &outcome.files, request.add)?;
+    if request.output.is_none() {
+        remember(&workspace.root, bpf, lock, &folder, relocations)?;
+    }
+    outcome.lines().iter().for_each(|line| runner.status(line));
+    Ok(())
+}
+
+/// The kernels that are meant.
+fn sources(request: &flags::Btf) -> Result<Vec<From>> {
+    let words = if request.kernels.is_empty() { vec![OWN.to_owned()] } else { request.kernels.clone() };
+    let mut all = Vec::new();
+    for word in &words {
+        match request.labels.as_slice() {
+            [] => all.extend(named(word, None)?),
+            labels => {
+                for label in labels {
+                    all.extend(named(word, Some(label))?);
+                }
+            }
+        }
+    }
+    if !request.labels.is_empty() && all.iter().any(|source| source.kernel().is_none()) {
+        bad_request!("--kernel is for architectures: name no files besides");
+    }
+    Ok(all)
+}
+
+/// The name that the user gives a file.
+fn given(name: &str, sources: &[From]) -> Result<(Name, &'static Arch)> {
+    let [From::File(_)] = sources else { bad_request!("--name is for one FILE") };
+    match select::name_in(Path::new(&format!("{name}.btf"))) {
+        Some(name) => Ok(name),
+        None => bad_request!(
+            "--name is `{name}`; ID/VERSION/ARCH/RELEASE is expected, such as debian/12/x86_64/6.1.0-50-amd64"
+        ),
+    }
+}
+
+/// What the kernel of a file is called, and its architecture.
+fn name_of(source: &From, file: &Path, types: &Types) -> Result<(Name, &'static Arch)> {
+    match source {
+        From::Boot(kernel) => {
+            let release =
+                types.release.clone().with_context(|| format!("{} does not say its release", file.display()))?;
+            Ok((select::name_of(kernel, release), kernel.arch))
+        }
+        From::File(file) if file == Path::new(OWN) => own_name(),
+        From::File(file) => match select::name_in(file) {
+            Some(name) => Ok(name),
+            None => {
+                let release = types.release.as_deref().unwrap_or("RELEASE");
+                bad_request!(
+                    "{} does not lie where BTFHub would have it, so which kernel it is of is not known: say it with \
+                     --name ID/VERSION/ARCH/{release}",
+                    file.display()
+                )
+            }
+        },
+    }
+}
+
+/// The checked-in objects.
+fn objects(inputs: &Inputs, folder: &Path) -> Result<Objects> {
+    let read = |name: &String| {
+        let bytes = files::read(&folder.join("objects").join(name))?;
+        Ok((name.parse().map_err(anyhow::Error::msg)?, bytes))
+    };
+    Ok(Objects(inputs.objects.keys().map(read).collect::<Result<_>>()?))
+}
+
+/// Writes the files, and removes others unless they are to be kept.
+fn write(folder: &Path, parts: &BTreeMap<String, Vec<u8>>, keep: bool) -> Result<()> {
+    let mut written = Vec::new();
+    for (path, part) in parts {
+        let file = folder.join(path);
+        file.parent().map_or(Ok(()), files::create_folder)?;
+        written.push((file, part.as_slice()));
+    }
+    files::replace(&written)?;
+    for other in present(folder)?.iter().filter(|path| !keep && !parts.contains_key(*path)) {
+        let file = folder.join(other);
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        // Those above may be empty now.
+        let above = file.ancestors().skip(1).take_while(|above| *above != folder);
+        above.map_while(|above| fs::remove_dir(above).ok()).for_each(drop);
+    }
+    Ok(())
+}
+
+/// The files of BTF in a folder.
+fn present(folder: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    files::walk(folder, "", &mut found)?;
+    found.retain(|path| Name::of_path(path).is_some());
+    Ok(found)
+}
+
+/// Writes to the lock file what there is now, and for which relocations.
+fn remember(root: &Path, bpf: &Bpf, lock: Lock, folder: &Path, relocations: String) -> Result<()> {
+    let configured = bpf.btf.as_deref().unwrap_or_default();
+    let mut hashes = BTreeMap::new();
+    for path in present(folder)? {
+        let name = paths::from_folder(&bpf.folder, &format!("{configured}/{path}"));
+        hashes.insert(name, hash::file(&folder.join(path))?.to_string());
+    }
+    let (relocations, btf_relocations) = (Some(relocations.clone()), Some(relocations));
+    let text = Lock { btf: hashes, relocations, btf_relocations, ..lock }.to_string();
+    files::replace(&[(root.join(&bpf.folder).join("bpf.lock"), text.as_bytes())])
+}
