@@ -137,6 +137,8 @@ END
 
 lock() {
     received=
+    # A service's user must reach what root puts there.
+    umask 022
     mkdir -p "$STORE" 2>/dev/null || fail "it cannot make the folder $STORE: $(mkdir -p "$STORE" 2>&1)"
     mine="$$ $(started $$) $(boot) $WHO"
     while ! ln -s "$mine" "$STORE/.lock" 2>/dev/null; do

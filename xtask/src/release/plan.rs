@@ -205,7 +205,7 @@ pub(crate) mod tests {
     use crate::workspace::config::{Bpf, Config};
     use crate::workspace::ignored::IgnoredFiles;
     use crate::workspace::packages::Package;
-    use crate::workspace::products::{Archive, Boot, Features};
+    use crate::workspace::products::{Archive, Boot, Deploy, Features};
     use crate::workspace::rust::Rust;
     use crate::workspace::snapshot::{Change, Difference};
     use crate::workspace::source::Sources;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -441,7 +442,7 @@ fn what_a_loss_of_power_left_is_undone_by_the_next_deployment_and_its_lock_is_vo
 
 #[test]
 fn only_as_many_versions_stay_as_are_to_be_kept() {
-    let workspace = with_stand_in("deploy keep", "");
+    let workspace = with_stand_in("deploy keep", "umask 077");
     for number in 0..4 {
         let version = format!("4.{number}.0");
         release(&workspace, &version, &format!("echo {number}"));
@@ -449,6 +450,8 @@ fn only_as_many_versions_stay_as_are_to_be_kept() {
     }
     let kept: Vec<String> =
         list(&workspace.path("bin/.probe")).into_iter().filter(|name| !name.starts_with('.')).collect();
+    let mode = fs::metadata(workspace.path("bin/.probe")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755, "whatever the umask of who logs in");
     assert!(kept.len() == 2 && kept[0].starts_with("4.2.0-") && kept[1].starts_with("4.3.0-"), "{kept:?}");
 }
 
