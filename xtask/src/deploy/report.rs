@@ -27,11 +27,18 @@ impl Report {
         if self.bytes > LIMIT {
             return ControlFlow::Break(());
         }
-        let words = line.strip_prefix('@').and_then(|rest| rest.strip_prefix(token)?.strip_prefix(' '));
+        // What a login shell complains about may not end its line.
+        let (noise, words) = match line.split_once(&format!("@{token} ")) {
+            Some((noise, words)) => (noise, Some(words)),
+            None => (line, None),
+        };
+        if !noise.is_empty() {
+            self.keep(noise);
+        }
         match words.map(|words| words.split_once(' ').unwrap_or((words, ""))) {
             Some(("output", text)) => self.keep(text),
             Some((word, rest)) => self.said.push((shown(word), shown(rest.trim_end()))),
-            None => self.keep(line),
+            None => {}
         }
         ControlFlow::Continue(())
     }
@@ -81,10 +88,13 @@ mod tests {
             "@12ab machine aarch64",
             "@9999 machine mips",
             "@12abc machine mips",
-            "@12ab end",
+            "env: no bash@12ab end",
         ]);
         assert_eq!((report.get("machine"), report.get("end")), (Some("aarch64"), Some("")));
-        assert_eq!(report.below(), "\n    Welcome to pi\n    @9999 machine mips\n    @12abc machine mips");
+        assert_eq!(
+            report.below(),
+            "\n    Welcome to pi\n    @9999 machine mips\n    @12abc machine mips\n    env: no bash"
+        );
     }
 
     #[test]

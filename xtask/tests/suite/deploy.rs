@@ -423,6 +423,22 @@ fn whoever_is_cut_off_after_the_switch_leaves_a_target_that_goes_back_alone() {
 }
 
 #[test]
+fn whoever_is_cut_off_and_comes_back_confirms() {
+    // The second call is the one that deploys: of it, three lines arrive.
+    let workspace = with_stand_in(
+        "deploy back",
+        "echo x >>\"$here/calls\"\n\
+         if [ \"$(wc -l <\"$here/calls\")\" = 2 ]; then mkfifo \"$here/pipe\"; exec 3<&0\n\
+         setsid sh -c \"$command\" <&3 >\"$here/pipe\" 2>/dev/null &\nhead -n 3 <\"$here/pipe\"; exit 0; fi",
+    );
+    deploy(&workspace, "--from 1.0.0").succeeds().says("is current; the connection was cut on the way");
+    assert_eq!(prints(&workspace), "one");
+    assert_eq!(workspace.read("calls").lines().count(), 3);
+    wait_for("the end", || !workspace.path("bin/.probe/.lock").is_symlink());
+    assert!(workspace.path("bin/.probe/.history").exists() && !workspace.path("bin/.probe/.pending").exists());
+}
+
+#[test]
 fn what_a_loss_of_power_left_is_undone_by_the_next_deployment_and_its_lock_is_void() {
     let workspace = with_stand_in("deploy power", "");
     deploy(&workspace, "--from 1.0.0").succeeds();
