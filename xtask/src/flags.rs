@@ -136,6 +136,7 @@ pub enum Verb {
     Bpf(Bpf),
     Btf(Btf),
     Cache(Cache),
+    Deploy(Deploy),
     Dist(Dist),
     Doctor(Doctor),
     Init(Init),
@@ -351,6 +352,78 @@ impl Dist {
     /// is named has nothing to do with.
     pub fn compiles(&self) -> bool {
         !self.locked && self.commit.is_none()
+    }
+}
+
+/// Install what was released on other machines, over ssh, in a way that undoes itself
+///
+/// Asks each target what it is, brings the archive for it up to date in `dist/`, sends the binary, checks it there, has it prove
+/// itself, switches to it by one rename, and has it prove itself again. If that fails, or nobody confirms it, the target goes back
+/// to what was there before. A target needs a POSIX shell and nothing else (docs/deploy.md). ssh is the system's, with your own
+/// configuration, agent and known hosts; nobody is asked for anything.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask deploy pi@kitchen.local              install, or upgrade
+  cargo xtask deploy root@pi --service             and run it as a service
+  cargo xtask deploy root@pi --status              what is there
+  cargo xtask deploy root@pi --rollback            back to the version before")]
+pub struct Deploy {
+    /// A target, or a file of them, one a line
+    #[arg(value_name = "[USER@]HOST[:PORT]|@FILE", required = true)]
+    pub hosts: Vec<String>,
+    /// The binary, where several are shipped [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub bin: Option<String>,
+    /// Take the archives from this folder, or this one archive, instead of building what has changed
+    #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["rollback", "uninstall", "status"])]
+    pub from: Option<PathBuf>,
+    /// The folder on the target that the program goes to
+    #[arg(long, value_name = "FOLDER", default_value = "/usr/local/bin")]
+    pub dir: String,
+    /// Write, enable and start a unit of systemd, with the capabilities that the target's kernel asks for
+    #[arg(long, conflicts_with_all = ["uninstall", "status"])]
+    pub service: bool,
+    /// Go back to an earlier version, by the beginning of its name [default: the one before]
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with_all = ["uninstall", "status"])]
+    #[expect(clippy::option_option, reason = "the flag may be there without a value")]
+    pub rollback: Option<Option<String>>,
+    /// Show what is there, and do nothing
+    #[arg(long, conflicts_with_all = ["uninstall", "plan"])]
+    pub status: bool,
+    /// Remove the program, all its versions, and its unit
+    #[arg(long)]
+    pub uninstall: bool,
+    /// How many versions the target keeps
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub keep: u8,
+    /// Seconds after which a target goes back if nobody confirms
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub confirm: u16,
+    /// Seconds for which a service must run before it is confirmed
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub watch: u16,
+    /// Begin with so many targets, and go on only if all of them are well
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub canary: Option<u8>,
+    /// So many targets at a time; the first batch with a failure is the last [default: all, at most 16 at once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub batch: Option<u8>,
+    /// Use this configuration of ssh instead of yours
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+    /// Ask the targets, print what would be done, and do nothing
+    #[arg(long, visible_alias = "dry-run")]
+    pub plan: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Seconds, perhaps with an `s` behind them.
+fn seconds(text: &str) -> Result<u16, String> {
+    match text.strip_suffix('s').unwrap_or(text).parse() {
+        Ok(seconds @ 1..=3600) => Ok(seconds),
+        _ => Err("a number of seconds from 1 to 3600 is expected".into()),
     }
 }
 

@@ -16,6 +16,7 @@ mod bpf;
 mod btf;
 mod build;
 mod cc;
+mod deploy;
 mod flags;
 mod rebuild;
 mod release;
@@ -84,6 +85,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Btf(request) => verbs::btf::run(runner, common, request),
         Verb::Cache(request) => verbs::cache::run(runner, common, request),
         Verb::Completions(request) => verbs::completions::run(request),
+        Verb::Deploy(request) => verbs::deploy::run(runner, common, request),
         Verb::Dist(request) => verbs::dist::run(runner, common, request),
         Verb::Doctor(request) => verbs::doctor::run(runner, common, request, &verbs::NEEDS),
         Verb::Init(request) => verbs::init::run(runner, common, request),
@@ -103,8 +105,9 @@ pub mod testing {
     pub use crate::boot::kernels;
     pub use crate::bpf::container;
     pub use crate::bpf::target::ObjectName;
+    pub use crate::deploy::unit::example as unit;
     pub use crate::flags::Flags;
-    pub use crate::release::{binary, boot_report, compare, manifest, pack, unpack};
+    pub use crate::release::{binary, boot_report, compare, install, manifest, pack, unpack};
     pub use crate::sys::cache::Cache;
     pub use crate::sys::hash;
     pub use crate::toolchain::facts::names;

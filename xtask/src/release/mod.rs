@@ -6,6 +6,8 @@ pub mod boot_report;
 pub mod compare;
 pub mod describe;
 pub mod documents;
+
+pub mod install;
 pub mod layout;
 pub mod licenses;
 pub mod manifest;

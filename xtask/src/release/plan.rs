@@ -208,7 +208,7 @@ pub(crate) mod tests {
     use crate::workspace::config::{Bpf, Config};
     use crate::workspace::ignored::IgnoredFiles;
     use crate::workspace::packages::Package;
-    use crate::workspace::products::{Archive, Boot, Features};
+    use crate::workspace::products::{Archive, Boot, Deploy, Features};
     use crate::workspace::rust::Rust;
     use crate::workspace::snapshot::{Change, Difference};
     use crate::workspace::source::Sources;
@@ -216,7 +216,7 @@ pub(crate) mod tests {
     pub(crate) fn product(package: &str, bins: &[&str]) -> Product {
         let bins = bins.iter().map(|bin| (*bin).into()).collect();
         let boot = Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 };
-        Product { package: package.into(), bins, features: Features::default(), boot }
+        Product { package: package.into(), bins, features: Features::default(), boot, deploy: Deploy::default() }
     }
 
     pub(crate) fn archive(name: &str, products: Vec<Product>) -> Archive {

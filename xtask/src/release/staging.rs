@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::release::install::{self, INSTALL};
 use crate::release::layout::{CHECKSUMS, MANIFEST};
 use crate::release::manifest::{self, Artifact, Manifest};
 use crate::sys::files;
@@ -80,7 +81,11 @@ impl Staging {
         self.write(CHECKSUMS, lines.as_bytes())?;
         self.write(MANIFEST, manifest.to_json()?.as_bytes())?;
 
-        names.extend([CHECKSUMS.into(), MANIFEST.into()]);
+        let script = install::script(manifest);
+        self.write(INSTALL, script.as_bytes())?;
+        let checksum = format!("{INSTALL}.sha256");
+        self.write(&checksum, manifest::checksum_line(&hash::bytes(script.as_bytes()), INSTALL).as_bytes())?;
+        names.extend([INSTALL.into(), checksum, CHECKSUMS.into(), MANIFEST.into()]);
         for name in names {
             fs::rename(self.folder.join(&name), self.dist.join(&name))
                 .with_context(|| format!("cannot write {}", self.dist.join(&name).display()))?;
@@ -106,7 +111,7 @@ pub fn check(dist: &Path, archives: &[String]) -> Result<()> {
     facts::check_folder(dist)?;
     facts::check_folder(&Staging::folder_in(dist))?;
     let checksums = archives.iter().map(|archive| format!("{archive}.sha256"));
-    for name in archives.iter().cloned().chain(checksums).chain([CHECKSUMS.into(), MANIFEST.into()]) {
+    for name in archives.iter().cloned().chain(checksums).chain([CHECKSUMS, MANIFEST, INSTALL].map(String::from)) {
         let file = dist.join(name);
         if file.is_dir() {
             bad_request!("{} is a folder, but a file is written there: move it away", file.display());

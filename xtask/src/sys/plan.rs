@@ -62,6 +62,8 @@ pub struct Task {
     live: bool,
     /// It runs at the same time as neighbours with the same mark. Each of them comes to its end, even if others fail.
     beside: Option<&'static str>,
+    /// It waits for other machines, so that more of its kind than processors run at once.
+    waits: bool,
     /// Runs even if something before it failed, for it cleans up.
     always: bool,
     /// What an error of it begins with: "cannot build the standard library".
@@ -77,6 +79,7 @@ impl Task {
             name: None,
             live: false,
             beside: None,
+            waits: false,
             always: false,
             failure: None,
         }
@@ -96,6 +99,10 @@ impl Task {
 
     pub fn beside(self, group: &'static str) -> Task {
         Task { beside: Some(group), ..self }
+    }
+
+    pub fn waiting(self) -> Task {
+        Task { waits: true, ..self }
     }
 
     pub fn always(self) -> Task {
@@ -186,13 +193,17 @@ fn groups(tasks: &[Task]) -> impl Iterator<Item = &[Task]> {
 }
 
 fn run_group(runner: Runner, group: &[Task]) -> Result<()> {
-    let results = parallel::map(group, |task| {
+    let run = |task: &Task| {
         // It cleans up after an interruption, too.
         if !task.always {
             runner.check_interrupted()?;
         }
         task.run(runner)
-    });
+    };
+    let results = match group.iter().any(|task| task.waits) {
+        true => parallel::map_waiting(group, run),
+        false => parallel::map(group, run),
+    };
     runner.check_interrupted()?;
     let mut failures = Vec::new();
     for (task, result) in group.iter().zip(results) {

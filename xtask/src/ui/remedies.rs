@@ -18,7 +18,7 @@ pub struct Installation {
 const QEMU: &str = "qemu-system";
 const RUSTUP: &str = "see https://rustup.rs";
 
-const INSTALLATIONS: [Installation; 11] = [
+const INSTALLATIONS: [Installation; 12] = [
     Installation {
         program: "python3",
         debian: "apt install python3 python3-pip",
@@ -39,6 +39,13 @@ const INSTALLATIONS: [Installation; 11] = [
         fedora: "dnf install git",
         arch: "pacman -S git",
         macos: "brew install git",
+    },
+    Installation {
+        program: "ssh",
+        debian: "apt install openssh-client",
+        fedora: "dnf install openssh-clients",
+        arch: "pacman -S openssh",
+        macos: "it is part of the system",
     },
     Installation {
         program: "cc",

@@ -247,7 +247,7 @@ mod tests {
         let Facts { rust, config, .. } = facts();
         let arches: Vec<_> = ARCHES.iter().filter(|arch| ["amd64", "mips"].contains(&arch.name)).collect();
         let found =
-            ["Rust", "cargo", "workspace", "crates", "git", "cc", "rustup", "pip", "docker", "podman", "mirror"];
+            ["Rust", "cargo", "workspace", "crates", "git", "cc", "rustup", "pip", "docker", "podman", "mirror", "ssh"];
         let qemu: Vec<String> = arches.iter().map(|arch| machine::qemu(arch)).collect();
         let found = found.map(String::from).into_iter().chain(["kbuild".into()]).chain(qemu);
         let std = ["x86_64-unknown-linux-musl".to_owned()].into();

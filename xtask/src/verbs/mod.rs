@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod btf;
 pub mod cache;
 pub mod completions;
+pub mod deploy;
 pub mod dist;
 pub mod doctor;
 pub mod init;
@@ -18,9 +19,10 @@ pub mod vmlinux;
 use crate::workspace::needs::{Need, OfVerb};
 
 /// The verbs that need anything, for `doctor`.
-pub const NEEDS: [OfVerb; 4] = [
+pub const NEEDS: [OfVerb; 5] = [
     ("dist", &[Need::Workspace, Need::Objects, Need::Git, Need::Builds]),
     ("bpf", &[Need::Workspace, Need::Clang]),
     ("boot", &[Need::Workspace, Need::Builds, Need::Kernels]),
+    ("deploy", &[Need::Workspace, Need::Ssh]),
     ("rebuild", &[Need::Workspace, Need::Git, Need::Builds, Need::EmptyCache]),
 ];

@@ -10,7 +10,7 @@ use crate::arch::Arch;
 use crate::sys::hash::Sha256;
 use crate::ui::error::bad_request;
 use crate::workspace::keys::{self, OneOrMore, Root, check_path, key, plain_path};
-use crate::workspace::products::{self, Archive, Product, WrittenBoot, WrittenInclude, WrittenProduct};
+use crate::workspace::products::{self, Archive, Product, WrittenBoot, WrittenDeploy, WrittenInclude, WrittenProduct};
 
 /// What is shipped, checked against the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,7 @@ struct Written {
     minimum_kernel: Option<String>,
     bpf: WrittenBpf,
     boot: WrittenBoot,
+    deploy: WrittenDeploy,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,7 +165,8 @@ impl Config {
             ),
             false => ("product.", product),
         };
-        let archives = products::archives(metadata, &root, tables, products, written.include, &written.boot)?;
+        let all = (&written.boot, &written.deploy);
+        let archives = products::archives(metadata, &root, tables, products, written.include, all)?;
 
         let mut arches = Vec::new();
         for word in written.arches.iter().flatten() {

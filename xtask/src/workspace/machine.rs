@@ -125,6 +125,7 @@ impl Machine {
             ("workspace", config.as_ref().map(shipped).map_err(Status::clone)),
             ("crates", crates.clone().map(|crates| format!("all {} of Cargo.lock", crates.packages.len()))),
             ("git", commit(runner, &root, target.as_deref()).map_err(Status::from)),
+            ("ssh", ask("ssh".as_ref(), &["-V"]).map(|_| "it answers".into()).map_err(Status::from)),
             ("cc", linker),
             ("rustup", version("rustup".as_ref())),
             ("pip", pip.map(|_| "it checks hashes".into()).map_err(Status::from)),

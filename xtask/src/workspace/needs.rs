@@ -30,6 +30,8 @@ pub enum Need {
     Builds,
     /// Kernels, and what emulates machines for them.
     Kernels,
+    /// What reaches other machines.
+    Ssh,
     /// A cache without anything in it.
     EmptyCache,
 }
@@ -86,6 +88,7 @@ impl Machine {
                     }
                 }
                 Need::Kernels => self.kernels(&mut rows),
+                Need::Ssh => rows.push(self.row("ssh")),
                 Need::EmptyCache => {}
             }
         }

@@ -31,6 +31,7 @@ pub struct Product {
     pub bins: Vec<String>,
     pub features: Features,
     pub boot: Boot,
+    pub deploy: Deploy,
 }
 
 /// The features of a package that is shipped.
@@ -61,6 +62,19 @@ pub struct Boot {
     pub timeout: u64,
 }
 
+/// What is done with it on a target of `deploy`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deploy {
+    /// What the binary is given there, one after the other, before it is switched to and afterwards.
+    pub preflight: Vec<Vec<String>>,
+    pub self_test: Vec<Vec<String>>,
+    /// What it is given as a service.
+    pub args: Vec<String>,
+    /// The capabilities that it needs as a service; and those that it needs besides where the kernel has no BTF.
+    pub capabilities: Vec<String>,
+    pub capabilities_without_btf: Vec<String>,
+}
+
 /// Stands for a file of BTF in a guest.
 pub const BTF: &str = "{btf}";
 
@@ -78,6 +92,7 @@ pub struct WrittenProduct {
     pub archive: Option<String>,
     pub include: Vec<WrittenInclude>,
     pub boot: WrittenBoot,
+    pub deploy: WrittenDeploy,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,15 +118,25 @@ pub struct WrittenBoot {
     timeout: Option<u64>,
 }
 
-/// Reads products, and puts together what goes into one archive. `include` goes into all of them, and `boot` holds for each
-/// that says nothing else. `tables` is the path of the table that products are in: `product.`, or nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct WrittenDeploy {
+    preflight: Option<Vec<String>>,
+    self_test: Option<Vec<String>>,
+    args: Option<String>,
+    capabilities: Option<Vec<String>>,
+    capabilities_without_btf: Option<Vec<String>>,
+}
+
+/// Reads products, and puts together what goes into one archive. `include` goes into all of them, and the other two hold for
+/// each that says nothing else. `tables` is the path of the table that products are in: `product.`, or nothing.
 pub fn archives(
     metadata: &Metadata,
     root: &Root,
     tables: &str,
     products: Vec<WrittenProduct>,
     include: Vec<WrittenInclude>,
-    boot: &WrittenBoot,
+    (boot, deploy): (&WrittenBoot, &WrittenDeploy),
 ) -> Result<Vec<Archive>> {
     let include: Vec<Include> =
         include.into_iter().map(|written| Include::parse(root, written, "include")).collect::<Result<_>>()?;
@@ -126,7 +151,8 @@ pub fn archives(
             bad_request!("{key} is `{name}`; letters, digits, -, _, . and + are expected");
         }
         let product = Product::parse(package, written.bin, written.features, written.no_default_features, tables)?;
-        let product = Product { boot: Boot::parse(&written.boot, boot, &key("boot"))?, ..product };
+        let boot = Boot::parse(&written.boot, boot, &key("boot"))?;
+        let product = Product { boot, deploy: Deploy::parse(&written.deploy, deploy, &key("deploy"))?, ..product };
         let others = archives.iter().flat_map(|archive| &archive.products).flat_map(|product| &product.bins);
         if let Some(twice) = product.bins.iter().find(|bin| others.clone().any(|other| other == *bin)) {
             bad_request!("{} has two binaries `{twice}`: of each name, one can be shipped", self::key("product"));
@@ -178,7 +204,7 @@ impl Product {
         features.check(package, &bins, &format!("{tables}features"))?;
         let boot = Boot { commands: Vec::new(), btf_commands: Vec::new(), timeout: 0 };
         let bins = bins.into_iter().map(|bin| bin.name.clone()).collect();
-        Ok(Product { package: package.name.to_string(), bins, features, boot })
+        Ok(Product { package: package.name.to_string(), bins, features, boot, deploy: Deploy::default() })
     }
 
     /// What decides what cargo builds for it: products that agree in it are built of the same crates.
@@ -266,6 +292,32 @@ impl Boot {
                 bad_request!("{key} is {timeout}; a number of seconds from 1 to {DAY} is expected")
             }
         }
+    }
+}
+
+impl Deploy {
+    /// What is written for a product, and where that says nothing, what is written for all.
+    fn parse(own: &WrittenDeploy, all: &WrittenDeploy, path: &str) -> Result<Deploy> {
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let either = |of: fn(&WrittenDeploy) -> &Option<Vec<String>>| of(own).clone().or_else(|| of(all).clone());
+        let capabilities = either(|it| &it.capabilities).unwrap_or_else(|| list(&["CAP_BPF", "CAP_PERFMON"]));
+        let capabilities_without_btf = either(|it| &it.capabilities_without_btf).unwrap_or_default();
+        let is_other = |name: &&String| {
+            !name.strip_prefix("CAP_").is_some_and(|rest| rest.chars().all(|it| it.is_ascii_uppercase() || it == '_'))
+        };
+        if let Some(name) = capabilities.iter().chain(&capabilities_without_btf).find(is_other) {
+            bad_request!("{} has `{name}`; names such as CAP_BPF are expected", key(&format!("{path}.capabilities")));
+        }
+        let preflight = either(|it| &it.preflight).unwrap_or_else(|| list(&["--version"]));
+        let self_test = either(|it| &it.self_test).unwrap_or_else(|| list(&["--self-test"]));
+        let args = own.args.clone().or_else(|| all.args.clone()).unwrap_or_default();
+        Ok(Deploy {
+            preflight: split(preflight, &format!("{path}.preflight"))?,
+            self_test: split(self_test, &format!("{path}.self-test"))?,
+            args: split(vec![args], &format!("{path}.args"))?.concat(),
+            capabilities,
+            capabilities_without_btf,
+        })
     }
 }
 

@@ -46,7 +46,10 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
         .succeeds()
         .says("compiling the BPF objects again: there is no kernel/bpf.lock")
         .says(ARCHIVE);
-    assert_eq!(workspace.list("dist"), ["SHA256SUMS", "release.json", ARCHIVE, &format!("{ARCHIVE}.sha256")]);
+    assert_eq!(
+        workspace.list("dist"),
+        ["SHA256SUMS", "install.sh", "install.sh.sha256", "release.json", ARCHIVE, &format!("{ARCHIVE}.sha256")]
+    );
 
     let files = unpack(&workspace.path("dist").join(ARCHIVE));
     let top = "tool-0.3.0-x86_64-unknown-linux-musl";
@@ -214,7 +217,7 @@ fn a_target_that_does_not_compile_is_named_and_dist_is_as_it_was() {
         .says("nothing was written to dist/, because this failed:\n  arm64: cannot build `tool`, for the reason above")
         .says_nothing_of("amd64: cargo could not");
     assert_eq!(workspace.read("dist/SHA256SUMS"), before);
-    assert_eq!(workspace.list("dist").len(), 4);
+    assert_eq!(workspace.list("dist").len(), 6);
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn machine(name: &str) -> Workspace {
     });
     with_rust(workspace, &version)
         .program("cc", "#!/bin/sh\n")
+        .program("ssh", "#!/bin/sh\n")
         .program("python3", "#!/bin/sh\n")
         .program("rustup", "#!/bin/sh\necho rustup 1.29.0\n")
         .env("BPFSHIP_CACHE", &cache)

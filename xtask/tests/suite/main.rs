@@ -14,6 +14,7 @@ mod cache;
 mod cache_damage;
 mod completions;
 mod crates;
+mod deploy;
 mod dist;
 mod doctor;
 mod engines;

@@ -89,7 +89,7 @@ fn parts_built_apart_become_what_one_run_makes_byte_for_byte() {
     let both = Workspace::usual("both");
     both.xtask("dist --arch amd64 --arch arm64").succeeds();
     let whole = contents(&both, "dist");
-    assert_eq!(whole.len(), 6);
+    assert_eq!(whole.len(), 8);
 
     let one = Workspace::usual("one");
     one.xtask("dist --arch amd64").succeeds();

@@ -1,0 +1,159 @@
+//! The unit of systemd that runs the program: with the capabilities that the target's kernel asks of it, and as little else as can be.
+
+use crate::deploy::script::MARK;
+use crate::workspace::products::Deploy;
+
+/// What a unit depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runs<'a> {
+    pub name: &'a str,
+    pub folder: &'a str,
+    /// The target's kernel: its version, and whether it has BTF.
+    pub kernel: (u32, u32),
+    pub btf: bool,
+}
+
+/// The first Linux with CAP_BPF and CAP_PERFMON, which were parts of CAP_SYS_ADMIN before, and the first that counts the memory of
+/// BPF maps for the control group and not for the user.
+const SPLIT: (u32, u32) = (5, 8);
+const NO_MEMLOCK: (u32, u32) = (5, 11);
+
+/// What nobody who loads BPF programs needs.
+const HARDENING: &str = "\
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+UMask=0077
+IPAddressDeny=any
+SystemCallArchitectures=native
+SystemCallFilter=@system-service bpf perf_event_open
+SystemCallFilter=~@privileged @resources
+SystemCallFilter=bpf perf_event_open setrlimit prlimit64
+SystemCallErrorNumber=EPERM
+";
+
+/// The capabilities that the kernel asks for.
+pub fn capabilities(config: &Deploy, runs: &Runs) -> Vec<String> {
+    let mut names: Vec<String> = config.capabilities.clone();
+    if !runs.btf {
+        names.extend(config.capabilities_without_btf.iter().cloned());
+    }
+    if runs.kernel < SPLIT {
+        let split = ["CAP_BPF", "CAP_PERFMON"];
+        if names.iter().any(|name| split.contains(&name.as_str())) {
+            names.retain(|name| !split.contains(&name.as_str()));
+            names.push("CAP_SYS_ADMIN".into());
+        }
+    }
+    if runs.kernel < NO_MEMLOCK && !names.iter().any(|name| name == "CAP_SYS_RESOURCE") {
+        names.push("CAP_SYS_RESOURCE".into());
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The text of the unit.
+pub fn text(config: &Deploy, runs: &Runs) -> String {
+    let Runs { name, folder, btf, .. } = runs;
+    let names = capabilities(config, runs).join(" ");
+    let words: String = config.args.iter().map(|word| format!(" {}", quoted(word))).collect();
+    let tracefs = if *btf { "" } else { "After=sys-kernel-tracing.mount\nWants=sys-kernel-tracing.mount\n" };
+    let program = quoted(&format!("{}/{name}", folder.trim_end_matches('/')));
+    format!(
+        "{MARK}, which replaces it: put changes into {name}.service.d/.
+[Unit]
+Description={name}
+{tracefs}
+[Service]
+ExecStart={program}{words}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure
+RestartSec=5
+DynamicUser=yes
+LogsDirectory={name}
+StateDirectory={name}
+AmbientCapabilities={names}
+CapabilityBoundingSet={names}
+LimitMEMLOCK=infinity
+{HARDENING}
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}
+
+/// For tests: the unit of a program with the usual capabilities, for a kernel.
+#[doc(hidden)]
+pub fn example(kernel: (u32, u32), btf: bool) -> String {
+    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let config = Deploy {
+        capabilities: list(&["CAP_BPF", "CAP_PERFMON"]),
+        capabilities_without_btf: list(&["CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN"]),
+        ..Deploy::default()
+    };
+    text(&config, &Runs { name: "probe", folder: "/usr/local/bin", kernel, btf })
+}
+
+/// A word as systemd takes it.
+fn quoted(word: &str) -> String {
+    let word = word.replace('%', "%%").replace('$', "$$");
+    match word.is_empty() || word.contains(|char: char| char.is_whitespace() || "\"'\\;".contains(char)) {
+        true => format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")),
+        false => word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Deploy {
+        let words = |text: &str| text.split(' ').map(String::from).collect();
+        Deploy {
+            capabilities: words("CAP_BPF CAP_PERFMON"),
+            capabilities_without_btf: words("CAP_DAC_READ_SEARCH"),
+            args: vec!["--output".into(), "a b%".into()],
+            ..Deploy::default()
+        }
+    }
+
+    fn on(kernel: (u32, u32), btf: bool) -> Runs<'static> {
+        Runs { name: "probe", folder: "/usr/local/bin", kernel, btf }
+    }
+
+    #[test]
+    fn a_kernel_gets_the_capabilities_that_it_asks_for_and_no_more() {
+        for (kernel, btf, expected) in [
+            ((6, 1), true, "CAP_BPF CAP_PERFMON"),
+            ((6, 1), false, "CAP_BPF CAP_DAC_READ_SEARCH CAP_PERFMON"),
+            ((5, 10), true, "CAP_BPF CAP_PERFMON CAP_SYS_RESOURCE"),
+            ((5, 4), true, "CAP_SYS_ADMIN CAP_SYS_RESOURCE"),
+        ] {
+            assert_eq!(capabilities(&config(), &on(kernel, btf)).join(" "), expected, "{kernel:?} {btf}");
+        }
+    }
+
+    #[test]
+    fn a_unit_runs_the_link_with_the_words_of_the_application() {
+        let unit = text(&config(), &on((6, 1), false));
+        assert!(unit.starts_with("# Written by `cargo xtask deploy`"), "{unit}");
+        assert!(unit.contains("\nExecStart=/usr/local/bin/probe --output \"a b%%\"\n"), "{unit}");
+        assert!(unit.contains("\nWants=sys-kernel-tracing.mount\n"), "{unit}");
+        assert!(!text(&config(), &on((6, 1), true)).contains("tracing.mount"));
+    }
+}

@@ -1,0 +1,345 @@
+//! `cargo xtask deploy`: installs what was released on other machines, over ssh, and takes it back if it does not work there.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf, absolute};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Value, json};
+
+use crate::arch::Arch;
+use crate::deploy::decide::{self, Decided, Decision, Request, Wanted};
+use crate::deploy::facts::{Target, There};
+use crate::deploy::host::Host;
+use crate::deploy::plan;
+use crate::deploy::run;
+use crate::deploy::script::Place;
+use crate::deploy::ssh::Ssh;
+use crate::flags;
+use crate::rebuild::run::BuildAgain;
+use crate::release::layout;
+use crate::release::manifest::Manifest;
+use crate::release::{artifacts, layout::MANIFEST};
+use crate::sys;
+use crate::sys::command::Command;
+use crate::sys::files;
+use crate::sys::parallel;
+use crate::sys::plan::Task;
+use crate::sys::process::Runner;
+use crate::ui::error::{self, bad_request};
+use crate::ui::screen;
+use crate::ui::suggest;
+use crate::ui::table::{Align::Left, Table};
+use crate::workspace::config::Config;
+use crate::workspace::facts::Workspace;
+use crate::workspace::products::Product;
+
+/// Runs the verb.
+pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> Result<()> {
+    let hosts = hosts(request)?;
+    let (workspace, _) = Workspace::find(runner, common)?;
+    let ssh = Ssh {
+        // Paths of sockets must be short, and $TMPDIR may not be.
+        folder: Path::new("/tmp").join(format!("{}-{:.12}", crate::NAME, run::token()?)),
+        config: request
+            .ssh_config
+            .as_ref()
+            .map(absolute)
+            .transpose()
+            .context("cannot find the configuration of ssh")?,
+    };
+    let (product, bin) = product(&workspace.config, request.bin.as_deref())?;
+    let place = Place { name: bin.into(), folder: request.dir.clone(), operator: operator() };
+    let release = request.from.as_deref().map(released).transpose()?;
+    run::private(&ssh.folder)?;
+    let done = with_targets(runner, common, request, (&workspace, product), &hosts, &ssh, &place, release);
+    // Also after an error: what holds the connections open is not ours to leave behind.
+    hosts.iter().for_each(|host| runner.sweep(&ssh.close(host)));
+    let _ = std::fs::remove_dir_all(&ssh.folder);
+    done
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that is known before a target is called")]
+fn with_targets(
+    runner: Runner,
+    common: &flags::Common,
+    request: &flags::Deploy,
+    (workspace, product): (&Workspace, &Product),
+    hosts: &[Host],
+    ssh: &Ssh,
+    place: &Place,
+    release: Option<(PathBuf, Manifest)>,
+) -> Result<()> {
+    let token = run::token()?;
+    let asked = parallel::map_waiting(hosts, |host| {
+        let line = runner.line(&host.to_string());
+        line.set("asking it what it is");
+        Target::read(runner, ssh, host, place, &token)
+    });
+    runner.check_interrupted()?;
+    if request.status {
+        return status(runner, request, hosts, &asked);
+    }
+    let mut failures: Vec<(Host, anyhow::Error)> = Vec::new();
+    let mut targets: Vec<(Host, Target)> = Vec::new();
+    for (host, target) in hosts.iter().zip(asked) {
+        match target {
+            Ok(target) => targets.push((host.clone(), target)),
+            Err(error) => failures.push((host.clone(), error)),
+        }
+    }
+    let wanted = match (&request.rollback, request.uninstall) {
+        (Some(version), _) => Wanted::Rollback(version.clone()),
+        (None, true) => Wanted::Uninstall,
+        (None, false) => Wanted::Install,
+    };
+    let mut tasks = Vec::new();
+    if wanted == Wanted::Install && release.is_none() && !targets.is_empty() {
+        tasks.extend(build(common, workspace, &targets));
+        if !request.plan {
+            sys::plan::run(runner, &tasks)?;
+            tasks.clear();
+        }
+    }
+    let dist = layout::dist(&workspace.root);
+    let (folder, manifest) = match (wanted.clone(), release) {
+        (_, Some((folder, manifest))) => (folder, Some(manifest)),
+        (Wanted::Install, None) if request.plan && !dist.join(MANIFEST).exists() => (dist, None),
+        (Wanted::Install, None) => (dist.clone(), Some(artifacts::read(&dist)?)),
+        _ => (dist, None),
+    };
+    let config = &product.deploy;
+    let same = Request {
+        wanted,
+        service: request.service,
+        keep: usize::from(request.keep),
+        confirm: u64::from(request.confirm),
+        watch: u64::from(request.watch),
+        canary: request.canary.map(usize::from),
+        batch: request.batch.map(usize::from),
+        config,
+        place: place.clone(),
+        ssh: ssh.clone(),
+        folder,
+        manifest: manifest.as_ref(),
+    };
+    let mut decided: Vec<(Host, Decided)> = Vec::new();
+    let mut said: Vec<(String, String)> = Vec::new();
+    for (host, target) in &targets {
+        match decide::decide(target, &same) {
+            Ok(decision) => {
+                decision.notes.iter().for_each(|note| runner.status(format!("{host}: {note}")));
+                if let Decision::Nothing(why) = &decision.decision {
+                    said.push((host.to_string(), format!("nothing to do: {why}")));
+                }
+                decided.push((host.clone(), decision));
+            }
+            // What is wrong with the request is wrong for all.
+            Err(error) if error.is::<error::Request>() => return Err(error.context(host.to_string())),
+            Err(error) => failures.push((host.clone(), error)),
+        }
+    }
+    let (more, outcomes) = plan::tasks(&same, decided);
+    tasks.extend(more);
+    if request.plan {
+        sys::plan::print(&tasks, request.json)?;
+        return refuse(&failures);
+    }
+    let ran = sys::plan::run(runner, &tasks);
+    let mut waiting = Vec::new();
+    for (host, done) in &outcomes {
+        match done.get() {
+            Ok(Ok(words)) => said.push((host.to_string(), words.clone())),
+            // It is in the error of the run.
+            Ok(Err(words)) if request.json => failures.push((host.clone(), anyhow!("{words}"))),
+            Ok(Err(_)) => {}
+            Err(_) => waiting.push(host.to_string()),
+        }
+    }
+    if ran.is_err() && !waiting.is_empty() {
+        runner.status(format!("nothing was begun on {}, because a batch before failed", waiting.join(", ")));
+    }
+    report(runner, request, &said, &failures)?;
+    ran?;
+    refuse(&failures)
+}
+
+/// A release that the user names by its folder, or by one of its archives: that alone is taken then.
+fn released(from: &Path) -> Result<(PathBuf, Manifest)> {
+    let path = absolute(from).with_context(|| format!("cannot find {}", from.display()))?;
+    if !path.exists() {
+        bad_request!("--from {}: it is not there", from.display());
+    }
+    if path.is_dir() {
+        return Ok((path.clone(), artifacts::read(&path)?));
+    }
+    let (folder, name) =
+        (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default().to_string_lossy());
+    let mut manifest = artifacts::read(folder)?;
+    manifest.artifacts.retain(|artifact| artifact.file == name);
+    if manifest.artifacts.is_empty() {
+        bad_request!("--from {}: {MANIFEST} beside it does not name it", from.display());
+    }
+    Ok((folder.into(), manifest))
+}
+
+/// Plans to have the archives that the targets need, from the sources as they are now. What is up to date is not built again.
+fn build(common: &flags::Common, workspace: &Workspace, targets: &[(Host, Target)]) -> Option<Task> {
+    let released = |folder: &Path| -> Vec<&'static Arch> {
+        artifacts::read(folder).map_or_else(|_| Vec::new(), |manifest| of(&manifest))
+    };
+    let there = released(&layout::dist(&workspace.root));
+    let arches: BTreeSet<&str> =
+        targets.iter().filter_map(|(_, target)| decide::arch(target, &there).ok()).map(|arch| arch.name).collect();
+    if arches.is_empty() {
+        return None;
+    }
+    let list = arches.into_iter().collect::<Vec<_>>().join(",");
+    let tool = env::current_exe().unwrap_or_else(|_| "cargo-xtask".into());
+    let mut build = Command::new(tool, &workspace.root).args(["dist", "--arch", &list, "--manifest-path"]);
+    build = build.arg(workspace.root.join("Cargo.toml").to_string_lossy()).args(common.offline.then_some("--offline"));
+    let title = format!("building what {list} runs, as far as it has changed");
+    Some(Task::new(title, vec![Box::new(BuildAgain { build })]).live("dist"))
+}
+
+fn of(manifest: &Manifest) -> Vec<&'static Arch> {
+    manifest.artifacts.iter().map(|artifact| artifact.arch).collect()
+}
+
+fn hosts(request: &flags::Deploy) -> Result<Vec<Host>> {
+    let mut hosts: Vec<Host> = Vec::new();
+    let mut words: Vec<String> = Vec::new();
+    for word in &request.hosts {
+        match word.strip_prefix('@') {
+            None => words.push(word.clone()),
+            Some(file) => {
+                let text = files::read_if_there(Path::new(file))?;
+                let Some(text) = text else { bad_request!("{}: there is no such file of hosts", screen::plain(word)) };
+                let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+                words.extend(lines.filter(|line| !line.is_empty()).map(String::from));
+            }
+        }
+    }
+    if words.is_empty() {
+        bad_request!("no host is named");
+    }
+    for text in &words {
+        match text.parse::<Host>() {
+            Ok(host) if hosts.contains(&host) => bad_request!("{host} is named twice"),
+            Ok(host) => hosts.push(host),
+            Err(error) => bad_request!("{}: {error}", screen::plain(text)),
+        }
+    }
+    let is_usual = |char: char| !char.is_control() && char != '\'' && char != '"';
+    if !request.dir.starts_with('/')
+        || request.dir.trim_end_matches('/').is_empty()
+        || !request.dir.chars().all(is_usual)
+    {
+        bad_request!("--dir {}: the path of a folder from the root is expected", screen::plain(&request.dir));
+    }
+    Ok(hosts)
+}
+
+/// What is deployed: the binary that is named, or the first one, and its product.
+fn product<'a>(config: &'a Config, named: Option<&str>) -> Result<(&'a Product, &'a str)> {
+    let bins = || config.products().flat_map(|product| product.bins.iter().map(move |bin| (product, bin.as_str())));
+    match named {
+        None => bins().next().context("nothing is shipped"),
+        Some(name) => match bins().find(|(_, bin)| *bin == name) {
+            Some(found) => Ok(found),
+            None => bad_request!(
+                "--bin: no binary `{}` is shipped{}",
+                suggest::cut(name),
+                suggest::hint(name, bins().map(|(_, bin)| bin))
+            ),
+        },
+    }
+}
+
+/// Who deploys, for whoever finds a target locked.
+fn operator() -> String {
+    let name = rustix::system::uname();
+    let host = name.nodename().to_string_lossy();
+    let user = env::var("USER").unwrap_or_else(|_| "somebody".into());
+    let text = format!("{user}@{host}");
+    text.chars().filter(|char| char.is_ascii_alphanumeric() || "@._-".contains(*char)).take(100).collect()
+}
+
+/// Prints what came of it on each target.
+fn report(
+    runner: Runner,
+    request: &flags::Deploy,
+    said: &[(String, String)],
+    failures: &[(Host, anyhow::Error)],
+) -> Result<()> {
+    if request.json {
+        let done = said.iter().map(|(host, words)| json!({ "host": host, "done": words }));
+        let failed =
+            failures.iter().map(|(host, error)| json!({ "host": host.to_string(), "failed": format!("{error:#}") }));
+        return screen::print(&format!("{:#}\n", Value::from_iter(done.chain(failed))));
+    }
+    said.iter().for_each(|(host, words)| runner.status(format!("{host}: {words}")));
+    Ok(())
+}
+
+fn refuse(failures: &[(Host, anyhow::Error)]) -> Result<()> {
+    let line = |(host, error): &(Host, anyhow::Error)| format!("{host}: {error:#}");
+    match failures {
+        [] => Ok(()),
+        [only] => Err(anyhow!("{}", line(only))),
+        several => bail!("nothing was done to these:\n  {}", several.iter().map(line).collect::<Vec<_>>().join("\n  ")),
+    }
+}
+
+/// What is installed where.
+fn status(runner: Runner, request: &flags::Deploy, hosts: &[Host], asked: &[Result<Target>]) -> Result<()> {
+    let failures: Vec<(Host, anyhow::Error)> = hosts
+        .iter()
+        .zip(asked)
+        .filter_map(|(host, target)| Some((host.clone(), anyhow!("{:#}", target.as_ref().err()?))))
+        .collect();
+    let known: Vec<(&Host, &Target)> =
+        hosts.iter().zip(asked).filter_map(|(host, it)| Some((host, it.as_ref().ok()?))).collect();
+    if request.json {
+        let list = known.iter().map(|(host, target)| {
+            json!({
+                "host": host.to_string(), "machine": target.machine, "kernel": target.release, "btf": target.btf,
+                "init": target.init, "current": target.current(), "history": target.history, "unit": target.unit.as_ref().map(|it| &it.1),
+                "undone": target.undone, "pending": target.pending, "locked": target.locked,
+            })
+        });
+        screen::print(&format!("{:#}\n", Value::from_iter(list)))?;
+        return refuse(&failures);
+    }
+    let mut table = Table::new([Left; 6]);
+    table.row(["host", "machine", "kernel", "current", "earlier", "service"]);
+    for (host, target) in &known {
+        let current = match &target.there {
+            There::Version(version) => version.as_str(),
+            There::Nothing => "nothing",
+            There::File | There::Link(_) | There::Other => "not ours",
+        };
+        let earlier: Vec<&str> =
+            target.history.iter().rev().map(String::as_str).filter(|it| Some(*it) != target.current()).collect();
+        let state = |state: &str| {
+            state.split(' ').find_map(|it| it.strip_prefix("ActiveState=")).unwrap_or("unknown").to_owned()
+        };
+        let service = target.unit.as_ref().map_or_else(String::new, |(_, it)| state(it));
+        table.row([&host.to_string(), &target.machine, &target.release, current, &earlier.join(", "), &service]);
+    }
+    runner.table(&[table]);
+    for (host, target) in known {
+        if target.pending && target.locked.is_none() {
+            runner.status(format!(
+                "{host}: a deployment was cut off before it was confirmed: the next one undoes it first"
+            ));
+        }
+        if let Some(owner) = &target.locked {
+            runner.status(format!("{host}: {owner} is deploying to it now"));
+        }
+        if let Some(undone) = &target.undone {
+            runner.status(format!("{host}: the last deployment was undone: {undone}"));
+        }
+    }
+    refuse(&failures)
+}
