@@ -59,7 +59,9 @@ fn fault(runner: Runner, home: &Path, folder: &Path, package: &str) -> Result<Op
     }
     if let Ok(copy) = folder.strip_prefix(&registry) {
         let archive = home.join("registry/cache").join(format!("{}.crate", copy.display()));
-        let published = published(&archive).with_context(|| format!("cannot read {}", archive.display()))?;
+        let published = published(&archive).with_context(|| {
+            format!("cannot compare the sources of {package} with {}: run `cargo fetch`", archive.display())
+        })?;
         return Ok(difference(folder, &published)?.map(|found| fault(Some(folder.into()), found)));
     }
     if let Ok(path) = folder.strip_prefix(&git) {
