@@ -251,6 +251,9 @@ pub struct Btf {
     /// Write to this folder instead of the one that `btf` names, and nothing to bpf.lock
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Print what was written as JSON (docs/commands.md)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// List the kernels that `boot` knows

@@ -15,6 +15,7 @@ pub mod paths;
 pub mod plan;
 pub mod records;
 pub mod report_text;
+pub mod results;
 pub mod run;
 pub mod settle;
 mod source_text;

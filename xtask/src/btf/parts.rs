@@ -50,7 +50,7 @@ pub struct Made {
 pub struct Outcome {
     pub files: BTreeMap<String, Vec<u8>>,
     /// What kernels lack, and which ones.
-    missing: BTreeMap<String, Vec<String>>,
+    pub missing: BTreeMap<String, Vec<String>>,
 }
 
 /// How many kernels are named where several lack something, and have a line each.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bpfship_embed::{Kernel as Name, Lock, arch_in_path};
+use serde_json::{Value, json};
 
 use crate::arch::Arch;
 use crate::bpf::facts::{Inputs, above};
@@ -18,6 +19,7 @@ use crate::flags::{self, Common};
 use crate::sys::process::Runner;
 use crate::sys::{files, hash, parallel};
 use crate::ui::error::bad_request;
+use crate::ui::screen;
 use crate::workspace::config::Bpf;
 use crate::workspace::facts::Workspace;
 
@@ -79,7 +81,14 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
         remember(&workspace.root, bpf, lock, &folder, relocations)?;
     }
     outcome.lines().iter().for_each(|line| runner.status(line));
-    Ok(())
+    if !request.json {
+        return Ok(());
+    }
+    let files = outcome.files.iter().map(|(path, part)| json!({ "file": path, "bytes": part.len() }));
+    let missing = outcome.missing.iter().map(|(what, of)| json!({ "what": what, "kernels": of }));
+    screen::print_result(json!({
+        "folder": folder, "files": Value::from_iter(files), "missing": Value::from_iter(missing),
+    }))
 }
 
 /// The kernels that are meant.

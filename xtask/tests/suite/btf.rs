@@ -43,6 +43,11 @@ fn parts_of_kernels_are_written_locked_and_removed() {
         "{lock}"
     );
 
+    let json = btf(&format!("'{KERNEL}' --name debian/12/x86_64/6.1.0-50-amd64 --add --json")).succeeds().json();
+    let file = "debian/12/x86_64/6.1.0-50-amd64.btf";
+    assert_eq!(json["files"], serde_json::json!([{ "file": file, "bytes": written.len() }]));
+    assert_eq!((&json["schema"], &json["missing"]), (&1.into(), &serde_json::json!([])));
+
     // A kernel that differs elsewhere only has the same bytes; one for the other byte order has not.
     btf(&format!("'{OTHER}' --name debian/-/x86_64/6.19 --add")).succeeds();
     btf(&format!("'{BIG}' --name -/-/s390x/6.12 --add")).succeeds();

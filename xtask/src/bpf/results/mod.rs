@@ -1,0 +1,3 @@
+//! What becomes of objects that were compiled.
+
+pub mod run;
