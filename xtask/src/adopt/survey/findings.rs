@@ -257,7 +257,7 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
     };
     let compiles = |source: &Source| {
         let has = |word: &str| source.text.contains(word);
-        has("SkeletonBuilder") || has("clang") && has("-target") && has("bpf")
+        has("SkeletonBuilder") || has("BpfBuilder") || has("clang") && has("-target") && has("bpf")
     };
     let by_script = survey.of(Kind::BuildScript).chain(survey.of(Kind::Rust)).any(compiles);
     let folders: BTreeSet<&str> =
