@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use cargo_metadata::camino::Utf8PathBuf;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
-use cargo_metadata::{Artifact, Message, TargetKind};
+use cargo_metadata::{Artifact, BuildScript, Message, TargetKind};
 
 /// What a line of cargo's reports.
 #[derive(Debug)]
@@ -35,8 +35,19 @@ pub struct Messages {
     pub with_cxx: BTreeSet<Utf8PathBuf>,
     /// The packages that have a build script, by their folders.
     pub with_script: BTreeMap<PathBuf, String>,
+    /// What build scripts have linked.
+    pub linked: Vec<Linked>,
     /// Whether the build came to its end.
     pub finished: bool,
+}
+
+/// Libraries that the build script of a package has linked.
+#[derive(Debug)]
+pub struct Linked {
+    pub package: String,
+    pub out_dir: Utf8PathBuf,
+    /// Where they may be.
+    pub archives: Vec<Utf8PathBuf>,
 }
 
 /// Something that failed, for one target or several.
@@ -129,8 +140,11 @@ impl Messages {
             Message::BuildScriptExecuted(script) => {
                 let is_cxx = |library: &&Utf8PathBuf| ["c++", "stdc++"].contains(&library_name(library.as_str()));
                 if script.linked_libs.iter().any(|library| is_cxx(&library)) {
-                    self.with_cxx.insert(script.out_dir);
+                    self.with_cxx.insert(script.out_dir.clone());
                 }
+                let archives = archives(&script);
+                let package = package(&script.package_id.repr).into();
+                self.linked.push(Linked { package, archives, out_dir: script.out_dir });
                 None
             }
             Message::BuildFinished(_) => {
@@ -231,6 +245,16 @@ fn without_commands(text: &str) -> String {
     format!("{before}{START}{program}{rest}` ({}", after.join("\n"))
 }
 
+/// Where the static libraries may be that a build script has linked.
+fn archives(script: &BuildScript) -> Vec<Utf8PathBuf> {
+    let libraries = script.linked_libs.iter().filter(|library| library.as_str().starts_with("static"));
+    let names: Vec<String> = libraries.map(|it| format!("lib{}.a", library_name(it.as_str()))).collect();
+    let plain =
+        |path: &str| ["native=", "all="].iter().find_map(|kind| path.strip_prefix(kind)).unwrap_or(path).to_owned();
+    let folders = script.linked_paths.iter().map(|path| Utf8PathBuf::from(plain(path.as_str())));
+    folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).collect()
+}
+
 /// The name in a library to link, such as `static:-bundle=c++`.
 fn library_name(library: &str) -> &str {
     library.rsplit('=').next().unwrap_or(library)
@@ -325,6 +349,17 @@ Caused by:\n  process didn't exit successfully: `A=b /bin/rustc --crate-name pro
         };
         assert!(of("mips").contains("in target/mips/x | of both\nof both"), "{}", of("mips"));
         assert!(of("s390x").starts_with("of both\nof both") && of("s390x").ends_with("error: odd"), "{}", of("s390x"));
+    }
+
+    #[test]
+    fn static_libraries_are_looked_for_in_the_folders_that_are_searched() {
+        let script = r#"{"reason":"build-script-executed","package_id":"path+file:///tool#0.3.0","linked_libs":["static=sum","z"],
+            "linked_paths":["native=/out/a=b","/lib"],"cfgs":[],"env":[],"out_dir":"/out"}"#;
+        let mut messages = Messages::default();
+        read(&mut messages, &script.replace('\n', ""));
+        let [Linked { package, archives, .. }] = &messages.linked[..] else { panic!("{:?}", messages.linked) };
+        assert_eq!((package.as_str(), archives.len()), ("tool", 2));
+        assert!(archives[0] == "/out/a=b/libsum.a" && archives[1] == "/lib/libsum.a", "{archives:?}");
     }
 
     #[test]

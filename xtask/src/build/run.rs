@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, bail};
+use cargo_metadata::camino::Utf8PathBuf;
 use cargo_metadata::{PackageId, TargetKind};
 use serde_json::{Value, json};
 
@@ -13,7 +14,8 @@ use crate::arch::Target;
 use crate::build::cargo::CargoBuild;
 use crate::build::crate_copies::{self, Fault};
 use crate::build::crate_names;
-use crate::build::messages::Messages;
+use crate::build::libraries;
+use crate::build::messages::{Linked, Messages};
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::files;
@@ -148,6 +150,7 @@ impl Step for BuildBinaries {
         self.check_sysroots(work.runner, &built.compiled)?;
         if !built.compiled.is_empty() {
             self.check_copies(work.runner, &messages.with_script)?;
+            self.check_libraries(&messages)?;
         }
         self.compiled.put(!built.compiled.is_empty())?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len() * self.bins.len()) {
@@ -199,6 +202,29 @@ impl BuildBinaries {
             for name in files::list(&folder)? {
                 if name.rsplit_once('-').is_some_and(|(built, _)| built == package) {
                     files::remove_folder(&folder.join(name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a library of C code that another compiler made: it is for this machine and its C library. Those that crates
+    /// bring along are as they are. The package is built again the next time.
+    fn check_libraries(&self, messages: &Messages) -> Result<()> {
+        let is_target = |triple: &str| self.targets.iter().any(|(arch, _)| arch.triple == triple);
+        for Linked { package, out_dir, archives } in &messages.linked {
+            let folder = out_dir.strip_prefix(&self.build.target).ok().and_then(|path| path.components().next());
+            if !folder.is_some_and(|folder| is_target(folder.as_str())) {
+                continue;
+            }
+            let is_made = |archive: &&Utf8PathBuf| !archive.starts_with(&self.home) && archive.is_file();
+            for archive in archives.iter().filter(is_made) {
+                if let Some(compiler) = libraries::other_compiler(&files::read(archive.as_std_path())?) {
+                    self.forget(package)?;
+                    bail!(
+                        "the build script of `{package}` links {archive}, which another compiler made ({compiler}): have it use \
+                         the crate `cc`, or leave it out, by a feature"
+                    );
                 }
             }
         }

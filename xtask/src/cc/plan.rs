@@ -83,10 +83,9 @@ impl<'a> Compiler<'a> {
         for (arch, _) in self.targets {
             let triple = arch.triple.replace('-', "_");
             let compiler = self.facts.cache.path(&zig::name().unwrap_or_default());
-            let bindgen: Vec<String> = [format!("--target={}", arch.zig_target), "-nostdlibinc".into()]
-                .into_iter()
-                .chain(recipe::headers(&compiler, arch).into_iter().map(|folder| format!("-isystem{folder}")))
-                .collect();
+            // It knows the target, and a build script may want another one (`-target bpf`), which comes before these.
+            let folders = recipe::headers(&compiler, arch).into_iter().map(|folder| format!("-isystem{folder}"));
+            let bindgen: Vec<String> = std::iter::once("-nostdlibinc".to_owned()).chain(folders).collect();
             for (name, value) in [
                 ("CC", recipe::name(Tool::C, arch)),
                 ("CXX", recipe::name(Tool::Cxx, arch)),

@@ -208,6 +208,13 @@ pub fn flags() -> Vec<String> {
     arches.chain([format!("cc {}: {} {}", VERSION, zig::PACKAGE, LAST.join(" "))]).collect()
 }
 
+/// Whether clang is asked about itself, and compiles no file: for its version, its folders of headers, its macros.
+pub fn is_question(given: &[String]) -> bool {
+    let has = |word: &str| given.iter().any(|arg| arg == word);
+    let starts = |start: &str| given.iter().any(|arg| arg.starts_with(start));
+    has("--version") || has("-dumpversion") || has("-dumpmachine") || starts("-print-") || has("-E") && has("-")
+}
+
 /// Whether a call of clang is one for BPF.
 pub fn is_for_bpf(args: &[String]) -> bool {
     let next = args.iter().zip(args.iter().skip(1)).any(|(flag, value)| flag == "-target" && value.starts_with("bpf"));
@@ -279,6 +286,17 @@ mod tests {
         }
         for other in ["xtask", "cc", "mips-linux-gnu-cc", "mips-unknown-linux-musl", "x-mips-unknown-linux-musl-cc"] {
             assert_eq!(called_by(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn clang_is_asked_or_compiles() {
+        let asks = |line: &str| is_question(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        for line in ["--version --target=aarch64-unknown-linux-musl", "-v -E -", "-dM -E -", "-print-resource-dir"] {
+            assert!(asks(line), "{line}");
+        }
+        for line in ["-c a.c -o a.o", "-E a.c", "-v a.c"] {
+            assert!(!asks(line), "{line}");
         }
     }
 

@@ -71,14 +71,21 @@ fn compile(tool: Tool, arch: &Arch) -> Result<ExitCode> {
 /// clang, which compiles BPF programs for the machine that is built for. What is not BPF is for this machine: its own clang.
 fn clang() -> Result<ExitCode> {
     let given = process::own_arguments()?;
-    let (recipe, _) = recipe()?;
+    let (recipe, folder) = recipe()?;
     if given == ["--version"] {
         return Err(process::replace_us(&zig(&recipe)?.args(["clang", "--version"])));
     }
     let target = env::var("TARGET").unwrap_or_default();
-    let (true, Ok(arch)) = (recipe::is_for_bpf(&given), <&Arch>::from_str(&target)) else {
+    let Ok(arch) = <&Arch>::from_str(&target) else {
         return others(recipe::CLANG);
     };
+    if !recipe::is_for_bpf(&given) {
+        // What a build script is told of the target goes into flags for BPF.
+        return match recipe::is_question(&given) {
+            true => Err(process::replace_us(&zig(&recipe)?.args(recipe.arguments(Tool::C, arch, given, &folder, &[])))),
+            false => others(recipe::CLANG),
+        };
+    }
     let object = recipe::object(&given).cloned();
     let command = zig(&recipe)?.args(recipe.bpf_arguments(arch, given));
     let output = Runner::new(Level::Quiet).output(&command)?;

@@ -16,6 +16,9 @@ const BPF_SECTION: &str = ".bpf.";
 /// The section that holds BTF of kernels.
 const BTF_SECTION: &str = ".btf.bundle";
 
+/// The section in which skeletons of libbpf-cargo have their objects, one after the other. It is no object of that name.
+const SKELETONS: &str = ".bpf.objs";
+
 /// How every ELF file begins.
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
@@ -97,7 +100,8 @@ fn segments(file: &Elf, arch: &Arch) -> Vec<String> {
 
 /// The sections that hold BPF objects, with the names of those.
 fn sections<'a>(file: &'a Elf) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-    file.sections.iter().filter_map(|section| Some((section.name.strip_prefix(BPF_SECTION)?, section.data)))
+    let ours = file.sections.iter().filter(|section| section.name != SKELETONS);
+    ours.filter_map(|section| Some((section.name.strip_prefix(BPF_SECTION)?, section.data)))
 }
 
 /// The names of the BPF objects that have sections of their own.
@@ -270,6 +274,11 @@ mod tests {
     #[test]
     fn a_good_binary_has_no_fault() {
         assert!(faults(|_| ()).is_empty());
+    }
+
+    #[test]
+    fn the_section_of_skeletons_is_no_object_of_its_name() {
+        assert!(faults(|file| file.sections.push(section(SKELETONS, b"two objects, one after the other"))).is_empty());
     }
 
     #[test]

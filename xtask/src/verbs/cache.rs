@@ -13,7 +13,7 @@ use crate::ui::screen;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
 use crate::workspace::cached::{self, Entry, Listing, State};
-use crate::workspace::facts;
+use crate::workspace::facts::{self, Workspace};
 use crate::workspace::rust::Rust;
 
 /// Runs the verb.
@@ -26,10 +26,14 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Cache) -> Result<()
         return self::clean(runner, &cache, clean);
     }
     // Without a workspace, or the Rust that it pins, there still is a listing.
-    let root = facts::find_manifest(common.manifest_path.as_deref()).map(|manifest| facts::root_of(&manifest));
-    let rust = root.and_then(|root| Rust::pinned(runner, &root)).ok();
+    let manifest = facts::find_manifest(common.manifest_path.as_deref()).ok();
+    let rust = manifest.as_deref().and_then(|manifest| Rust::pinned(runner, &facts::root_of(manifest)).ok());
+    let workspace = manifest.as_deref().zip(rust.as_ref());
+    let workspace =
+        workspace.and_then(|(manifest, rust)| Some((Workspace::read(runner, manifest, rust, true).ok()?, rust)));
+    let crates = workspace.and_then(|(workspace, rust)| workspace.crates(runner, rust, true).ok());
     runner.check_interrupted()?;
-    let listing = Listing::read(&cache, rust.as_ref())?;
+    let listing = Listing::read(&cache, rust.as_ref(), crates.as_ref())?;
     screen::print(&match request.json {
         true => serde_json::to_string_pretty(&listing)? + "\n",
         false => text(&listing),
@@ -44,7 +48,7 @@ fn text(listing: &Listing) -> String {
         (State::InUse, "in use"),
         (State::OtherVersion, "from another version"),
         (State::HalfDone, "left half done"),
-        (State::Unknown, "in use or not: that depends on the pinned Rust, which does not answer here"),
+        (State::Unknown, "in use or not: that depends on the pinned Rust and on crates, which are not known here"),
     ] {
         let entries: Vec<_> = listing.entries.iter().filter(|entry| entry.state == state).collect();
         if !entries.is_empty() {
@@ -61,7 +65,7 @@ fn text(listing: &Listing) -> String {
 }
 
 fn clean(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<()> {
-    let mut entries = Listing::read(cache, None)?.entries;
+    let mut entries = Listing::read(cache, None, None)?.entries;
     // What is half done is useless, however new it is.
     let is_old = |entry: &Entry| request.older_than.is_none_or(|days| entry.age_days >= days.into());
     entries.retain(|entry| entry.state == State::HalfDone || is_old(entry));

@@ -11,13 +11,16 @@ use serde_json::{Value, json};
 
 use crate::arch::ARCHES;
 use crate::boot::kernels::{self, KERNELS, Kernel};
-use crate::cc::{cxx, libbpf, recipe};
+use crate::cc::facts::Libbpf;
+use crate::cc::libbpf::{self, For};
+use crate::cc::{cxx, recipe};
 use crate::sys::cache::{Cache, PARTIAL};
 use crate::sys::command::quote;
 use crate::sys::files;
 use crate::sys::plan::{Step, Task, Work};
 use crate::toolchain::{facts, sysroot, zig};
 use crate::ui::screen;
+use crate::workspace::packages::Crates;
 use crate::workspace::rust::Rust;
 
 /// What the name of an entry that is being removed ends with.
@@ -51,15 +54,18 @@ pub enum State {
     OtherVersion,
     /// A run that was killed left it; or one that is under way is at it.
     HalfDone,
-    /// It depends on the pinned Rust, which is not there.
+    /// It depends on the pinned Rust, or on crates, which are not there.
     Unknown,
 }
 
 impl Listing {
-    pub fn read(cache: &Cache, rust: Option<&Rust>) -> Result<Listing> {
+    /// `crates` are those of the workspace, if they are known: they decide which libbpf it is built with.
+    pub fn read(cache: &Cache, rust: Option<&Rust>, crates: Option<&Crates>) -> Result<Listing> {
         let mut names = facts::names(rust);
         names.extend(KERNELS.iter().map(Kernel::entry));
         names.extend(ARCHES.iter().map(|arch| cxx::name(arch, &recipe::flags())));
+        let known = rust.zip(crates);
+        names.extend(known.iter().flat_map(|(rust, crates)| libbpf_names(rust, crates)));
         let mut entries = Vec::new();
         for name in cache.entries()? {
             let path = cache.path(&name);
@@ -69,9 +75,9 @@ impl Listing {
             let made = metadata.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
             let state = match whole {
                 false => State::HalfDone,
-                // Which of these a workspace uses is known with its crates only.
-                true if names.contains(&name) || name.starts_with(libbpf::PREFIX) => State::InUse,
+                true if names.contains(&name) => State::InUse,
                 true if rust.is_none() && name.starts_with(sysroot::PREFIX) => State::Unknown,
+                true if known.is_none() && name.starts_with(libbpf::PREFIX) => State::Unknown,
                 true => State::OtherVersion,
             };
             let age_days = made.unwrap_or_default().as_secs() / 86_400;
@@ -80,6 +86,13 @@ impl Listing {
         let folder = cache.folder.to_string_lossy().into_owned();
         Ok(Listing { folder, bytes: entries.iter().map(|entry| entry.bytes).sum(), entries })
     }
+}
+
+/// The libraries that a workspace's build scripts and targets are linked with, if it has libbpf.
+fn libbpf_names(rust: &Rust, crates: &Crates) -> Vec<String> {
+    let Some(libbpf) = Libbpf::find(crates).ok().flatten() else { return Vec::new() };
+    let targets = ARCHES.iter().map(For::Target).chain([For::Host(&rust.host)]);
+    targets.map(|whose| libbpf::name(&libbpf, whose)).collect()
 }
 
 /// Whether this is the name of an entry that is not half made.

@@ -194,7 +194,7 @@ impl Space {
         let trial = tempfile::Builder::new().prefix(".bpfship-").tempdir_in(there);
         Ok(Space {
             folder: cache.folder.to_string_lossy().into_owned(),
-            used: Listing::read(cache, None)?.bytes,
+            used: Listing::read(cache, None, None)?.bytes,
             free: disk.f_bavail * disk.f_frsize,
             writable: trial.map(drop).map_err(|error| error.to_string()),
         })

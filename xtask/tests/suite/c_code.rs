@@ -100,6 +100,19 @@ fn workspace(name: &str) -> Workspace {
         .write("Cargo.lock", &format!("{head}{}", entries.into_iter().collect::<String>()))
 }
 
+/// Calls the machine's own compiler by name.
+const BY_NAME: &str = r#"use std::{env, process::Command};
+
+fn main() {
+    let out = env::var("OUT_DIR").unwrap();
+    let run = |program: &str, args: &[&str]| assert!(Command::new(program).args(args).status().unwrap().success());
+    let (object, library) = (format!("{out}/sum.o"), format!("{out}/libsum.a"));
+    run("gcc", &["-c", "sum.c", "-o", &object]);
+    run("ar", &["crs", &library, &object]);
+    println!("cargo::rustc-link-search=native={out}\ncargo::rustc-link-lib=static=sum");
+}
+"#;
+
 fn sums(workspace: &Workspace) -> String {
     workspace.read("dist/SHA256SUMS")
 }
@@ -114,7 +127,7 @@ fn c_code_runs_on_the_oldest_processor_and_is_the_same_bytes_in_another_folder()
     let manifest: serde_json::Value = serde_json::from_str(&here.read("dist/release.json")).unwrap();
     assert!(manifest["flags"].to_string().contains("-march=z10"), "{manifest}");
     here.shell("cd dist && for archive in *.tar.gz; do tar xzf $archive; done").succeeds();
-    for arch in ARCHES.iter().filter(|arch| DIST.contains(arch.name)) {
+    for arch in ARCHES.iter().filter(|arch| DIST.split([' ', ',']).any(|word| word == arch.name)) {
         let emulator = format!("qemu-{}", arch.qemu);
         let found = Command::new(&emulator).arg("--version").output().is_ok();
         if !has(&emulator, "Debian: apt install qemu-user, version 10 from backports", found) {
@@ -130,4 +143,15 @@ fn c_code_runs_on_the_oldest_processor_and_is_the_same_bytes_in_another_folder()
     let elsewhere = workspace("c in another folder").env("SOURCE_DATE_EPOCH", "1700000000");
     elsewhere.xtask(DIST).succeeds();
     assert_eq!(sums(&here), sums(&elsewhere));
+}
+
+#[test]
+fn what_the_machines_own_compiler_made_is_not_linked_in_silence() {
+    let workspace = workspace("c by name").write("tool/build.rs", BY_NAME);
+    // Also the second time, when nothing is compiled anew.
+    for _ in 0..2 {
+        let run = workspace.xtask("dist --arch amd64").ends_with(1);
+        run.says("the build script of `tool` links").says("which another compiler made (GCC: ").says("the crate `cc`");
+    }
+    assert!(!workspace.path("dist/release.json").exists());
 }

@@ -180,3 +180,19 @@ fn what_a_run_uses_stays_while_it_runs() {
     assert!(workspace.read("log").contains(&format!("left {}: another run makes or uses it", current())));
     assert!(workspace.path(&zig).exists() && !cache.join(OLD).exists());
 }
+
+#[test]
+fn a_libbpf_that_the_workspace_is_not_built_with_is_from_another_version() {
+    let entry = "libbpf-aarch64-unknown-linux-musl-0123456789abcdef";
+    let workspace = workspace("cache libbpf").write(&format!("cache/{entry}/libbpf.a"), "");
+    let state = |workspace: &Workspace| {
+        let json = workspace.xtask("cache --json").succeeds().json();
+        let entries = json["entries"].as_array().unwrap();
+        entries.iter().find(|it| it["name"] == entry).unwrap()["state"].clone()
+    };
+    assert_eq!(state(&workspace), "other-version");
+    // Which one it is built with is not known without its crates.
+    fs::remove_file(workspace.path("Cargo.lock")).unwrap();
+    assert_eq!(state(&workspace), "unknown");
+    workspace.xtask("cache clean").succeeds().says(&format!("removed {entry}"));
+}

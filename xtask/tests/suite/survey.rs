@@ -76,6 +76,9 @@ fn a_repository_is_read_by_its_address_and_a_wrong_place_is_a_wrong_request() {
     elsewhere.xtask(&format!("doctor --adopt '{url}'")).ends_with(1).says("blocks   pcap 2.0.0");
     assert!(elsewhere.list(".").is_empty());
     elsewhere.xtask("doctor --adopt nowhere").ends_with(2).says("neither a folder nor the address of").in_one_line();
-    elsewhere.xtask("doctor --adopt .").ends_with(2).says("there is no Cargo.toml in").in_one_line();
     workspace.xtask("doctor --adopt . --package agend").ends_with(2).says("agent have").in_one_line();
+    // What else is known is not hidden by a manifest that cannot be read.
+    let broken = workspace.write("agent/Cargo.toml", "[package\n");
+    broken.xtask("doctor --adopt").ends_with(1).says("blocks   workspace").says_nothing_of("there is no commit");
+    elsewhere.xtask("doctor --adopt .").ends_with(2).says("there is no Cargo.toml in").in_one_line();
 }

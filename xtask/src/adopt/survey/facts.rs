@@ -97,6 +97,12 @@ impl Survey {
         let repository = &repository.canonicalize().context("it cannot be read")?;
         let root = repository.join(&path);
         let mut survey = Survey { path, ..Survey::default() };
+        let git = |args: &[&str]| runner.read(&Command::new("git", repository).args(args.iter().copied())).ok();
+        survey.is_committed = git(&["rev-parse", "HEAD"]).is_some();
+        let modules = git(&["config", "--file", ".gitmodules", "--get-regexp", "path"]).unwrap_or_default();
+        let modules = modules.lines().filter_map(|line| line.split_once(' ')).map(|(_, path)| path.to_owned());
+        let is_empty = |path: &String| files::list(&repository.join(path)).is_ok_and(|names| names.is_empty());
+        survey.empty_submodules = modules.filter(is_empty).collect();
         let metadata = match metadata(runner, &root.join("Cargo.toml")) {
             Ok(metadata) => metadata,
             Err(failed) => {
@@ -159,12 +165,6 @@ impl Survey {
         survey.channel = channel(&root, repository)?;
         let triples: Vec<&str> = ARCHES.iter().map(|arch| arch.triple).collect();
         survey.profile = Some(profile::check(&root, &triples).map_err(|failed| error::describe(&failed)));
-        let git = |args: &[&str]| runner.read(&Command::new("git", repository).args(args.iter().copied())).ok();
-        survey.is_committed = git(&["rev-parse", "HEAD"]).is_some();
-        let modules = git(&["config", "--file", ".gitmodules", "--get-regexp", "path"]).unwrap_or_default();
-        let modules = modules.lines().filter_map(|line| line.split_once(' ')).map(|(_, path)| path.to_owned());
-        let is_empty = |path: &String| files::list(&repository.join(path)).is_ok_and(|names| names.is_empty());
-        survey.empty_submodules = modules.filter(is_empty).collect();
         let is_license = |name: &String| {
             let name = name.to_uppercase();
             ["LICENSE", "LICENCE", "COPYING"].iter().any(|start| name.starts_with(start))

@@ -225,12 +225,34 @@ fn build_script(source: &Source) -> Vec<Finding> {
         let detail = format!("calls {program} by name, which compiles for this machine unless told otherwise");
         findings.push(Finding::new(path, State::Unknown, detail).remedy("have it use the crate `cc`"));
     }
-    let named: Vec<&Arch> = Arch::defaults().filter(|arch| has(&format!("\"{}\"", arch.rust()))).collect();
-    if has("CARGO_CFG_TARGET_ARCH") && !named.is_empty() && named.len() < Arch::defaults().count() {
+    let groups = if has("CARGO_CFG_TARGET_ARCH") { named_together(&code) } else { Vec::new() };
+    if !groups.is_empty() {
         let detail = "chooses by the architecture of the target, and names not all";
-        findings.push(Finding::new(path, State::Limits, detail).only(|arch| named.contains(&arch)));
+        let is_in_all = |arch: &Arch| groups.iter().all(|group| group.contains(&arch.name));
+        let finding = Finding::new(path, State::Limits, detail).only(is_in_all);
+        findings.extend(Some(finding).filter(|finding| !finding.not_for.is_empty()));
     }
     findings
+}
+
+/// The architectures that a text chooses among, by the words in neighbouring lines: a group for each choice.
+fn named_together(code: &str) -> Vec<BTreeSet<&'static str>> {
+    /// Lines between two branches of one choice.
+    const APART: usize = 3;
+    let mut groups: Vec<BTreeSet<&str>> = Vec::new();
+    let mut last = None;
+    for (number, line) in code.lines().enumerate() {
+        for arch in Arch::defaults().filter(|arch| line.contains(&format!("\"{}\"", arch.rust()))) {
+            if last.is_none_or(|last| number > last + APART) {
+                groups.push(BTreeSet::new());
+            }
+            groups.last_mut().expect("one was just added, or there was one").insert(arch.name);
+            last = Some(number);
+        }
+    }
+    // One alone is an exception, and no choice.
+    groups.retain(|group| group.len() > 1);
+    groups
 }
 
 /// Words of sources whose object depends on the architecture.
@@ -257,7 +279,7 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
     };
     let compiles = |source: &Source| {
         let has = |word: &str| source.text.contains(word);
-        has("SkeletonBuilder") || has("clang") && has("-target") && has("bpf")
+        has("SkeletonBuilder") || has("BpfBuilder") || has("clang") && has("-target") && has("bpf")
     };
     let by_script = survey.of(Kind::BuildScript).chain(survey.of(Kind::Rust)).any(compiles);
     let folders: BTreeSet<&str> =
@@ -458,6 +480,10 @@ mod tests {
             Arch::defaults().map(|arch| arch.name).filter(|name| !["amd64", "arm64"].contains(name)).collect();
         let by_arch = "match env(\"CARGO_CFG_TARGET_ARCH\") { \"x86_64\" => 1, \"aarch64\" => 2, _ => panic!() }";
         assert_eq!(of(by_arch), [format!("Limits build.rs {}", others.join(" "))]);
+        let twice = "match env(\"CARGO_CFG_TARGET_ARCH\") {\n\"x86_64\" =>\n\"aarch64\" =>\n}\n\n\n\n\n\
+                     match it {\n\"x86_64\" =>\n\"aarch64\" =>\n\"riscv64\" =>\n}";
+        assert_eq!(of(twice), [format!("Limits build.rs {}", others.join(" "))]);
+        assert!(of("if env(\"CARGO_CFG_TARGET_ARCH\") == \"mips\" {}").is_empty());
     }
 
     #[test]
