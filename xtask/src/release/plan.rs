@@ -32,8 +32,8 @@ use crate::workspace::source::Source;
 pub struct Plan {
     pub tasks: Vec<Task>,
     pub tarballs: Vec<Tarball>,
-    /// What each build gives.
-    pub built: Vec<Slot<Built>>,
+    /// What the builds of each tarball give.
+    pub built: Vec<Vec<Slot<Built>>>,
     pub manifest: Slot<Manifest>,
 }
 
@@ -91,7 +91,7 @@ pub fn dist(
     tasks.extend(build::prepare(facts, &targets)?);
     tasks.extend(compile);
     tasks.push(Task::new("having what depends on the commit built for this one", vec![Box::new(touch)]));
-    let built = builds.iter().map(|(_, build)| build.built.clone()).collect();
+    let mut built = Vec::new();
     let mut pack = Vec::new();
     let (mut tarballs, mut artifacts): (Vec<Tarball>, Vec<Slot<Artifact>>) = (Vec::new(), Vec::new());
     for (archive, (arch, route)) in
@@ -107,11 +107,13 @@ pub fn dist(
         // Alone, the architecture says what it is.
         let name = if config.archives.len() == 1 { arch.name.into() } else { format!("{} {arch}", archive.name) };
         let title = format!("packing {}", tarball.file());
+        let builds: Vec<_> = builds.collect();
+        built.push(builds.iter().map(|(_, built): &(Vec<String>, Slot<Built>)| built.clone()).collect());
         let step = CheckAndPack {
             release: Arc::clone(&release),
             archive: archive.clone(),
             tarball: tarball.clone(),
-            builds: builds.collect(),
+            builds,
             artifact,
         };
         pack.push(

@@ -120,7 +120,7 @@ pub fn check(dist: &Path, archives: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Reports what was `made`, by the names of archives, when after the build's start (in seconds, by target), and what of
+/// Reports what was `made`, by the names of archives, when after the build's start (in seconds, by those names), and what of
 /// `dist/` the manifest leaves out. `earlier` is the one that was there before.
 pub fn report(
     runner: Runner,
@@ -138,7 +138,7 @@ pub fn report(
         let binary = if manifest.artifacts.iter().any(|it| it.binaries.len() > 1) { "binaries" } else { "binary" };
         table.row(["artifact", binary, "archive", "sha256", if seconds.is_some() { "after" } else { "" }]);
         for artifact in artifacts() {
-            let seconds = seconds.and_then(|seconds| seconds.get(artifact.arch.triple));
+            let seconds = seconds.and_then(|seconds| seconds.get(&artifact.file));
             table.row([
                 name(artifact),
                 kilobytes(artifact.unpacked_size()),
@@ -174,7 +174,7 @@ pub fn report(
 pub fn result(dist: &Path, made: &[String], seconds: &BTreeMap<String, f32>, manifest: &Manifest) -> Result<Value> {
     let artifacts = manifest.artifacts.iter().filter(|artifact| made.contains(&artifact.file)).map(|artifact| {
         let mut value = serde_json::to_value(artifact)?;
-        value["seconds"] = seconds.get(artifact.arch.triple).copied().into();
+        value["seconds"] = seconds.get(&artifact.file).copied().into();
         Ok(value)
     });
     Ok(json!({ "folder": dist, "dirty": manifest.dirty, "artifacts": artifacts.collect::<Result<Vec<_>>>()? }))

@@ -54,9 +54,13 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     sys::plan::run(runner, &plan.tasks)?;
 
     let mut seconds = BTreeMap::new();
-    // In the order of the builds: the last one of a target is what its archive waited for.
-    for built in &plan.built {
-        seconds.extend(built.get()?.seconds.clone());
+    for (tarball, builds) in plan.tarballs.iter().zip(&plan.built) {
+        // It waited for the longest.
+        for built in builds {
+            let of_build = built.get()?.seconds.get(tarball.arch.triple).copied().unwrap_or_default();
+            let longest = seconds.entry(tarball.file()).or_insert(of_build);
+            *longest = of_build.max(*longest);
+        }
     }
     if request.show.json {
         return screen::print_result(staging::result(&dist, &made, &seconds, plan.manifest.get()?)?);
