@@ -378,10 +378,10 @@ pub struct Deploy {
     #[arg(long, value_name = "NAME")]
     pub bin: Option<String>,
     /// Take the archives from this folder, or this one archive, instead of building what has changed
-    #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["rollback", "uninstall", "status"])]
+    #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["rollback", "uninstall", "status"])]
     pub from: Option<PathBuf>,
     /// The folder on the target that the program goes to
-    #[arg(long, value_name = "FOLDER", default_value = "/usr/local/bin")]
+    #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
     pub dir: String,
     /// Write, enable and start a unit of systemd, with the capabilities that the target's kernel asks for
     #[arg(long, conflicts_with_all = ["uninstall", "status"])]
@@ -417,7 +417,7 @@ pub struct Deploy {
     /// Ask the targets, print what would be done, and do nothing
     #[arg(long, visible_alias = "dry-run")]
     pub plan: bool,
-    /// Print it as JSON
+    /// Print the result, or with --plan what would be done, as JSON (docs/commands.md)
     #[arg(long)]
     pub json: bool,
 }

@@ -276,7 +276,7 @@ fn report(
         let done = said.iter().map(|(host, words)| json!({ "host": host, "done": words }));
         let failed =
             failures.iter().map(|(host, error)| json!({ "host": host.to_string(), "failed": format!("{error:#}") }));
-        return screen::print(&format!("{:#}\n", Value::from_iter(done.chain(failed))));
+        return screen::print_result(json!({ "targets": Value::from_iter(done.chain(failed)) }));
     }
     said.iter().for_each(|(host, words)| runner.status(format!("{host}: {words}")));
     Ok(())
@@ -308,7 +308,7 @@ fn status(runner: Runner, request: &flags::Deploy, hosts: &[Host], asked: &[Resu
                 "undone": target.undone, "pending": target.pending, "locked": target.locked,
             })
         });
-        screen::print(&format!("{:#}\n", Value::from_iter(list)))?;
+        screen::print_result(json!({ "targets": Value::from_iter(list) }))?;
         return refuse(&failures);
     }
     let mut table = Table::new([Left; 6]);

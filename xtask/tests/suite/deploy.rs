@@ -700,7 +700,7 @@ fn of_many_targets_the_first_batch_that_fails_is_the_last() {
     assert_eq!(current(), [true, false, true, false, false]);
     fs::remove_file(workspace.path("b/bad")).unwrap();
     let report = deploy("--json").succeeds().json();
-    let report: BTreeMap<&str, &str> = report
+    let report: BTreeMap<&str, &str> = report["targets"]
         .as_array()
         .unwrap()
         .iter()
