@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The letters U+10FF00 to U+10FFFF, which are for private use, stand for the bytes 00 to FF. A name that has one of these
-/// letters itself has each of its bytes told so.
+/// letters itself has each of its bytes written so.
 const FIRST: u32 = 0x10_FF00;
 /// With this, each of these letters begins.
 const START: [u8; 2] = [0xF4, 0x8F];
