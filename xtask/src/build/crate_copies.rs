@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
+use toml::{Table, Value};
 
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
@@ -58,7 +59,7 @@ fn fault(runner: Runner, home: &Path, folder: &Path, package: &str) -> Result<Op
         return Ok(None);
     }
     if let Ok(copy) = folder.strip_prefix(&registry) {
-        let archive = home.join("registry/cache").join(format!("{}.crate", copy.display()));
+        let archive = archive(home, copy)?;
         let published = published(&archive).with_context(|| {
             format!("cannot compare the sources of {package} with {}: run `cargo fetch`", archive.display())
         })?;
@@ -79,6 +80,22 @@ fn fault(runner: Runner, home: &Path, folder: &Path, package: &str) -> Result<Op
         // Of the snapshot, which is compared as a whole, or of no commit, which the manifest says.
         None => Ok(None),
     }
+}
+
+/// What a registry provides of a package, by the path of its copy: cargo keeps what it downloads, and unpacks what is in a local
+/// registry from there.
+fn archive(home: &Path, copy: &Path) -> Result<PathBuf> {
+    let kept = home.join("registry/cache").join(format!("{}.crate", copy.display()));
+    if kept.exists() {
+        return Ok(kept);
+    }
+    let config = files::read_if_there(&home.join("config.toml"))?.unwrap_or_default();
+    let config: Table = config.parse().context("cannot understand the configuration of the build's own CARGO_HOME")?;
+    let sources = config.get("source").and_then(Value::as_table).into_iter().flatten();
+    let folders = sources.filter_map(|(_, source)| source.get("local-registry")?.as_str());
+    let name = kept.file_name().unwrap_or_default();
+    let local = folders.map(|folder| Path::new(folder).join(name)).find(|archive| archive.is_file());
+    Ok(local.unwrap_or(kept))
 }
 
 /// The files in what a registry provides of a package.

@@ -349,12 +349,12 @@ fn on_a_machine_without_rust_git_or_python_the_error_shows_how_to_get_them() {
 
     let workspace = with_programs_only(with_toolchain(with_cache("no git"), ""), &["sh", "env"]);
     fs::create_dir_all(workspace.path(".git")).unwrap();
-    fails(
-        &workspace,
-        "dist",
-        "cannot ask git which files there are: there is no git on this machine: apt install git (Debian), dnf install git \
-         (Fedora), pacman -S git (Arch), brew install git (macOS)",
+    let sentence = format!(
+        "cannot ask git about {}: there is no git on this machine: apt install git (Debian), dnf install git (Fedora), \
+         pacman -S git (Arch), brew install git (macOS)",
+        workspace.root.display()
     );
+    fails(&workspace, "dist", &sentence);
 }
 
 #[test]

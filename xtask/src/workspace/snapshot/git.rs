@@ -175,7 +175,7 @@ impl Repository {
     /// Refuses a repository whose settings say that its work tree is another folder, or that it has none.
     pub fn check_place(&self) -> Result<()> {
         let command = self.deaf(&["rev-parse", "--is-inside-work-tree", "--show-prefix"]);
-        let printed = self.ask(&command).with_context(|| format!("cannot use {}/.git", self.folder.display()))?;
+        let printed = self.ask(&command).with_context(|| format!("cannot ask git about {}", self.folder.display()))?;
         if printed != b"true\n\n" {
             bad_request!(
                 "the repository {0}/.git does not take {0} for its work tree: git config --unset core.worktree, or core.bare",
