@@ -178,9 +178,10 @@ fn server(workspace: &Workspace, kind: Kind) -> Option<Server> {
             return None;
         }
         workspace.shell(&format!("dropbearconvert openssh dropbear {at}/host {at}/host.dropbear")).succeeds();
+        // It hands on what it ignores itself, such as the hangup that `nohup` would have these tests ignore.
         let script = format!(
             "mount -t tmpfs -o mode=700 tmpfs /root && mkdir -m 700 /root/.ssh && cp {at}/authorized_keys /root/.ssh/ && \
-             exec {program} -F -E -s -r {at}/host.dropbear -p 127.0.0.1:{port}"
+             exec env --default-signal {program} -F -E -s -r {at}/host.dropbear -p 127.0.0.1:{port}"
         );
         command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script]);
