@@ -10,7 +10,7 @@ use ruzstd::decoding::StreamingDecoder;
 use crate::arch::{Arch, Magic};
 
 /// The largest image that is unpacked, in bytes: a damaged one must not fill the memory.
-const LIMIT: u64 = 512 * 1024 * 1024;
+pub const LIMIT: u64 = 512 * 1024 * 1024;
 
 /// Makes of an image, however it is packed, what QEMU boots; refuses what is no kernel for this architecture.
 pub fn prepare(image: &[u8], arch: &Arch) -> Result<Vec<u8>> {
@@ -55,7 +55,8 @@ fn unpack_zboot(image: &[u8]) -> Result<Vec<u8>> {
     .context("it is an EFI zboot image, but damaged")
 }
 
-fn read(from: impl Read) -> Result<Vec<u8>> {
+/// What is unpacked, up to [`LIMIT`].
+pub fn read(from: impl Read) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(LIMIT).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -1,14 +1,12 @@
-//! The steps of a boot that only this tool can do: taking binaries out of archives, booting guests, and the report.
+//! The steps of a boot that only this tool can do: booting guests, and the report.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bpfship_guest::config::GuestConfig;
 use bpfship_guest::message::facts;
 use serde_json::{Value, json};
@@ -21,39 +19,13 @@ use crate::boot::verdict::{self, Request};
 use crate::boot::{initramfs, kernel_image, kernels};
 use crate::build::run::Built;
 use crate::release::boot_report::{self, REPORT, Report, Verdict};
-use crate::release::manifest::Artifact;
-use crate::release::{artifacts, pack};
+use crate::release::pack;
 use crate::sys::command::{Command, quote};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Watched;
 use crate::ui::error;
-
-/// Takes the binaries out of an archive, and checks them and it.
-#[derive(Debug)]
-pub struct TakeBinaries {
-    pub dist: PathBuf,
-    pub artifact: Artifact,
-    pub binaries: Slot<BTreeMap<String, Vec<u8>>>,
-}
-
-impl Step for TakeBinaries {
-    fn line(&self) -> String {
-        let Artifact { file, binaries, .. } = &self.artifact;
-        let names: Vec<&str> = binaries.iter().map(|binary| binary.file.as_str()).collect();
-        format!("# take {} out of {}, and check all hashes", names.join(", "), quote(&self.dist.join(file)))
-    }
-
-    fn json(&self) -> Value {
-        let Artifact { file, sha256, binaries, .. } = &self.artifact;
-        json!({ "take-binaries": { "archive": self.dist.join(file), "sha256": sha256, "binaries": binaries } })
-    }
-
-    fn run(&self, _: &Work) -> Result<()> {
-        self.binaries.put(artifacts::binaries(&self.dist, &self.artifact)?)
-    }
-}
 
 /// Brings a kernel file of the user's into the form that QEMU takes.
 #[derive(Debug)]
@@ -138,7 +110,7 @@ impl BootGuest {
             [] => Vec::new(),
         };
         let config = GuestConfig {
-            nonce: nonce()?,
+            nonce: hash::nonce()?,
             hide_btf: self.hide_btf.clone(),
             commands: self.words.iter().map(with_path).collect(),
         };
@@ -165,14 +137,6 @@ impl BootGuest {
         let seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         Ok(Outcome { verdict: verdict::judge(&console, &ended, request), seconds, console })
     }
-}
-
-/// 128 random bits.
-fn nonce() -> Result<String> {
-    let mut bytes = [0; 16];
-    let read = File::open(Path::new("/dev/urandom")).and_then(|mut file| file.read_exact(&mut bytes));
-    read.context("cannot read /dev/urandom")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What the report contains of a boot and is known before it.

@@ -9,7 +9,8 @@ use bpfship_object::Endian;
 use bpfship_object::btf::find;
 
 use crate::arch::Arch;
-use crate::btf::image::{self, LIMIT, Packed};
+use crate::boot::kernel_image;
+use crate::btf::image::{self, Packed};
 use crate::btf::select::{self, From};
 use crate::sys::command::Command;
 use crate::sys::files;
@@ -105,7 +106,7 @@ fn xz(runner: Runner, data: &[u8]) -> Result<Option<Vec<u8>>> {
     let command = Command::new("xz", Path::new("/")).args(["--decompress", "--stdout", "--single-stream"]);
     let mut bytes = Vec::new();
     let unpacked = runner.pipe(&command, data, |output| {
-        output.take(LIMIT).read_to_end(&mut bytes)?;
+        bytes = kernel_image::read(output)?;
         Ok(())
     });
     match unpacked {

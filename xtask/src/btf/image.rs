@@ -1,11 +1,11 @@
 //! Kernel images that unpack themselves: what is packed in them, and how.
 
-use std::io::Read;
-
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use memchr::memmem;
 use ruzstd::decoding::StreamingDecoder;
+
+use crate::boot::kernel_image::{self, LIMIT};
 
 /// How something is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,6 @@ const LZ4: &[u8] = b"\x02\x21\x4c\x18";
 /// What a block of it gives at most, in bytes.
 const LZ4_BLOCK: usize = 8 << 20;
 
-/// Bytes that are unpacked at most: a damaged image must not fill the memory.
-pub const LIMIT: u64 = 512 << 20;
-
 /// Where in an image something may be packed, and how.
 pub fn packed(image: &[u8]) -> impl Iterator<Item = (Packed, &[u8])> {
     let places = move |(packed, begin)| memmem::find_iter(image, begin).map(move |at| (packed, &image[at..]));
@@ -42,14 +39,12 @@ pub fn packed(image: &[u8]) -> impl Iterator<Item = (Packed, &[u8])> {
 impl Packed {
     /// Unpacks what begins here, whatever follows.
     pub fn unpack(self, data: &[u8]) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
         match self {
-            Packed::Gzip => GzDecoder::new(data).take(LIMIT).read_to_end(&mut bytes)?,
-            Packed::Zstd => StreamingDecoder::new(data)?.take(LIMIT).read_to_end(&mut bytes)?,
-            Packed::Lz4 => return lz4(data),
+            Packed::Gzip => kernel_image::read(GzDecoder::new(data)),
+            Packed::Zstd => kernel_image::read(StreamingDecoder::new(data)?),
+            Packed::Lz4 => lz4(data),
             Packed::Xz => bail!("xz is not unpacked here"),
-        };
-        Ok(bytes)
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::deploy::decide::{Decided, Decision, Request};
 use crate::deploy::host::Host;
-use crate::deploy::run::{Deploy, Take, Uninstall, Way};
+use crate::deploy::run::{Deploy, Uninstall, Way};
+use crate::release::run::TakeBinaries;
 use crate::sys::plan::{Slot, Steps, Task};
 use crate::sys::steps::Sweep;
 
@@ -13,7 +14,7 @@ pub type Outcome = (Host, Slot<Result<String, String>>);
 
 /// Plans what was decided for the targets.
 pub fn tasks(request: &Request, decided: Vec<(Host, Decided)>) -> (Vec<Task>, Vec<Outcome>) {
-    let mut binaries: BTreeMap<String, Slot<Vec<u8>>> = BTreeMap::new();
+    let mut taken: BTreeMap<String, Slot<BTreeMap<String, Vec<u8>>>> = BTreeMap::new();
     let (mut take, mut hosts, mut outcomes): (Steps, Vec<Task>, Vec<Outcome>) = (Vec::new(), Vec::new(), Vec::new());
     let mut closing: Steps = Vec::new();
     for (host, Decided { decision, r#become, .. }) in decided {
@@ -25,23 +26,20 @@ pub fn tasks(request: &Request, decided: Vec<(Host, Decided)>) -> (Vec<Task>, Ve
             Decision::Uninstall => ("removing it from", vec![Box::new(Uninstall { way, done: done.clone() })]),
             Decision::Change(both) => {
                 let (change, artifact) = *both;
-                let binary = artifact.map(|artifact| {
-                    binaries
-                        .entry(artifact.file.clone())
-                        .or_insert_with(|| {
-                            let binary = Slot::default();
-                            let folder = request.folder.clone();
-                            take.push(Box::new(Take {
-                                folder,
-                                artifact,
-                                name: request.place.name.clone(),
-                                binary: binary.clone(),
-                            }));
-                            binary
-                        })
-                        .clone()
+                let binaries = artifact.map(|artifact| {
+                    let of_archive = || {
+                        let binaries = Slot::default();
+                        let dist = request.folder.clone();
+                        take.push(Box::new(TakeBinaries {
+                            dist,
+                            artifact: artifact.clone(),
+                            binaries: binaries.clone(),
+                        }));
+                        binaries
+                    };
+                    taken.entry(artifact.file.clone()).or_insert_with(of_archive).clone()
                 });
-                ("deploying to", vec![Box::new(Deploy { way, change, binary, done: done.clone() })])
+                ("deploying to", vec![Box::new(Deploy { way, change, binaries, done: done.clone() })])
             }
         };
         hosts.push(

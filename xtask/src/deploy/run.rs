@@ -1,10 +1,8 @@
 //! The steps of a deployment.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::deploy::facts;
@@ -12,43 +10,9 @@ use crate::deploy::host::Host;
 use crate::deploy::report::Report;
 use crate::deploy::script::{Change, Place};
 use crate::deploy::ssh::{Ssh, shell};
-use crate::release::artifacts;
-use crate::release::manifest::Artifact;
+use crate::sys::hash;
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Runner;
-
-/// Makes a folder that nobody else can look into: for the connections.
-pub fn private(folder: &Path) -> Result<()> {
-    let made = fs::DirBuilder::new().mode(0o700).create(folder);
-    made.with_context(|| format!("cannot make {}", folder.display()))
-}
-
-/// Takes a binary out of its archive, and checks both.
-#[derive(Debug)]
-pub struct Take {
-    pub folder: PathBuf,
-    pub artifact: Artifact,
-    /// The name of the binary.
-    pub name: String,
-    pub binary: Slot<Vec<u8>>,
-}
-
-impl Step for Take {
-    fn line(&self) -> String {
-        let archive = self.folder.join(&self.artifact.file);
-        format!("# take {} out of {}, and check both hashes", self.name, archive.display())
-    }
-
-    fn json(&self) -> Value {
-        let Artifact { file, sha256, .. } = &self.artifact;
-        json!({ "take-binary": { "archive": self.folder.join(file), "sha256": sha256, "binary": self.name } })
-    }
-
-    fn run(&self, _: &Work) -> Result<()> {
-        let mut binaries = artifacts::binaries(&self.folder, &self.artifact)?;
-        self.binary.put(binaries.remove(&self.name).context("a binary that is not in its archive")?)
-    }
-}
 
 /// How a target is reached.
 #[derive(Debug, Clone)]
@@ -72,8 +36,8 @@ impl Way {
 pub struct Deploy {
     pub way: Way,
     pub change: Change,
-    /// None if the version is there already.
-    pub binary: Option<Slot<Vec<u8>>>,
+    /// Those of the archive; none if the version is there already.
+    pub binaries: Option<Slot<BTreeMap<String, Vec<u8>>>>,
     pub done: Slot<Result<String, String>>,
 }
 
@@ -86,7 +50,7 @@ impl Step for Deploy {
         };
         let mut lines = vec![self.way.line(&self.way.place.deploy("TOKEN", &self.change))];
         lines.extend(
-            self.binary.as_ref().map(|_| format!("# there: receive {version}, and check its SHA-256, {sha256}")),
+            self.binaries.as_ref().map(|_| format!("# there: receive {version}, and check its SHA-256, {sha256}")),
         );
         lines.push(format!("# there: run {}; then switch, and run {}", words(preflight), words(self_test)));
         if service.is_some() {
@@ -101,7 +65,7 @@ impl Step for Deploy {
 
     fn json(&self) -> Value {
         json!({ "deploy": {
-            "host": self.way.host, "place": self.way.place, "become": self.way.r#become, "sends": self.binary.is_some(),
+            "host": self.way.host, "place": self.way.place, "become": self.way.r#become, "sends": self.binaries.is_some(),
             "change": self.change,
         } })
     }
@@ -114,8 +78,11 @@ impl Step for Deploy {
 impl Deploy {
     fn change(&self, work: &Work) -> Result<String> {
         let Way { ssh, host, place, r#become } = &self.way;
-        let token = token()?;
-        let binary = self.binary.as_ref().map(Slot::get).transpose()?.map(Vec::as_slice).unwrap_or_default();
+        let token = hash::nonce()?;
+        let binary = match &self.binaries {
+            Some(binaries) => binaries.get()?.get(&place.name).context("a binary that is not in its archive")?,
+            None => &[][..],
+        };
         let Change { limit, watch, confirm, .. } = &self.change;
         let commands = (self.change.preflight.len() + self.change.self_test.len()) as u64;
         let whole = limit * commands + watch + confirm + 600;
@@ -200,7 +167,7 @@ impl Step for Uninstall {
 impl Uninstall {
     fn remove(&self, work: &Work) -> Result<String> {
         let Way { ssh, host, place, r#become } = &self.way;
-        let token = token()?;
+        let token = hash::nonce()?;
         let payload = (&[][..], r#become.as_deref());
         let report: Report =
             facts::call(work.runner, ssh, host, true, &place.uninstall(&token), Some(payload), &token, 120, |_| {})?;
@@ -227,12 +194,4 @@ fn sentence(reason: &str) -> String {
         "preflight" => format!("{rest}: nothing was switched"),
         _ => reason.to_owned(),
     }
-}
-
-/// What nobody else can know of a call.
-pub fn token() -> Result<String> {
-    let mut bytes = [0; 16];
-    let read = fs::File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
-    read.map_err(|error| anyhow!("cannot read /dev/urandom: {error}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

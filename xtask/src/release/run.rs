@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::arch::Arch;
 use crate::build::plan;
 use crate::build::run::Built;
+use crate::release::artifacts;
 use crate::release::describe;
 use crate::release::documents::Documents;
 use crate::release::layout::{CHECKSUMS, LICENSES, MANIFEST, STD_LICENSES, Tarball};
@@ -432,4 +433,29 @@ impl Step for PublishManifest {
 
 fn publish_line(dist: &Path) -> String {
     format!("# if all of it is right, move it to {}, {CHECKSUMS} and {MANIFEST} last", dist.display())
+}
+
+/// Takes the binaries out of an archive, and checks them and it.
+#[derive(Debug)]
+pub struct TakeBinaries {
+    pub dist: PathBuf,
+    pub artifact: Artifact,
+    pub binaries: Slot<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Step for TakeBinaries {
+    fn line(&self) -> String {
+        let Artifact { file, binaries, .. } = &self.artifact;
+        let names: Vec<&str> = binaries.iter().map(|binary| binary.file.as_str()).collect();
+        format!("# take {} out of {}, and check all hashes", names.join(", "), quote(&self.dist.join(file)))
+    }
+
+    fn json(&self) -> Value {
+        let Artifact { file, sha256, binaries, .. } = &self.artifact;
+        json!({ "take-binaries": { "archive": self.dist.join(file), "sha256": sha256, "binaries": binaries } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        self.binaries.put(artifacts::binaries(&self.dist, &self.artifact)?)
+    }
 }

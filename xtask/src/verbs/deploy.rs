@@ -12,7 +12,6 @@ use crate::deploy::decide::{self, Decided, Decision, Request, Wanted};
 use crate::deploy::facts::{Target, There};
 use crate::deploy::host::Host;
 use crate::deploy::plan;
-use crate::deploy::run;
 use crate::deploy::script::Place;
 use crate::deploy::ssh::Ssh;
 use crate::flags;
@@ -22,10 +21,10 @@ use crate::release::manifest::Manifest;
 use crate::release::{artifacts, layout::MANIFEST};
 use crate::sys;
 use crate::sys::command::Command;
-use crate::sys::files;
 use crate::sys::parallel;
 use crate::sys::plan::Task;
 use crate::sys::process::Runner;
+use crate::sys::{files, hash};
 use crate::ui::error::{self, bad_request};
 use crate::ui::screen;
 use crate::ui::suggest;
@@ -38,9 +37,11 @@ use crate::workspace::products::Product;
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> Result<()> {
     let hosts = hosts(request)?;
     let (workspace, _) = Workspace::find(runner, common)?;
+    // Nobody else can look into it. Paths of sockets must be short, and $TMPDIR may not be.
+    let sockets =
+        tempfile::Builder::new().prefix("bpfship-").tempdir_in("/tmp").context("cannot make a folder in /tmp")?;
     let ssh = Ssh {
-        // Paths of sockets must be short, and $TMPDIR may not be.
-        folder: Path::new("/tmp").join(format!("{}-{:.12}", crate::NAME, run::token()?)),
+        folder: sockets.path().to_owned(),
         config: request
             .ssh_config
             .as_ref()
@@ -51,11 +52,9 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> R
     let (product, bin) = product(&workspace.config, request.bin.as_deref())?;
     let place = Place { name: bin.into(), folder: request.dir.clone(), operator: operator() };
     let release = request.from.as_deref().map(released).transpose()?;
-    run::private(&ssh.folder)?;
     let done = with_targets(runner, common, request, (&workspace, product), &hosts, &ssh, &place, release);
     // Also after an error: what holds the connections open is not ours to leave behind.
     hosts.iter().for_each(|host| runner.sweep(&ssh.close(host)));
-    let _ = std::fs::remove_dir_all(&ssh.folder);
     done
 }
 
@@ -70,7 +69,7 @@ fn with_targets(
     place: &Place,
     release: Option<(PathBuf, Manifest)>,
 ) -> Result<()> {
-    let token = run::token()?;
+    let token = hash::nonce()?;
     let asked = parallel::map_waiting(hosts, |host| {
         let line = runner.line(&host.to_string());
         line.set("asking it what it is");
@@ -185,10 +184,8 @@ fn released(from: &Path) -> Result<(PathBuf, Manifest)> {
 
 /// Plans to have the archives that the targets need, from the sources as they are now. What is up to date is not built again.
 fn build(common: &flags::Common, workspace: &Workspace, targets: &[(Host, Target)]) -> Option<Task> {
-    let released = |folder: &Path| -> Vec<&'static Arch> {
-        artifacts::read(folder).map_or_else(|_| Vec::new(), |manifest| of(&manifest))
-    };
-    let there = released(&layout::dist(&workspace.root));
+    let there = artifacts::read(&layout::dist(&workspace.root)).map(|manifest| manifest.artifacts).unwrap_or_default();
+    let there: Vec<&'static Arch> = there.iter().map(|artifact| artifact.arch).collect();
     let arches: BTreeSet<&str> =
         targets.iter().filter_map(|(_, target)| decide::arch(target, &there).ok()).map(|arch| arch.name).collect();
     if arches.is_empty() {
@@ -200,10 +197,6 @@ fn build(common: &flags::Common, workspace: &Workspace, targets: &[(Host, Target
     build = build.arg(workspace.root.join("Cargo.toml").to_string_lossy()).args(common.offline.then_some("--offline"));
     let title = format!("building what {list} runs, as far as it has changed");
     Some(Task::new(title, vec![Box::new(BuildAgain { build })]).live("dist"))
-}
-
-fn of(manifest: &Manifest) -> Vec<&'static Arch> {
-    manifest.artifacts.iter().map(|artifact| artifact.arch).collect()
 }
 
 fn hosts(request: &flags::Deploy) -> Result<Vec<Host>> {

@@ -10,6 +10,7 @@ use super::lock::{Crate, Lock};
 use crate::adopt::facts::uses_tool;
 use crate::arch::ARCHES;
 use crate::build::profile;
+use crate::release::licenses::is_license;
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
@@ -112,15 +113,15 @@ impl Survey {
             }
         };
         let members = metadata.workspace_packages();
-        let folders: Vec<&Path> =
-            members.iter().filter_map(|member| member.manifest_path.parent().map(|it| it.as_std_path())).collect();
+        let homes: Vec<&Path> =
+            members.iter().filter_map(|member| Some(member.manifest_path.parent()?.as_std_path())).collect();
         let is_aside = |path: &String| {
             let inner = repository.join(path);
             let inner = inner.strip_prefix(&root).unwrap_or(Path::new(""));
             inner.components().any(|part| ASIDE.iter().any(|name| part.as_os_str() == *name))
         };
         let is_other = |other: &String| {
-            *other != survey.path && !is_aside(other) && !folders.contains(&repository.join(other).as_path())
+            *other != survey.path && !is_aside(other) && !homes.contains(&repository.join(other).as_path())
         };
         survey.others = roots.into_iter().filter(is_other).collect();
         survey.applications = members.iter().filter_map(|member| application(member)).collect();
@@ -141,15 +142,13 @@ impl Survey {
         }
         survey.crates = lock.map(|lock| lock.map(|lock| crates(&lock, &direct, &survey.applications)));
         // What else there is in the repository is built for this machine, or not at all.
-        let folders: Vec<PathBuf> = members
+        let shipped: Vec<&Path> = members
             .iter()
             .filter(|member| {
                 direct.contains_key(member.name.as_str()) && !member.targets.iter().any(Target::is_proc_macro)
             })
-            .filter_map(|member| Some(member.manifest_path.parent()?.as_std_path().to_owned()))
+            .filter_map(|member| Some(member.manifest_path.parent()?.as_std_path()))
             .collect();
-        let all: Vec<PathBuf> =
-            members.iter().filter_map(|it| Some(it.manifest_path.parent()?.as_std_path().to_owned())).collect();
         let is_ours = |source: &Source| {
             if is_aside(&source.path) {
                 return false;
@@ -157,20 +156,16 @@ impl Survey {
             let file = repository.join(&source.path);
             // The innermost package that it is in.
             let package =
-                all.iter().filter(|folder| file.starts_with(folder)).max_by_key(|folder| folder.as_os_str().len());
+                homes.iter().filter(|folder| file.starts_with(folder)).max_by_key(|folder| folder.as_os_str().len());
             let is_rust = matches!(source.kind, Kind::Rust | Kind::BuildScript);
-            !is_rust || package.is_some_and(|package| folders.contains(package))
+            !is_rust || package.is_some_and(|package| shipped.contains(package))
         };
         survey.sources = sources.into_iter().filter(is_ours).collect();
         survey.channel = channel(&root, repository)?;
         let triples: Vec<&str> = ARCHES.iter().map(|arch| arch.triple).collect();
         survey.profile = Some(profile::check(&root, &triples).map_err(|failed| error::describe(&failed)));
-        let is_license = |name: &String| {
-            let name = name.to_uppercase();
-            ["LICENSE", "LICENCE", "COPYING"].iter().any(|start| name.starts_with(start))
-        };
         let names = files::names(&root)?.into_iter().filter_map(|name| name.into_string().ok());
-        survey.licenses = names.filter(is_license).collect();
+        survey.licenses = names.filter(|name| is_license(&name.to_uppercase())).collect();
         Ok(survey)
     }
 
