@@ -16,6 +16,7 @@ use crate::cc::facts::Libbpf;
 use crate::flags::Common;
 use crate::release::layout;
 use crate::sys::cache::{self, Cache};
+use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
@@ -172,13 +173,16 @@ impl Facts {
         let work = target.join(crate::NAME);
         check_folder(&target)?;
         check_folder(&work)?;
-        let work = source::work_folder(&work)?;
+        files::create_folder(&work)?;
+        // It has one name, however it was reached: the name is in what is compiled there.
+        let work = work.canonicalize().with_context(|| format!("cannot read {}", work.display()))?;
         // Workspaces may share a target folder, and one may have several.
         let in_use = File::open(&work).with_context(|| format!("cannot open {}", work.display()))?;
         let mut locks = vec![cache::lock(runner, in_use, &format!("in {}", root.display()))?];
         if to.is_none() {
             locks.push(lock(runner, &root)?);
         }
+        source::hide_repository(&work)?;
         let dist = to.map_or_else(|| layout::dist(&root), Path::to_owned);
         let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
         let sources = Sources::take(runner, &root, &work.join(SNAPSHOT), &left_out, commit)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Error, Result, bail};
 use serde::Serialize;
 
 use crate::sys::process::Runner;
@@ -153,16 +153,9 @@ impl Sources {
 /// branch of that are not of the commit. git prints what stands behind the colon.
 const NO_REPOSITORY: &str = "gitdir: /none: what is built is a snapshot, whose commit is in BPFSHIP_COMMIT\n";
 
-/// Makes the folder in which builds work. It has one name, however it was reached: the name is in what is compiled
-/// there.
-pub fn work_folder(folder: &Path) -> Result<PathBuf> {
-    files::create_folder(folder)?;
-    let folder = folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
-    let git = folder.join(".git");
-    if files::read_if_there(&git)?.as_deref() != Some(NO_REPOSITORY) {
-        files::replace(&[(git, NO_REPOSITORY.as_bytes())])?;
-    }
-    Ok(folder)
+/// Keeps what is built in a folder from finding the user's repository.
+pub fn hide_repository(work: &Path) -> Result<()> {
+    files::replace(&[(work.join(".git"), NO_REPOSITORY.as_bytes())])
 }
 
 /// The first of several names, and how many more there are.
