@@ -53,6 +53,10 @@ impl Source {
     /// What a user names: an address, or the folder of a checkout.
     pub fn parse(word: &str) -> Result<Source> {
         if word.contains("://") {
+            if word.contains(|letter: char| letter.is_whitespace() || letter.is_control() || "\"'\\<>".contains(letter))
+            {
+                bad_request!("--tool is the address alone, such as https://example.com/{}: {word:?}", crate::NAME);
+            }
             return Ok(Source::Git { url: word.into(), reference: String::new() });
         }
         let folder = std::path::absolute(word).with_context(|| format!("cannot find {word}"))?;

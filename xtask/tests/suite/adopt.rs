@@ -98,6 +98,8 @@ fn where_init_cannot_know_it_asks_in_one_sentence() {
     let workspace = application();
     workspace.xtask("init").ends_with(2).says("no package in").says("--tool").in_one_line();
     workspace.xtask("init --tool nowhere").ends_with(2).says("neither a git address nor a checkout").in_one_line();
+    let key = "init --tool 'git = \"https://example.com/bpfship\"'";
+    workspace.xtask(key).ends_with(2).says("--tool is the address alone").in_one_line();
     let tool = own_root();
     let init = format!("init --tool '{}'", tool.display());
     workspace.xtask(&format!("{init} --package hullo")).ends_with(2).says("those are hello").in_one_line();
