@@ -136,6 +136,7 @@ pub enum Verb {
     Bpf(Bpf),
     Btf(Btf),
     Cache(Cache),
+    Ci(Ci),
     Deploy(Deploy),
     Dist(Dist),
     Doctor(Doctor),
@@ -527,6 +528,33 @@ pub struct Init {
     pub tool: Option<String>,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Write the pipelines that test and release a workspace
+///
+/// For GitHub: .github/workflows/ci.yml, and release.yml for tags, which builds on two runners, compares, boots if it is given a mirror
+/// of Debian, attests and publishes. For GitLab: .gitlab-ci.yml. A file that this command wrote is brought up to date, and any
+/// other is left alone (docs/ci.md).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask ci github
+  cargo xtask ci gitlab --check     end with 1 if .gitlab-ci.yml is another")]
+pub struct Ci {
+    /// What runs the pipelines
+    #[arg(value_enum)]
+    pub service: Service,
+    /// Compare with what is there instead of writing; print differences, and end with 1 if there are any
+    #[arg(long, conflicts_with = "plan")]
+    pub check: bool,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// What runs pipelines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Service {
+    Github,
+    Gitlab,
 }
 
 /// Join what other machines built

@@ -70,7 +70,11 @@ pub fn main() -> ExitCode {
             // What was under way when a signal came did not fail.
             match error.downcast_ref::<Interrupted>() {
                 Some(interrupted) => runner.eprintln(interrupted.to_string()),
-                None => runner.eprintln(format!("{} {}", screen::error_word(), error::describe(&error))),
+                None => {
+                    let text = error::describe(&error);
+                    runner.eprintln(format!("{} {text}", screen::error_word()));
+                    runner.annotate(&text);
+                }
             }
             ExitCode::from(error::exit_code(&error))
         }
@@ -84,6 +88,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Bpf(request) => verbs::bpf::run(runner, common, request),
         Verb::Btf(request) => verbs::btf::run(runner, common, request),
         Verb::Cache(request) => verbs::cache::run(runner, common, request),
+        Verb::Ci(request) => verbs::ci::run(runner, common, request),
         Verb::Completions(request) => verbs::completions::run(request),
         Verb::Deploy(request) => verbs::deploy::run(runner, common, request),
         Verb::Dist(request) => verbs::dist::run(runner, common, request),

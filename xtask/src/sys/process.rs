@@ -1,6 +1,7 @@
 //! Where processes are started. They die with us: a signal that ends this program ends them first.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
@@ -21,6 +22,7 @@ use signal_hook::iterator::Signals;
 
 use crate::sys::command::{Command, Environment, Heartbeat, UNSET};
 use crate::ui::error::{Failed, Interrupted, Missing};
+use crate::ui::github;
 use crate::ui::remedies;
 use crate::ui::screen::{Level, Line, Screen};
 use crate::ui::table::Table;
@@ -75,9 +77,26 @@ impl Runner {
         self.screen.println(line.as_ref());
     }
 
-    /// See [`Screen::table`].
+    /// See [`Screen::table`]. GitHub also shows the first one on the page of the run.
     pub fn table(self, tables: &[Table]) {
         self.screen.table(tables);
+        let (Some(table), Some(page)) = (tables.first(), env::var_os("GITHUB_STEP_SUMMARY")) else { return };
+        let page = Path::new(&page);
+        let written = File::options()
+            .append(true)
+            .create(true)
+            .open(page)
+            .and_then(|mut file| file.write_all(github::summary(&table.lines()).as_bytes()));
+        if let Err(error) = written {
+            self.status(format!("cannot write to {}, which GITHUB_STEP_SUMMARY names: {error}", page.display()));
+        }
+    }
+
+    /// Has GitHub show an error of this run at its lines.
+    pub fn annotate(self, error: &str) {
+        if env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true") {
+            self.eprintln(github::annotations(error).trim_end());
+        }
     }
 
     /// See [`Screen::line`].

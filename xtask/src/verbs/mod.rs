@@ -4,6 +4,7 @@ pub mod boot;
 pub mod bpf;
 pub mod btf;
 pub mod cache;
+pub mod ci;
 pub mod completions;
 pub mod deploy;
 pub mod dist;

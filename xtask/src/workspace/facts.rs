@@ -16,7 +16,6 @@ use crate::cc::facts::Libbpf;
 use crate::flags::Common;
 use crate::release::layout;
 use crate::sys::cache::{self, Cache};
-use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
@@ -173,9 +172,7 @@ impl Facts {
         let work = target.join(crate::NAME);
         check_folder(&target)?;
         check_folder(&work)?;
-        files::create_folder(&work)?;
-        // It has one name, however it was reached: the name is in what is compiled there.
-        let work = work.canonicalize().with_context(|| format!("cannot read {}", work.display()))?;
+        let work = source::work_folder(&work)?;
         // Workspaces may share a target folder, and one may have several.
         let in_use = File::open(&work).with_context(|| format!("cannot open {}", work.display()))?;
         let mut locks = vec![cache::lock(runner, in_use, &format!("in {}", root.display()))?];
@@ -396,8 +393,6 @@ fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-
-    use crate::sys::files;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use serde::Serialize;
 
 use crate::sys::process::Runner;
@@ -152,6 +152,12 @@ impl Sources {
 /// What git finds where a snapshot is built, in place of the user's repository, in which that folder is: tags, changes and the
 /// branch of that are not of the commit. git prints what stands behind the colon.
 const NO_REPOSITORY: &str = "gitdir: /none: what is built is a snapshot, whose commit is in BPFSHIP_COMMIT\n";
+
+/// Makes the folder in which builds work. It has one name, however it was reached: the name is in what is compiled there.
+pub fn work_folder(folder: &Path) -> Result<PathBuf> {
+    files::create_folder(folder)?;
+    folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))
+}
 
 /// Keeps what is built in a folder from finding the user's repository.
 pub fn hide_repository(work: &Path) -> Result<()> {
