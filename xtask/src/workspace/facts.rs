@@ -394,6 +394,8 @@ fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use crate::sys::files;
+
     use super::*;
 
     #[test]
