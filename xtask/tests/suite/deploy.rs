@@ -21,7 +21,7 @@ fn this_arch() -> &'static Arch {
 }
 
 /// A release of a program that is a script, in a folder of the workspace.
-fn release(workspace: &Workspace, version: &str, script: &str) {
+pub fn release(workspace: &Workspace, version: &str, script: &str) {
     let arch = this_arch();
     let program = format!("#!/bin/sh\n{script}\n").into_bytes();
     let stem = format!("tool-{version}-{}", arch.triple);
@@ -125,7 +125,7 @@ fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
 }
 
 /// An ssh server on this machine, which ends with this value.
-struct Server(Child);
+pub struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -136,7 +136,7 @@ impl Drop for Server {
 
 /// A server, and who is let in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind<'a> {
+pub enum Kind<'a> {
     /// OpenSSH, with more settings.
     OpenSsh(&'a str),
     Dropbear,
@@ -147,7 +147,7 @@ enum Kind<'a> {
 }
 
 /// Starts a server, with a configuration of ssh for it in `ssh_config`, in which it is called `pi`.
-fn server(workspace: &Workspace, kind: Kind) -> Option<Server> {
+pub fn server(workspace: &Workspace, kind: Kind) -> Option<Server> {
     let dropbear = kind == Kind::Dropbear;
     let program = if dropbear { "/usr/sbin/dropbear" } else { "/usr/sbin/sshd" };
     let package = if dropbear { "apt install dropbear-bin" } else { "apt install openssh-server" };

@@ -17,6 +17,7 @@ mod crates;
 mod deploy;
 mod dist;
 mod doctor;
+mod emit;
 mod engines;
 mod exectrace;
 mod failures;
