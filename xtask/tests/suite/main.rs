@@ -15,6 +15,7 @@ mod cache_damage;
 mod completions;
 mod crates;
 mod deploy;
+mod deploy_hostile;
 mod dist;
 mod doctor;
 mod emit;
