@@ -20,7 +20,7 @@ const LIES: [(&str, &str, &str); 14] = [
     ("mv", "exit 1", "it cannot rename a file in"),
     ("chmod", "exit 1", "it cannot set the mode of a file in"),
     ("ln", "echo ln: no links here >&2; exit 1", "it cannot make a lock in"),
-    ("mkdir", "exit 1", ""),
+    ("mkdir", "echo mkdir: no >&2; exit 1", "it cannot make the folder"),
     ("sleep", "exit 0", "pi: "),
 ];
 
@@ -44,6 +44,8 @@ fn programs_that_lie_or_fail_break_nothing() {
         } else {
             run.ends_with(1);
         }
+        // That it was undone is written down.
+        let _ = fs::remove_file(workspace.path("bin/.probe/.undone"));
         assert_eq!(tree(&workspace.path("bin")), before, "{name} {script}");
     }
 }
