@@ -13,6 +13,7 @@ use crate::arch::{ARCHES, Arch};
 use crate::route::Route;
 use crate::ui::screen::{Color, Level};
 use crate::ui::suggest;
+use crate::workspace::config::{is_digest, kernel_version};
 
 /// Ships a Rust eBPF application as one static binary for each architecture.
 #[derive(Debug, Parser)]
@@ -140,6 +141,7 @@ pub enum Verb {
     Deploy(Deploy),
     Dist(Dist),
     Doctor(Doctor),
+    Emit(Emit),
     Init(Init),
     Kernels(Kernels),
     Merge(Merge),
@@ -382,7 +384,7 @@ pub struct Deploy {
     #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["rollback", "uninstall", "status"])]
     pub from: Option<PathBuf>,
     /// The folder on the target that the program goes to
-    #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
+    #[arg(long, value_name = "DIR", default_value = "/usr/local/bin", value_parser = target_folder)]
     pub dir: String,
     /// Write, enable and start a unit of systemd, with the capabilities that the target's kernel asks for
     #[arg(long, conflicts_with_all = ["uninstall", "status"])]
@@ -428,6 +430,138 @@ fn seconds(text: &str) -> Result<u16, String> {
     match text.strip_suffix('s').unwrap_or(text).parse() {
         Ok(seconds @ 1..=3600) => Ok(seconds),
         _ => Err("a number of seconds from 1 to 3600 is expected".into()),
+    }
+}
+
+/// A folder of a target, as scripts and units take it.
+fn target_folder(text: &str) -> Result<String, String> {
+    let is_usual = |char: char| !char.is_control() && char != '\'' && char != '"';
+    match text.starts_with('/') && !text.trim_end_matches('/').is_empty() && text.chars().all(is_usual) {
+        true => Ok(text.into()),
+        false => Err("the path of a folder from the root is expected".into()),
+    }
+}
+
+/// Write what other engines install the program by
+///
+/// A playbook, a unit, transfer files or a DaemonSet, with the capabilities and commands that [workspace.metadata.bpfship.deploy]
+/// names (docs/emit.md). What is there and is another file is not replaced.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask emit ansible                                       ansible/deploy.yml, and what it installs
+  cargo xtask emit systemd --kernel 5.15                         a unit for Linux 5.15 and later
+  cargo xtask emit sysupdate --url https://example.org/releases  what machines pull a release by
+  cargo xtask emit k8s --image example.org/probe@sha256:…        a DaemonSet")]
+pub struct Emit {
+    #[command(subcommand)]
+    pub what: Emitted,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Emitted {
+    /// Write a playbook, with the programs and units that it installs
+    Ansible {
+        #[command(flatten)]
+        release: Released,
+        #[command(flatten)]
+        dir: InDir,
+        #[command(flatten)]
+        to: EmitTo,
+    },
+    /// Write a unit
+    Systemd {
+        #[command(flatten)]
+        kernels: Kernel,
+        #[command(flatten)]
+        dir: InDir,
+        #[command(flatten)]
+        to: EmitTo,
+    },
+    /// Write transfer files for systemd-sysupdate, and a service and a timer that call it
+    Sysupdate {
+        /// Where the archives and SHA256SUMS of the newest release are
+        #[arg(long, value_name = "URL", value_parser = url)]
+        url: String,
+        #[command(flatten)]
+        release: Released,
+        #[command(flatten)]
+        dir: InDir,
+        #[command(flatten)]
+        to: EmitTo,
+    },
+    /// Write a DaemonSet for Kubernetes
+    K8s {
+        /// The image with the program, for all architectures of the release
+        #[arg(long, value_name = "NAME@sha256:DIGEST", value_parser = image)]
+        image: String,
+        /// Let it see the processes of the node
+        #[arg(long)]
+        host_pid: bool,
+        #[command(flatten)]
+        kernels: Kernel,
+        #[command(flatten)]
+        release: Released,
+        #[command(flatten)]
+        to: EmitTo,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Released {
+    /// The folder of the release [default: dist/]
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct InDir {
+    /// The folder on the target that the program is in
+    #[arg(long, value_name = "DIR", default_value = "/usr/local/bin", value_parser = target_folder)]
+    pub dir: String,
+}
+
+/// Which kernels a unit is for.
+#[derive(Debug, Args)]
+pub struct Kernel {
+    /// The oldest kernel that it is for [default: `minimum-kernel` in Cargo.toml, or 5.8]
+    #[arg(long, value_name = "MAJOR.MINOR", value_parser = kernel)]
+    pub kernel: Option<(u32, u32)>,
+    /// It is for kernels without BTF, too
+    #[arg(long)]
+    pub no_btf: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EmitTo {
+    /// The folder that the files go to [default: one named after what is written]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Replace files that are there and are others
+    #[arg(long)]
+    pub force: bool,
+    /// The binary, where several are shipped [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub bin: Option<String>,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+fn kernel(text: &str) -> Result<(u32, u32), String> {
+    kernel_version(text).ok_or_else(|| "a version such as 5.10 is expected".into())
+}
+
+fn image(text: &str) -> Result<String, String> {
+    match is_digest(text) && text.chars().all(|char| char.is_ascii_graphic() && char != '"' && char != '\\') {
+        true => Ok(text.into()),
+        false => Err("NAME@sha256:DIGEST is expected, for a tag may be another image tomorrow".into()),
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    match is_web && text.chars().all(|char| char.is_ascii_graphic() && !"\"'\\".contains(char)) {
+        true => Ok(text.into()),
+        false => Err("an address that begins with https:// or http:// is expected".into()),
     }
 }
 

@@ -17,6 +17,7 @@ mod btf;
 mod build;
 mod cc;
 mod deploy;
+mod emit;
 mod flags;
 mod rebuild;
 mod release;
@@ -93,6 +94,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Deploy(request) => verbs::deploy::run(runner, common, request),
         Verb::Dist(request) => verbs::dist::run(runner, common, request),
         Verb::Doctor(request) => verbs::doctor::run(runner, common, request, &verbs::NEEDS),
+        Verb::Emit(request) => verbs::emit::run(runner, common, request),
         Verb::Init(request) => verbs::init::run(runner, common, request),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
         Verb::Merge(request) => verbs::merge::run(runner, common, request),

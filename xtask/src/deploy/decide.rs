@@ -279,18 +279,14 @@ fn earlier(target: &Target, wanted: Option<&str>) -> Result<String> {
 /// What is sent to a target: the archive, and what of it.
 fn archive<'a>(target: &Target, request: &'a Request) -> Result<(&'a Archive, Artifact, Binary)> {
     let name = &request.place.name;
-    let of = |archive: &&Archive| archive.products.iter().any(|product| product.bins.contains(name));
-    let Some((manifest, release)) = request.manifest.and_then(|it| Some((it, it.archives.iter().find(of)?))) else {
+    let Some((release, artifacts)) = request.manifest.and_then(|manifest| manifest.with_binary(name)) else {
         bail!("there is no archive with {name} in {}: `cargo xtask dist` makes it", request.folder.display());
     };
-    let artifacts: Vec<&Artifact> = manifest.artifacts.iter().filter(|it| it.archive == release.name).collect();
-    let released: Vec<&'static Arch> = artifacts.iter().map(|artifact| artifact.arch).collect();
+    let released: Vec<&'static Arch> = artifacts.iter().map(|(artifact, _)| artifact.arch).collect();
     let arch = arch(target, &released)?;
-    let artifact = artifacts.into_iter().find(|artifact| artifact.arch == arch);
-    let binary = artifact.and_then(|it| it.binaries.iter().find(|binary| binary.file == *name));
-    match (artifact, binary) {
-        (Some(artifact), Some(binary)) => Ok((release, artifact.clone(), binary.clone())),
-        _ => bail!(
+    match artifacts.into_iter().find(|(artifact, _)| artifact.arch == arch) {
+        Some((artifact, binary)) => Ok((release, artifact.clone(), binary.clone())),
+        None => bail!(
             "there is no archive for {arch} in {}: `cargo xtask dist --arch {arch}` makes it",
             request.folder.display()
         ),

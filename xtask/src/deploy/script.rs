@@ -7,8 +7,8 @@ use crate::sys::hash::Sha256;
 
 const FUNCTIONS: &str = include_str!("target.sh");
 
-/// How the first line begins of every unit that is written.
-pub const MARK: &str = "# Written by `cargo xtask deploy`";
+/// How the first line begins of every unit that this tool writes, by `deploy` or by `emit`.
+pub const MARK: &str = "# Written by `cargo xtask";
 
 /// Where on the target, and who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

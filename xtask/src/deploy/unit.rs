@@ -18,6 +18,9 @@ pub struct Runs<'a> {
 const SPLIT: (u32, u32) = (5, 8);
 const NO_MEMLOCK: (u32, u32) = (5, 11);
 
+/// Kernels from which on units differ, newest first.
+pub const SINCE: [(u32, u32); 3] = [NO_MEMLOCK, SPLIT, (0, 0)];
+
 /// What nobody who loads BPF programs needs.
 const HARDENING: &str = "\
 NoNewPrivileges=yes
@@ -75,7 +78,7 @@ pub fn text(config: &Deploy, runs: &Runs) -> String {
     let tracefs = if *btf { "" } else { "After=sys-kernel-tracing.mount\nWants=sys-kernel-tracing.mount\n" };
     let program = quoted(&format!("{}/{name}", folder.trim_end_matches('/')));
     format!(
-        "{MARK}, which replaces it: put changes into {name}.service.d/.
+        "{MARK}`, which replaces it: put changes into {name}.service.d/.
 [Unit]
 Description={name}
 {tracefs}
@@ -151,7 +154,7 @@ mod tests {
     #[test]
     fn a_unit_runs_the_link_with_the_words_of_the_application() {
         let unit = text(&config(), &on((6, 1), false));
-        assert!(unit.starts_with("# Written by `cargo xtask deploy`"), "{unit}");
+        assert!(unit.starts_with("# Written by `cargo xtask`, which"), "{unit}");
         assert!(unit.contains("\nExecStart=/usr/local/bin/probe --output \"a b%%\"\n"), "{unit}");
         assert!(unit.contains("\nWants=sys-kernel-tracing.mount\n"), "{unit}");
         assert!(!text(&config(), &on((6, 1), true)).contains("tracing.mount"));

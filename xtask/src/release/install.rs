@@ -28,7 +28,10 @@ fn line(archive: &Archive) -> String {
 }
 
 /// What kernels may call its machines.
+pub fn machines(arch: &Arch) -> impl Iterator<Item = &'static str> {
+    std::iter::once(arch.name).chain(arch.aliases.iter().copied()).filter(|word| !word.contains('/'))
+}
+
 fn words(arch: &Arch) -> String {
-    let known = std::iter::once(arch.name).chain(arch.aliases.iter().copied());
-    known.filter(|word| !word.contains('/')).collect::<Vec<_>>().join(" | ")
+    machines(arch).collect::<Vec<_>>().join(" | ")
 }

@@ -196,6 +196,17 @@ impl Manifest {
         Ok(format!("{value:#}\n"))
     }
 
+    /// The archive that has a binary, and what there is of it for each architecture.
+    pub fn with_binary<'a>(&'a self, name: &'a str) -> Option<(&'a Archive, Vec<(&'a Artifact, &'a Binary)>)> {
+        let archive = self
+            .archives
+            .iter()
+            .find(|it| it.products.iter().any(|product| product.bins.iter().any(|bin| bin == name)))?;
+        let of =
+            |artifact: &'a Artifact| Some((artifact, artifact.binaries.iter().find(|binary| binary.file == name)?));
+        Some((archive, self.artifacts.iter().filter(|it| it.archive == archive.name).filter_map(of).collect()))
+    }
+
     /// The archives that it names.
     pub fn files(&self) -> impl Iterator<Item = String> {
         self.artifacts.iter().map(|artifact| artifact.file.clone())

@@ -27,9 +27,7 @@ use crate::sys::process::Runner;
 use crate::sys::{files, hash};
 use crate::ui::error::{self, bad_request};
 use crate::ui::screen;
-use crate::ui::suggest;
 use crate::ui::table::{Align::Left, Table};
-use crate::workspace::config::Config;
 use crate::workspace::facts::Workspace;
 use crate::workspace::products::Product;
 
@@ -49,7 +47,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> R
             .transpose()
             .context("cannot find the configuration of ssh")?,
     };
-    let (product, bin) = product(&workspace.config, request.bin.as_deref())?;
+    let (product, bin) = workspace.config.product_of(request.bin.as_deref())?;
     let place = Place { name: bin.into(), folder: request.dir.clone(), operator: operator() };
     let release = request.from.as_deref().map(released).transpose()?;
     let done = with_targets(runner, common, request, (&workspace, product), &hosts, &ssh, &place, release);
@@ -223,30 +221,7 @@ fn hosts(request: &flags::Deploy) -> Result<Vec<Host>> {
             Err(error) => bad_request!("{}: {error}", screen::plain(text)),
         }
     }
-    let is_usual = |char: char| !char.is_control() && char != '\'' && char != '"';
-    if !request.dir.starts_with('/')
-        || request.dir.trim_end_matches('/').is_empty()
-        || !request.dir.chars().all(is_usual)
-    {
-        bad_request!("--dir {}: the path of a folder from the root is expected", screen::plain(&request.dir));
-    }
     Ok(hosts)
-}
-
-/// What is deployed: the binary that is named, or the first one, and its product.
-fn product<'a>(config: &'a Config, named: Option<&str>) -> Result<(&'a Product, &'a str)> {
-    let bins = || config.products().flat_map(|product| product.bins.iter().map(move |bin| (product, bin.as_str())));
-    match named {
-        None => bins().next().context("nothing is shipped"),
-        Some(name) => match bins().find(|(_, bin)| *bin == name) {
-            Some(found) => Ok(found),
-            None => bad_request!(
-                "--bin: no binary `{}` is shipped{}",
-                suggest::cut(name),
-                suggest::hint(name, bins().map(|(_, bin)| bin))
-            ),
-        },
-    }
 }
 
 /// Who deploys, for whoever finds a target locked.

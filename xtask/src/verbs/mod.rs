@@ -9,6 +9,7 @@ pub mod completions;
 pub mod deploy;
 pub mod dist;
 pub mod doctor;
+pub mod emit;
 pub mod init;
 pub mod kernels;
 pub mod merge;

@@ -2,13 +2,14 @@
 
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cargo_metadata::Metadata;
 use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::sys::hash::Sha256;
 use crate::ui::error::bad_request;
+use crate::ui::suggest;
 use crate::workspace::keys::{self, OneOrMore, Root, check_path, key, plain_path};
 use crate::workspace::products::{self, Archive, Product, WrittenBoot, WrittenDeploy, WrittenInclude, WrittenProduct};
 
@@ -202,6 +203,22 @@ impl Config {
     pub fn products(&self) -> impl Iterator<Item = &Product> {
         self.archives.iter().flat_map(|archive| &archive.products)
     }
+
+    /// The binary that the user names with `--bin`, or the first one, and its product.
+    pub fn product_of<'a>(&'a self, named: Option<&str>) -> Result<(&'a Product, &'a str)> {
+        let bins = || self.products().flat_map(|product| product.bins.iter().map(move |bin| (product, bin.as_str())));
+        match named {
+            None => bins().next().context("nothing is shipped"),
+            Some(name) => match bins().find(|(_, bin)| *bin == name) {
+                Some(found) => Ok(found),
+                None => bad_request!(
+                    "--bin: no binary `{}` is shipped{}",
+                    suggest::cut(name),
+                    suggest::hint(name, bins().map(|(_, bin)| bin))
+                ),
+            },
+        }
+    }
 }
 
 impl Bpf {
@@ -321,7 +338,8 @@ pub fn kernel_version(version: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-fn is_digest(image: &str) -> bool {
+/// Whether it names an image by its content: `NAME@sha256:DIGEST`.
+pub fn is_digest(image: &str) -> bool {
     image.split_once("@sha256:").is_some_and(|(name, digest)| {
         let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains([' ', '@']);
         is_name && digest.parse::<Sha256>().is_ok()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -21,7 +21,7 @@ fn this_arch() -> &'static Arch {
 }
 
 /// A release of a program that is a script, in a folder of the workspace.
-fn release(workspace: &Workspace, version: &str, script: &str) {
+pub fn release(workspace: &Workspace, version: &str, script: &str) {
     let arch = this_arch();
     let program = format!("#!/bin/sh\n{script}\n").into_bytes();
     let stem = format!("tool-{version}-{}", arch.triple);
@@ -73,7 +73,7 @@ fn workspace(name: &str) -> Workspace {
 }
 
 /// The same, whose ssh is a stand-in that runs the command here, with what else stands in `more`, before that.
-fn with_stand_in(name: &str, more: &str) -> Workspace {
+pub fn with_stand_in(name: &str, more: &str) -> Workspace {
     let workspace = workspace(name);
     let script = format!(
         "#!/bin/sh\ncase \"$*\" in *'-O exit'*) exit 0 ;; esac\nfor command; do :; done\nhere='{}'\n{more}\nexec sh -c \"$command\"\n",
@@ -82,7 +82,7 @@ fn with_stand_in(name: &str, more: &str) -> Workspace {
     workspace.program("ssh", &script)
 }
 
-fn deploy(workspace: &Workspace, words: &str) -> Run {
+pub fn deploy(workspace: &Workspace, words: &str) -> Run {
     workspace.xtask(&line(workspace, words))
 }
 
@@ -91,7 +91,7 @@ fn line(workspace: &Workspace, words: &str) -> String {
 }
 
 /// Everything that is installed: names, where links lead, and hashes.
-fn tree(folder: &Path) -> BTreeMap<PathBuf, String> {
+pub fn tree(folder: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     for name in list(folder) {
         let path = folder.join(name);
@@ -107,7 +107,7 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// What the installed program prints.
-fn prints(workspace: &Workspace) -> String {
+pub fn prints(workspace: &Workspace) -> String {
     let output = Command::new(workspace.path("bin/probe")).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
@@ -125,7 +125,7 @@ fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
 }
 
 /// An ssh server on this machine, which ends with this value.
-struct Server(Child);
+pub struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -136,7 +136,7 @@ impl Drop for Server {
 
 /// A server, and who is let in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind<'a> {
+pub enum Kind<'a> {
     /// OpenSSH, with more settings.
     OpenSsh(&'a str),
     Dropbear,
@@ -144,14 +144,16 @@ enum Kind<'a> {
     Plain {
         sudo: bool,
     },
+    /// The same where doas does that, without a password.
+    Doas,
 }
 
 /// Starts a server, with a configuration of ssh for it in `ssh_config`, in which it is called `pi`.
-fn server(workspace: &Workspace, kind: Kind) -> Option<Server> {
+pub fn server(workspace: &Workspace, kind: Kind) -> Option<Server> {
     let dropbear = kind == Kind::Dropbear;
     let program = if dropbear { "/usr/sbin/dropbear" } else { "/usr/sbin/sshd" };
     let package = if dropbear { "apt install dropbear-bin" } else { "apt install openssh-server" };
-    let user = if matches!(kind, Kind::Plain { .. }) { "ann" } else { "root" };
+    let user = if matches!(kind, Kind::Plain { .. } | Kind::Doas) { "ann" } else { "root" };
     let root = rustix::process::geteuid().is_root();
     if !has("root", "run this as root", root) || !has(program, package, Path::new(program).exists()) {
         return None;
@@ -193,18 +195,28 @@ fn server(workspace: &Workspace, kind: Kind) -> Option<Server> {
         );
         fs::write(folder.join("sshd_config"), text).unwrap();
         command.args(["-D", "-e", "-f", &format!("{at}/sshd_config")]);
-        if let Kind::Plain { sudo } = kind {
+        if matches!(kind, Kind::Plain { .. } | Kind::Doas) {
             if !has("mounts", "run as root, where mounts are allowed", can_mount())
                 || !has("sudo", "apt install sudo", Path::new("/usr/bin/sudo").exists())
             {
                 return None;
             }
             // Ann is there for the server alone.
-            let rule = if sudo { "ann ALL=(ALL) NOPASSWD: ALL" } else { "ann ALL=(ALL) ALL" };
+            let rule = match kind {
+                Kind::Plain { sudo: true } => "ann ALL=(ALL) NOPASSWD: ALL",
+                _ => "ann ALL=(ALL) ALL",
+            };
+            let doas = match kind {
+                Kind::Doas => {
+                    "echo 'permit nopass ann' >doas.conf && mount -t tmpfs tmpfs /var/tmp && cp -a /etc/. /var/tmp && \
+                               cp doas.conf /var/tmp && chmod 400 /var/tmp/doas.conf && mount --bind /var/tmp /etc && "
+                }
+                _ => "",
+            };
             let script = format!(
                 "cd {at} && cp /etc/passwd /etc/shadow . && echo 'ann:x:12345:12345::/tmp:/bin/sh' >>passwd && \
                  echo 'ann:*:19000:0:99999:7:::' >>shadow && printf 'Defaults use_pty\\n{rule}\\n' >sudoers && chmod 440 sudoers && \
-                 for file in passwd shadow sudoers; do mount --bind $file /etc/$file || exit; done; exec {program} -D -e -f sshd_config"
+                 {doas}for file in passwd shadow sudoers; do mount --bind $file /etc/$file || exit; done; exec {program} -D -e -f sshd_config"
             );
             command = Command::new("unshare");
             command.args(["--mount", "sh", "-c", &script]);
@@ -307,6 +319,20 @@ fn whoever_is_not_root_needs_sudo_without_a_password_or_a_folder_of_their_own() 
     deploy(&workspace, &format!("{config} --from 1.0.0")).ends_with(1).says(refused);
     workspace.shell("chown 12345 bin").succeeds();
     lifecycle(&workspace);
+}
+
+#[test]
+fn where_there_is_doas_it_makes_root_of_the_user() {
+    if !has("doas", "apt install opendoas", Path::new("/usr/bin/doas").exists()) {
+        return;
+    }
+    let workspace = workspace("deploy-doas");
+    let Some(_server) = server(&workspace, Kind::Doas) else { return };
+    lifecycle(&workspace);
+    // What is there is root's.
+    let config = format!("--ssh-config {}", workspace.path("ssh/ssh_config").display());
+    deploy(&workspace, &format!("{config} --from 1.0.0")).succeeds();
+    assert_eq!(fs::symlink_metadata(workspace.path("bin/probe")).unwrap().uid(), 0);
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! `cargo xtask emit`: writes what other engines install a release by.
+
+use std::path::{Path, PathBuf, absolute};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::arch::Arch;
+use crate::emit::k8s::Cluster;
+use crate::emit::plan::File;
+use crate::emit::{Program, ansible, facts, k8s, plan, sysupdate, units};
+use crate::flags::{self, Common, EmitTo, Emitted};
+use crate::release::manifest::{Archive, Artifact, Binary, Manifest};
+use crate::release::{artifacts, layout};
+use crate::sys;
+use crate::sys::process::Runner;
+use crate::ui::error::bad_request;
+use crate::ui::screen;
+use crate::workspace::config::{Config, kernel_version};
+use crate::workspace::facts::Workspace;
+
+/// The kernel that is thought of where neither the user nor the configuration names one: the first with CAP_BPF.
+const KERNEL: (u32, u32) = (5, 8);
+
+/// Runs the verb.
+pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()> {
+    let (name, to) = match &request.what {
+        Emitted::Ansible { to, .. } => ("ansible", to),
+        Emitted::Systemd { to, .. } => ("systemd", to),
+        Emitted::Sysupdate { to, .. } => ("sysupdate", to),
+        Emitted::K8s { to, .. } => ("k8s", to),
+    };
+    let (workspace, _) = Workspace::find(runner, common)?;
+    let (product, bin) = workspace.config.product_of(to.bin.as_deref())?;
+    let program = |folder| Program { name: bin, folder, config: &product.deploy };
+    let mut release = layout::dist(&workspace.root);
+    let mut read = |from: &flags::Released| {
+        if let Some(folder) = &from.from {
+            release = absolute(folder).with_context(|| format!("cannot find {}", folder.display()))?;
+        }
+        artifacts::read(&release)
+    };
+    let files = match &request.what {
+        Emitted::Systemd { kernels, dir, .. } => {
+            vec![units::unit(program(&dir.dir), kernel(&workspace.config, kernels), !kernels.no_btf)]
+        }
+        Emitted::Ansible { release, dir, .. } => {
+            let manifest = read(release)?;
+            let (archive, artifacts) = with(&manifest, bin)?;
+            ansible::files(program(&dir.dir), archive, &artifacts)
+        }
+        Emitted::Sysupdate { url, release, dir, .. } => {
+            let manifest = read(release)?;
+            let (archive, artifacts) = with(&manifest, bin)?;
+            sysupdate::files(program(&dir.dir), archive, &arches(&artifacts), url)
+        }
+        Emitted::K8s { image, host_pid, kernels, release, .. } => {
+            let manifest = read(release)?;
+            let (archive, artifacts) = with(&manifest, bin)?;
+            let cluster = Cluster {
+                image,
+                version: &archive.version,
+                arches: &arches(&artifacts),
+                kernel: kernel(&workspace.config, kernels),
+                btf: !kernels.no_btf,
+                host_pid: *host_pid,
+            };
+            vec![k8s::file(program("/"), &cluster)]
+        }
+    };
+    write(runner, to, Path::new(name), &release, files)
+}
+
+/// Writes the files that are not there yet.
+fn write(runner: Runner, to: &EmitTo, usual: &Path, release: &Path, files: Vec<File>) -> Result<()> {
+    let output = to.output.as_deref().unwrap_or(usual);
+    let folder: PathBuf = absolute(output).with_context(|| format!("cannot find {}", output.display()))?;
+    let all: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+    let missing = facts::missing(&folder, files, to.force)?;
+    let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
+    let tasks = plan::tasks(&folder, release, missing);
+    if to.show.plan {
+        return sys::plan::print(&tasks, to.show.json);
+    }
+    sys::plan::run(runner, &tasks)?;
+    if to.show.json {
+        return screen::print_result(json!({ "folder": folder, "files": all, "written": written }));
+    }
+    written.iter().for_each(|path| runner.status(output.join(path).display().to_string()));
+    if written.is_empty() {
+        runner.status(format!("nothing to do: all is in {} already", output.display()));
+    }
+    Ok(())
+}
+
+fn with<'a>(manifest: &'a Manifest, bin: &'a str) -> Result<(&'a Archive, Vec<(&'a Artifact, &'a Binary)>)> {
+    match manifest.with_binary(bin) {
+        Some((archive, artifacts)) if !artifacts.is_empty() => Ok((archive, artifacts)),
+        _ => bad_request!("the release has no archive with {bin}: run `cargo xtask dist`"),
+    }
+}
+
+fn arches(artifacts: &[(&Artifact, &Binary)]) -> Vec<&'static Arch> {
+    artifacts.iter().map(|(artifact, _)| artifact.arch).collect()
+}
+
+fn kernel(config: &Config, named: &flags::Kernel) -> (u32, u32) {
+    let configured = || config.minimum_kernel.as_deref().and_then(kernel_version);
+    named.kernel.or_else(configured).unwrap_or(KERNEL)
+}
