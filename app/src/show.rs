@@ -90,7 +90,7 @@ impl Show {
             output,
             json: cli.json,
             terminal,
-            style: Style { has_cgroups: cli.show_cgroup, has_colors },
+            style: Style { has_cgroups: cli.show_cgroup, has_ttys: cli.show_tty, has_cwds: cli.show_cwd, has_colors },
             filter: Filter::new(cli),
             cgroups: Cgroups::new(&cli.cgroup)?,
             relative: cli.relative,

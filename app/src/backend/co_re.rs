@@ -83,6 +83,7 @@ impl CoRe {
         let overrides = Overrides {
             only_tracked: Some(settings.only_tracked.into()),
             no_exits: Some(settings.no_exits.into()),
+            with_places: Some(settings.places.into()),
             // Without control groups, there is no helper to ask for one.
             with_cgroups: Some(Path::new("/proc/self/cgroup").exists().into()),
             ..calls.as_ref().map(Calls::words).transpose()?.unwrap_or_default()

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) no_exits: bool,
     /// Execs that are refused are shown.
     pub(crate) failed: bool,
+    /// So is where programs are executed.
+    pub(crate) places: bool,
 }
 
 /// Execs and exits that could not be shown.
