@@ -224,7 +224,7 @@ JSON, in this order, none left out:
         error            the name of that: \"ENOENT\"
   lost  event            \"lost\"
         time             when it was noticed
-        count            execs and exits lost since the last such line
+        count            execs and exits lost since the last such line; null if that is not known
         exact            false if that is the most that it can be
 
 What is not known with the backend that was taken is null, or - without --json: --preflight

@@ -47,8 +47,8 @@ pub(crate) struct CoRe {
     links: Vec<RawTracePointLink>,
     /// --failed: the same for the tracepoints of system calls.
     calls: Vec<OwnedFd>,
-    /// A processor had no buffer for a while. What found no room there is counted all the same.
-    is_blind: bool,
+    /// How often a processor had no buffer for a while. What found no room there is counted all the same.
+    blind: u64,
 }
 
 /// What the programs write to.
@@ -130,7 +130,7 @@ impl CoRe {
             lost: maps::lost::take(&mut ebpf).map_err(Error::from_map)?,
             tracked: maps::tracked::take(&mut ebpf).map_err(Error::from_map)?,
             links,
-            is_blind: false,
+            blind: 0,
         })
     }
 
@@ -193,7 +193,7 @@ impl CoRe {
         if let Output::Perf { buffers, map, .. } = &mut self.output {
             let failed = |error: io::Error| Error::from_perf(error, 0);
             if buffers.follow_processors().map_err(failed)? {
-                self.is_blind = true;
+                self.blind += 1;
                 fill(map, buffers, Source::Bpf).map_err(failed)?;
             }
         }
@@ -202,7 +202,7 @@ impl CoRe {
 
     /// Events for which there was no room, since the start.
     pub(crate) fn lost(&self) -> Result<Lost, Error> {
-        Ok(Lost { count: sum(&self.lost)?, is_exact: true, hidden: 0, is_blind: self.is_blind })
+        Ok(Lost { count: sum(&self.lost)?, is_exact: true, hidden: 0, blind: self.blind, is_incomplete: false })
     }
 
     /// Nothing new arrives after this; what is in the buffer stays there to be read.

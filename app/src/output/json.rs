@@ -104,7 +104,8 @@ pub(crate) fn write_start(out: &mut impl Write, time: WallTime, backend: &Backen
     write_line(out, &Start { event: "start", time: Time(time), version, backend: backend.name(), missing })
 }
 
-pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: u64, exact: bool) -> io::Result<()> {
+/// `count`: none if that is not known.
+pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: Option<u64>, exact: bool) -> io::Result<()> {
     write_line(out, &Lost { event: "lost", time: Time(time), count, exact })
 }
 
@@ -218,7 +219,7 @@ struct Missing {
 struct Lost {
     event: &'static str,
     time: Time,
-    count: u64,
+    count: Option<u64>,
     exact: bool,
 }
 
@@ -359,7 +360,7 @@ mod tests {
     #[test]
     fn lost_events_are_an_object_too() {
         let mut out = Vec::new();
-        write_lost(&mut out, Clock::at_boot_of(0).wall_time(0), 12, true).unwrap();
+        write_lost(&mut out, Clock::at_boot_of(0).wall_time(0), Some(12), true).unwrap();
         assert_eq!(out, b"{\"event\":\"lost\",\"time\":\"1970-01-01T00:00:00.000000Z\",\"count\":12,\"exact\":true}\n");
     }
 
