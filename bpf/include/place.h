@@ -3,16 +3,27 @@
 #ifndef PLACE_H
 #define PLACE_H
 
-/* So many folders and mounts are looked at. The verifier follows each of these steps. */
-#define STEPS 128
+/* So many folders and mounts are looked at by a program that then calls itself: the verifier follows each of these steps, which
+ * takes it long if they are many. All kernels allow 32 such calls. */
+#define STEPS 8
+#define CALLS 16
 
 #define NAME_SIZE 256 /* the longest name that a folder can have, and a NUL */
+
+/* on_exec_place, at 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} places SEC(".maps");
 
 static __always_inline void begin_place(struct exec_record *record, struct task_struct *task)
 {
 	struct fs_struct *fs = (struct fs_struct *)KREAD(task, fs);
 	struct dentry *dentry = (struct dentry *)KREAD(fs, pwd.dentry);
 
+	record->calls = 0;
 	record->position.mnt = KREAD(fs, pwd.mnt);
 	record->position.dentry = (__u64)dentry;
 	record->root.mnt = KREAD(fs, root.mnt);
@@ -87,24 +98,37 @@ static __always_inline __u32 add_tty(char *end, struct task_struct *task)
 	return length > 0 && KREAD(signal, tty) == (__u64)tty ? length : 0;
 }
 
-/* Behind file and arguments; not 0 if it fits, as it does. */
-static __always_inline int add_place(struct exec_record *record, struct task_struct *task)
+/* The second half of on_exec, which adds all this behind file and arguments, and sends the record. */
+SEC("raw_tp/sched_process_exec")
+int on_exec_place(__u64 *args)
 {
+	__u32 zero = 0;
+	struct exec_record *record = bpf_map_lookup_elem(&scratch, &zero);
 	int is_unfinished = 1;
 	__u64 size;
 
-	begin_place(record, task);
+	if (!record)
+		return 0;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < STEPS && is_unfinished; i++)
 		is_unfinished = step(record);
+	record->calls++;
+	if (is_unfinished && record->calls < CALLS)
+		/* Does not return. */
+		bpf_tail_call(args, &places, 0);
 	record->event.flags |= is_unfinished ? EXEC_PLACE | EXEC_CWD_CUT : EXEC_PLACE;
 
 	size = record->event.file_len + record->event.args_len + record->event.cwd_len;
 	barrier_var(size);
 	if (size > FILE_MAX + ARGS_MAX + CWD_MAX)
 		return 0;
-	record->event.tty_len = add_tty(record->data + size, task);
-	return 1;
+	record->event.tty_len = add_tty(record->data + size, (struct task_struct *)args[0]);
+	size += record->event.tty_len + sizeof(record->event);
+	barrier_var(size);
+	if (size > sizeof(record->event) + sizeof(record->data))
+		return 0;
+	send(args, record, size);
+	return 0;
 }
 
 #endif

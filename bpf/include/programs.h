@@ -72,7 +72,9 @@ struct position {
 struct exec_record {
 	struct exec_event event;
 	char data[FILE_MAX + ARGS_MAX + CWD_MAX + TTY_SIZE];
-	struct position position, root; /* not sent */
+	/* Not sent. */
+	struct position position, root;
+	__u64 calls;
 };
 
 /* A record is too large for the 512 bytes of stack. The kernel never runs a raw tracepoint's program twice at a time
@@ -87,8 +89,6 @@ struct {
 /* clang leaves what nothing mentions out of BTF, from which the Rust side is made. */
 const struct exit_event *unused_exit_event __attribute__((unused));
 const enum limits *unused_limits __attribute__((unused));
-
-#include "place.h"
 
 static __always_inline int is_ignored(__u32 pid)
 {
@@ -106,6 +106,8 @@ static __always_inline void send(void *ctx, void *event, __u64 size)
 	if (count)
 		*count += 1;
 }
+
+#include "place.h"
 
 static __always_inline __u64 current_cgroup(void)
 {
@@ -196,11 +198,14 @@ int on_exec(__u64 *args)
 	record->event.file_len = file_len;
 	record->event.args_len = args_len;
 	record->event.flags = flags;
-	if (with_places && !add_place(record, task))
-		return 0;
-	args_len += file_len + record->event.cwd_len + record->event.tty_len + sizeof(record->event);
+	if (with_places) {
+		begin_place(record, task);
+		/* Does not return. */
+		bpf_tail_call(args, &places, 0);
+	}
+	args_len += file_len + sizeof(record->event);
 	barrier_var(args_len);
-	if (args_len > sizeof(record->event) + sizeof(record->data))
+	if (args_len > sizeof(record->event) + FILE_MAX + ARGS_MAX)
 		return 0;
 	send(args, record, args_len);
 	return 0;

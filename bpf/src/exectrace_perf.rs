@@ -1,7 +1,7 @@
 //! Bindings for `exectrace_perf.bpf.c`, written by `cargo xtask bpf`.
 //!
-//! object 11511691eb488b44e10aa480a35dc0405c49f2e7634d893a43bf7fee25f3898c exectrace_perf_bpfeb.o
-//! object bddbf8a9cc4fef6399a921038f530d7c1243c35606764d01bc2b3c953c6874f9 exectrace_perf_bpfel.o
+//! object 54e39ebe53e22729119297b270ce323939f16582f2fe59ce1004766dbfe9a789 exectrace_perf_bpfeb.o
+//! object 0ddae7a75133b8b42a108fec065a8ba7f7131c0c741826d435eeb4e44173d003 exectrace_perf_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
@@ -37,6 +37,8 @@ pub const KERNEL_NEEDS: ::bpfship_embed::KernelNeeds = ::bpfship_embed::KernelNe
         ("4.2", "helper get_current_comm"),
         ("4.2", "helper get_current_pid_tgid"),
         ("4.2", "helper get_current_uid_gid"),
+        ("4.2", "helper tail_call"),
+        ("4.2", "map type prog_array"),
         ("4.1", "helper ktime_get_ns"),
         ("3.19", "helper map_delete_elem"),
         ("3.19", "helper map_lookup_elem"),
@@ -151,6 +153,12 @@ pub mod maps {
         ::bpfship_embed::map!(PerCpuArray, Value);
     }
 
+    /// The map `places`: prog_array
+    pub mod places {
+        pub const NAME: &str = "places";
+        ::bpfship_embed::map!(ProgramArray);
+    }
+
     /// The map `scratch`: percpu_array
     pub mod scratch {
         pub const NAME: &str = "scratch";
@@ -173,6 +181,13 @@ pub mod programs {
     /// The program `on_exec`, in section `raw_tp/sched_process_exec`
     pub mod on_exec {
         pub const NAME: &str = "on_exec";
+        pub const SECTION: &str = "raw_tp/sched_process_exec";
+        ::bpfship_embed::program!(RawTracePoint, raw_trace_point::RawTracePointLinkId, attach("sched_process_exec"));
+    }
+
+    /// The program `on_exec_place`, in section `raw_tp/sched_process_exec`
+    pub mod on_exec_place {
+        pub const NAME: &str = "on_exec_place";
         pub const SECTION: &str = "raw_tp/sched_process_exec";
         ::bpfship_embed::program!(RawTracePoint, raw_trace_point::RawTracePointLinkId, attach("sched_process_exec"));
     }
@@ -274,11 +289,12 @@ pub mod programs {
 ::bpfship_embed::plain_struct! {
     /// `struct exec_record`
     #[derive(PartialEq, Eq, Hash)]
-    pub struct ExecRecord: size 12464, align 8 {
+    pub struct ExecRecord: size 12472, align 8 {
         event: ExecEvent = 0,
         data: [u8; 12352] = 80,
         position: Position = 12432,
         root: Position = 12448,
+        calls: u64 = 12464,
     }
 }
 
