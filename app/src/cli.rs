@@ -230,8 +230,8 @@ JSON, in this order, none left out:
 What is not known with the backend that was taken is null, or - without --json: --preflight
 says what and why.
 
-comm, cgroup, file, each of args, cwd and tty are strings; where the bytes are not UTF-8, an array of their
-numbers stands in the string's place.
+comm, cgroup, file, each of args, cwd and tty are strings; where the bytes are not UTF-8, an array
+of their numbers stands in the string's place.
 
 Exit status:
   0  done, also when interrupted or when the reader of the output has gone

@@ -79,7 +79,7 @@ pub(crate) fn write_event(
             None => quoted(path).to_string(),
         },
     );
-    let [tty, cwd] = place(event);
+    let [tty, cwd] = if style.has_ttys || style.has_cwds { place(event) } else { Default::default() };
     write_line(out, style, color(event), columns, &[cgroup, tty, cwd], &format!("{:1$}{details}", "", 2 * depth))
 }
 
