@@ -23,7 +23,7 @@ _exectrace() {
 
     case "${cmd}" in
         exectrace)
-            opts="-o -v -V -h --json --pid --comm --uid --ppid --cgroup --match --min-duration --no-exits --failed --relative --tree --show-cgroup --summary --output --duration --count --buffer --btf --preflight --backend --self-test --verbose --version --help"
+            opts="-o -v -V -h --json --pid --comm --uid --ppid --cgroup --match --min-duration --no-exits --failed --relative --tree --show-cgroup --show-tty --show-cwd --summary --output --duration --count --buffer --btf --preflight --backend --self-test --verbose --version --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

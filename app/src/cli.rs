@@ -63,8 +63,16 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with = "json")]
     pub(crate) show_cgroup: bool,
 
+    /// A column with the controlling terminal of each program that starts
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) show_tty: bool,
+
+    /// A column with the current directory of each program that starts
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) show_cwd: bool,
+
     /// At the end, what was executed how often, what failed, and what took longest; no events
-    #[arg(long, conflicts_with_all = ["json", "relative", "tree", "show_cgroup", "no_exits"])]
+    #[arg(long, conflicts_with_all = ["json", "relative", "tree", "show_cgroup", "show_tty", "show_cwd", "no_exits"])]
     pub(crate) summary: bool,
 
     /// Write to this file, which SIGHUP opens anew
@@ -114,7 +122,7 @@ pub(crate) struct Cli {
 }
 
 /// What says what is traced, and how it is shown.
-const TRACING: [&str; 17] = [
+const TRACING: [&str; 19] = [
     "pid",
     "comm",
     "uid",
@@ -127,6 +135,8 @@ const TRACING: [&str; 17] = [
     "relative",
     "tree",
     "show_cgroup",
+    "show_tty",
+    "show_cwd",
     "summary",
     "output",
     "duration",
@@ -195,6 +205,9 @@ JSON, in this order, none left out:
         file_truncated   true if file was cut at 4096 bytes
         args             its arguments; of a script, the interpreter's
         args_truncated   true if args were cut at 4096 bytes in all, or could not be read
+        cwd              the current directory, as the process itself sees it
+        cwd_truncated    true if cwd lacks its beginning, for it is in more folders than were read
+        tty              its controlling terminal, such as \"pts/0\"; \"\" if it has none
   exit  event            \"exit\"
         time, pid, ppid, uid, comm, start_us, cgroup_id, cgroup, container
         code             what it returned, 0 to 255; null if a signal killed it
@@ -211,14 +224,14 @@ JSON, in this order, none left out:
         error            the name of that: \"ENOENT\"
   lost  event            \"lost\"
         time             when it was noticed
-        count            execs and exits lost since the last such line
+        count            execs and exits lost since the last such line; null if that is not known
         exact            false if that is the most that it can be
 
 What is not known with the backend that was taken is null, or - without --json: --preflight
 says what and why.
 
-comm, cgroup, file and each of args are strings; where the bytes are not UTF-8, an array of their
-numbers stands in the string's place.
+comm, cgroup, file, each of args, cwd and tty are strings; where the bytes are not UTF-8, an array
+of their numbers stands in the string's place.
 
 Exit status:
   0  done, also when interrupted or when the reader of the output has gone

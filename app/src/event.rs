@@ -3,13 +3,13 @@
 use std::mem::{offset_of, size_of};
 
 use exectrace_bpf::{
-    ARGS_MAX, COMM_SIZE, FILE_MAX,
+    ARGS_MAX, COMM_SIZE, CWD_MAX, FILE_MAX, TTY_SIZE,
     exectrace::{EventHeader, EventKind, ExecEvent, ExecFlags, ExitEvent, FailedEvent},
     get,
 };
 use nix::errno::Errno;
 
-use crate::error::Error;
+use crate::{error::Error, place::Place};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
@@ -41,6 +41,8 @@ pub(crate) struct Exec<'a> {
     pub(crate) file_truncated: bool,
     pub(crate) args: Option<Args<'a>>,
     pub(crate) args_truncated: Option<bool>,
+    /// None if nobody wants to know, too.
+    pub(crate) place: Option<Place<'a>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -118,14 +120,22 @@ impl<'a> Event<'a> {
             EventKind::EVENT_EXEC if record.len() >= size_of::<ExecEvent>() => {
                 let event: ExecEvent = get(record, 0);
                 let (file_len, args_len) = (event.file_len as usize, event.args_len as usize);
+                let (cwd_len, tty_len) = (event.cwd_len as usize, event.tty_len as usize);
                 let has = |flag: ExecFlags| event.flags.0 & flag.0 != 0;
                 let data = &record[size_of::<ExecEvent>()..];
                 // Each on its own first: their sum might not fit into 32 bits.
-                if file_len > FILE_MAX || args_len > ARGS_MAX || file_len + args_len > data.len() {
+                if file_len > FILE_MAX
+                    || args_len > ARGS_MAX
+                    || cwd_len > CWD_MAX
+                    || tty_len > TTY_SIZE
+                    || file_len + args_len + cwd_len + tty_len > data.len()
+                {
                     return Err(wrong("lengths beyond its end"));
                 }
                 let (file, rest) = data.split_at(file_len);
-                let (file_truncated, args) = (has(ExecFlags::EXEC_FILE_CUT), &rest[..args_len]);
+                let (args, rest) = rest.split_at(args_len);
+                let (cwd, rest) = rest.split_at(cwd_len);
+                let file_truncated = has(ExecFlags::EXEC_FILE_CUT);
                 let args_cut = has(ExecFlags::EXEC_ARGS_CUT);
                 Ok(Self::Exec(Exec {
                     process,
@@ -133,6 +143,7 @@ impl<'a> Event<'a> {
                     file_truncated,
                     args: Some(if args_cut { Args::cut(args) } else { Args::new(args) }),
                     args_truncated: Some(args_cut || has(ExecFlags::EXEC_ARGS_UNREADABLE)),
+                    place: has(ExecFlags::EXEC_PLACE).then(|| Place::new(cwd, &rest[..tty_len], event.flags)),
                 }))
             }
             EventKind::EVENT_EXIT if record.len() >= size_of::<ExitEvent>() => {
@@ -220,7 +231,7 @@ mod tests {
 
     fn exec_record(file_len: u32, args_len: u32, flags: u32, data: &[u8]) -> Vec<u8> {
         let mut record = header(EventKind::EVENT_EXEC);
-        for number in [file_len, args_len, flags, 0] {
+        for number in [file_len, args_len, flags, 0, 0, 0] {
             record.extend(u32::to_ne_bytes(number));
         }
         record.extend(data);
@@ -256,6 +267,20 @@ mod tests {
         assert_eq!((exec.file, exec.file_truncated), (&b"/ls"[..], false));
         assert_eq!(exec.args.unwrap().iter().collect::<Vec<_>>(), [&b"ls"[..], b"-l a"]);
         assert_eq!(exec.args_truncated, Some(true));
+        assert_eq!(exec.place, None);
+    }
+
+    #[test]
+    fn an_exec_may_say_where_it_was() {
+        let mut record = exec_record(3, 3, ExecFlags::EXEC_PLACE.0, b"/lsls\0b\0a\0pts3\0\0\0");
+        let lengths = offset_of!(ExecEvent, cwd_len);
+        record[lengths..lengths + 8].copy_from_slice(&[4_u32, 5].map(u32::to_ne_bytes).concat());
+        let Event::Exec(exec) = Event::read(&record).unwrap() else { panic!("no exec") };
+        let place = exec.place.unwrap();
+        assert_eq!((place.cwd(), place.tty()), (b"/a/b".to_vec(), b"pts/3".to_vec()));
+        // A length that leads beyond the end.
+        record[lengths..lengths + 4].copy_from_slice(&u32::MAX.to_ne_bytes());
+        assert!(Event::read(&record).is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod features;
 mod netlink;
 mod output;
 mod perf_ring;
+mod place;
 mod preflight;
 mod procfs;
 mod quote;

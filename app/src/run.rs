@@ -68,8 +68,9 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Err(Stop::Error(error)) => Err(error),
         Ok(code) => {
             let at_most = if show.lost.is_exact { "" } else { "at most " };
+            let uncounted = if show.lost.is_incomplete { " and some not counted" } else { "" };
             diag::note(format_args!(
-                "{} execs, {} exits, {at_most}{} lost, {:.1} s",
+                "{} execs, {} exits, {at_most}{} lost{uncounted}, {:.1} s",
                 show.execs,
                 show.exits,
                 show.lost.count,

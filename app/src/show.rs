@@ -90,7 +90,7 @@ impl Show {
             output,
             json: cli.json,
             terminal,
-            style: Style { has_cgroups: cli.show_cgroup, has_colors },
+            style: Style { has_cgroups: cli.show_cgroup, has_ttys: cli.show_tty, has_cwds: cli.show_cwd, has_colors },
             filter: Filter::new(cli),
             cgroups: Cgroups::new(&cli.cgroup)?,
             relative: cli.relative,
@@ -196,8 +196,14 @@ impl Show {
         let before = std::mem::replace(&mut self.lost, lost);
         let new = lost.count.saturating_sub(before.count);
         let at_most = if lost.is_exact { "" } else { "at most " };
-        let is_new_processor = lost.is_blind && !before.is_blind;
-        if is_new_processor {
+        let is_new_processor = lost.blind > before.blind;
+        if is_new_processor && lost.is_incomplete {
+            diag::note("a processor was switched on, and what happened there until now was neither seen nor counted");
+            if self.json {
+                json::write_lost(&mut self.output, WallTime::now(), None, false)?;
+                self.output.write_some()?;
+            }
+        } else if is_new_processor {
             diag::note(format_args!(
                 "a processor was switched on, and what happened there until now was not seen: {at_most}{new} events lost"
             ));
@@ -212,7 +218,7 @@ impl Show {
                  tracepoint returns 0: stop that program"
             ));
         }
-        if new > hidden && !is_new_processor {
+        if new > hidden && (!is_new_processor || lost.is_incomplete) {
             let descendants = if self.follows && tracer.forgets() {
                 ", and descendants that began meanwhile may not be followed"
             } else {
@@ -224,7 +230,7 @@ impl Show {
             ));
         }
         if self.json {
-            json::write_lost(&mut self.output, WallTime::now(), new, lost.is_exact)?;
+            json::write_lost(&mut self.output, WallTime::now(), Some(new), lost.is_exact)?;
             self.output.write_some()?;
         }
         Ok(())

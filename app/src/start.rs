@@ -18,8 +18,13 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error
     let features = Features::probe(cli.btf.as_deref())?;
     let (backends, mut lack) = BackendName::choose(cli.backend, &features)?;
     descendants::check(pids)?;
-    let settings =
-        Settings { buffer_kib: cli.buffer, only_tracked: !pids.is_empty(), no_exits: cli.no_exits, failed: cli.failed };
+    let settings = Settings {
+        buffer_kib: cli.buffer,
+        only_tracked: !pids.is_empty(),
+        no_exits: cli.no_exits,
+        failed: cli.failed,
+        places: cli.json || cli.show_cwd || cli.show_tty,
+    };
     let last = backends.len().saturating_sub(1);
     let is_given = matches!(features.btf_from, BtfFrom::File(_));
     for (index, backend) in backends.iter().enumerate() {

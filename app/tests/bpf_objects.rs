@@ -65,6 +65,7 @@ type Program = (&'static str, &'static str);
 fn embedded() -> [(&'static str, &'static [u8], Vec<Program>); 3] {
     let structs = vec![
         ("on_exec", "raw_tp/sched_process_exec"),
+        ("on_exec_place", "raw_tp/sched_process_exec"),
         ("on_execve", "tracepoint/syscalls/sys_enter_execve"),
         ("on_execve_end", "tracepoint/syscalls/sys_exit_execve"),
         ("on_execveat", "tracepoint/syscalls/sys_enter_execveat"),

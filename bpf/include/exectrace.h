@@ -12,6 +12,8 @@ enum limits {
 	COMM_SIZE = 16,  /* TASK_COMM_LEN, the final NUL included */
 	FILE_MAX = 4096, /* bytes of a file's name; PATH_MAX allows 4095, and /dev/fd/N/ may come before them */
 	ARGS_MAX = 4096, /* bytes of all arguments together, the NUL after each included */
+	CWD_MAX = 4096,  /* bytes of the names of the folders that the current directory is in, the NUL after each included */
+	TTY_SIZE = 64,   /* bytes of a terminal's name, the final NUL included */
 };
 
 enum event_kind {
@@ -24,6 +26,10 @@ enum exec_flags {
 	EXEC_FILE_CUT = 1,        /* the file's name goes on beyond FILE_MAX */
 	EXEC_ARGS_CUT = 2,        /* the arguments go on beyond ARGS_MAX */
 	EXEC_ARGS_UNREADABLE = 4, /* the arguments could not be read: none are here */
+	EXEC_PLACE = 8,           /* the current directory and the terminal are here */
+	EXEC_CWD_CUT = 16,        /* the current directory is in more folders than are here */
+	EXEC_CWD_DELETED = 32,    /* the current directory was deleted */
+	EXEC_CWD_UNREACHABLE = 64,/* the current directory is not below the root of the process */
 };
 
 struct event_header {
@@ -42,6 +48,8 @@ struct exec_event {
 	__u32 file_len; /* bytes of the file's name, which follow this struct, without a NUL */
 	__u32 args_len; /* bytes of the arguments, which follow the name: as in /proc/PID/cmdline */
 	enum exec_flags flags;
+	__u32 cwd_len; /* bytes of the current directory: the names of it and of all that it is in, each with a NUL */
+	__u32 tty_len; /* bytes of the name of the controlling terminal, the NUL included; 0 if there is none */
 	__u32 reserved; /* 0 */
 };
 

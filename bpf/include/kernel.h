@@ -20,10 +20,49 @@ struct mm_struct {
 	unsigned long arg_end;
 };
 
+struct tty_struct {
+	char name[64];
+};
+
 struct signal_struct {
 	struct kernel_atomic live; /* threads that have not begun to exit */
 	unsigned int flags;
 	int group_exit_code;
+	struct tty_struct *tty;
+};
+
+struct hlist_bl_node {
+	void *pprev;
+};
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct fs_struct {
+	struct path root;
+	struct path pwd;
 };
 
 struct task_struct {
@@ -36,6 +75,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	__u64 start_time;
 	char comm[16];
+	struct fs_struct *fs;
 	struct signal_struct *signal;
 };
 

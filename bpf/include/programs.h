@@ -19,6 +19,9 @@ const volatile __u32 with_cgroups = 0;
 /* --pid: only processes in `tracked`, which userspace fills and fork extends. */
 const volatile __u32 only_tracked = 0;
 
+/* Where a program is executed is wanted, too: see place.h. */
+const volatile __u32 with_places = 0;
+
 /* Hands an event to userspace; not 0 if there was no room. */
 static long output(void *ctx, void *event, __u64 size);
 
@@ -60,9 +63,18 @@ struct {
 	__type(value, __u8);
 } ended SEC(".maps");
 
+/* A place in the tree of folders of a mount. */
+struct position {
+	__u64 mnt; /* struct vfsmount * */
+	__u64 dentry;
+};
+
 struct exec_record {
 	struct exec_event event;
-	char data[FILE_MAX + 1 /* NUL */ + ARGS_MAX + 7 /* to a multiple of 8 */];
+	char data[FILE_MAX + ARGS_MAX + CWD_MAX + TTY_SIZE];
+	/* Not sent. */
+	struct position position, root;
+	__u64 calls;
 };
 
 /* A record is too large for the 512 bytes of stack. The kernel never runs a raw tracepoint's program twice at a time
@@ -94,6 +106,8 @@ static __always_inline void send(void *ctx, void *event, __u64 size)
 	if (count)
 		*count += 1;
 }
+
+#include "place.h"
 
 static __always_inline __u64 current_cgroup(void)
 {
@@ -147,6 +161,8 @@ int on_exec(__u64 *args)
 	record->event.header.start_ns = process.start_ns;
 	record->event.header.cgroup_id = current_cgroup();
 	bpf_get_current_comm(record->event.header.comm, sizeof(record->event.header.comm));
+	record->event.cwd_len = 0;
+	record->event.tty_len = 0;
 	record->event.reserved = 0;
 
 	mm = (struct mm_struct *)KREAD(task, mm);
@@ -182,9 +198,14 @@ int on_exec(__u64 *args)
 	record->event.file_len = file_len;
 	record->event.args_len = args_len;
 	record->event.flags = flags;
+	if (with_places) {
+		begin_place(record, task);
+		/* Does not return. */
+		bpf_tail_call(args, &places, 0);
+	}
 	args_len += file_len + sizeof(record->event);
 	barrier_var(args_len);
-	if (args_len > sizeof(*record))
+	if (args_len > sizeof(record->event) + FILE_MAX + ARGS_MAX)
 		return 0;
 	send(args, record, args_len);
 	return 0;

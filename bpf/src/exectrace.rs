@@ -1,7 +1,7 @@
 //! Bindings for `exectrace.bpf.c`, written by `cargo xtask bpf`.
 //!
-//! object 3485ebf21f4007507eeafffba6158ab68edd82f11820e592a8fa444979fe2c4c exectrace_bpfeb.o
-//! object 2411c0d6645c5a2f2a6a0659f8b57b38dbf544f52562d09b20ca5146a69d535b exectrace_bpfel.o
+//! object b55ac6405a779034e51538c89f36b0712262f1a5b92a2ee37acce59c2ed5b9f5 exectrace_bpfeb.o
+//! object 4d9a3182822a023ce4cc955aa8978b10e28df28ead096a194dab981dd8a37a30 exectrace_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
@@ -26,6 +26,7 @@ pub const KERNEL_NEEDS: ::bpfship_embed::KernelNeeds = ::bpfship_embed::KernelNe
         ("5.5", "helper probe_read_kernel_str"),
         ("5.5", "helper probe_read_user"),
         ("5.5", "helper probe_read_user_str"),
+        ("5.3", "loops"),
         ("5.2", "global variables"),
         ("4.18", "helper get_current_cgroup_id"),
         ("4.17", "raw_tp/… programs"),
@@ -36,6 +37,8 @@ pub const KERNEL_NEEDS: ::bpfship_embed::KernelNeeds = ::bpfship_embed::KernelNe
         ("4.2", "helper get_current_comm"),
         ("4.2", "helper get_current_pid_tgid"),
         ("4.2", "helper get_current_uid_gid"),
+        ("4.2", "helper tail_call"),
+        ("4.2", "map type prog_array"),
         ("4.1", "helper ktime_get_ns"),
         ("3.19", "helper map_delete_elem"),
         ("3.19", "helper map_lookup_elem"),
@@ -71,6 +74,7 @@ pub mod globals {
         only_tracked "only_tracked": u32,
         returned "returned": u32,
         with_cgroups "with_cgroups": u32,
+        with_places "with_places": u32,
         word_size "word_size": u32,
     }
 
@@ -91,15 +95,14 @@ pub mod globals {
             no_exits: u32 = 0,
             with_cgroups: u32 = 4,
             only_tracked: u32 = 8,
-            execve_file: u32 = 12,
-            execveat_file: u32 = 16,
-            returned: u32 = 20,
-            word_size: u32 = 24,
-            #[doc(hidden)]
-            padding_28: [u8; 4] = 28,
+            with_places: u32 = 12,
+            execve_file: u32 = 16,
+            execveat_file: u32 = 20,
+            returned: u32 = 24,
+            word_size: u32 = 28,
         }
     }
-    ::bpfship_embed::section!(rodata, ".rodata", 28 bytes, Rodata);
+    ::bpfship_embed::section!(rodata, ".rodata", 32 bytes, Rodata);
 }
 
 /// The maps, each with its name and a typed handle.
@@ -150,6 +153,12 @@ pub mod maps {
         ::bpfship_embed::map!(PerCpuArray, Value);
     }
 
+    /// The map `places`: prog_array
+    pub mod places {
+        pub const NAME: &str = "places";
+        ::bpfship_embed::map!(ProgramArray);
+    }
+
     /// The map `scratch`: percpu_array
     pub mod scratch {
         pub const NAME: &str = "scratch";
@@ -172,6 +181,13 @@ pub mod programs {
     /// The program `on_exec`, in section `raw_tp/sched_process_exec`
     pub mod on_exec {
         pub const NAME: &str = "on_exec";
+        pub const SECTION: &str = "raw_tp/sched_process_exec";
+        ::bpfship_embed::program!(RawTracePoint, raw_trace_point::RawTracePointLinkId, attach("sched_process_exec"));
+    }
+
+    /// The program `on_exec_place`, in section `raw_tp/sched_process_exec`
+    pub mod on_exec_place {
+        pub const NAME: &str = "on_exec_place";
         pub const SECTION: &str = "raw_tp/sched_process_exec";
         ::bpfship_embed::program!(RawTracePoint, raw_trace_point::RawTracePointLinkId, attach("sched_process_exec"));
     }
@@ -246,12 +262,14 @@ pub mod programs {
 ::bpfship_embed::plain_struct! {
     /// `struct exec_event`
     #[derive(PartialEq, Eq, Hash)]
-    pub struct ExecEvent: size 72, align 8 {
+    pub struct ExecEvent: size 80, align 8 {
         header: EventHeader = 0,
         file_len: u32 = 56,
         args_len: u32 = 60,
         flags: ExecFlags = 64,
-        reserved: u32 = 68,
+        cwd_len: u32 = 68,
+        tty_len: u32 = 72,
+        reserved: u32 = 76,
     }
 }
 
@@ -261,15 +279,22 @@ pub mod programs {
         EXEC_FILE_CUT = 1,
         EXEC_ARGS_CUT = 2,
         EXEC_ARGS_UNREADABLE = 4,
+        EXEC_PLACE = 8,
+        EXEC_CWD_CUT = 16,
+        EXEC_CWD_DELETED = 32,
+        EXEC_CWD_UNREACHABLE = 64,
     }
 }
 
 ::bpfship_embed::plain_struct! {
     /// `struct exec_record`
     #[derive(PartialEq, Eq, Hash)]
-    pub struct ExecRecord: size 8272, align 8 {
+    pub struct ExecRecord: size 12472, align 8 {
         event: ExecEvent = 0,
-        data: [u8; 8200] = 72,
+        data: [u8; 12352] = 80,
+        position: Position = 12432,
+        root: Position = 12448,
+        calls: u64 = 12464,
     }
 }
 
@@ -311,6 +336,17 @@ pub mod programs {
         COMM_SIZE = 16,
         FILE_MAX = 4096,
         ARGS_MAX = 4096,
+        CWD_MAX = 4096,
+        TTY_SIZE = 64,
+    }
+}
+
+::bpfship_embed::plain_struct! {
+    /// `struct position`
+    #[derive(PartialEq, Eq, Hash)]
+    pub struct Position: size 16, align 8 {
+        mnt: u64 = 0,
+        dentry: u64 = 8,
     }
 }
 

@@ -20,6 +20,11 @@ pub const FILE_MAX: usize = Limits::FILE_MAX.0 as usize;
 /// Bytes of all arguments together that an event carries at most, the NUL after each included.
 pub const ARGS_MAX: usize = Limits::ARGS_MAX.0 as usize;
 
+/// Bytes of the names of the folders of the current directory that an event carries at most, the NUL after each included.
+pub const CWD_MAX: usize = Limits::CWD_MAX.0 as usize;
+/// Bytes of a terminal's name, the final NUL included.
+pub const TTY_SIZE: usize = Limits::TTY_SIZE.0 as usize;
+
 /// Bytes that `tracepoints.bpf.c` puts before a tracepoint's record.
 pub const RECORD_HEADER: usize = offset_of!(tracepoints::Record, data);
 

@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
-    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{
         ProgramError, RawTracePoint, TracePoint,
         raw_trace_point::{RawTracePointLink, RawTracePointLinkId},
@@ -21,7 +21,7 @@ use exectrace_bpf::{
         self,
         globals::Overrides,
         maps,
-        programs::{on_exec, on_execve, on_execve_end, on_execveat, on_execveat_end, on_exit, on_fork},
+        programs::{on_exec, on_exec_place, on_execve, on_execve_end, on_execveat, on_execveat_end, on_exit, on_fork},
     },
     exectrace_perf,
 };
@@ -45,10 +45,12 @@ pub(crate) struct CoRe {
     lost: PerCpuArray<MapData, u64>,
     tracked: HashMap<MapData, u32, u8>,
     links: Vec<RawTracePointLink>,
+    /// What one program calls another by. When it is closed, the kernel empties it.
+    _places: Option<ProgramArray<MapData>>,
     /// --failed: the same for the tracepoints of system calls.
     calls: Vec<OwnedFd>,
-    /// A processor had no buffer for a while. What found no room there is counted all the same.
-    is_blind: bool,
+    /// How often a processor had no buffer for a while. What found no room there is counted all the same.
+    blind: u64,
 }
 
 /// What the programs write to.
@@ -83,6 +85,7 @@ impl CoRe {
         let overrides = Overrides {
             only_tracked: Some(settings.only_tracked.into()),
             no_exits: Some(settings.no_exits.into()),
+            with_places: Some(settings.places.into()),
             // Without control groups, there is no helper to ask for one.
             with_cgroups: Some(Path::new("/proc/self/cgroup").exists().into()),
             ..calls.as_ref().map(Calls::words).transpose()?.unwrap_or_default()
@@ -107,6 +110,8 @@ impl CoRe {
             Output::Perf { buffers, samples: VecDeque::new(), map }
         };
 
+        let places = if settings.places { Some(load_places(&mut ebpf)?) } else { None };
+
         // Fork first, so that no child of a tracked process slips through while the others are attached.
         let mut links = Vec::new();
         if settings.only_tracked {
@@ -129,7 +134,8 @@ impl CoRe {
             lost: maps::lost::take(&mut ebpf).map_err(Error::from_map)?,
             tracked: maps::tracked::take(&mut ebpf).map_err(Error::from_map)?,
             links,
-            is_blind: false,
+            _places: places,
+            blind: 0,
         })
     }
 
@@ -192,7 +198,7 @@ impl CoRe {
         if let Output::Perf { buffers, map, .. } = &mut self.output {
             let failed = |error: io::Error| Error::from_perf(error, 0);
             if buffers.follow_processors().map_err(failed)? {
-                self.is_blind = true;
+                self.blind += 1;
                 fill(map, buffers, Source::Bpf).map_err(failed)?;
             }
         }
@@ -201,7 +207,7 @@ impl CoRe {
 
     /// Events for which there was no room, since the start.
     pub(crate) fn lost(&self) -> Result<Lost, Error> {
-        Ok(Lost { count: sum(&self.lost)?, is_exact: true, hidden: 0, is_blind: self.is_blind })
+        Ok(Lost { count: sum(&self.lost)?, is_exact: true, hidden: 0, blind: self.blind, is_incomplete: false })
     }
 
     /// Nothing new arrives after this; what is in the buffer stays there to be read.
@@ -245,6 +251,16 @@ impl Calls {
             ..Default::default()
         })
     }
+}
+
+/// The program that a program calls to find out where it is.
+fn load_places(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, Error> {
+    let mut places = maps::places::take(ebpf).map_err(Error::from_map)?;
+    let place: &mut RawTracePoint = program(ebpf, on_exec_place::NAME)?;
+    place.load().map_err(|error| Error::from_program(on_exec_place::NAME, error))?;
+    let fd = place.fd().map_err(|error| Error::from_program(on_exec_place::NAME, error))?;
+    places.set(0, fd, 0).map_err(Error::from_map)?;
+    Ok(places)
 }
 
 fn attach(

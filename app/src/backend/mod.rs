@@ -190,7 +190,7 @@ impl Backend {
                 gaps.push(gap("core_dumped", "after a signal that can make the kernel write a core dump"));
             }
         }
-        gaps.push(never("cgroup"));
+        gaps.extend(["cgroup", "cwd", "tty"].map(never));
         gaps.push(match ends {
             Ends::Reported { .. } => gap("ppid", "of an exec right after the parent has ended"),
             Ends::Observed => {
@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(RING.gaps(), []);
         // What is reported leaves little to be guessed.
         for backend in [&BPF, &PERF] {
-            assert_eq!(fields(backend, true), ["cgroup"]);
+            assert_eq!(fields(backend, true), ["cgroup", "cwd", "tty"]);
             assert!(fields(backend, false).iter().all(|field| ["args", "ppid"].contains(field)));
             assert!(backend.knows_users());
         }
@@ -370,7 +370,7 @@ mod tests {
         }
         let ends = Ends::Observed;
         let poor = Backend::Tracepoints { bpf: false, stacks: false, codes: false, users: UsersFrom::Nowhere, ends };
-        assert_eq!(fields(&poor, true), ["uid", "args", "code", "cgroup"]);
+        assert_eq!(fields(&poor, true), ["uid", "args", "code", "cgroup", "cwd", "tty"]);
         assert!(poor.never_knows("uid") && !poor.knows_users());
         let at_exit = tracepoints(UsersFrom::Nowhere, REPORTED);
         assert!(!at_exit.never_knows("uid") && !at_exit.knows_users());

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) no_exits: bool,
     /// Execs that are refused are shown.
     pub(crate) failed: bool,
+    /// So is where programs are executed.
+    pub(crate) places: bool,
 }
 
 /// Execs and exits that could not be shown.
@@ -35,8 +37,10 @@ pub(crate) struct Lost {
     pub(crate) is_exact: bool,
     /// Those of them that something other than a full buffer has kept away.
     pub(crate) hidden: u64,
-    /// For a while, a processor was not watched.
-    pub(crate) is_blind: bool,
+    /// How often there was a processor that had not been watched for a while.
+    pub(crate) blind: u64,
+    /// What happened there is not counted.
+    pub(crate) is_incomplete: bool,
 }
 
 impl Tracer {

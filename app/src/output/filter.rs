@@ -134,7 +134,14 @@ mod tests {
     fn exec(pid: u32, uid: u32, comm: &str, time_ns: u64) -> Event<'_> {
         let process = process(pid, uid, comm, time_ns);
         let args = Some(Args::new(b""));
-        Event::Exec(Exec { process, file: b"/x", file_truncated: false, args, args_truncated: Some(false) })
+        Event::Exec(Exec {
+            process,
+            file: b"/x",
+            file_truncated: false,
+            args,
+            args_truncated: Some(false),
+            place: None,
+        })
     }
 
     fn exit(pid: u32, uid: u32, comm: &str, exec_ns: Option<u64>) -> Event<'_> {
@@ -173,7 +180,14 @@ mod tests {
         let with = |args: &'static [u8]| {
             let process = process(5, 0, "sh", 1);
             let args = Some(Args::new(args));
-            Event::Exec(Exec { process, file: b"/bin/sh", file_truncated: false, args, args_truncated: Some(false) })
+            Event::Exec(Exec {
+                process,
+                file: b"/bin/sh",
+                file_truncated: false,
+                args,
+                args_truncated: Some(false),
+                place: None,
+            })
         };
         let mut filter = filter(&["--match", "^/bin/sh .*-c [a-z]+$"]);
         assert!(filter.admits(&with(b"sh\0-c\0true\0")));
@@ -203,7 +217,14 @@ mod tests {
     fn a_user_that_is_not_known_is_not_hidden() {
         let unknown = Process { uid: None, ..process(5, 0, "a", 1) };
         let args = Some(Args::new(b""));
-        let exec = Exec { process: unknown, file: b"/x", file_truncated: false, args, args_truncated: Some(false) };
+        let exec = Exec {
+            process: unknown,
+            file: b"/x",
+            file_truncated: false,
+            args,
+            args_truncated: Some(false),
+            place: None,
+        };
         assert!(filter(&["--uid", "7"]).admits(&Event::Exec(exec)));
     }
 

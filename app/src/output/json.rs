@@ -11,6 +11,7 @@ use crate::{
     cgroup,
     clock::WallTime,
     event::{self, End, Event},
+    place::Place,
     quote::needs_escape,
 };
 
@@ -23,25 +24,31 @@ pub(crate) fn write_event(
 ) -> io::Result<()> {
     let container = cgroup.and_then(cgroup::container);
     match event {
-        Event::Exec(exec) => write_line(
-            out,
-            &Exec {
-                event: "exec",
-                time: Time(time),
-                pid: exec.process.pid,
-                ppid: exec.process.ppid,
-                uid: exec.process.uid,
-                comm: exec.process.comm.map(Bytes),
-                start_us: exec.process.start_ns.map(|ns| ns / 1000),
-                cgroup_id: exec.process.cgroup_id,
-                cgroup: cgroup.map(Bytes),
-                container,
-                file: Bytes(exec.file),
-                file_truncated: exec.file_truncated,
-                args: exec.args.map(Args),
-                args_truncated: exec.args_truncated,
-            },
-        ),
+        Event::Exec(exec) => {
+            let [cwd, tty] = [exec.place.map(Place::cwd), exec.place.map(Place::tty)];
+            write_line(
+                out,
+                &Exec {
+                    event: "exec",
+                    time: Time(time),
+                    pid: exec.process.pid,
+                    ppid: exec.process.ppid,
+                    uid: exec.process.uid,
+                    comm: exec.process.comm.map(Bytes),
+                    start_us: exec.process.start_ns.map(|ns| ns / 1000),
+                    cgroup_id: exec.process.cgroup_id,
+                    cgroup: cgroup.map(Bytes),
+                    container,
+                    file: Bytes(exec.file),
+                    file_truncated: exec.file_truncated,
+                    args: exec.args.map(Args),
+                    args_truncated: exec.args_truncated,
+                    cwd: cwd.as_deref().map(Bytes),
+                    cwd_truncated: exec.place.map(Place::cwd_is_truncated),
+                    tty: tty.as_deref().map(Bytes),
+                },
+            )
+        }
         Event::Failed(failed) => write_line(
             out,
             &Failed {
@@ -97,7 +104,8 @@ pub(crate) fn write_start(out: &mut impl Write, time: WallTime, backend: &Backen
     write_line(out, &Start { event: "start", time: Time(time), version, backend: backend.name(), missing })
 }
 
-pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: u64, exact: bool) -> io::Result<()> {
+/// `count`: none if that is not known.
+pub(crate) fn write_lost(out: &mut impl Write, time: WallTime, count: Option<u64>, exact: bool) -> io::Result<()> {
     write_line(out, &Lost { event: "lost", time: Time(time), count, exact })
 }
 
@@ -141,6 +149,9 @@ struct Exec<'a> {
     file_truncated: bool,
     args: Option<Args<'a>>,
     args_truncated: Option<bool>,
+    cwd: Option<Bytes<'a>>,
+    cwd_truncated: Option<bool>,
+    tty: Option<Bytes<'a>>,
 }
 
 #[derive(Serialize)]
@@ -208,7 +219,7 @@ struct Missing {
 struct Lost {
     event: &'static str,
     time: Time,
-    count: u64,
+    count: Option<u64>,
     exact: bool,
 }
 
@@ -243,6 +254,7 @@ impl Serialize for Args<'_> {
 
 #[cfg(test)]
 mod tests {
+    use exectrace_bpf::exectrace::ExecFlags;
     use serde_json::{Value, json};
 
     use super::*;
@@ -283,10 +295,11 @@ mod tests {
             file_truncated: false,
             args: Some(Args::new(b"ls\0a \"b\"\n\0")),
             args_truncated: Some(true),
+            place: Some(Place::new(b"b\0a\0", b"pts3\0", ExecFlags::EXEC_PLACE)),
         });
         assert_eq!(
             line(&exec),
-            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","container":null,"file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true}"#
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":7,"uid":1000,"comm":"ls","start_us":4000000,"cgroup_id":77,"cgroup":"/a","container":null,"file":"/bin/ls","file_truncated":false,"args":["ls","a \"b\"\n"],"args_truncated":true,"cwd":"/a/b","cwd_truncated":false,"tty":"pts/3"}"#
                 .to_owned() + "\n"
         );
     }
@@ -330,10 +343,11 @@ mod tests {
             file_truncated: false,
             args: None,
             args_truncated: None,
+            place: None,
         });
         assert_eq!(
             line(&exec),
-            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":null,"start_us":null,"cgroup_id":null,"cgroup":null,"container":null,"file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null}"#
+            r#"{"event":"exec","time":"2026-11-22T10:33:05.000000Z","pid":42,"ppid":null,"uid":null,"comm":null,"start_us":null,"cgroup_id":null,"cgroup":null,"container":null,"file":"/bin/ls","file_truncated":false,"args":null,"args_truncated":null,"cwd":null,"cwd_truncated":null,"tty":null}"#
                 .to_owned() + "\n"
         );
         let exit = line(&Event::Exit(event::Exit { process: process(b"ls"), end: None, exec_ns: None }));
@@ -346,7 +360,7 @@ mod tests {
     #[test]
     fn lost_events_are_an_object_too() {
         let mut out = Vec::new();
-        write_lost(&mut out, Clock::at_boot_of(0).wall_time(0), 12, true).unwrap();
+        write_lost(&mut out, Clock::at_boot_of(0).wall_time(0), Some(12), true).unwrap();
         assert_eq!(out, b"{\"event\":\"lost\",\"time\":\"1970-01-01T00:00:00.000000Z\",\"count\":12,\"exact\":true}\n");
     }
 
@@ -358,6 +372,7 @@ mod tests {
             file_truncated: false,
             args: Some(Args::new(b"caf\xe9\0ok\0\xc3\xa9\0\0")),
             args_truncated: Some(false),
+            place: None,
         }));
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["comm"], json!([255]));
@@ -374,6 +389,7 @@ mod tests {
             file_truncated: false,
             args: Some(Args::new(odd.as_bytes())),
             args_truncated: Some(false),
+            place: None,
         }));
         assert!(text.contains(r#""\u009b2J \u007f \u202etxt \udb40\udc01 \u001b[2J Größe 😀""#), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap();
@@ -392,6 +408,7 @@ mod tests {
                 file_truncated: false,
                 args: Some(Args::new(bytes)),
                 args_truncated: Some(false),
+                place: Some(Place::new(bytes, bytes, ExecFlags::EXEC_PLACE)),
             }));
             assert_eq!(line.matches('\n').count(), 1);
             let value: Value = serde_json::from_str(&line).unwrap();

@@ -85,6 +85,7 @@ mod tests {
                 file_truncated: false,
                 args,
                 args_truncated: None,
+                place: None,
             })
         };
         let exit =

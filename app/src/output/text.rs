@@ -23,6 +23,10 @@ const SHORT_ID: usize = 12;
 pub(crate) struct Style {
     /// --show-cgroup: with a column for it.
     pub(crate) has_cgroups: bool,
+    /// --show-tty
+    pub(crate) has_ttys: bool,
+    /// --show-cwd
+    pub(crate) has_cwds: bool,
     pub(crate) has_colors: bool,
 }
 
@@ -38,7 +42,8 @@ enum Color {
 
 pub(crate) fn write_header(out: &mut impl Write, style: Style) -> io::Result<()> {
     let columns = ["TIME", "EVENT", "PID", "PPID", "UID", "COMM"];
-    write_line(out, style, Color::Bold, columns, "CGROUP", "FILE AND ARGUMENTS, OR HOW IT ENDED")
+    let asked_for = ["CGROUP", "TTY", "CWD"].map(String::from);
+    write_line(out, style, Color::Bold, columns, &asked_for, "FILE AND ARGUMENTS, OR HOW IT ENDED")
 }
 
 /// `time`: as it is shown; `depth`: how far below others it is shown; `cgroup`: the path of its control group, if it is known.
@@ -74,7 +79,8 @@ pub(crate) fn write_event(
             None => quoted(path).to_string(),
         },
     );
-    write_line(out, style, color(event), columns, &cgroup, &format!("{:1$}{details}", "", 2 * depth))
+    let [tty, cwd] = if style.has_ttys || style.has_cwds { place(event) } else { Default::default() };
+    write_line(out, style, color(event), columns, &[cgroup, tty, cwd], &format!("{:1$}{details}", "", 2 * depth))
 }
 
 fn write_line(
@@ -82,7 +88,7 @@ fn write_line(
     style: Style,
     color: Color,
     [time, event, pid, ppid, uid, comm]: [&str; 6],
-    cgroup: &str,
+    [cgroup, tty, cwd]: &[String; 3],
     details: &str,
 ) -> io::Result<()> {
     let color = if style.has_colors { color } else { Color::Plain };
@@ -93,11 +99,28 @@ fn write_line(
     if style.has_cgroups {
         write!(out, "{cgroup:<SHORT_ID$} ")?;
     }
+    if style.has_ttys {
+        write!(out, "{tty:<7} ")?;
+    }
+    if style.has_cwds {
+        write!(out, "{cwd:<20} ")?;
+    }
     write!(out, "{details}")?;
     if color != Color::Plain {
         write!(out, "\x1b[m")?;
     }
     writeln!(out)
+}
+
+/// Terminal and current directory: of an exec alone. That there is no terminal is shown as `ps` does.
+fn place(event: &Event<'_>) -> [String; 2] {
+    let Event::Exec(exec) = event else { return Default::default() };
+    let Some(place) = exec.place else { return ["-", "-"].map(String::from) };
+    let (tty, mut cwd) = (place.tty(), place.cwd());
+    if place.cwd_is_truncated() {
+        cwd.splice(..0, *b".../");
+    }
+    [if tty.is_empty() { "?".to_owned() } else { quoted(&tty).to_string() }, quoted(&cwd).to_string()]
 }
 
 /// What went wrong stands out, and what is over steps back.
@@ -178,7 +201,9 @@ mod tests {
     use crate::{
         clock::WallTime,
         event::{Args, Failed, Process},
+        place::Place,
     };
+    use exectrace_bpf::exectrace::ExecFlags;
     use nix::errno::Errno;
 
     fn process(comm: &[u8]) -> Process<'_> {
@@ -200,6 +225,7 @@ mod tests {
             file_truncated: false,
             args: Some(Args::new(args)),
             args_truncated: Some(false),
+            place: None,
         }
     }
 
@@ -283,6 +309,26 @@ mod tests {
         assert_eq!(shown(None), "-            /bin/ls\n");
         let id = "0123456789abcdef".repeat(4);
         assert_eq!(shown(Some(format!("/system.slice/docker-{id}.scope").as_bytes())), "0123456789ab /bin/ls\n");
+    }
+
+    #[test]
+    fn columns_show_the_terminal_and_the_current_directory_of_an_exec() {
+        let shown = |event: &Event<'_>| {
+            let mut line = Vec::new();
+            let style = Style { has_ttys: true, has_cwds: true, ..Style::default() };
+            write_event(&mut line, style, "1.5", 0, event, None).unwrap();
+            String::from_utf8(line).unwrap().split_off(57)
+        };
+        let exec = |place| Event::Exec(Exec { place, ..exec(b"/bin/ls", b"ls\0") });
+        let flags = ExecFlags::EXEC_PLACE;
+        let place = Place::new(b"my files\0home\0", b"pts1\0", flags);
+        assert_eq!(shown(&exec(Some(place))), "pts/1   '/home/my files'     /bin/ls\n");
+        assert_eq!(shown(&exec(Some(Place::new(b"", b"", flags)))), "?       /                    /bin/ls\n");
+        let cut = ExecFlags(flags.0 | ExecFlags::EXEC_CWD_CUT.0);
+        assert_eq!(shown(&exec(Some(Place::new(b"b\0a\0", b"", cut)))), "?       .../a/b              /bin/ls\n");
+        assert_eq!(shown(&exec(None)), "-       -                    /bin/ls\n");
+        let exit = Exit { process: process(b"x"), end: Some(End::Code(0)), exec_ns: None };
+        assert_eq!(shown(&Event::Exit(exit)), format!("{:29}code 0\n", ""));
     }
 
     #[test]

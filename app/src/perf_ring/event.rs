@@ -38,15 +38,27 @@ const STACK_POINTER: u32 = 29;
 #[cfg(target_arch = "arm")]
 const STACK_POINTER: u32 = 13;
 
+/// What an event reads: how often it happened, and for how long it has been looked at.
+const PERF_FORMAT_TOTAL_TIME_ENABLED: u64 = 1;
+
 /// An event can count the samples that found no room: since Linux 6.0 (the header of aya-obj is older).
 const PERF_FORMAT_LOST: u64 = 1 << 4;
 
-/// Samples of this event that found no room: the second number of what it reads with PERF_FORMAT_LOST.
+/// Samples of this event that found no room, where the kernel counts them.
 pub(super) fn lost_samples(event: impl AsFd) -> u64 {
-    let mut numbers = [0; 16];
+    let mut numbers = [0; 24];
     match read(event, &mut numbers) {
-        Ok(16) => Reader(&numbers[8..]).u64().unwrap_or_default(),
+        Ok(24) => Reader(&numbers[16..]).u64().unwrap_or_default(),
         // Its processor is gone.
+        _ => 0,
+    }
+}
+
+/// How long the event has been at work, in nanoseconds.
+pub(super) fn enabled_ns(event: impl AsFd) -> u64 {
+    let mut numbers = [0; 24];
+    match read(event, &mut numbers) {
+        Ok(16..) => Reader(&numbers[8..]).u64().unwrap_or_default(),
         _ => 0,
     }
 }
@@ -92,9 +104,7 @@ pub(super) fn open(source: Source, cpu: Option<u32>, with_stack: bool, counts_lo
         attr.set_watermark(1);
         attr.__bindgen_anon_2.wakeup_watermark = 1;
     }
-    if counts_lost {
-        attr.read_format = PERF_FORMAT_LOST;
-    }
+    attr.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | if counts_lost { PERF_FORMAT_LOST } else { 0 };
     if with_stack {
         attr.sample_type |= PERF_SAMPLE_REGS_USER as u64 | PERF_SAMPLE_STACK_USER as u64;
         attr.sample_regs_user = 1 << STACK_POINTER;

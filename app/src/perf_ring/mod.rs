@@ -11,17 +11,17 @@ use std::{
 };
 
 use self::{
-    event::{Request, ioctl, lost_samples, open},
+    event::{Request, enabled_ns, ioctl, lost_samples, open},
     memory::Memory,
 };
 pub(crate) use self::{
     event::{attach, page_size, try_one},
     sample::{Content, Sample, Stack},
 };
-use crate::clock::{monotonic_ns, suspended_ns};
+use crate::clock::monotonic_ns;
 
 /// More than this is no inaccuracy of clocks.
-const SLEEP_NS: u64 = 10_000_000;
+const INACCURACY_NS: u64 = 50_000_000;
 
 /// What samples are taken of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +50,6 @@ pub(crate) struct Buffers {
     counts_lost: bool,
     /// Those that events of processors which are gone have counted, by source.
     lost_before: Vec<u64>,
-    /// How long the machine had slept: it takes processors off and brings them back.
-    suspended_ns: u64,
     page: usize,
     kib: u32,
 }
@@ -63,6 +61,8 @@ struct Buffer {
     events: Vec<OwnedFd>,
     /// Lost samples that are known already, where the kernel counts them.
     lost_known: u64,
+    /// When the first event was last looked at, and how long it had been at work.
+    checked: Option<(u64, u64)>,
 }
 
 /// What a look into all buffers has found.
@@ -88,7 +88,6 @@ impl Buffers {
             lost: 0,
             counts_lost: open(Source::Tasks, Some(0), false, true).is_ok(),
             lost_before: Vec::new(),
-            suspended_ns: suspended_ns(),
             page: page_size(),
             kib,
         })
@@ -135,13 +134,9 @@ impl Buffers {
     /// As of [`Self::open`].
     pub(crate) fn follow_processors(&mut self) -> io::Result<bool> {
         let online: BTreeSet<u32> = online_cpus()?.into_iter().collect();
-        let suspended_ns = suspended_ns();
-        // Events do not survive that their processor is switched off; suspending does that to all but one.
-        let has_slept = suspended_ns.saturating_sub(self.suspended_ns) > SLEEP_NS;
-        self.suspended_ns = suspended_ns;
         let mut kept = Vec::new();
         for mut buffer in mem::take(&mut self.buffers) {
-            if online.contains(&buffer.cpu) && !has_slept {
+            if online.contains(&buffer.cpu) && !(self.enabled && buffer.has_stopped()) {
                 kept.push(buffer);
             } else {
                 self.lost += buffer.read(&mut self.held);
@@ -214,7 +209,21 @@ impl Buffers {
 
 impl Buffer {
     fn new(cpu: u32) -> Self {
-        Self { cpu, memory: None, events: Vec::new(), lost_known: 0 }
+        Self { cpu, memory: None, events: Vec::new(), lost_known: 0, checked: None }
+    }
+
+    /// Whether the processor was switched off since the last look, be it on again: its events do not survive that. Suspending
+    /// does it to all but one.
+    fn has_stopped(&mut self) -> bool {
+        let Some(first) = self.events.first() else { return true };
+        let now_ns = monotonic_ns();
+        let enabled = enabled_ns(first);
+        // Whoever is interrupted between two clocks takes the time for shorter than it was.
+        let before = self.checked.replace((monotonic_ns(), enabled));
+        before.is_some_and(|(then_ns, before)| {
+            let passed = now_ns.saturating_sub(then_ns);
+            passed.saturating_sub(enabled.saturating_sub(before)) > INACCURACY_NS + passed / 100
+        })
     }
 
     /// Leaves out a processor that is not there any more.

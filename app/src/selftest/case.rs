@@ -55,6 +55,8 @@ pub(super) struct Case {
     uid_is_unclear: bool,
     /// How a child of the child ends that executes nothing.
     forked: Option<End>,
+    /// Where the second exec is: as below /dev, or empty. Else that is not known.
+    tty_later: Option<String>,
 }
 
 impl Case {
@@ -72,6 +74,7 @@ impl Case {
             uid_later: getuid().as_raw(),
             uid_is_unclear: false,
             forked: None,
+            tty_later: None,
         };
         case.with_args(&[])
     }
@@ -137,6 +140,14 @@ pub(super) fn cases(exe: &Path, fixtures: &Fixtures) -> Vec<Case> {
     exec_from_thread.execs.push(vec![exe.as_os_str().as_bytes().to_vec(), Child::Succeed.argument().into_bytes()]);
     cases.push(exec_from_thread);
 
+    let terminal = fixtures.terminal();
+    let file_of_terminal: Vec<&[u8]> = terminal.iter().map(|file| file.as_bytes()).collect();
+    let mut exec_elsewhere =
+        Case::new("exec elsewhere", exe, Child::ExecElsewhere, success).with_args(&file_of_terminal);
+    exec_elsewhere.execs.push(vec![exe.as_os_str().as_bytes().to_vec(), Child::Succeed.argument().into_bytes()]);
+    exec_elsewhere.tty_later = Some(terminal.map_or_else(String::new, |file| file.replacen("/dev/", "", 1)));
+    cases.push(exec_elsewhere);
+
     cases.push(Case {
         forked: Some(End::Code(workload::FORKED)),
         ..Case::new("fork without exec", exe, Child::Fork, success)
@@ -195,6 +206,7 @@ impl Case {
             .args(&self.args)
             // As much as nearly every program has: see Backend::STACKS_END_EARLY.
             .env("EXECTRACE_SELF_TEST", "x".repeat(130))
+            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -264,6 +276,11 @@ impl Case {
                         known("args", truncated.to_string()),
                         or_unknown(exec.args_truncated),
                     ),
+                    Difference::between("cwd", known("cwd", self.cwd_at_exec(index)), or_unknown(exec.cwd.as_ref())),
+                    self.tty_later.as_ref().filter(|_| index > 0).and_then(|tty| {
+                        let tty = quoted(tty.as_bytes()).to_string();
+                        Difference::between("tty", known("tty", tty), or_unknown(exec.tty.as_ref()))
+                    }),
                 ],
             );
         }
@@ -302,6 +319,11 @@ impl Case {
                 [Difference::between("end", expected, got)],
             );
         }
+    }
+
+    fn cwd_at_exec(&self, index: usize) -> String {
+        let is_elsewhere = index > 0 && self.tty_later.is_some();
+        if is_elsewhere { workload::ELSEWHERE.to_owned() } else { "/".to_owned() }
     }
 
     fn uid_at_exec(&self, index: usize, found: &Found, backend: &Backend) -> String {

@@ -2,12 +2,16 @@
 
 use std::{
     env, fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink},
+    },
     path::{Path, PathBuf},
     process,
 };
 
 use nix::sys::statvfs::{FsFlags, statvfs};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::workload::Child;
 
@@ -97,6 +101,8 @@ const fn program_32(machine: u8, flags: u32, code: [u8; 12]) -> [u8; 96] {
 /// Removed when dropped.
 pub(super) struct Fixtures {
     folder: PathBuf,
+    /// The other end of [`Self::terminal`].
+    controller: Option<OwnedFd>,
 }
 
 impl Fixtures {
@@ -125,7 +131,7 @@ impl Fixtures {
         let folder = place.join(format!("exectrace-{}", process::id()));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         // From here on it is removed again, whatever fails.
-        let fixtures = Self { folder };
+        let fixtures = Self { folder, controller: controller().ok() };
         symlink(exe, fixtures.interpreter())?;
         let line = format!("#!{} {}\n", fixtures.interpreter().display(), Child::Succeed.argument());
         fs::write(fixtures.script(), line)?;
@@ -145,10 +151,22 @@ impl Fixtures {
         self.folder.join("script")
     }
 
+    /// The file of a terminal that belongs to nobody; none where there are no pseudo-terminals.
+    pub(super) fn terminal(&self) -> Option<String> {
+        ptsname(self.controller.as_ref()?, Vec::new()).ok()?.into_string().ok()
+    }
+
     /// A program of 32 bits; an empty file where kernels run none.
     pub(super) fn program_32(&self) -> PathBuf {
         self.folder.join("program32")
     }
+}
+
+fn controller() -> io::Result<OwnedFd> {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&controller)?;
+    unlockpt(&controller)?;
+    Ok(controller)
 }
 
 impl Drop for Fixtures {

@@ -28,6 +28,8 @@ pub(super) struct FoundExec {
     pub(super) file_truncated: bool,
     pub(super) args: Option<String>,
     pub(super) args_truncated: Option<bool>,
+    pub(super) cwd: Option<String>,
+    pub(super) tty: Option<String>,
 }
 
 impl Found {
@@ -46,6 +48,8 @@ impl From<&Event<'_>> for Found {
                     file_truncated: exec.file_truncated,
                     args: exec.args.map(listed),
                     args_truncated: exec.args_truncated,
+                    cwd: exec.place.map(|place| quoted(&place.cwd()).to_string()),
+                    tty: exec.place.map(|place| quoted(&place.tty()).to_string()),
                 };
                 (Some(exec), None, None)
             }

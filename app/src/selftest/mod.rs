@@ -72,8 +72,10 @@ fn check_backend(
     // among our own descendants: the rest of the machine stays out, and the fork program has to work.
     let plain = Case::new("whole machine", exe, Child::Succeed, End::Code(0));
     for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, fixtures))] {
-        let mut tracer =
-            Tracer::start(backend, &Settings { buffer_kib, only_tracked, no_exits: false, failed: false })?;
+        let mut tracer = Tracer::start(
+            backend,
+            &Settings { buffer_kib, only_tracked, no_exits: false, failed: false, places: true },
+        )?;
         if only_tracked {
             tracer.track(&[process::id()])?;
         }

@@ -18,7 +18,7 @@ use nix::{
         signal::{SigSet, Signal, kill},
         wait::waitpid,
     },
-    unistd::{Pid, Uid, alarm, getpid, gettid, setuid},
+    unistd::{Pid, Uid, alarm, getpid, gettid, setsid, setuid},
 };
 
 /// Before the name of what to do. In one argument, for a `#!` line passes no more than one.
@@ -26,6 +26,9 @@ const FLAG: &str = "--self-test-child=";
 
 /// Ends a child that hangs, so that the self-test does not.
 const TIMEOUT_SECONDS: u32 = 20;
+
+/// Where [`Child::ExecElsewhere`] executes: beyond a mount point.
+pub(super) const ELSEWHERE: &str = "/proc/sys/kernel";
 
 /// By which [`Child::ExecAsOther`] executes.
 pub(super) const EXEC_FD: i32 = 64;
@@ -61,10 +64,12 @@ pub(crate) enum Child {
     ChangeUser,
     /// And executes a program as that user.
     ExecAsOther,
+    /// Executes a program in [`ELSEWHERE`], with the terminal that the next argument names, if any.
+    ExecElsewhere,
 }
 
 impl Child {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Succeed,
         Self::Fail,
         Self::BeKilled,
@@ -78,6 +83,7 @@ impl Child {
         Self::Fork,
         Self::ChangeUser,
         Self::ExecAsOther,
+        Self::ExecElsewhere,
     ];
 
     fn name(self) -> &'static str {
@@ -95,6 +101,7 @@ impl Child {
             Self::Fork => "fork",
             Self::ChangeUser => "change-user",
             Self::ExecAsOther => "exec-as-other",
+            Self::ExecElsewhere => "exec-elsewhere",
         }
     }
 
@@ -152,6 +159,7 @@ impl Child {
                 Err(_) => ExitCode::FAILURE,
             },
             Self::ExecAsOther => exec_as_other(),
+            Self::ExecElsewhere => exec_elsewhere(),
         }
     }
 }
@@ -199,6 +207,18 @@ fn exec_as_other() -> ExitCode {
         let path = format!("/proc/self/fd/{fd}");
         // Returns only if it fails.
         let _ = Command::new(path).arg(Child::Succeed.argument()).exec();
+    }
+    ExitCode::FAILURE
+}
+
+fn exec_elsewhere() -> ExitCode {
+    let terminal = env::args_os().nth(2);
+    // Whoever has no terminal gets the first one that it opens.
+    let has_moved = env::set_current_dir(ELSEWHERE).is_ok() && setsid().is_ok();
+    let opened = terminal.map(|terminal| fs::OpenOptions::new().read(true).write(true).open(terminal)).transpose();
+    if let (true, Ok(_terminal), Ok(exe)) = (has_moved, opened, env::current_exe()) {
+        // Returns only if it fails.
+        let _ = Command::new(exe).arg(Child::Succeed.argument()).exec();
     }
     ExitCode::FAILURE
 }

@@ -80,8 +80,8 @@ pub(crate) struct Tracepoints {
     in_doubt: bool,
     /// Until then it is waited for processes that are about to end.
     patient_until: Instant,
-    /// What happened on some processor was not seen.
-    is_blind: bool,
+    /// How often what happened on some processor was not seen.
+    blind: u64,
     only_tracked: bool,
     no_exits: bool,
     detached: bool,
@@ -165,7 +165,7 @@ impl Tracepoints {
             samples: VecDeque::new(),
             in_doubt: false,
             patient_until: Instant::now(),
-            is_blind: false,
+            blind: 0,
             only_tracked: settings.only_tracked,
             no_exits: settings.no_exits,
             detached: false,
@@ -267,7 +267,7 @@ impl Tracepoints {
     pub(crate) fn follow_processors(&mut self) -> Result<(), Error> {
         let failed = |error: io::Error| Error::from_perf(error, 0);
         if !self.detached && self.buffers.follow_processors().map_err(failed)? {
-            self.is_blind = true;
+            self.blind += 1;
             if let Some(programs) = &self.bpf {
                 for (source, map) in &programs.maps {
                     bpf::fill(map, &self.buffers, *source).map_err(failed)?;
@@ -300,14 +300,20 @@ impl Tracepoints {
         }
         let (count, is_exact) = match (execs, exits, tasks) {
             (Some(execs), Some((exits, is_certain)), _) => {
-                (execs + exits, is_certain && !self.only_tracked && !self.is_blind && missed.exits == 0)
+                (execs + exits, is_certain && !self.only_tracked && missed.exits == 0)
             }
             // Every thread that begins, ends, or gets a name has a record, too.
             (Some(execs), None, Some(tasks)) => (execs + tasks, false),
             _ => (self.buffers.lost(), false),
         };
         let count = count + missed.exits;
-        Ok(Lost { count: count + hidden, is_exact: is_exact || count + hidden == 0, hidden, is_blind: self.is_blind })
+        Ok(Lost {
+            count: count + hidden,
+            is_exact: is_exact || count + hidden == 0,
+            hidden,
+            blind: self.blind,
+            is_incomplete: self.blind > 0,
+        })
     }
 
     /// Nothing new arrives after this; what is in the buffers stays there to be read.

@@ -400,7 +400,9 @@ impl Processes {
                 if !self.is_shown(pid, entry, time_ns) {
                     return None;
                 }
-                Some(Event::Exec(Exec { process: entry.describe(seen), file, file_truncated, args, args_truncated }))
+                let process = entry.describe(seen);
+                // /proc shows where the process is by now, and that may be elsewhere.
+                Some(Event::Exec(Exec { process, file, file_truncated, args, args_truncated, place: None }))
             }
             &Kind::End { ppid, report: None } if self.inputs.users_at_end => {
                 let Some(HalfEnd::AsUser(uid)) = self.half_ends.remove(&seen.tid) else {
