@@ -41,7 +41,8 @@ impl Builders {
         match kind {
             Kind::Host => Ok(Builder::Host),
             Kind::Container => Container::find(runner, &facts.root, &facts.cache, engine.kinds_for_builds(), &wanted)
-                .map(Box::new).map(Builder::Container),
+                .map(Box::new)
+                .map(Builder::Container),
         }
     }
 }
