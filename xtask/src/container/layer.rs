@@ -132,7 +132,8 @@ mod tests {
         let mut tar = Builder::new(Vec::new());
         let mut add = |path: &str, kind: EntryType, mode: u32, text: &str| {
             let mut header = header(kind, mode);
-            (header.set_uid(1000), header.set_mtime(date));
+            header.set_uid(1000);
+            header.set_mtime(date);
             header.set_size(text.len() as u64);
             tar.append_data(&mut header, path, text.as_bytes()).unwrap();
         };
