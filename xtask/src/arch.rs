@@ -431,6 +431,11 @@ impl Arch {
         panic!("no such architecture")
     }
 
+    /// The one of the machine that this tool runs on.
+    pub fn of_this_machine() -> Option<&'static Arch> {
+        ARCHES.iter().find(|arch| arch.triple.starts_with(std::env::consts::ARCH))
+    }
+
     /// Those that are shipped where none are named.
     pub fn defaults() -> impl Iterator<Item = &'static Arch> {
         ARCHES.iter().filter(|arch| arch.by_default)

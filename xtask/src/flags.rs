@@ -10,6 +10,7 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch};
+use crate::build::kind;
 use crate::route::Route;
 use crate::ui::screen::{Color, Level};
 use crate::ui::suggest;
@@ -281,7 +282,8 @@ pub struct Completions {
 /// Flags of verbs that compile BPF objects.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Clang {
-    /// Where to run clang: in a container without a network, or on this machine itself. The bytes are the same
+    /// Where to run clang: in a container without a network, or on this machine itself. The bytes are the same. A container in
+    /// which binaries are built is of the same engine
     #[arg(long, value_name = "ENGINE", env = "BPFSHIP_ENGINE", default_value = "auto")]
     pub engine: Choice,
 }
@@ -345,6 +347,9 @@ pub struct Dist {
     /// architecture's own, see the README]
     #[arg(long, value_name = "FROM")]
     pub std: Option<Route>,
+    /// What compiles the binaries, whose bytes are the same [default: `builder` of the configuration, or else host]
+    #[arg(long, value_name = "BUILDER", env = "BPFSHIP_BUILDER")]
+    pub builder: Option<kind::Kind>,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask merge DIR…"))]
     pub merge: Vec<String>,
     #[command(flatten)]
@@ -713,11 +718,15 @@ pub struct Merge {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask rebuild                            what release.json in dist/ names
+  cargo xtask rebuild --builder container        in a container, whatever it was built in
   cargo xtask rebuild ~/Downloads/tool-0.1.0     a release that was downloaded")]
 pub struct Rebuild {
     /// The folder of the release: its archives and release.json [default: `dist/` of this workspace]
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
+    /// What compiles the binaries this time: another environment than the one they come from
+    #[arg(long, value_name = "BUILDER", env = "BPFSHIP_BUILDER")]
+    pub builder: Option<kind::Kind>,
     #[command(flatten)]
     pub show: Show,
 }

@@ -16,6 +16,8 @@ mod bpf;
 mod btf;
 mod build;
 mod cc;
+mod container;
+mod debian;
 mod deploy;
 mod emit;
 mod flags;
@@ -112,6 +114,7 @@ pub mod testing {
     pub use crate::boot::kernels;
     pub use crate::bpf::container;
     pub use crate::bpf::target::ObjectName;
+    pub use crate::container::recipe;
     pub use crate::deploy::unit::example as unit;
     pub use crate::flags::Flags;
     pub use crate::release::{binary, boot_report, compare, install, manifest, pack, unpack};

@@ -10,11 +10,11 @@ use anyhow::{Context, Result};
 
 use crate::arch::Arch;
 use crate::boot::kernel_image;
-use crate::boot::kernels::apt::Mirror;
 use crate::boot::kernels::from_source::{self, BuildTools};
 use crate::boot::kernels::recipe::LLVM;
 use crate::boot::kernels::{Kernel, Source};
 use crate::boot::select::{Guest, Origin};
+use crate::debian::apt::Mirror;
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
@@ -25,14 +25,6 @@ use crate::workspace::facts::Facts;
 
 /// The crate of the first process of each guest.
 pub const GUEST_CRATE: &str = "bpfship-guest";
-
-/// The variable that names a mirror of Debian's.
-const VARIABLE: &str = "BPFSHIP_DEBIAN_MIRROR";
-/// Where Debian's package of keys puts them.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The settings for reaching a mirror: beginnings of names below `Acquire`. None of them has signatures ignored.
-const SETTINGS: [&str; 5] = ["http", "Retries", "ForceIPv4", "ForceIPv6", "Check-Valid-Until"];
-const APT_FOLDER: &str = "/etc/apt";
 
 /// Programs that build kernels, and the Debian packages that have them.
 const BUILD_PROGRAMS: [(&str, &str); 11] = [
@@ -187,60 +179,6 @@ fn describe_missing(missing: &[(&str, &str)]) -> Option<Status> {
     Some(Status::missing(detail, format!("apt install {} (Debian)", packages.join(" "))))
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
-impl Mirror {
-    /// The mirror that the user names, or that apt has.
-    pub fn find(runner: Runner) -> Found<Mirror> {
-        for program in ["apt-get", "dpkg-deb"] {
-            if on_path(program).is_none() {
-                let detail = format!("there is no {program} on this machine, through which they are fetched");
-                return Err(Status::new(State::NeedsYou, detail));
-            }
-        }
-        let url = match env::var(VARIABLE).ok().filter(|url| !url.is_empty()) {
-            Some(url) => Some(url),
-            None => sources()?.iter().find_map(|text| debian_mirror(text)),
-        };
-        let Some(url) = url else {
-            let remedy = format!("set {VARIABLE} to the address of a mirror");
-            return Err(Status::missing("apt has no source of Debian's here", remedy));
-        };
-        if url.contains(char::is_whitespace) {
-            return Err(Status::new(State::NeedsYou, format!("{VARIABLE} is {url:?}, which is no address")));
-        }
-        let keyring = PathBuf::from(KEYRING);
-        if !keyring.is_file() {
-            let detail = format!("there is no {KEYRING} to check them with");
-            return Err(Status::missing(detail, "apt install debian-archive-keyring"));
-        }
-        let dump = Command::new("apt-config", Path::new("/")).args(["dump", "--format", "%F \"%v\";%n", "Acquire"]);
-        let is_wanted = |line: &&str| SETTINGS.iter().any(|name| line.starts_with(&format!("Acquire::{name}")));
-        let acquire = runner.read(&dump)?.lines().filter(is_wanted).map(|line| format!("{line}\n")).collect();
-        Ok(Mirror { url, keyring, acquire })
-    }
-}
-
-/// The texts of all files that list apt's sources.
-fn sources() -> Result<Vec<String>> {
-    let folder = Path::new(APT_FOLDER);
-    let parts = folder.join("sources.list.d");
-    let is_source = |name: &String| name.ends_with(".list") || name.ends_with(".sources");
-    let parts = files::list(&parts)?.into_iter().filter(is_source).map(|name| parts.join(name));
-    let files = std::iter::once(folder.join("sources.list")).chain(parts);
-    Ok(files.filter_map(|file| files::read_if_there(&file).ok().flatten()).collect())
-}
-
-/// The first mirror of Debian's own archive in such a text.
-fn debian_mirror(text: &str) -> Option<String> {
-    let is_mirror = |word: &&str| word.contains("://") && word.trim_end_matches('/').ends_with("/debian");
-    let lines = text.lines().map(str::trim).filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
-    lines.flat_map(str::split_whitespace).find(is_mirror).map(String::from)
-}
-
 /// The memory that programs may still take, in MiB.
 fn available(meminfo: &str) -> Option<u32> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -251,15 +189,6 @@ fn available(meminfo: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_mirror_is_found_in_both_forms_of_a_source() {
-        let old = "# deb http://wrong/debian x main\ndeb [arch=amd64] http://mirror.example/debian/ bookworm main\n";
-        assert_eq!(debian_mirror(old).unwrap(), "http://mirror.example/debian/");
-        let new = "Types: deb\nURIs: http://a.example/debian-security http://b.example/debian\nSuites: x\n";
-        assert_eq!(debian_mirror(new).unwrap(), "http://b.example/debian");
-        assert_eq!(debian_mirror("deb http://archive.example/ubuntu noble main"), None);
-    }
 
     #[test]
     fn all_that_is_missing_is_named_at_once_with_one_command_that_installs_it() {

@@ -285,10 +285,10 @@ fn command_line(words: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::arch::Arch;
-    use crate::boot::kernels::apt::Mirror;
     use crate::boot::kernels::from_source::BuildTools;
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
+    use crate::debian::apt::Mirror;
     use crate::release::plan::tests::{facts, product};
     use crate::sys::{self, hash};
     use crate::ui::status::{State, Status};

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::bpf::container::{self, CONTAINERFILE, Container};
 use crate::bpf::flags;
 use crate::bpf::run::CheckImage;
+use crate::container::plan::sealed;
 use crate::sys::command::Command;
 use crate::sys::hash;
 use crate::sys::plan::{Steps, Task};
@@ -64,10 +65,8 @@ pub fn contained(container: &Container, facts: &Facts, compiler: &Path, clang: &
     for (number, arguments) in clang.iter().enumerate() {
         // A source may have a name that no container can have.
         let name = format!("{volume}-{number}");
-        let mut command = engine()
-            .args(["run", "--rm", "--name", &name, "--pull", "never", "--network", "none", "--read-only"])
-            .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--sig-proxy=false"])
-            .args(["--env", &format!("{}={}", flags::CLOCK.0, flags::CLOCK.1)]);
+        let mut command =
+            sealed(&container.engine, work, &name).args(["--env", &format!("{}={}", flags::CLOCK.0, flags::CLOCK.1)]);
         if container.engine.has_users {
             command = command.args(["--user", USER]);
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::bpf::engine::{Engine, Image, Kind, Unusable};
+use crate::container::engine::{self, Engine, Image, Kind};
 use crate::flags::Choice;
 use crate::sys::cache::Cache;
 use crate::sys::process::Runner;
@@ -78,12 +78,7 @@ impl Place {
 
     /// Decides where clang will run. `theirs` is the image that the configuration names.
     pub fn find(runner: Runner, folder: &Path, cache: &Cache, choice: Choice, theirs: Option<&str>) -> Result<Place> {
-        let kinds: &[Kind] = match choice {
-            Choice::Auto => &Kind::ALL,
-            Choice::Docker => &[Kind::Docker],
-            Choice::Podman => &[Kind::Podman],
-            Choice::Host => &[],
-        };
+        let kinds: &[Kind] = choice.kinds();
         if choice == Choice::Host && theirs.is_some() {
             bad_request!(
                 "--engine host, but `image` in [workspace.metadata.bpfship.bpf] of Cargo.toml names a compiler that is in a \
@@ -98,22 +93,11 @@ impl Place {
             }
             return Ok(Place::Host);
         }
-        let mut refusals = Vec::new();
-        for kind in kinds {
-            match kind.probe(runner, folder).and_then(|engine| engine.check(theirs.is_some())) {
-                Ok(engine) => {
-                    return Container::find(runner, folder, cache, engine, theirs).map(Place::Container);
-                }
-                Err(error) => {
-                    if choice == Choice::Auto && error.is::<Unusable>() {
-                        runner.status(error.to_string());
-                    }
-                    refusals.push(error);
-                }
-            }
-            runner.check_interrupted()?;
-        }
-        match refusals.pop() {
+        let refusal = match engine::first(runner, folder, kinds, theirs.is_some())? {
+            Ok(engine) => return Container::find(runner, folder, cache, engine, theirs).map(Place::Container),
+            Err(mut refusals) => refusals.pop(),
+        };
+        match refusal {
             Some(refusal) if choice != Choice::Auto => Err(refusal.context(format!("--engine {}", kinds[0].program()))),
             Some(refusal) if theirs.is_some() => Err(refusal.context(
                 "`image` in [workspace.metadata.bpfship.bpf] of Cargo.toml wants docker or podman, and neither answers",
@@ -133,12 +117,8 @@ impl Container {
             let present = image.is_some_and(|image| image.platform == engine.platform && built == Some(image.id));
             return Ok(Container { engine, image: ours, present, theirs: false });
         };
-        // An image that was built here and never pushed has no digest in docker's eyes, but an id, which is one, too.
-        for name in std::iter::once(theirs).chain(theirs.split('@').next_back()) {
-            if let Some(image) = Image::find(runner, engine.kind, folder, name)? {
-                image.check(name, &engine)?;
-                return Ok(Container { engine, image: name.into(), present: true, theirs: true });
-            }
+        if let Some(name) = Image::of_user(runner, &engine, folder, theirs)? {
+            return Ok(Container { engine, image: name, present: true, theirs: true });
         }
         Ok(Container { engine, image: theirs.into(), present: false, theirs: true })
     }

@@ -5,7 +5,6 @@ pub mod cflags;
 pub mod contained;
 pub mod container;
 pub mod dependencies;
-pub mod engine;
 pub mod facts;
 pub mod failures;
 pub mod flags;

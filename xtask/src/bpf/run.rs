@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::bpf::container::Container;
 use crate::bpf::dependencies::Said;
-use crate::bpf::engine::Image;
 use crate::bpf::facts::{COMPILED, RECORDS};
 use crate::bpf::failures::{self, Scope};
 use crate::bpf::layouts::Layouts;
@@ -20,6 +19,7 @@ use crate::bpf::settle::{self, Compiled, Part, Piece, Settled};
 use crate::bpf::source_text;
 use crate::bpf::target::BpfTarget;
 use crate::bpf::units::Unit;
+use crate::container::engine::Image;
 use crate::sys::command::{Command, quote};
 use crate::sys::hash::Sha256;
 use crate::sys::plan::{Slot, Step, Work};

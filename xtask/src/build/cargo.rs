@@ -25,6 +25,8 @@ pub struct CargoBuild {
     pub command: Command,
     /// cargo's target folder.
     pub target: PathBuf,
+    /// The command that runs it in a container, if it is to run in one.
+    pub within: Option<Command>,
 }
 
 /// How many crates are compiled for each target.
@@ -33,12 +35,17 @@ type Totals = BTreeMap<String, usize>;
 impl CargoBuild {
     /// As a printed plan has it.
     pub fn line(&self) -> String {
-        format!("{}\n# meanwhile, to show how far it is: {}", self.command, self.count())
+        format!("{}\n# meanwhile, to show how far it is: {}", self.whole(), self.count())
     }
 
     /// The same in a plan that is printed as JSON.
     pub fn json(&self) -> Value {
-        json!({ "command": self.command, "count": self.count() })
+        json!({ "command": self.whole(), "count": self.count() })
+    }
+
+    /// What is run.
+    pub fn whole(&self) -> &Command {
+        self.within.as_ref().unwrap_or(&self.command)
     }
 
     /// Runs it. `show` is given words about each target while it is built, and `each` what came out for each; what only
@@ -83,7 +90,7 @@ impl CargoBuild {
                     }
                 }
             };
-            let status = runner.lines(&self.command, |line| take(messages.push_line(line)));
+            let status = runner.lines(self.whole(), |line| take(messages.push_line(line)));
             take(messages.end());
             status
         })?;

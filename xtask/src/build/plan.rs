@@ -7,9 +7,11 @@ use anyhow::Result;
 
 use crate::arch::Target;
 use crate::build::cargo::{self, CargoBuild};
+use crate::build::contained::{self, Contained, Folders};
 use crate::build::crate_names;
 use crate::build::profile;
 use crate::build::run::{BuildBinaries, Built};
+use crate::build::site::Site;
 use crate::cc::plan::Compiler;
 use crate::cc::recipe;
 use crate::route::Route;
@@ -23,7 +25,6 @@ use crate::toolchain::zig;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::facts::Facts;
-use crate::workspace::packages::Package;
 use crate::workspace::snapshot::Verify;
 use crate::workspace::source::Source;
 
@@ -49,52 +50,76 @@ pub struct Build {
     pub bins: Vec<String>,
     pub targets: Vec<Target>,
     pub built: Slot<Built>,
+    /// The CARGO_HOME.
+    home: PathBuf,
+    /// What a container around it takes.
+    contained: Option<Contained>,
 }
 
 impl Build {
     /// Decides how binaries of the workspace that `manifest` leads to are built, where [`prepare`] has done its part.
     /// `selection` are the arguments of cargo that choose their package and its features, and `variables` are what the build of the application itself sees in addition.
     pub fn new(
-        facts: &Facts,
+        site: Site,
         manifest: &Path,
         selection: &[String],
         bins: &[String],
         targets: &[Target],
         variables: BTreeMap<String, String>,
     ) -> Build {
-        let target = target(facts);
-        let mut environment = facts.build_environment(&home(facts));
-        if facts.has_packages_beside() {
-            let program = facts.work.join(crate_names::PROGRAM);
-            environment.insert("RUSTC_WRAPPER".into(), program.to_string_lossy().into_owned());
-        }
+        let facts = site.facts;
+        let target = site.target();
+        let compiler = Compiler::new(site, targets);
+        let mut environment = site.environment();
         environment.extend(variables);
-        environment.extend(Compiler::new(facts, targets).iter().flat_map(Compiler::environment));
+        environment.extend(compiler.iter().flat_map(Compiler::environment));
+        let manifest = manifest.to_string_lossy();
+        let triples = || targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]);
         // In `/`, cargo finds no configuration but that of its home.
-        let command = Command::new(facts.rust.cargo(), Path::new("/"))
-            .only(environment)
+        let cargo = Command::new(facts.rust.cargo(), Path::new("/")).only(environment);
+        let command = cargo
+            .clone()
             .args(["build", "--release", "--locked", "--offline", "--keep-going"])
             .args(cargo::FLAGS)
             .args(profile::flags())
-            .arg("--manifest-path")
-            .arg(manifest.to_string_lossy())
+            .args(["--manifest-path", &manifest])
             .arg("--target-dir")
             .arg(target.to_string_lossy())
             .args(selection)
             .args(bins.iter().flat_map(|bin| ["--bin", bin]))
-            .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
+            .args(triples());
+        let unpack = cargo
+            .args(["tree", "--quiet", "--locked", "--offline", "--edges", "normal,build"])
+            .args(["--manifest-path", &manifest])
+            .args(selection)
+            .args(triples());
+        let contained = site.builder.container().map(|container| {
+            let folders = folders(site, compiler.as_ref(), targets);
+            Contained::new(container, folders, &command, unpack, (&site.home(), &facts.work))
+        });
         Build {
-            cargo: CargoBuild { command, target },
+            cargo: CargoBuild { command, target, within: contained.as_ref().map(|it| it.command.clone()) },
+            contained,
+            home: site.home(),
             bins: bins.to_vec(),
             targets: targets.to_vec(),
             built: Slot::default(),
         }
     }
 
-    /// The task that does it.
-    pub fn task(self, facts: &Facts) -> Task {
+    /// Refuses what no container can be given.
+    pub fn check(&self) -> Result<()> {
+        self.contained.as_ref().map_or(Ok(()), Contained::check)
+    }
+
+    /// The tasks that do it.
+    pub fn tasks(self, facts: &Facts) -> Vec<Task> {
         let arches: Vec<&str> = self.targets.iter().map(|(arch, _)| arch.name).collect();
-        let title = format!("building {} for {}", self.bins.join(", "), arches.join(", "));
+        let (bins, arches) = (self.bins.join(", "), arches.join(", "));
+        let title = match &self.contained {
+            None => format!("building {bins} for {arches}"),
+            Some(contained) => format!("building {bins} for {arches} in a container of {}", contained.engine),
+        };
         let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
         let compiled = Slot::default();
@@ -106,30 +131,48 @@ impl Build {
             cache: facts.cache.clone(),
             compiler: (!facts.with_c.is_empty()).then(zig::name).and_then(Result::ok),
             snapshot: facts.sources.folder.clone(),
-            home: home(facts),
+            home: self.home,
             ignored: facts.sources.ignored.clone(),
             built: self.built,
             compiled: compiled.clone(),
         };
         let verify = Verify { folder: facts.sources.folder.clone(), built: compiled };
-        Task::new(title, vec![Box::new(build), Box::new(verify)]).announced().failure("cannot build")
+        let task = Task::new(title, vec![Box::new(build), Box::new(verify)]).announced().failure("cannot build");
+        match self.contained {
+            None => vec![task],
+            Some(contained) => contained.around(task),
+        }
     }
+}
+
+/// What a container for a build is given of this machine.
+fn folders(site: Site, compiler: Option<&Compiler>, targets: &[Target]) -> Folders {
+    let facts = site.facts;
+    let mut folders = Folders::new(facts, &site.base(), &site.home());
+    let sysroots = targets.iter().filter(|(_, route)| *route == Route::Source);
+    folders.read.extend(sysroots.map(|(arch, _)| facts.cache.path(&Sysroot::new(arch, &facts.rust).name)));
+    if let Some(compiler) = compiler {
+        folders.read.extend(compiler.read());
+        folders.written.insert(compiler.cxx_folder());
+    }
+    folders
 }
 
 /// Plans the build of another package's binary, in the same way as that of what is shipped.
 pub fn helper(facts: &Facts, manifest: &Path, package: &str, targets: &[Target]) -> Result<(Vec<Task>, Slot<Built>)> {
     let mut tasks = toolchain::plan::tasks(&needs(facts, targets), facts)?;
-    tasks.extend(prepare(facts, targets)?);
+    let site = Site::host(facts);
+    tasks.extend(prepare(site, targets)?);
     let selection = ["--package".to_owned(), package.to_owned()];
-    let build = Build::new(facts, manifest, &selection, &selection[1..], targets, BTreeMap::new());
+    let build = Build::new(site, manifest, &selection, &selection[1..], targets, BTreeMap::new());
     let built = build.built.clone();
-    tasks.push(build.task(facts));
+    tasks.extend(build.tasks(facts));
     Ok((tasks, built))
 }
 
 /// Refuses a workspace that cannot be built. What of its profile has no effect is returned, one line for each.
 pub fn check(facts: &Facts) -> Result<Vec<String>> {
-    let folder = target(facts);
+    let folder = &facts.work;
     // cargo passes it in a variable in which a colon separates folders, and the linker puts a letter for each `%`.
     if let Some(odd) = folder.to_string_lossy().chars().find(|char| [':', '%'].contains(char)) {
         bad_request!("{} has a `{odd}` in its path: set CARGO_TARGET_DIR to a folder without one", folder.display());
@@ -142,7 +185,7 @@ pub fn check(facts: &Facts) -> Result<Vec<String>> {
 
 /// What builds for these targets need to be there.
 pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
-    let mut needs = Needs { zig: Compiler::new(facts, targets).is_some(), ..Needs::default() };
+    let mut needs = Needs { zig: !facts.with_c.is_empty(), ..Needs::default() };
     for (arch, route) in targets {
         match route {
             Route::Prebuilt => needs.std.push(arch.triple),
@@ -154,10 +197,11 @@ pub fn needs(facts: &Facts, targets: &[Target]) -> Needs {
 
 /// Puts in place what all builds for these targets use: libraries of C code, a CARGO_HOME, a C compiler, and what is called
 /// in place of rustc.
-pub fn prepare(facts: &Facts, targets: &[Target]) -> Result<Vec<Task>> {
-    let compiler = Compiler::new(facts, targets);
+pub fn prepare(site: Site, targets: &[Target]) -> Result<Vec<Task>> {
+    let facts = site.facts;
+    let compiler = Compiler::new(site, targets);
     let rustflags = targets.iter().map(|(arch, route)| {
-        let mut flags = common_rustflags(facts);
+        let mut flags = common_rustflags(site);
         if *route == Route::Source {
             flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
         }
@@ -168,15 +212,18 @@ pub fn prepare(facts: &Facts, targets: &[Target]) -> Result<Vec<Task>> {
     for (triple, table) in compiler.iter().flat_map(Compiler::overrides) {
         cargo_home::add_target(&mut config, triple, table);
     }
-    let mut steps = cargo_home::steps(&home(facts), &facts.cargo_home, &config);
+    let mut steps = cargo_home::steps(&site.home(), &facts.cargo_home, &config);
     if facts.has_packages_beside() {
         let names = vec![crate_names::PROGRAM.into()];
         steps.push(Box::new(InstallNames { folder: facts.work.clone(), names }));
     }
     let mut tasks = Vec::new();
+    if let Some(container) = site.builder.container() {
+        tasks.extend(contained::prepare(container, facts, &site.base())?);
+    }
     if let Some(compiler) = compiler {
-        tasks = compiler.libraries()?;
-        steps.extend(compiler.steps(names(facts), &target(facts))?);
+        tasks.extend(compiler.libraries()?);
+        steps.extend(compiler.steps(site.names(), &site.target())?);
     }
     tasks.push(Task::new("preparing the build", steps).failure("cannot build"));
     Ok(tasks)
@@ -193,76 +240,10 @@ pub fn source_root(facts: &Facts) -> &Path {
     &facts.sources.workspace
 }
 
-fn home(facts: &Facts) -> PathBuf {
-    facts.work.join("cargo-home")
-}
-
-fn target(facts: &Facts) -> PathBuf {
-    facts.work.join("build")
-}
-
 /// The flags of rustc for every target, with no path of this machine in the result.
-fn common_rustflags(facts: &Facts) -> Vec<String> {
+fn common_rustflags(site: Site) -> Vec<String> {
     let mut flags = RUSTFLAGS.map(String::from).to_vec();
     let remap = |(from, to): (PathBuf, String)| format!("--remap-path-prefix={}={to}", from.display());
-    flags.extend(names(facts).into_iter().map(remap));
+    flags.extend(site.names().into_iter().map(remap));
     flags
-}
-
-/// Folders, and what a binary may call them. No new name begins with a slash: it could be an existing folder. The last one
-/// that fits wins, so what is inside another comes after it.
-fn names(facts: &Facts) -> Vec<(PathBuf, String)> {
-    let mut names = Vec::new();
-    let mut name = |from: &Path, to: &str| names.push((from.to_path_buf(), to.to_owned()));
-    if source_root(facts) != facts.sources.top {
-        name(&facts.sources.top, "repository");
-    }
-    name(source_root(facts), "workspace");
-    name(&target(facts), "target");
-    for (folder, to) in crate_folders(&facts.packages) {
-        name(&folder, &to);
-        if let Ok(shared) = folder.strip_prefix(&facts.cargo_home) {
-            name(&home(facts).join(shared), &to);
-        }
-    }
-    name(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
-    names
-}
-
-/// Folders of crates, and what a binary may call them: `cargo/NAME-VERSION`, wherever the crate was found.
-fn crate_folders(packages: &[Package]) -> BTreeMap<PathBuf, String> {
-    let folder = |package: &Package| {
-        let name = format!("{}-{}", package.name, package.version);
-        match package.folder.parent() {
-            // A registry's: one folder for all, so that another dependency does not change the flags of every crate.
-            Some(index) if package.folder.ends_with(&name) => (index.into(), "cargo".into()),
-            _ => (package.folder.clone(), format!("cargo/{name}")),
-        }
-    };
-    packages.iter().map(folder).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_crate_has_one_name_wherever_it_was_found() {
-        let packages = [
-            Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0"),
-            Package::example("b", "/home/ann/.cargo/registry/src/index-12ab/b-1.2.0"),
-            Package::example("c", "/home/ann/vendor/c"),
-            Package::example("d", "/home/ann/.cargo/git/checkouts/d-34cd/ef/crates/d"),
-        ];
-        let folders = crate_folders(&packages);
-        let found: Vec<_> = folders.iter().map(|(folder, name)| (folder.to_str().unwrap(), name.as_str())).collect();
-        assert_eq!(
-            found,
-            [
-                ("/home/ann/.cargo/git/checkouts/d-34cd/ef/crates/d", "cargo/d-1.2.0"),
-                ("/home/ann/.cargo/registry/src/index-12ab", "cargo"),
-                ("/home/ann/vendor/c", "cargo/c-1.2.0"),
-            ]
-        );
-    }
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use toml::Table;
 
 use crate::arch::{Arch, Target};
+use crate::build::site::Site;
 use crate::cc::cxx;
 use crate::cc::libbpf::{self, For};
 use crate::cc::recipe::{self, Recipe, Tool};
@@ -23,17 +24,19 @@ use crate::workspace::facts::Facts;
 #[derive(Debug)]
 pub struct Compiler<'a> {
     facts: &'a Facts,
+    site: Site<'a>,
     targets: &'a [Target],
 }
 
 impl<'a> Compiler<'a> {
     /// The one for these targets; none if no crate compiles C code.
-    pub fn new(facts: &'a Facts, targets: &'a [Target]) -> Option<Compiler<'a>> {
-        (!facts.with_c.is_empty()).then_some(Compiler { facts, targets })
+    pub fn new(site: Site<'a>, targets: &'a [Target]) -> Option<Compiler<'a>> {
+        let facts = site.facts;
+        (!facts.with_c.is_empty()).then_some(Compiler { facts, site, targets })
     }
 
     fn folder(&self) -> PathBuf {
-        self.facts.work.join("cc")
+        self.site.base().join("cc")
     }
 
     /// Puts it in place. `names` are folders, and what code may call them; `target` is cargo's target folder.
@@ -72,7 +75,7 @@ impl<'a> Compiler<'a> {
         let folder = self.folder();
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let none = text(folder.join("none"));
-        let path = self.facts.passed_on.get("PATH").map(String::as_str).unwrap_or_default();
+        let path = self.site.path();
         let mut variables: BTreeMap<String, String> = [
             // By name and not by path, for some keep what they were compiled with.
             ("PATH".to_owned(), format!("{}:{path}", folder.display())),
@@ -114,7 +117,25 @@ impl<'a> Compiler<'a> {
     }
 
     fn cxx(&self, arch: &Arch) -> PathBuf {
-        self.facts.cache.path(&cxx::name(arch, &recipe::flags()))
+        self.cxx_folder().join(cxx::name(arch, &recipe::flags()))
+    }
+
+    /// Where C++'s standard library is kept, which is made when a build first asks for it: in the cache, to which no container
+    /// can write.
+    pub fn cxx_folder(&self) -> PathBuf {
+        match self.site.builder.container() {
+            None => self.facts.cache.folder.clone(),
+            Some(_) => self.site.base().join("cxx"),
+        }
+    }
+
+    /// What of this machine it reads.
+    pub fn read(&self) -> Vec<PathBuf> {
+        let mut read = vec![self.folder()];
+        read.extend(zig::name().ok().map(|name| self.facts.cache.path(&name)));
+        let libbpf = self.facts.libbpf.iter();
+        read.extend(libbpf.flat_map(|it| self.users().map(|whose| self.facts.cache.path(&libbpf::name(it, whose)))));
+        read
     }
 
     /// What cargo is told of each target instead of having build scripts run.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::build::kind::Kind;
 use crate::rebuild::run::{BuildAgain, CompareArchive, MakePrivateFolder};
 use crate::release::manifest::{Artifact, Manifest};
 use crate::route::Route;
@@ -25,13 +26,15 @@ pub struct Request<'a> {
     /// This tool itself.
     pub tool: &'a Path,
     pub offline: bool,
+    /// What compiles binaries, if that is not what the commit itself says.
+    pub builder: Option<Kind>,
     /// Whether a line is printed for each archive that came out the same.
     pub prints: bool,
 }
 
 /// Decides what a rebuild does.
 pub fn plan(request: &Request) -> Result<Vec<Task>> {
-    let Request { root, release, manifest, folder, tool, offline, prints } = request;
+    let Request { root, release, manifest, folder, tool, offline, builder, prints } = request;
     let Some(commit) = &manifest.commit else {
         bail!("the manifest names no commit to build again: it was made outside git");
     };
@@ -49,6 +52,7 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
             .env("SOURCE_DATE_EPOCH", manifest.source_date_epoch.to_string())
             .args(["dist", "--locked", "--commit", commit, "--arch", &arches.join(","), "--std", route.name()])
             .args(["--to", &text(&again), "--manifest-path", &text(&root.join("Cargo.toml"))]);
+        build.args.extend(builder.iter().flat_map(|kind| ["--builder", kind.name()]).map(String::from));
         build.args.extend(offline.then(|| "--offline".to_owned()));
         tasks.push(
             Task::new(format!("building {} again", arches.join(", ")), vec![Box::new(BuildAgain { build })])

@@ -9,8 +9,10 @@ use anyhow::{Result, bail};
 use crate::arch::Target;
 use crate::bpf::container::Place;
 use crate::bpf::{self, plan::End};
+use crate::build::builder::Builders;
 use crate::build::plan::{self as build, Build};
 use crate::build::run::Built;
+use crate::build::site::Site;
 use crate::flags;
 use crate::release::documents::Documents;
 use crate::release::layout::{LICENSES, STD_LICENSES, Tarball};
@@ -37,12 +39,14 @@ pub struct Plan {
     pub manifest: Slot<Manifest>,
 }
 
-/// Decides what `dist` does, and writes to that folder. `documents` are those of each archive, by its name. BPF objects that are not up to date are compiled in `place`.
+/// Decides what `dist` does, and writes to that folder. `documents` are those of each archive, by its name. BPF objects that
+/// are not up to date are compiled in `place`, and binaries by `builders`.
 pub fn dist(
     facts: &Arc<Facts>,
     mut source: Source,
     documents: BTreeMap<String, Documents>,
     place: Option<&Place>,
+    builders: &Builders,
     dist: &Path,
     request: &flags::Dist,
 ) -> Result<Plan> {
@@ -78,17 +82,26 @@ pub fn dist(
     if let Some(fault) = facts.bpf.btf_fault(&config.bpf) {
         bail!("{fault}");
     }
-    let builds: Vec<(&Product, Build)> = config
-        .products()
-        .flat_map(|product| builds(facts, product, &targets, &source).into_iter().map(move |build| (product, build)))
-        .collect();
+    let groups = builders.groups(&targets);
+    let sites = || groups.iter().map(|(builder, own)| (Site::new(facts, builder), own));
+    let mut builds: Vec<(&Product, Build)> = Vec::new();
+    for product in config.products() {
+        for (site, own) in sites() {
+            for build in self::builds(site, product, own, &source) {
+                build.check()?;
+                builds.push((product, build));
+            }
+        }
+    }
 
     let touch =
         Touch { folder: facts.sources.folder.clone(), stamp: facts.sources.stamp(&source), paths: facts.crate_roots() };
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, dist.into()));
     let mut tasks = vec![open(&release.dist, &release.staging)];
     tasks.extend(toolchain::plan::tasks(&needs, facts)?);
-    tasks.extend(build::prepare(facts, &targets)?);
+    for (site, own) in sites() {
+        tasks.extend(build::prepare(site, own)?);
+    }
     tasks.extend(compile);
     tasks.push(Task::new("having what depends on the commit built for this one", vec![Box::new(touch)]));
     let mut built = Vec::new();
@@ -124,7 +137,7 @@ pub fn dist(
         );
         tarballs.push(tarball);
     }
-    tasks.extend(builds.into_iter().map(|(_, build)| build.task(facts)));
+    tasks.extend(builds.into_iter().flat_map(|(_, build)| build.tasks(facts)));
     tasks.push(Task::new("reading what goes into the archives", vec![Box::new(ReadInputs(Arc::clone(&release)))]));
     tasks.extend(pack);
     let manifest = Slot::default();
@@ -133,15 +146,15 @@ pub fn dist(
     Ok(Plan { tasks, tarballs, built, manifest })
 }
 
-/// Decides how a product is built: by one command for all targets of which its crates have the same features. Another way
-/// to build would be another entry.
-fn builds(facts: &Facts, product: &Product, targets: &[Target], source: &Source) -> Vec<Build> {
+/// Decides how a product is built: by one command for all targets of which its crates have the same features.
+fn builds(site: Site, product: &Product, targets: &[Target], source: &Source) -> Vec<Build> {
+    let facts = site.facts;
     let selection = product.selection();
     let features = facts.features.get(&selection.join(" "));
     let of = |(arch, _): Target| features.and_then(|of| of.get(arch.triple)).cloned().unwrap_or_default();
     let manifest = build::source_root(facts).join("Cargo.toml");
     let build = |targets: Vec<Target>| {
-        Build::new(facts, &manifest, &selection, &product.bins, &targets, build::variables(source))
+        Build::new(site, &manifest, &selection, &product.bins, &targets, build::variables(source))
     };
     features::together(targets, of).into_iter().map(build).collect()
 }
@@ -200,6 +213,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::arch::{ARCHES, Arch};
     use crate::bpf::facts::Inputs;
+    use crate::build::builder::Builder;
+    use crate::build::kind::Kind;
     use crate::sys::cache::Cache;
     use crate::sys::hash;
     use crate::sys::plan::to_json;
@@ -207,7 +222,7 @@ pub(crate) mod tests {
     use crate::toolchain::facts::Installed;
     use crate::toolchain::sysroot::Sysroot;
     use crate::ui::screen::Level;
-    use crate::workspace::config::{Bpf, Config};
+    use crate::workspace::config::{self, Bpf, Config};
     use crate::workspace::ignored::IgnoredFiles;
     use crate::workspace::packages::Package;
     use crate::workspace::products::{Archive, Boot, Deploy, Features};
@@ -250,6 +265,9 @@ pub(crate) mod tests {
                 arches: ARCHES.iter().collect(),
                 minimum_kernel: None,
                 bpf,
+                builder: Kind::Host,
+                builders: BTreeMap::new(),
+                container: config::Container::default(),
             },
             packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             with_c: BTreeSet::new(),
@@ -264,6 +282,7 @@ pub(crate) mod tests {
             installed: Installed { std, rust_src: false, cached },
             bpf: inputs,
             cargo_home: "/home/ann/.cargo".into(),
+            downloaded: vec!["/home/ann/.cargo/registry/index".into()],
             network_config: toml::Table::new(),
             private: Vec::new(),
             passed_on: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
@@ -300,6 +319,7 @@ pub(crate) mod tests {
             commit: None,
             to: None,
             std: None,
+            builder: None,
             merge: Vec::new(),
             clang: flags::Clang::default(),
             show: flags::Show::default(),
@@ -308,7 +328,9 @@ pub(crate) mod tests {
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
         let dist = crate::release::layout::dist(&facts.root);
-        super::dist(&Arc::new(facts.clone()), source, BTreeMap::new(), Some(&Place::Host), &dist, request)
+        let mut builders = Builders::default();
+        builders.add(Builder::Host);
+        super::dist(&Arc::new(facts.clone()), source, BTreeMap::new(), Some(&Place::Host), &builders, &dist, request)
     }
 
     /// All steps of a kind, wherever they are in the plan.

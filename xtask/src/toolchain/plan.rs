@@ -160,7 +160,7 @@ fn standard_library(facts: &Facts, sysroot: &Sysroot) -> Result<Task> {
     ];
     steps.extend(std);
     let crates = target.join(arch.triple).join("release/deps");
-    steps.push(Box::new(BuildCrates { build: CargoBuild { command: build, target } }));
+    steps.push(Box::new(BuildCrates { build: CargoBuild { command: build, target, within: None } }));
     steps.push(Box::new(KeepCrates { from: crates, to: lib }));
     steps.push(Box::new(CopyMade { from: compiler.join("LICENSE"), to: partial.join(RUNTIME_LICENSE) }));
     let unwinder = compiler.join("lib/libunwind/LICENSE.TXT");

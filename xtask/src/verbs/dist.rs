@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::bpf::container::Place;
+use crate::build::builder::Builders;
 use crate::build::plan as build;
 use crate::flags;
 use crate::release::documents::{Documents, Files};
@@ -41,9 +42,11 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
         Some(_) if request.compiles() => Some(Place::choose(runner, &facts, request.clang.engine)?),
         _ => None,
     };
+    let arches = if request.arches.is_empty() { &facts.config.arches } else { &request.arches };
+    let builders = Builders::find(runner, &facts, arches, request.builder, request.clang.engine)?;
     let dist = to.unwrap_or_else(|| layout::dist(&facts.root));
     let facts = Arc::new(facts);
-    let plan = plan::dist(&facts, source, documents, place.as_ref(), &dist, request);
+    let plan = plan::dist(&facts, source, documents, place.as_ref(), &builders, &dist, request);
     let plan = facts.sources.ignored.explain(plan)?;
     let made: Vec<String> = plan.tarballs.iter().map(Tarball::file).collect();
     staging::check(&dist, &made)?;

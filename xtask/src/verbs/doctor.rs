@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use crate::arch::ARCHES;
     use crate::bpf::container::{Container, Place};
-    use crate::bpf::engine::{Engine, Kind};
+    use crate::container::engine::{Engine, Kind};
     use crate::release::plan::tests::facts;
     use crate::toolchain::facts::{Installed, names};
     use crate::toolchain::zig;

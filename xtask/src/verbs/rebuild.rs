@@ -44,6 +44,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         folder: &folder,
         tool: &tool,
         offline: common.offline,
+        builder: request.builder,
         prints: !request.show.json,
     })?;
     if request.show.plan {

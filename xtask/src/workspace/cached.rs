@@ -14,6 +14,7 @@ use crate::boot::kernels::{self, KERNELS, Kernel};
 use crate::cc::facts::Libbpf;
 use crate::cc::libbpf::{self, For};
 use crate::cc::{cxx, recipe};
+use crate::container::recipe as image;
 use crate::sys::cache::{Cache, PARTIAL};
 use crate::sys::command::quote;
 use crate::sys::files;
@@ -54,7 +55,7 @@ pub enum State {
     OtherVersion,
     /// A run that was killed left it; or one that is under way is at it.
     HalfDone,
-    /// It depends on the pinned Rust, or on crates, which are not there.
+    /// It depends on the pinned Rust, or on crates, which are not there; or on what a workspace wants in its image.
     Unknown,
 }
 
@@ -64,6 +65,7 @@ impl Listing {
         let mut names = facts::names(rust);
         names.extend(KERNELS.iter().map(Kernel::entry));
         names.extend(ARCHES.iter().map(|arch| cxx::name(arch, &recipe::flags())));
+        names.extend(image::usual().map(|recipe| recipe.entry()));
         let known = rust.zip(crates);
         names.extend(known.iter().flat_map(|(rust, crates)| libbpf_names(rust, crates)));
         let mut entries = Vec::new();
@@ -78,6 +80,7 @@ impl Listing {
                 true if names.contains(&name) => State::InUse,
                 true if rust.is_none() && name.starts_with(sysroot::PREFIX) => State::Unknown,
                 true if known.is_none() && name.starts_with(libbpf::PREFIX) => State::Unknown,
+                true if name.starts_with(image::PREFIX) => State::Unknown,
                 true => State::OtherVersion,
             };
             let age_days = made.unwrap_or_default().as_secs() / 86_400;
@@ -106,7 +109,7 @@ pub fn entry_of(name: &str) -> Option<(&str, bool)> {
     let entry = half.unwrap_or(name);
     let (before, hash) = entry.rsplit_once('-')?;
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_ours = [zig::PREFIX, sysroot::PREFIX, kernels::PREFIX, cxx::PREFIX, libbpf::PREFIX]
+    let is_ours = [zig::PREFIX, sysroot::PREFIX, kernels::PREFIX, cxx::PREFIX, libbpf::PREFIX, image::PREFIX]
         .iter()
         .any(|prefix| before.starts_with(prefix));
     (is_ours && is_hash).then_some((entry, half.is_none()))

@@ -17,6 +17,9 @@ use crate::workspace::source::Sources;
 /// The tables of cargo's configuration that define where crates come from.
 const KEPT: [&str; 2] = ["source", "registries"];
 
+/// What a CARGO_HOME of ours shares with the user's.
+const SHARED: [(&str, &[&str]); 2] = [("registry", &["index", "cache"]), ("git", &["db"])];
+
 /// The keys that replace crates of Cargo.toml and Cargo.lock.
 const REPLACING: [&str; 2] = ["patch", "paths"];
 
@@ -129,7 +132,7 @@ pub fn add_target(config: &mut Table, triple: &str, more: Table) {
 /// what build scripts write beside their sources is not written to the user's.
 pub fn steps(folder: &Path, cargo_home: &Path, config: &Table) -> Steps {
     let mut steps: Steps = vec![Box::new(Write { file: folder.join("config.toml"), text: config.to_string() })];
-    for (own, shared) in [("registry", ["index", "cache"].as_slice()), ("git", &["db"])] {
+    for (own, shared) in SHARED {
         steps.push(Box::new(MakeFolder { folder: folder.join(own) }));
         for name in shared {
             let (file, to) = (folder.join(own).join(name), cargo_home.join(own).join(name));
@@ -137,6 +140,14 @@ pub fn steps(folder: &Path, cargo_home: &Path, config: &Table) -> Steps {
         }
     }
     steps
+}
+
+/// The folders of a CARGO_HOME that a private one has links to, as far as they are there.
+pub fn downloaded(cargo_home: &Path) -> Vec<PathBuf> {
+    let of =
+        |(own, names): &(&str, &[&str])| names.iter().map(|name| cargo_home.join(own).join(name)).collect::<Vec<_>>();
+    let folders = SHARED.iter().flat_map(of);
+    folders.filter(|folder| folder.is_dir()).collect()
 }
 
 /// Refuses what would affect the build all the same: it runs in `/`.

@@ -1,5 +1,7 @@
 //! `[workspace.metadata.bpfship]` in Cargo.toml, parsed strictly: what can be wrong with it is found before anything is built.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
@@ -7,6 +9,8 @@ use cargo_metadata::Metadata;
 use serde::Deserialize;
 
 use crate::arch::Arch;
+use crate::build::kind::Kind;
+use crate::container::facts::Wanted;
 use crate::sys::hash::Sha256;
 use crate::ui::error::bad_request;
 use crate::ui::suggest;
@@ -23,6 +27,27 @@ pub struct Config {
     /// The oldest kernel the application itself runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: Option<String>,
     pub bpf: Bpf,
+    /// What compiles binaries, unless an architecture has another one, by its name.
+    pub builder: Kind,
+    pub builders: BTreeMap<&'static str, Kind>,
+    pub container: Container,
+}
+
+/// `[workspace.metadata.bpfship.container]`: the container that binaries are built in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Container {
+    /// More of Debian's packages in our image, for build scripts.
+    pub packages: Vec<String>,
+    /// An image to build in instead of ours, as `NAME@sha256:DIGEST`.
+    pub image: Option<String>,
+}
+
+/// `[workspace.metadata.bpfship.arch.NAME]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenArch {
+    builder: Option<Kind>,
 }
 
 /// `[workspace.metadata.bpfship.bpf]`.
@@ -116,6 +141,9 @@ struct Written {
     include: Vec<WrittenInclude>,
     minimum_kernel: Option<String>,
     bpf: WrittenBpf,
+    builder: Kind,
+    arch: BTreeMap<String, WrittenArch>,
+    container: Container,
     boot: WrittenBoot,
     deploy: WrittenDeploy,
 }
@@ -190,7 +218,33 @@ impl Config {
         {
             bad_request!("{} is `{version}`; a kernel version like \"5.10\" is expected", key("minimum-kernel"));
         }
-        Ok(Config { archives, arches, minimum_kernel: written.minimum_kernel, bpf: Bpf::parse(&root, written.bpf)? })
+        let mut builders = BTreeMap::new();
+        for (word, own) in &written.arch {
+            match <&Arch>::from_str(word) {
+                Ok(arch) => drop(own.builder.map(|kind| builders.insert(arch.name, kind))),
+                Err(error) => bad_request!("{}: {error}", key("arch")),
+            }
+        }
+        written.container.check()?;
+        Ok(Config {
+            archives,
+            arches,
+            minimum_kernel: written.minimum_kernel,
+            bpf: Bpf::parse(&root, written.bpf)?,
+            builder: written.builder,
+            builders,
+            container: written.container,
+        })
+    }
+
+    /// Whether any architecture that is shipped has this builder.
+    pub fn has_builder(&self, kind: Kind) -> bool {
+        self.arches.iter().any(|arch| self.builder(arch) == kind)
+    }
+
+    /// What compiles the binaries for an architecture.
+    pub fn builder(&self, arch: &Arch) -> Kind {
+        self.builders.get(arch.name).copied().unwrap_or(self.builder)
     }
 
     /// Of each archive, name and version.
@@ -279,6 +333,35 @@ impl Bpf {
         let (variants, cflags, image) = (written.variant, written.cflags, written.image);
         let types = written.types;
         Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types, btf })
+    }
+}
+
+impl Container {
+    /// The container that is wanted for a workspace, whose folder may have a lock.
+    pub fn wanted<'a>(&'a self, workspace: &'a Path) -> Wanted<'a> {
+        Wanted { image: self.image.as_deref(), packages: &self.packages, workspace }
+    }
+
+    fn check(&self) -> Result<()> {
+        let is_name = |name: &&String| {
+            let letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit();
+            name.starts_with(letter) && name.chars().all(|it| letter(it) || "+-.".contains(it))
+        };
+        if let Some(name) = self.packages.iter().find(|name| !is_name(name)) {
+            bad_request!("{} has `{name}`; the name of a package of Debian's is expected", key("container.packages"));
+        }
+        match &self.image {
+            Some(image) if !is_digest(image) => bad_request!(
+                "{} is `{image}`; NAME@sha256:DIGEST is expected, for a tag may be another image tomorrow",
+                key("container.image")
+            ),
+            Some(_) if !self.packages.is_empty() => bad_request!(
+                "{} are for our image, and {} names another one: leave one of them out",
+                key("container.packages"),
+                key("container.image")
+            ),
+            _ => Ok(()),
+        }
     }
 }
 

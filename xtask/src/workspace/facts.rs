@@ -58,6 +58,8 @@ pub struct Facts {
     pub bpf: Inputs,
     /// The user's CARGO_HOME, where downloaded crates are.
     pub cargo_home: PathBuf,
+    /// Its folders of what was downloaded, as far as they are there.
+    pub downloaded: Vec<PathBuf>,
     /// The part of cargo's configuration that defines where crates come from.
     pub network_config: Table,
     /// Paths of this machine, which must not be found in a binary.
@@ -207,6 +209,7 @@ impl Facts {
             private: private(&folders, &packages),
             installed: Installed::find(&rust, &cache)?,
             bpf,
+            downloaded: cargo_home::downloaded(&cargo_home),
             network_config,
             passed_on: passed_on(),
             offline: common.offline,

@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
 use crate::arch::Arch;
 use crate::boot::facts::qemu_version;
-use crate::boot::kernels::apt::Mirror;
 use crate::boot::kernels::from_source::BuildTools;
 use crate::bpf::container::Place;
-use crate::bpf::engine::Kind;
 use crate::bpf::facts::{Inputs, above};
+use crate::build::kind::Kind;
+use crate::container::engine;
+use crate::container::facts::Container;
+use crate::debian::apt::Mirror;
 use crate::flags::{self, Common};
 use crate::release::layout;
 use crate::sys::cache::Cache;
@@ -118,7 +120,7 @@ impl Machine {
             Status { remedy, ..status }
         });
         let pip = ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat());
-        let engine = |kind: Kind| Ok(kind.probe(runner, &root).map_err(Status::from)?.version);
+        let engine = |kind: engine::Kind| Ok(kind.probe(runner, &root).map_err(Status::from)?.version);
         let mut found: BTreeMap<String, Found> = [
             ("Rust", rust.clone().map(|rust| rust.version + pin)),
             ("cargo", after("Rust", &rust, |rust| Ok(rust.cargo())).and_then(|cargo| version(&cargo))),
@@ -129,13 +131,26 @@ impl Machine {
             ("cc", linker),
             ("rustup", version("rustup".as_ref())),
             ("pip", pip.map(|_| "it checks hashes".into()).map_err(Status::from)),
-            ("docker", engine(Kind::Docker)),
-            ("podman", engine(Kind::Podman)),
+            ("docker", engine(engine::Kind::Docker)),
+            ("podman", engine(engine::Kind::Podman)),
             ("mirror", Mirror::find(runner).map(|mirror| mirror.url)),
             ("kbuild", BuildTools::find(runner, &facts::passed_on()).map(|tools| tools.compiler)),
         ]
         .map(|(name, found)| (name.to_owned(), found))
         .into();
+        if config.as_ref().is_ok_and(|config| config.has_builder(Kind::Container)) {
+            let found_one = after("cache", &cache, |cache| {
+                let config = config.as_ref().map_err(|status| Error::msg(status.sentence()))?;
+                Container::find(
+                    runner,
+                    &root,
+                    cache,
+                    request.clang.engine.kinds_for_builds(),
+                    &config.container.wanted(&root),
+                )
+            });
+            found.insert("builder".into(), found_one.and_then(|container| builder(&container, common.offline)));
+        }
         for arch in config.iter().flat_map(|config| &config.arches) {
             found.insert(qemu(arch), qemu_version(runner, arch));
         }
@@ -158,6 +173,16 @@ impl Machine {
 /// The name in the report of what emulates machines of an architecture.
 pub fn qemu(arch: &Arch) -> String {
     format!("QEMU {arch}")
+}
+
+/// The container that binaries are built in, and what it still takes.
+fn builder(container: &Container, offline: bool) -> Found {
+    let engine = format!("{} {}", container.engine.kind.program(), container.engine.version);
+    match container.missing() {
+        Some(missing) if offline => Err(Status::missing(missing, "run once without --offline")),
+        Some(missing) => Err(Status::new(State::ToBuild, format!("{engine}; missing is {missing}"))),
+        None => Ok(engine),
+    }
 }
 
 /// The commit, and whether there are changes. `target` is cargo's target folder, if that is known.

@@ -78,6 +78,7 @@ impl Machine {
                 Need::Git => rows.push(self.row("git")),
                 Need::Builds => {
                     rows.push(self.row("cc"));
+                    rows.extend(self.found.contains_key("builder").then(|| self.row("builder")));
                     tools.zig |= self.with_c;
                     for arch in self.arches() {
                         match (&self.rust, arch.route) {

@@ -82,7 +82,7 @@ fn locked(name: &str, found: &mut BTreeSet<String>) {
 }
 
 /// A workspace whose build script compiles C.
-fn workspace(name: &str) -> Workspace {
+pub fn workspace(name: &str) -> Workspace {
     let workspace = Workspace::usual(name);
     let [manifest, main, lock] = ["tool/Cargo.toml", "tool/main.rs", "Cargo.lock"].map(|path| workspace.read(path));
     let (object, _) = main.split_once("fn main()").unwrap();

@@ -176,7 +176,7 @@ enum Access {
 /// The modules that read or write although they are not called so.
 const OTHERS: [(&str, Access); 28] = [
     ("bpf::container", Access::Reads),
-    ("bpf::engine", Access::Reads),
+    ("container::engine", Access::Reads),
     ("build::cargo", Access::Writes),
     ("build::crate_copies", Access::Reads),
     ("build::profile", Access::Reads),

@@ -9,6 +9,7 @@ mod bpf;
 mod bpf_report;
 mod bpf_sources;
 mod btf;
+mod builders;
 mod c_code;
 mod cache;
 mod cache_damage;

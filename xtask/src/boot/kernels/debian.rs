@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 
-use crate::boot::kernels::apt::{self, Mirror};
 use crate::boot::kernels::run::{DownloadNewest, KeepFiles, WriteRecord};
 use crate::boot::kernels::{DEVICE_TREE, IMAGE, Kernel, Package, RECORD};
+use crate::debian::apt::{self, Mirror};
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::plan::Task;

@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::arch::ConfigFile;
-use crate::boot::kernels::apt::{self, BuildRecord, Mirror};
 use crate::boot::kernels::recipe::{self, LLVM, PACKAGE, SUITE};
 use crate::boot::kernels::run::{CheckOptions, ExtractPackage, Make, WriteRecord};
 use crate::boot::kernels::{IMAGE, Kernel, RECORD};
+use crate::debian::apt::{self, BuildRecord, Mirror};
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::hash;

@@ -1,6 +1,5 @@
 //! The kernels that binaries are booted on, one row each.
 
-pub mod apt;
 pub mod debian;
 pub mod from_source;
 pub mod plan;
@@ -20,7 +19,7 @@ pub const PREFIX: &str = "kernel-";
 pub const IMAGE: &str = "kernel";
 /// The description of the machine, where the kernel is given one.
 pub const DEVICE_TREE: &str = "device-tree";
-/// Where it comes from: an [`apt::Record`].
+/// Where it comes from: an [`crate::debian::apt::Record`].
 pub const RECORD: &str = "kernel.json";
 
 /// One kernel of one architecture.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use crate::boot::kernels::apt::Mirror;
 use crate::boot::kernels::from_source::BuildTools;
 use crate::boot::kernels::{Kernel, Source, debian, from_source};
+use crate::debian::apt::Mirror;
 use crate::sys::cache::Cache;
 use crate::sys::plan::Task;
 use crate::ui::status::Found;

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::arch::Arch;
 use crate::boot::kernel_image;
-use crate::boot::kernels::apt::{BuildRecord, Record};
 use crate::boot::kernels::recipe::{self, PACKAGE};
 use crate::boot::kernels::{IMAGE, Package};
+use crate::debian::apt::{BuildRecord, Record};
 use crate::sys::command::{Command, quote, word};
 use crate::sys::plan::{Step, Work};
 use crate::sys::{files, hash};

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
-use std::{env, error, fmt};
+use std::{error, fmt};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use serde::Serialize;
 
-use crate::arch::ARCHES;
+use crate::arch::Arch;
+use crate::flags::Choice;
 use crate::sys::command::{Command, Heartbeat};
+use crate::sys::hash::Sha256;
 use crate::sys::process::Runner;
 
 /// How long an engine may take to answer. One whose daemon hangs accepts the connection, and never answers.
@@ -32,6 +34,25 @@ pub struct Engine {
     pub platform: String,
     /// Whether it can run a container as a user other than root: podman for a user without subordinate ids cannot.
     pub has_users: bool,
+}
+
+impl Choice {
+    /// The engines that it leaves.
+    pub fn kinds(self) -> &'static [Kind] {
+        match self {
+            Choice::Auto => &Kind::ALL,
+            Choice::Docker => &[Kind::Docker],
+            Choice::Podman => &[Kind::Podman],
+            Choice::Host => &[],
+        }
+    }
+}
+
+impl Choice {
+    /// Those that it leaves for builds of binaries. Where clang runs is another matter: with `host`, there still has to be one.
+    pub fn kinds_for_builds(self) -> &'static [Kind] {
+        if self == Choice::Host { &Kind::ALL } else { self.kinds() }
+    }
 }
 
 impl Kind {
@@ -116,7 +137,7 @@ impl Kind {
     }
 
     /// Why the engine does not answer, from its client's output.
-    fn refusal(self, output: &str) -> anyhow::Error {
+    fn refusal(self, output: &str) -> Error {
         let prints_any = |clues: &[&str]| clues.iter().any(|clue| output.contains(clue));
         let (reason, remedy) = match self {
             Kind::Docker if prints_any(&["permission denied"]) => {
@@ -136,6 +157,34 @@ impl Kind {
     }
 }
 
+/// The first engine of these that answers and can be used; else why none can, each in its words. `theirs`: whether an image
+/// of the user's is to be run.
+pub fn first(runner: Runner, folder: &Path, kinds: &[Kind], theirs: bool) -> Result<Result<Engine, Vec<Error>>> {
+    let mut refusals = Vec::new();
+    for kind in kinds {
+        match kind.probe(runner, folder).and_then(|engine| engine.check(theirs)) {
+            Ok(engine) => return Ok(Ok(engine)),
+            Err(error) => {
+                if kinds.len() > 1 && error.is::<Unusable>() {
+                    runner.status(error.to_string());
+                }
+                refusals.push(error);
+            }
+        }
+        runner.check_interrupted()?;
+    }
+    Ok(Err(refusals))
+}
+
+/// Why a container cannot be had at all, though one is wanted.
+pub fn refused(mut refusals: Vec<Error>, kinds: &[Kind]) -> Error {
+    let refusal = refusals.pop().unwrap_or_else(|| anyhow!("no engine was asked"));
+    match kinds {
+        [kind] => refusal.context(format!("--engine {}", kind.program())),
+        _ => refusal.context("a container is wanted, and neither docker nor podman answers"),
+    }
+}
+
 /// Why an engine that is there cannot be used. Even if another one is taken instead, the user should know.
 #[derive(Debug)]
 pub struct Unusable(String);
@@ -151,7 +200,7 @@ impl error::Error for Unusable {}
 impl Engine {
     /// Refuses an engine that runs on another machine than our image is for.
     pub fn check(self, theirs: bool) -> Result<Engine> {
-        let ours = ARCHES.iter().find(|arch| arch.triple.starts_with(env::consts::ARCH)).map_or("", |arch| arch.name);
+        let ours = Arch::of_this_machine().map_or("", |arch| arch.name);
         let ours = format!("linux/{ours}");
         if !theirs && self.platform != ours {
             let (program, platform) = (self.kind.program(), self.platform);
@@ -181,6 +230,23 @@ impl Image {
         let text = String::from_utf8_lossy(&output.stdout);
         let image = text.trim().split_once(' ').filter(|_| output.status.success());
         Ok(image.map(|(id, platform)| Image { id: id.into(), platform: platform.into() }))
+    }
+
+    /// The name by which an engine knows an image of the user's, `NAME@sha256:DIGEST`, if it has it. One that was built here
+    /// and never pushed has no digest in docker's eyes, but an id, which is one, too.
+    pub fn of_user(runner: Runner, engine: &Engine, folder: &Path, image: &str) -> Result<Option<String>> {
+        for name in std::iter::once(image).chain(image.split('@').next_back()) {
+            if let Some(found) = Image::find(runner, engine.kind, folder, name)? {
+                found.check(name, engine)?;
+                return Ok(Some(name.into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether this is its id: docker writes `sha256:` before it, and podman does not.
+    pub fn is(&self, id: &Sha256) -> bool {
+        self.id.trim_start_matches("sha256:") == id.to_string()
     }
 
     /// Refuses an image that this engine cannot run.

@@ -1,0 +1,191 @@
+//! How cargo is run in a container, as data: at this machine's paths, with what it needs and nothing else.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::build::builder::Builder;
+use crate::build::crate_names;
+use crate::build::run::DropBuilt;
+use crate::container::engine::Kind;
+use crate::container::facts::Container;
+use crate::container::plan::{self, sealed};
+use crate::sys::command::{Command, Environment};
+use crate::sys::hash;
+use crate::sys::plan::{Step, Steps, Task};
+use crate::sys::steps::{MakeFolder, Run, Sweep};
+use crate::ui::error::bad_request;
+use crate::workspace::facts::Facts;
+
+/// Where programs are in the image.
+const PATH: &str = "/usr/bin";
+
+/// Both streams of cargo's become one before the engine sees them: it would mix two in the middle of a line.
+const SCRIPT: &str = "exec \"$@\" 2>&1";
+
+/// Where cargo writes down when it used what it has downloaded, in its CARGO_HOME.
+const LAST_USE: &str = ".global-cache";
+
+/// The folders that a build reads and writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Folders {
+    pub read: BTreeSet<PathBuf>,
+    pub written: BTreeSet<PathBuf>,
+}
+
+impl Folders {
+    /// Those of a build of the workspace, but for what its targets add. `base` is the folder of the builder, and `home` its
+    /// CARGO_HOME.
+    pub fn new(facts: &Facts, base: &Path, home: &Path) -> Folders {
+        let mut read = BTreeSet::from([facts.sources.folder.clone(), facts.rust.sysroot.clone(), home.to_owned()]);
+        // The CARGO_HOME has links to these.
+        read.extend(facts.downloaded.iter().cloned());
+        // Crates that lie elsewhere: beside the repository, or in a registry that is a folder.
+        let elsewhere =
+            |folder: &&Path| !folder.starts_with(&facts.cargo_home) && !folder.starts_with(&facts.sources.top);
+        read.extend(facts.packages.iter().map(|package| package.folder.as_path()).filter(elsewhere).map(PathBuf::from));
+        let sources = facts.network_config.get("source").and_then(toml::Value::as_table);
+        let local = sources
+            .into_iter()
+            .flat_map(toml::Table::values)
+            .flat_map(|source| ["directory", "local-registry"].into_iter().filter_map(|key| source.get(key)?.as_str()));
+        read.extend(local.map(Path::new).filter(elsewhere).map(PathBuf::from));
+        if facts.has_packages_beside() {
+            read.insert(facts.work.join(crate_names::PROGRAM));
+        }
+        Folders { read, written: BTreeSet::from([base.join("build")]) }
+    }
+
+    /// What an engine is told of them. It refuses a folder that is not there, which one on another machine has not.
+    fn mounts(&self) -> Vec<String> {
+        let is_inside = |folder: &&PathBuf| !folder.ancestors().skip(1).any(|above| self.read.contains(above));
+        let mount = |folder: &PathBuf, end: &str| format!("type=bind,source={0},target={0}{end}", folder.display());
+        let read = self.read.iter().filter(is_inside).map(|folder| mount(folder, ",readonly"));
+        let all = read.chain(self.written.iter().map(|folder| mount(folder, "")));
+        all.flat_map(|mount| ["--mount".to_owned(), mount]).collect()
+    }
+}
+
+/// A build in a container, and what it takes.
+#[derive(Debug)]
+pub struct Contained {
+    /// The engine, for messages.
+    pub engine: String,
+    /// The whole command.
+    pub command: Command,
+    /// Unpacks the crates, which cargo in the container only reads.
+    unpack: Command,
+    folders: Folders,
+    /// The CARGO_HOME.
+    home: PathBuf,
+    /// Removes the container.
+    sweep: Command,
+}
+
+impl Contained {
+    /// cargo's `command` in a container. `home` is the CARGO_HOME, and `work` where the engine is called.
+    pub fn new(
+        container: &Container,
+        folders: Folders,
+        command: &Command,
+        unpack: Command,
+        (home, work): (&Path, &Path),
+    ) -> Contained {
+        // No other run has it, for those of one workspace wait for each other.
+        let name = format!("bpfship-build-{:.16}", hash::bytes(command.to_string().as_bytes()));
+        let kind = container.engine.kind;
+        let sweep = kind.command(work).args(["rm", "--force", "--volumes"]).args(kind.ignore_missing()).arg(&name);
+        Contained {
+            engine: format!("{} {}", kind.program(), container.engine.version),
+            command: contained(container, &name, &folders, command, work),
+            unpack,
+            folders,
+            home: home.into(),
+            sweep,
+        }
+    }
+
+    /// Refuses what no engine can be told.
+    pub fn check(&self) -> Result<()> {
+        for folder in self.folders.read.iter().chain(&self.folders.written) {
+            if folder.to_string_lossy().contains([',', '"']) {
+                bad_request!(
+                    "{} has a comma or a quotation mark in its path, which no container can be given: use --builder host",
+                    folder.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The tasks before and after the one that builds, and that one.
+    pub fn around(self, task: Task) -> Vec<Task> {
+        let folder = |folder: PathBuf| Box::new(MakeFolder { folder }) as Box<dyn Step>;
+        let run = |command: Command| Box::new(Run(command)) as Box<dyn Step>;
+        // cargo writes down what was used when: in the container to a file that goes away, or it warns that it cannot.
+        let command = |program: &str| Command::new(program, &self.home);
+        let forget = command("rm").args(["-f", LAST_USE]);
+        let divert = command("ln").args(["-s", "/tmp/last-use", LAST_USE]);
+        let mut before: Steps = [forget.clone(), self.unpack, forget, divert].map(run).into();
+        before.extend(self.folders.written.into_iter().map(folder));
+        // What an earlier run left.
+        before.push(Box::new(Sweep(self.sweep.clone())));
+        vec![
+            Task::new("unpacking crates for a container, which only reads them", before).failure("cannot build"),
+            task,
+            Task::new("removing the container", vec![Box::new(Sweep(self.sweep))]).always(),
+        ]
+    }
+}
+
+/// Has the engine have the image, and removes what was built in another one.
+pub fn prepare(container: &Container, facts: &Facts, base: &Path) -> Result<Vec<Task>> {
+    if let (true, Some(missing)) = (facts.offline, container.missing()) {
+        bail!("--offline, but this is missing: {missing}; run once without --offline");
+    }
+    let mut tasks = plan::get(container, &facts.cache, &facts.work)?;
+    let image = match &container.ours {
+        Some(ours) => ours.recipe.entry(),
+        None => container.image.clone(),
+    };
+    let drop = DropBuilt { folder: base.join("build"), file: base.join("image"), key: image };
+    tasks.push(Task::new("leaving what was built in another image", vec![Box::new(drop)]));
+    Ok(tasks)
+}
+
+/// cargo's command in a container. What of the environment names places of this machine alone is left out.
+fn contained(container: &Container, name: &str, folders: &Folders, command: &Command, work: &Path) -> Command {
+    let (Environment::Only(variables) | Environment::Users(variables)) = &command.environment;
+    let mut run = sealed(&container.engine, work, name)
+        // SELinux would have all that is mounted get another label, the toolchain included.
+        .args(["--security-opt", "label=disable", "--user", &container.user])
+        .args(["--tmpfs", "/tmp:rw,exec,mode=1777"]);
+    if container.engine.kind == Kind::Podman && !container.user.starts_with("0:") {
+        run = run.args(["--userns", "keep-id"]);
+    }
+    for (name, value) in variables {
+        run = run.args(["--env".to_owned(), format!("{name}={value}")]);
+    }
+    run.args(folders.mounts())
+        .args([
+            "--workdir",
+            &command.folder.to_string_lossy(),
+            "--entrypoint",
+            "/bin/sh",
+            &container.image,
+            "-c",
+            SCRIPT,
+            "sh",
+        ])
+        .arg(command.program.to_string_lossy())
+        .args(command.args.iter().cloned())
+}
+
+/// The PATH of a build: in a container, that of the image.
+pub fn path(builder: &Builder, passed_on: Option<&String>) -> String {
+    match builder {
+        Builder::Host => passed_on.cloned().unwrap_or_default(),
+        Builder::Container(_) => PATH.into(),
+    }
+}

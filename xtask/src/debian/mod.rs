@@ -1,0 +1,4 @@
+//! Debian's packages, fetched by the machine's apt.
+
+pub mod apt;
+pub mod facts;
