@@ -19,6 +19,8 @@ mod cc;
 mod deploy;
 mod emit;
 mod flags;
+
+mod package;
 mod rebuild;
 mod release;
 mod route;
@@ -98,6 +100,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Init(request) => verbs::init::run(runner, common, request),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
         Verb::Merge(request) => verbs::merge::run(runner, common, request),
+        Verb::Package(request) => verbs::package::run(runner, common, request),
         Verb::Rebuild(request) => verbs::rebuild::run(runner, common, request),
         Verb::Report(request) => verbs::report::run(runner, common, request),
         Verb::Verify(request) => verbs::verify::run(runner, common, request),

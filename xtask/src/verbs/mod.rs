@@ -13,6 +13,7 @@ pub mod emit;
 pub mod init;
 pub mod kernels;
 pub mod merge;
+pub mod package;
 pub mod rebuild;
 pub mod report;
 pub mod verify;

@@ -11,6 +11,7 @@ use crate::sys::hash::Sha256;
 use crate::ui::error::bad_request;
 use crate::ui::suggest;
 use crate::workspace::keys::{self, OneOrMore, Root, check_path, key, plain_path};
+use crate::workspace::packaging::{Packaging, WrittenImage, WrittenPackages};
 use crate::workspace::products::{self, Archive, Product, WrittenBoot, WrittenDeploy, WrittenInclude, WrittenProduct};
 
 /// What is shipped, checked against the workspace.
@@ -23,6 +24,7 @@ pub struct Config {
     /// The oldest kernel the application itself runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: Option<String>,
     pub bpf: Bpf,
+    pub packaging: Packaging,
 }
 
 /// `[workspace.metadata.bpfship.bpf]`.
@@ -118,6 +120,8 @@ struct Written {
     bpf: WrittenBpf,
     boot: WrittenBoot,
     deploy: WrittenDeploy,
+    packages: WrittenPackages,
+    image: WrittenImage,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -190,7 +194,9 @@ impl Config {
         {
             bad_request!("{} is `{version}`; a kernel version like \"5.10\" is expected", key("minimum-kernel"));
         }
-        Ok(Config { archives, arches, minimum_kernel: written.minimum_kernel, bpf: Bpf::parse(&root, written.bpf)? })
+        let bpf = Bpf::parse(&root, written.bpf)?;
+        let packaging = Packaging::parse(written.packages, written.image)?;
+        Ok(Config { archives, arches, minimum_kernel: written.minimum_kernel, bpf, packaging })
     }
 
     /// Of each archive, name and version.
