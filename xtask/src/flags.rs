@@ -143,6 +143,7 @@ pub enum Verb {
     Dist(Dist),
     Doctor(Doctor),
     Emit(Emit),
+    Image(Image),
     Init(Init),
     Kernels(Kernels),
     Merge(Merge),
@@ -704,6 +705,23 @@ pub struct Merge {
     /// A folder that `dist` wrote
     #[arg(value_name = "DIR", required = true)]
     pub folders: Vec<PathBuf>,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Make a container image for all architectures
+///
+/// Takes what `dist` left in `dist/`, and writes to `dist/images/` an image of nothing but the binaries and licences, as one file (a
+/// tar archive of an OCI image layout) that skopeo, podman and others copy to registries. No container engine is needed. The same
+/// release gives the same digest, which is printed (docs/packages.md).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask image
+  skopeo copy --all oci-archive:dist/images/tool-0.1.0.oci.tar docker://registry.example.org/tool:0.1.0")]
+pub struct Image {
+    /// The architecture, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
+    pub arches: Vec<&'static Arch>,
     #[command(flatten)]
     pub show: Show,
 }

@@ -19,7 +19,7 @@ mod cc;
 mod deploy;
 mod emit;
 mod flags;
-
+mod image;
 mod package;
 mod rebuild;
 mod release;
@@ -97,6 +97,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Dist(request) => verbs::dist::run(runner, common, request),
         Verb::Doctor(request) => verbs::doctor::run(runner, common, request, &verbs::NEEDS),
         Verb::Emit(request) => verbs::emit::run(runner, common, request),
+        Verb::Image(request) => verbs::image::run(runner, common, request),
         Verb::Init(request) => verbs::init::run(runner, common, request),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
         Verb::Merge(request) => verbs::merge::run(runner, common, request),

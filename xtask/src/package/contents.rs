@@ -69,7 +69,7 @@ pub fn contents(
             // The package has its own, which knows where the program is.
         } else if !row.manuals {
         } else if let Some(section) = manual(base, &bins) {
-            let bytes = pack::gzip(&entry.bytes)?;
+            let bytes = pack::gzip_best(&entry.bytes)?;
             add(format!("/usr/share/man/man{section}/{base}.gz"), Kind::Document, Entry { bytes, executable: false })?;
         } else if let Some(place) = completions(row, base, &bins) {
             add(place, Kind::File, Entry { executable: false, ..entry.clone() })?;
@@ -98,7 +98,7 @@ fn plain(bytes: Vec<u8>) -> Entry {
 }
 
 /// Whether a file of an archive is there for the licences.
-fn is_license(path: &str) -> bool {
+pub fn is_license(path: &str) -> bool {
     let top = path.split('/').next().unwrap_or(path);
     let base = path.rsplit('/').next().unwrap_or(path);
     top == licenses::FOLDER

@@ -44,7 +44,8 @@ pub fn spec(package: &Package, tree: &Path, scripts: &Path) -> Value {
         "section": "utils",
         "priority": "optional",
         "maintainer": package.maintainer,
-        "description": about.description,
+        // Debian wants a first line, and more below it.
+        "description": format!("{}\nStatically linked: it needs no library of the system.", about.description),
         "license": package.license,
         "mtime": date,
         "umask": 0o022,

@@ -10,6 +10,7 @@ pub mod deploy;
 pub mod dist;
 pub mod doctor;
 pub mod emit;
+pub mod image;
 pub mod init;
 pub mod kernels;
 pub mod merge;
