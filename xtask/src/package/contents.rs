@@ -65,8 +65,8 @@ pub fn contents(
         } else if is_license(path) {
             add(format!("{}/{name}/{path}", row.licenses), Kind::License, entry.clone())?;
             texts.extend((!path.contains('/') && is_text(path)).then_some(&entry.bytes));
-        } else if row.systemd && units.contains(path) {
-            // The package has its own, which knows where the program is.
+        } else if units.contains(path) {
+            // It would lead to the program where somebody put it by hand. The package has its own where there is systemd.
         } else if !row.manuals {
         } else if let Some(section) = manual(base, &bins) {
             let bytes = pack::gzip_best(&entry.bytes)?;

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::arch::{ARCHES, Arch};
-use crate::package::contents::{self, Contents};
-use crate::package::format::{FORMATS, Format, Row, package_name};
+use crate::arch::ARCHES;
+use crate::package::contents;
+use crate::package::format::{FORMATS, Format, package_name};
 use crate::package::run::WriteFiles;
-use crate::package::spec;
+use crate::package::spec::{self, Package};
 use crate::release::beside::{Open, Publish, Shelf};
 use crate::release::manifest::{Artifact, Manifest};
 use crate::release::pack::Entry;
@@ -20,32 +20,7 @@ use crate::toolchain::nfpm;
 use crate::ui::error::bad_request;
 use crate::workspace::config::Config;
 use crate::workspace::packaging::is_maintainer;
-use crate::workspace::products::{About, Archive};
-
-/// A package that is made.
-#[derive(Debug)]
-pub struct Package {
-    pub row: &'static Row,
-    pub archive: String,
-    /// The architecture that it is made for, and what the format calls it.
-    pub target: &'static Arch,
-    pub arch: &'static str,
-    pub name: String,
-    pub version: String,
-    pub about: About,
-    pub license: String,
-    pub maintainer: String,
-    pub units: Vec<String>,
-    pub contents: Contents,
-    /// Of everything in it: seconds since 1970.
-    pub date: u64,
-}
-
-impl Package {
-    pub fn file(&self) -> String {
-        self.row.file(&self.name, &self.version, self.arch)
-    }
-}
+use crate::workspace::products::Archive;
 
 /// What is asked for: everything, where nothing is named.
 #[derive(Debug)]

@@ -1,12 +1,39 @@
-//! What the packager is told of a package: a file of its configuration, which is YAML, and so may be JSON.
+//! A package, and what the packager is told of it: a file of its configuration, which is YAML, and so may be JSON.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use crate::package::contents::{File, Kind};
-use crate::package::plan::Package;
+use crate::arch::Arch;
+use crate::package::contents::{Contents, File, Kind};
+use crate::package::format::Row;
+use crate::workspace::products::About;
+
+/// A package that is made.
+#[derive(Debug)]
+pub struct Package {
+    pub row: &'static Row,
+    pub archive: String,
+    /// The architecture that it is made for, and what the format calls it.
+    pub target: &'static Arch,
+    pub arch: &'static str,
+    pub name: String,
+    pub version: String,
+    pub about: About,
+    pub license: String,
+    pub maintainer: String,
+    pub units: Vec<String>,
+    pub contents: Contents,
+    /// Of everything in it: seconds since 1970.
+    pub date: u64,
+}
+
+impl Package {
+    pub fn file(&self) -> String {
+        self.row.file(&self.name, &self.version, self.arch)
+    }
+}
 
 /// The configuration of a package whose files are in the folder `tree`, and whose scripts are in `scripts`, by their keys.
 pub fn spec(package: &Package, tree: &Path, scripts: &Path) -> Value {

@@ -6,7 +6,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::flags::{self, Common};
-use crate::package::plan::{self, Package};
+use crate::package::plan;
+use crate::package::spec::Package;
 use crate::release::beside::Shelf;
 use crate::release::manifest::Artifact;
 use crate::release::pack::Entry;
