@@ -51,6 +51,10 @@ pub struct Arch {
     pub machine: Machine,
     /// Debian's word for it, if Debian still has it.
     pub debian: Option<&'static str>,
+    /// What package managers call it.
+    pub packages: PackageNames,
+    /// What container images call it.
+    pub platform: Platform,
     /// The kernel's word for it: a folder in `arch/`, `ARCH=` for its makefiles and what follows `__TARGET_ARCH_` in
     /// libbpf's headers.
     pub linux: &'static str,
@@ -64,6 +68,28 @@ pub struct Arch {
     pub kernel_build: Option<KernelBuild>,
     /// Machines that people know it by.
     pub machines: &'static str,
+}
+
+/// What package managers call an architecture; none where no system that uses the format runs on it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PackageNames {
+    /// dpkg's word (`dpkg-architecture --list`).
+    pub deb: Option<&'static str>,
+    /// rpm's (`rpmrc`).
+    pub rpm: Option<&'static str>,
+    /// That of Alpine's apk (its `apk_arch.h`).
+    pub apk: Option<&'static str>,
+    /// OpenWrt's for opkg, which names processors.
+    pub ipk: Option<&'static str>,
+    /// pacman's: Arch Linux's, or that of its port.
+    pub arch: Option<&'static str>,
+}
+
+/// What a container image says of the machines that it is for, in Go's words.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Platform {
+    pub architecture: &'static str,
+    pub variant: Option<&'static str>,
 }
 
 /// A machine that QEMU emulates. QEMU translates all code (TCG): the same machine on every host, and kernels of five
@@ -164,6 +190,14 @@ pub static ARCHES: [Arch; 8] = [
         oldest_cpu: "qemu64",
         machine: Machine { name: "q35", ..VIRT },
         debian: Some("amd64"),
+        packages: PackageNames {
+            deb: Some("amd64"),
+            rpm: Some("x86_64"),
+            apk: Some("x86_64"),
+            ipk: Some("x86_64"),
+            arch: Some("x86_64"),
+        },
+        platform: Platform { architecture: "amd64", variant: None },
         linux: "x86",
         linux_headers: "x86-linux-any",
         header_macros: &[],
@@ -191,6 +225,14 @@ pub static ARCHES: [Arch; 8] = [
         oldest_cpu: "cortex-a53",
         machine: ARM_VIRT,
         debian: Some("arm64"),
+        packages: PackageNames {
+            deb: Some("arm64"),
+            rpm: Some("aarch64"),
+            apk: Some("aarch64"),
+            ipk: Some("aarch64_generic"),
+            arch: Some("aarch64"),
+        },
+        platform: Platform { architecture: "arm64", variant: Some("v8") },
         linux: "arm64",
         linux_headers: "aarch64-linux-any",
         header_macros: &[],
@@ -218,6 +260,14 @@ pub static ARCHES: [Arch; 8] = [
         oldest_cpu: "sifive-u54",
         machine: VIRT,
         debian: Some("riscv64"),
+        packages: PackageNames {
+            deb: Some("riscv64"),
+            rpm: Some("riscv64"),
+            apk: Some("riscv64"),
+            ipk: Some("riscv64_generic"),
+            arch: Some("riscv64"),
+        },
+        platform: Platform { architecture: "riscv64", variant: None },
         linux: "riscv",
         linux_headers: "riscv-linux-any",
         header_macros: &[],
@@ -246,6 +296,14 @@ pub static ARCHES: [Arch; 8] = [
         // Without firmware there is no ISA bus, and the keyboard's driver would crash looking for it.
         machine: Machine { append: &["initcall_blacklist=i8042_init"], ..VIRT },
         debian: Some("loong64"),
+        packages: PackageNames {
+            deb: Some("loong64"),
+            rpm: Some("loongarch64"),
+            apk: Some("loongarch64"),
+            ipk: Some("loongarch64_generic"),
+            arch: Some("loong64"),
+        },
+        platform: Platform { architecture: "loong64", variant: None },
         linux: "loongarch",
         linux_headers: "loongarch-linux-any",
         header_macros: &[],
@@ -273,6 +331,8 @@ pub static ARCHES: [Arch; 8] = [
         oldest_cpu: "max,vx=off",
         machine: Machine { name: "s390-ccw-virtio", console: "ttysclp0", ..VIRT },
         debian: Some("s390x"),
+        packages: PackageNames { deb: Some("s390x"), rpm: Some("s390x"), apk: Some("s390x"), ipk: None, arch: None },
+        platform: Platform { architecture: "s390x", variant: None },
         linux: "s390",
         linux_headers: "s390x-linux-any",
         header_macros: &[],
@@ -300,6 +360,14 @@ pub static ARCHES: [Arch; 8] = [
         oldest_cpu: "24Kc",
         machine: Machine { name: "malta", cpu: Some("24Kf"), memory: 256, ..VIRT },
         debian: None,
+        packages: PackageNames {
+            deb: Some("mips"),
+            rpm: Some("mips"),
+            apk: Some("mips"),
+            ipk: Some("mips_24kc"),
+            arch: None,
+        },
+        platform: Platform { architecture: "mips", variant: None },
         linux: "mips",
         linux_headers: "mips-linux-any",
         header_macros: &["__MIPSEB__", "_MIPS_SIM=1", "_MIPS_SZLONG=32"],
@@ -327,6 +395,14 @@ pub static ARCHES: [Arch; 8] = [
         oldest_cpu: "arm1176",
         machine: Machine { cpu: Some("cortex-a7"), ..ARM_VIRT },
         debian: Some("armel"),
+        packages: PackageNames {
+            deb: Some("armhf"),
+            rpm: Some("armv6hl"),
+            apk: Some("armhf"),
+            ipk: Some("arm_arm1176jzf-s_vfp"),
+            arch: Some("armv6h"),
+        },
+        platform: Platform { architecture: "arm", variant: Some("v6") },
         linux: "arm",
         linux_headers: "arm-linux-any",
         header_macros: &["__ARM_EABI__"],
@@ -355,6 +431,14 @@ pub static ARCHES: [Arch; 8] = [
         oldest_cpu: "cortex-a8,neon=off,vfp-d32=off",
         machine: Machine { cpu: Some("cortex-a7"), ..ARM_VIRT },
         debian: Some("armhf"),
+        packages: PackageNames {
+            deb: Some("armhf"),
+            rpm: Some("armv7hl"),
+            apk: Some("armv7"),
+            ipk: Some("arm_cortex-a9_vfpv3-d16"),
+            arch: Some("armv7h"),
+        },
+        platform: Platform { architecture: "arm", variant: Some("v7") },
         linux: "arm",
         linux_headers: "arm-linux-any",
         header_macros: &["__ARM_EABI__"],

@@ -11,6 +11,7 @@ use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch};
 use crate::build::kind;
+use crate::package::format::Format;
 use crate::route::Route;
 use crate::ui::screen::{Color, Level};
 use crate::ui::suggest;
@@ -47,7 +48,7 @@ const FOREIGN: [(&[&str], Option<&str>, &str); 7] = [
 
 /// What other tools call a command.
 const FOREIGN_VERBS: [(&[&str], &str); 5] = [
-    (&["build", "release", "package", "ship", "cross"], "dist"),
+    (&["build", "release", "ship", "cross"], "dist"),
     (&["run", "test", "qemu"], "boot"),
     (&["clean"], "cache clean"),
     (&["list"], "kernels"),
@@ -143,9 +144,11 @@ pub enum Verb {
     Dist(Dist),
     Doctor(Doctor),
     Emit(Emit),
+    Image(Image),
     Init(Init),
     Kernels(Kernels),
     Merge(Merge),
+    Package(Package),
     Rebuild(Rebuild),
     Report(Report),
     Verify(Verify),
@@ -707,6 +710,43 @@ pub struct Merge {
     /// A folder that `dist` wrote
     #[arg(value_name = "DIR", required = true)]
     pub folders: Vec<PathBuf>,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Make a container image for all architectures
+///
+/// Takes what `dist` left in `dist/`, and writes to `dist/images/` an image of nothing but the binaries and licences, as one file (a
+/// tar archive of an OCI image layout) that skopeo, podman and others copy to registries. No container engine is needed. The same
+/// release gives the same digest, which is printed (docs/packages.md).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask image
+  skopeo copy --all oci-archive:dist/images/tool-0.1.0.oci.tar docker://registry.example.org/tool:0.1.0")]
+pub struct Image {
+    /// The architecture, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
+    pub arches: Vec<&'static Arch>,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Make packages for systems: deb, rpm, apk, ipk and Arch Linux's
+///
+/// Takes what `dist` left in `dist/`, and writes to `dist/packages/` what package managers install: the same binaries, the unit that
+/// `deploy --service` writes, man pages, completions and licences. A package starts nothing when it is installed. The same release
+/// gives the same bytes. What was there of an earlier run is replaced (docs/packages.md).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask package                             all formats, for all that is in dist/
+  cargo xtask package --format deb --arch arm64   one for a 64-bit Raspberry Pi")]
+pub struct Package {
+    /// The format; may be repeated [default: all]
+    #[arg(long = "format", value_name = "FORMAT", value_delimiter = ',')]
+    pub formats: Vec<Format>,
+    /// The architecture, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
+    pub arches: Vec<&'static Arch>,
     #[command(flatten)]
     pub show: Show,
 }

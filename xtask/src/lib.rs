@@ -21,6 +21,8 @@ mod debian;
 mod deploy;
 mod emit;
 mod flags;
+mod image;
+mod package;
 mod rebuild;
 mod release;
 mod route;
@@ -97,9 +99,11 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Dist(request) => verbs::dist::run(runner, common, request),
         Verb::Doctor(request) => verbs::doctor::run(runner, common, request, &verbs::NEEDS),
         Verb::Emit(request) => verbs::emit::run(runner, common, request),
+        Verb::Image(request) => verbs::image::run(runner, common, request),
         Verb::Init(request) => verbs::init::run(runner, common, request),
         Verb::Kernels(request) => verbs::kernels::run(runner, request),
         Verb::Merge(request) => verbs::merge::run(runner, common, request),
+        Verb::Package(request) => verbs::package::run(runner, common, request),
         Verb::Rebuild(request) => verbs::rebuild::run(runner, common, request),
         Verb::Report(request) => verbs::report::run(runner, common, request),
         Verb::Verify(request) => verbs::verify::run(runner, common, request),

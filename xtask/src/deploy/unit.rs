@@ -70,15 +70,20 @@ pub fn capabilities(config: &Deploy, runs: &Runs) -> Vec<String> {
     names
 }
 
-/// The text of the unit.
+/// The text of the unit that `deploy` writes.
 pub fn text(config: &Deploy, runs: &Runs) -> String {
+    format!("{MARK}`, which replaces it: put changes into {}.service.d/.\n{}", runs.name, body(config, runs))
+}
+
+/// The same without the line at its top that says whose it is.
+pub fn body(config: &Deploy, runs: &Runs) -> String {
     let Runs { name, folder, btf, .. } = runs;
     let names = capabilities(config, runs).join(" ");
     let words: String = config.args.iter().map(|word| format!(" {}", quoted(word))).collect();
     let tracefs = if *btf { "" } else { "After=sys-kernel-tracing.mount\nWants=sys-kernel-tracing.mount\n" };
     let program = quoted(&format!("{}/{name}", folder.trim_end_matches('/')));
     format!(
-        "{MARK}`, which replaces it: put changes into {name}.service.d/.
+        "\
 [Unit]
 Description={name}
 {tracefs}

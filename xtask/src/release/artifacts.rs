@@ -5,8 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::arch::Arch;
 use crate::release::layout::MANIFEST;
 use crate::release::manifest::{Artifact, Binary, Manifest};
+use crate::release::pack::Entry;
 use crate::release::unpack;
 use crate::sys::{files, hash};
 use crate::ui::error::bad_request;
@@ -23,8 +25,27 @@ pub fn read(dist: &Path) -> Result<Manifest> {
     }
 }
 
+/// The artifacts for these architectures, or all, if none are named.
+pub fn of<'a>(dist: &Path, manifest: &'a Manifest, arches: &[&'static Arch]) -> Result<Vec<&'a Artifact>> {
+    let is_there = |arch: &&&Arch| manifest.artifacts.iter().any(|artifact| artifact.arch == **arch);
+    if let Some(arch) = arches.iter().find(|arch| !is_there(arch)) {
+        bad_request!(
+            "--arch {arch}: {} names no archive for it: run `cargo xtask dist --arch {arch}`",
+            dist.join(MANIFEST).display()
+        );
+    }
+    Ok(manifest.artifacts.iter().filter(|artifact| arches.is_empty() || arches.contains(&artifact.arch)).collect())
+}
+
 /// The binaries in a tarball, by name.
 pub fn binaries(dist: &Path, artifact: &Artifact) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = contents(dist, artifact)?;
+    let take = |binary: &Binary| Some((binary.file.clone(), files.remove(&binary.file)?.bytes));
+    Ok(artifact.binaries.iter().filter_map(take).collect())
+}
+
+/// All files in a tarball, by their paths below its top folder. The binaries are among them.
+pub fn contents(dist: &Path, artifact: &Artifact) -> Result<BTreeMap<String, Entry>> {
     let path = dist.join(&artifact.file);
     let archive = files::read(&path).context("run `cargo xtask dist` again")?;
     let altered = |what: &str| format!("{what} does not match {MANIFEST}: run `cargo xtask dist` again");
@@ -32,13 +53,14 @@ pub fn binaries(dist: &Path, artifact: &Artifact) -> Result<BTreeMap<String, Vec
         bail!("{}", altered(&path.display().to_string()));
     }
     let top = artifact.file.strip_suffix(".tar.gz").unwrap_or(&artifact.file);
-    let mut unpacked = unpack::archive(&archive[..], top);
+    let unpacked = unpack::archive(&archive[..], top);
     if let Some(fault) = unpacked.faults.first() {
         bail!("{} cannot be used: {fault}", path.display());
     }
-    let mut take = |binary: &Binary| match unpacked.files.remove(&binary.file) {
-        Some(entry) if hash::bytes(&entry.bytes) == binary.sha256 => Ok((binary.file.clone(), entry.bytes)),
-        _ => bail!("{}", altered(&format!("{} in {}", binary.file, path.display()))),
-    };
-    artifact.binaries.iter().map(&mut take).collect()
+    for Binary { file, sha256, .. } in &artifact.binaries {
+        if unpacked.files.get(file).is_none_or(|entry| hash::bytes(&entry.bytes) != *sha256) {
+            bail!("{}", altered(&format!("{file} in {}", path.display())));
+        }
+    }
+    Ok(unpacked.files)
 }

@@ -1,11 +1,14 @@
 //! What the manifest says of archives, worked out from what is shipped and what was made.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use crate::arch::Arch;
 use crate::bpf::target::ObjectName;
-use crate::release::manifest::{self, Artifact, BpfObject};
-use crate::workspace::config;
+use crate::release::manifest::{self, Artifact, BpfObject, Manifest};
+use crate::ui::error::bad_request;
+use crate::workspace::config::{self, Config};
 use crate::workspace::products::{Archive, Product};
 
 /// What goes into an archive, for the manifest.
@@ -17,6 +20,20 @@ pub fn archive(archive: &Archive) -> manifest::Archive {
     };
     let Archive { name, version, products, .. } = archive;
     manifest::Archive { name: name.clone(), version: version.clone(), products: products.iter().map(product).collect() }
+}
+
+/// Refuses a release of something else than this workspace ships. The commit may be another.
+pub fn check_release(folder: &Path, manifest: &Manifest, config: &Config) -> Result<()> {
+    let described = manifest.archives.iter().map(|archive| (&archive.name, &archive.version));
+    if !described.eq(config.archives.iter().map(|archive| (&archive.name, &archive.version))) {
+        bad_request!(
+            "{} contains {}, but this workspace ships {}: check out what it was built from",
+            folder.display(),
+            manifest.describe(),
+            config.describe()
+        );
+    }
+    Ok(())
 }
 
 /// Refuses an object that no binary for its architecture holds: it would be shipped to nobody.

@@ -1,6 +1,7 @@
 //! What leaves the workspace: checked binaries, archives and the manifest.
 
 pub mod artifacts;
+pub mod beside;
 pub mod binary;
 pub mod boot_report;
 pub mod compare;

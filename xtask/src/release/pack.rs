@@ -27,18 +27,31 @@ pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 ///
 /// Names are sorted, owners are 0, modes are 755 or 644, and all dates are `date` (seconds since 1970).
 pub fn tar(top: &str, files: &BTreeMap<String, Entry>, date: u64) -> Result<Vec<u8>> {
-    let mut folders = BTreeSet::from([format!("{top}/")]);
-    for name in files.keys() {
-        let path = format!("{top}/{name}");
+    let files = files.iter().map(|(name, entry)| (format!("{top}/{name}"), entry));
+    write(BTreeSet::from([format!("{top}/")]), files, date)
+}
+
+/// The same without a top folder.
+pub fn tar_of_root(files: &BTreeMap<String, Entry>, date: u64) -> Result<Vec<u8>> {
+    write(BTreeSet::new(), files.iter().map(|(name, entry)| (name.clone(), entry)), date)
+}
+
+/// Folders first, these and those that files are in.
+fn write<'a>(
+    mut folders: BTreeSet<String>,
+    files: impl Iterator<Item = (String, &'a Entry)> + Clone,
+    date: u64,
+) -> Result<Vec<u8>> {
+    for (path, _) in files.clone() {
         folders.extend(path.match_indices('/').map(|(end, _)| path[..=end].to_owned()));
     }
     let mut tar = tar::Builder::new(Vec::new());
     for folder in &folders {
         append(&mut tar, folder, EXECUTABLE, date, 0, &[])?;
     }
-    for (name, entry) in files {
+    for (path, entry) in files {
         let mode = if entry.executable { EXECUTABLE } else { PLAIN };
-        append(&mut tar, &format!("{top}/{name}"), mode, date, entry.bytes.len() as u64, &entry.bytes)?;
+        append(&mut tar, &path, mode, date, entry.bytes.len() as u64, &entry.bytes)?;
     }
     Ok(tar.into_inner()?)
 }
@@ -56,8 +69,17 @@ pub const COMPRESSOR: &str = "miniz_oxide 1";
 
 /// Compresses an archive.
 pub fn gzip(tar: &[u8]) -> Result<Vec<u8>> {
-    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(6));
-    gzip.write_all(tar)?;
+    compress(tar, Compression::new(6))
+}
+
+/// The same with more effort, as Debian wants it of manuals.
+pub fn gzip_best(bytes: &[u8]) -> Result<Vec<u8>> {
+    compress(bytes, Compression::best())
+}
+
+fn compress(bytes: &[u8], level: Compression) -> Result<Vec<u8>> {
+    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), level);
+    gzip.write_all(bytes)?;
     Ok(gzip.finish()?)
 }
 

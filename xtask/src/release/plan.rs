@@ -225,7 +225,8 @@ pub(crate) mod tests {
     use crate::workspace::config::{self, Bpf, Config};
     use crate::workspace::ignored::IgnoredFiles;
     use crate::workspace::packages::Package;
-    use crate::workspace::products::{Archive, Boot, Deploy, Features};
+    use crate::workspace::packaging::Packaging;
+    use crate::workspace::products::{About, Archive, Boot, Deploy, Features};
     use crate::workspace::rust::Rust;
     use crate::workspace::snapshot::{Change, Difference};
     use crate::workspace::source::Sources;
@@ -237,7 +238,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn archive(name: &str, products: Vec<Product>) -> Archive {
-        Archive { name: name.into(), version: "0.3.0".into(), products, include: Vec::new() }
+        Archive { name: name.into(), version: "0.3.0".into(), about: About::default(), products, include: Vec::new() }
     }
 
     /// A workspace in which everything is there and up to date.
@@ -268,6 +269,7 @@ pub(crate) mod tests {
                 builder: Kind::Host,
                 builders: BTreeMap::new(),
                 container: config::Container::default(),
+                packaging: Packaging::default(),
             },
             packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             with_c: BTreeSet::new(),

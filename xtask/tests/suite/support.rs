@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bpfship::testing::manifest::{Archive, Artifact, Manifest, Rustc, SCHEMA};
+use bpfship::testing::pack::{self, Entry};
+use bpfship::testing::{Arch, hash};
+
 /// An eBPF application of another name and layout than exectrace: a package `tool` whose binary `probe` holds the BPF
 /// object `tick`. It depends on nothing, so it builds in seconds.
 pub struct Workspace {
@@ -401,4 +405,53 @@ pub fn commit(workspace: &Workspace) {
     workspace
         .shell("git init -q && git add -A && git -c user.name=a -c user.email=a@b.invalid commit -qm first")
         .succeeds();
+}
+
+/// A workspace with a release in its `dist/`, for these architectures: its binaries are no programs, and nothing is compiled.
+pub fn released(name: &str, config: &str, arches: &[&str]) -> Workspace {
+    let config = format!("package = \"tool\"\nbpf.folder = \"kernel\"\n{config}");
+    let about = "description = \"Counts ticks\"\nrepository = \"https://example.org/tool\"\n\n[[bin]]";
+    let workspace = Workspace::new(name, &config).write("tool/Cargo.toml", &TOOL_MANIFEST.replace("\n[[bin]]", about));
+    let texts = [
+        ("probe", "probe"),
+        ("README.md", "A tool.\n"),
+        ("LICENSE-MIT", "The MIT licence.\n"),
+        ("THIRD-PARTY-LICENSES.txt", "Licences.\n"),
+        ("COPYRIGHT-library.html", "Licences.\n"),
+        ("probe.service", "[Unit]\n"),
+        ("docs/probe.1", ".TH PROBE 1\n"),
+        ("completions/probe.bash", "complete probe\n"),
+        ("completions/_probe", "#compdef probe\n"),
+        ("completions/probe.fish", "complete -c probe\n"),
+    ];
+    let entry = |name: &str, text: &str| Entry { bytes: text.into(), executable: name == "probe" };
+    let files: BTreeMap<String, Entry> =
+        texts.iter().map(|(name, text)| ((*name).to_owned(), entry(name, text))).collect();
+    let mut artifacts = Vec::new();
+    for arch in arches.iter().map(|name| Arch::named(name)) {
+        let tar = pack::tar(&format!("tool-0.3.0-{}", arch.triple), &files, 1_700_000_000).unwrap();
+        let archive = pack::gzip(&tar).unwrap();
+        let artifact = Artifact::example("0.3.0", arch, &archive);
+        fs::create_dir_all(workspace.path("dist")).unwrap();
+        fs::write(workspace.path("dist").join(&artifact.file), archive).unwrap();
+        artifacts.push(artifact);
+    }
+    artifacts.sort_by(|one, other| one.file.cmp(&other.file));
+    let manifest = Manifest {
+        schema: SCHEMA,
+        archives: vec![Archive::example("0.3.0")],
+        commit: Some("1a2b".into()),
+        dirty: false,
+        source_date_epoch: 1_700_000_000,
+        cargo_lock: hash::bytes(b"1"),
+        bpf_lock: None,
+        rustc: Rustc { version: "1.95.0".into(), commit: "3".into(), llvm: "22".into() },
+        c_compiler: "zig".into(),
+        compressor: "deflate".into(),
+        cargo_toml: hash::bytes(b"2"),
+        flags: Vec::new(),
+        bpf_objects: Vec::new(),
+        artifacts,
+    };
+    workspace.write("dist/release.json", &manifest.to_json().unwrap())
 }

@@ -1,0 +1,151 @@
+//! What a package installs, and where: decided from the files of an archive.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use crate::deploy::unit::{self, Runs};
+use crate::package::format::{Format, Row};
+use crate::release::layout::{LICENSES, STD_LICENSES};
+use crate::release::licenses;
+use crate::release::pack::{self, Entry};
+use crate::ui::error::bad_request;
+use crate::workspace::config::kernel_version;
+use crate::workspace::products::Archive;
+
+/// What a file is to a package manager that tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Document,
+    License,
+}
+
+/// A file that is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub kind: Kind,
+    pub entry: Entry,
+}
+
+/// What is installed, by absolute paths.
+pub type Contents = BTreeMap<String, File>;
+
+/// The kernel that a unit in a package is for, unless the application needs a later one: the oldest of a distribution that is
+/// still supported and has BTF.
+const KERNEL: (u32, u32) = (5, 10);
+
+/// The programs of an archive that get a unit: the first of each product, as with `deploy`.
+pub fn units(archive: &Archive) -> Vec<String> {
+    archive.products.iter().filter_map(|product| product.bins.first()).map(|bin| format!("{bin}.service")).collect()
+}
+
+/// Decides where everything of an archive goes. `name` is that of the package, and `minimum_kernel` what the application needs.
+pub fn contents(
+    row: &Row,
+    name: &str,
+    archive: &Archive,
+    files: &BTreeMap<String, Entry>,
+    minimum_kernel: Option<&str>,
+) -> Result<Contents> {
+    let bins: BTreeSet<&str> = archive.bins().collect();
+    let units = units(archive);
+    let mut contents = Contents::new();
+    let mut add = |place: String, kind: Kind, entry: Entry| -> Result<()> {
+        match contents.insert(place.clone(), File { kind, entry }) {
+            None => Ok(()),
+            Some(_) => bad_request!("two files of {} would be installed as {place}: rename one", archive.name),
+        }
+    };
+    let mut texts = Vec::new();
+    for (path, entry) in files {
+        let base = path.rsplit('/').next().unwrap_or(path);
+        if bins.contains(path.as_str()) {
+            add(format!("/usr/bin/{path}"), Kind::File, entry.clone())?;
+        } else if is_license(path) {
+            add(format!("{}/{name}/{path}", row.licenses), Kind::License, entry.clone())?;
+            texts.extend((!path.contains('/') && is_text(path)).then_some(&entry.bytes));
+        } else if units.contains(path) {
+            // It would lead to the program where somebody put it by hand. The package has its own where there is systemd.
+        } else if !row.manuals {
+        } else if let Some(section) = manual(base, &bins) {
+            let bytes = pack::gzip_best(&entry.bytes)?;
+            add(format!("/usr/share/man/man{section}/{base}.gz"), Kind::Document, Entry { bytes, executable: false })?;
+        } else if let Some(place) = completions(row, base, &bins) {
+            add(place, Kind::File, Entry { executable: false, ..entry.clone() })?;
+        } else {
+            add(format!("/usr/share/doc/{name}/{path}"), Kind::Document, entry.clone())?;
+        }
+    }
+    if row.format == Format::Deb {
+        add(format!("/usr/share/doc/{name}/copyright"), Kind::License, plain(copyright(archive, &texts)))?;
+    }
+    if row.systemd {
+        let kernel = minimum_kernel.and_then(kernel_version).map_or(KERNEL, |needed| needed.max(KERNEL));
+        for product in &archive.products {
+            let Some(bin) = product.bins.first() else { continue };
+            let runs = Runs { name: bin, folder: "/usr/bin", kernel, btf: true };
+            let head = format!("# Of the package {name}: put changes into /etc/systemd/system/{bin}.service.d/.\n");
+            let text = head + &unit::body(&product.deploy, &runs);
+            add(format!("/usr/lib/systemd/system/{bin}.service"), Kind::File, plain(text.into_bytes()))?;
+        }
+    }
+    Ok(contents)
+}
+
+fn plain(bytes: Vec<u8>) -> Entry {
+    Entry { bytes, executable: false }
+}
+
+/// Whether a file of an archive is there for the licences.
+pub fn is_license(path: &str) -> bool {
+    let top = path.split('/').next().unwrap_or(path);
+    let base = path.rsplit('/').next().unwrap_or(path);
+    top == licenses::FOLDER
+        || is_text(path) && licenses::is_license(&base.to_uppercase())
+        || [LICENSES, STD_LICENSES].contains(&path)
+}
+
+/// Whether it is the text of a licence, and not one of the collections of those of others.
+fn is_text(path: &str) -> bool {
+    ![LICENSES, STD_LICENSES].contains(&path)
+}
+
+/// The section of a manual of one of the programs: 1 for `probe.1`, 8 for `probe-trace.8`.
+fn manual<'a>(base: &'a str, bins: &BTreeSet<&str>) -> Option<&'a str> {
+    let (stem, section) = base.rsplit_once('.')?;
+    let is_section = section.len() == 1 && ('1'..='9').contains(&section.chars().next()?);
+    let is_of = |bin: &&str| stem.strip_prefix(*bin).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    (is_section && bins.iter().any(is_of)).then_some(section)
+}
+
+/// Where completions for one of the programs go: `probe.bash`, `_probe`, `probe.fish`.
+fn completions(row: &Row, base: &str, bins: &BTreeSet<&str>) -> Option<String> {
+    let is_of = |bin: Option<&str>| bin.is_some_and(|bin| bins.contains(bin));
+    if let Some(bin) = base.strip_suffix(".bash").filter(|bin| bins.contains(bin)) {
+        Some(format!("/usr/share/bash-completion/completions/{bin}"))
+    } else if is_of(base.strip_suffix(".fish")) {
+        Some(format!("/usr/share/fish/vendor_completions.d/{base}"))
+    } else {
+        is_of(base.strip_prefix('_')).then(|| format!("{}/{base}", row.zsh))
+    }
+}
+
+/// What Debian wants to be in the file `copyright`: whence it is, and under which licence, in full.
+fn copyright(archive: &Archive, texts: &[&Vec<u8>]) -> Vec<u8> {
+    let about = &archive.about;
+    let source = about.repository.as_ref().or(about.homepage.as_ref());
+    let source = source.map_or_else(String::new, |source| format!("It is from {source}.\n"));
+    let license = about.license.as_deref().unwrap_or("the licence below");
+    let authors = if about.authors.is_empty() { String::new() } else { format!(" by {}", about.authors.join(", ")) };
+    let mut text = format!(
+        "{}{authors}.\n{source}Licence: {license}. Those of all that is linked into it are in {LICENSES} and {STD_LICENSES}.\n",
+        archive.name
+    )
+    .into_bytes();
+    for license in texts {
+        text.extend(b"\n----\n\n");
+        text.extend(*license);
+    }
+    text
+}

@@ -1,0 +1,58 @@
+//! `cargo xtask image`: makes a container image of what was released.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::flags::{self, Common};
+use crate::image::plan;
+use crate::release::beside::Shelf;
+use crate::release::manifest::Artifact;
+use crate::release::pack::Entry;
+use crate::release::{artifacts, describe, layout, staging};
+use crate::sys;
+use crate::sys::process::Runner;
+use crate::ui::screen;
+use crate::workspace::facts::{self, Workspace};
+
+/// Runs the verb.
+pub fn run(runner: Runner, common: &Common, request: &flags::Image) -> Result<()> {
+    let (Workspace { root, config, .. }, _) = Workspace::find(runner, common)?;
+    let dist = layout::dist(&root);
+    // What it is made of may not change meanwhile.
+    let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
+    let manifest = artifacts::read(&dist)?;
+    describe::check_release(&dist, &manifest, &config)?;
+    let mut archives: Vec<(&Artifact, BTreeMap<String, Entry>)> = Vec::new();
+    for artifact in artifacts::of(&dist, &manifest, &request.arches)? {
+        runner.check_interrupted()?;
+        archives.push((artifact, artifacts::contents(&dist, artifact)?));
+    }
+    let made = plan::images(&config, &manifest, &archives)?;
+    let shelf = Shelf::new(&dist, "images")?;
+    let tasks = plan::tasks(&shelf, &made);
+    if request.show.plan {
+        return sys::plan::print(&tasks, request.show.json);
+    }
+    sys::plan::run(runner, &tasks)?;
+    if request.show.json {
+        let published = shelf.published.get()?;
+        let list = made.iter().filter_map(|made| {
+            let (size, sha256) = published.get(&made.file)?;
+            let arches: Vec<_> = made.image.platforms.iter().map(|(arch, _)| arch.name).collect();
+            Some(json!({
+                "file": made.file, "name": made.image.name, "version": made.image.version,
+                "digest": format!("sha256:{}", made.layout.digest), "arches": arches, "size": size, "sha256": sha256,
+            }))
+        });
+        return screen::print_result(json!({ "folder": shelf.folder(), "images": list.collect::<Vec<_>>() }));
+    }
+    let shown = staging::shown(shelf.folder()).display();
+    for made in &made {
+        let arches: Vec<_> = made.image.platforms.iter().map(|(arch, _)| arch.name).collect();
+        screen::print(&format!("{}@sha256:{}\n", made.image.name, made.layout.digest))?;
+        runner.status(format!("{shown}/{} is that image, for {}", made.file, arches.join(", ")));
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! `cargo xtask package`: makes packages for systems of what was released.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::flags::{self, Common};
+use crate::package::plan;
+use crate::package::spec::Package;
+use crate::release::beside::Shelf;
+use crate::release::manifest::Artifact;
+use crate::release::pack::Entry;
+use crate::release::{artifacts, describe, layout, staging};
+use crate::sys;
+use crate::sys::cache::Cache;
+use crate::sys::process::Runner;
+use crate::toolchain;
+use crate::ui::error::bad_request;
+use crate::ui::screen;
+use crate::ui::table::Align::{Left, Right};
+use crate::ui::table::Table;
+use crate::workspace::facts::{self, Workspace};
+
+/// Runs the verb.
+pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<()> {
+    let (Workspace { root, config, .. }, _) = Workspace::find(runner, common)?;
+    let dist = layout::dist(&root);
+    // What it is made of may not change meanwhile.
+    let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
+    let manifest = artifacts::read(&dist)?;
+    describe::check_release(&dist, &manifest, &config)?;
+    let chosen = artifacts::of(&dist, &manifest, &request.arches)?;
+    let mut archives: Vec<(&Artifact, BTreeMap<String, Entry>)> = Vec::new();
+    for artifact in chosen {
+        runner.check_interrupted()?;
+        archives.push((artifact, artifacts::contents(&dist, artifact)?));
+    }
+    let (packages, left_out) = plan::packages(&plan::Request {
+        config: &config,
+        manifest: &manifest,
+        formats: &request.formats,
+        archives: &archives,
+    })?;
+    if packages.is_empty() {
+        bad_request!("there is nothing to package: {}", left_out.join("; "));
+    }
+    let shelf = Shelf::new(&dist, "packages")?;
+    let cache = Cache::find()?;
+    let (mut tasks, packager) = toolchain::plan::packager(&cache, &root, common.offline)?;
+    tasks.extend(plan::tasks(&shelf, &cache.path(&packager), &packages));
+    if request.show.plan {
+        return sys::plan::print(&tasks, request.show.json);
+    }
+    sys::plan::run(runner, &tasks)?;
+
+    let published = shelf.published.get()?;
+    let made: Vec<(&Package, String)> = packages.iter().map(|package| (package, package.file())).collect();
+    if request.show.json {
+        let list = made.iter().filter_map(|(package, file)| {
+            let (size, sha256) = published.get(file)?;
+            Some(json!({
+                "file": file, "format": package.row.format, "archive": package.archive, "arch": package.target,
+                "architecture": package.arch, "size": size, "sha256": sha256,
+            }))
+        });
+        let list: Vec<_> = list.collect();
+        return screen::print_result(json!({ "folder": shelf.folder(), "packages": list, "left-out": left_out }));
+    }
+    let shown = staging::shown(shelf.folder()).display().to_string();
+    let mut table = Table::new([Left, Left, Right, Left]);
+    table.row(["package", "for", "size", "sha256"]);
+    for (package, file) in &made {
+        if let Some((size, sha256)) = published.get(file) {
+            let size = format!("{} kB", size.div_ceil(1000));
+            table.row([&format!("{shown}/{file}"), package.target.name, &size, &format!("{sha256:.12}")]);
+        }
+    }
+    runner.table(&[table]);
+    left_out.iter().for_each(|sentence| runner.status(sentence));
+    runner.status(format!("packages and {} are in {shown}", layout::CHECKSUMS));
+    Ok(())
+}

