@@ -63,6 +63,11 @@ pub fn identity() -> String {
     format!("{PACKAGE} {}", hashes.join(" "))
 }
 
+/// The hashes of all its wheels.
+pub fn wheel_hashes() -> impl Iterator<Item = &'static str> {
+    WHEELS.iter().map(|(_, _, hash)| *hash)
+}
+
 /// The wheels, as pip's requirements file names them.
 pub fn requirements() -> String {
     let hashes: String = WHEELS.iter().map(|(_, _, hash)| format!(" --hash=sha256:{hash}")).collect();

@@ -15,6 +15,7 @@ pub mod kernels;
 pub mod merge;
 pub mod rebuild;
 pub mod report;
+pub mod sign;
 pub mod verify;
 pub mod vmlinux;
 
