@@ -151,6 +151,7 @@ pub enum Verb {
     Package(Package),
     Rebuild(Rebuild),
     Report(Report),
+    Sign(Sign),
     Verify(Verify),
     Vmlinux(Vmlinux),
     Completions(Completions),
@@ -629,11 +630,13 @@ pub struct Doctor {
 /// Checks each archive against its checksums (`.sha256`, SHA256SUMS and release.json, as far as they are beside it),
 /// that it is laid out as `dist` does it, and that the binary in it is static, for the architecture of its name, and
 /// holds the BPF objects that the manifest names. Archives need no checkout and no Rust to be checked. Checksums show
-/// that files belong together, and not who made them.
+/// that files belong together; --signer shows who made them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask verify                 what release.json in dist/ names
-  cargo xtask verify ~/Downloads     a release: archives and their checksums")]
+  cargo xtask verify ~/Downloads     a release: archives and their checksums
+  cargo xtask verify --signer release.pub --proof ~/Downloads
+                                     who made it, of what, and on which kernels it ran")]
 pub struct Verify {
     /// An archive, or a folder of them [default: what the manifest in `dist/` of this workspace names]
     #[arg(value_name = "FILE|DIR")]
@@ -644,6 +647,17 @@ pub struct Verify {
     /// Refuse an archive unless boot-report.json has a kernel on which it passed
     #[arg(long)]
     pub require_boot: bool,
+    /// Refuse an archive that is not signed by this key: a public key of minisign or ssh, or a file with one or several;
+    /// may be repeated
+    #[arg(long = "signer", value_name = "KEY|FILE")]
+    pub signers: Vec<String>,
+    /// Refuse an archive unless a signer states what it was built from, and each of its boots
+    #[arg(long, requires = "signers")]
+    pub proof: bool,
+    /// Refuse an archive unless so many of the signers state that they built the same bytes. Who made the release need
+    /// not be one of them
+    #[arg(long, value_name = "N", requires = "signers", value_parser = clap::value_parser!(u8).range(1..))]
+    pub rebuilders: Option<u8>,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask rebuild"))]
     pub rebuild: Vec<String>,
     /// Print what was found as JSON
@@ -767,6 +781,44 @@ pub struct Rebuild {
     /// What compiles the binaries this time: another environment than the one they come from
     #[arg(long, value_name = "BUILDER", env = "BPFSHIP_BUILDER")]
     pub builder: Option<kind::Kind>,
+    /// Sign a statement that this machine made the same bytes, and write it to the folder of the release
+    #[arg(long)]
+    pub sign: bool,
+    /// With --sign, the file with the key [default: the key itself in BPFSHIP_SIGNING_KEY]
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    pub key: Option<PathBuf>,
+    /// With --sign, who built it again, as a URI [default: the fingerprint of the key]
+    #[arg(long, value_name = "URI", requires = "sign")]
+    pub by: Option<String>,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Sign a release
+///
+/// Writes beside SHA256SUMS, install.sh and each archive a signature as minisign makes it (.minisig) and one as
+/// `ssh-keygen -Y sign` does (.sig), and two files of signed statements: provenance.intoto.jsonl, which has every input
+/// that can change a byte, and boots.intoto.jsonl, which has each boot of boot-report.json. The key is an Ed25519 key
+/// without a passphrase, of ssh-keygen, minisign or openssl: in a file, or in the variable BPFSHIP_SIGNING_KEY
+/// (docs/releasing.md).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask sign --key ~/keys/release      sign what is in dist/
+  cargo xtask sign --key ~/keys/release --public
+                                             print the public key, as minisign and as ssh has it")]
+pub struct Sign {
+    /// The folder of the release [default: `dist/` of this workspace]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// The file with the key [default: the key itself in BPFSHIP_SIGNING_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Who built it, as a URI [default: the fingerprint of the key]
+    #[arg(long, value_name = "URI")]
+    pub by: Option<String>,
+    /// Print the public key in all its forms, and sign nothing
+    #[arg(long)]
+    pub public: bool,
     #[command(flatten)]
     pub show: Show,
 }

@@ -26,6 +26,7 @@ mod package;
 mod rebuild;
 mod release;
 mod route;
+mod sign;
 mod sys;
 mod toolchain;
 mod ui;
@@ -106,6 +107,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Package(request) => verbs::package::run(runner, common, request),
         Verb::Rebuild(request) => verbs::rebuild::run(runner, common, request),
         Verb::Report(request) => verbs::report::run(runner, common, request),
+        Verb::Sign(request) => verbs::sign::run(runner, common, request),
         Verb::Verify(request) => verbs::verify::run(runner, common, request),
         Verb::Vmlinux(request) => verbs::vmlinux::run(runner, common, request),
     }

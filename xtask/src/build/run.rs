@@ -54,7 +54,7 @@ pub struct Built {
     /// When the last for a target was there, in seconds since the build started.
     pub seconds: BTreeMap<String, f32>,
     /// The packages linked into them.
-    pub linked: BTreeMap<String, BTreeSet<PackageId>>,
+    linked: BTreeMap<String, BTreeSet<PackageId>>,
     /// The targets for which C++'s standard library is linked.
     pub with_cxx: BTreeSet<String>,
     /// Why there is none.
@@ -67,6 +67,11 @@ impl Built {
     pub fn binary(&self, triple: &str, name: &str) -> Result<&Path> {
         let binary = self.binaries.get(&(triple.into(), name.into()));
         binary.map(PathBuf::as_path).with_context(|| self.reason(triple).to_owned())
+    }
+
+    /// The packages that are linked into the binaries for a target.
+    pub fn linked(&self, triple: &str) -> Result<&BTreeSet<PackageId>> {
+        self.linked.get(triple).context("cargo did not report what it linked")
     }
 
     /// Why there is no binary for a target.

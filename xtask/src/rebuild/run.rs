@@ -90,6 +90,10 @@ impl Step for CompareArchive {
         let Artifact { file, sha256, .. } = &self.artifact;
         let found = files::read_unchanged(&self.folder.join(file), sha256)?;
         if hash::file(&self.again)? == *sha256 {
+            let sbom = &self.artifact.sbom;
+            if hash::file(&self.again.with_file_name(&sbom.file))? != sbom.sha256 {
+                bail!("{}: it lists other things, or is written otherwise", sbom.file);
+            }
             if self.prints {
                 work.runner.println(format!("{file}  {sha256:.12}  ok  built again"));
             }

@@ -6,6 +6,7 @@
 #   sh install.sh --uninstall      removes it
 #
 # DIR is the folder that it goes to, /usr/local/bin if it is not set. Nothing is installed whose SHA-256 is not in SHA256SUMS.
+# If SIGNER is set to a public key of minisign or ssh, nothing is installed unless that key has signed SHA256SUMS.
 set -eu
 umask 022
 
@@ -67,6 +68,25 @@ sum() {
     else
         refuse "nothing here computes SHA-256: install coreutils or openssl"
     fi
+}
+
+# Checks who signed the checksums, if a signer is named.
+signed() {
+    case ${SIGNER-} in
+    "") return ;;
+    RW*)
+        command -v minisign >/dev/null || refuse "nothing here checks signatures of minisign: install minisign"
+        get SHA256SUMS.minisig
+        minisign -V -q -P "$SIGNER" -m "$work/SHA256SUMS"
+        ;;
+    ssh-ed25519\ *)
+        command -v ssh-keygen >/dev/null || refuse "nothing here checks signatures of ssh: install openssh"
+        get SHA256SUMS.sig
+        echo "signer $SIGNER" >"$work/signers"
+        ssh-keygen -Y verify -f "$work/signers" -I signer -n bpfship -s "$work/SHA256SUMS.sig" <"$work/SHA256SUMS" >/dev/null
+        ;;
+    *) refuse "SIGNER is no public key of minisign (RW...) or ssh (ssh-ed25519 ...)" ;;
+    esac || refuse "SHA256SUMS is not signed by SIGNER: nothing was installed"
 }
 
 ours() {
@@ -131,6 +151,7 @@ case ${1-} in
     trap 'rm -rf "$work"; each drop' EXIT
     trap 'exit 1' HUP INT TERM
     get SHA256SUMS
+    signed
     each stage
     each place
     ;;

@@ -18,6 +18,10 @@ pub const MANIFEST: &str = "release.json";
 /// The checksums of the archives of one version.
 pub const CHECKSUMS: &str = "SHA256SUMS";
 
+/// What signatures of a file are called: its name, and one of these.
+pub const MINISIG: &str = ".minisig";
+pub const SSHSIG: &str = ".sig";
+
 /// In an archive, the licences of all that is linked into the binary.
 pub const LICENSES: &str = "THIRD-PARTY-LICENSES.txt";
 
@@ -42,6 +46,15 @@ impl Tarball {
     pub fn file(&self) -> String {
         file(&self.name, &self.version, self.arch)
     }
+
+    pub fn sbom(&self) -> String {
+        sbom(&self.name, &self.version, self.arch)
+    }
+}
+
+/// What the list of all that is in an archive is called: the ending is CycloneDX's own.
+pub fn sbom(name: &str, version: &str, arch: &Arch) -> String {
+    format!("{name}-{version}-{}.cdx.json", arch.triple)
 }
 
 /// What the archive for an architecture is called.

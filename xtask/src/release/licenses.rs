@@ -68,22 +68,33 @@ pub struct CLibraries<'a> {
     pub cxx: Option<&'a Path>,
 }
 
+/// What libbpf-sys links: name, licence, and where it is from.
+pub const LIBBPF: [(&str, &str, &str); 3] = [
+    ("libbpf", "BSD-2-Clause", "https://github.com/libbpf/libbpf"),
+    ("libelf", "LGPL-3.0-or-later OR GPL-2.0-or-later", "https://sourceware.org/elfutils"),
+    ("zlib", "Zlib", "https://zlib.net"),
+];
+
+/// C++'s standard library.
+pub const CXX: (&str, &str, &str) = ("libc++", "Apache-2.0 WITH LLVM-exception", "https://llvm.org");
+
+/// The texts of [`LIBBPF`], in the folder of the package.
+const LIBBPF_TEXTS: [&[&str]; 3] =
+    [&["libbpf/LICENSE.BSD-2-Clause"], &["elfutils/COPYING-LGPLV3", "elfutils/COPYING-GPLV2"], &["zlib/LICENSE"]];
+
 impl CLibraries<'_> {
     /// What is linked, with its licence, and the files of that.
-    fn works(&self) -> Vec<(&'static str, &'static str, Vec<PathBuf>)> {
+    fn works(&self) -> Vec<(&'static str, String, Vec<PathBuf>)> {
         let mut works = Vec::new();
+        let mut add = |(name, license, from): (&'static str, &str, &str), folder: &Path, texts: &[&str]| {
+            let texts = texts.iter().map(|text| folder.join(text)).collect();
+            works.push((name, format!("{license} ({from})"), texts));
+        };
         if let Some(folder) = self.libbpf {
-            let texts = |names: &[&str]| names.iter().map(|name| folder.join(name)).collect();
-            let libbpf = ["libbpf/LICENSE.BSD-2-Clause"];
-            works.push(("libbpf", "BSD-2-Clause (https://github.com/libbpf/libbpf)", texts(&libbpf)));
-            let libelf = ["elfutils/COPYING-LGPLV3", "elfutils/COPYING-GPLV2"];
-            let license = "LGPL-3.0-or-later OR GPL-2.0-or-later (https://sourceware.org/elfutils)";
-            works.push(("libelf", license, texts(&libelf)));
-            works.push(("zlib", "Zlib (https://zlib.net)", texts(&["zlib/LICENSE"])));
+            LIBBPF.into_iter().zip(LIBBPF_TEXTS).for_each(|(library, texts)| add(library, folder, texts));
         }
         if let Some(folder) = self.cxx {
-            let texts = ["lib/libcxx/LICENSE.TXT", "lib/libcxxabi/LICENSE.TXT"].map(|name| folder.join(name));
-            works.push(("libc++", "Apache-2.0 WITH LLVM-exception (https://llvm.org)", texts.into()));
+            add(CXX, folder, &["lib/libcxx/LICENSE.TXT", "lib/libcxxabi/LICENSE.TXT"]);
         }
         works
     }

@@ -15,7 +15,7 @@ use crate::sys::hash::{self, Sha256};
 use crate::ui::screen;
 
 /// What [`Manifest::schema`] is now.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// The manifest. In the file, keys are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,18 @@ pub struct Artifact {
     pub minimum_kernel: String,
     /// At least one, in the order of the configuration.
     pub binaries: Vec<Binary>,
+    /// What lists all that is in it.
+    pub sbom: Sbom,
+}
+
+/// A CycloneDX document beside an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sbom {
+    pub file: String,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: Sha256,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +167,7 @@ impl Artifact {
                 sha256: hash::bytes(b"probe"),
                 bpf_objects: Vec::new(),
             }],
+            sbom: Sbom { file: layout::sbom("tool", version, arch), size: 4, sha256: hash::bytes(b"sbom") },
         }
     }
 
@@ -232,7 +245,7 @@ impl Manifest {
     fn faults(&self) -> Vec<String> {
         let Manifest { archives, bpf_objects, artifacts, .. } = self;
         let mut faults = Vec::new();
-        for Artifact { file, archive: name, arch, triple, endianness, binaries, .. } in artifacts {
+        for Artifact { file, archive: name, arch, triple, endianness, binaries, sbom, .. } in artifacts {
             let archive = archives.iter().find(|archive| archive.name == *name);
             let expected = archive.map(|archive| Manifest::file(archive, arch));
             if (triple.as_str(), *endianness, Some(file)) != (arch.triple, arch.endian, expected.as_ref()) {
@@ -241,6 +254,10 @@ impl Manifest {
                 faults.push(format!(
                     "it names {file}, which is not {name} {version} for {arch} ({triple}, {endian}-endian)"
                 ));
+            }
+            let sbom_expected = archive.map(|archive| layout::sbom(&archive.name, &archive.version, arch));
+            if sbom_expected.is_some_and(|expected| expected != sbom.file) {
+                faults.push(format!("it names {}, which is not that of {file}", sbom.file));
             }
             let bins = archive.iter().flat_map(|archive| &archive.products).flat_map(|product| &product.bins);
             if !bins.eq(binaries.iter().map(|binary| &binary.file)) || binaries.is_empty() {
@@ -351,7 +368,7 @@ pub fn is_file_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     /// The description of an archive; `made` stands for its bytes.
@@ -363,7 +380,7 @@ mod tests {
         BpfObject { file: file.parse().unwrap(), size: 1, sha256: hash::bytes(b"1") }
     }
 
-    fn manifest(commit: &str, artifacts: Vec<Artifact>) -> Manifest {
+    pub fn manifest(commit: &str, artifacts: Vec<Artifact>) -> Manifest {
         let rustc = Rustc { version: "1.0.0".into(), commit: "c".into(), llvm: "1".into() };
         Manifest {
             schema: SCHEMA,

@@ -15,5 +15,7 @@ pub mod manifest;
 pub mod pack;
 pub mod plan;
 pub mod run;
+pub mod sbom;
+pub mod section;
 pub mod staging;
 pub mod unpack;

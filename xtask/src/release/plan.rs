@@ -274,6 +274,7 @@ pub(crate) mod tests {
             packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],
             with_c: BTreeSet::new(),
             features: BTreeMap::new(),
+            dependencies: BTreeMap::new(),
             libbpf: None,
             members: Vec::new(),
             root: "/home/ann/tool".into(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Error, Result, bail};
 use bpfship_embed::{Lock, bundle_for};
+use bpfship_object::report::Report;
 use cargo_metadata::PackageId;
 use serde_json::{Value, json};
 
@@ -18,10 +19,12 @@ use crate::release::describe;
 use crate::release::documents::Documents;
 use crate::release::layout::{CHECKSUMS, LICENSES, MANIFEST, STD_LICENSES, Tarball};
 use crate::release::licenses::{self, CLibraries};
-use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Rustc};
+use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Rustc, Sbom};
 use crate::release::pack::{self, Entry};
+use crate::release::sbom::crates::{self, Crate};
+use crate::release::sbom::{dep_info, document, facts as std_facts};
 use crate::release::staging::{self, Staging};
-use crate::release::{binary, unpack};
+use crate::release::{binary, section, unpack};
 use crate::route::Route;
 use crate::sys::command::quote;
 use crate::sys::files;
@@ -60,6 +63,8 @@ pub struct Inputs {
     objects: Objects,
     /// What archives contain besides binaries, by their names.
     documents: BTreeMap<String, BTreeMap<String, Entry>>,
+    /// The text of Cargo.lock.
+    cargo_lock: String,
     /// The manifest of an earlier run in dist/.
     earlier: Option<Manifest>,
 }
@@ -72,11 +77,15 @@ impl Release {
 }
 
 /// The checked-in BPF objects.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Objects {
     /// By file name.
     list: Vec<BpfObject>,
     lock: Option<Sha256>,
+    /// What is known of each, in the same order.
+    reports: Vec<Report>,
+    /// The hashes of what they were compiled from, by path.
+    sources: BTreeMap<String, String>,
     /// BTF of kernels, by the paths of its files, if the binary carries any.
     btf: Option<Vec<(String, Vec<u8>)>>,
 }
@@ -84,12 +93,12 @@ struct Objects {
 impl Objects {
     fn read(facts: &Facts) -> Result<Objects> {
         if !facts.config.bpf.has_sources() {
-            return Ok(Objects { list: Vec::new(), lock: None, btf: None });
+            return Ok(Objects::default());
         }
         let folder = plan::source_root(facts).join(&facts.config.bpf.folder);
         let lock = files::read(&folder.join("bpf.lock"))?;
-        let mut list = Vec::new();
-        let Lock { objects, btf: kernels, .. } = Lock::parse(&String::from_utf8_lossy(&lock));
+        let (mut list, mut reports) = (Vec::new(), Vec::new());
+        let Lock { inputs, objects, btf: kernels, .. } = Lock::parse(&String::from_utf8_lossy(&lock));
         for (name, locked) in objects {
             let bytes = files::read(&folder.join("objects").join(&name))?;
             let sha256 = hash::bytes(&bytes);
@@ -97,11 +106,18 @@ impl Objects {
                 bail!("the BPF object {name} was altered while this ran: run it again");
             }
             let file = name.parse().map_err(Error::msg)?;
+            let (_, report) = Report::read(&bytes).with_context(|| format!("cannot read the BPF object {name}"))?;
+            reports.push(report);
             list.push(BpfObject { file, size: bytes.len() as u64, sha256 });
         }
         let read = |name: String| Ok((name.clone(), files::read(&folder.join(&name))?));
         let btf = facts.config.bpf.btf.as_ref().map(|_| kernels.into_keys().map(read).collect::<Result<_>>());
-        Ok(Objects { list, lock: Some(hash::bytes(&lock)), btf: btf.transpose()? })
+        let source = |line: &String| match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["source", sha256, name] => Some(((*name).to_owned(), (*sha256).to_owned())),
+            _ => None,
+        };
+        let sources = inputs.iter().filter_map(source).collect();
+        Ok(Objects { list, lock: Some(hash::bytes(&lock)), reports, sources, btf: btf.transpose()? })
     }
 
     /// Those that a binary for this architecture must hold, or `some` of which it may.
@@ -163,6 +179,8 @@ impl Step for ReadInputs {
         inputs.put(Inputs {
             objects: Objects::read(facts)?,
             documents: documents.iter().map(entries).collect::<Result<_>>()?,
+            cargo_lock: String::from_utf8_lossy(&files::read(&plan::source_root(facts).join("Cargo.lock"))?)
+                .into_owned(),
             earlier: staging::earlier(dist),
         })
     }
@@ -183,7 +201,8 @@ impl Step for CheckAndPack {
     fn line(&self) -> String {
         let file = self.release.dist.join(self.tarball.file());
         let what = if self.archive.bins().count() == 1 { "binary, pack it" } else { "binaries, pack them" };
-        format!("# check the {what}, and check the archive: {} and its .sha256", file.display())
+        let sbom = self.tarball.sbom();
+        format!("# check the {what}, and check the archive: {}, its .sha256 and {sbom}", file.display())
     }
 
     fn json(&self) -> Value {
@@ -206,10 +225,14 @@ impl CheckAndPack {
         let mut packed = inputs.documents.get(&self.archive.name).cloned().unwrap_or_default();
         let mut add = |name: &str, bytes, executable| packed.insert(name.into(), Entry { bytes, executable });
         let mut binaries = Vec::new();
-        for (name, built) in self.builds.iter().flat_map(|(bins, built)| bins.iter().map(move |bin| (bin, built))) {
-            let (described, binary) = self.check(built.get()?.binary(arch.triple, name)?, name, inputs)?;
-            binaries.push(described);
-            add(name, binary, true);
+        for (product, (bins, built)) in self.archive.products.iter().zip(&self.builds) {
+            let crates = self.crates(&[built])?;
+            let list = dep_info::data(&crates, &product.package)?;
+            for name in bins {
+                let (described, binary) = self.check(built.get()?.binary(arch.triple, name)?, name, &list, inputs)?;
+                binaries.push(described);
+                add(name, binary, true);
+            }
         }
         add(LICENSES, self.licenses(runner)?, false);
         add(STD_LICENSES, files::read(&licenses::std_docs(&facts.rust).join(STD_LICENSES))?, false);
@@ -235,7 +258,7 @@ impl CheckAndPack {
         };
         let sha256 = hash::bytes(&archive);
         self.release.staging.get()?.write_archive(&file, &archive, &sha256)?;
-        Ok(Artifact {
+        let artifact = Artifact {
             file,
             archive: self.archive.name.clone(),
             size: archive.len() as u64,
@@ -248,13 +271,62 @@ impl CheckAndPack {
             sysroot: (route == Route::Source).then(|| Sysroot::new(arch, &facts.rust).name),
             minimum_kernel: describe::minimum_kernel(arch, facts.config.minimum_kernel.as_deref()),
             binaries,
-        })
+            sbom: Sbom { file: self.tarball.sbom(), size: 0, sha256: hash::bytes(b"") },
+        };
+        self.with_sbom(artifact, inputs)
     }
 
-    /// Refuses a binary that must not be shipped.
-    fn check(&self, path: &Path, name: &str, inputs: &Inputs) -> Result<(Binary, Vec<u8>)> {
+    /// Writes down what is in an archive.
+    fn with_sbom(&self, artifact: Artifact, inputs: &Inputs) -> Result<Artifact> {
+        let Release { facts, source, .. } = &*self.release;
+        let rust = &facts.rust;
+        let lib = |root: &Path, triple: &str| root.join("lib/rustlib").join(triple).join("lib");
+        let root = match &artifact.sysroot {
+            Some(name) => facts.cache.path(name),
+            None => rust.sysroot.clone(),
+        };
+        let builds: Vec<&Slot<Built>> = self.builds.iter().map(|(_, built)| built).collect();
+        let held: Vec<_> = artifact.binaries.iter().flat_map(|binary| &binary.bpf_objects).collect();
+        let objects = inputs.objects.list.iter().zip(&inputs.objects.reports);
+        let (package, wheels) = (zig::PACKAGE, zig::wheel_hashes().collect());
+        let text = document::write(&document::Contents {
+            artifact: &artifact,
+            version: &self.tarball.version,
+            date: source.date,
+            crates: &self.crates(&builds)?,
+            roots: self.archive.products.iter().map(|product| product.package.as_str()).collect(),
+            rustc: &rustc(facts),
+            std: &std_facts::read(
+                &lib(&root, &artifact.triple),
+                &lib(&rust.sysroot, &rust.host),
+                &licenses::std_docs(rust).join(STD_LICENSES),
+            )?,
+            libraries: self.libraries()?,
+            compiler: (package, wheels),
+            objects: objects.filter(|(object, _)| held.contains(&&object.file)).collect(),
+            sources: &inputs.objects.sources,
+        });
+        let sbom = Sbom { size: text.len() as u64, sha256: hash::bytes(text.as_bytes()), ..artifact.sbom };
+        self.release.staging.get()?.write_sbom(&sbom, text.as_bytes())?;
+        Ok(Artifact { sbom, ..artifact })
+    }
+
+    /// The crates that are linked into what these builds gave.
+    fn crates(&self, builds: &[&Slot<Built>]) -> Result<Vec<Crate<'_>>> {
+        let facts = &self.release.facts;
+        let mut linked = BTreeSet::new();
+        for built in builds {
+            linked.extend(built.get()?.linked(self.tarball.arch.triple)?.clone());
+        }
+        let packages = facts.members.iter().chain(&facts.packages);
+        crates::linked(packages, &linked, &facts.dependencies, &self.release.inputs.get()?.cargo_lock)
+    }
+
+    /// Refuses a binary that must not be shipped. It gets a `list` of the crates in it.
+    fn check(&self, path: &Path, name: &str, list: &[u8], inputs: &Inputs) -> Result<(Binary, Vec<u8>)> {
         let (arch, facts) = (self.tarball.arch, &self.release.facts);
-        let binary = files::read(path)?;
+        let binary = section::add(&files::read(path)?, dep_info::SECTION, list)
+            .with_context(|| format!("{} must not be shipped", path.display()))?;
         let has_others = facts.config.products().flat_map(|product| &product.bins).count() > 1;
         let objects = inputs.objects.of(arch, has_others);
         let faults = binary::check(&binary, arch, Some(&objects), &facts.private)?;
@@ -284,7 +356,7 @@ impl CheckAndPack {
         let mut has_cxx = false;
         for (_, built) in &self.builds {
             let built = built.get()?;
-            linked.extend(built.linked.get(arch.triple).context("cargo did not report what it linked")?.clone());
+            linked.extend(built.linked(arch.triple)?.clone());
             has_cxx |= built.with_cxx.contains(arch.triple);
         }
         let key = (self.archive.name.clone(), linked.clone(), route == Route::Source, has_cxx);
@@ -306,20 +378,39 @@ impl CheckAndPack {
             packed: documents.get(&self.archive.name).into_iter().flatten().map(|(_, file)| file.sha256).collect(),
         };
         let libbpf = facts.bpf.libbpf_folder.as_deref();
-        let is_libbpf = |package: &&Package| package.name == "libbpf-sys" && linked.contains(&package.id);
         let compiler = if has_cxx { Some(facts.cache.path(&zig::name()?)) } else { None };
-        let c = CLibraries {
-            libbpf: facts
-                .packages
-                .iter()
-                .find(is_libbpf)
-                .and(facts.libbpf.as_ref())
-                .map(|libbpf| libbpf.folder.as_path()),
-            cxx: compiler.as_deref(),
-        };
+        let c = CLibraries { libbpf: self.linked_libbpf(&linked), cxx: compiler.as_deref() };
         let text = licenses::compose(&packages, &linked, &facts.rust, sysroot, libbpf, &c)?.into_bytes();
         known.insert(key, text.clone());
         Ok(text)
+    }
+
+    /// The folder of libbpf's sources, if it is linked.
+    fn linked_libbpf(&self, linked: &BTreeSet<PackageId>) -> Option<&Path> {
+        let facts = &self.release.facts;
+        let is_libbpf = |package: &&Package| package.name == "libbpf-sys" && linked.contains(&package.id);
+        facts.packages.iter().find(is_libbpf).and(facts.libbpf.as_ref()).map(|libbpf| libbpf.folder.as_path())
+    }
+
+    /// The libraries in C and C++ that are linked, and what BPF objects are compiled with, with their licences.
+    fn libraries(&self) -> Result<Vec<(&'static str, &'static str)>> {
+        let triple = self.tarball.arch.triple;
+        let mut libraries = Vec::new();
+        let builds = self.builds.iter().map(|(_, built)| built.get()).collect::<Result<Vec<_>>>()?;
+        for built in &builds {
+            if self.linked_libbpf(built.linked(triple)?).is_some() {
+                libraries.extend(licenses::LIBBPF.map(|(name, license, _)| (name, license)));
+            }
+        }
+        if builds.iter().any(|built| built.with_cxx.contains(triple)) {
+            libraries.push((licenses::CXX.0, licenses::CXX.1));
+        }
+        if self.release.facts.bpf.libbpf_folder.is_some() {
+            libraries.push(("libbpf-headers", "BSD-2-Clause"));
+        }
+        libraries.sort_unstable();
+        libraries.dedup();
+        Ok(libraries)
     }
 }
 
@@ -365,11 +456,7 @@ impl Publish {
             source_date_epoch: source.date,
             cargo_lock: hash::file(&root.join("Cargo.lock"))?,
             bpf_lock: objects.lock,
-            rustc: Rustc {
-                version: facts.rust.version.clone(),
-                commit: facts.rust.commit.clone(),
-                llvm: facts.rust.llvm.clone(),
-            },
+            rustc: rustc(facts),
             c_compiler: zig::identity(),
             cargo_toml: hash::file(&root.join("Cargo.toml"))?,
             flags: plan::flags(facts),
@@ -380,6 +467,11 @@ impl Publish {
         staging::adopt(&mut manifest, earlier.clone(), dist);
         Ok(manifest)
     }
+}
+
+fn rustc(facts: &Facts) -> Rustc {
+    let rust = &facts.rust;
+    Rustc { version: rust.version.clone(), commit: rust.commit.clone(), llvm: rust.llvm.clone() }
 }
 
 /// Takes an archive over from another folder.
@@ -393,7 +485,8 @@ pub struct StageArchive {
 impl Step for StageArchive {
     fn line(&self) -> String {
         let from = self.folder.join(&self.artifact.file);
-        format!("# take over {} and its .sha256, if it still has sha256 {}", from.display(), self.artifact.sha256)
+        let (sha256, sbom) = (self.artifact.sha256, &self.artifact.sbom.file);
+        format!("# take over {}, its .sha256 and {sbom}, if it still has sha256 {sha256}", from.display())
     }
 
     fn json(&self) -> Value {
@@ -402,9 +495,12 @@ impl Step for StageArchive {
     }
 
     fn run(&self, _: &Work) -> Result<()> {
-        let Artifact { file, sha256, .. } = &self.artifact;
+        let Artifact { file, sha256, sbom, .. } = &self.artifact;
         let bytes = files::read_unchanged(&self.folder.join(file), sha256)?;
-        self.staging.get()?.write_archive(file, &bytes, sha256)
+        let list = files::read_unchanged(&self.folder.join(&sbom.file), &sbom.sha256)?;
+        let staging = self.staging.get()?;
+        staging.write_sbom(sbom, &list)?;
+        staging.write_archive(file, &bytes, sha256)
     }
 }
 

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::release::install::{self, INSTALL};
-use crate::release::layout::{CHECKSUMS, MANIFEST};
-use crate::release::manifest::{self, Artifact, Manifest};
+use crate::release::layout::{CHECKSUMS, MANIFEST, MINISIG, SSHSIG};
+use crate::release::manifest::{self, Artifact, Manifest, Sbom};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
@@ -28,7 +28,9 @@ pub fn earlier(dist: &Path) -> Option<Manifest> {
 pub fn adopt(manifest: &mut Manifest, earlier: Option<Manifest>, dist: &Path) {
     if let Some(earlier) = earlier {
         manifest.adopt(earlier, |artifact| {
-            hash::file(&dist.join(&artifact.file)).is_ok_and(|sha256| sha256 == artifact.sha256)
+            let is_there =
+                |file: &str, wanted: &Sha256| hash::file(&dist.join(file)).is_ok_and(|found| found == *wanted);
+            is_there(&artifact.file, &artifact.sha256) && is_there(&artifact.sbom.file, &artifact.sbom.sha256)
         });
     }
 }
@@ -63,11 +65,17 @@ impl Staging {
         self.write(&format!("{file}.sha256"), manifest::checksum_line(sha256, file).as_bytes())
     }
 
+    /// What lists all that is in an archive.
+    pub fn write_sbom(&self, sbom: &Sbom, bytes: &[u8]) -> Result<()> {
+        self.write(&sbom.file, bytes)
+    }
+
     /// Moves everything to its place, with checksums of all archives of this version that will then be there.
     pub fn publish(&self, manifest: &Manifest) -> Result<()> {
         let mut names = files::list(&self.folder)?;
         let mut checksums: BTreeMap<String, Sha256> =
             manifest.artifacts.iter().map(|artifact| (artifact.file.clone(), artifact.sha256)).collect();
+        checksums.extend(manifest.artifacts.iter().map(|artifact| (artifact.sbom.file.clone(), artifact.sbom.sha256)));
         // Of an earlier run, and of another commit perhaps: as long as they are what that run made.
         for (file, _, _) in manifest.possible() {
             if let Ok(sha256) = hash::file(&self.dist.join(&file)) {
@@ -87,8 +95,26 @@ impl Staging {
         self.write(&checksum, manifest::checksum_line(&hash::bytes(script.as_bytes()), INSTALL).as_bytes())?;
         names.extend([INSTALL.into(), checksum, CHECKSUMS.into(), MANIFEST.into()]);
         for name in names {
+            self.drop_signatures(&name)?;
             fs::rename(self.folder.join(&name), self.dist.join(&name))
                 .with_context(|| format!("cannot write {}", self.dist.join(&name).display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Staging {
+    /// Removes signatures of other bytes than those that a file gets now.
+    fn drop_signatures(&self, name: &str) -> Result<()> {
+        let there = self.dist.join(name);
+        if !there.exists() || hash::file(&there)? == hash::file(&self.folder.join(name))? {
+            return Ok(());
+        }
+        for ending in [MINISIG, SSHSIG] {
+            let signature = self.dist.join(format!("{name}{ending}"));
+            if signature.exists() {
+                fs::remove_file(&signature).with_context(|| format!("cannot remove {}", signature.display()))?;
+            }
         }
         Ok(())
     }

@@ -51,6 +51,11 @@ pub fn identity() -> String {
     format!("{PACKAGE} {}", hashes.join(" "))
 }
 
+/// The hashes of all its wheels.
+pub fn wheel_hashes() -> impl Iterator<Item = &'static str> {
+    WHEELS.iter().map(|(_, _, hash)| *hash)
+}
+
 /// The wheel for this host, by its hash.
 pub fn wheel_hash() -> Result<&'static str> {
     match wheel::hash(&WHEELS) {

@@ -17,6 +17,7 @@ pub mod merge;
 pub mod package;
 pub mod rebuild;
 pub mod report;
+pub mod sign;
 pub mod verify;
 pub mod vmlinux;
 

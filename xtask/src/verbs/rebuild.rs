@@ -1,6 +1,7 @@
 //! `cargo xtask rebuild`: builds the commit that a manifest names once more, apart from all that is here, and compares.
 
 use std::env;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -9,6 +10,7 @@ use crate::flags::{self, Common};
 use crate::rebuild::plan;
 use crate::release::layout::{self, MANIFEST};
 use crate::release::manifest::Manifest;
+use crate::sign::{self, statement};
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
 use crate::ui::error::bad_request;
@@ -35,6 +37,15 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         }
     }
 
+    let key = sign::run::Key::default();
+    let mut place = None;
+    if request.sign && !request.show.plan {
+        let secret = sign::facts::secret(request.key.as_deref())?;
+        let builder = request.by.clone().unwrap_or_else(|| statement::builder_of(&secret.public.fingerprint()));
+        place = Some((sign::facts::place(builder), secret.public.fingerprint()));
+        key.put(Arc::new(secret))?;
+    }
+
     let folder = env::temp_dir().join(format!("bpfship-rebuild-{}", std::process::id()));
     let tool = env::current_exe().context("cannot find this program itself")?;
     let tasks = plan::plan(&plan::Request {
@@ -51,10 +62,23 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)?;
+    if let Some((place, fingerprint)) = place {
+        let stated = statement::rebuild(&manifest, text.as_bytes(), &place);
+        let name = format!("rebuild-{}", file_name(&fingerprint));
+        let task = sign::plan::statements(&release, &name, vec![stated], &key);
+        sys::plan::run(runner, &[task])?;
+        runner.status(format!("{name}{} states that these bytes come out of the commit", sign::dsse::ENDING));
+    }
     let archives =
         manifest.artifacts.iter().map(|artifact| json!({ "file": artifact.file, "sha256": artifact.sha256 }));
     match request.show.json {
         true => screen::print_result(json!({ "same": archives.collect::<Vec<_>>() })),
         false => Ok(()),
     }
+}
+
+/// Enough of a fingerprint to tell rebuilders apart, as a file may be called.
+fn file_name(fingerprint: &str) -> String {
+    let letters = fingerprint.trim_start_matches("SHA256:").chars().filter(char::is_ascii_alphanumeric);
+    letters.take(16).collect()
 }

@@ -16,6 +16,9 @@ use crate::release::layout::{self, CHECKSUMS, MANIFEST};
 use crate::release::manifest::{self, Artifact, Binary, Manifest};
 use crate::release::pack::Entry;
 use crate::release::unpack::{self, Unpacked};
+use crate::sign::dsse::Signed;
+use crate::sign::key::PublicKey;
+use crate::sign::{facts, statement};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
@@ -23,10 +26,11 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
-use crate::workspace::facts;
+use crate::workspace::facts as workspace;
 
 const ARCHIVE: &str = ".tar.gz";
 const CHECKSUM: &str = ".sha256";
+const SBOM: &str = ".cdx.json";
 
 /// How many bytes an archive may have: one that could not be compressed at all has little more than what is in it.
 const MAX_ARCHIVE: u64 = unpack::LIMIT + (1 << 20);
@@ -38,8 +42,8 @@ const MAX_TEXT: u64 = 1 << 20;
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
     let mut work = Vec::new();
     if request.paths.is_empty() {
-        let dist = match facts::find_manifest(common.manifest_path.as_deref()) {
-            Ok(manifest) => layout::dist(&facts::root_of(&manifest)),
+        let dist = match workspace::find_manifest(common.manifest_path.as_deref()) {
+            Ok(manifest) => layout::dist(&workspace::root_of(&manifest)),
             Err(error) => bad_request!("no archive is named, and {error}: name an archive, or a folder of them"),
         };
         if !dist.join(MANIFEST).exists() {
@@ -53,14 +57,18 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
         work.push(find(path)?);
     }
 
+    let trust =
+        Trust { signers: facts::signers(&request.signers)?, proof: request.proof, rebuilders: request.rebuilders };
     let mut reports = Vec::new();
     for (mut release, names) in work {
+        let statements = release.statements(&trust);
         for name in names {
             runner.check_interrupted()?;
             let mut report = release.check(&name, request.no_checksum);
-            if request.require_boot {
+            if request.require_boot || request.proof {
                 release.check_boots(&mut report);
             }
+            release.check_trust(&name, &trust, &statements, &mut report);
             reports.push(report);
         }
         reports.append(&mut release.reports);
@@ -92,6 +100,15 @@ fn print(runner: Runner, reports: &[Report]) {
         table.row([report.file.as_str(), &sha256, "ok", &against]);
     }
     runner.table(&[table]);
+}
+
+/// Whose word is taken for a release, and for what.
+struct Trust {
+    signers: Vec<PublicKey>,
+    /// They must state where it comes from, and its boots.
+    proof: bool,
+    /// So many of them must have built it again.
+    rebuilders: Option<u8>,
 }
 
 /// The result for one archive, or for a file beside it.
@@ -143,7 +160,7 @@ fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
     if metadata.is_dir() {
         let release = Release::read(path);
         let named = release.manifest.iter().flat_map(Manifest::files);
-        let listed = release.checksums.iter().flat_map(BTreeMap::keys).cloned();
+        let listed = release.checksums.iter().flat_map(BTreeMap::keys).filter(|file| !file.ends_with(SBOM)).cloned();
         let present = files::list(path)?.into_iter().filter_map(|file| {
             let archive = file.strip_suffix(CHECKSUM).unwrap_or(&file);
             archive.ends_with(ARCHIVE).then(|| archive.to_owned())
@@ -189,8 +206,11 @@ impl Release {
         }
         if let (Some(manifest), Some(checksums)) = (&release.manifest, &release.checksums) {
             for artifact in &manifest.artifacts {
-                if checksums.get(&artifact.file) != Some(&artifact.sha256) {
-                    report.fault(format!("it disagrees with {MANIFEST} about {}", artifact.file));
+                let Artifact { file, sha256, sbom, .. } = artifact;
+                for (file, sha256) in [(file, sha256), (&sbom.file, &sbom.sha256)] {
+                    if checksums.get(file) != Some(sha256) {
+                        report.fault(format!("it disagrees with {MANIFEST} about {file}"));
+                    }
                 }
             }
         }
@@ -226,6 +246,7 @@ impl Release {
         };
         report.sha256 = Some(found);
         self.check_checksum(name, found, artifact, without_checksum, report);
+        self.check_sbom(name, artifact, report);
         unpacked.faults.iter().for_each(|fault| report.fault(fault));
         if let (Some(manifest), Some(artifact)) = (&self.manifest, artifact) {
             if artifact.size != size {
@@ -254,6 +275,96 @@ impl Release {
             check_any_binary(&unpacked, arch, report);
         }
         Ok(())
+    }
+
+    /// What lists all that is in an archive must be the one that was made with it, where it is there.
+    fn check_sbom(&self, name: &str, artifact: Option<&Artifact>, report: &mut Report) {
+        let file = format!("{}{SBOM}", name.strip_suffix(ARCHIVE).unwrap_or(name));
+        let listed = self.checksums.as_ref().and_then(|checksums| checksums.get(&file));
+        let Some(wanted) = artifact.map(|artifact| &artifact.sbom.sha256).or(listed) else { return };
+        let path = self.folder.join(&file);
+        if !path.exists() {
+            return;
+        }
+        if !path.is_file() || !hash::file(&path).is_ok_and(|found| found == *wanted) {
+            report.fault(format!("{file} beside it is not the one that was made with it: get it again"));
+        }
+    }
+
+    /// What signers state of this release. Something wrong with that is reported.
+    fn statements(&mut self, trust: &Trust) -> Vec<Signed> {
+        if !trust.proof && trust.rebuilders.is_none() {
+            return Vec::new();
+        }
+        facts::statements(&self.folder, &trust.signers).unwrap_or_else(|error| {
+            let mut report = Report::new(&self.folder);
+            report.fault(format!("{error:#}"));
+            self.reports.push(report);
+            Vec::new()
+        })
+    }
+
+    /// Signers must stand behind an archive.
+    fn check_trust(&self, name: &str, trust: &Trust, statements: &[Signed], report: &mut Report) {
+        let Some(sha256) = report.sha256.filter(|_| !trust.signers.is_empty()) else { return };
+        if let Some(wanted) = trust.rebuilders {
+            let is_rebuild = |it: &&Signed| statement::is_about(&it.statement, statement::REBUILD, name, &sha256);
+            let mut by: Vec<[u8; 32]> = statements.iter().filter(is_rebuild).map(|it| it.by.bytes).collect();
+            by.sort_unstable();
+            by.dedup();
+            match by.len() >= usize::from(wanted) {
+                true => report.against.push(format!("rebuilt by {}", by.len())),
+                false => report
+                    .fault(format!("{} of the signers state that they built it again, and {wanted} must", by.len())),
+            }
+        }
+        // Who built it again need not trust who built it first.
+        if trust.rebuilders.is_none() || trust.proof {
+            match self.is_signed(name, &trust.signers, sha256) {
+                Ok(true) => report.against.push("signature".into()),
+                Ok(false) => report
+                    .fault(format!("no signature of it is there: {name}.minisig, {name}.sig, or one of {CHECKSUMS}")),
+                Err(error) => report.fault(format!("{error:#}")),
+            }
+        }
+        if trust.proof {
+            self.check_proof(name, statements, sha256, report);
+        }
+    }
+
+    /// Whether an archive is signed, or a list that has its checksum. What is there of either must be right.
+    fn is_signed(&self, name: &str, signers: &[PublicKey], sha256: Sha256) -> Result<bool> {
+        let list = facts::is_signed(&self.folder, CHECKSUMS, signers)?;
+        let listed = self.checksums.as_ref().is_some_and(|checksums| checksums.get(name) == Some(&sha256));
+        Ok(facts::is_signed(&self.folder, name, signers)? || list && listed)
+    }
+
+    /// What signers state must be what the manifest and the report of boots beside the archive say.
+    fn check_proof(&self, name: &str, statements: &[Signed], sha256: Sha256, report: &mut Report) {
+        let of = |kind| {
+            statements.iter().map(|it| &it.statement).filter(move |it| statement::is_about(it, kind, name, &sha256))
+        };
+        let manifest = self.manifest.as_ref().zip(fs::read(self.folder.join(MANIFEST)).ok());
+        let is_stated = manifest.is_some_and(|(manifest, text)| {
+            let is_same = |stated: &Value| {
+                let builder = statement::builder(stated).unwrap_or_default();
+                *stated == statement::provenance(manifest, &text, builder)
+            };
+            of(statement::PROVENANCE).any(is_same)
+        });
+        if !is_stated {
+            report.fault(format!("no signer states that it was built as {MANIFEST} says"));
+        }
+        let known = text(&self.folder.join(REPORT)).ok().flatten().and_then(|text| boot_report::Report::parse(&text));
+        let boots: Vec<_> = known.iter().flat_map(|known| &known.boots).filter(|boot| boot.sha256 == sha256).collect();
+        let unstated =
+            boots.iter().find(|boot| !of(statement::TEST_RESULT).any(|it| *it == statement::test_result(boot)));
+        if let Some(boot) = unstated {
+            report.fault(format!("no signer states what {REPORT} says of its boot on {}", boot.kernel.label));
+        }
+        if is_stated && unstated.is_none() {
+            report.against.push("provenance and boots".into());
+        }
     }
 
     /// It must have been booted, and have passed wherever it was.

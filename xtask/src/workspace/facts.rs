@@ -22,7 +22,7 @@ use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
 use crate::workspace::features::Selected;
-use crate::workspace::packages::{Cargo, Crates, Package};
+use crate::workspace::packages::{Cargo, Crates, Dependencies, Package};
 use crate::workspace::products::Archive;
 use crate::workspace::rust::{self, Rust};
 use crate::workspace::snapshot::{Change, Difference};
@@ -43,6 +43,8 @@ pub struct Facts {
     pub with_c: BTreeSet<String>,
     /// The features of the crates that products consist of.
     pub features: Selected,
+    /// What each package uses.
+    pub dependencies: Dependencies,
     /// The sources of libbpf, where it is linked.
     pub libbpf: Option<Libbpf>,
     /// The packages of the workspace itself.
@@ -197,7 +199,7 @@ impl Facts {
         let crates = workspace.crates_from(runner, &rust, common.offline, &network_config);
         let crates = sources.ignored.explain(crates)?;
         let libbpf = Libbpf::find(&crates)?;
-        let Crates { packages, with_c, features } = crates;
+        let Crates { packages, with_c, features, dependencies } = crates;
         let Workspace { config, cargo_home, metadata, .. } = workspace;
         let members: Vec<Package> = metadata.packages.iter().map(Package::new).collect::<Result<_>>()?;
         let mut sources = sources;
@@ -217,6 +219,7 @@ impl Facts {
             packages,
             with_c,
             features,
+            dependencies,
             libbpf,
             root,
             sources,

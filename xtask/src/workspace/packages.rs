@@ -43,7 +43,12 @@ pub struct Crates {
     pub with_c: BTreeSet<String>,
     /// The features of the crates that products consist of.
     pub features: Selected,
+    /// What each package uses, apart from build scripts and tests.
+    pub dependencies: Dependencies,
 }
+
+/// The packages that each package uses.
+pub type Dependencies = BTreeMap<PackageId, BTreeSet<PackageId>>;
 
 /// What was found out, and from which inputs.
 #[derive(Serialize, Deserialize)]
@@ -136,7 +141,8 @@ impl Cargo<'_> {
             Ok((selection.join(" "), targets.context("cannot get the features of crates with cargo")?))
         };
         let features = selections.into_iter().map(of_targets).collect::<Result<_>>()?;
-        let found = Record { key, crates: Crates { packages, with_c, features } };
+        let dependencies = dependencies(&metadata);
+        let found = Record { key, crates: Crates { packages, with_c, features, dependencies } };
         files::replace(&[(record.into(), serde_json::to_string(&found)?.as_bytes())])?;
         Ok(found.crates)
     }
@@ -223,6 +229,15 @@ impl Package {
             },
         })
     }
+}
+
+fn dependencies(metadata: &Metadata) -> Dependencies {
+    let is_normal = |kind: &DepKindInfo| kind.kind == DependencyKind::Normal;
+    let of = |node: &Node| {
+        let used = node.deps.iter().filter(|dependency| dependency.dep_kinds.iter().any(is_normal));
+        (node.id.clone(), used.map(|dependency| dependency.pkg.clone()).collect())
+    };
+    metadata.resolve.iter().flat_map(|resolve| &resolve.nodes).map(of).collect()
 }
 
 /// The packages that the workspace is built of, by whatever features and for whatever system, whose build scripts have one of

@@ -37,6 +37,8 @@ mod products;
 mod rebuild;
 mod registers;
 mod reproducible;
+mod sbom;
+mod sign;
 mod snapshot;
 mod support;
 mod survey;

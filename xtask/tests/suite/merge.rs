@@ -261,11 +261,11 @@ fn a_folder_that_is_no_part_is_refused() {
 
 #[test]
 fn a_manifest_that_this_tool_does_not_understand_is_refused() {
-    let workspace = two_parts("strange", |second| second.schema = 3);
+    let workspace = two_parts("strange", |second| second.schema = 4);
     workspace
         .xtask("merge a b")
         .ends_with(1)
-        .says("cannot use b/release.json: its schema is 3, and this tool knows 2: build that part again")
+        .says("cannot use b/release.json: its schema is 4, and this tool knows 3: build that part again")
         .in_one_line();
     for text in ["", "{}", "half a manif"] {
         let workspace = two_parts("unreadable", |_| {}).write("b/release.json", text);

@@ -324,6 +324,12 @@ pub fn has(what: &str, how_to_get_it: &str, found: bool) -> bool {
     found
 }
 
+/// Whether python has a module.
+pub fn python(module: &str) -> bool {
+    let found = Command::new("python3").args(["-c", &format!("import {module}")]).output();
+    found.is_ok_and(|output| output.status.success())
+}
+
 /// Every `cargo xtask …` in a text is a command that the tool knows.
 #[track_caller]
 pub fn knows_the_commands(text: &str) {

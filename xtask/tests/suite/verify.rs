@@ -376,7 +376,7 @@ fn a_manifest_that_was_altered_is_seen() {
         ),
         ("/artifacts/0/archive", json!("tol"), "which is not tol"),
         ("/source_date_epoch", json!(1), "its date is not the source_date_epoch of release.json"),
-        ("/schema", json!(1), "its schema is 1, and this tool knows 2"),
+        ("/schema", json!(1), "its schema is 1, and this tool knows 3"),
         ("/archives/0/version", json!("0.3.1"), "which is not tool 0.3.1 for arm64"),
         ("/artifacts", json!({}), "./release.json: not a manifest that this version understands"),
     ];

@@ -1,0 +1,90 @@
+//! Signed statements: in-toto's, in envelopes (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>), one a line.
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::sign::encoding::{base64, encode};
+use crate::sign::key::{PublicKey, SecretKey};
+
+/// What the names of files of statements end with.
+pub const ENDING: &str = ".intoto.jsonl";
+
+const PAYLOAD: &str = "application/vnd.in-toto+json";
+
+/// A statement, and who made it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signed {
+    pub by: PublicKey,
+    pub statement: Value,
+}
+
+/// What is signed: the kind of a payload, and the payload, so that neither can be taken for the other.
+fn encoding(payload: &[u8]) -> Vec<u8> {
+    [format!("DSSEv1 {} {PAYLOAD} {} ", PAYLOAD.len(), payload.len()).as_bytes(), payload].concat()
+}
+
+/// A line with a statement.
+pub fn sign(key: &SecretKey, statement: &Value) -> String {
+    let payload = statement.to_string();
+    let signature = encode(&key.sign(&encoding(payload.as_bytes())));
+    let signature = json!({ "keyid": key.public.fingerprint(), "sig": signature });
+    let envelope = json!({ "payload": encode(payload.as_bytes()), "payloadType": PAYLOAD, "signatures": [signature] });
+    format!("{envelope}\n")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<Signature>,
+}
+
+#[derive(Deserialize)]
+struct Signature {
+    #[serde(default)]
+    keyid: String,
+    sig: String,
+}
+
+/// The statements in a file that are signed by one of these keys. Those of others are left out; one that claims to be of such a
+/// key and is not is an error.
+pub fn read(keys: &[PublicKey], text: &str) -> Result<Vec<Signed>> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let at = || format!("line {}", index + 1);
+        let envelope: Envelope = serde_json::from_str(line).with_context(at)?;
+        ensure!(envelope.payload_type == PAYLOAD, "{} is no statement of in-toto", at());
+        let payload = base64(&envelope.payload).with_context(at)?;
+        let message = encoding(&payload);
+        for Signature { keyid, sig } in &envelope.signatures {
+            let signature = base64(sig).with_context(at)?;
+            let by = keys.iter().find(|key| key.verifies(&message, &signature));
+            let is_claimed = keys.iter().any(|key| key.fingerprint() == *keyid);
+            ensure!(by.is_some() || !is_claimed, "{} is not what {keyid} has signed", at());
+            if let Some(by) = by {
+                found.push(Signed { by: *by, statement: serde_json::from_slice(&payload).with_context(at)? });
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sign::key::tests::example;
+
+    #[test]
+    fn a_statement_is_of_who_signed_it_or_refused() {
+        let (key, other) = (example(1), example(2));
+        let line = sign(&key, &json!({ "a": 1 }));
+        let of = |keys: &[PublicKey]| read(keys, &line).unwrap();
+        assert_eq!(of(&[other.public, key.public]), [Signed { by: key.public, statement: json!({ "a": 1 }) }]);
+        assert_eq!(of(&[other.public]), []);
+        let altered = line.replace(&encode(b"{\"a\":1}"), &encode(b"{\"a\":2}"));
+        assert_ne!(altered, line);
+        assert!(read(&[key.public], &altered).unwrap_err().to_string().starts_with("line 1 is not what SHA256:"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Keys, signatures and statements, read from where they are.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+use crate::release::layout::{MINISIG, SSHSIG};
+use crate::sign::dsse::{self, Signed};
+use crate::sign::key::{PublicKey, SecretKey};
+use crate::sign::statement::Place;
+use crate::sign::{minisign, sshsig};
+use crate::sys::files;
+use crate::ui::error::bad_request;
+
+/// How many bytes a signature may have, or a file of statements: a statement of a boot has two thousand.
+const MAX_TEXT: u64 = 16 << 20;
+
+/// The variable that has the key itself.
+pub const VARIABLE: &str = "BPFSHIP_SIGNING_KEY";
+
+/// Reads the key that signs: from a file, or from [`VARIABLE`]. No error has anything of it.
+pub fn secret(file: Option<&Path>) -> Result<SecretKey> {
+    let (text, from) = match (file, env::var(VARIABLE)) {
+        (Some(file), _) => match fs::read_to_string(file) {
+            Ok(text) => (text, file.display().to_string()),
+            Err(error) => bad_request!("cannot read the key {}: {error}", file.display()),
+        },
+        (None, Ok(text)) if !text.trim().is_empty() => (text, VARIABLE.to_owned()),
+        _ => {
+            bad_request!("there is no key to sign with: name its file with --key, or set {VARIABLE} to the key itself")
+        }
+    };
+    match SecretKey::parse(&text) {
+        Ok(key) => Ok(key),
+        Err(error) => bad_request!("the key of {from} cannot be used: {error:#}"),
+    }
+}
+
+/// Reads public keys: each word is a file of them, or a key itself.
+pub fn signers(words: &[String]) -> Result<Vec<PublicKey>> {
+    let mut keys: Vec<PublicKey> = Vec::new();
+    for word in words {
+        let text = match fs::read_to_string(word) {
+            Ok(text) => text,
+            Err(_) => word.clone(),
+        };
+        match PublicKey::parse(&text) {
+            Ok(found) => keys.extend(found),
+            Err(error) => bad_request!("--signer {word}: {error:#}; a public key, or a file with one, is expected"),
+        }
+    }
+    keys.sort_by_key(|key| key.bytes);
+    keys.dedup_by_key(|key| key.bytes);
+    Ok(keys)
+}
+
+/// Whether a file is signed by one of these keys. A signature that is there and is of none of them is an error.
+pub fn is_signed(folder: &Path, name: &str, keys: &[PublicKey]) -> Result<bool> {
+    let read = |ending: &str| text(&folder.join(format!("{name}{ending}")));
+    let (of_minisign, of_ssh) = (read(MINISIG)?, read(SSHSIG)?);
+    if of_minisign.is_none() && of_ssh.is_none() {
+        return Ok(false);
+    }
+    let bytes = files::read(&folder.join(name))?;
+    let results = [
+        (MINISIG, of_minisign.map(|text| minisign::verify(keys, &bytes, name, &text))),
+        (SSHSIG, of_ssh.map(|text| sshsig::verify(keys, &bytes, &text))),
+    ];
+    for (ending, result) in results {
+        match result {
+            Some(Ok(false)) => bail!("{name}{ending} is no signature of it by a signer that is named"),
+            Some(Err(error)) => return Err(error.context(format!("{name}{ending} cannot be used"))),
+            _ => {}
+        }
+    }
+    Ok(true)
+}
+
+/// All statements in a folder that are signed by one of these keys.
+pub fn statements(folder: &Path, keys: &[PublicKey]) -> Result<Vec<Signed>> {
+    let mut found = Vec::new();
+    for name in files::list(folder)?.iter().filter(|name| name.ends_with(dsse::ENDING)) {
+        let text = text(&folder.join(name))?.unwrap_or_default();
+        found.extend(dsse::read(keys, &text).with_context(|| format!("{name} cannot be used"))?);
+    }
+    Ok(found)
+}
+
+/// The text of a file that may be anybody's, if it is there.
+fn text(path: &Path) -> Result<Option<String>> {
+    if let Ok(metadata) = fs::metadata(path)
+        && (!metadata.is_file() || metadata.len() > MAX_TEXT)
+    {
+        bail!("{} is no file of at most {MAX_TEXT} bytes", path.display());
+    }
+    files::read_if_there(path)
+}
+
+/// What is known of this machine.
+pub fn place(builder: String) -> Place {
+    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let system = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("unknown");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let system = system.trim_matches('"').to_owned();
+    Place { builder, system, kernel, machine: env::consts::ARCH, date }
+}

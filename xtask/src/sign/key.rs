@@ -1,0 +1,174 @@
+//! Ed25519 keys, in the forms that other programs keep them in. One key makes all kinds of signatures (docs/releasing.md).
+
+use std::fmt;
+
+use anyhow::{Context, Result, bail, ensure};
+use ed25519_compact::{KeyPair, Seed, Signature};
+use sha2::{Digest, Sha256};
+
+use crate::sign::encoding::{armored, base64, encode};
+use crate::sign::wire::{self, Wire};
+
+/// What signs.
+pub struct SecretKey {
+    pair: KeyPair,
+    pub public: PublicKey,
+}
+
+/// What is known of who signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey {
+    pub bytes: [u8; 32],
+    /// By which minisign knows it.
+    pub id: [u8; 8],
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "SecretKey({})", self.public.fingerprint())
+    }
+}
+
+/// What a PKCS #8 file of an Ed25519 key begins with, and a file of the public one.
+const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+
+impl SecretKey {
+    /// Reads a key as ssh-keygen, minisign (`-W`) or openssl (PKCS #8) writes it, without a passphrase.
+    pub fn parse(text: &str) -> Result<SecretKey> {
+        if let Some(bytes) = armored(text, "OPENSSH PRIVATE KEY")? {
+            return openssh(&bytes);
+        }
+        if let Some(bytes) = armored(text, "PRIVATE KEY")? {
+            let seed = bytes.strip_prefix(&PKCS8).context("it is no Ed25519 key of PKCS #8")?;
+            return SecretKey::new(seed, None);
+        }
+        let encrypted = ["ENCRYPTED PRIVATE KEY", "minisign encrypted secret key"];
+        let bytes = text.lines().find_map(|line| base64(line.trim()).ok().filter(|bytes| bytes.len() == 158));
+        match bytes {
+            Some(bytes) if bytes[..4] == *b"Ed\0\0" => SecretKey::new(&bytes[62..94], bytes[54..62].try_into().ok()),
+            Some(_) => bail!("it has a passphrase: {PASSPHRASE}"),
+            None if encrypted.iter().any(|word| text.contains(word)) => bail!("it has a passphrase: {PASSPHRASE}"),
+            None => bail!("it is no Ed25519 key of ssh-keygen, minisign or openssl"),
+        }
+    }
+
+    fn new(seed: &[u8], id: Option<[u8; 8]>) -> Result<SecretKey> {
+        let pair = KeyPair::from_seed(Seed::from_slice(seed).context("it is no Ed25519 key")?);
+        let public = PublicKey::new(*pair.pk, id);
+        Ok(SecretKey { pair, public })
+    }
+
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        // Without noise, the same message always has the same signature.
+        *self.pair.sk.sign(message, None)
+    }
+}
+
+const PASSPHRASE: &str = "give one without, or sign with the program that it is of (docs/releasing.md)";
+
+impl PublicKey {
+    /// `id` is that which minisign gave it; another key gets one that follows from it.
+    fn new(bytes: [u8; 32], id: Option<[u8; 8]>) -> PublicKey {
+        let derived = || Sha256::digest(bytes)[..8].try_into().expect("a hash has more than 8 bytes");
+        PublicKey { bytes, id: id.unwrap_or_else(derived) }
+    }
+
+    /// Reads public keys: of minisign, of ssh (a line of `authorized_keys`, `allowed_signers` or a `.pub`), or in PEM.
+    pub fn parse(text: &str) -> Result<Vec<PublicKey>> {
+        if let Some(bytes) = armored(text, "PUBLIC KEY")? {
+            let bytes = bytes.strip_prefix(&SPKI).and_then(|bytes| bytes.try_into().ok());
+            return Ok(vec![PublicKey::new(bytes.context("it is no Ed25519 key")?, None)]);
+        }
+        let mut keys = Vec::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            let mut words = line.split_whitespace();
+            if words.by_ref().any(|word| word == wire::KIND) {
+                let bytes = base64(words.next().unwrap_or_default()).context("its key is cut off")?;
+                keys.push(PublicKey::new(wire::public(&bytes)?, None));
+            } else if let Ok(bytes) = base64(line)
+                && bytes.len() == 42
+                && bytes.starts_with(b"Ed")
+            {
+                keys.push(PublicKey::new(bytes[10..].try_into()?, bytes[2..10].try_into().ok()));
+            }
+        }
+        ensure!(!keys.is_empty(), "there is no public key of minisign or ssh (ssh-ed25519) in it");
+        Ok(keys)
+    }
+
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let Ok(signature) = Signature::from_slice(signature) else { return false };
+        ed25519_compact::PublicKey::new(self.bytes).verify(message, &signature).is_ok()
+    }
+
+    /// As minisign writes it.
+    pub fn minisign(&self) -> String {
+        encode(&[b"Ed".as_slice(), &self.id, &self.bytes].concat())
+    }
+
+    /// As ssh writes it.
+    pub fn ssh(&self) -> String {
+        format!("{} {}", wire::KIND, encode(&wire::wire(&self.bytes)))
+    }
+
+    /// As `ssh-keygen -l` prints it.
+    pub fn fingerprint(&self) -> String {
+        let hash = Sha256::digest(wire::wire(&self.bytes));
+        format!("SHA256:{}", encode(&hash).trim_end_matches('='))
+    }
+}
+
+/// `openssh-key-v1`: <https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.key>.
+fn openssh(bytes: &[u8]) -> Result<SecretKey> {
+    let bytes = bytes.strip_prefix(b"openssh-key-v1\0").context("it is no key of ssh-keygen")?;
+    let mut outer = Wire(bytes);
+    let (cipher, _, _) = (outer.string()?, outer.string()?, outer.string()?);
+    ensure!(cipher == b"none", "it has a passphrase: {PASSPHRASE}");
+    outer.number()?;
+    outer.string()?;
+    let mut secret = Wire(outer.string()?);
+    // Twice the same number, by which ssh-keygen sees a wrong passphrase.
+    secret.number()?;
+    secret.number()?;
+    ensure!(secret.string()? == wire::KIND.as_bytes(), "it is no Ed25519 key: make one with `ssh-keygen -t ed25519`");
+    secret.string()?;
+    let seed = secret.string()?.get(..32).context("it is cut off")?;
+    SecretKey::new(seed, None)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A key that signs nothing but tests.
+    pub fn example(seed: u8) -> SecretKey {
+        SecretKey::new(&[seed; 32], None).unwrap()
+    }
+
+    #[test]
+    fn a_public_key_is_read_as_it_is_written() {
+        let key = example(1).public;
+        for text in [key.minisign(), key.ssh(), format!("ann@a.invalid namespaces=\"bpfship\" {} ann", key.ssh())] {
+            assert_eq!(PublicKey::parse(&text).unwrap()[0].bytes, key.bytes, "{text}");
+        }
+        assert_eq!(PublicKey::parse(&format!("# ann\n{}\n\n{}", key.ssh(), example(2).public.ssh())).unwrap().len(), 2);
+        for text in ["", "ssh-ed25519", "ssh-rsa AAAA", "ssh-ed25519 AAAA", "RWQ"] {
+            assert!(PublicKey::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_key_is_never_printed() {
+        let key = example(7);
+        assert_eq!(format!("{key:?}"), format!("SecretKey({})", key.public.fingerprint()));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for text in ["", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
+        {
+            assert!(SecretKey::parse(text).is_err(), "{text}");
+        }
+    }
+}

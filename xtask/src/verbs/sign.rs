@@ -1,0 +1,68 @@
+//! `cargo xtask sign`: says who made a release, in signatures and signed statements beside its archives.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use crate::flags::{self, Common};
+use crate::release::artifacts;
+use crate::release::boot_report::{REPORT, Report};
+use crate::release::layout::{self, MANIFEST};
+use crate::sign::run::Key;
+use crate::sign::{facts, plan, statement};
+use crate::sys::process::Runner;
+use crate::sys::{self, files, hash};
+use crate::ui::screen;
+use crate::workspace::facts as workspace;
+
+/// Runs the verb.
+pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()> {
+    let key = Key::default();
+    if request.public {
+        let key = facts::secret(request.key.as_deref())?.public;
+        let (minisign, ssh, fingerprint) = (key.minisign(), key.ssh(), key.fingerprint());
+        return match request.show.json {
+            true => screen::print_result(json!({ "minisign": minisign, "ssh": ssh, "fingerprint": fingerprint })),
+            false => screen::print(&format!("{minisign}\n{ssh}\n{fingerprint}\n")),
+        };
+    }
+    let folder = match &request.folder {
+        Some(folder) => folder.clone(),
+        None => layout::dist(&workspace::root_of(&workspace::find_manifest(common.manifest_path.as_deref())?)),
+    };
+    let secret = if request.show.plan { None } else { Some(facts::secret(request.key.as_deref())?) };
+    let manifest = artifacts::read(&folder)?;
+    for artifact in &manifest.artifacts {
+        if hash::file(&folder.join(&artifact.file))? != artifact.sha256 {
+            bail!("{} does not match {MANIFEST}: run `cargo xtask verify`", folder.join(&artifact.file).display());
+        }
+    }
+    let boots = match files::read_if_there(&folder.join(REPORT))?.map(|text| Report::parse(&text)) {
+        Some(Some(boots)) => boots,
+        Some(None) => bail!("{REPORT} is none that this version understands: run `cargo xtask boot` again"),
+        None => Report::new(),
+    };
+    let text = files::read(&folder.join(MANIFEST))?;
+    let builder = match (&request.by, &secret) {
+        (Some(builder), _) => builder.clone(),
+        (None, Some(key)) => statement::builder_of(&key.public.fingerprint()),
+        (None, None) => statement::builder_of("…"),
+    };
+    if let Some(secret) = secret {
+        key.put(Arc::new(secret))?;
+    }
+    let tasks = plan::sign(&folder, &manifest, &text, &boots, &builder, &key);
+    if request.show.plan {
+        return sys::plan::print(&tasks, request.show.json);
+    }
+    sys::plan::run(runner, &tasks)?;
+    let public = key.get()?.public;
+    let files: Vec<String> = manifest.files().collect();
+    if request.show.json {
+        let boots = boots.boots.len();
+        return screen::print_result(json!({ "signed": files, "boots": boots, "by": public.fingerprint() }));
+    }
+    runner.status(format!("signed by {}: cargo xtask verify --signer {}", public.fingerprint(), public.minisign()));
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! `sign`: who made a release, and what they state of it; and `verify` with the keys of those who are trusted.
+
+use std::fs;
+
+use bpfship::testing::boot_report::{Boot, Kernel, Report, Verdict};
+use bpfship::testing::{Arch, hash};
+use serde_json::Value;
+
+use super::support::{Workspace, commit, has, python};
+
+const ARCHIVE: &str = "tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
+
+fn has_program(name: &str, how: &str) -> bool {
+    has(name, how, Workspace::empty("program").shell(&format!("command -v {name}")).text().contains(name))
+}
+
+fn has_ssh_keygen() -> bool {
+    has_program("ssh-keygen", "apt-get install openssh-client")
+}
+
+/// A release of one archive with a boot of it, and two keys: `ours`, and `other`.
+fn released(name: &str) -> Workspace {
+    let workspace = Workspace::usual(name).write(".gitignore", "target\ndist\nours*\nother*\n");
+    workspace.xtask("bpf").succeeds();
+    commit(&workspace);
+    workspace.xtask("dist --arch amd64").succeeds();
+    workspace.shell("for key in ours other; do ssh-keygen -q -t ed25519 -N '' -C '' -f $key; done").succeeds();
+    let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
+    let artifact = &manifest["artifacts"][0];
+    let sha256 = |value: &Value| value.as_str().unwrap().parse().unwrap();
+    let boot = Boot {
+        arch: Arch::named("amd64"),
+        file: ARCHIVE.into(),
+        sha256: sha256(&artifact["sha256"]),
+        binaries: [("probe".to_owned(), sha256(&artifact["binaries"][0]["sha256"]))].into(),
+        kernel: Kernel {
+            label: "debian-12-6.1".into(),
+            sha256: hash::bytes(b"kernel"),
+            source: None,
+            release: Some("6.1.0".into()),
+            btf: Some(5_000_000),
+            hidden_btf: None,
+            jit: Some("on".into()),
+            page: Some(4096),
+        },
+        qemu: "10.0".into(),
+        machine: "q35".into(),
+        cpu: "max".into(),
+        commands: vec!["probe".into()],
+        verdict: Verdict::Gaps(vec!["no uid".into()]),
+        seconds: 7.5,
+        date: "2026-11-22T10:00:00Z".into(),
+    };
+    let mut report = Report::new();
+    report.add(vec![boot], |_| true);
+    let text = report.to_json().unwrap();
+    workspace.write("dist/boot-report.json", &text)
+}
+
+#[test]
+fn a_release_is_signed_and_whatever_is_altered_then_is_refused() {
+    if !has_ssh_keygen() {
+        return;
+    }
+    let workspace = released("sign");
+    workspace.xtask("sign --plan").succeeds().says("# sign").says("provenance.intoto.jsonl");
+    workspace.xtask("sign").ends_with(2).says("there is no key to sign with").in_one_line();
+    workspace.xtask("sign --key dist/release.json").ends_with(2).says("no Ed25519 key");
+    workspace.xtask("verify --signer ours.pub").ends_with(1).says("no signature of it is there");
+    let secret = workspace.read("ours");
+    let signed = workspace.xtask("sign -v --key ours").succeeds();
+    for line in secret.lines().filter(|line| !line.starts_with("---")) {
+        assert!(!signed.text().contains(line), "it prints the key");
+    }
+    let before = workspace.read(&format!("dist/{ARCHIVE}.minisig"));
+    // The same key gives the same signatures, from wherever it is read.
+    let workspace = workspace.env("BPFSHIP_SIGNING_KEY", &secret);
+    workspace.xtask("sign").succeeds();
+    assert_eq!(workspace.read(&format!("dist/{ARCHIVE}.minisig")), before);
+
+    let public = workspace.xtask("sign --public --json").succeeds().json();
+    let minisign = public["minisign"].as_str().unwrap();
+    for signer in ["ours.pub", minisign] {
+        workspace
+            .xtask(&format!("verify --signer {signer} --proof"))
+            .succeeds()
+            .says("signature, provenance and boots");
+    }
+    workspace.xtask("verify --signer other.pub").ends_with(1).says("is no signature of it by a signer that is named");
+    workspace.xtask("verify --signer ours.pub --signer other.pub --proof").succeeds();
+    workspace.xtask("verify --signer nothing").ends_with(2).says("a public key, or a file with one, is expected");
+
+    // One byte of each, and what is said of it.
+    for (file, from, to, words) in [
+        (
+            "boot-report.json",
+            "5000000",
+            "5000001",
+            "no signer states what boot-report.json says of its boot on debian-12-6.1",
+        ),
+        (
+            "boot-report.json",
+            &hash::bytes(b"kernel").to_string(),
+            &hash::bytes(b"kernal").to_string(),
+            "no signer states what",
+        ),
+        ("release.json", "\"llvm\": \"", "\"llvm\": \"1", "no signer states that it was built as release.json says"),
+        ("SHA256SUMS", "  tool", "  tool-", "SHA256SUMS.minisig is no signature of it"),
+        ("provenance.intoto.jsonl", "\"sig\":\"", "\"sig\":\"AAAA", "provenance.intoto.jsonl cannot be used"),
+        ("boots.intoto.jsonl", "\"payload\":\"eyJ", "\"payload\":\"eyI", "is not what SHA256:"),
+    ] {
+        let path = format!("dist/{file}");
+        let text = workspace.read(&path);
+        assert!(text.contains(from), "{file} has no {from}");
+        fs::write(workspace.path(&path), text.replacen(from, to, 1)).unwrap();
+        workspace.xtask("verify --signer ours.pub --proof").ends_with(1).says(words);
+        fs::write(workspace.path(&path), text).unwrap();
+    }
+    let archive = workspace.path("dist").join(ARCHIVE);
+    let bytes = fs::read(&archive).unwrap();
+    let mut altered = bytes.clone();
+    altered[2000] ^= 1;
+    fs::write(&archive, altered).unwrap();
+    workspace.xtask("verify --signer ours.pub --proof").ends_with(1).says(".minisig is no signature of it");
+    fs::write(&archive, bytes).unwrap();
+    workspace.xtask("verify --signer ours.pub --proof").succeeds();
+
+    // What is built anew has no signature of what was there before.
+    workspace.shell("cp -r dist kept").succeeds();
+    workspace.xtask("dist --arch arm64").succeeds();
+    assert!(!workspace.path("dist/SHA256SUMS.sig").exists() && workspace.path(&format!("dist/{ARCHIVE}.sig")).exists());
+    workspace.shell("rm -r dist && mv kept dist").succeeds();
+
+    // By programs that are not ours.
+    if has_program("minisign", "apt-get install minisign") {
+        for name in [ARCHIVE, "SHA256SUMS", "install.sh"] {
+            let line = format!("minisign -V -P {minisign} -m dist/{name}");
+            workspace.shell(&line).succeeds().says("Signature and comment signature verified");
+        }
+        // And what minisign signs is taken: its own key, and its own signature.
+        workspace.shell("minisign -G -W -f -p mini.pub -s mini.key && cp -r dist mini").succeeds();
+        let foreign = workspace.without_env("BPFSHIP_SIGNING_KEY");
+        foreign.shell("cd mini && rm *.sig *.minisig && minisign -S -W -s ../mini.key -m SHA256SUMS").succeeds();
+        foreign.xtask("verify --signer mini.pub mini").succeeds().says("signature");
+        foreign.xtask("sign --key mini.key mini").succeeds();
+        foreign.shell(&format!("minisign -V -p mini.pub -m mini/{ARCHIVE}")).succeeds();
+        verified_by_others(&foreign, &public);
+    }
+}
+
+fn verified_by_others(workspace: &Workspace, public: &Value) {
+    let script = format!(
+        "echo \"us $(cat ours.pub)\" >allowed
+        ssh-keygen -Y verify -f allowed -I us -n bpfship -s dist/{ARCHIVE}.sig <dist/{ARCHIVE}
+        rm dist/SHA256SUMS.minisig dist/*.sig && ssh-keygen -Y sign -f ours -n bpfship dist/SHA256SUMS"
+    );
+    workspace.shell(&script).succeeds().says("Good \"bpfship\" signature for us");
+    workspace.xtask("verify --signer allowed").succeeds().says("signature");
+    if !has(
+        "securesystemslib",
+        "pip install securesystemslib in-toto-attestation",
+        python("securesystemslib.dsse, in_toto_attestation"),
+    ) {
+        return;
+    }
+    let check = r#"
+import json, sys, base64, struct
+from google.protobuf import json_format
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import SSlibKey
+from in_toto_attestation.v1.statement import Statement
+from in_toto_attestation.v1 import statement_pb2
+wire = base64.b64decode(sys.argv[1].split()[1])
+key = SSlibKey(sys.argv[2], "ed25519", "ed25519", {"public": wire[-32:].hex()})
+for name in sys.argv[3:]:
+    for line in open(name):
+        envelope = Envelope.from_dict(json.loads(line))
+        envelope.verify([key], 1)
+        parsed = json_format.Parse(envelope.payload, statement_pb2.Statement())
+        Statement.copy_from_pb(parsed).validate()
+        print("verified", parsed.predicate_type)
+"#;
+    fs::write(workspace.path("check.py"), check).unwrap();
+    let (ssh, fingerprint) = (&public["ssh"], &public["fingerprint"]);
+    workspace
+        .shell(&format!("python3 check.py {ssh} {fingerprint} dist/provenance.intoto.jsonl dist/boots.intoto.jsonl"))
+        .succeeds()
+        .says("verified https://slsa.dev/provenance/v1\nverified https://in-toto.io/attestation/test-result/v0.1");
+}
+
+#[test]
+fn as_many_rebuilders_as_are_demanded_must_state_the_same_bytes() {
+    if !has_ssh_keygen() {
+        return;
+    }
+    let workspace = released("rebuilders").without_env("SOURCE_DATE_EPOCH");
+    workspace.xtask("rebuild --key ours").ends_with(2).says("--sign");
+    workspace.xtask("rebuild --sign --key ours").succeeds().says("states that these bytes come out of the commit");
+    let signers = "--signer ours.pub --signer other.pub";
+    workspace.xtask(&format!("verify --rebuilders 1 {signers}")).succeeds().says("rebuilt by 1");
+    workspace
+        .xtask(&format!("verify --rebuilders 2 {signers}"))
+        .ends_with(1)
+        .says("1 of the signers state that they built it again, and 2 must");
+    // The word of a key twice is one word, and that of a stranger is none.
+    workspace.shell("cp dist/rebuild-*.jsonl dist/again.intoto.jsonl").succeeds();
+    workspace.xtask(&format!("verify --rebuilders 2 {signers}")).ends_with(1).says("1 of the signers");
+    workspace.xtask("verify --rebuilders 1 --signer other.pub").ends_with(1).says("0 of the signers");
+    workspace.xtask("rebuild --sign --key other --by https://example.com/ann").succeeds();
+    workspace.xtask(&format!("verify --rebuilders 2 {signers}")).succeeds().says("rebuilt by 2");
+}
+
+#[test]
+fn install_sh_installs_only_what_the_signer_has_signed() {
+    if !has_ssh_keygen() {
+        return;
+    }
+    let workspace = released("install-signed");
+    workspace.xtask("sign --key ours").succeeds();
+    let public = workspace.xtask("sign --key ours --public --json").succeeds().json();
+    let minisign = public["minisign"].as_str().unwrap();
+    let install =
+        |signer: &str| workspace.shell(&format!("mkdir -p bin && DIR=$PWD/bin SIGNER='{signer}' sh dist/install.sh"));
+    let ours = workspace.read("ours.pub");
+    install(ours.trim()).succeeds().says("bin/probe is of tool-0.3.0");
+    if has_program("minisign", "apt-get install minisign") {
+        install(minisign).succeeds().says("bin/probe is of tool-0.3.0");
+    }
+    workspace.shell("rm bin/probe").succeeds();
+    install(workspace.read("other.pub").trim())
+        .ends_with(1)
+        .says("SHA256SUMS is not signed by SIGNER: nothing was installed");
+    install("a word").ends_with(1).says("SIGNER is no public key");
+    workspace.shell("rm dist/SHA256SUMS.*sig").succeeds();
+    install(ours.trim()).ends_with(1).says("there is no SHA256SUMS.sig");
+    assert!(!workspace.path("bin/probe").exists());
+}
