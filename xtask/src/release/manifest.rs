@@ -463,7 +463,7 @@ pub mod tests {
 
         let swapped = Value::Array(good["artifacts"].as_array().unwrap().iter().rev().cloned().collect());
         let cases: [(&str, Value, &str); 14] = [
-            ("/schema", 1.into(), "its schema is 1, and this tool knows 2"),
+            ("/schema", 1.into(), "its schema is 1, and this tool knows 3"),
             (
                 "/artifacts/0/arch",
                 "amd64".into(),
