@@ -13,6 +13,7 @@ use crate::bpf::flags::{self, LIBBPF, LIBC, LIBC_HEADERS, VMLINUX};
 use crate::bpf::includes::Scan;
 use crate::bpf::layouts::Layouts;
 use crate::bpf::records::Records;
+use crate::bpf::rust::facts::RustInputs;
 use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::bpf::units::{self, Unit};
 use crate::bpf::{bindings, cflags, paths};
@@ -51,6 +52,7 @@ pub struct Inputs {
     /// What earlier runs compiled.
     pub records: Records,
     pub compiled: BTreeSet<Sha256>,
+    pub rust: RustInputs,
 }
 
 /// A file that clang may see.
@@ -85,6 +87,7 @@ impl Inputs {
         let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
         inputs.read_sources(root, above, bpf)?;
+        inputs.rust = RustInputs::read(root, packages, bpf)?;
         let units = inputs.units(bpf);
         if units.is_empty() {
             let folders: Vec<&str> = bpf.folders().collect();
@@ -139,7 +142,9 @@ impl Inputs {
         let mut found: BTreeMap<String, (Sha256, Scan)> = BTreeMap::new();
         // What links lead to, which often is another source, is read once.
         let mut read: BTreeMap<PathBuf, (Sha256, Scan)> = BTreeMap::new();
-        for folder in bpf.folders() {
+        // BPF written in Rust needs none.
+        let folders = bpf.folders().filter(|folder| bpf.rust.is_empty() || root.join(folder).is_dir());
+        for folder in folders {
             for path in list_sources(root, folder)? {
                 let file = root.join(&path).canonicalize().unwrap_or_else(|_| root.join(&path));
                 let source = match read.get(&file) {
@@ -217,7 +222,9 @@ impl Inputs {
 
     /// What is compiled.
     pub fn units(&self, bpf: &Bpf) -> Vec<Unit> {
-        units::of(self.sources.keys(), bpf)
+        let mut units = units::of(self.sources.keys(), bpf);
+        units.extend(self.rust.units.iter().cloned());
+        units
     }
 
     /// Every file that clang may see, by its path from where it runs.
@@ -274,6 +281,7 @@ impl Inputs {
             .chain(bindings::line(bpf))
             .chain(hashes("libbpf", &self.libbpf))
             .chain(hashes("source", &self.sources))
+            .chain(self.rust.lines(bpf))
             .collect()
     }
 
@@ -332,6 +340,10 @@ impl Inputs {
                 format!("{} changed", paths::join(&bpf.folder, name).unwrap_or_else(|| (*name).into()))
             }
             ["libbpf", _, name] => format!("libbpf's {name} changed"),
+            ["crate", _, name, ..] => format!("the crate `{name}` changed"),
+            ["rust" | "rustflags", ..] => "the Rust compiler or its flags changed".into(),
+            ["package", name] => format!("the package `{name}` was added or left out"),
+            ["manifest", _] => "what Cargo.toml says for all packages changed".into(),
             ["flags" | "variant" | "patterns", ..] => "the compiler's flags changed".into(),
             ["bindings", ..] => "the bindings that are asked for changed".into(),
             ["form" | "libc", ..] => "the tool's form of objects changed".into(),

@@ -212,17 +212,22 @@ fn common_rustflags(facts: &Facts) -> Vec<String> {
 /// Folders, and what a binary may call them. No new name begins with a slash: it could be an existing folder. The last one
 /// that fits wins, so what is inside another comes after it.
 fn names(facts: &Facts) -> Vec<(PathBuf, String)> {
+    folder_names(facts, &home(facts), &target(facts))
+}
+
+/// The same for what is built with this CARGO_HOME in this target folder.
+pub fn folder_names(facts: &Facts, home: &Path, target: &Path) -> Vec<(PathBuf, String)> {
     let mut names = Vec::new();
     let mut name = |from: &Path, to: &str| names.push((from.to_path_buf(), to.to_owned()));
     if source_root(facts) != facts.sources.top {
         name(&facts.sources.top, "repository");
     }
     name(source_root(facts), "workspace");
-    name(&target(facts), "target");
+    name(target, "target");
     for (folder, to) in crate_folders(&facts.packages) {
         name(&folder, &to);
         if let Ok(shared) = folder.strip_prefix(&facts.cargo_home) {
-            name(&home(facts).join(shared), &to);
+            name(&home.join(shared), &to);
         }
     }
     name(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
