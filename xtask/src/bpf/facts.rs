@@ -23,6 +23,7 @@ use crate::toolchain::zig;
 use crate::ui::error::bad_request;
 use crate::workspace::config::{Bpf, Config};
 use crate::workspace::packages::Package;
+use crate::workspace::rust::Rust;
 
 /// The headers that libbpf has for BPF programs.
 const LIBBPF_HEADERS: [&str; 6] =
@@ -74,7 +75,7 @@ pub const COMPILED: &str = "bpf-compiled";
 
 impl Inputs {
     /// `above` is how many folders above the workspace are of its repository.
-    pub fn read(root: &Path, above: usize, packages: &[Package], bpf: &Bpf) -> Result<Inputs> {
+    pub fn read(root: &Path, above: usize, packages: &[Package], rust: &Rust, bpf: &Bpf) -> Result<Inputs> {
         let defines = bpf.variants.iter().flat_map(|variant| &variant.defines).map(|define| format!("-D{define}"));
         for (key, flags) in [("cflags", bpf.cflags.clone()), ("variant.defines", defines.collect())] {
             if let Some(refusal) = cflags::refusal(&flags, bpf.image.as_deref()) {
@@ -87,7 +88,7 @@ impl Inputs {
         let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
         inputs.read_sources(root, above, bpf)?;
-        inputs.rust = RustInputs::read(root, packages, bpf)?;
+        inputs.rust = RustInputs::read(root, packages, rust, bpf)?;
         let units = inputs.units(bpf);
         if units.is_empty() {
             let folders: Vec<&str> = bpf.folders().collect();

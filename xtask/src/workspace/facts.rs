@@ -270,9 +270,8 @@ impl Facts {
 
 /// What the snapshot has of BPF.
 fn inputs(sources: &Sources, packages: &[Package], config: &Config, rust: &Rust, work: &Path) -> Result<Inputs> {
-    let inputs = Inputs::read(&sources.workspace, sources.above(), packages, &config.bpf);
+    let inputs = Inputs::read(&sources.workspace, sources.above(), packages, rust, &config.bpf);
     let mut inputs = sources.ignored.explain(inputs).map_err(|error| sources.in_user_words(error))?;
-    inputs.rust.compiler = Some(rust.identity());
     inputs.read_records(work)?;
     Ok(inputs)
 }

@@ -42,7 +42,8 @@ pub fn for_kernel(
     let all = parsed.types.iter().flat_map(|found| &found.fields).chain(tables.iter().flatten());
     let names: BTreeSet<&[u8]> = all.filter_map(Field::name).collect();
     let plain: BTreeMap<&[u8], Vec<u8>> = names.iter().map(|name| (*name, plain(name, origin.arch))).collect();
-    let paths: BTreeMap<&[u8], Vec<u8>> = names.iter().map(|name| (*name, path(name, origin.arch))).collect();
+    let paths: BTreeMap<&[u8], Vec<u8>> =
+        names.iter().map(|name| (*name, without_arch(name, "/", origin.arch))).collect();
 
     let mut types: Vec<Vec<Field>> = Vec::new();
     for (id, found) in (1..).zip(&parsed.types) {
@@ -128,10 +129,7 @@ fn rename<'data>(field: &mut Field<'data>, names: &'data BTreeMap<&[u8], Vec<u8>
 
 /// A name that C could have, the same for the same name.
 fn plain(name: &[u8], arch: Option<&str>) -> Vec<u8> {
-    let name = match arch {
-        Some(arch) => replaced(name, &format!("::{arch}::"), "::arch::"),
-        None => name.to_vec(),
-    };
+    let name = without_arch(name, "::", arch);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let mut plain: Vec<u8> = Vec::new();
     for byte in &name {
@@ -151,24 +149,16 @@ fn plain(name: &[u8], arch: Option<&str>) -> Vec<u8> {
     plain
 }
 
-/// A path in line information, or a line of a source.
-fn path(name: &[u8], arch: Option<&str>) -> Vec<u8> {
-    match arch {
-        Some(arch) => replaced(name, &format!("/{arch}/"), "/arch/"),
-        None => name.to_vec(),
-    }
-}
-
-fn replaced(text: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some(at) = memchr::memmem::find(rest, from.as_bytes()) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(to.as_bytes());
-        rest = &rest[at + from.len()..];
-    }
-    out.extend_from_slice(rest);
-    out
+/// A path of modules or folders that has no part named after the architecture. A part may say more (`armv7`).
+fn without_arch(path: &[u8], separator: &str, arch: Option<&str>) -> Vec<u8> {
+    let (Some(arch), Ok(path)) = (arch, str::from_utf8(path)) else { return path.to_vec() };
+    let parts: Vec<&str> = path.split(separator).collect();
+    let is_inner = |index: usize| index > 0 && index + 1 < parts.len();
+    let is_arch = |part: &str| part.strip_prefix(arch).is_some_and(|rest| rest.chars().all(char::is_alphanumeric));
+    let part = |(index, part): (usize, &&str)| {
+        if is_inner(index) && is_arch(part) { "arch".to_owned() } else { (*part).into() }
+    };
+    parts.iter().enumerate().map(part).collect::<Vec<_>>().join(separator).into_bytes()
 }
 
 /// FNV-1a, which tells long names apart.
@@ -189,8 +179,9 @@ mod tests {
         let long = |last: &str| plain(&format!("{}{last}", "a".repeat(200)));
         assert_eq!(long("b").len(), MAX_NAME);
         assert_ne!(long("b"), long("c"));
-        assert_eq!(path(b"cargo/b-0.2/src/x86_64/helpers.rs", Some("x86_64")), b"cargo/b-0.2/src/arch/helpers.rs");
-        assert_eq!(path(b"src/x86_64.rs", Some("x86_64")), b"src/x86_64.rs");
+        let path = |path: &str, arch| String::from_utf8(without_arch(path.as_bytes(), "/", Some(arch))).unwrap();
+        assert_eq!(path("cargo/b-0.2/src/armv7/helpers.rs", "arm"), "cargo/b-0.2/src/arch/helpers.rs");
+        assert_eq!(path("src/x86_64.rs", "x86_64"), "src/x86_64.rs");
     }
 
     const fn info(kind: u32, vlen: u32) -> u32 {

@@ -14,6 +14,7 @@ use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
+use crate::workspace::rust::Rust;
 
 /// What there is of BPF written in Rust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,14 +27,14 @@ pub struct RustInputs {
     pub crates: BTreeSet<String>,
     /// A hash of what the manifest of the workspace says for all of its packages.
     pub manifest: Option<Sha256>,
-    /// rustc, and the commit that it and the sources of `core` are of. None for who compiles nothing.
-    pub compiler: Option<String>,
+    /// The version of rustc, and the commit that it and the sources of `core` are of.
+    pub compiler: String,
 }
 
 impl RustInputs {
     /// `beside` are the packages that are not of the workspace.
-    pub fn read(root: &Path, beside: &[Package], bpf: &Bpf) -> Result<RustInputs> {
-        let mut inputs = RustInputs::default();
+    pub fn read(root: &Path, beside: &[Package], rust: &Rust, bpf: &Bpf) -> Result<RustInputs> {
+        let mut inputs = RustInputs { compiler: rust.identity(), ..RustInputs::default() };
         if bpf.rust.is_empty() {
             return Ok(inputs);
         }
@@ -95,9 +96,9 @@ impl RustInputs {
         let Some(manifest) = self.manifest else { return Vec::new() };
         let sources = self.sources.iter().map(|(name, sha256)| format!("source {sha256} {name}"));
         let packages = bpf.rust.iter().map(|package| format!("package {}", package.name));
-        let rust = self.compiler.iter().map(|compiler| format!("rust {compiler}"));
-        let flags = [format!("rustflags {}", plan::flags(bpf).join(" ")), format!("manifest {manifest}")];
-        rust.chain(packages).chain(flags).chain(self.crates.iter().cloned()).chain(sources).collect()
+        let flags = format!("rustflags {}", plan::flags(bpf).join(" "));
+        let rest = [format!("rust {}", self.compiler), flags, format!("manifest {manifest}")];
+        packages.chain(rest).chain(self.crates.iter().cloned()).chain(sources).collect()
     }
 }
 
