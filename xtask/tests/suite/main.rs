@@ -34,6 +34,7 @@ mod products;
 mod rebuild;
 mod registers;
 mod reproducible;
+mod rust_bpf;
 mod snapshot;
 mod support;
 mod survey;

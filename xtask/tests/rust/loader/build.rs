@@ -1,0 +1,3 @@
+fn main() {
+    bpfship_embed::check("../bpf");
+}
