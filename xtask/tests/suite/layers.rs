@@ -174,9 +174,10 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 28] = [
+const OTHERS: [(&str, Access); 29] = [
     ("bpf::container", Access::Reads),
     ("bpf::engine", Access::Reads),
+    ("bpf::rust::linker", Access::Writes),
     ("build::cargo", Access::Writes),
     ("build::crate_copies", Access::Reads),
     ("build::profile", Access::Reads),

@@ -54,12 +54,17 @@ fn function(message: &str) -> String {
 pub fn of_object(object: &[u8], endian: Endian) -> Result<(Option<String>, String)> {
     let Faults { undefined, recursive, panics } = Faults::of(object, endian)?;
     let at = |place: &Option<String>| place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
-    let undefined = undefined.iter().map(|(name, place)| {
-        format!(
+    let undefined = undefined.iter().map(|(name, place)| match BUILT_IN.contains(&name.as_str()) {
+        true => format!(
+            "{}`{name}` is called for what is copied, set or compared there, and no crate of the program has it: aya-ebpf has the usual \
+             ones, so depend on it (`use aya_ebpf as _;`)",
+            at(place)
+        ),
+        false => format!(
             "{}`{}` is called, and no crate of the program has it: BPF has neither an allocator nor a libc, nor what `extern` names",
             at(place),
             shown(name)
-        )
+        ),
     });
     let recursive = recursive.iter().map(|(name, place)| {
         format!(

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use toml::{Table, Value};
 
 use crate::bpf::paths;
-use crate::bpf::rust::plan;
+use crate::bpf::rust::flags;
 use crate::bpf::units::Unit;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
@@ -79,7 +79,7 @@ impl RustInputs {
                 if file.is_dir() {
                     let is_other = name.starts_with('.') || name == "target" || file.join("Cargo.toml").is_file();
                     next.extend((!is_other && file != root.join(&bpf.folder)).then_some(file));
-                } else if plan::is_source(&name) {
+                } else if flags::is_source(&name) {
                     let path = from(&root.join(&bpf.folder), &file);
                     if path.contains(char::is_whitespace) {
                         bad_request!("{} has white space in its path: rename it", file.display());
@@ -96,7 +96,7 @@ impl RustInputs {
         let Some(manifest) = self.manifest else { return Vec::new() };
         let sources = self.sources.iter().map(|(name, sha256)| format!("source {sha256} {name}"));
         let packages = bpf.rust.iter().map(|package| format!("package {}", package.name));
-        let flags = format!("rustflags {}", plan::flags(bpf).join(" "));
+        let flags = format!("rustflags {}", flags::of(bpf).join(" "));
         let rest = [format!("rust {}", self.compiler), flags, format!("manifest {manifest}")];
         packages.chain(rest).chain(self.crates.iter().cloned()).chain(sources).collect()
     }

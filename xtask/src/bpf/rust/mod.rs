@@ -2,6 +2,7 @@
 
 pub mod errors;
 pub mod facts;
+pub mod flags;
 pub mod linker;
 pub mod plan;
 pub mod run;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::arch::ARCHES;
 use crate::bpf::flags::CLOCK;
+use crate::bpf::rust::flags::{CLANG, PROFILE, rust_arch};
 use crate::bpf::rust::linker;
 use crate::bpf::rust::run::{BuildBitcode, CompileBitcode};
 use crate::bpf::settle::Compiled;
@@ -22,52 +22,8 @@ use crate::sys::steps::{CheckEntry, InstallNames, Link, MakeFolder};
 use crate::toolchain::bpf_core::{self, Core};
 use crate::toolchain::zig;
 use crate::workspace::cargo_home;
-use crate::workspace::config::Bpf;
 use crate::workspace::facts::Facts;
 use crate::workspace::snapshot::Verify;
-
-/// The profile, whatever the workspace's is.
-const PROFILE: [&str; 9] = [
-    "--config=profile.release.opt-level=3",
-    "--config=profile.release.lto='fat'",
-    "--config=profile.release.codegen-units=1",
-    "--config=profile.release.panic='abort'",
-    // BTF is made of it.
-    "--config=profile.release.debug=2",
-    "--config=profile.release.strip=false",
-    "--config=profile.release.incremental=false",
-    "--config=profile.release.overflow-checks=false",
-    "--config=profile.release.debug-assertions=false",
-];
-
-/// clang's flags for bitcode. A call of memcpy that it cannot make shorter is an error to it, and there may be many.
-const CLANG: [&str; 11] = [
-    "-x",
-    "ir",
-    "-O2",
-    "-g",
-    "-fno-addrsig",
-    "-ferror-limit=0",
-    "-Wno-override-module",
-    "-mllvm",
-    "--cold-callsite-rel-freq=0",
-    "-mllvm",
-    "--bpf-disable-trap-unreachable",
-];
-
-/// The flags that affect the bytes, for the lock file.
-pub fn flags(bpf: &Bpf) -> Vec<String> {
-    let (profile, clang) = (PROFILE.iter().map(ToString::to_string), CLANG.iter().map(ToString::to_string));
-    profile.chain(bpf_core::rustflags(&bpf.cpu)).chain(clang).collect()
-}
-
-/// Whether a file of a package may be part of what is compiled, by its name.
-pub fn is_source(name: &str) -> bool {
-    let is_text = [".md", ".txt"].iter().any(|end| name.ends_with(end));
-    !name.starts_with('.')
-        && !is_text
-        && !["LICENSE", "COPYING", "COPYRIGHT"].iter().any(|start| name.starts_with(start))
-}
 
 /// A program that is compiled for some targets.
 #[derive(Debug)]
@@ -193,11 +149,6 @@ fn rustflags(facts: &Facts, target: &'static BpfTarget) -> Vec<String> {
     let names = folder_names(facts, &home(facts), &target_folder(facts, target));
     flags.extend(names.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
     flags
-}
-
-/// Rust's word for the architecture that a target is for.
-pub fn rust_arch(target: &BpfTarget) -> Option<&'static str> {
-    ARCHES.iter().find(|arch| target.arch_word == Some(arch.linux)).map(|arch| arch.rust())
 }
 
 fn clang(facts: &Facts, target: &BpfTarget, module: &Path, cpu: &str) -> Command {

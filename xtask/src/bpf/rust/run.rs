@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
-use crate::bpf::rust::{errors, plan};
+use crate::bpf::rust::{errors, flags};
 use crate::bpf::settle::Compiled;
 use crate::bpf::target::BpfTarget;
 use crate::build::cargo::CargoBuild;
@@ -101,7 +101,7 @@ impl Step for CompileBitcode {
 
 /// The object, or what is wrong with it; and what the user may want to read.
 fn finish(compiled: &[u8], target: &BpfTarget) -> (Result<Arc<Object>, String>, String) {
-    let object = match Object::of_rust(compiled, target.endian, plan::rust_arch(target)) {
+    let object = match Object::of_rust(compiled, target.endian, flags::rust_arch(target)) {
         Ok(object) => object,
         Err(error) => return (Err(errors::in_words_of_rust(&format!("{error:#}"))), String::new()),
     };
