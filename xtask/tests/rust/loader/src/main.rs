@@ -1,15 +1,17 @@
 //! Loads the programs of `probes`, has something happen for each, and says what came.
 
 use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
-use std::{env, ffi::CString, fs::File, thread};
+use std::{env, ffi::CString, fs, fs::File, io, thread};
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, PerCpuArray, RingBuf};
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, KProbe, RawTracePoint, TracePoint, Xdp, xdp::XdpMode,
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, KProbe, RawTracePoint, TracePoint, Xdp,
+    xdp::XdpMode,
 };
 use aya::{Btf, Ebpf};
 use bpfship_embed::embed;
@@ -49,7 +51,24 @@ fn wait_for<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     }
 }
 
+/// Mounts a file system of the kernel's in a folder of our own, if the machine does not have it where it usually is.
+fn mounted(kind: &str, usual: &str, proof: &str) -> Result<PathBuf> {
+    if Path::new(usual).join(proof).exists() {
+        return Ok(usual.into());
+    }
+    let folder = match Path::new(usual).is_dir() && kind == "tracefs" {
+        true => PathBuf::from(usual),
+        false => env::temp_dir().join(format!("loader-{kind}")),
+    };
+    fs::create_dir_all(&folder)?;
+    let (target, kind) = (CString::new(folder.to_string_lossy().as_bytes())?, CString::new(kind)?);
+    let result = unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) };
+    ensure!(result == 0, "cannot mount {}: {}", folder.display(), io::Error::last_os_error());
+    Ok(folder)
+}
+
 fn events() -> Result<String> {
+    mounted("tracefs", "/sys/kernel/tracing", "events")?;
     let mut ebpf = Ebpf::load(&embed!("events"))?;
     let raw: &mut RawTracePoint = ebpf.program_mut("raw_enter").context("no raw_enter")?.try_into()?;
     raw.load()?;
@@ -79,7 +98,10 @@ fn opened() -> Result<String> {
     let mut ebpf = Ebpf::load(&embed!("opened"))?;
     let program: &mut KProbe = ebpf.program_mut("opened").context("no opened")?.try_into()?;
     program.load()?;
-    // `do_filp_open(dfd, name, flags)` is the only one that all kernels have.
+    if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+        return Ok("loaded, and not attached: this kernel has no kprobes".into());
+    }
+    // `do_sys_openat2(dfd, name, how)`.
     program.attach("do_sys_openat2", 0)?;
     let mut ring = RingBuf::try_from(ebpf.take_map("NAMES").context("no NAMES")?)?;
     let path = CString::new("/proc/self/status")?;
@@ -118,7 +140,7 @@ fn sent() -> Result<String> {
     let mut ebpf = Ebpf::load(&embed!("sent"))?;
     let program: &mut CgroupSkb = ebpf.program_mut("sent").context("no sent")?.try_into()?;
     program.load()?;
-    let cgroup = File::open("/sys/fs/cgroup/unified").or_else(|_| File::open("/sys/fs/cgroup"))?;
+    let cgroup = File::open(mounted("cgroup2", "/sys/fs/cgroup", "cgroup.controllers")?)?;
     program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::AllowMultiple)?;
     let bytes: PerCpuArray<_, u64> = PerCpuArray::try_from(ebpf.take_map("BYTES").context("no BYTES")?)?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
