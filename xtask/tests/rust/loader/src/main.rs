@@ -1,6 +1,7 @@
 //! Loads the programs of `probes`, has something happen for each, and says what came.
 
 use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -67,6 +68,19 @@ fn mounted(kind: &str, usual: &str, proof: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Sets the loopback device up, which a machine that was just started may not have.
+fn loopback() -> Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request) };
+    ensure!(result == 0, "cannot set lo up: {}", io::Error::last_os_error());
+    Ok(())
+}
+
 fn events() -> Result<String> {
     mounted("tracefs", "/sys/kernel/tracing", "events")?;
     let mut ebpf = Ebpf::load(&embed!("events"))?;
@@ -121,6 +135,7 @@ fn opened() -> Result<String> {
 }
 
 fn packets() -> Result<String> {
+    loopback()?;
     let mut ebpf = Ebpf::load(&embed!("packets"))?;
     let mut known: LpmTrie<_, [u8; 4], u32> = LpmTrie::try_from(ebpf.take_map("KNOWN").context("no KNOWN")?)?;
     known.insert(&Key::new(8, [127, 0, 0, 0]), 1, 0)?;
@@ -137,11 +152,12 @@ fn packets() -> Result<String> {
 }
 
 fn sent() -> Result<String> {
+    loopback()?;
     let mut ebpf = Ebpf::load(&embed!("sent"))?;
     let program: &mut CgroupSkb = ebpf.program_mut("sent").context("no sent")?.try_into()?;
     program.load()?;
     let cgroup = File::open(mounted("cgroup2", "/sys/fs/cgroup", "cgroup.controllers")?)?;
-    program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::AllowMultiple)?;
+    program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
     let bytes: PerCpuArray<_, u64> = PerCpuArray::try_from(ebpf.take_map("BYTES").context("no BYTES")?)?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let sum = wait_for(|| {
