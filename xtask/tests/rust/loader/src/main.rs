@@ -61,6 +61,10 @@ fn mounted(kind: &str, usual: &str, proof: &str) -> Result<PathBuf> {
         true => PathBuf::from(usual),
         false => env::temp_dir().join(format!("loader-{kind}")),
     };
+    // An earlier run mounted it.
+    if folder.join(proof).exists() {
+        return Ok(folder);
+    }
     fs::create_dir_all(&folder)?;
     let (target, kind) = (CString::new(folder.to_string_lossy().as_bytes())?, CString::new(kind)?);
     let result = unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) };
