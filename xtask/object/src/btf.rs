@@ -12,6 +12,7 @@ use crate::Endian;
 pub mod canonical;
 pub mod find;
 pub mod parts;
+pub mod rust;
 
 /// The contents of a section `.BTF`.
 #[derive(Debug)]

@@ -1,12 +1,15 @@
 //! The canonical form of BPF object files: without what only a debugger reads, and with canonical BTF. No tool of the
 //! host takes part, so the bytes depend on the compiler alone.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use object::build::elf::{self as elf_file, Builder, SectionData};
-use object::{Endianness, File, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind, elf};
+use object::{Endianness, File, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolFlags, SymbolKind, elf};
 
 use crate::Endian;
 use crate::btf::canonical::canonicalize_btf;
+use crate::btf::rust::{Origin, for_kernel};
 use crate::elf::{Elf, Section};
 
 /// The version of the canonical form. It changes whenever the same compiler output gives other bytes.
@@ -25,7 +28,16 @@ pub struct Object {
 impl Object {
     /// Brings what clang made into the canonical form, and checks it.
     pub fn new(compiled: &[u8], endian: Endian) -> Result<Object> {
-        let bytes = canonical(compiled).context("clang's object file cannot be understood")?;
+        Object::checked(canonical(compiled).context("clang's object file cannot be understood")?, endian)
+    }
+
+    /// The same for what clang made of Rust's bitcode for an architecture, which is Rust's word for it.
+    pub fn of_rust(compiled: &[u8], endian: Endian, arch: Option<&str>) -> Result<Object> {
+        let bytes = canonical_rust(compiled, arch).context("clang's object file cannot be understood")?;
+        Object::checked(bytes, endian)
+    }
+
+    fn checked(bytes: Vec<u8>, endian: Endian) -> Result<Object> {
         let programs = check(&bytes, endian)?;
         let has_license = parse(&bytes)?.sections.iter().any(|section| section.name == "license");
         Ok(Object { bytes, programs, has_license })
@@ -35,6 +47,23 @@ impl Object {
 /// Drops DWARF, and the relocations of BTF: `.BTF.ext` already has the offsets that they would set, and loaders take
 /// those of variables from the symbols. Neither libbpf nor aya reads them, and they can be a fifth of an object.
 pub fn canonical(compiled: &[u8]) -> Result<Vec<u8>> {
+    rewritten(compiled, None)
+}
+
+/// The same, with BTF that the kernel takes although it is of Rust.
+pub fn canonical_rust(compiled: &[u8], arch: Option<&str>) -> Result<Vec<u8>> {
+    let mut global = BTreeSet::new();
+    let file = File::parse(compiled)?;
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_global()) {
+        let SymbolFlags::Elf { st_other, .. } = symbol.flags() else { continue };
+        if let (Some(index), elf::STV_DEFAULT) = (symbol.section_index(), st_other & 3) {
+            global.insert((file.section_by_index(index)?.name_bytes()?.to_vec(), symbol.address() as u32));
+        }
+    }
+    rewritten(compiled, Some(&Origin { global, arch }))
+}
+
+fn rewritten(compiled: &[u8], rust: Option<&Origin>) -> Result<Vec<u8>> {
     let mut elf = Builder::read(compiled)?;
     for section in elf.sections.iter_mut() {
         let name = section.name.as_slice();
@@ -50,14 +79,14 @@ pub fn canonical(compiled: &[u8]) -> Result<Vec<u8>> {
         names.sh_addralign = 1;
         names.data = SectionData::SectionString;
     }
-    canonicalize_types(&mut elf)?;
+    canonicalize_types(&mut elf, rust)?;
     elf.set_section_sizes();
     let mut bytes = Vec::new();
     elf.write(&mut bytes)?;
     Ok(bytes)
 }
 
-fn canonicalize_types(elf: &mut Builder) -> Result<()> {
+fn canonicalize_types(elf: &mut Builder, rust: Option<&Origin>) -> Result<()> {
     let endian = match elf.endian {
         Endianness::Little => Endian::Little,
         Endianness::Big => Endian::Big,
@@ -67,10 +96,16 @@ fn canonicalize_types(elf: &mut Builder) -> Result<()> {
         SectionData::Data(data) => Some((section.id(), data.to_vec())),
         _ => None,
     };
-    let Some((types_id, types)) = find(b".BTF").and_then(data) else {
+    let Some((types_id, mut types)) = find(b".BTF").and_then(data) else {
         return Ok(());
     };
-    let records = find(b".BTF.ext").and_then(data);
+    let mut records = find(b".BTF.ext").and_then(data);
+    if let Some(origin) = rust {
+        let ext = records.as_ref().map(|(_, data)| data.as_slice());
+        let (btf, ext) = for_kernel(&types, ext, endian, origin)?;
+        types = btf;
+        records = records.zip(ext).map(|((id, _), data)| (id, data));
+    }
     let records_data = records.as_ref().map(|(_, data)| data.as_slice());
     let (types, records_data) = canonicalize_btf(&types, records_data, endian)?;
     elf.sections.get_mut(types_id).data = SectionData::Data(types.into());

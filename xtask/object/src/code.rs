@@ -160,7 +160,19 @@ pub fn reachable_from(from: usize, uses: &[Uses]) -> BTreeSet<usize> {
     reached
 }
 
+impl Uses {
+    /// The indexes of the functions that it calls.
+    pub fn calls(&self) -> impl Iterator<Item = usize> {
+        self.calls.iter().copied()
+    }
+}
+
 impl Function {
+    /// Where it begins in its section, in bytes.
+    pub fn offset(&self) -> u64 {
+        (self.addr.slot * SLOT) as u64
+    }
+
     fn read(file: &File, section: SectionIndex, symbol: &Symbol, name: &str, endian: Endian) -> Result<Function> {
         let section = file.section_by_index(section)?;
         let addr = CodeAddr::new(section.index(), symbol.address())?;

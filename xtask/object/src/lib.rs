@@ -7,6 +7,7 @@ mod canonical;
 mod co_re;
 mod code;
 pub mod elf;
+pub mod faults;
 pub mod header;
 mod instructions;
 pub mod kernel_features;
@@ -14,7 +15,7 @@ mod maps;
 pub mod min_btf;
 pub mod report;
 
-pub use canonical::{OBJECT_FORMAT_VERSION, Object, canonical, check};
+pub use canonical::{OBJECT_FORMAT_VERSION, Object, canonical, canonical_rust, check};
 
 /// Byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -13,6 +13,7 @@ use crate::bpf::flags::{self, LIBBPF, LIBC, LIBC_HEADERS, VMLINUX};
 use crate::bpf::includes::Scan;
 use crate::bpf::layouts::Layouts;
 use crate::bpf::records::Records;
+use crate::bpf::rust::facts::RustInputs;
 use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::bpf::units::{self, Unit};
 use crate::bpf::{bindings, cflags, paths};
@@ -22,6 +23,7 @@ use crate::toolchain::zig;
 use crate::ui::error::bad_request;
 use crate::workspace::config::{Bpf, Config};
 use crate::workspace::packages::Package;
+use crate::workspace::rust::Rust;
 
 /// The headers that libbpf has for BPF programs.
 const LIBBPF_HEADERS: [&str; 6] =
@@ -51,6 +53,7 @@ pub struct Inputs {
     /// What earlier runs compiled.
     pub records: Records,
     pub compiled: BTreeSet<Sha256>,
+    pub rust: RustInputs,
 }
 
 /// A file that clang may see.
@@ -72,7 +75,7 @@ pub const COMPILED: &str = "bpf-compiled";
 
 impl Inputs {
     /// `above` is how many folders above the workspace are of its repository.
-    pub fn read(root: &Path, above: usize, packages: &[Package], bpf: &Bpf) -> Result<Inputs> {
+    pub fn read(root: &Path, above: usize, packages: &[Package], rust: &Rust, bpf: &Bpf) -> Result<Inputs> {
         let defines = bpf.variants.iter().flat_map(|variant| &variant.defines).map(|define| format!("-D{define}"));
         for (key, flags) in [("cflags", bpf.cflags.clone()), ("variant.defines", defines.collect())] {
             if let Some(refusal) = cflags::refusal(&flags, bpf.image.as_deref()) {
@@ -85,6 +88,7 @@ impl Inputs {
         let folder = root.join(&bpf.folder);
         let mut inputs = Inputs::default();
         inputs.read_sources(root, above, bpf)?;
+        inputs.rust = RustInputs::read(root, packages, rust, bpf)?;
         let units = inputs.units(bpf);
         if units.is_empty() {
             let folders: Vec<&str> = bpf.folders().collect();
@@ -139,7 +143,9 @@ impl Inputs {
         let mut found: BTreeMap<String, (Sha256, Scan)> = BTreeMap::new();
         // What links lead to, which often is another source, is read once.
         let mut read: BTreeMap<PathBuf, (Sha256, Scan)> = BTreeMap::new();
-        for folder in bpf.folders() {
+        // BPF written in Rust needs none.
+        let folders = bpf.folders().filter(|folder| bpf.rust.is_empty() || root.join(folder).is_dir());
+        for folder in folders {
             for path in list_sources(root, folder)? {
                 let file = root.join(&path).canonicalize().unwrap_or_else(|_| root.join(&path));
                 let source = match read.get(&file) {
@@ -217,7 +223,9 @@ impl Inputs {
 
     /// What is compiled.
     pub fn units(&self, bpf: &Bpf) -> Vec<Unit> {
-        units::of(self.sources.keys(), bpf)
+        let mut units = units::of(self.sources.keys(), bpf);
+        units.extend(self.rust.units.iter().cloned());
+        units
     }
 
     /// Every file that clang may see, by its path from where it runs.
@@ -274,6 +282,7 @@ impl Inputs {
             .chain(bindings::line(bpf))
             .chain(hashes("libbpf", &self.libbpf))
             .chain(hashes("source", &self.sources))
+            .chain(self.rust.lines(bpf))
             .collect()
     }
 
@@ -332,6 +341,10 @@ impl Inputs {
                 format!("{} changed", paths::join(&bpf.folder, name).unwrap_or_else(|| (*name).into()))
             }
             ["libbpf", _, name] => format!("libbpf's {name} changed"),
+            ["crate", _, name, ..] => format!("the crate `{name}` changed"),
+            ["rust" | "rustflags", ..] => "the Rust compiler or its flags changed".into(),
+            ["package", name] => format!("the package `{name}` was added or left out"),
+            ["manifest", _] => "what Cargo.toml says for all packages changed".into(),
             ["flags" | "variant" | "patterns", ..] => "the compiler's flags changed".into(),
             ["bindings", ..] => "the bindings that are asked for changed".into(),
             ["form" | "libc", ..] => "the tool's form of objects changed".into(),

@@ -16,6 +16,7 @@ pub mod records;
 pub mod report_text;
 pub mod results;
 pub mod run;
+pub mod rust;
 pub mod settle;
 mod source_text;
 pub mod target;

@@ -17,6 +17,7 @@ use crate::bpf::paths;
 use crate::bpf::records::Record;
 use crate::bpf::results::run::{CompareObjects, WriteObjects};
 use crate::bpf::run::{Attempt, Compile, Settle};
+use crate::bpf::rust;
 use crate::bpf::settle::{Compiled, Part, Piece, Settled};
 use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::bpf::units::Unit;
@@ -49,15 +50,19 @@ pub struct Plan {
 }
 
 /// What must be there before anything is compiled.
-pub fn needs(place: &Place) -> Needs {
-    Needs { zig: place.needs_compiler(), image: place.pulls(), ..Needs::default() }
+pub fn needs(facts: &Facts, place: &Place, pending: &Pending) -> Needs {
+    let rust = pending.calls.iter().filter(|call| call.unit.rust.is_some());
+    let cores = rust::plan::cores(facts, rust.flat_map(|call| call.targets.iter().copied()));
+    // What is made of Rust's bitcode is made on the host.
+    let zig = place.needs_compiler() || !cores.is_empty();
+    Needs { zig, image: place.pulls(), cores, ..Needs::default() }
 }
 
 /// Everything that one run of `bpf` does about what the workspace's sources give.
 pub fn bpf(facts: &Facts, place: &Place, end: End, pending: Pending) -> Result<Plan> {
     let mut tasks = Vec::new();
     if pending.is_any() {
-        tasks = toolchain::plan::tasks(&needs(place), facts)?;
+        tasks = toolchain::plan::tasks(&needs(facts, place, &pending), facts)?;
     }
     let compile = compile(facts, place, end, pending, None)?;
     tasks.extend(compile.tasks);
@@ -80,6 +85,11 @@ impl Pending {
     /// Whether anything must be compiled.
     pub fn is_any(&self) -> bool {
         !self.calls.is_empty()
+    }
+
+    /// Whether any of it is written in C.
+    pub fn is_any_c(&self) -> bool {
+        self.calls.iter().any(|call| call.unit.rust.is_none())
     }
 }
 
@@ -136,7 +146,10 @@ pub fn pending(facts: &Facts) -> Result<Pending> {
             };
             let mut targets = targets_of(configured.iter().copied());
             let known = record(all);
-            let depends = inputs.hinted.contains(&unit.source) || known.is_some_and(|record| record.object.is_none());
+            // Crates choose registers for an architecture at compile time.
+            let depends = unit.rust.is_some()
+                || inputs.hinted.contains(&unit.source)
+                || known.is_some_and(|record| record.object.is_none());
             // One object may stand for all if it does for those that are not shipped, too: anybody may name them with --arch.
             let whole = Arch::defaults().filter(|arch| arch.endian == endian).all(|arch| configured.contains(&arch));
             let mut compared = targets_of(ARCHES.iter().filter(|arch| whole && arch.endian == endian));
@@ -177,7 +190,10 @@ fn names_of_headers(staged: &BTreeMap<String, Sha256>, units: &[Unit], bpf: &Bpf
 /// What an object depends on besides the files that clang reads.
 fn key(facts: &Facts, unit: &Unit, target: &BpfTarget, names: &Sha256) -> Sha256 {
     let bpf = &facts.config.bpf;
-    let words = arguments(facts, unit, target).join("\n");
+    let words = match &unit.rust {
+        Some((package, bin)) => format!("{package} {bin} {target}\n{}", facts.bpf.rust.lines(bpf).join("\n")),
+        None => arguments(facts, unit, target).join("\n"),
+    };
     hash::bytes(format!("{}\n{OBJECT_FORMAT_VERSION}\n{names}\n{words}", compiler(bpf)).as_bytes())
 }
 
@@ -204,8 +220,17 @@ pub fn compile(facts: &Facts, place: &Place, end: End, pending: Pending, reason:
     let root = source_root(facts);
     let Pending { parts, calls, units, staged, names } = pending;
     let mut tasks = Vec::new();
+    let (rust, calls): (Vec<Call>, Vec<Call>) = calls.into_iter().partition(|call| call.unit.rust.is_some());
     if !calls.is_empty() {
         tasks.extend(clang(facts, place, calls, &names, reason)?);
+    }
+    if !rust.is_empty() {
+        let calls = rust.into_iter().map(|Call { unit, shown, targets, made }| {
+            let object = ObjectName { stem: unit.stem.clone(), target: targets[0] }.to_string();
+            let targets = targets.into_iter().map(|target| (target, key(facts, &unit, target, &names))).collect();
+            rust::plan::Call { unit, shown, object, targets, made }
+        });
+        tasks.extend(rust::plan::tasks(facts, calls.collect())?);
     }
     let settled = Slot::default();
     let settle = Settle {
@@ -336,7 +361,8 @@ pub fn compile_commands(facts: &Facts) -> Result<Vec<Task>> {
         word => word.replace(COMPILER_FOLDER, &compiler.to_string_lossy()),
     };
     let target = facts.config.arches.first().map(|arch| BpfTarget::only_for(arch)).context("no architecture")?;
-    let entries = facts.bpf.units(&facts.config.bpf).into_iter().map(|unit| {
+    let units = facts.bpf.units(&facts.config.bpf).into_iter().filter(|unit| unit.rust.is_none());
+    let entries = units.map(|unit| {
         let file = paths::join(&facts.config.bpf.folder, &unit.source).unwrap_or_default();
         let words = clang_words(facts, &unit, target);
         let arguments: Vec<String> = std::iter::once("clang".into()).chain(words.iter().map(word)).collect();

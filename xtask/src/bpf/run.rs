@@ -268,9 +268,9 @@ impl Settle {
                             Some(kept)
                         }
                     };
-                    // What did not compile says not all that it read.
+                    // What did not compile says not all that it read. What Rust reads is part of the key.
                     if let Some(contents) = records::contents(reads, &self.staged)
-                        && !reads.is_empty()
+                        && (unit.rust.is_some() || !reads.is_empty())
                     {
                         let record = Record { key: *key, reads: reads.clone(), contents, object };
                         records.insert(unit, target, record);

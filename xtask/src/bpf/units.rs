@@ -20,13 +20,15 @@ pub struct Unit {
     pub defines: Vec<String>,
     /// The names of the architectures that it is for; of all, if there are none.
     pub arches: Vec<&'static str>,
+    /// The package and the binary, if it is written in Rust.
+    pub rust: Option<(String, String)>,
 }
 
 impl Unit {
     /// What has nothing of a source.
     pub fn plain(bpf: &Bpf) -> Unit {
         let (source, stem) = (String::new(), String::new());
-        Unit { source, nested: None, stem, cpu: bpf.cpu.clone(), defines: Vec::new(), arches: Vec::new() }
+        Unit { source, nested: None, stem, cpu: bpf.cpu.clone(), defines: Vec::new(), arches: Vec::new(), rust: None }
     }
 
     pub fn is_for(&self, arch: &Arch) -> bool {

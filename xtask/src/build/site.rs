@@ -61,27 +61,31 @@ impl<'a> Site<'a> {
         contained::path(self.builder, self.facts.passed_on.get("PATH"))
     }
 
-    /// Folders, and what a binary may call them. No new name begins with a slash: it could be an existing folder. The last one
-    /// that fits wins, so what is inside another comes after it.
+    /// See [`names`].
     pub fn names(self) -> Vec<(PathBuf, String)> {
-        let facts = self.facts;
-        let mut names = Vec::new();
-        let mut name = |from: &Path, to: &str| names.push((from.to_path_buf(), to.to_owned()));
-        let root = &facts.sources.workspace;
-        if *root != facts.sources.top {
-            name(&facts.sources.top, "repository");
-        }
-        name(root, "workspace");
-        name(&self.target(), "target");
-        for (folder, to) in crate_folders(&facts.packages) {
-            name(&folder, &to);
-            if let Ok(shared) = folder.strip_prefix(&facts.cargo_home) {
-                name(&self.home().join(shared), &to);
-            }
-        }
-        name(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
-        names
+        names(self.facts, &self.home(), &self.target())
     }
+}
+
+/// Folders, and what a binary may call them. No new name begins with a slash: it could be an existing folder. The last one
+/// that fits wins, so what is inside another comes after it.
+pub fn names(facts: &Facts, home: &Path, target: &Path) -> Vec<(PathBuf, String)> {
+    let mut names = Vec::new();
+    let mut name = |from: &Path, to: &str| names.push((from.to_path_buf(), to.to_owned()));
+    let root = &facts.sources.workspace;
+    if *root != facts.sources.top {
+        name(&facts.sources.top, "repository");
+    }
+    name(root, "workspace");
+    name(target, "target");
+    for (folder, to) in crate_folders(&facts.packages) {
+        name(&folder, &to);
+        if let Ok(shared) = folder.strip_prefix(&facts.cargo_home) {
+            name(&home.join(shared), &to);
+        }
+    }
+    name(&facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit));
+    names
 }
 
 /// Folders of crates, and what a binary may call them: `cargo/NAME-VERSION`, wherever the crate was found.

@@ -73,11 +73,11 @@ pub fn dist(
                 if request.locked { "--locked" } else { "--commit" }
             ),
         };
-        let compiler = bpf::plan::needs(place);
-        (needs.zig, needs.image) = (needs.zig || compiler.zig, compiler.image);
+        let pending = bpf::plan::pending(facts)?;
+        let compiler = bpf::plan::needs(facts, place, &pending);
+        (needs.zig, needs.image, needs.cores) = (needs.zig || compiler.zig, compiler.image, compiler.cores);
         source.dirty = source.commit.is_some();
-        compile =
-            bpf::plan::compile(facts, place, End::WriteAndBuild, bpf::plan::pending(facts)?, Some(&reason))?.tasks;
+        compile = bpf::plan::compile(facts, place, End::WriteAndBuild, pending, Some(&reason))?.tasks;
     }
     if let Some(fault) = facts.bpf.btf_fault(&config.bpf) {
         bail!("{fault}");

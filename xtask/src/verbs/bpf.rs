@@ -36,7 +36,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
         };
     }
     let pending = plan::pending(&facts)?;
-    let place = match pending.is_any() || request.clang.engine != Choice::Auto {
+    let place = match pending.is_any_c() || request.clang.engine != Choice::Auto {
         true => Place::choose(runner, &facts, request.clang.engine)?,
         // Nothing is to be run.
         false => Place::Host,

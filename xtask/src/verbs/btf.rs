@@ -38,7 +38,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
         ),
     };
     let packages = workspace.crates(runner, &rust, common.offline)?.packages;
-    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, bpf)?;
+    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, &rust, bpf)?;
     if let Some(reason) = inputs.stale(&workspace.config) {
         bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
     }

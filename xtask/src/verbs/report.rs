@@ -63,7 +63,7 @@ fn checked_in(runner: Runner, common: &Common) -> Result<(PathBuf, Vec<PathBuf>)
     let (workspace, rust) = Workspace::find(runner, common)?;
     let packages = workspace.crates(runner, &rust, common.offline)?.packages;
     let bpf = &workspace.config.bpf;
-    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, bpf)?;
+    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, &rust, bpf)?;
     if let Some(reason) = inputs.stale(&workspace.config) {
         bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
     }

@@ -89,7 +89,7 @@ fn names(runner: Runner, common: &Common) -> Result<BTreeSet<String>> {
     let (workspace, rust) = Workspace::find(runner, common)?;
     let packages = workspace.crates(runner, &rust, common.offline)?.packages;
     let bpf = &workspace.config.bpf;
-    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, bpf)?;
+    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, &rust, bpf)?;
     let folder = workspace.root.join(&bpf.folder);
     let own = inputs.sources.keys().filter(|name| !name.ends_with("vmlinux.h")).map(|name| folder.join(name));
     let libbpf = inputs.libbpf_folder.iter().flat_map(|folder| inputs.libbpf.keys().map(|name| folder.join(name)));

@@ -78,6 +78,18 @@ pub struct Bpf {
     pub types: Vec<String>,
     /// The folder of BTF of kernels that the binary carries.
     pub btf: Option<String>,
+    /// The packages whose binaries are BPF objects.
+    pub rust: Vec<RustPackage>,
+    /// The folders of all packages of the workspace by their names, relative to it, where there are such.
+    pub members: BTreeMap<String, String>,
+}
+
+/// A package that is BPF written in Rust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RustPackage {
+    pub name: String,
+    /// Names of its binaries, and the paths of their sources from the workspace.
+    pub bins: BTreeMap<String, String>,
 }
 
 /// Where BPF programs are looked for.
@@ -124,11 +136,13 @@ impl Default for Bpf {
             bindings: None,
             types: Vec::new(),
             btf: None,
+            rust: Vec::new(),
+            members: BTreeMap::new(),
         }
     }
 }
 
-const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
+pub const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
 /// The tables as they are written.
 #[derive(Debug, Default, Deserialize)]
@@ -165,6 +179,7 @@ struct WrittenBpf {
     bindings: Option<String>,
     types: Vec<String>,
     btf: Option<String>,
+    rust: Vec<String>,
 }
 
 impl Config {
@@ -231,11 +246,17 @@ impl Config {
         }
         written.container.check()?;
         let packaging = Packaging::parse(written.packages, written.image)?;
+        let rust = rust_packages(metadata, &written.bpf.rust)?;
+        let mut bpf = Bpf::parse(&root, written.bpf)?;
+        if !rust.is_empty() {
+            bpf.members = members(metadata);
+        }
+        bpf.rust = rust;
         Ok(Config {
             archives,
             arches,
             minimum_kernel: written.minimum_kernel,
-            bpf: Bpf::parse(&root, written.bpf)?,
+            bpf,
             builder: written.builder,
             builders,
             container: written.container,
@@ -294,6 +315,8 @@ impl Bpf {
 
     fn parse(root: &Root, written: WrittenBpf) -> Result<Bpf> {
         let folders = match written.folder {
+            // There need not be anything in it but what is written there.
+            None if !written.rust.is_empty() => vec![DEFAULT_FOLDER.into()],
             None if !root.folder.join(DEFAULT_FOLDER).is_dir() && (root.why_missing)(DEFAULT_FOLDER).is_none() => {
                 Vec::new()
             }
@@ -305,7 +328,11 @@ impl Bpf {
                 folders => folders,
             },
         };
-        let checked = folders.iter().map(|folder| check_path(root, folder, &key("bpf.folder")));
+        let check = |folder: &String| match own_folder(Some(folder), "bpf.folder")? {
+            Some(plain) if !written.rust.is_empty() => Ok(plain),
+            _ => check_path(root, folder, &key("bpf.folder")),
+        };
+        let checked = folders.iter().map(check);
         let mut more = checked.collect::<Result<Vec<_>>>()?;
         let folder = if more.is_empty() { String::new() } else { more.remove(0) };
         let vmlinux = written.vmlinux.map(|folder| check_path(root, &folder, &key("bpf.vmlinux"))).transpose()?;
@@ -338,7 +365,8 @@ impl Bpf {
         }
         let (variants, cflags, image) = (written.variant, written.cflags, written.image);
         let types = written.types;
-        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types, btf })
+        let (rust, members) = (Vec::new(), BTreeMap::new());
+        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types, btf, rust, members })
     }
 }
 
@@ -369,6 +397,44 @@ impl Container {
             _ => Ok(()),
         }
     }
+}
+
+/// The packages of BPF written in Rust.
+fn rust_packages(metadata: &Metadata, names: &[String]) -> Result<Vec<RustPackage>> {
+    let mut found: Vec<RustPackage> = Vec::new();
+    for name in names {
+        let key = key("bpf.rust");
+        let all = metadata.workspace_packages();
+        let Some(package) = all.iter().find(|package| *package.name == *name) else {
+            let known: Vec<&str> = all.iter().map(|package| package.name.as_str()).collect();
+            bad_request!("{key} names `{name}`, which is no package of the workspace: it has {}", known.join(", "));
+        };
+        if found.iter().any(|other| other.name == *name) {
+            bad_request!("{key} names `{name}` twice");
+        }
+        let bins = package.targets.iter().filter(|target| target.is_bin());
+        let bins = bins.map(|bin| {
+            let path = bin.src_path.strip_prefix(&metadata.workspace_root).unwrap_or(&bin.src_path);
+            (bin.name.clone(), path.to_string())
+        });
+        let bins: BTreeMap<String, String> = bins.collect();
+        if bins.is_empty() {
+            bad_request!(
+                "{key} names `{name}`, which has no binary, and each binary becomes a BPF object: add src/main.rs"
+            );
+        }
+        found.push(RustPackage { name: name.clone(), bins });
+    }
+    Ok(found)
+}
+
+/// The folders of all packages of the workspace, relative to it.
+fn members(metadata: &Metadata) -> BTreeMap<String, String> {
+    let folder = |package: &&cargo_metadata::Package| {
+        let folder = package.manifest_path.parent()?.strip_prefix(&metadata.workspace_root).ok()?;
+        Some((package.name.to_string(), folder.to_string()))
+    };
+    metadata.workspace_packages().iter().filter_map(folder).collect()
 }
 
 /// A folder that the tool fills. It may have nothing else in it, so it need not be there.

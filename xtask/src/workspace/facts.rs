@@ -204,7 +204,7 @@ impl Facts {
         let members: Vec<Package> = metadata.packages.iter().map(Package::new).collect::<Result<_>>()?;
         let mut sources = sources;
         sources.changes.extend(members.iter().chain(&packages).filter_map(|package| outside(package, &sources.top)));
-        let bpf = inputs(&sources, &packages, &config, &work)?;
+        let bpf = inputs(&sources, &packages, &config, &rust, &work)?;
         let folders = [&root, &sources.from, &work, &cargo_home, &cache.folder, &rust.sysroot];
         let facts = Facts {
             members,
@@ -237,7 +237,7 @@ impl Facts {
             bad_request!("{refusal}");
         }
         self.config.bpf.cflags.extend(cflags.iter().cloned());
-        self.bpf = inputs(&self.sources, &self.packages, &self.config, &self.work)?;
+        self.bpf = inputs(&self.sources, &self.packages, &self.config, &self.rust, &self.work)?;
         Ok(())
     }
 
@@ -275,8 +275,8 @@ impl Facts {
 }
 
 /// What the snapshot has of BPF.
-fn inputs(sources: &Sources, packages: &[Package], config: &Config, work: &Path) -> Result<Inputs> {
-    let inputs = Inputs::read(&sources.workspace, sources.above(), packages, &config.bpf);
+fn inputs(sources: &Sources, packages: &[Package], config: &Config, rust: &Rust, work: &Path) -> Result<Inputs> {
+    let inputs = Inputs::read(&sources.workspace, sources.above(), packages, rust, &config.bpf);
     let mut inputs = sources.ignored.explain(inputs).map_err(|error| sources.in_user_words(error))?;
     inputs.read_records(work)?;
     Ok(inputs)

@@ -89,14 +89,14 @@ impl Machine {
         };
         let target = workspace.as_ref().ok().map(|workspace| workspace.target().to_owned());
         let config = workspace.map(|workspace| workspace.config);
-        let stale = match (&config, &crates) {
-            (Ok(config), Ok(crates)) => {
-                let inputs = Inputs::read(&root, above(&root), &crates.packages, &config.bpf);
+        let stale = match (&config, &crates, &rust) {
+            (Ok(config), Ok(crates), Ok(rust)) => {
+                let inputs = Inputs::read(&root, above(&root), &crates.packages, rust, &config.bpf);
                 inputs.map(|inputs| inputs.stale(config)).map_err(Status::from)
             }
-            (Err(status), _) if status.state == State::Unknown => Err(status.clone()),
-            (Err(_), _) => Err(Status::unknown("workspace")),
-            (_, Err(_)) => Err(Status::unknown("crates")),
+            (Err(status), ..) if status.state == State::Unknown => Err(status.clone()),
+            (Err(_), ..) => Err(Status::unknown("workspace")),
+            _ => Err(Status::unknown("crates")),
         };
         let cache = Cache::find().map_err(Status::from);
         let installed = match (&rust, &cache) {

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::arch::{ARCHES, Arch};
+use crate::arch::{ARCHES, Arch, Endian};
 use crate::boot::kernels::{self, Kernel, Source};
 use crate::route::Route;
+use crate::toolchain::bpf_core::Core;
 use crate::toolchain::facts::Installed;
 use crate::toolchain::plan::{Needs, RUST_SRC_MB, STD_MB};
 use crate::toolchain::sysroot::{self, Sysroot};
@@ -134,6 +135,12 @@ impl Machine {
             Ok(place) => (tools.zig, tools.image) = (place.needs_compiler(), place.pulls()),
             Err(status) => rows.push(Row::new("engine", Err(status.clone()))),
         }
+        if let (Ok(config), Ok(rust)) = (&self.config, &self.rust)
+            && !config.bpf.rust.is_empty()
+        {
+            tools.zig = true;
+            tools.cores = Endian::ALL.map(|endian| Core::new(endian, &config.bpf.cpu, rust)).into();
+        }
     }
 
     /// QEMU, and the default kernels that are not in the cache.
@@ -181,6 +188,13 @@ impl Machine {
             };
             rows.push(Row::new(format!("std {}", sysroot.arch), found));
         }
+        for core in &needs.cores {
+            let found = match missing.cores.contains(core) {
+                true => Err(Status::new(State::ToBuild, "from its sources, once")),
+                false => Ok("in the cache".into()),
+            };
+            rows.push(Row::new(format!("core {}", core.endian.bpf_target()), found));
+        }
         rows.extend(missing.rust_src.then(|| Row::new("rust-src", fetch("not here", "rustup", Some(RUST_SRC_MB)))));
         // A program that gets others is needed while they are missing, unless it may not get them.
         let rustup = !self.offline && (missing.rust_src || !missing.std.is_empty());
@@ -195,7 +209,7 @@ impl Space {
     fn check(self, missing: &Needs) -> Found {
         let Space { folder, used, free, writable } = self;
         let zig = if missing.zig { zig::SPACE_MB } else { 0 };
-        let needed = (zig + missing.sysroots.len() as u64 * sysroot::SPACE_MB) * 1_000_000;
+        let needed = (zig + (missing.sysroots.len() + missing.cores.len()) as u64 * sysroot::SPACE_MB) * 1_000_000;
         let writes = *missing != Needs { image: missing.image.clone(), ..Needs::default() };
         let (used, room) = (screen::size(used), screen::size(free));
         match writable {

@@ -77,6 +77,11 @@ impl Rust {
         self.sysroot.join("lib/rustlib/src/rust")
     }
 
+    /// What decides what it makes, and which sources of the standard library are its own.
+    pub fn identity(&self) -> String {
+        format!("{} {}", self.version, self.commit)
+    }
+
     pub fn rustc(&self) -> PathBuf {
         self.sysroot.join("bin/rustc")
     }

@@ -174,8 +174,9 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 29] = [
+const OTHERS: [(&str, Access); 30] = [
     ("bpf::container", Access::Reads),
+    ("bpf::rust::linker", Access::Writes),
     ("container::engine", Access::Reads),
     ("build::cargo", Access::Writes),
     ("build::crate_copies", Access::Reads),

@@ -37,6 +37,7 @@ mod products;
 mod rebuild;
 mod registers;
 mod reproducible;
+mod rust_bpf;
 mod sbom;
 mod sign;
 mod snapshot;

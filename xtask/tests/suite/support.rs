@@ -284,7 +284,7 @@ impl Run {
     }
 }
 
-fn copy_changed(from: &Path, to: &Path) {
+pub fn copy_changed(from: &Path, to: &Path) {
     if from.is_dir() {
         fs::create_dir_all(to).unwrap();
         let names = list(from);

@@ -1,0 +1,8 @@
+//! BPF written in Rust: rustc gives one module of bitcode, of which the pinned clang makes the object.
+
+pub mod errors;
+pub mod facts;
+pub mod flags;
+pub mod linker;
+pub mod plan;
+pub mod run;

@@ -1,0 +1,192 @@
+//! How BPF written in Rust is compiled, as data: cargo for each target, and clang for each program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::bpf::flags::CLOCK;
+use crate::bpf::rust::flags::{CLANG, PROFILE, rust_arch};
+use crate::bpf::rust::linker;
+use crate::bpf::rust::run::{BuildBitcode, CompileBitcode};
+use crate::bpf::settle::Compiled;
+use crate::bpf::target::BpfTarget;
+use crate::bpf::units::Unit;
+use crate::build::cargo::{self, CargoBuild};
+use crate::build::crate_names;
+use crate::build::plan::source_root;
+use crate::build::site;
+use crate::sys::command::Command;
+use crate::sys::hash::Sha256;
+use crate::sys::plan::{Slot, Steps, Task};
+use crate::sys::steps::{CheckEntry, InstallNames, Link, MakeFolder};
+use crate::toolchain::bpf_core::{self, Core};
+use crate::toolchain::zig;
+use crate::workspace::cargo_home;
+use crate::workspace::facts::Facts;
+use crate::workspace::snapshot::Verify;
+
+/// A program that is compiled for some targets.
+#[derive(Debug)]
+pub struct Call {
+    pub unit: Unit,
+    pub shown: String,
+    /// The name of the object that the task is called after.
+    pub object: String,
+    pub targets: Vec<(&'static BpfTarget, Sha256)>,
+    pub made: Slot<Vec<Compiled>>,
+}
+
+/// The `core`s that targets need.
+pub fn cores(facts: &Facts, targets: impl Iterator<Item = &'static BpfTarget>) -> Vec<Core> {
+    let mut cores: Vec<Core> = Vec::new();
+    for target in targets {
+        let core = Core::new(target.endian, &facts.config.bpf.cpu, &facts.rust);
+        if !cores.contains(&core) {
+            cores.push(core);
+        }
+    }
+    cores
+}
+
+/// What compiles these programs.
+pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
+    let home = home(facts);
+    let config = facts.network_config.clone();
+    let mut steps = cargo_home::steps(&home, &facts.cargo_home, &config);
+    steps.push(Box::new(InstallNames { folder: folder(facts), names: vec![linker::PROGRAM.into()] }));
+    if facts.has_packages_beside() {
+        steps.push(Box::new(InstallNames { folder: facts.work.clone(), names: vec![crate_names::PROGRAM.into()] }));
+    }
+    steps.push(Box::new(MakeFolder { folder: folder(facts).join(HOST) }));
+    // clang looks there for the sources that debug information names, and is to find none.
+    steps.push(Box::new(MakeFolder { folder: empty(facts) }));
+    let cache = facts.cache.clone();
+    steps.push(Box::new(CheckEntry { cache, name: zig::name()?, reads: |file| file == "zig" }));
+    let mut tasks = vec![Task::new("preparing the build of BPF in Rust", steps)];
+
+    let mut targets: BTreeMap<&str, (&'static BpfTarget, BTreeSet<&str>)> = BTreeMap::new();
+    for call in &calls {
+        let package =
+            call.unit.rust.as_ref().map(|(package, _)| package.as_str()).context("a unit without a package")?;
+        for (target, _) in &call.targets {
+            targets.entry(target.name).or_insert((target, BTreeSet::new())).1.insert(package);
+        }
+    }
+    let built = Slot::default();
+    for (target, packages) in targets.into_values() {
+        tasks.push(bitcode(facts, target, &packages.into_iter().collect::<Vec<_>>()));
+    }
+    built.put(true)?;
+    tasks.push(Task::new(
+        "checking the sources of BPF in Rust",
+        vec![Box::new(Verify { folder: facts.sources.folder.clone(), built })],
+    ));
+    for Call { unit, shown, object, targets, made } in calls {
+        let (_, bin) = unit.rust.as_ref().context("a unit without a package")?;
+        let attempts = targets.into_iter().map(|(target, key)| {
+            let module = module(facts, target, bin);
+            (target, key, clang(facts, target, &module, &unit.cpu))
+        });
+        let compile = CompileBitcode {
+            attempts: attempts.collect(),
+            source: shown.clone(),
+            output: folder(facts).join(&object),
+            made,
+        };
+        let task = Task::new(format!("compiling {shown} to {object}"), vec![Box::new(compile)]);
+        let failure = "cannot compile the BPF objects; the previous ones are untouched";
+        tasks.push(task.named(object).beside("rust objects").failure(failure));
+    }
+    Ok(tasks)
+}
+
+/// Has cargo make the bitcode of packages for a target.
+fn bitcode(facts: &Facts, target: &'static BpfTarget, packages: &[&str]) -> Task {
+    let triple = bpf_core::triple(target.endian);
+    let (home, to) = (home(facts), target_folder(facts, target));
+    let mut environment = facts.build_environment(&home);
+    environment.insert(CLOCK.0.into(), CLOCK.1.into());
+    // BPF needs what is unstable: its instructions in Rust, and more.
+    environment.insert("RUSTC_BOOTSTRAP".into(), "1".into());
+    if facts.has_packages_beside() {
+        let program = facts.work.join(crate_names::PROGRAM);
+        environment.insert("RUSTC_WRAPPER".into(), program.to_string_lossy().into_owned());
+    }
+    let set = |key: &str, value: toml::Value| format!("--config=target.{triple}.{key}={value}");
+    let program = folder(facts).join(linker::PROGRAM);
+    let command = Command::new(facts.rust.cargo(), Path::new("/"))
+        .only(environment)
+        .args(["build", "--release", "--locked", "--offline", "--bins"])
+        .args(cargo::FLAGS)
+        .args(PROFILE)
+        .arg(set("linker", program.to_string_lossy().into_owned().into()))
+        .arg(set("rustflags", rustflags(facts, target).into()))
+        .arg("--manifest-path")
+        .arg(source_root(facts).join("Cargo.toml").to_string_lossy())
+        .arg("--target-dir")
+        .arg(to.to_string_lossy())
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(["--target", triple]);
+    // What runs on this machine, build scripts and procedural macros, is the same for all targets.
+    let host = Link { file: to.join("release"), to: folder(facts).join(HOST) };
+    let build = BuildBitcode {
+        build: CargoBuild { command, target: to.clone(), within: None },
+        snapshot: facts.sources.folder.clone(),
+        ignored: facts.sources.ignored.clone(),
+    };
+    let steps: Steps = vec![Box::new(MakeFolder { folder: to }), Box::new(host), Box::new(build)];
+    Task::new(format!("building {} for {target}", packages.join(", ")), steps)
+        .live(target.name)
+        .failure("cannot compile the BPF objects; the previous ones are untouched")
+}
+
+fn rustflags(facts: &Facts, target: &'static BpfTarget) -> Vec<String> {
+    let cpu = &facts.config.bpf.cpu;
+    let mut flags = bpf_core::rustflags(cpu).to_vec();
+    flags.push(Core::new(target.endian, cpu, &facts.rust).rustflag(&facts.cache));
+    // Else aya-ebpf takes the registers of the machine that it is compiled on.
+    flags.extend(rust_arch(target).map(|arch| format!("--cfg=bpf_target_arch=\"{arch}\"")));
+    let names = site::names(facts, &home(facts), &target_folder(facts, target));
+    flags.extend(names.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+    flags
+}
+
+fn clang(facts: &Facts, target: &BpfTarget, module: &Path, cpu: &str) -> Command {
+    let zig_cache = facts.work.join("zig-cache");
+    let compiler = facts.cache.path(&zig::name().unwrap_or_default());
+    Command::new(compiler.join("zig"), &empty(facts))
+        .only(BTreeMap::new())
+        .env(CLOCK.0, CLOCK.1)
+        .env("ZIG_LOCAL_CACHE_DIR", zig_cache.to_string_lossy())
+        .env("ZIG_GLOBAL_CACHE_DIR", zig_cache.to_string_lossy())
+        .args(["clang", "-target", target.endian.bpf_target(), &format!("-mcpu={cpu}")])
+        .args(CLANG)
+        .arg("-c")
+        .arg(module.to_string_lossy())
+        .args(["-o", "-"])
+}
+
+/// The folder of all that this makes.
+fn folder(facts: &Facts) -> PathBuf {
+    facts.work.join("bpf-rust")
+}
+
+fn home(facts: &Facts) -> PathBuf {
+    folder(facts).join("cargo-home")
+}
+
+const HOST: &str = "host";
+
+fn empty(facts: &Facts) -> PathBuf {
+    folder(facts).join("empty")
+}
+
+fn target_folder(facts: &Facts, target: &BpfTarget) -> PathBuf {
+    folder(facts).join(target.name)
+}
+
+/// Where cargo puts what rustc's linker hands on.
+fn module(facts: &Facts, target: &BpfTarget, bin: &str) -> PathBuf {
+    target_folder(facts, target).join(bpf_core::triple(target.endian)).join("release").join(bin)
+}

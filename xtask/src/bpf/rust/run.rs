@@ -1,0 +1,113 @@
+//! How BPF written in Rust is compiled: the steps of plan.rs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use bpfship_object::Object;
+use serde_json::{Value, json};
+
+use crate::bpf::rust::{errors, flags};
+use crate::bpf::settle::Compiled;
+use crate::bpf::target::BpfTarget;
+use crate::build::cargo::CargoBuild;
+use crate::sys::command::{Command, quote};
+use crate::sys::hash::Sha256;
+use crate::sys::plan::{Slot, Step, Work};
+use crate::ui::error::{self, Failed};
+use crate::ui::remedies;
+use crate::workspace::ignored::IgnoredFiles;
+use crate::workspace::snapshot;
+
+/// Has cargo make bitcode.
+#[derive(Debug)]
+pub struct BuildBitcode {
+    pub build: CargoBuild,
+    /// The folder of the snapshot that is built.
+    pub snapshot: PathBuf,
+    /// What may be missing.
+    pub ignored: IgnoredFiles,
+}
+
+impl Step for BuildBitcode {
+    fn line(&self) -> String {
+        self.build.line()
+    }
+
+    fn json(&self) -> Value {
+        json!({ "build-bitcode": self.build.json() })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        snapshot::begin(&self.snapshot)?;
+        let (status, messages) = self.build.run(work.runner, &|_, text| work.show(text), |_, _| {})?;
+        if status.success() {
+            return Ok(());
+        }
+        let errors = messages.errors();
+        self.ignored.named_in(&errors).iter().for_each(|sentence| work.runner.eprintln(sentence));
+        Err(Failed::shown(remedies::BUILD, status, errors).into())
+    }
+}
+
+/// Compiles the bitcode of one program, for each of some targets.
+#[derive(Debug)]
+pub struct CompileBitcode {
+    /// What the object depends on stands beside the target.
+    pub attempts: Vec<(&'static BpfTarget, Sha256, Command)>,
+    /// As the user knows it: relative to the workspace.
+    pub source: String,
+    /// Where a printed plan puts what clang gives. A run keeps it in memory.
+    pub output: PathBuf,
+    pub made: Slot<Vec<Compiled>>,
+}
+
+impl Step for CompileBitcode {
+    fn line(&self) -> String {
+        let of = |(_, _, command): &(_, _, Command)| format!("{command} >{}\n", quote(&self.output));
+        let commands: String = self.attempts.iter().map(of).collect();
+        format!(
+            "{commands}# calls of memcpy and the like are no errors if the object has these functions; drop debug information \
+             from it, bring its types into a form that the kernel takes, and check it"
+        )
+    }
+
+    fn json(&self) -> Value {
+        let of =
+            |(target, _, command): &(&'static BpfTarget, _, Command)| json!({ "target": target, "command": command });
+        json!({ "compile-bitcode": {
+            "source": self.source, "commands": self.attempts.iter().map(of).collect::<Vec<_>>(),
+        } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let mut compiled = Vec::new();
+        for (target, key, command) in &self.attempts {
+            work.runner.check_interrupted()?;
+            let output = work.runner.output(command)?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            let (object, warnings) = match (output.status.code(), errors::of(&said)) {
+                (Some(0 | 1), errors) if errors.is_empty() && !output.stdout.is_empty() => {
+                    finish(&output.stdout, target)
+                }
+                (Some(_), errors) if !errors.is_empty() => (Err(errors.join("\n")), String::new()),
+                _ => bail!("clang {} on the bitcode of {}: {}", error::ended(output.status), self.source, said.trim()),
+            };
+            compiled.push(Compiled { target, key: *key, object: Some(object), warnings, reads: Vec::new() });
+        }
+        self.made.put(compiled)
+    }
+}
+
+/// The object, or what is wrong with it; and what the user may want to read.
+fn finish(compiled: &[u8], target: &BpfTarget) -> (Result<Arc<Object>, String>, String) {
+    let object = match Object::of_rust(compiled, target.endian, flags::rust_arch(target)) {
+        Ok(object) => object,
+        Err(error) => return (Err(errors::in_words_of_rust(&format!("{error:#}"))), String::new()),
+    };
+    match errors::of_object(&object.bytes, target.endian) {
+        Ok((Some(fault), _)) => (Err(fault), String::new()),
+        Ok((None, warnings)) => (Ok(Arc::new(object)), warnings),
+        Err(error) => (Err(format!("{error:#}")), String::new()),
+    }
+}

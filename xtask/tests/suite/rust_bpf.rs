@@ -1,0 +1,125 @@
+//! BPF written in Rust: what it becomes, what is refused, and that this machine's kernel takes it.
+
+use std::fs;
+
+use super::support::{Workspace, copy_changed, has, list, own_root};
+
+/// The workspace in `xtask/tests/rust`.
+fn fixture(name: &str) -> Workspace {
+    let workspace = Workspace::empty(name);
+    let source = own_root().join("xtask/tests/rust");
+    for name in list(&source) {
+        copy_changed(&source.join(&name), &workspace.path(&name));
+    }
+    let manifest = fs::read_to_string(workspace.path("loader/Cargo.toml")).unwrap();
+    let embed = own_root().join("xtask/embed");
+    let pin = fs::read_to_string(own_root().join("rust-toolchain.toml")).unwrap();
+    workspace
+        .write("loader/Cargo.toml", &manifest.replace("../../../embed", &embed.to_string_lossy()))
+        .write("rust-toolchain.toml", &pin)
+        .write("README.md", "Programs.\n")
+        .write("LICENSE", "MIT\n")
+        .env("SOURCE_DATE_EPOCH", "1700000000")
+        .env("BPFSHIP_ENGINE", "host")
+}
+
+#[test]
+fn programs_in_rust_become_objects_that_this_kernel_takes() {
+    let workspace = fixture("rust-bpf");
+    workspace
+        .xtask("bpf --plan")
+        .succeeds()
+        .says("--config=target.bpfeb-unknown-none.linker=")
+        .says("--cfg=bpf_target_arch=\\\"s390x\\\"")
+        .says("--bpf-disable-trap-unreachable");
+    workspace
+        .xtask("bpf")
+        .succeeds()
+        .says("probes/src/bin/events.rs: events_bpfel.o, events_bpfeb.o")
+        .says("opened_{x86,arm64,riscv,loongarch}_bpfel.o, opened_{s390,mips}_bpfeb.o")
+        .says("packets_bpfel.o, packets_bpfeb.o");
+    workspace.xtask("bpf --check").succeeds();
+    workspace.xtask("report").succeeds().says("raw_enter: raw_tp/sys_enter");
+
+    // Nothing is compiled again, and what changes is noticed.
+    workspace.xtask("bpf").succeeds().says("5 sources, whose objects are up to date");
+    let source = fs::read_to_string(workspace.path("probes/src/bin/sent.rs")).unwrap();
+    let workspace = workspace.write("probes/src/bin/sent.rs", &source.replace("    1\n", "    1 + 0 * 2\n"));
+    workspace.xtask("report").ends_with(1).says("probes/src/bin/sent.rs changed");
+    workspace.xtask("bpf").succeeds().says("as before");
+
+    // The same bytes in another folder.
+    let other = fixture("another-name").write("probes/src/bin/sent.rs", &source.replace("    1\n", "    1 + 0 * 2\n"));
+    other.xtask("bpf").succeeds();
+    for name in list(&workspace.path("bpf/objects")) {
+        let read = |of: &Workspace| fs::read(of.path(&format!("bpf/objects/{name}"))).unwrap();
+        assert!(read(&workspace) == read(&other), "{name}");
+    }
+
+    workspace.xtask("dist --arch amd64").succeeds();
+    let root = rustix::process::geteuid().is_root();
+    if has("bpf()", "run it as root", root && cfg!(target_arch = "x86_64")) {
+        let run = workspace.shell("tar xzf dist/loader-0.1.0-x86_64-unknown-linux-musl.tar.gz && ./loader-*/loader");
+        let run = run.succeeds();
+        for name in ["events", "opened", "packets", "sent", "forked"] {
+            assert!(run.text().contains(&format!("{name}: ")), "{name}");
+        }
+    }
+}
+
+/// A program, in which `body` is what its function does.
+fn program(before: &str, body: &str) -> String {
+    format!(
+        "#![no_std]\n#![no_main]\n{before}\n#[unsafe(no_mangle)]\n#[unsafe(link_section = \"raw_tp/sys_enter\")]\n\
+         pub extern \"C\" fn tick(context: *const u64) -> u64 {{\n    {body}\n}}\n\
+         #[panic_handler]\nfn panic(_: &core::panic::PanicInfo) -> ! {{\n    loop {{}}\n}}\n"
+    )
+}
+
+#[test]
+fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
+    let config = "package = \"tool\"\nbpf.rust = [\"probe\"]\nbpf.folder = \"kernel\"\narches = [\"amd64\"]\n";
+    let manifest = "[package]\nname = \"probe\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let lock = "version = 4\n\n[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"tool\"\nversion = \"0.3.0\"\n";
+    let workspace = Workspace::new("rust-faults", config).write("probe/Cargo.toml", manifest).write("Cargo.lock", lock);
+    let root = fs::read_to_string(workspace.path("Cargo.toml")).unwrap();
+    let mut workspace = workspace.write("Cargo.toml", &root.replace("[\"tool\"]", "[\"tool\", \"probe\"]"));
+    fs::remove_file(workspace.path("kernel/tick.bpf.c")).unwrap();
+
+    let forever = "#[inline(never)]\nfn forever(n: u64, p: *const u64) -> u64 {\n    \
+                   if n == 0 { 0 } else { unsafe { core::ptr::read_volatile(p) + forever(n - 1, p) * 3 } }\n}";
+    for (before, body, words) in [
+        (
+            "unsafe extern \"C\" { fn missing() -> u64; }",
+            "let _ = context; unsafe { missing() }",
+            "`missing` is called",
+        ),
+        (
+            "",
+            "let mut large = [0u64; 100];\n    for at in 0..100 { unsafe { core::ptr::write_volatile(&mut large[at], context as u64) } }\n    \
+             unsafe { core::ptr::read_volatile(&large[9]) }",
+            "take more than the 512 bytes that BPF has",
+        ),
+        (forever, "unsafe { forever(*context, context) }", "ends up calling itself, which no kernel takes"),
+    ] {
+        workspace = workspace.write("probe/src/main.rs", &program(before, body));
+        workspace.xtask("bpf").ends_with(1).says(words);
+    }
+
+    // A copy of an unknown length is a call.
+    let copy = "unsafe {\n        let mut bytes = [0u8; 64];\n        let length = (*context & 63) as usize;\n        \
+                core::ptr::copy_nonoverlapping(context.cast(), bytes.as_mut_ptr(), length);\n        \
+                core::ptr::read_volatile(&bytes[9]).into()\n    }";
+    let workspace = workspace.write("probe/src/main.rs", &program("", copy));
+    workspace.xtask("bpf").ends_with(1).says("`memcpy` is called").says("aya-ebpf has the usual ones");
+    let workspace = workspace.write("probe/src/main.rs", &program("", "context as u64"));
+    workspace.xtask("bpf").succeeds().says("probe_x86_bpfel.o").says("it has no license");
+
+    let other = fs::read_to_string(workspace.path("Cargo.toml")).unwrap();
+    let workspace = workspace.write("Cargo.toml", &other.replace("[\"probe\"]\nbpf", "[\"prob\"]\nbpf"));
+    workspace
+        .xtask("bpf")
+        .ends_with(2)
+        .says("names `prob`, which is no package of the workspace: it has")
+        .in_one_line();
+}
