@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::arch::Arch;
 use crate::container::engine::{self, Engine, Image, Kind};
 use crate::container::lock::{self, Lock};
-use crate::container::recipe::Recipe;
+use crate::container::recipe::{Recipe, Wanted};
 use crate::debian::apt::Mirror;
 use crate::sys::cache::Cache;
 use crate::sys::files;
@@ -40,17 +40,6 @@ pub struct Ours {
     /// Where its packages come from, if it does not.
     #[serde(skip)]
     pub mirror: Option<Mirror>,
-}
-
-/// What is asked for: by the configuration, and by the files that are built.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// The user's own image, by digest.
-    pub image: Option<&'a str>,
-    /// More packages of Debian's in ours.
-    pub packages: &'a [String],
-    /// The folder that may have a lock.
-    pub workspace: &'a Path,
 }
 
 impl Container {

@@ -1,6 +1,7 @@
 //! What our image for builds is made of, as data.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -19,6 +20,17 @@ const PACKAGES: [&str; 3] = ["dash", "gcc", "libc6-dev"];
 
 /// Stands for how files of packages become an image. Another number makes every image anew.
 const VERSION: u32 = 1;
+
+/// What is asked for: by the configuration, and by the files that are built.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The user's own image, by digest.
+    pub image: Option<&'a str>,
+    /// More packages of Debian's in ours.
+    pub packages: &'a [String],
+    /// The folder that may have a lock.
+    pub workspace: &'a Path,
+}
 
 /// What an image is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::build::kind::Kind;
-use crate::container::facts::Wanted;
+use crate::container::recipe::Wanted;
 use crate::sys::hash::Sha256;
 use crate::ui::error::bad_request;
 use crate::ui::suggest;
