@@ -103,5 +103,6 @@ pub fn tasks(shelf: &Shelf, made: &[Made]) -> Vec<Task> {
     }
     let files = made.iter().map(|made| made.file.clone()).collect();
     tasks.push(Task::new("publishing to dist/images/", vec![Box::new(Publish { shelf: shelf.clone(), files })]));
+    tasks.push(shelf.clean());
     tasks
 }

@@ -35,6 +35,11 @@ pub struct Request<'a> {
 /// Decides which packages are made, and says which are not, and why.
 pub fn packages(request: &Request) -> Result<(Vec<Package>, Vec<String>)> {
     let Request { config, manifest, formats, archives } = request;
+    let mut names: Vec<String> = config.archives.iter().map(|archive| package_name(&archive.name)).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        bad_request!("two archives would both be the package {}: give one of them another name (`archive`)", pair[0]);
+    }
     let mut packages: Vec<Package> = Vec::new();
     let mut left_out = Vec::new();
     for row in FORMATS.iter().filter(|row| formats.is_empty() || formats.contains(&row.format)) {
@@ -115,6 +120,7 @@ pub fn tasks(shelf: &Shelf, packager: &Path, packages: &[Package]) -> Vec<Task> 
         });
         let command = Command::new(packager.join(nfpm::PROGRAM), &shelf.partial())
             .only(BTreeMap::new())
+            .env(spec::DOLLAR.0, spec::DOLLAR.1)
             .args(["package", "--packager", package.row.packager, "--config"])
             .arg(settings.to_string_lossy())
             .arg("--target")
@@ -138,5 +144,6 @@ pub fn tasks(shelf: &Shelf, packager: &Path, packages: &[Package]) -> Vec<Task> 
         );
     }
     tasks.push(Task::new("publishing to dist/packages/", vec![Box::new(Publish { shelf: shelf.clone(), files })]));
+    tasks.push(shelf.clean());
     tasks
 }

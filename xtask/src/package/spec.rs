@@ -70,9 +70,9 @@ pub fn spec(package: &Package, tree: &Path, scripts: &Path) -> Value {
         "version_schema": "semver",
         "section": "utils",
         "priority": "optional",
-        "maintainer": package.maintainer,
+        "maintainer": literal(&package.maintainer),
         // Debian wants a first line, and more below it.
-        "description": format!("{}\nStatically linked: it needs no library of the system.", about.description),
+        "description": literal(&format!("{}\nStatically linked: it needs no library of the system.", about.description)),
         "license": package.license,
         "mtime": date,
         "umask": 0o022,
@@ -81,7 +81,7 @@ pub fn spec(package: &Package, tree: &Path, scripts: &Path) -> Value {
         "scripts": scripts,
         "deb": { "compression": "gzip" },
         // Else it is the name of this machine.
-        "rpm": { "buildhost": "reproducible", "compression": "gzip", "packager": package.maintainer },
+        "rpm": { "buildhost": "reproducible", "compression": "gzip", "packager": literal(&package.maintainer) },
         "archlinux": { "packager": package.maintainer },
     });
     spec[row.packager]["arch"] = (*arch).into();
@@ -89,9 +89,17 @@ pub fn spec(package: &Package, tree: &Path, scripts: &Path) -> Value {
         spec["release"] = release.into();
     }
     if let Some(homepage) = about.homepage.as_ref().or(about.repository.as_ref()) {
-        spec["homepage"] = homepage.as_str().into();
+        spec["homepage"] = literal(homepage).into();
     }
     spec
+}
+
+/// The only variable of the packager's environment, and its value.
+pub const DOLLAR: (&str, &str) = ("DOLLAR", "$");
+
+/// A text in which the packager would put the values of variables, so that it stays as it is.
+fn literal(text: &str) -> String {
+    text.replace('$', "${DOLLAR}")
 }
 
 /// Seconds since 1970 as the packager reads them.

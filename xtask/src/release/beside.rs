@@ -11,7 +11,7 @@ use crate::release::layout::CHECKSUMS;
 use crate::release::manifest;
 use crate::sys::command::quote;
 use crate::sys::hash::{self, Sha256};
-use crate::sys::plan::{Slot, Step, Work};
+use crate::sys::plan::{Slot, Step, Task, Work};
 use crate::sys::{files, steps};
 use crate::workspace::facts;
 
@@ -39,6 +39,15 @@ impl Shelf {
     /// Where everything is written before it is moved to its place.
     pub fn partial(&self) -> PathBuf {
         self.folder.join(".partial")
+    }
+
+    /// Removes that folder, whatever came of it.
+    pub fn clean(&self) -> Task {
+        Task::new(
+            "removing the folder that was written to first",
+            vec![Box::new(steps::Remove { folder: self.partial() })],
+        )
+        .always()
     }
 
     /// What an earlier run left, as its checksums name it.
@@ -108,7 +117,6 @@ impl Step for Publish {
             // Whoever removed it already did the same.
             let _ = fs::remove_file(folder.join(file));
         }
-        files::remove_folder(&partial)?;
         published.put(made)
     }
 }

@@ -13,7 +13,7 @@ fn bash_completes_verbs_and_architectures() {
         .shell("bash script")
         .succeeds()
         .says("arches: amd64 arm64 riscv64 loong64 s390x mips arm armv7\n")
-        .says(" bpf btf cache deploy dist doctor ");
+        .says(" bpf btf cache ci deploy dist doctor emit image init ");
 }
 
 #[test]

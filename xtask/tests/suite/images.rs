@@ -46,7 +46,7 @@ fn skopeo_reads_an_image_of_all_architectures_under_the_digest_that_is_printed()
         ("revision", "1a2b"),
         ("source", "https://example.org/tool"),
         ("licenses", "MIT"),
-        ("description", "Counts ticks"),
+        ("description", "Counts ticks, for $1"),
     ] {
         assert_eq!(labels[format!("org.opencontainers.image.{label}")], value, "{label}");
     }

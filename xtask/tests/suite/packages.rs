@@ -46,6 +46,8 @@ fn every_system_gets_what_it_has_a_name_for_and_the_rest_is_said() {
     shell(&workspace, "sha256sum --check --quiet SHA256SUMS && test $(wc -l <SHA256SUMS) = 36");
     assert_eq!(workspace.read("dist/release.json"), manifest);
 
+    assert!(!workspace.path("dist/packages/.partial").exists());
+
     // All of the folder is of one run; what somebody else put there stays.
     let workspace = workspace.write("dist/packages/mine", "");
     workspace.xtask("package --format rpm --arch mips,arm64").succeeds().says("dist/packages/tool-0.3.0-1.mips.rpm");
@@ -72,8 +74,13 @@ fn dpkg_reads_a_deb() {
     }
     let workspace = released("deb", MAINTAINER, &["arm64"]);
     workspace.xtask("package --format deb").succeeds();
-    let fields = shell(&workspace, "dpkg-deb --field tool_0.3.0_arm64.deb Package Version Architecture Maintainer");
-    assert_eq!(fields, "Package: tool\nVersion: 0.3.0\nArchitecture: arm64\nMaintainer: Ann Other <ann@example.org>\n");
+    let fields =
+        shell(&workspace, "dpkg-deb --field tool_0.3.0_arm64.deb Package Version Architecture Maintainer Description");
+    assert_eq!(
+        fields,
+        "Package: tool\nVersion: 0.3.0\nArchitecture: arm64\nMaintainer: Ann Other <ann@example.org>\n\
+         Description: Counts ticks, for $1\n Statically linked: it needs no library of the system.\n"
+    );
     let files =
         shell(&workspace, "dpkg-deb --contents tool_0.3.0_arm64.deb | grep -v '/$' | awk '{ print $1, $2, $6 }'");
     let expected = [

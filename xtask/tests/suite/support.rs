@@ -416,7 +416,7 @@ pub fn commit(workspace: &Workspace) {
 /// A workspace with a release in its `dist/`, for these architectures: its binaries are no programs, and nothing is compiled.
 pub fn released(name: &str, config: &str, arches: &[&str]) -> Workspace {
     let config = format!("package = \"tool\"\nbpf.folder = \"kernel\"\n{config}");
-    let about = "description = \"Counts ticks\"\nrepository = \"https://example.org/tool\"\n\n[[bin]]";
+    let about = "description = \"Counts ticks, for $1\"\nrepository = \"https://example.org/tool\"\n\n[[bin]]";
     let workspace = Workspace::new(name, &config).write("tool/Cargo.toml", &TOOL_MANIFEST.replace("\n[[bin]]", about));
     let texts = [
         ("probe", "probe"),
