@@ -21,8 +21,9 @@ use crate::workspace::facts::Facts;
 /// Where programs are in the image.
 const PATH: &str = "/usr/bin";
 
-/// Both streams of cargo's become one before the engine sees them: it would mix two in the middle of a line.
-const SCRIPT: &str = "exec \"$@\" 2>&1";
+/// Both streams of cargo's become one before the engine sees them: it would mix two in the middle of a line. The first process of a
+/// container ends by a signal only if it handles it; with it, all others do.
+const SCRIPT: &str = "trap 'exit 143' TERM; \"$@\" 2>&1 & wait $!";
 
 /// Where cargo writes down when it used what it has downloaded, in its CARGO_HOME.
 const LAST_USE: &str = ".global-cache";
@@ -160,6 +161,8 @@ fn contained(container: &Container, name: &str, folders: &Folders, command: &Com
     let mut run = sealed(&container.engine, work, name)
         // SELinux would have all that is mounted get another label, the toolchain included.
         .args(["--security-opt", "label=disable", "--user", &container.user])
+        // A build takes long: a Ctrl-C ends it.
+        .arg("--sig-proxy=true")
         .args(["--tmpfs", "/tmp:rw,exec,mode=1777"]);
     if container.engine.kind == Kind::Podman && !container.user.starts_with("0:") {
         run = run.args(["--userns", "keep-id"]);
