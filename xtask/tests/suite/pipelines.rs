@@ -189,7 +189,7 @@ fn run_job(workspace: &Workspace, job: &Value, name: &str, tag: &str) -> Result<
         fs::write(top.join("step"), &script).unwrap();
         let (folder, top) = (folder.display(), top.display());
         let run = workspace.shell(&format!(
-            "export GITHUB_REF_NAME={tag} RUNNER_TEMP='{top}' GH_LOG='{top}/gh.log' && cd '{folder}' && bash -e '{top}/step' && echo 'it succeeds'"
+            "export BPFSHIP_SIGNING_KEY=\"$(cat '{top}/key')\" GITHUB_REF_NAME={tag} RUNNER_TEMP='{top}' GH_LOG='{top}/gh.log' && cd '{folder}' && bash -e '{top}/step' && echo 'it succeeds'"
         ));
         if !run.text().contains("it succeeds\n") {
             return Err(script);
@@ -209,6 +209,7 @@ fn every_command_of_a_release_works_in_order_up_to_the_door_of_the_service() {
     workspace.xtask("ci github").succeeds();
     workspace.xtask("bpf").succeeds();
     commit(&workspace);
+    workspace.shell("ssh-keygen -q -t ed25519 -N '' -f ../key").succeeds();
     let jobs = jobs(&workspace, ".github/workflows/release.yml");
     assert_eq!(
         run_job(&workspace, &jobs["dist"], "0", "v9.9.9"),
@@ -227,6 +228,7 @@ fn every_command_of_a_release_works_in_order_up_to_the_door_of_the_service() {
     for file in list(&workspace.path("../job publish/dist")) {
         assert!(create.contains(&format!(" dist/{file}")), "{file}");
     }
+    assert!(create.contains(" dist/SHA256SUMS.minisig "), "{create}");
     assert_eq!((heading, edit), ("## 0.3.0", "release edit v0.3.0 --draft=false"));
     assert!(asked.contains("- It ticks.") && !asked.contains("- It began."), "{asked}");
 }
