@@ -52,9 +52,9 @@ pub enum Source {
 impl Source {
     /// What a user names: an address, or the folder of a checkout.
     pub fn parse(word: &str) -> Result<Source> {
-        if word.contains("://") {
-            if word.contains(|letter: char| letter.is_whitespace() || letter.is_control() || "\"'\\<>".contains(letter))
-            {
+        if let Some((scheme, rest)) = word.split_once("://") {
+            let is_scheme = |letter: char| letter.is_ascii_alphanumeric() || "+-.".contains(letter);
+            if !scheme.chars().all(is_scheme) || rest.contains(|letter: char| letter.is_control() || letter == '"') {
                 bad_request!("--tool is the address alone, such as https://example.com/{}: {word:?}", crate::NAME);
             }
             return Ok(Source::Git { url: word.into(), reference: String::new() });
