@@ -71,7 +71,7 @@ impl Built {
 
     /// The packages that are linked into the binaries for a target.
     pub fn linked(&self, triple: &str) -> Result<&BTreeSet<PackageId>> {
-        self.linked.get(triple).context("cargo did not report what it linked")
+        self.linked.get(triple).with_context(|| self.reason(triple).to_owned())
     }
 
     /// Why there is no binary for a target.

@@ -17,20 +17,13 @@ each() {
 @ARCHIVES@
 }
 
-refuse() {
-    echo "install.sh: $*" >&2
-    exit 1
-}
+refuse() { echo "install.sh: $*" >&2; exit 1; }
 
 # The byte order of this system's programs: 1 is little-endian, 2 is big-endian.
-byte_order() {
-    dd if=/proc/self/exe bs=1 skip=5 count=1 2>/dev/null | od -An -tu1 | tr -d ' '
-}
+byte_order() { dd if=/proc/self/exe bs=1 skip=5 count=1 2>/dev/null | od -An -tu1 | tr -d ' '; }
 
 # Whether there is an archive for a target.
-released() {
-    grep -q "  $1-$2.tar.gz\$" "$work/SHA256SUMS"
-}
+released() { grep -q "  $1-$2.tar.gz\$" "$work/SHA256SUMS"; }
 
 # Finds the target of this machine for which there is an archive.
 target() {
@@ -50,24 +43,17 @@ target() {
 get() {
     case $from in
     http://* | https://*)
-        if command -v curl >/dev/null; then
-            curl --fail --silent --show-error --location --output "$work/$1" "$from/$1"
-        else
-            wget -q -O "$work/$1" "$from/$1"
-        fi || refuse "cannot get $from/$1"
+        if command -v curl >/dev/null; then curl --fail --silent --show-error --location --output "$work/$1" "$from/$1"
+        else wget -q -O "$work/$1" "$from/$1"; fi || refuse "cannot get $from/$1"
         ;;
     *) cp "$from/$1" "$work/$1" || refuse "there is no $1 in $from" ;;
     esac
 }
 
 sum() {
-    if command -v sha256sum >/dev/null; then
-        sha256sum <"$1"
-    elif command -v openssl >/dev/null; then
-        openssl dgst -sha256 -r <"$1"
-    else
-        refuse "nothing here computes SHA-256: install coreutils or openssl"
-    fi
+    if command -v sha256sum >/dev/null; then sha256sum <"$1"
+    elif command -v openssl >/dev/null; then openssl dgst -sha256 -r <"$1"
+    else refuse "nothing here computes SHA-256: install coreutils or openssl"; fi
 }
 
 # Checks who signed the checksums, if a signer is named.
@@ -91,15 +77,12 @@ signed() {
 
 ours() {
     shift
-    for program; do
-        [ ! -L "$folder/$program" ] || refuse "$folder/$program is a link, which this script did not make"
-    done
+    for program; do [ ! -L "$folder/$program" ] || refuse "$folder/$program is a link, which this script did not make"; done
 }
 
 # Puts the programs of an archive beside their places, if they are what they should be and start.
 stage() {
-    name=$1
-    shift
+    name=$1 && shift
     target "$name"
     file=$name-$triple.tar.gz
     get "$file"
@@ -117,18 +100,14 @@ stage() {
 }
 
 place() {
-    name=$1
-    shift
+    name=$1 && shift
     for program; do
         mv -f "$folder/.$program.new" "$folder/$program"
         echo "$folder/$program is of $name"
     done
 }
 
-drop() {
-    shift
-    for program; do rm -f "$folder/.$program.new"; done
-}
+drop() { shift && for program; do rm -f "$folder/.$program.new"; done; }
 
 remove() {
     shift

@@ -226,7 +226,7 @@ fn a_target_that_does_not_compile_is_named_and_dist_is_as_it_was() {
         .says("nothing was written to dist/, because this failed:\n  arm64: cannot build `tool`, for the reason above")
         .says_nothing_of("amd64: cargo could not");
     assert_eq!(workspace.read("dist/SHA256SUMS"), before);
-    assert_eq!(workspace.list("dist").len(), 6);
+    assert_eq!(workspace.list("dist").len(), 7);
 }
 
 #[test]

@@ -55,6 +55,7 @@ fn part(workspace: &Workspace, folder: &str, manifest: &Manifest) {
         let line = format!("{}  {}\n", artifact.sha256, artifact.file);
         fs::write(folder.join(&artifact.file), archive(artifact.arch)).unwrap();
         fs::write(folder.join(format!("{}.sha256", artifact.file)), line).unwrap();
+        fs::write(folder.join(&artifact.sbom.file), "sbom").unwrap();
     }
 }
 
@@ -89,7 +90,7 @@ fn parts_built_apart_become_what_one_run_makes_byte_for_byte() {
     let both = Workspace::usual("both");
     both.xtask("dist --arch amd64 --arch arm64").succeeds();
     let whole = contents(&both, "dist");
-    assert_eq!(whole.len(), 8);
+    assert_eq!(whole.len(), 10);
 
     let one = Workspace::usual("one");
     one.xtask("dist --arch amd64").succeeds();
@@ -232,6 +233,7 @@ fn parts_of_another_version_or_application_are_refused() {
         let artifact = &mut manifest.artifacts[0];
         artifact.archive = name.into();
         artifact.file = format!("{name}-{version}-{}.tar.gz", artifact.triple);
+        artifact.sbom.file = format!("{name}-{version}-{}.cdx.json", artifact.triple);
     };
     two_parts("version", |second| of("tool", "0.2.9", second))
         .xtask("merge a b")
