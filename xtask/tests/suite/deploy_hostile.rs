@@ -7,7 +7,7 @@ use super::deploy::{deploy, prints, tree, with_stand_in};
 use super::support::list;
 
 /// A program of the target that is another one there, its script, and what is said; nothing, if it is deployed to all the same.
-const LIES: [(&str, &str, &str); 14] = [
+const LIES: [(&str, &str, &str); 13] = [
     ("uname", "[ \"$1\" = -m ] && printf 'x86_64\\n@end\\nend\\n' || exec /bin/uname \"$@\"", ""),
     ("uname", "[ \"$1\" = -m ] && echo '; reboot' || exec /bin/uname \"$@\"", "its machine is `; reboot`"),
     ("uname", "head -c 3000000 /dev/zero | tr '\\0' x", "it prints without end"),
@@ -21,7 +21,6 @@ const LIES: [(&str, &str, &str); 14] = [
     ("chmod", "exit 1", "it cannot set the mode of a file in"),
     ("ln", "echo ln: no links here >&2; exit 1", "it cannot make a lock in"),
     ("mkdir", "echo mkdir: no >&2; exit 1", "it cannot make the folder"),
-    ("sleep", "exit 0", "pi: "),
 ];
 
 #[test]

@@ -67,8 +67,8 @@ fn the_same_release_gives_the_same_image() {
         workspace.shell(script).succeeds();
         workspace.read("dist/images/SHA256SUMS")
     };
-    let one = digest("one", "$BPFSHIP image");
-    assert_eq!(digest("another place", "umask 077; TZ=Asia/Tokyo SOURCE_DATE_EPOCH=5 $BPFSHIP image"), one);
+    let one = digest("one", "\"$BPFSHIP\" image");
+    assert_eq!(digest("another place", "umask 077; TZ=Asia/Tokyo SOURCE_DATE_EPOCH=5 \"$BPFSHIP\" image"), one);
 }
 
 #[test]

@@ -61,8 +61,8 @@ fn the_same_release_gives_the_same_packages_wherever_and_whoever_packs_it() {
         workspace.shell(script).succeeds();
         workspace.read("dist/packages/SHA256SUMS")
     };
-    let one = sums(released("one", MAINTAINER, &["amd64", "mips"]), "$BPFSHIP package");
-    let script = "umask 077; TZ=Asia/Tokyo LANG=C SOURCE_DATE_EPOCH=5 taskset -c 0 $BPFSHIP package";
+    let one = sums(released("one", MAINTAINER, &["amd64", "mips"]), "\"$BPFSHIP\" package");
+    let script = "umask 077; TZ=Asia/Tokyo LANG=C SOURCE_DATE_EPOCH=5 taskset -c 0 \"$BPFSHIP\" package";
     assert_eq!(sums(released("another place", MAINTAINER, &["amd64", "mips"]), script), one);
     assert_eq!(one.lines().count(), 9);
 }
