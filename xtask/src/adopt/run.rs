@@ -29,10 +29,7 @@ impl Step for Add {
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        if let Some(folder) = self.write.file.parent() {
-            files::create_folder(folder)?;
-        }
-        files::replace(&[(self.write.file.clone(), self.write.text.as_bytes())])?;
+        files::replace_one(&self.write.file, self.write.text.as_bytes())?;
         work.runner.status(format!("{}: {}", self.name, self.what));
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::release::manifest::Artifact;
 use crate::release::run::TakeBinaries;
 use crate::sys::hash::Sha256;
 use crate::sys::plan::{Slot, Steps, Task};
+use crate::sys::steps::Write;
 
 /// A file by its path in the output folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub fn tasks(folder: &Path, release: &Path, missing: Vec<File>) -> Vec<Task> {
     for File { path, content } in missing {
         let file = folder.join(path);
         match content {
-            Content::Text(text) => steps.push(Box::new(Put { file, text })),
+            Content::Text(text) => steps.push(Box::new(Put(Write { file, text }))),
             Content::Binary { artifact, name, .. } => {
                 let binaries = taken.entry(artifact.file.clone()).or_insert_with(|| {
                     let binaries = Slot::default();

@@ -3,35 +3,31 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::sys::command::{quote, word};
+use crate::sys::command::quote;
 use crate::sys::files;
 use crate::sys::plan::{Slot, Step, Work};
+use crate::sys::steps::Write;
 
-/// Writes a text.
-#[derive(Debug, Clone, Serialize)]
-pub struct Put {
-    pub file: PathBuf,
-    pub text: String,
-}
+/// Writes a text, aside.
+#[derive(Debug)]
+pub struct Put(pub Write);
 
 impl Step for Put {
     fn line(&self) -> String {
-        let folder = self.file.parent().unwrap_or(Path::new("/"));
-        format!("mkdir -p {} && printf %s {} >{}", quote(folder), word(&self.text), quote(&self.file))
+        self.0.line()
     }
 
     fn json(&self) -> Value {
-        json!({ "write": self })
+        self.0.json()
     }
 
     fn run(&self, _: &Work) -> Result<()> {
-        replace(&self.file, self.text.as_bytes())
+        files::replace_one(&self.0.file, self.0.text.as_bytes())
     }
 }
 
@@ -54,15 +50,8 @@ impl Step for PutBinary {
 
     fn run(&self, _: &Work) -> Result<()> {
         let bytes = self.binaries.get()?.get(&self.name).with_context(|| format!("{} is not there", self.name))?;
-        replace(&self.file, bytes)?;
+        files::replace_one(&self.file, bytes)?;
         let mode = fs::set_permissions(&self.file, Permissions::from_mode(0o755));
         mode.with_context(|| format!("cannot set the mode of {}", self.file.display()))
     }
-}
-
-fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(folder) = file.parent() {
-        files::create_folder(folder)?;
-    }
-    files::replace(&[(file.to_owned(), bytes)])
 }

@@ -36,6 +36,14 @@ pub fn replace(files: &[(PathBuf, &[u8])]) -> Result<()> {
     replaced
 }
 
+/// Puts bytes in place of one file, with the folder it is in.
+pub fn replace_one(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        create_folder(folder)?;
+    }
+    replace(&[(path.to_owned(), bytes)])
+}
+
 /// A path whose name has this at its end, too.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
