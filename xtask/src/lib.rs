@@ -31,6 +31,7 @@ mod sys;
 mod toolchain;
 mod ui;
 mod verbs;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
