@@ -4,9 +4,8 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::flags;
-use crate::release::layout::{self, MANIFEST};
+use crate::release::layout::MANIFEST;
 use crate::release::manifest::Manifest;
-use crate::sign::facts;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
@@ -22,7 +21,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
     let mut work = Vec::new();
     if request.paths.is_empty() {
         let dist = match workspace::find_manifest(common.manifest_path.as_deref()) {
-            Ok(manifest) => layout::dist(&workspace::root_of(&manifest)),
+            Ok(manifest) => workspace::dist_of(&manifest),
             Err(error) => bad_request!("no archive is named, and {error}: name an archive, or a folder of them"),
         };
         if !dist.join(MANIFEST).exists() {
@@ -36,15 +35,14 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
         work.push(find(path)?);
     }
 
-    let trust =
-        Trust { signers: facts::signers(&request.signers)?, proof: request.proof, rebuilders: request.rebuilders };
+    let trust = Trust::read(&request.trust)?;
     let mut reports = Vec::new();
     for (mut release, names) in work {
         let statements = release.statements(&trust);
         for name in names {
             runner.check_interrupted()?;
             let mut report = release.check(&name, request.no_checksum);
-            if request.require_boot || request.proof {
+            if request.require_boot || request.trust.proof {
                 release.check_boots(&mut report);
             }
             release.check_trust(&name, &trust, &statements, &mut report);

@@ -1,12 +1,14 @@
 //! Whether signers stand behind an archive: its signature, where it comes from, its boots, and who built it again.
 
 use std::fs;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::release::{self, Release};
 use super::report::Report;
+use crate::flags;
 use crate::release::boot_report::{self, REPORT};
 use crate::release::layout::{CHECKSUMS, MANIFEST};
 use crate::sign::dsse::Signed;
@@ -21,6 +23,30 @@ pub struct Trust {
     pub proof: bool,
     /// So many of them must have built it again.
     pub rebuilders: Option<u8>,
+}
+
+impl Trust {
+    /// Reads the keys that are named.
+    pub fn read(words: &flags::Trust) -> Result<Trust> {
+        let flags::Trust { signers, proof, rebuilders } = words;
+        Ok(Trust { signers: facts::signers(signers)?, proof: *proof, rebuilders: *rebuilders })
+    }
+
+    /// Refuses archives in a folder unless they are right, and signers stand behind each of them.
+    pub fn check<'a>(&self, folder: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
+        let mut release = Release::read(folder);
+        let statements = release.statements(self);
+        let mut faults: Vec<String> = release.reports.iter().flat_map(Report::failures).collect();
+        for name in names {
+            let mut report = release.check(name, false);
+            release.check_trust(name, self, &statements, &mut report);
+            faults.extend(report.failures());
+        }
+        match faults.is_empty() {
+            true => Ok(()),
+            false => bail!("{}", faults.join("\n  ")),
+        }
+    }
 }
 
 impl Release {
