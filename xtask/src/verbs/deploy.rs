@@ -48,6 +48,9 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> R
             .context("cannot find the configuration of ssh")?,
     };
     let (product, bin) = workspace.config.product_of(request.bin.as_deref())?;
+    if request.service {
+        product.deploy.check_service(bin)?;
+    }
     let place = Place { name: bin.into(), folder: request.dir.clone(), operator: operator() };
     let release = request.from.as_deref().map(released).transpose()?;
     check_signers(request, release.as_ref())?;

@@ -32,6 +32,9 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
     };
     let (workspace, _) = Workspace::find(runner, common)?;
     let (product, bin) = workspace.config.product_of(to.bin.as_deref())?;
+    if matches!(request.what, Emitted::Systemd { .. } | Emitted::K8s { .. }) {
+        product.deploy.check_service(bin)?;
+    }
     let program = |folder| Program { name: bin, folder, config: &product.deploy };
     let mut release = workspace.dist.clone();
     let mut read = |from: &flags::Released| {
