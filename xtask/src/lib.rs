@@ -17,6 +17,7 @@ mod btf;
 mod build;
 mod cc;
 mod container;
+mod cross;
 mod debian;
 mod deploy;
 mod emit;

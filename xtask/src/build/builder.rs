@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::arch::{Arch, Target};
 use crate::build::kind::Kind;
 use crate::container::facts::Container;
+use crate::cross::facts::Cross;
 
 /// A builder, with what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Builder {
     Host,
     Container(Box<Container>),
+    Cross(Box<Cross>),
 }
 
 impl Builder {
@@ -19,14 +21,17 @@ impl Builder {
         match self {
             Builder::Host => Kind::Host,
             Builder::Container(_) => Kind::Container,
+            Builder::Cross(_) => Kind::Cross,
         }
     }
 
     /// The folder of all that it makes: none of them takes what another one left. `work` is that of the workspace.
     pub fn folder(&self, work: &Path) -> PathBuf {
-        match self {
-            Builder::Host => work.into(),
-            Builder::Container(_) => work.join(self.kind().name()),
+        let kind = self.kind().name();
+        match self.container() {
+            None => work.into(),
+            Some(Container { arch: Some(arch), .. }) => work.join(format!("{kind}-{arch}")),
+            Some(_) => work.join(kind),
         }
     }
 
@@ -35,7 +40,18 @@ impl Builder {
         match self {
             Builder::Host => None,
             Builder::Container(container) => Some(container),
+            Builder::Cross(cross) => Some(&cross.container),
         }
+    }
+
+    /// The image whose own compiler is the one for C code; none if that is the pinned one.
+    pub fn compiler_image(&self) -> Option<&str> {
+        self.container().filter(|container| container.arch.is_some()).map(|container| container.image.as_str())
+    }
+
+    /// Whether it is this one: of a kind, and in an image for one architecture or for all.
+    fn is(&self, kind: Kind, arch: Option<&str>) -> bool {
+        self.kind() == kind && self.container().and_then(|container| container.arch) == arch
     }
 }
 
@@ -43,29 +59,30 @@ impl Builder {
 #[derive(Debug, Clone, Default)]
 pub struct Builders {
     all: Vec<Builder>,
-    chosen: BTreeMap<&'static str, Kind>,
+    /// By the name of the architecture, its place among them.
+    chosen: BTreeMap<&'static str, usize>,
 }
 
 impl Builders {
-    pub fn has(&self, kind: Kind) -> bool {
-        self.all.iter().any(|builder| builder.kind() == kind)
+    /// Chooses one that is there already: whether there is.
+    pub fn choose(&mut self, arch: &Arch, kind: Kind, own_image: Option<&str>) -> bool {
+        let found = self.all.iter().position(|builder| builder.is(kind, own_image));
+        self.chosen.extend(found.map(|place| (arch.name, place)));
+        found.is_some()
     }
 
-    pub fn add(&mut self, builder: Builder) {
+    /// Adds one, and chooses it.
+    pub fn add(&mut self, arch: &Arch, builder: Builder) {
+        self.chosen.insert(arch.name, self.all.len());
         self.all.push(builder);
-    }
-
-    pub fn choose(&mut self, arch: &Arch, kind: Kind) {
-        self.chosen.insert(arch.name, kind);
     }
 
     /// The builders, each with the targets that it builds for.
     pub fn groups<'a>(&'a self, targets: &[Target]) -> Vec<(&'a Builder, Vec<Target>)> {
-        let of = |arch: &Arch| self.chosen.get(arch.name).copied().unwrap_or_default();
-        let group = |builder: &'a Builder| {
-            let own = targets.iter().filter(|(arch, _)| of(arch) == builder.kind()).copied();
-            (builder, own.collect::<Vec<_>>())
+        let group = |(place, builder): (usize, &'a Builder)| {
+            let is_own = |(arch, _): &&Target| self.chosen.get(arch.name) == Some(&place);
+            (builder, targets.iter().filter(is_own).copied().collect::<Vec<_>>())
         };
-        self.all.iter().map(group).filter(|(_, own)| !own.is_empty()).collect()
+        self.all.iter().enumerate().map(group).filter(|(_, own)| !own.is_empty()).collect()
     }
 }

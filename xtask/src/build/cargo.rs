@@ -6,13 +6,13 @@ use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cargo_metadata::Artifact;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::build::messages::{Event, Messages};
-use crate::sys::command::Command;
+use crate::sys::command::{Command, quote};
 use crate::sys::process::Runner;
 use crate::ui::screen::{Level, has_colors};
 
@@ -25,8 +25,28 @@ pub struct CargoBuild {
     pub command: Command,
     /// cargo's target folder.
     pub target: PathBuf,
-    /// The command that runs it in a container, if it is to run in one.
-    pub within: Option<Command>,
+    /// What runs it in a container, if it is to run in one.
+    pub within: Option<Within>,
+}
+
+/// What runs a build in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Within {
+    pub command: Command,
+    /// A file that is there afterwards only if a container was made. Without one, that is sure anyway.
+    pub proof: Option<PathBuf>,
+}
+
+impl Within {
+    fn check(&self) -> Result<()> {
+        match &self.proof {
+            Some(proof) if !proof.exists() => bail!(
+                "cross made no container, so nothing that it left is taken: what it printed says why, and --plan shows what it \
+                 was told"
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How many crates are compiled for each target.
@@ -35,7 +55,11 @@ type Totals = BTreeMap<String, usize>;
 impl CargoBuild {
     /// As a printed plan has it.
     pub fn line(&self) -> String {
-        format!("{}\n# meanwhile, to show how far it is: {}", self.whole(), self.count())
+        let mut line = format!("{}\n# meanwhile, to show how far it is: {}", self.whole(), self.count());
+        if let Some(proof) = self.within.as_ref().and_then(|within| within.proof.as_ref()) {
+            line += &format!("\ntest -s {} # or else there was no container", quote(proof));
+        }
+        line
     }
 
     /// The same in a plan that is printed as JSON.
@@ -45,7 +69,7 @@ impl CargoBuild {
 
     /// What is run.
     pub fn whole(&self) -> &Command {
-        self.within.as_ref().unwrap_or(&self.command)
+        self.within.as_ref().map_or(&self.command, |within| &within.command)
     }
 
     /// Runs it. `show` is given words about each target while it is built, and `each` what came out for each; what only
@@ -94,6 +118,7 @@ impl CargoBuild {
             take(messages.end());
             status
         })?;
+        self.within.iter().try_for_each(Within::check)?;
         Ok((status, messages))
     }
 

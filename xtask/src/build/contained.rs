@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::build::builder::Builder;
+use crate::build::cargo::Within;
 use crate::build::crate_names;
 use crate::build::run::DropBuilt;
-use crate::container::engine::Kind;
+use crate::build::site::Site;
 use crate::container::facts::Container;
-use crate::container::plan::{self, sealed};
+use crate::container::plan::{self, sealing};
+use crate::cross;
+use crate::cross::plan::Call;
 use crate::sys::command::{Command, Environment};
 use crate::sys::hash;
 use crate::sys::plan::{Step, Steps, Task};
@@ -18,7 +21,7 @@ use crate::sys::steps::{MakeFolder, Run, Sweep};
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 
-/// Where programs are in the image.
+/// Where programs are in our image.
 const PATH: &str = "/usr/bin";
 
 /// Both streams of cargo's become one before the engine sees them: it would mix two in the middle of a line. The first process of a
@@ -71,10 +74,11 @@ impl Folders {
 /// A build in a container, and what it takes.
 #[derive(Debug)]
 pub struct Contained {
-    /// The engine, for messages.
+    /// The engine, and what calls it, for messages.
     pub engine: String,
-    /// The whole command.
-    pub command: Command,
+    pub within: Within,
+    /// What cross is given, if that calls the engine.
+    stage: Steps,
     /// Unpacks the crates, which cargo in the container only reads.
     unpack: Command,
     folders: Folders,
@@ -85,26 +89,31 @@ pub struct Contained {
 }
 
 impl Contained {
-    /// cargo's `command` in a container. `home` is the CARGO_HOME, and `work` where the engine is called.
+    /// cargo's `command`, for these targets, in a container; none if the builder has none.
     pub fn new(
-        container: &Container,
+        site: Site,
         folders: Folders,
         command: &Command,
         unpack: Command,
-        (home, work): (&Path, &Path),
-    ) -> Contained {
+        triples: &[&str],
+    ) -> Option<Contained> {
+        let Site { facts, builder } = site;
+        let (container, work) = (builder.container()?, &facts.work);
         // No other run has it, for those of one workspace wait for each other.
         let name = format!("bpfship-build-{:.16}", hash::bytes(command.to_string().as_bytes()));
         let kind = container.engine.kind;
         let sweep = kind.command(work).args(["rm", "--force", "--volumes"]).args(kind.ignore_missing()).arg(&name);
-        Contained {
-            engine: format!("{} {}", kind.program(), container.engine.version),
-            command: contained(container, &name, &folders, command, work),
-            unpack,
-            folders,
-            home: home.into(),
-            sweep,
-        }
+        let options = options(&name, &folders);
+        let engine = format!("{} {}", kind.program(), container.engine.version);
+        let (engine, stage, within) = match builder {
+            Builder::Cross(cross) => {
+                let Call { command, before, proof } =
+                    Call::new(cross, &options, command, triples, (facts, &site.base()));
+                (format!("{engine}, by cross"), before, Within { command, proof: Some(proof) })
+            }
+            _ => (engine, Steps::new(), Within { command: contained(container, options, command, work), proof: None }),
+        };
+        Some(Contained { engine, within, stage, unpack, folders, home: site.home(), sweep })
     }
 
     /// Refuses what no engine can be told.
@@ -130,6 +139,7 @@ impl Contained {
         let divert = command("ln").args(["-s", "/tmp/last-use", LAST_USE]);
         let mut before: Steps = [forget.clone(), self.unpack, forget, divert].map(run).into();
         before.extend(self.folders.written.into_iter().map(folder));
+        before.extend(self.stage);
         // What an earlier run left.
         before.push(Box::new(Sweep(self.sweep.clone())));
         vec![
@@ -140,12 +150,20 @@ impl Contained {
     }
 }
 
-/// Has the engine have the image, and removes what was built in another one.
-pub fn prepare(container: &Container, facts: &Facts, base: &Path) -> Result<Vec<Task>> {
-    if let (true, Some(missing)) = (facts.offline, container.missing()) {
+/// Has the engine have the image, and whatever starts the container be there; and removes what was built in another image.
+pub fn prepare(site: Site) -> Result<Vec<Task>> {
+    let Site { facts, builder } = site;
+    let (Some(container), base) = (builder.container(), site.base()) else { return Ok(Vec::new()) };
+    let cross = match builder {
+        Builder::Cross(cross) => Some(cross),
+        _ => None,
+    };
+    let missing = container.missing().or_else(|| cross.and_then(|cross| cross.program.missing()));
+    if let (true, Some(missing)) = (facts.offline, missing) {
         bail!("--offline, but this is missing: {missing}; run once without --offline");
     }
-    let mut tasks = plan::get(container, &facts.cache, &facts.work)?;
+    let mut tasks = cross.map(|cross| cross::plan::get(&cross.program, facts)).unwrap_or_default();
+    tasks.extend(plan::get(container, &facts.cache, &facts.work)?);
     let image = match &container.ours {
         Some(ours) => ours.recipe.entry(),
         None => container.image.clone(),
@@ -155,40 +173,36 @@ pub fn prepare(container: &Container, facts: &Facts, base: &Path) -> Result<Vec<
     Ok(tasks)
 }
 
-/// cargo's command in a container. What of the environment names places of this machine alone is left out.
-fn contained(container: &Container, name: &str, folders: &Folders, command: &Command, work: &Path) -> Command {
+/// What an engine is told of the container of a build, but for its image and its user.
+fn options(name: &str, folders: &Folders) -> Vec<String> {
+    let mut options = sealing(name).map(String::from).to_vec();
+    // SELinux would have all that is mounted get another label, the toolchain included.
+    options.extend(["--security-opt", "label=disable"].map(String::from));
+    options.extend(["--tmpfs", "/tmp:rw,exec,mode=1777"].map(String::from));
+    options.extend(folders.mounts());
+    options
+}
+
+/// cargo's command in a container. A Ctrl-C ends it, for the engine passes signals on.
+fn contained(container: &Container, options: Vec<String>, command: &Command, work: &Path) -> Command {
     let (Environment::Only(variables) | Environment::Users(variables)) = &command.environment;
-    let mut run = sealed(&container.engine, work, name)
-        // SELinux would have all that is mounted get another label, the toolchain included.
-        .args(["--security-opt", "label=disable", "--user", &container.user])
-        // A build takes long: a Ctrl-C ends it.
-        .arg("--sig-proxy=true")
-        .args(["--tmpfs", "/tmp:rw,exec,mode=1777"]);
-    if container.engine.kind == Kind::Podman && !container.user.starts_with("0:") {
-        run = run.args(["--userns", "keep-id"]);
-    }
+    let mut run =
+        container.engine.kind.command(work).args(["run", "--rm"]).args(options).args(["--user", &container.user]);
+    run = run.args(container.user_namespace().iter().flat_map(|namespace| ["--userns", namespace]));
     for (name, value) in variables {
         run = run.args(["--env".to_owned(), format!("{name}={value}")]);
     }
-    run.args(folders.mounts())
-        .args([
-            "--workdir",
-            &command.folder.to_string_lossy(),
-            "--entrypoint",
-            "/bin/sh",
-            &container.image,
-            "-c",
-            SCRIPT,
-            "sh",
-        ])
+    run.args(["--workdir", &command.folder.to_string_lossy(), "--entrypoint", "/bin/sh", &container.image])
+        .args(["-c", SCRIPT, "sh"])
         .arg(command.program.to_string_lossy())
         .args(command.args.iter().cloned())
 }
 
-/// The PATH of a build: in a container, that of the image.
-pub fn path(builder: &Builder, passed_on: Option<&String>) -> String {
-    match builder {
-        Builder::Host => passed_on.cloned().unwrap_or_default(),
-        Builder::Container(_) => PATH.into(),
+/// The PATH of a build, if it has one: in our image, that of the image; in one for an architecture, the image sets it.
+pub fn path(builder: &Builder, passed_on: Option<&String>) -> Option<String> {
+    match builder.container() {
+        None => Some(passed_on.cloned().unwrap_or_default()),
+        Some(container) if container.arch.is_some() => None,
+        Some(_) => Some(PATH.into()),
     }
 }

@@ -11,6 +11,8 @@ pub enum Kind {
     Host,
     /// The same cargo, in a container that can write nowhere else and has no network
     Container,
+    /// The same cargo, in such a container that the program cross starts
+    Cross,
 }
 
 impl Kind {
@@ -18,6 +20,7 @@ impl Kind {
         match self {
             Kind::Host => "host",
             Kind::Container => "container",
+            Kind::Cross => "cross",
         }
     }
 }

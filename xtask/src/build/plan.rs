@@ -54,6 +54,8 @@ pub struct Build {
     home: PathBuf,
     /// What a container around it takes.
     contained: Option<Contained>,
+    /// Whether C code is compiled by what is in the image.
+    theirs: bool,
 }
 
 impl Build {
@@ -93,13 +95,12 @@ impl Build {
             .args(["--manifest-path", &manifest])
             .args(selection)
             .args(triples());
-        let contained = site.builder.container().map(|container| {
-            let folders = folders(site, compiler.as_ref(), targets);
-            Contained::new(container, folders, &command, unpack, (&site.home(), &facts.work))
-        });
+        let folders = folders(site, compiler.as_ref(), targets);
+        let contained = Contained::new(site, folders, &command, unpack, &triples_of(targets));
         Build {
-            cargo: CargoBuild { command, target, within: contained.as_ref().map(|it| it.command.clone()) },
+            cargo: CargoBuild { command, target, within: contained.as_ref().map(|it| it.within.clone()) },
             contained,
+            theirs: site.builder.compiler_image().is_some(),
             home: site.home(),
             bins: bins.to_vec(),
             targets: targets.to_vec(),
@@ -129,7 +130,8 @@ impl Build {
             targets: self.targets,
             sysroots,
             cache: facts.cache.clone(),
-            compiler: (!facts.with_c.is_empty()).then(zig::name).and_then(Result::ok),
+            compiler: (!facts.with_c.is_empty() && !self.theirs).then(zig::name).and_then(Result::ok),
+            theirs: self.theirs,
             snapshot: facts.sources.folder.clone(),
             home: self.home,
             ignored: facts.sources.ignored.clone(),
@@ -143,6 +145,10 @@ impl Build {
             Some(contained) => contained.around(task),
         }
     }
+}
+
+fn triples_of(targets: &[Target]) -> Vec<&'static str> {
+    targets.iter().map(|(arch, _)| arch.triple).collect()
 }
 
 /// What a container for a build is given of this machine.
@@ -218,9 +224,7 @@ pub fn prepare(site: Site, targets: &[Target]) -> Result<Vec<Task>> {
         steps.push(Box::new(InstallNames { folder: facts.work.clone(), names }));
     }
     let mut tasks = Vec::new();
-    if let Some(container) = site.builder.container() {
-        tasks.extend(contained::prepare(container, facts, &site.base())?);
-    }
+    tasks.extend(contained::prepare(site)?);
     if let Some(compiler) = compiler {
         tasks.extend(compiler.libraries()?);
         steps.extend(compiler.steps(site.names(), &site.target())?);

@@ -48,7 +48,10 @@ impl<'a> Site<'a> {
             // A folder of this machine.
             environment.remove("TMPDIR");
         }
-        environment.insert("PATH".into(), self.path());
+        match self.path() {
+            Some(path) => drop(environment.insert("PATH".into(), path)),
+            None => drop(environment.remove("PATH")),
+        }
         if self.facts.has_packages_beside() {
             let program = self.facts.work.join(crate_names::PROGRAM);
             environment.insert("RUSTC_WRAPPER".into(), program.to_string_lossy().into_owned());
@@ -56,8 +59,8 @@ impl<'a> Site<'a> {
         environment
     }
 
-    /// Where programs are found.
-    pub fn path(self) -> String {
+    /// Where programs are found, if that is not the image's to say.
+    pub fn path(self) -> Option<String> {
         contained::path(self.builder, self.facts.passed_on.get("PATH"))
     }
 

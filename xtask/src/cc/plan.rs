@@ -29,10 +29,14 @@ pub struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    /// The one for these targets; none if no crate compiles C code.
+    /// The one for these targets; none if no crate compiles C code, or the builder has one of its own.
     pub fn new(site: Site<'a>, targets: &'a [Target]) -> Option<Compiler<'a>> {
         let facts = site.facts;
-        (!facts.with_c.is_empty()).then_some(Compiler { facts, site, targets })
+        (!facts.with_c.is_empty() && site.builder.compiler_image().is_none()).then_some(Compiler {
+            facts,
+            site,
+            targets,
+        })
     }
 
     fn folder(&self) -> PathBuf {
@@ -75,7 +79,7 @@ impl<'a> Compiler<'a> {
         let folder = self.folder();
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let none = text(folder.join("none"));
-        let path = self.site.path();
+        let path = self.site.path().unwrap_or_default();
         let mut variables: BTreeMap<String, String> = [
             // By name and not by path, for some keep what they were compiled with.
             ("PATH".to_owned(), format!("{}:{path}", folder.display())),

@@ -71,6 +71,7 @@ impl Kind {
         let mut command = Command::new(self.program(), folder);
         let (program, seconds) = (self.program(), DEADLINE.as_secs());
         command.heartbeat = Some(Heartbeat {
+            program: program.into(),
             question: self.question().map(String::from).to_vec(),
             limit: DEADLINE,
             lost: format!(

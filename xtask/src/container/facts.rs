@@ -29,6 +29,8 @@ pub struct Container {
     pub user: String,
     /// What ours is made of; none if it is the user's own.
     pub ours: Option<Ours>,
+    /// The architecture whose image it is: for that one alone, C code is compiled by what is in it.
+    pub arch: Option<&'static str>,
 }
 
 /// Our image.
@@ -54,6 +56,11 @@ impl Container {
         }
     }
 
+    /// The namespace of users in which whoever runs us is the same user inside; none if that is so anyway.
+    pub fn user_namespace(&self) -> Option<&'static str> {
+        (self.engine.kind == Kind::Podman && !self.user.starts_with("0:")).then_some("keep-id")
+    }
+
     /// Finds an engine of these, and the image.
     pub fn find(runner: Runner, folder: &Path, cache: &Cache, kinds: &[Kind], wanted: &Wanted) -> Result<Container> {
         let found = engine::first(runner, folder, kinds, wanted.image.is_some())?;
@@ -63,7 +70,8 @@ impl Container {
             Some(image) => {
                 let found = Image::of_user(runner, &engine, folder, image)?;
                 let present = found.is_some();
-                Ok(Container { image: found.unwrap_or_else(|| image.into()), present, user, engine, ours: None })
+                let image = found.unwrap_or_else(|| image.into());
+                Ok(Container { image, present, user, engine, ours: None, arch: wanted.arch })
             }
             None => Container::ours(runner, folder, cache, (engine, user), wanted),
         }
@@ -93,7 +101,8 @@ impl Container {
                 "the image that binaries are built in is made of Debian's packages (or name one by `image`)",
             )?),
         };
-        Ok(Container { engine, image, present: found.is_some(), user, ours: Some(Ours { recipe, made, mirror }) })
+        let ours = Some(Ours { recipe, made, mirror });
+        Ok(Container { engine, image, present: found.is_some(), user, ours, arch: None })
     }
 }
 

@@ -17,16 +17,26 @@ use crate::sys::steps::{CacheEntry, HoldEntries, Remove, Run};
 /// The image in its entry of the cache.
 const IMAGE: &str = "image.tar";
 
-/// How a container that nothing of this machine's reaches, and that can write nowhere, is started.
-pub fn sealed(engine: &Engine, folder: &Path, name: &str) -> Command {
-    let command = engine.kind.command(folder);
-    command.args(["run", "--rm", "--name", name, "--pull", "never", "--network", "none", "--read-only"]).args([
+/// What makes a container that nothing of this machine's reaches, and that can write nowhere.
+pub fn sealing(name: &str) -> [&str; 11] {
+    [
+        "--name",
+        name,
+        "--pull",
+        "never",
+        "--network",
+        "none",
+        "--read-only",
         "--cap-drop",
         "ALL",
         "--security-opt",
         "no-new-privileges",
-        "--sig-proxy=false",
-    ])
+    ]
+}
+
+/// How it is started.
+pub fn sealed(engine: &Engine, folder: &Path, name: &str) -> Command {
+    engine.kind.command(folder).args(["run", "--rm"]).args(sealing(name)).arg("--sig-proxy=false")
 }
 
 /// Has the engine have the image.

@@ -28,6 +28,8 @@ pub struct Wanted<'a> {
     pub image: Option<&'a str>,
     /// More packages of Debian's in ours.
     pub packages: &'a [String],
+    /// The architecture whose image that is, if it is not for all.
+    pub arch: Option<&'static str>,
     /// The folder that may have a lock.
     pub workspace: &'a Path,
 }

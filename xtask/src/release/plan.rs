@@ -268,6 +268,7 @@ pub(crate) mod tests {
                 bpf,
                 builder: Kind::Host,
                 builders: BTreeMap::new(),
+                images: BTreeMap::new(),
                 container: config::Container::default(),
                 packaging: Packaging::default(),
             },
@@ -333,7 +334,8 @@ pub(crate) mod tests {
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
         let dist = facts.dist.clone();
         let mut builders = Builders::default();
-        builders.add(Builder::Host);
+        builders.add(&ARCHES[0], Builder::Host);
+        assert!(ARCHES.iter().all(|arch| builders.choose(arch, Kind::Host, None)));
         super::dist(&Arc::new(facts.clone()), source, BTreeMap::new(), Some(&Place::Host), &builders, &dist, request)
     }
 

@@ -22,7 +22,8 @@ pub struct Command {
 /// What must be answered while a command runs: it waits for a program that may hang.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// The arguments of the same program that make it answer.
+    /// The program, and the arguments that make it answer.
+    pub program: PathBuf,
     pub question: Vec<String>,
     /// How long that may take.
     pub limit: Duration,

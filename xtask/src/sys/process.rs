@@ -137,8 +137,8 @@ impl Runner {
 
     /// Waits for a command; if whom that waits for does not answer any more, it is killed and has failed.
     fn with_heartbeat<T>(self, command: &Command, group: Pid, wait: impl FnOnce() -> T) -> Result<T> {
-        let Some(Heartbeat { question, limit, lost }) = &command.heartbeat else { return Ok(wait()) };
-        let question = Command { args: question.clone(), heartbeat: None, ..command.clone() };
+        let Some(Heartbeat { program, question, limit, lost }) = &command.heartbeat else { return Ok(wait()) };
+        let question = Command { program: program.clone(), args: question.clone(), heartbeat: None, ..command.clone() };
         let (ended, end) = mpsc::channel::<()>();
         thread::scope(|scope| {
             let watch = scope.spawn(move || {

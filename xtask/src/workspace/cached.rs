@@ -15,6 +15,7 @@ use crate::cc::facts::Libbpf;
 use crate::cc::libbpf::{self, For};
 use crate::cc::{cxx, recipe};
 use crate::container::recipe as image;
+use crate::cross::program as cross;
 use crate::sys::cache::{Cache, PARTIAL};
 use crate::sys::command::quote;
 use crate::sys::files;
@@ -66,6 +67,7 @@ impl Listing {
         names.extend(KERNELS.iter().map(Kernel::entry));
         names.extend(ARCHES.iter().map(|arch| cxx::name(arch, &recipe::flags())));
         names.extend(image::usual().map(|recipe| recipe.entry()));
+        names.extend(rust.map(|rust| cross::name(&rust.host)));
         let known = rust.zip(crates);
         names.extend(known.iter().flat_map(|(rust, crates)| libbpf_names(rust, crates)));
         let mut entries = Vec::new();
@@ -78,7 +80,9 @@ impl Listing {
             let state = match whole {
                 false => State::HalfDone,
                 true if names.contains(&name) => State::InUse,
-                true if rust.is_none() && name.starts_with(sysroot::PREFIX) => State::Unknown,
+                true if rust.is_none() && [sysroot::PREFIX, cross::PREFIX].iter().any(|it| name.starts_with(it)) => {
+                    State::Unknown
+                }
                 true if known.is_none() && name.starts_with(libbpf::PREFIX) => State::Unknown,
                 true if name.starts_with(image::PREFIX) => State::Unknown,
                 true => State::OtherVersion,
@@ -109,10 +113,18 @@ pub fn entry_of(name: &str) -> Option<(&str, bool)> {
     let entry = half.unwrap_or(name);
     let (before, hash) = entry.rsplit_once('-')?;
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_ours =
-        [zig::PREFIX, nfpm::PREFIX, sysroot::PREFIX, kernels::PREFIX, cxx::PREFIX, libbpf::PREFIX, image::PREFIX]
-            .iter()
-            .any(|prefix| before.starts_with(prefix));
+    let is_ours = [
+        zig::PREFIX,
+        nfpm::PREFIX,
+        sysroot::PREFIX,
+        kernels::PREFIX,
+        cxx::PREFIX,
+        libbpf::PREFIX,
+        image::PREFIX,
+        cross::PREFIX,
+    ]
+    .iter()
+    .any(|prefix| before.starts_with(prefix));
     (is_ours && is_hash).then_some((entry, half.is_none()))
 }
 

@@ -1,6 +1,6 @@
 //! `[workspace.metadata.bpfship]` in Cargo.toml, parsed strictly: what can be wrong with it is found before anything is built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -31,6 +31,8 @@ pub struct Config {
     /// What compiles binaries, unless an architecture has another one, by its name.
     pub builder: Kind,
     pub builders: BTreeMap<&'static str, Kind>,
+    /// The images that binaries for single architectures are built in, with a compiler for C of their own.
+    pub images: BTreeMap<&'static str, String>,
     pub container: Container,
     pub packaging: Packaging,
 }
@@ -50,6 +52,7 @@ pub struct Container {
 #[serde(deny_unknown_fields, default)]
 struct WrittenArch {
     builder: Option<Kind>,
+    image: Option<String>,
 }
 
 /// `[workspace.metadata.bpfship.bpf]`.
@@ -247,11 +250,16 @@ impl Config {
         {
             bad_request!("{} is `{version}`; a kernel version like \"5.10\" is expected", key("minimum-kernel"));
         }
-        let mut builders = BTreeMap::new();
-        for (word, own) in &written.arch {
-            match <&Arch>::from_str(word) {
-                Ok(arch) => drop(own.builder.map(|kind| builders.insert(arch.name, kind))),
+        let (mut builders, mut images) = (BTreeMap::new(), BTreeMap::new());
+        for (word, own) in written.arch {
+            let arch = match <&Arch>::from_str(&word) {
+                Ok(arch) => arch,
                 Err(error) => bad_request!("{}: {error}", key("arch")),
+            };
+            builders.extend(own.builder.map(|kind| (arch.name, kind)));
+            if let Some(image) = own.image {
+                check_image(&image, &key(&format!("arch.{word}.image")))?;
+                images.insert(arch.name, image);
             }
         }
         written.container.check()?;
@@ -269,14 +277,15 @@ impl Config {
             bpf,
             builder: written.builder,
             builders,
+            images,
             container: written.container,
             packaging,
         })
     }
 
-    /// Whether any architecture that is shipped has this builder.
-    pub fn has_builder(&self, kind: Kind) -> bool {
-        self.arches.iter().any(|arch| self.builder(arch) == kind)
+    /// The builders of the architectures that are shipped.
+    pub fn all_builders(&self) -> BTreeSet<Kind> {
+        self.arches.iter().map(|arch| self.builder(arch)).collect()
     }
 
     /// What compiles the binaries for an architecture.
@@ -366,14 +375,7 @@ impl Bpf {
         if let Some(name) = written.types.iter().find(|name| name.is_empty() || !is_name(name)) {
             bad_request!("{} has `{name}`; the name of a type is expected, such as event", key("bpf.types"));
         }
-        if let Some(image) = &written.image
-            && !is_digest(image)
-        {
-            bad_request!(
-                "{} is `{image}`; NAME@sha256:DIGEST is expected, for a tag may be another image tomorrow",
-                key("bpf.image")
-            );
-        }
+        written.image.iter().try_for_each(|image| check_image(image, &key("bpf.image")))?;
         let (variants, cflags, image) = (written.variant, written.cflags, written.image);
         let types = written.types;
         let (rust, members) = (Vec::new(), BTreeMap::new());
@@ -384,7 +386,7 @@ impl Bpf {
 impl Container {
     /// The container that is wanted for a workspace, whose folder may have a lock.
     pub fn wanted<'a>(&'a self, workspace: &'a Path) -> Wanted<'a> {
-        Wanted { image: self.image.as_deref(), packages: &self.packages, workspace }
+        Wanted { image: self.image.as_deref(), packages: &self.packages, arch: None, workspace }
     }
 
     fn check(&self) -> Result<()> {
@@ -396,16 +398,13 @@ impl Container {
             bad_request!("{} has `{name}`; the name of a package of Debian's is expected", key("container.packages"));
         }
         match &self.image {
-            Some(image) if !is_digest(image) => bad_request!(
-                "{} is `{image}`; NAME@sha256:DIGEST is expected, for a tag may be another image tomorrow",
-                key("container.image")
-            ),
             Some(_) if !self.packages.is_empty() => bad_request!(
                 "{} are for our image, and {} names another one: leave one of them out",
                 key("container.packages"),
                 key("container.image")
             ),
-            _ => Ok(()),
+            Some(image) => check_image(image, &key("container.image")),
+            None => Ok(()),
         }
     }
 }
@@ -502,6 +501,16 @@ impl Variant {
 pub fn kernel_version(version: &str) -> Option<(u32, u32)> {
     let (major, minor) = version.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Refuses an image that is not named by its content. `place` is where it is named.
+pub fn check_image(image: &str, place: &str) -> Result<()> {
+    match is_digest(image) {
+        true => Ok(()),
+        false => bad_request!(
+            "{place} is `{image}`; NAME@sha256:DIGEST is expected, for a tag may be another image tomorrow"
+        ),
+    }
 }
 
 /// Whether it names an image by its content: `NAME@sha256:DIGEST`.

@@ -14,6 +14,7 @@ use crate::bpf::facts::{Inputs, above};
 use crate::build::kind::Kind;
 use crate::container::engine;
 use crate::container::facts::Container;
+use crate::cross::facts::Program;
 use crate::debian::apt::Mirror;
 use crate::flags::{self, Common};
 use crate::release::layout;
@@ -138,7 +139,8 @@ impl Machine {
         ]
         .map(|(name, found)| (name.to_owned(), found))
         .into();
-        if config.as_ref().is_ok_and(|config| config.has_builder(Kind::Container)) {
+        let kinds = config.as_ref().map(Config::all_builders).unwrap_or_default();
+        if kinds.iter().any(|kind| *kind != Kind::Host) {
             let found_one = after("cache", &cache, |cache| {
                 let config = config.as_ref().map_err(|status| Error::msg(status.sentence()))?;
                 Container::find(
@@ -149,7 +151,15 @@ impl Machine {
                     &config.container.wanted(&root),
                 )
             });
-            found.insert("builder".into(), found_one.and_then(|container| builder(&container, common.offline)));
+            let program = match (&rust, kinds.contains(&Kind::Cross)) {
+                (Ok(rust), true) => after("cache", &cache, |cache| Program::find(runner, rust, cache)).map(Some),
+                _ => Ok(None),
+            };
+            let found_one = found_one.and_then(|container| {
+                let cross = program.map(|program| program.and_then(|program| program.missing()))?;
+                builder(&container, cross, common.offline)
+            });
+            found.insert("builder".into(), found_one);
         }
         for arch in config.iter().flat_map(|config| &config.arches) {
             found.insert(qemu(arch), qemu_version(runner, arch));
@@ -176,9 +186,9 @@ pub fn qemu(arch: &Arch) -> String {
 }
 
 /// The container that binaries are built in, and what it still takes.
-fn builder(container: &Container, offline: bool) -> Found {
+fn builder(container: &Container, cross: Option<String>, offline: bool) -> Found {
     let engine = format!("{} {}", container.engine.kind.program(), container.engine.version);
-    match container.missing() {
+    match container.missing().or(cross) {
         Some(missing) if offline => Err(Status::missing(missing, "run once without --offline")),
         Some(missing) => Err(Status::new(State::ToBuild, format!("{engine}; missing is {missing}"))),
         None => Ok(engine),
