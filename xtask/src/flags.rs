@@ -781,7 +781,7 @@ pub struct Package {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask rebuild                            what release.json in dist/ names
-  cargo xtask rebuild --builder container        in a container, whatever it was built in
+  cargo xtask rebuild --builder container        in a container, whatever it was built in (or cross)
   cargo xtask rebuild ~/Downloads/tool-0.1.0     a release that was downloaded")]
 pub struct Rebuild {
     /// The folder of the release: its archives and release.json [default: `dist/` of this workspace]

@@ -30,7 +30,7 @@ impl Builder {
         let kind = self.kind().name();
         match self.container() {
             None => work.into(),
-            Some(Container { arch: Some(arch), .. }) => work.join(format!("{kind}-{arch}")),
+            Some(Container { own: Some(own), .. }) => work.join(format!("{kind}-{}", own.arch)),
             Some(_) => work.join(kind),
         }
     }
@@ -46,12 +46,13 @@ impl Builder {
 
     /// The image whose own compiler is the one for C code; none if that is the pinned one.
     pub fn compiler_image(&self) -> Option<&str> {
-        self.container().filter(|container| container.arch.is_some()).map(|container| container.image.as_str())
+        Some(&self.container()?.own.as_ref()?.image)
     }
 
     /// Whether it is this one: of a kind, and in an image for one architecture or for all.
     fn is(&self, kind: Kind, arch: Option<&str>) -> bool {
-        self.kind() == kind && self.container().and_then(|container| container.arch) == arch
+        let own = self.container().and_then(|container| container.own.as_ref());
+        self.kind() == kind && own.map(|own| own.arch) == arch
     }
 }
 

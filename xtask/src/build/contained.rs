@@ -202,7 +202,7 @@ fn contained(container: &Container, options: Vec<String>, command: &Command, wor
 pub fn path(builder: &Builder, passed_on: Option<&String>) -> Option<String> {
     match builder.container() {
         None => Some(passed_on.cloned().unwrap_or_default()),
-        Some(container) if container.arch.is_some() => None,
+        Some(container) if container.own.is_some() => None,
         Some(_) => Some(PATH.into()),
     }
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::arch::Arch;
 use crate::build::builder::{Builder, Builders};
 use crate::build::kind::Kind;
-use crate::container::facts::Container;
+use crate::container::facts::{Container, Own};
 use crate::container::recipe::Wanted;
 use crate::cross;
 use crate::cross::facts::Cross;
@@ -46,7 +46,7 @@ impl Builders {
             };
             let builder = Builders::one(runner, facts, kind(arch), engine, &wanted)?;
             if let Some(container) = builder.container() {
-                runner.status(describe(&builder, container, image));
+                runner.status(describe(&builder, container));
             }
             builders.add(arch, builder);
         }
@@ -81,14 +81,14 @@ fn own_image<'a>(facts: &'a Facts, settings: &'a Settings, arch: &Arch, kind: Ki
 }
 
 /// Where binaries are built, and what that means for their bytes.
-fn describe(builder: &Builder, container: &Container, image: Option<&str>) -> String {
+fn describe(builder: &Builder, container: &Container) -> String {
     let engine = format!("{} {}", container.engine.kind.program(), container.engine.version);
     let by = if builder.kind() == Kind::Cross { ", by cross" } else { "" };
-    match (image, container.arch) {
-        (Some(image), Some(arch)) => format!(
+    match &container.own {
+        Some(Own { arch, image }) => format!(
             "binaries for {arch} are built in {engine}{by}, in the image {image}, whose compiler compiles their C code: the same \
              bytes come out of that image only"
         ),
-        _ => format!("binaries are built in {engine}{by}"),
+        None => format!("binaries are built in {engine}{by}"),
     }
 }

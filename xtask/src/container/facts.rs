@@ -29,8 +29,16 @@ pub struct Container {
     pub user: String,
     /// What ours is made of; none if it is the user's own.
     pub ours: Option<Ours>,
-    /// The architecture whose image it is: for that one alone, C code is compiled by what is in it.
-    pub arch: Option<&'static str>,
+    /// Whose image it is, if it is for one architecture alone.
+    pub own: Option<Own>,
+}
+
+/// An image for one architecture: C code is compiled by what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Own {
+    pub arch: &'static str,
+    /// The image as it is configured, which is the same for every engine.
+    pub image: String,
 }
 
 /// Our image.
@@ -70,8 +78,8 @@ impl Container {
             Some(image) => {
                 let found = Image::of_user(runner, &engine, folder, image)?;
                 let present = found.is_some();
-                let image = found.unwrap_or_else(|| image.into());
-                Ok(Container { image, present, user, engine, ours: None, arch: wanted.arch })
+                let own = wanted.arch.map(|arch| Own { arch, image: image.into() });
+                Ok(Container { image: found.unwrap_or_else(|| image.into()), present, user, engine, ours: None, own })
             }
             None => Container::ours(runner, folder, cache, (engine, user), wanted),
         }
@@ -102,7 +110,7 @@ impl Container {
             )?),
         };
         let ours = Some(Ours { recipe, made, mirror });
-        Ok(Container { engine, image, present: found.is_some(), user, ours, arch: None })
+        Ok(Container { engine, image, present: found.is_some(), user, ours, own: None })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cross::facts::{Cross, Program};
 use crate::cross::program::{self, FILE, VERSION};
-use crate::cross::stage::Stage;
+use crate::cross::stage::{FIRST, Stage};
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Steps, Task};
 use crate::sys::steps::{CacheEntry, CheckEntry, HoldEntries, Remove, Run};
@@ -69,7 +69,7 @@ impl Call {
         let kind = container.engine.kind;
         let stage = Stage::new(base);
         let (passed, kept) = split(&command.args);
-        let own = ["--cidfile", &stage.proof().to_string_lossy(), "--entrypoint", ""].map(String::from);
+        let own = ["--cidfile", &stage.proof().to_string_lossy(), "--entrypoint", FIRST].map(String::from);
         let options = options.iter().chain(&own).map(|it| word(it)).collect::<Vec<_>>().join(" ");
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let path = environment.get("PATH").map(|path| format!(":{path}")).unwrap_or_default();

@@ -62,7 +62,7 @@ impl Stage {
     }
 
     /// Makes it, for a build for these targets in this image: `cargo` is the command that is to run in the container, with
-    /// `more` arguments besides those that cross passes on. `own` is whether the image finds its own programs.
+    /// `more` arguments besides those that cross passes on.
     pub fn steps(&self, triples: &[&str], image: &str, (rustc, cargo): (&Path, &Command), more: &[String]) -> Steps {
         let write = |file: PathBuf, text: String| Box::new(Write { file, text }) as Box<dyn Step>;
         let programs = self.programs();
@@ -73,6 +73,7 @@ impl Stage {
             write(programs.join("rustup"), rustup(triples)),
             write(programs.join("rustc"), self.rustc(rustc)),
             write(self.toolchain().join("bin/cargo"), within(cargo, more)),
+            write(self.toolchain().join("bin/first"), FIRST_TEXT.into()),
         ];
         let run = |program: &str| Command::new(program, &self.folder);
         steps.extend(EMPTY.map(|name| Box::new(MakeFolder { folder: self.empty(name) }) as Box<dyn Step>));
@@ -119,14 +120,19 @@ fn rustup(triples: &[&str]) -> String {
     )
 }
 
+/// What is in place of the image's own first program: the shell that cross starts would be the first process, and as that it
+/// heeds no signal. With the first process, all others end.
+pub const FIRST: &str = "/rust/bin/first";
+const FIRST_TEXT: &str = "#!/bin/sh\ntrap 'exit 143' TERM\n\"$@\" &\nwait $!\n";
+
 /// cargo in the container, by the name by which cross calls it. Both of its streams become one before the engine sees them,
-/// as in every container, and a signal that ends this ends all.
+/// as in every container.
 fn within(cargo: &Command, more: &[String]) -> String {
     let (Environment::Only(variables) | Environment::Users(variables)) = &cargo.environment;
     let exports: String = variables.iter().map(|(name, value)| format!("export {name}={}\n", word(value))).collect();
     let more: String = more.iter().map(|arg| format!(" {}", word(arg))).collect();
     format!(
-        "#!/bin/sh\nunset {}\n{exports}cd {} || exit 1\ntrap 'exit 143' TERM\n{} \"$@\"{more} 2>&1 &\nwait $!\n",
+        "#!/bin/sh\nunset {}\n{exports}cd {} || exit 1\nexec {} \"$@\"{more} 2>&1\n",
         UNKNOWN.join(" "),
         quote(&cargo.folder),
         quote(&cargo.program),

@@ -107,6 +107,9 @@ pub struct Artifact {
     pub route: Route,
     /// If from source, the name in the cache: target, and a hash of all that goes into it.
     pub sysroot: Option<String>,
+    /// The container image whose compiler compiled its C code; none if that was the pinned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The oldest kernel it runs on, as `MAJOR.MINOR`.
     pub minimum_kernel: String,
     /// At least one, in the order of the configuration.
@@ -160,6 +163,7 @@ impl Artifact {
             endianness: arch.endian,
             route: arch.route,
             sysroot: None,
+            image: None,
             minimum_kernel: "5.10".into(),
             binaries: vec![Binary {
                 file: "probe".into(),

@@ -122,10 +122,13 @@ pub fn dist(
         let title = format!("packing {}", tarball.file());
         let builds: Vec<_> = builds.collect();
         built.push(builds.iter().map(|(_, built): &(Vec<String>, Slot<Built>)| built.clone()).collect());
+        let own = groups.iter().find(|(_, own)| own.iter().any(|(other, _)| *other == arch));
+        let image = own.and_then(|(builder, _)| builder.compiler_image()).map(String::from);
         let step = CheckAndPack {
             release: Arc::clone(&release),
             archive: archive.clone(),
             tarball: tarball.clone(),
+            image,
             builds,
             artifact,
         };

@@ -192,6 +192,8 @@ pub struct CheckAndPack {
     pub release: Arc<Release>,
     pub archive: Archive,
     pub tarball: Tarball,
+    /// The image whose compiler compiles C code, if that is not the pinned one.
+    pub image: Option<String>,
     /// The binaries of each product, and what its build gave.
     pub builds: Vec<(Vec<String>, Slot<Built>)>,
     pub artifact: Slot<Artifact>,
@@ -269,6 +271,7 @@ impl CheckAndPack {
             endianness: arch.endian,
             route,
             sysroot: (route == Route::Source).then(|| Sysroot::new(arch, &facts.rust).name),
+            image: self.image.clone(),
             minimum_kernel: describe::minimum_kernel(arch, facts.config.minimum_kernel.as_deref()),
             binaries,
             sbom: Sbom { file: self.tarball.sbom(), size: 0, sha256: hash::bytes(b"") },

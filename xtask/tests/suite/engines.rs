@@ -2,8 +2,12 @@
 
 use std::env;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::RwLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::{Run, Workspace, has, own_root};
 
@@ -113,6 +117,46 @@ fn a_compile_error_is_the_same_in_a_container() {
             .says_nothing_of("bpfship-reads");
         assert_eq!(left_behind(&workspace, engine), "");
     }
+}
+
+/// Takes clang hours to read.
+fn endless() -> String {
+    let level = |number: usize| format!("#define X{number} X{0} X{0} X{0} X{0}\n", number + 1);
+    let levels: String = (0..24).map(level).collect();
+    format!(
+        "{levels}#define X24\nX0\n#define SEC(name) __attribute__((section(name), used))\nSEC(\"license\") char LICENSE[] = \"GPL\";\n"
+    )
+}
+
+#[test]
+fn a_compile_in_a_container_that_is_interrupted_is_over() {
+    let _images = IMAGES.read().unwrap();
+    for engine in engines() {
+        let workspace = Workspace::usual("endless");
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
+        let workspace = workspace.write("kernel/tick.bpf.c", &endless());
+        let mut command = workspace.command(&format!("bpf --engine {engine}"));
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let names = format!("{engine} ps --filter name=bpfship-bpf- --format '{{{{.Names}}}}'");
+        let begin = Instant::now();
+        let running = || workspace.shell(&names).succeeds().text();
+        let stage = format!("bpfship-bpf-{:.16}", bpfship::testing::hash::bytes(stage_of(&workspace).as_bytes()));
+        while !running().contains(&stage) {
+            assert!(begin.elapsed() < Duration::from_secs(120), "the compiler never started");
+            thread::sleep(Duration::from_millis(200));
+        }
+        let signalled = Instant::now();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        Run::from_output(child.wait_with_output().unwrap()).ends_with(130).says("interrupted");
+        assert!(signalled.elapsed() < Duration::from_secs(9), "{engine}: {:?}", signalled.elapsed());
+        let all = names.replace("ps ", "ps --all ");
+        workspace.shell(&all).succeeds().says_nothing_of(&stage);
+    }
+}
+
+/// Where a workspace's sources of BPF are laid out.
+fn stage_of(workspace: &Workspace) -> String {
+    workspace.path("target/bpfship/bpf").display().to_string()
 }
 
 /// A compiler image of somebody else: the same compiler, under other paths, that brings along its headers.

@@ -15,6 +15,7 @@ mod cache;
 mod cache_damage;
 mod completions;
 mod crates;
+mod cross;
 mod deploy;
 mod deploy_hostile;
 mod dist;
