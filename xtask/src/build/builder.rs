@@ -8,6 +8,9 @@ use crate::build::kind::Kind;
 use crate::container::facts::Container;
 use crate::cross::facts::Cross;
 
+/// Where programs are in our image.
+const PATH: &str = "/usr/bin";
+
 /// A builder, with what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Builder {
@@ -47,6 +50,15 @@ impl Builder {
     /// The image whose own compiler is the one for C code; none if that is the pinned one.
     pub fn compiler_image(&self) -> Option<&str> {
         Some(&self.container()?.own.as_ref()?.image)
+    }
+
+    /// The PATH of a build, if it has one: in our image, that of the image; one for an architecture sets its own.
+    pub fn path(&self, passed_on: Option<&String>) -> Option<String> {
+        match self.container() {
+            None => Some(passed_on.cloned().unwrap_or_default()),
+            Some(container) if container.own.is_some() => None,
+            Some(_) => Some(PATH.into()),
+        }
     }
 
     /// Whether it is this one: of a kind, and in an image for one architecture or for all.

@@ -37,12 +37,20 @@ pub struct Within {
     pub proof: Option<PathBuf>,
 }
 
+/// How engines end when they could not start a container.
+const NOT_STARTED: i32 = 125;
+
 impl Within {
-    fn check(&self) -> Result<()> {
+    /// Makes sure that there was a container.
+    fn check(&self, status: ExitStatus) -> Result<()> {
         match &self.proof {
             Some(proof) if !proof.exists() => bail!(
                 "cross made no container, so nothing that it left is taken: what it printed says why, and --plan shows what it \
                  was told"
+            ),
+            _ if status.code() == Some(NOT_STARTED) => bail!(
+                "the container was not started, for the reason above; a daemon on another machine does not see the folders of this \
+                 one: use one that runs here, or --builder host"
             ),
             _ => Ok(()),
         }
@@ -118,7 +126,7 @@ impl CargoBuild {
             take(messages.end());
             status
         })?;
-        self.within.iter().try_for_each(Within::check)?;
+        self.within.iter().try_for_each(|within| within.check(status))?;
         Ok((status, messages))
     }
 

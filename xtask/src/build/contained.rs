@@ -21,9 +21,6 @@ use crate::sys::steps::{MakeFolder, Run, Sweep};
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 
-/// Where programs are in our image.
-const PATH: &str = "/usr/bin";
-
 /// Both streams of cargo's become one before the engine sees them: it would mix two in the middle of a line. The first process of a
 /// container ends by a signal only if it handles it; with it, all others do.
 const SCRIPT: &str = "trap 'exit 143' TERM; \"$@\" 2>&1 & wait $!";
@@ -196,13 +193,4 @@ fn contained(container: &Container, options: Vec<String>, command: &Command, wor
         .args(["-c", SCRIPT, "sh"])
         .arg(command.program.to_string_lossy())
         .args(command.args.iter().cloned())
-}
-
-/// The PATH of a build, if it has one: in our image, that of the image; in one for an architecture, the image sets it.
-pub fn path(builder: &Builder, passed_on: Option<&String>) -> Option<String> {
-    match builder.container() {
-        None => Some(passed_on.cloned().unwrap_or_default()),
-        Some(container) if container.own.is_some() => None,
-        Some(_) => Some(PATH.into()),
-    }
 }

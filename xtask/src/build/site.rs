@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::build::builder::Builder;
-use crate::build::contained;
 use crate::build::crate_names;
 use crate::workspace::facts::Facts;
 use crate::workspace::packages::Package;
@@ -61,7 +60,7 @@ impl<'a> Site<'a> {
 
     /// Where programs are found, if that is not the image's to say.
     pub fn path(self) -> Option<String> {
-        contained::path(self.builder, self.facts.passed_on.get("PATH"))
+        self.builder.path(self.facts.passed_on.get("PATH"))
     }
 
     /// See [`names`].

@@ -17,8 +17,9 @@ use crate::sys::steps::{CacheEntry, HoldEntries, Remove, Run};
 /// The image in its entry of the cache.
 const IMAGE: &str = "image.tar";
 
-/// What makes a container that nothing of this machine's reaches, and that can write nowhere.
-pub fn sealing(name: &str) -> [&str; 11] {
+/// What makes a container that nothing of this machine's reaches, and that can write nowhere. One that has to be ended is not
+/// waited for.
+pub fn sealing(name: &str) -> [&str; 13] {
     [
         "--name",
         name,
@@ -31,12 +32,16 @@ pub fn sealing(name: &str) -> [&str; 11] {
         "ALL",
         "--security-opt",
         "no-new-privileges",
+        "--stop-timeout",
+        "0",
     ]
 }
 
-/// How it is started.
+/// How it is started, with a program in it that heeds no signal, as the first process of a container does. A client of docker's
+/// waits for that.
 pub fn sealed(engine: &Engine, folder: &Path, name: &str) -> Command {
-    engine.kind.command(folder).args(["run", "--rm"]).args(sealing(name)).arg("--sig-proxy=false")
+    let command = engine.kind.command(folder).args(["run", "--rm"]).args(sealing(name));
+    Command { deaf: true, ..command }
 }
 
 /// Has the engine have the image.

@@ -17,6 +17,9 @@ pub struct Command {
     /// Whom it waits for, if it may wait for ever.
     #[serde(skip)]
     pub heartbeat: Option<Heartbeat>,
+    /// Whether it is killed when a signal ends this program, for it heeds no other. What it leaves is for a step to remove.
+    #[serde(skip)]
+    pub deaf: bool,
 }
 
 /// What must be answered while a command runs: it waits for a program that may hang.
@@ -55,6 +58,7 @@ impl Command {
             folder: folder.into(),
             environment: Environment::Users(BTreeMap::new()),
             heartbeat: None,
+            deaf: false,
         }
     }
 

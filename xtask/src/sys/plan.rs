@@ -128,7 +128,11 @@ impl Task {
         if self.announced {
             work.announce();
         }
-        run_steps(&self.steps, &work)
+        match self.always {
+            // After an interruption, too.
+            true => self.steps.iter().try_for_each(|step| step.run(&work)),
+            false => run_steps(&self.steps, &work),
+        }
     }
 }
 

@@ -29,8 +29,8 @@ use crate::ui::table::Table;
 
 /// The signal that stopped us, or 0.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
-/// The process groups of running children.
-static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+/// The process groups of running children, and the signal that ends each.
+static CHILDREN: Mutex<Vec<(Pid, Signal)>> = Mutex::new(Vec::new());
 
 /// From now on SIGINT, SIGTERM and SIGHUP end the children and make [`Runner::check_interrupted`] fail; a second one
 /// ends us at once.
@@ -42,8 +42,8 @@ pub fn catch_signals(runner: Runner) -> Result<()> {
                 runner.screen.restore_terminal();
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-            for group in CHILDREN.lock().unwrap().iter() {
-                let _ = kill_process_group(*group, Signal::TERM);
+            for (group, end) in CHILDREN.lock().unwrap().iter() {
+                let _ = kill_process_group(*group, *end);
             }
         }
     });
@@ -323,9 +323,10 @@ impl Runner {
         die_with_us(&mut prepared);
         let child = prepared.spawn().map_err(|error| cannot_start(command, error))?;
         let group = Pid::from_child(&child);
-        CHILDREN.lock().unwrap().push(group);
+        let end = if command.deaf { Signal::KILL } else { Signal::TERM };
+        CHILDREN.lock().unwrap().push((group, end));
         if SIGNAL.load(Ordering::SeqCst) != 0 {
-            let _ = kill_process_group(group, Signal::TERM);
+            let _ = kill_process_group(group, end);
         }
         Ok((child, group))
     }
@@ -450,5 +451,5 @@ fn prepare(command: &Command) -> Result<std::process::Command> {
 }
 
 fn forget(group: Pid) {
-    CHILDREN.lock().unwrap().retain(|known| *known != group);
+    CHILDREN.lock().unwrap().retain(|(known, _)| *known != group);
 }

@@ -266,7 +266,7 @@ fn with_compiler(workspace: &Workspace, engine: &str) -> String {
          >image/Containerfile && {engine} build -q --network none -t bpfship-test-cc -f image/Containerfile image >/dev/null && \
          {engine} image inspect --format '{{{{.Id}}}}' bpfship-test-cc"
     );
-    let id = workspace.shell(&build).succeeds().text();
+    let id = workspace.shell(&build).succeeds().without_lines("").text();
     format!("team/cc@sha256:{}", id.trim().rsplit(':').next().unwrap())
 }
 

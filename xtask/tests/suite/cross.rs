@@ -138,6 +138,13 @@ fn what_cross_leaves_without_a_container_is_not_taken() {
 }
 
 #[test]
+fn a_container_that_is_not_started_is_said_to_be_so() {
+    let run = with_docker("not started").xtask(&DIST.replace("cross", "container")).ends_with(1);
+    run.says("the stand-in starts nothing")
+        .says("the container was not started, for the reason above; a daemon on another");
+}
+
+#[test]
 fn cross_pulls_no_image_and_takes_no_other_and_makes_none() {
     let tried = tried();
     assert_eq!(tried.values("--pull"), ["never"]);
