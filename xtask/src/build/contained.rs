@@ -183,8 +183,9 @@ fn options(name: &str, folders: &Folders) -> Vec<String> {
 /// cargo's command in a container. A Ctrl-C ends it, for the engine passes signals on.
 fn contained(container: &Container, options: Vec<String>, command: &Command, work: &Path) -> Command {
     let (Environment::Only(variables) | Environment::Users(variables)) = &command.environment;
-    let mut run =
-        container.engine.kind.command(work).args(["run", "--rm"]).args(options).args(["--user", &container.user]);
+    let kind = container.engine.kind;
+    let run = Command { heartbeat: kind.heartbeat_of_build(), ..kind.command(work) };
+    let mut run = run.args(["run", "--rm"]).args(options).args(["--user", &container.user]);
     run = run.args(container.user_namespace().iter().flat_map(|namespace| ["--userns", namespace]));
     for (name, value) in variables {
         run = run.args(["--env".to_owned(), format!("{name}={value}")]);

@@ -11,7 +11,7 @@ pub enum Kind {
     Host,
     /// The same cargo, in a container that can write nowhere else and has no network
     Container,
-    /// The same cargo, in such a container that the program cross starts
+    /// The same, in a container that the program cross 0.2.5 starts
     Cross,
 }
 

@@ -16,6 +16,7 @@ use crate::sys::process::Runner;
 
 /// How long an engine may take to answer. One whose daemon hangs accepts the connection, and never answers.
 const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE_OF_BUILD: Duration = Duration::from_secs(60);
 
 /// A program that runs containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,18 +70,28 @@ impl Kind {
     /// here.
     pub fn command(self, folder: &Path) -> Command {
         let mut command = Command::new(self.program(), folder);
-        let (program, seconds) = (self.program(), DEADLINE.as_secs());
-        command.heartbeat = Some(Heartbeat {
-            program: program.into(),
-            question: self.question().map(String::from).to_vec(),
-            limit: DEADLINE,
-            lost: format!(
-                "{program} does not answer within {seconds} seconds any more: start its daemon again, or use another --engine"
-            ),
-        });
+        command.heartbeat = Some(self.heartbeat(DEADLINE));
         ["DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM"]
             .iter()
             .fold(command, |command, variable| command.env(variable, ""))
+    }
+
+    /// What the engine must answer within a time, while something waits for it.
+    fn heartbeat(self, limit: Duration) -> Heartbeat {
+        let (program, seconds) = (self.program(), limit.as_secs());
+        Heartbeat {
+            program: program.into(),
+            question: self.question().map(String::from).to_vec(),
+            limit,
+            lost: format!(
+                "{program} does not answer within {seconds} seconds any more: start its daemon again, or use another --engine"
+            ),
+        }
+    }
+
+    /// The same for a build, which has all processors busy, for minutes.
+    pub fn heartbeat_of_build(self) -> Option<Heartbeat> {
+        Some(self.heartbeat(DEADLINE_OF_BUILD))
     }
 
     /// What makes the engine itself answer, and not just its client: its version, its platform, and how many ranges of

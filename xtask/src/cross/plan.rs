@@ -94,7 +94,7 @@ impl Call {
         let mut command_within = command.clone();
         command_within.args.clear();
         Call {
-            command: Command { heartbeat: kind.command(base).heartbeat, ..call.args(passed) },
+            command: Command { heartbeat: kind.heartbeat_of_build(), ..call.args(passed) },
             before: stage.steps(triples, &container.image, (&facts.rust.rustc(), &command_within), &kept),
             proof: stage.proof(),
         }

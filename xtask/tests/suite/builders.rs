@@ -298,7 +298,7 @@ fn an_architecture_may_have_an_image_whose_compiler_compiles_its_c_code() {
         // It runs, and says who compiled it.
         workspace.shell("cd container && tar xzf *x86_64*.gz && ./*x86_64*musl/probe").succeeds().says("42 by 1");
 
-        let elsewhere = c_code::workspace("own compiler, in another folder");
+        let elsewhere = c_code::workspace("own compiler in another folder");
         let elsewhere = elsewhere.write("tool/build.rs", BY_ANOTHER).write("tool/sum.c", SUM);
         let elsewhere = elsewhere.write("Cargo.toml", &format!("{manifest}{key}"));
         assert_eq!(dist(&elsewhere, "container"), first, "{engine}");
