@@ -20,6 +20,8 @@ pub(crate) enum Error {
     OldBpf { release: String, why: String },
     Perf(io::Error),
     NoStacks,
+    NoPerfGroups,
+    PerfGroupsOfVersion1,
     Tracefs(io::Error),
     NoTracepoint(&'static str),
     NoUsers,
@@ -113,6 +115,12 @@ impl fmt::Display for Error {
                 "the kernel refuses perf_event_open() ({error}): use a kernel with CONFIG_PERF_EVENTS=y, \
                  and no seccomp filter against it"
             ),
+            Self::NoPerfGroups => {
+                write!(f, "perf samples no control groups here: use Linux 5.7 or newer with CONFIG_CGROUP_PERF=y")
+            }
+            Self::PerfGroupsOfVersion1 => {
+                write!(f, "perf samples control groups of version 1 here: unmount the hierarchy with perf_event")
+            }
             Self::NoStacks => write!(f, "perf samples no user stacks on this architecture: use a newer kernel"),
             Self::Tracefs(error) if error.kind() == io::ErrorKind::PermissionDenied => write!(
                 f,

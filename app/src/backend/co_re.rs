@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     fs, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::Path,
 };
 
 use aya::{
@@ -32,10 +31,11 @@ use super::{
 };
 use crate::{
     bpf::{attach_tracepoint, fill, map_data, program, sum},
+    cgroup,
     error::Error,
     event::Event,
     features::{BtfFrom, KERNEL_BTF},
-    perf_ring::{Buffers, Content, Sample, Source},
+    perf_ring::{Buffers, Content, Extras, Sample, Source},
     tracefs::{Format, Tracefs},
 };
 
@@ -87,7 +87,7 @@ impl CoRe {
             no_exits: Some(settings.no_exits.into()),
             with_places: Some(settings.places.into()),
             // Without control groups, there is no helper to ask for one.
-            with_cgroups: Some(Path::new("/proc/self/cgroup").exists().into()),
+            with_cgroups: Some(cgroup::exist().into()),
             ..calls.as_ref().map(Calls::words).transpose()?.unwrap_or_default()
         };
         overrides.apply(&mut loader);
@@ -104,7 +104,7 @@ impl CoRe {
             let map = map_data(&mut ebpf, exectrace_perf::maps::events::NAME)?;
             let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
             let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
-            buffers.open(Source::Bpf, false).map_err(failed)?;
+            buffers.open(Source::Bpf, Extras::default()).map_err(failed)?;
             fill(&map, &buffers, Source::Bpf).map_err(failed)?;
             buffers.enable().map_err(failed)?;
             Output::Perf { buffers, samples: VecDeque::new(), map }

@@ -50,8 +50,8 @@ impl Tracer {
             Backend::Structs { btf, ring_buffer, .. } => {
                 Self::Structs(Box::new(CoRe::start(settings, btf, *ring_buffer)?))
             }
-            &Backend::Tracepoints { bpf, stacks, users, ends, .. } => {
-                let what = Wanted { bpf, stacks, users, ends };
+            &Backend::Tracepoints { bpf, stacks, users, cgroups, ends, .. } => {
+                let what = Wanted { bpf, stacks, cgroups, users, ends, no_exits: settings.no_exits };
                 Self::Tracepoints(Box::new(Tracepoints::start(settings, &what)?))
             }
         })

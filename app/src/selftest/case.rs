@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, Ends, UsersFrom, tracer::Tracer},
+    cgroup,
     clock::monotonic_ns,
     error::Error,
     event::{Args, End},
@@ -268,6 +269,7 @@ impl Case {
                     Difference::between("ppid", process::id(), or_unknown(found.ppid)),
                     Difference::between("uid", self.uid_at_exec(index, found, backend), or_unknown(found.uid)),
                     Difference::between("comm", quoted(comm_of(file)), found.name()),
+                    group_differs(found, backend),
                     Difference::between("file", quoted(file), quoted(&exec.file)),
                     Difference::between("file_truncated", false, exec.file_truncated),
                     Difference::between("args", known("args", listed(args)), or_unknown(exec.args.as_ref())),
@@ -297,6 +299,7 @@ impl Case {
                     Difference::between("ppid", process::id(), or_unknown(exit.ppid)),
                     Difference::between("uid", uid, or_unknown(exit.uid)),
                     Difference::between("comm", quoted(self.comm_at_exit()), exit.name()),
+                    group_differs(exit, backend),
                     Difference::between("end", self.expected_end(end, backend), or_unknown(exit.end.map(described))),
                     Difference::between(
                         "begin",
@@ -361,4 +364,10 @@ impl Case {
             _ => comm_of(self.file.as_bytes()),
         }
     }
+}
+
+/// No child leaves the control group of this process; none if that cannot be seen.
+fn group_differs(found: &Found, backend: &Backend) -> Option<Difference> {
+    let expected = or_unknown(Some(cgroup::own_inode()?).filter(|_| !backend.never_knows("cgroup")));
+    Difference::between("cgroup", expected, or_unknown(found.cgroup_id.map(cgroup::inode)))
 }

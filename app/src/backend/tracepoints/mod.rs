@@ -1,6 +1,6 @@
 //! Traces with what every kernel keeps stable, and so without BTF: tracepoints that tracefs describes, in samples of perf's,
 //! perf's own records of tasks, and what netlink reports of their ends. Where the kernel has it, BPF hands the records over and
-//! adds the user.
+//! adds the user and the control group.
 
 mod argv;
 pub(crate) mod decode;
@@ -27,7 +27,7 @@ use exectrace_bpf::{
 
 use self::{
     decode::{Purpose, Tracepoint},
-    processes::{Inputs, Kind, Processes, Record},
+    processes::{Inputs, Kind, Processes, Record, Who},
 };
 use super::{
     Ends, UsersFrom,
@@ -35,11 +35,12 @@ use super::{
 };
 use crate::{
     bpf,
+    cgroup::PerfGroups,
     clock::monotonic_ns,
     error::Error,
     event::Event,
     netlink::{Report, Taskstats, Users},
-    perf_ring::{Buffers, Content, Sample, Source},
+    perf_ring::{Buffers, Content, Extras, Sample, Source},
     procfs,
     tracefs::Tracefs,
 };
@@ -62,8 +63,11 @@ pub(crate) struct Wanted {
     pub(crate) bpf: bool,
     /// Samples of execs have the user's stack.
     pub(crate) stacks: bool,
+    /// BPF adds control groups, or samples of execs have them.
+    pub(crate) cgroups: bool,
     pub(crate) users: UsersFrom,
     pub(crate) ends: Ends,
+    pub(crate) no_exits: bool,
 }
 
 /// Tracepoints that are watched, until this is dropped.
@@ -73,6 +77,8 @@ pub(crate) struct Tracepoints {
     bpf: Option<Programs>,
     taskstats: Option<Taskstats>,
     users: Option<Users>,
+    /// What samples call a control group is one of the unified hierarchy.
+    perf_groups: Option<PerfGroups>,
     processes: Processes,
     /// Taken from the buffers, and not yet understood.
     samples: VecDeque<Sample>,
@@ -118,12 +124,14 @@ impl Tracepoints {
             _ => None,
         };
         let mut buffers = Buffers::new(kib).map_err(Error::Perf)?;
+        let with_cgroups = what.cgroups && !what.bpf;
+        let perf_groups = if with_cgroups { PerfGroups::find() } else { None };
         // The first one: it says when to wake up.
-        buffers.open(Source::Tasks, false).map_err(failed)?;
+        buffers.open(Source::Tasks, Extras::default()).map_err(failed)?;
         let bpf = if what.bpf {
-            buffers.open(Source::BpfExecs, what.stacks).map_err(failed)?;
-            buffers.open(Source::Bpf, false).map_err(failed)?;
-            let mut ebpf = load(&tracepoints, settings.buffer_kib)?;
+            buffers.open(Source::BpfExecs, Extras { stack: what.stacks, cgroup: false }).map_err(failed)?;
+            buffers.open(Source::Bpf, Extras::default()).map_err(failed)?;
+            let mut ebpf = load(&tracepoints, what.cgroups, settings.buffer_kib)?;
             let maps = [
                 (Source::BpfExecs, bpf::map_data(&mut ebpf, maps::execs::NAME)?),
                 (Source::Bpf, bpf::map_data(&mut ebpf, maps::others::NAME)?),
@@ -140,7 +148,11 @@ impl Tracepoints {
         } else {
             for tracepoint in &tracepoints {
                 let source = Source::Tracepoint(tracepoint.format.id);
-                buffers.open(source, what.stacks && tracepoint.definition.with_stack()).map_err(failed)?;
+                let extras = Extras {
+                    stack: what.stacks && tracepoint.definition.has_stack(),
+                    cgroup: with_cgroups && tracepoint.definition.has_cgroup(),
+                };
+                buffers.open(source, extras).map_err(failed)?;
             }
             buffers.enable().map_err(failed)?;
             None
@@ -150,7 +162,7 @@ impl Tracepoints {
             keeps_users: !what.bpf && what.users != UsersFrom::Nowhere,
             users_are_reported: what.users == UsersFrom::Connector,
             reports: taskstats.is_some(),
-            users_at_end: what.bpf && taskstats.is_none(),
+            leaves: what.needs(Purpose::Ends),
         });
         // What happens meanwhile is in the buffers.
         let snapshot = procfs::snapshot().map_err(Error::Proc)?;
@@ -161,6 +173,7 @@ impl Tracepoints {
             bpf,
             taskstats,
             users,
+            perf_groups,
             processes,
             samples: VecDeque::new(),
             in_doubt: false,
@@ -196,14 +209,14 @@ impl Tracepoints {
 
     /// Whether something has happened that [`Self::next`] can give only a moment later.
     pub(crate) fn holds_back(&self) -> bool {
-        self.buffers.holds_back()
+        self.buffers.holds_back() || !self.detached && self.processes.waits()
     }
 
     /// Hands on the next event, if there is one.
     pub(crate) fn next(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> Result<bool, Error> {
         for _ in 0..BATCH {
             if self.samples.is_empty() && !self.drain()? {
-                return Ok(false);
+                return Ok(self.show_overdue(show));
             }
             let Some(sample) = self.samples.pop_front() else { return Ok(false) };
             if sample.time_ns > self.until_ns {
@@ -213,13 +226,21 @@ impl Tracepoints {
                 Content::Exited { .. } => self.taskstats.as_mut().and_then(|taskstats| taskstats.take(sample.tid)),
                 _ => None,
             };
-            let Some(record) = record_of(&self.tracepoints, self.bpf.is_some(), &sample, report) else { continue };
+            let (with_bpf, has_groups) = (self.bpf.is_some(), self.perf_groups.is_some());
+            let Some(record) = record_of(&self.tracepoints, with_bpf, has_groups, &sample, report) else { continue };
             if let Some(event) = self.processes.see(&record) {
                 show(&event);
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    fn show_overdue(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> bool {
+        let now_ns = if self.detached { u64::MAX } else { monotonic_ns() };
+        let event = self.processes.overdue(now_ns);
+        event.iter().for_each(show);
+        event.is_some()
     }
 
     /// Takes out of the buffers what is there, and whether there was anything.
@@ -241,6 +262,9 @@ impl Tracepoints {
                 taskstats.read();
             }
         });
+        if self.perf_groups.as_ref().is_some_and(|groups| !drained.samples.is_empty() && !groups.are_unified()) {
+            self.perf_groups = None;
+        }
         self.samples.extend(drained.samples);
         if drained.lossy || self.users.as_ref().map(Users::overruns) != overruns {
             self.doubt();
@@ -340,6 +364,7 @@ impl Wanted {
             Purpose::Anything => true,
             Purpose::Codes => self.ends != Ends::Reported { marks_last: true },
             Purpose::Signals => self.ends == Ends::Observed,
+            Purpose::Ends => !self.no_exits && (self.cgroups || self.bpf && self.ends == Ends::Observed),
             Purpose::Users => !self.bpf && self.users == UsersFrom::Tracepoints,
         }
     }
@@ -348,34 +373,40 @@ impl Wanted {
 fn record_of<'s>(
     tracepoints: &[Tracepoint],
     with_bpf: bool,
+    has_groups: bool,
     sample: &'s Sample,
     report: Option<Report>,
 ) -> Option<Record<'s>> {
     let what = match &sample.content {
-        Content::Raw { bytes, stack } if with_bpf => {
+        Content::Raw { bytes, stack, .. } if with_bpf => {
             let (header, record) = bytes.split_at_checked(RECORD_HEADER)?;
             let number: bindings::Tracepoint = get(header, offset_of!(bindings::Record, tracepoint));
-            let uid = get(header, offset_of!(bindings::Record, uid));
+            let cgroup_id: u64 = get(header, offset_of!(bindings::Record, cgroup_id));
+            let who = Who {
+                uid: Some(get(header, offset_of!(bindings::Record, uid))),
+                cgroup_id: Some(cgroup_id).filter(|id| *id != 0),
+            };
             let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.definition.number == number)?;
-            return tracepoint.decode(sample, stack.as_ref(), Some(uid), record);
+            return tracepoint.decode(sample, stack.as_ref(), who, record);
         }
-        Content::Raw { bytes, stack } => {
+        Content::Raw { bytes, stack, cgroup_id } => {
             // Every record begins with the number of its tracepoint.
             let id = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
             let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.format.id == u32::from(id))?;
-            return tracepoint.decode(sample, stack.as_ref(), None, bytes);
+            let who = Who { uid: None, cgroup_id: cgroup_id.filter(|_| has_groups) };
+            return tracepoint.decode(sample, stack.as_ref(), who, bytes);
         }
         &Content::Forked { maker, maker_tid } => Kind::Forked { maker, maker_tid },
         Content::Renamed { comm, by_exec } => Kind::Renamed { comm, by_exec: *by_exec },
         &Content::Exited { ppid } => Kind::End { ppid, report },
         &Content::UserSet(uid) => Kind::UserChanged(Some(uid)),
     };
-    Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid: None, what })
+    Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, who: Who::default(), what })
 }
 
-fn load(tracepoints: &[Tracepoint], kib: u32) -> Result<Ebpf, Error> {
+fn load(tracepoints: &[Tracepoint], cgroups: bool, kib: u32) -> Result<Ebpf, Error> {
     let file_word = tracepoints.iter().find_map(Tracepoint::file_word).unwrap_or_default();
-    let overrides = bindings::globals::Overrides { file_word: Some(file_word) };
+    let overrides = bindings::globals::Overrides { file_word: Some(file_word), with_cgroups: Some(cgroups.into()) };
     let mut loader = EbpfLoader::new();
     overrides.apply(loader.btf(None));
     loader.load(bindings::object()).map_err(|error| Error::from_loader(error, kib))
