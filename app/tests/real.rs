@@ -734,6 +734,30 @@ fn execs_that_other_bpf_keeps_away_are_counted() {
     assert!(ended.summary().starts_with("exectrace: 1 execs, 1 exits, 0 lost, "), "{ended:?}");
 }
 
+/// perf records an end of theirs when they are executed.
+#[test]
+fn programs_that_their_user_may_not_read_or_that_are_another_users_do_not_end_when_they_begin() {
+    if !can_trace() {
+        return;
+    }
+    let folder = Folder::new("unreadable");
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, mode) in [("unreadable", 0o711), ("privileged", 0o4755)] {
+        let file = folder.0.join(name);
+        fs::copy("/bin/sleep", &file).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        for backend in ["btf", "tracepoints", "perf"] {
+            let tracing = Tracing::start(&["--json", "--backend", backend, "--comm", name]);
+            run(Command::new(&file).arg("0.2").uid(65534).gid(65534));
+            let ended = tracing.stop(Signal::SIGINT);
+            let [exec, exit] = &ended.json()[..] else { panic!("{backend}: {ended:?}") };
+            assert!(exec["event"] == "exec" && exec["ppid"] == std::process::id() && exec["uid"] == 65534, "{ended:?}");
+            assert!(exit["code"] == 0 && exit["since_exec_us"].as_u64() > Some(150_000), "{backend}: {ended:?}");
+            assert!(ended.summary().contains(" 0 lost, "), "{backend}: {ended:?}");
+        }
+    }
+}
+
 /// What it adds to an exit is not there then; the exit is.
 #[test]
 fn exits_come_without_a_control_group_where_other_bpf_keeps_that_away() {

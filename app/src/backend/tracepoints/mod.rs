@@ -4,6 +4,7 @@
 
 mod argv;
 pub(crate) mod decode;
+mod doubtful_ends;
 mod ends_observed;
 mod ends_reported;
 mod processes;
@@ -22,11 +23,12 @@ use aya::{
 };
 use exectrace_bpf::{
     RECORD_HEADER, get,
-    tracepoints::{self as bindings, maps},
+    tracepoints::{self as bindings, Tracepoint as Id, maps},
 };
 
 use self::{
     decode::{Purpose, Tracepoint},
+    doubtful_ends::DoubtfulEnds,
     processes::{Inputs, Kind, Processes, Record, Who},
 };
 use super::{
@@ -82,6 +84,7 @@ pub(crate) struct Tracepoints {
     processes: Processes,
     /// Taken from the buffers, and not yet understood.
     samples: VecDeque<Sample>,
+    doubtful_ends: DoubtfulEnds,
     /// Something was lost before them.
     in_doubt: bool,
     /// Until then it is waited for processes that are about to end.
@@ -176,6 +179,7 @@ impl Tracepoints {
             perf_groups,
             processes,
             samples: VecDeque::new(),
+            doubtful_ends: DoubtfulEnds::default(),
             in_doubt: false,
             patient_until: Instant::now(),
             blind: 0,
@@ -209,19 +213,13 @@ impl Tracepoints {
 
     /// Whether something has happened that [`Self::next`] can give only a moment later.
     pub(crate) fn holds_back(&self) -> bool {
-        self.buffers.holds_back() || !self.detached && self.processes.waits()
+        self.buffers.holds_back() || !self.detached && (self.processes.waits() || !self.doubtful_ends.is_empty())
     }
 
     /// Hands on the next event, if there is one.
     pub(crate) fn next(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> Result<bool, Error> {
         for _ in 0..BATCH {
-            if self.samples.is_empty() && !self.drain()? {
-                return Ok(self.show_overdue(show));
-            }
-            let Some(sample) = self.samples.pop_front() else { return Ok(false) };
-            if sample.time_ns > self.until_ns {
-                continue;
-            }
+            let Some(sample) = self.next_sample()? else { return Ok(self.show_overdue(show)) };
             let report = match sample.content {
                 Content::Exited { .. } => self.taskstats.as_mut().and_then(|taskstats| taskstats.take(sample.tid)),
                 _ => None,
@@ -236,8 +234,56 @@ impl Tracepoints {
         Ok(false)
     }
 
+    /// The next one that is what it seems to be.
+    fn next_sample(&mut self) -> Result<Option<Sample>, Error> {
+        loop {
+            if self.samples.is_empty() && !self.drain()? {
+                return Ok(self.doubtful_ends.overdue(monotonic_ns()));
+            }
+            let Some(sample) = self.samples.pop_front() else { return Ok(None) };
+            if !self.doubtful_ends.is_empty()
+                && let Some(end) = self.settle(&sample)
+            {
+                self.samples.push_front(sample);
+                return Ok(Some(end));
+            }
+            if sample.time_ns > self.until_ns {
+                continue;
+            }
+            if let Content::Exited { .. } = sample.content {
+                if self.processes.is_executing(sample.tid) {
+                    // Whose children they are is looked up, whichever it was.
+                    self.processes.orphan_children(sample.pid);
+                    self.doubtful_ends.hold(sample);
+                    continue;
+                }
+                // If there was another one before, that was none.
+                self.doubtful_ends.goes_on(sample.tid);
+            }
+            return Ok(Some(sample));
+        }
+    }
+
+    /// An end that was one, as what comes after it shows.
+    fn settle(&mut self, next: &Sample) -> Option<Sample> {
+        match &next.content {
+            Content::Raw { bytes, .. } => {
+                let (tracepoint, ..) = split(&self.tracepoints, self.bpf.is_some(), bytes)?;
+                if tracepoint.definition.number == Id::SCHED_PROCESS_EXEC {
+                    self.doubtful_ends.goes_on(next.tid);
+                }
+                None
+            }
+            Content::Forked { .. } => self.doubtful_ends.confirmed(next.tid),
+            _ => None,
+        }
+    }
+
     fn show_overdue(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> bool {
         let now_ns = if self.detached { u64::MAX } else { monotonic_ns() };
+        if self.detached {
+            self.processes.miss_exits(self.doubtful_ends.clear());
+        }
         let event = self.processes.overdue(now_ns);
         event.iter().for_each(show);
         event.is_some()
@@ -280,6 +326,7 @@ impl Tracepoints {
 
     /// What is known so far does not hold any more. What has been seen already is still shown, as far as that goes.
     fn doubt(&mut self) {
+        self.processes.miss_exits(self.doubtful_ends.clear());
         self.processes.forget(monotonic_ns());
         if let Some(taskstats) = &mut self.taskstats {
             taskstats.doubt();
@@ -378,23 +425,18 @@ fn record_of<'s>(
     report: Option<Report>,
 ) -> Option<Record<'s>> {
     let what = match &sample.content {
-        Content::Raw { bytes, stack, .. } if with_bpf => {
-            let (header, record) = bytes.split_at_checked(RECORD_HEADER)?;
-            let number: bindings::Tracepoint = get(header, offset_of!(bindings::Record, tracepoint));
-            let cgroup_id: u64 = get(header, offset_of!(bindings::Record, cgroup_id));
-            let who = Who {
-                uid: Some(get(header, offset_of!(bindings::Record, uid))),
-                cgroup_id: Some(cgroup_id).filter(|id| *id != 0),
-            };
-            let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.definition.number == number)?;
-            return tracepoint.decode(sample, stack.as_ref(), who, record);
-        }
         Content::Raw { bytes, stack, cgroup_id } => {
-            // Every record begins with the number of its tracepoint.
-            let id = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
-            let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.format.id == u32::from(id))?;
-            let who = Who { uid: None, cgroup_id: cgroup_id.filter(|_| has_groups) };
-            return tracepoint.decode(sample, stack.as_ref(), who, bytes);
+            let (tracepoint, header, record) = split(tracepoints, with_bpf, bytes)?;
+            let who = if with_bpf {
+                let cgroup_id: u64 = get(header, offset_of!(bindings::Record, cgroup_id));
+                Who {
+                    uid: Some(get(header, offset_of!(bindings::Record, uid))),
+                    cgroup_id: Some(cgroup_id).filter(|id| *id != 0),
+                }
+            } else {
+                Who { uid: None, cgroup_id: cgroup_id.filter(|_| has_groups) }
+            };
+            return tracepoint.decode(sample, stack.as_ref(), who, record);
         }
         &Content::Forked { maker, maker_tid } => Kind::Forked { maker, maker_tid },
         Content::Renamed { comm, by_exec } => Kind::Renamed { comm, by_exec: *by_exec },
@@ -402,6 +444,24 @@ fn record_of<'s>(
         &Content::UserSet(uid) => Kind::UserChanged(Some(uid)),
     };
     Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, who: Who::default(), what })
+}
+
+/// Of which tracepoint this is, with what BPF has put before its record.
+fn split<'t, 's>(
+    tracepoints: &'t [Tracepoint],
+    with_bpf: bool,
+    bytes: &'s [u8],
+) -> Option<(&'t Tracepoint, &'s [u8], &'s [u8])> {
+    let (header, record) = bytes.split_at_checked(if with_bpf { RECORD_HEADER } else { 0 })?;
+    let tracepoint = if with_bpf {
+        let number: bindings::Tracepoint = get(header, offset_of!(bindings::Record, tracepoint));
+        tracepoints.iter().find(|tracepoint| tracepoint.definition.number == number)
+    } else {
+        // Every record begins with the number of its tracepoint.
+        let id = u16::from_ne_bytes(record.get(..2)?.try_into().ok()?);
+        tracepoints.iter().find(|tracepoint| tracepoint.format.id == u32::from(id))
+    };
+    Some((tracepoint?, header, record))
 }
 
 fn load(tracepoints: &[Tracepoint], cgroups: bool, kib: u32) -> Result<Ebpf, Error> {

@@ -316,6 +316,16 @@ impl Processes {
         self.missed
     }
 
+    /// Of so many exits it is not known whether there were any.
+    pub(super) fn miss_exits(&mut self, number: u64) {
+        self.missed.exits += number;
+    }
+
+    /// An exec has given this thread a name, and is not there yet.
+    pub(super) fn is_executing(&self, tid: u32) -> bool {
+        self.announced.contains_key(&tid) && !self.left.contains_key(&tid)
+    }
+
     /// What is not known is looked up, with a moment from after it was found.
     pub(super) fn resolve(
         &mut self,
@@ -362,7 +372,7 @@ impl Processes {
     }
 
     /// The parent of these has ended: they have another one now.
-    fn orphan_children(&mut self, parent: u32) {
+    pub(super) fn orphan_children(&mut self, parent: u32) {
         for child in self.children.remove(&parent).unwrap_or_default() {
             if let Some(entry) = self.processes.get_mut(&child) {
                 entry.parent = None;
@@ -394,6 +404,10 @@ impl Processes {
                 None
             }
             Kind::Renamed { comm, by_exec } => {
+                if *by_exec {
+                    // Of the first thread of a process, whose number another one has now.
+                    self.left.remove(&seen.tid);
+                }
                 // Before, the tracepoint may not have been watched yet.
                 if *by_exec && time_ns >= self.begin_ns && self.announced.insert(seen.tid, name(comm)).is_some() {
                     self.missed.execs += 1;
@@ -407,8 +421,6 @@ impl Processes {
             &Kind::Exec { file, file_truncated, args, is_compat } => {
                 let announced = self.announced.remove(&seen.pid);
                 let pid = seen.pid;
-                // Of its first thread, if another one executes this and takes over its number.
-                self.left.remove(&pid);
                 if !self.exec(seen, is_compat, announced.clone(), in_doubt) {
                     // What it is now, /proc has shown; what it was at this moment, only the record says.
                     self.gone = Entry { comm: announced, ..Entry::default() };

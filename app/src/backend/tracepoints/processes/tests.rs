@@ -421,7 +421,10 @@ fn who_the_first_thread_was_is_no_matter_once_another_one_has_executed_a_program
     let nobody = |record| Record { who: Who::default(), ..record };
     assert_silent(&mut table, nobody(seen(20, 20, 110, end(10))));
     assert_silent(&mut table, leaves(20, 111, 700));
+    assert_silent(&mut table, nobody(seen(20, 20, 119, Kind::Renamed { comm: b"new", by_exec: true })));
+    assert!(table.is_executing(20));
     assert!(table.see(&nobody(seen(20, 20, 120, EXEC))).is_some());
+    assert!(!table.is_executing(20));
     assert_silent(&mut table, nobody(seen(20, 20, 130, end(10))));
     assert_left(&mut table, &leaves(20, 131, 800), 800);
 }
