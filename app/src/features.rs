@@ -270,6 +270,10 @@ fn classic_tracepoints(release: &str) -> Support {
     if !support.is_there() {
         return support;
     }
+    // How many processors there are, which is how large maps are.
+    if !Path::new("/sys/devices/system/cpu").exists() {
+        return Support::No(Error::NoSysfs);
+    }
     match EbpfLoader::new().btf(None).load(exectrace_bpf::tracepoints::object()) {
         Ok(_) => support,
         Err(error) => Support::No(match Error::from_loader(error, 0) {

@@ -249,7 +249,7 @@ impl Show {
         }
         self.lost = tracer.lost()?;
         self.lost.count += unwritten;
-        diag::note(format_args!("{unwritten} lines were not written, for nobody takes them from standard output"));
+        diag::note(format_args!("{unwritten} lines were not written, for nobody reads the output"));
         Ok(())
     }
 }

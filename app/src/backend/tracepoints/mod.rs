@@ -39,6 +39,7 @@ use crate::{
     bpf,
     cgroup::PerfGroups,
     clock::monotonic_ns,
+    diag,
     error::Error,
     event::Event,
     netlink::{Report, Taskstats, Users},
@@ -310,6 +311,7 @@ impl Tracepoints {
         });
         if self.perf_groups.as_ref().is_some_and(|groups| !drained.samples.is_empty() && !groups.are_unified()) {
             self.perf_groups = None;
+            diag::note(format_args!("{}: from now on, cgroup is not known", Error::PerfGroupsOfVersion1));
         }
         self.samples.extend(drained.samples);
         if drained.lossy || self.users.as_ref().map(Users::overruns) != overruns {
