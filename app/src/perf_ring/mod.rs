@@ -20,7 +20,7 @@ use self::{
 };
 use crate::clock::monotonic_ns;
 
-/// More than this is no inaccuracy of clocks.
+/// In so long a time, a clock has gone on.
 const INACCURACY_NS: u64 = 50_000_000;
 
 /// What samples are taken of.
@@ -218,12 +218,10 @@ impl Buffer {
         let Some(first) = self.events.first() else { return true };
         let now_ns = monotonic_ns();
         let enabled = enabled_ns(first);
-        // Whoever is interrupted between two clocks takes the time for shorter than it was.
-        let before = self.checked.replace((monotonic_ns(), enabled));
-        before.is_some_and(|(then_ns, before)| {
-            let passed = now_ns.saturating_sub(then_ns);
-            passed.saturating_sub(enabled.saturating_sub(before)) > INACCURACY_NS + passed / 100
-        })
+        let Some((then_ns, before)) = self.checked.replace((now_ns, enabled)) else { return false };
+        // At the first look after that it has been at work for a part of the time. Only that it was not at all is certain: on a
+        // virtual machine whose processors wait for each other, the clock of one can be a second behind.
+        enabled == before && now_ns.saturating_sub(then_ns) > INACCURACY_NS
     }
 
     /// Leaves out a processor that is not there any more.

@@ -295,7 +295,7 @@ impl Tracepoints {
         if std::mem::take(&mut self.in_doubt) {
             let pids = procfs::pids().map_err(Error::Proc)?;
             let parents = if self.only_tracked { procfs::parents().map_err(Error::Proc)? } else { Vec::new() };
-            self.processes.relearn(pids, procfs::start_ns, &parents);
+            self.processes.relearn(pids, procfs::start_ns, &parents, monotonic_ns());
             self.patient_until = Instant::now() + PATIENCE;
         }
         let (taskstats, users) = (&mut self.taskstats, &mut self.users);

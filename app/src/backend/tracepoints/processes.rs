@@ -127,6 +127,9 @@ pub(super) struct Processes {
     unread: Vec<u32>,
     /// --pid: these processes and their descendants, with when they began.
     tracked: HashMap<u32, u64>,
+    /// Those of them that had ended at this moment: what they did before it is still to come, or lost.
+    leaving: HashSet<u32>,
+    leaving_ns: u64,
     /// Names that an exec has given, by thread: the exec itself follows.
     announced: HashMap<u32, Vec<u8>>,
     /// What was reported of threads of processes that are not known.
@@ -249,12 +252,21 @@ impl Processes {
     }
 
     /// Begins to learn anew: from /proc, a few processes at a time.
-    pub(super) fn relearn(&mut self, pids: Vec<u32>, start_of: impl Fn(u32) -> Option<u64>, parents: &[(u32, u32)]) {
+    pub(super) fn relearn(
+        &mut self,
+        pids: Vec<u32>,
+        start_of: impl Fn(u32) -> Option<u64>,
+        parents: &[(u32, u32)],
+        now_ns: u64,
+    ) {
         self.announced.clear();
-        // A number that came back is another process.
-        self.tracked.retain(|&pid, start_ns| {
-            start_of(pid).is_some_and(|start| *start_ns == 0 || start.abs_diff(*start_ns) < START_PRECISION_NS)
+        self.leaving.clear();
+        self.tracked.retain(|&pid, start_ns| match start_of(pid) {
+            // A number that came back is another process.
+            Some(start) => is_same_start(*start_ns, start),
+            None => self.leaving.insert(pid),
         });
+        self.leaving_ns = now_ns;
         let tracked: HashSet<u32> = self.tracked.keys().copied().collect();
         for pid in procfs::descendants(parents, &tracked) {
             self.tracked.insert(pid, start_of(pid).unwrap_or_default());
@@ -309,7 +321,7 @@ impl Processes {
 
     /// Whether one of those that are marked is still there.
     pub(super) fn has_tracked(&self) -> bool {
-        !self.tracked.is_empty() || self.waits()
+        self.tracked.keys().any(|pid| !self.leaving.contains(pid)) || self.waits()
     }
 
     pub(super) fn missed(&self) -> Missed {
@@ -390,12 +402,22 @@ impl Processes {
     pub(super) fn see<'s>(&'s mut self, seen: &Record<'s>) -> Option<Event<'s>> {
         let time_ns = seen.time_ns;
         let in_doubt = time_ns < self.doubt_ns;
+        if !self.leaving.is_empty() && time_ns > self.leaving_ns {
+            self.tracked.retain(|pid, _| !self.leaving.contains(pid));
+            self.leaving.clear();
+        }
         match &seen.what {
             &Kind::Forked { maker, maker_tid } => {
                 // A number that came back.
                 self.left.remove(&seen.tid);
+                self.leaving.remove(&seen.tid);
                 self.overdue.extend(self.waiting.remove(&seen.tid));
                 if maker != seen.pid {
+                    // One that has begun just now may be followed already.
+                    let start_ns = time_ns + suspended_ns();
+                    if self.tracked.get(&seen.pid).is_some_and(|known| !is_same_start(*known, start_ns)) {
+                        self.tracked.remove(&seen.pid);
+                    }
                     self.track_child(seen.pid, maker, time_ns);
                 }
                 if !in_doubt {
@@ -745,6 +767,11 @@ impl Since {
     fn at(known: Option<Self>, time_ns: u64) -> Option<u32> {
         known.filter(|known| known.since_ns <= time_ns).map(|known| known.number)
     }
+}
+
+/// `known`: 0 if it is not.
+fn is_same_start(known_ns: u64, start_ns: u64) -> bool {
+    known_ns == 0 || start_ns.abs_diff(known_ns) < START_PRECISION_NS
 }
 
 fn name(comm: &[u8]) -> Vec<u8> {

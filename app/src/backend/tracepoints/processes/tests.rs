@@ -186,8 +186,11 @@ fn only_a_process_and_its_descendants_are_shown_if_asked_for() {
         vec![],
         |pid| (pid != 31).then_some(if pid == 10 { 9_000_000_000 } else { 50 }),
         &[(32, 20), (33, 10)],
+        205,
     );
     table.doubt_ns = 0;
+    // One that has ended meanwhile may have done something before.
+    assert_shown(&mut table, seen(31, 31, 204, EXEC), "31 of - - runs /bin/x");
     assert_shown(&mut table, seen(20, 20, 210, EXEC), "20 of - - runs /bin/x");
     assert_shown(&mut table, seen(32, 32, 211, EXEC), "32 of - - runs /bin/x");
     for pid in [1, 10, 31, 33] {
@@ -235,7 +238,7 @@ fn in_doubt_only_what_the_record_itself_says_is_shown() {
 fn after_a_loss_it_learns_anew() {
     let mut table = Processes { inputs: Inputs { reports: true, ..Inputs::default() }, ..table() };
     table.forget(200);
-    table.relearn(vec![20, 10, 1], |_| None, &[]);
+    table.relearn(vec![20, 10, 1], |_| None, &[], 200);
     // Not read yet: its exec shows nearly all.
     assert_shown(&mut table, seen(20, 20, 210, EXEC), "20 of - - runs /bin/x");
     assert_shown(&mut table, seen(20, 20, 211, reported(10, 3 << 8, true)), "20 of 10 - ends Some(Code(3)) Some(210)");
@@ -254,7 +257,7 @@ fn after_a_loss_it_learns_anew() {
 fn one_that_is_about_to_end_is_read_again() {
     let mut table = table();
     table.forget(200);
-    table.relearn(vec![10], |_| None, &[]);
+    table.relearn(vec![10], |_| None, &[], 200);
     assert!(table.read_some(9, true, |_| procfs::Read::Ending));
     assert!(!table.read_some(9, false, |_| procfs::Read::Ending));
 }
