@@ -384,6 +384,7 @@ impl Tracepoints {
             count: count + hidden,
             is_exact: is_exact || count + hidden == 0,
             hidden,
+            interrupted: 0,
             blind: self.blind,
             is_incomplete: self.blind > 0,
         })
