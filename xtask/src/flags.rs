@@ -55,9 +55,9 @@ const FOREIGN_VERBS: [(&[&str], &str); 5] = [
     (&["gen", "generate", "compile"], "bpf"),
 ];
 
-/// Parses the command line; prints what is wrong with it, or help, and ends the process.
-pub fn parse() -> Flags {
-    Flags::try_parse().unwrap_or_else(|error| explained(error).exit())
+/// Parses the command line. The error is what is wrong with it, or help.
+pub fn parse() -> Result<Flags, clap::Error> {
+    Flags::try_parse().map_err(explained)
 }
 
 /// An error of the command line, in words for people who come from other tools.
@@ -392,6 +392,8 @@ pub struct Deploy {
     /// Take the archives from this folder, or this one archive, instead of building what has changed
     #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["rollback", "uninstall", "status"])]
     pub from: Option<PathBuf>,
+    #[command(flatten)]
+    pub trust: Trust,
     /// The folder on the target that the program goes to
     #[arg(long, value_name = "DIR", default_value = "/usr/local/bin", value_parser = target_folder)]
     pub dir: String,
@@ -625,6 +627,22 @@ pub struct Doctor {
     pub json: bool,
 }
 
+/// Whose word is taken for a release.
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// Refuse an archive that is not signed by this key: a public key of minisign or ssh, or a file with one or several;
+    /// may be repeated
+    #[arg(long = "signer", value_name = "KEY|FILE")]
+    pub signers: Vec<String>,
+    /// Refuse an archive unless a signer states what it was built from, and each of its boots
+    #[arg(long, requires = "signers")]
+    pub proof: bool,
+    /// Refuse an archive unless so many of the signers state that they built the same bytes. Who made the release need
+    /// not be one of them
+    #[arg(long, value_name = "N", requires = "signers", value_parser = clap::value_parser!(u8).range(1..))]
+    pub rebuilders: Option<u8>,
+}
+
 /// Check archives: those in `dist/`, or any that were downloaded
 ///
 /// Checks each archive against its checksums (`.sha256`, SHA256SUMS and release.json, as far as they are beside it),
@@ -647,17 +665,8 @@ pub struct Verify {
     /// Refuse an archive unless boot-report.json has a kernel on which it passed
     #[arg(long)]
     pub require_boot: bool,
-    /// Refuse an archive that is not signed by this key: a public key of minisign or ssh, or a file with one or several;
-    /// may be repeated
-    #[arg(long = "signer", value_name = "KEY|FILE")]
-    pub signers: Vec<String>,
-    /// Refuse an archive unless a signer states what it was built from, and each of its boots
-    #[arg(long, requires = "signers")]
-    pub proof: bool,
-    /// Refuse an archive unless so many of the signers state that they built the same bytes. Who made the release need
-    /// not be one of them
-    #[arg(long, value_name = "N", requires = "signers", value_parser = clap::value_parser!(u8).range(1..))]
-    pub rebuilders: Option<u8>,
+    #[command(flatten)]
+    pub trust: Trust,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask rebuild"))]
     pub rebuild: Vec<String>,
     /// Print what was found as JSON

@@ -31,6 +31,7 @@ mod sys;
 mod toolchain;
 mod ui;
 mod verbs;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
@@ -61,7 +62,10 @@ pub fn main() -> ExitCode {
         eprintln!("{} {}", screen::error_word(), error::describe(&error));
         return ExitCode::FAILURE;
     }
-    let flags = flags::parse();
+    let flags = match flags::parse() {
+        Ok(flags) => flags,
+        Err(error) => return screen::usage(&error),
+    };
     screen::choose_colors(flags.common.color);
     let runner = Runner::new(flags.common.level());
     let result = process::catch_signals(runner).and_then(|()| match run(runner, &flags) {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result};
 
 use crate::arch::Arch;
+use crate::boot::guest_package::GUEST_CRATE;
 use crate::boot::kernel_image;
 use crate::boot::kernels::from_source::{self, BuildTools};
 use crate::boot::kernels::recipe::LLVM;
@@ -22,9 +23,6 @@ use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::status::{Found, State, Status};
 use crate::workspace::facts::Facts;
-
-/// The crate of the first process of each guest.
-pub const GUEST_CRATE: &str = "bpfship-guest";
 
 /// Programs that build kernels, and the Debian packages that have them.
 const BUILD_PROGRAMS: [(&str, &str); 11] = [
@@ -57,17 +55,9 @@ pub struct Host {
     pub build_tools: Option<Found<BuildTools>>,
     /// MiB of memory that guests may have between them; none if that cannot be known.
     pub memory: Option<u32>,
-    /// The crate of the first process of each guest, if the workspace has it.
-    pub guest_crate: Option<GuestCrate>,
-}
-
-/// Where the crate `bpfship-guest` is, and with which versions of its dependencies it is built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GuestCrate {
-    pub folder: PathBuf,
-    pub version: String,
-    /// SHA-256 of the workspace's Cargo.lock.
-    pub lock_sha256: Sha256,
+    /// SHA-256 of the workspace's Cargo.lock, if that knows the crates of the first process: a workspace that depends on
+    /// this tool has them already.
+    pub lock: Option<Sha256>,
 }
 
 impl Host {
@@ -93,7 +83,7 @@ impl Host {
             mirror,
             build_tools,
             memory: files::read_if_there(Path::new("/proc/meminfo"))?.and_then(|text| available(&text)),
-            guest_crate: GuestCrate::find(facts)?,
+            lock: lock(facts)?,
         })
     }
 }
@@ -118,15 +108,9 @@ pub fn qemu_version(runner: Runner, arch: &Arch) -> Found {
     }
 }
 
-impl GuestCrate {
-    /// Finds it among the workspace's members and their dependencies: a workspace that depends on this tool depends on
-    /// it.
-    fn find(facts: &Facts) -> Result<Option<GuestCrate>> {
-        let mut packages = facts.members.iter().chain(&facts.packages);
-        let Some(package) = packages.find(|package| package.name == GUEST_CRATE) else { return Ok(None) };
-        let lock_sha256 = hash::file(&facts.sources.workspace.join("Cargo.lock"))?;
-        Ok(Some(GuestCrate { folder: package.folder.clone(), version: package.version.clone(), lock_sha256 }))
-    }
+fn lock(facts: &Facts) -> Result<Option<Sha256>> {
+    let has_crate = facts.members.iter().chain(&facts.packages).any(|package| package.name == GUEST_CRATE);
+    has_crate.then(|| hash::file(&facts.sources.workspace.join("Cargo.lock"))).transpose()
 }
 
 impl BuildTools {

@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod facts;
+pub mod guest_package;
 pub mod initramfs;
 pub mod kernel_image;
 pub mod kernels;

@@ -7,26 +7,24 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use crate::arch::Target;
-use crate::boot::facts::{GUEST_CRATE, GuestCrate, Host};
+use crate::boot::facts::Host;
+use crate::boot::guest_package::{self, GUEST};
 use crate::boot::kernels::plan::Means;
 use crate::boot::kernels::{self, Btf, Source};
 use crate::boot::machines::{self, Load};
 use crate::boot::memory::Memory;
-use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, WriteReport};
+use crate::boot::run::{BootGuest, Booted, Outcome, PrepareImage, WriteCarried, WriteReport};
 use crate::boot::select::{Guest, Origin};
 use crate::build;
 use crate::build::run::Built;
+use crate::release::boot_report;
 use crate::release::manifest::Artifact;
 use crate::release::run::TakeBinaries;
-use crate::release::{boot_report, layout};
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::sys::steps::{CheckEntry, Copy, HoldEntries, Run, Write};
 use crate::workspace::facts::Facts;
 use crate::workspace::products::{BTF, Product};
-
-/// The package that is written for the first process of a guest, and its binary.
-pub const GUEST: &str = "guest";
 
 /// Where the first process moves BTF that it hides.
 const BTF_FILE: &str = "/tmp/vmlinux.btf";
@@ -54,7 +52,7 @@ struct Shared<'a> {
 
 /// Plans to boot these guests. `released` is all that is in dist/.
 pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest]) -> Result<Plan> {
-    let dist = layout::dist(&facts.root);
+    let dist = facts.dist.clone();
     let kernels = kernels(facts, host, guests)?;
     let (build, built) = first_process(facts, host, guests)?;
     let binaries: BTreeMap<&str, Slot<_>> =
@@ -131,23 +129,6 @@ impl Shared<'_> {
 
 /// Plans to build the first process for the targets of the guests.
 fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Task>, Slot<Built>)> {
-    let Some(guest_crate) = &host.guest_crate else {
-        bail!(
-            "the workspace {} has no crate {GUEST_CRATE}, the first process of each guest: make {} a dependency of one \
-             of its members",
-            facts.root.display(),
-            crate::NAME
-        );
-    };
-    if guest_crate.version != env!("CARGO_PKG_VERSION") {
-        bail!(
-            "the workspace {} has {GUEST_CRATE} {}, but this is {} {}: run the one that the workspace depends on",
-            facts.root.display(),
-            guest_crate.version,
-            crate::NAME,
-            env!("CARGO_PKG_VERSION")
-        );
-    }
     let mut targets: Vec<Target> = Vec::new();
     for guest in guests {
         if targets.iter().all(|(arch, _)| *arch != guest.arch) {
@@ -155,21 +136,17 @@ fn first_process(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<(Vec<Ta
         }
     }
     let folder = facts.work.join(GUEST);
-    let mut tasks = vec![Task::new(
-        "writing the package of the guests' first process",
-        package(facts, guest_crate, &folder, &targets),
-    )];
+    let mut tasks =
+        vec![Task::new("writing the package of the guests' first process", package(facts, host, &folder, &targets)?)];
     let (build, built) = build::plan::helper(facts, &folder.join("Cargo.toml"), GUEST, &targets)?;
     tasks.extend(build);
     Ok((tasks, built))
 }
 
-/// Writes the package of the first process: cargo builds no binary of a dependency, and this one calls the crate's
-/// `main`. The versions of its dependencies are those of the workspace's Cargo.lock, which cargo reduces to what it
-/// needs.
-fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Target]) -> Steps {
+/// Writes the package of the first process. The versions of its dependencies are those of the workspace's Cargo.lock, if
+/// that has them, or of this tool's; cargo reduces either to what is needed.
+fn package(facts: &Facts, host: &Host, folder: &Path, targets: &[Target]) -> Result<Steps> {
     let manifest = folder.join("Cargo.toml");
-    let path = toml::Value::String(guest_crate.folder.to_string_lossy().into_owned());
     let fetch = Command::new(facts.rust.cargo(), &facts.root)
         .env("RUSTC", facts.rust.rustc().to_string_lossy())
         .env("CARGO_HOME", facts.cargo_home.to_string_lossy())
@@ -177,23 +154,17 @@ fn package(facts: &Facts, guest_crate: &GuestCrate, folder: &Path, targets: &[Ta
         .arg(manifest.to_string_lossy())
         .args(facts.offline.then_some("--offline"))
         .args(targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]));
-    let package = format!("[package]\nname = \"{GUEST}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n");
-    vec![
-        Box::new(Write {
-            text: format!("{package}\n[dependencies]\n{GUEST_CRATE} = {{ path = {path} }}\n\n[workspace]\n"),
-            file: manifest,
-        }),
-        Box::new(Write {
-            file: folder.join("src/main.rs"),
-            text: "fn main() {\n    bpfship_guest::main()\n}\n".into(),
-        }),
-        Box::new(Copy {
-            from: facts.sources.workspace.join("Cargo.lock"),
-            to: folder.join("Cargo.lock"),
-            sha256: guest_crate.lock_sha256,
-        }),
+    let to = folder.join("Cargo.lock");
+    let lock: Box<dyn Step> = match host.lock {
+        Some(sha256) => Box::new(Copy { from: facts.sources.workspace.join("Cargo.lock"), to, sha256 }),
+        None => Box::new(WriteCarried { folder: folder.into(), files: &[("Cargo.lock", guest_package::LOCK)] }),
+    };
+    Ok(vec![
+        Box::new(Write { file: manifest, text: guest_package::manifest()? }),
+        Box::new(WriteCarried { folder: folder.into(), files: &guest_package::SOURCES }),
+        lock,
         Box::new(Run(fetch)),
-    ]
+    ])
 }
 
 /// Plans to have the kernels at the paths of [`kernel_files`], and to keep them there.
@@ -305,12 +276,8 @@ mod tests {
             })),
             build_tools: Some(Ok(BuildTools { compiler: "clang 19".into(), pahole: "v1".into(), jobs: 2 })),
             memory: None,
-            guest_crate: Some(guest_crate(env!("CARGO_PKG_VERSION"))),
+            lock: Some(hash::bytes(b"9")),
         }
-    }
-
-    fn guest_crate(version: &str) -> GuestCrate {
-        GuestCrate { folder: "/home/ann/guest".into(), version: version.into(), lock_sha256: hash::bytes(b"9") }
     }
 
     fn lack(detail: &str) -> Status {
@@ -356,7 +323,8 @@ mod tests {
     fn the_first_process_is_one_package_for_all_targets_with_the_versions_of_the_workspace() {
         let script = script(&["amd64", "arm64"], &Selection::All);
         let folder = "/home/ann/tool/target/bpfship/guest";
-        assert!(script.contains("bpfship-guest = { path = \"/home/ann/guest\" }"), "{script}");
+        let sources = format!("# write to {folder} what this program carries: src/main.rs, src/lib.rs");
+        assert!(script.contains(&sources), "{script}");
         assert!(
             script
                 .contains(&format!("cp /home/ann/tool/target/bpfship/snapshot/source/Cargo.lock {folder}/Cargo.lock")),
@@ -400,10 +368,6 @@ mod tests {
         refused(&facts(), &no_tools, "mips", "the kernel linux-6.12-btf for mips must be built, and there is no flex");
         let no_qemu = Host { qemu: [("amd64", Err(lack("there is no QEMU")))].into(), ..host() };
         refused(&facts(), &no_qemu, "amd64", "there is no QEMU");
-        let no_crate = Host { guest_crate: None, ..host() };
-        refused(&facts(), &no_crate, "amd64", "has no crate bpfship-guest, the first process of each guest");
-        let other = Host { guest_crate: Some(guest_crate("0.0.9")), ..host() };
-        refused(&facts(), &other, "amd64", "has bpfship-guest 0.0.9, but this is bpfship ");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::Watched;
+use crate::sys::steps::Write;
 use crate::ui::error;
 
 /// Brings a kernel file of the user's into the form that QEMU takes.
@@ -148,6 +149,35 @@ pub struct Booted {
     pub image: PathBuf,
     pub qemu_version: String,
     pub outcome: Slot<Outcome>,
+}
+
+/// Writes files that this program carries to a folder, where they are not there already.
+#[derive(Debug)]
+pub struct WriteCarried {
+    pub folder: PathBuf,
+    pub files: &'static [(&'static str, &'static str)],
+}
+
+impl WriteCarried {
+    fn names(&self) -> Vec<&'static str> {
+        self.files.iter().map(|(name, _)| *name).collect()
+    }
+}
+
+impl Step for WriteCarried {
+    fn line(&self) -> String {
+        format!("# write to {} what this program carries: {}", quote(&self.folder), self.names().join(", "))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "write-carried": { "folder": self.folder, "files": self.names() } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let write =
+            |(name, text): &(&str, &str)| Write { file: self.folder.join(name), text: (*text).into() }.run(work);
+        self.files.iter().try_for_each(write)
+    }
 }
 
 /// Writes the report, with the entries of the previous one for archives that are still there.

@@ -11,7 +11,7 @@ use crate::release::licenses;
 use crate::release::pack::{self, Entry};
 use crate::ui::error::bad_request;
 use crate::workspace::config::kernel_version;
-use crate::workspace::products::Archive;
+use crate::workspace::products::{Archive, Product};
 
 /// What a file is to a package manager that tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +35,15 @@ pub type Contents = BTreeMap<String, File>;
 /// still supported and has BTF.
 const KERNEL: (u32, u32) = (5, 10);
 
-/// The programs of an archive that get a unit: the first of each product, as with `deploy`.
+/// The programs of an archive that get a unit, each with its product: the first of each that is a service, as with `deploy`.
+fn services(archive: &Archive) -> impl Iterator<Item = (&Product, &str)> {
+    let products = archive.products.iter().filter(|product| !product.deploy.is_command);
+    products.filter_map(|product| Some((product, product.bins.first()?.as_str())))
+}
+
+/// Their units.
 pub fn units(archive: &Archive) -> Vec<String> {
-    archive.products.iter().filter_map(|product| product.bins.first()).map(|bin| format!("{bin}.service")).collect()
+    services(archive).map(|(_, bin)| format!("{bin}.service")).collect()
 }
 
 /// Decides where everything of an archive goes. `name` is that of the package, and `minimum_kernel` what the application needs.
@@ -82,8 +88,7 @@ pub fn contents(
     }
     if row.systemd {
         let kernel = minimum_kernel.and_then(kernel_version).map_or(KERNEL, |needed| needed.max(KERNEL));
-        for product in &archive.products {
-            let Some(bin) = product.bins.first() else { continue };
+        for (product, bin) in services(archive) {
             let runs = Runs { name: bin, folder: "/usr/bin", kernel, btf: true };
             let head = format!("# Of the package {name}: put changes into /etc/systemd/system/{bin}.service.d/.\n");
             let text = head + &unit::body(&product.deploy, &runs);

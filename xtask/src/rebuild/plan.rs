@@ -18,6 +18,8 @@ use crate::sys::steps::Remove;
 pub struct Request<'a> {
     /// The repository, which is only read.
     pub root: &'a Path,
+    /// The Cargo.toml that names the release.
+    pub cargo_toml: &'a Path,
     /// The folder with the archives.
     pub release: &'a Path,
     pub manifest: &'a Manifest,
@@ -34,7 +36,7 @@ pub struct Request<'a> {
 
 /// Decides what a rebuild does.
 pub fn plan(request: &Request) -> Result<Vec<Task>> {
-    let Request { root, release, manifest, folder, tool, offline, builder, prints } = request;
+    let Request { root, cargo_toml, release, manifest, folder, tool, offline, builder, prints } = request;
     let Some(commit) = &manifest.commit else {
         bail!("the manifest names no commit to build again: it was made outside git");
     };
@@ -51,7 +53,7 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
             .env("BPFSHIP_CACHE", text(&folder.join("cache")))
             .env("SOURCE_DATE_EPOCH", manifest.source_date_epoch.to_string())
             .args(["dist", "--locked", "--commit", commit, "--arch", &arches.join(","), "--std", route.name()])
-            .args(["--to", &text(&again), "--manifest-path", &text(&root.join("Cargo.toml"))]);
+            .args(["--to", &text(&again), "--manifest-path", &text(cargo_toml)]);
         build.args.extend(builder.iter().flat_map(|kind| ["--builder", kind.name()]).map(String::from));
         build.args.extend(offline.then(|| "--offline".to_owned()));
         tasks.push(

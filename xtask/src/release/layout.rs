@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::arch::Arch;
 use crate::route::Route;
 
-/// The folder of the release of a workspace.
-pub fn dist(root: &Path) -> PathBuf {
-    root.join("dist")
+/// The folder of the release of a workspace, or of a package in it that has a release of its own.
+pub fn dist(root: &Path, package: Option<&str>) -> PathBuf {
+    root.join("dist").join(package.unwrap_or_default())
 }
 
 /// What describes the archives of one commit.

@@ -277,6 +277,7 @@ pub(crate) mod tests {
             dependencies: BTreeMap::new(),
             libbpf: None,
             members: Vec::new(),
+            dist: "/home/ann/tool/dist".into(),
             root: "/home/ann/tool".into(),
             sources: sources(),
             work: "/home/ann/tool/target/bpfship".into(),
@@ -330,7 +331,7 @@ pub(crate) mod tests {
     }
 
     fn dist(facts: &Facts, source: Source, request: &flags::Dist) -> Result<Plan> {
-        let dist = crate::release::layout::dist(&facts.root);
+        let dist = facts.dist.clone();
         let mut builders = Builders::default();
         builders.add(Builder::Host);
         super::dist(&Arc::new(facts.clone()), source, BTreeMap::new(), Some(&Place::Host), &builders, &dist, request)

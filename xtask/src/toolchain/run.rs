@@ -1,11 +1,13 @@
 //! How the toolchain is completed: the steps of plan.rs.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use flate2::read::DeflateDecoder;
+use rawzip::{CompressionMethod, ZipArchive};
 use serde_json::{Value, json};
 
 use crate::build::cargo::CargoBuild;
@@ -93,24 +95,29 @@ impl Step for UnpackWheel {
     }
 }
 
+/// Unpacks what is wanted of a wheel whose hash was right.
 fn unpack(runner: Runner, wheel: &Path, keep: Keep, folder: &Path) -> Result<()> {
     let cannot = || format!("cannot unpack {}", wheel.display());
-    let mut archive = zip::ZipArchive::new(File::open(wheel).with_context(cannot)?).with_context(cannot)?;
-    for index in 0..archive.len() {
+    let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
+    let archive = ZipArchive::from_file(File::open(wheel).with_context(cannot)?, &mut buffer).with_context(cannot)?;
+    let mut entries = archive.entries(&mut buffer);
+    while let Some(entry) = entries.next_entry().with_context(cannot)? {
         runner.check_interrupted()?;
-        let mut file = archive.by_index(index).with_context(cannot)?;
-        let Some(name) = keep(&file.name().with_context(cannot)?).map(String::from).filter(|_| !file.is_dir()) else {
-            continue;
-        };
-        if file.enclosed_name().is_none() {
-            bail!("{} holds a file that would land outside: {name}", wheel.display());
-        }
-        let to = folder.join(&name);
+        // A path that leads outside is none of these.
+        let path = entry.file_path().try_normalize().with_context(cannot)?;
+        let Some(name) = keep(path.as_ref()).filter(|_| !entry.is_dir()) else { continue };
+        let to = folder.join(name);
         files::create_folder(to.parent().context("a file without a folder")?)?;
+        let packed = archive.get_entry(entry.wayfinder()).with_context(cannot)?;
+        let bytes: Box<dyn Read> = match entry.compression_method() {
+            CompressionMethod::Store => Box::new(packed.reader()),
+            CompressionMethod::Deflate => Box::new(DeflateDecoder::new(packed.reader())),
+            other => bail!("{} holds {name}, which is compressed by {other:?}", wheel.display()),
+        };
         (|| {
             let mut out = File::create(&to)?;
-            io::copy(&mut file, &mut out)?;
-            if is_program(&name) {
+            io::copy(&mut packed.verifying_reader(bytes), &mut out)?;
+            if is_program(name) {
                 out.set_permissions(fs::Permissions::from_mode(0o755))?;
             }
             io::Result::Ok(())

@@ -1,8 +1,12 @@
 //! What the user sees while something is done: on a terminal, one live line for each thing under way; elsewhere, plain
 //! lines that begin with the time.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -52,6 +56,7 @@ impl Screen {
 
     /// A line on standard error, as it is. A closed standard error is no reason to stop.
     pub fn eprintln(&self, line: &str) {
+        let line = in_words_of_caller(line);
         let print = || drop(writeln!(io::stderr(), "{line}"));
         match &self.live {
             Some(live) => live.suspend(print),
@@ -83,7 +88,7 @@ impl Screen {
     /// A line on standard output: what came out. Not with `--quiet`.
     pub fn println(&self, line: &str) {
         if self.level > Level::Quiet {
-            let _ = writeln!(io::stdout(), "{line}");
+            let _ = writeln!(io::stdout(), "{}", in_words_of_caller(line));
         }
     }
 
@@ -118,7 +123,7 @@ pub fn width() -> Option<usize> {
 
 /// What was asked for, on standard output, whatever the level.
 pub fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
+    match io::stdout().write_all(in_words_of_caller(text).as_bytes()) {
         // Whoever read it has had enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
@@ -138,6 +143,46 @@ pub fn plain(text: &str) -> String {
         _ => char.escape_debug().to_string(),
     };
     text.chars().map(escape).collect()
+}
+
+/// Prints help, or what is wrong with the command line. Gives the exit code.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    let has_colors = if error.use_stderr() { has_colors() } else { console::colors_enabled() };
+    let text = if has_colors { text.ansi().to_string() } else { text.to_string() };
+    // Whoever does not read it does not need it.
+    let _ = match error.use_stderr() {
+        true => io::stderr().write_all(in_words_of_caller(&text).as_bytes()),
+        false => io::stdout().write_all(in_words_of_caller(&text).as_bytes()),
+    };
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// How this tool was called: `cargo xtask`, `cargo ship` in a workspace whose `xtask` is for other work, or `bpfship` where it
+/// is a program of its own.
+pub fn command() -> &'static str {
+    static COMMAND: OnceLock<String> = OnceLock::new();
+    COMMAND.get_or_init(|| {
+        let program = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        match program.file_name().and_then(OsStr::to_str) {
+            Some(NAME) => NAME.into(),
+            Some(name) if name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter)) => {
+                format!("cargo {name}")
+            }
+            _ => CARGO_XTASK.into(),
+        }
+    })
+}
+
+/// The command as sentences have it.
+const CARGO_XTASK: &str = "cargo xtask";
+
+/// A text that calls this tool what its user called it.
+pub fn in_words_of_caller(text: &str) -> Cow<'_, str> {
+    match text.contains(CARGO_XTASK) && command() != CARGO_XTASK {
+        true => text.replace(CARGO_XTASK, command()).into(),
+        false => text.into(),
+    }
 }
 
 /// A number of bytes, for people.

@@ -12,7 +12,7 @@ use crate::boot::run::Outcome;
 use crate::boot::select::{self, Guest, KernelArg, Selection};
 use crate::flags;
 use crate::release::boot_report::{self, REPORT, Verdict};
-use crate::release::{artifacts, layout, staging};
+use crate::release::{artifacts, staging};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
@@ -23,7 +23,7 @@ use crate::workspace::facts::Facts;
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
     let selection = selection(request)?;
     let (facts, _locks) = Facts::read(runner, common, None, None)?;
-    let dist = layout::dist(&facts.root);
+    let dist = facts.dist.clone();
     let manifest = artifacts::read(&dist)?;
     let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
     let host = Host::read(runner, &facts, &guests)?;

@@ -9,6 +9,7 @@ use crate::ui::screen;
 /// Runs the verb.
 pub fn run(request: &Completions) -> Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(request.shell, &mut Flags::command().bin_name("xtask"), "xtask", &mut text);
+    let name = if screen::command() == crate::NAME { crate::NAME } else { "xtask" };
+    clap_complete::generate(request.shell, &mut Flags::command().bin_name(name), name, &mut text);
     screen::print(&String::from_utf8(text)?)
 }

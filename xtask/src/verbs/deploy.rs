@@ -16,7 +16,6 @@ use crate::deploy::script::Place;
 use crate::deploy::ssh::Ssh;
 use crate::flags;
 use crate::rebuild::run::BuildAgain;
-use crate::release::layout;
 use crate::release::manifest::Manifest;
 use crate::release::{artifacts, layout::MANIFEST};
 use crate::sys;
@@ -28,6 +27,7 @@ use crate::sys::{files, hash};
 use crate::ui::error::{self, bad_request};
 use crate::ui::screen;
 use crate::ui::table::{Align::Left, Table};
+use crate::verify::trust::Trust;
 use crate::workspace::facts::Workspace;
 use crate::workspace::products::Product;
 
@@ -48,8 +48,12 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> R
             .context("cannot find the configuration of ssh")?,
     };
     let (product, bin) = workspace.config.product_of(request.bin.as_deref())?;
+    if request.service {
+        product.deploy.check_service(bin)?;
+    }
     let place = Place { name: bin.into(), folder: request.dir.clone(), operator: operator() };
     let release = request.from.as_deref().map(released).transpose()?;
+    check_signers(request, release.as_ref())?;
     let done = with_targets(runner, common, request, (&workspace, product), &hosts, &ssh, &place, release);
     // Also after an error: what holds the connections open is not ours to leave behind.
     hosts.iter().for_each(|host| runner.sweep(&ssh.close(host)));
@@ -98,7 +102,7 @@ fn with_targets(
             tasks.clear();
         }
     }
-    let dist = layout::dist(&workspace.root);
+    let dist = workspace.dist.clone();
     let (folder, manifest) = match (wanted.clone(), release) {
         (_, Some((folder, manifest))) => (folder, Some(manifest)),
         (Wanted::Install, None) if request.plan && !dist.join(MANIFEST).exists() => (dist, None),
@@ -180,9 +184,19 @@ fn released(from: &Path) -> Result<(PathBuf, Manifest)> {
     Ok((folder.into(), manifest))
 }
 
+/// Refuses a release behind which those who must do not stand, before any target is asked.
+fn check_signers(request: &flags::Deploy, release: Option<&(PathBuf, Manifest)>) -> Result<()> {
+    let trust = Trust::read(&request.trust)?;
+    match release {
+        _ if trust.signers.is_empty() => Ok(()),
+        Some((folder, manifest)) => trust.check(folder, manifest.artifacts.iter().map(|it| it.file.as_str())),
+        None => bad_request!("--signer is for a release that was signed: name its folder with --from"),
+    }
+}
+
 /// Plans to have the archives that the targets need, from the sources as they are now. What is up to date is not built again.
 fn build(common: &flags::Common, workspace: &Workspace, targets: &[(Host, Target)]) -> Option<Task> {
-    let there = artifacts::read(&layout::dist(&workspace.root)).map(|manifest| manifest.artifacts).unwrap_or_default();
+    let there = artifacts::read(&workspace.dist).map(|manifest| manifest.artifacts).unwrap_or_default();
     let there: Vec<&'static Arch> = there.iter().map(|artifact| artifact.arch).collect();
     let arches: BTreeSet<&str> =
         targets.iter().filter_map(|(_, target)| decide::arch(target, &there).ok()).map(|arch| arch.name).collect();
@@ -192,7 +206,7 @@ fn build(common: &flags::Common, workspace: &Workspace, targets: &[(Host, Target
     let list = arches.into_iter().collect::<Vec<_>>().join(",");
     let tool = env::current_exe().unwrap_or_else(|_| "cargo-xtask".into());
     let mut build = Command::new(tool, &workspace.root).args(["dist", "--arch", &list, "--manifest-path"]);
-    build = build.arg(workspace.root.join("Cargo.toml").to_string_lossy()).args(common.offline.then_some("--offline"));
+    build = build.arg(workspace.manifest.to_string_lossy()).args(common.offline.then_some("--offline"));
     let title = format!("building what {list} runs, as far as it has changed");
     Some(Task::new(title, vec![Box::new(BuildAgain { build })]).live("dist"))
 }

@@ -11,7 +11,7 @@ use crate::build::builder::Builders;
 use crate::build::plan as build;
 use crate::flags;
 use crate::release::documents::{Documents, Files};
-use crate::release::layout::{self, Tarball};
+use crate::release::layout::Tarball;
 use crate::release::{plan, staging};
 use crate::sys;
 use crate::sys::process::Runner;
@@ -44,7 +44,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
     };
     let arches = if request.arches.is_empty() { &facts.config.arches } else { &request.arches };
     let builders = Builders::find(runner, &facts, arches, request.builder, request.clang.engine)?;
-    let dist = to.unwrap_or_else(|| layout::dist(&facts.root));
+    let dist = to.unwrap_or_else(|| facts.dist.clone());
     let facts = Arc::new(facts);
     let plan = plan::dist(&facts, source, documents, place.as_ref(), &builders, &dist, request);
     let plan = facts.sources.ignored.explain(plan)?;

@@ -10,8 +10,8 @@ use crate::emit::k8s::Cluster;
 use crate::emit::plan::File;
 use crate::emit::{Program, ansible, facts, k8s, plan, sysupdate, units};
 use crate::flags::{self, Common, EmitTo, Emitted};
+use crate::release::artifacts;
 use crate::release::manifest::{Archive, Artifact, Binary, Manifest};
-use crate::release::{artifacts, layout};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
@@ -32,8 +32,11 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
     };
     let (workspace, _) = Workspace::find(runner, common)?;
     let (product, bin) = workspace.config.product_of(to.bin.as_deref())?;
+    if matches!(request.what, Emitted::Systemd { .. } | Emitted::K8s { .. }) {
+        product.deploy.check_service(bin)?;
+    }
     let program = |folder| Program { name: bin, folder, config: &product.deploy };
-    let mut release = layout::dist(&workspace.root);
+    let mut release = workspace.dist.clone();
     let mut read = |from: &flags::Released| {
         if let Some(folder) = &from.from {
             release = absolute(folder).with_context(|| format!("cannot find {}", folder.display()))?;

@@ -10,7 +10,7 @@ use crate::image::plan;
 use crate::release::beside::Shelf;
 use crate::release::manifest::Artifact;
 use crate::release::pack::Entry;
-use crate::release::{artifacts, describe, layout, staging};
+use crate::release::{artifacts, describe, staging};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::screen;
@@ -18,8 +18,7 @@ use crate::workspace::facts::{self, Workspace};
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Image) -> Result<()> {
-    let (Workspace { root, config, .. }, _) = Workspace::find(runner, common)?;
-    let dist = layout::dist(&root);
+    let (Workspace { root, dist, config, .. }, _) = Workspace::find(runner, common)?;
     // What it is made of may not change meanwhile.
     let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
     let manifest = artifacts::read(&dist)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::flags::{self, Common};
-use crate::release::layout::{self, MANIFEST};
+use crate::release::layout::MANIFEST;
 use crate::release::manifest::{self, Artifact, Manifest};
 use crate::release::{describe, plan, staging};
 use crate::sys::process::Runner;
@@ -30,12 +30,11 @@ struct Archive<'a> {
 
 /// Runs the verb. All of the folders are read and checked before anything is written.
 pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()> {
-    let (Workspace { root, .. }, rust) = Workspace::find(runner, common)?;
-    let dist = layout::dist(&root);
+    let (Workspace { root, dist, manifest, .. }, rust) = Workspace::find(runner, common)?;
     // dist/ may be one of the folders. Neither it nor the configuration may change after it was read.
     let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
 
-    let config = Workspace::read(runner, &root.join("Cargo.toml"), &rust, common.offline)?.config;
+    let config = Workspace::read(runner, &manifest, &rust, common.offline)?.config;
     let parts = request.folders.iter().map(|folder| Part::read(folder)).collect::<Result<Vec<_>>>()?;
     for part in &parts {
         describe::check_release(part.folder, &part.manifest, &config)?;

@@ -24,8 +24,7 @@ use crate::workspace::facts::{self, Workspace};
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<()> {
-    let (Workspace { root, config, .. }, _) = Workspace::find(runner, common)?;
-    let dist = layout::dist(&root);
+    let (Workspace { root, dist, config, .. }, _) = Workspace::find(runner, common)?;
     // What it is made of may not change meanwhile.
     let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
     let manifest = artifacts::read(&dist)?;

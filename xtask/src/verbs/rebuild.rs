@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::flags::{self, Common};
 use crate::rebuild::plan;
-use crate::release::layout::{self, MANIFEST};
+use crate::release::layout::MANIFEST;
 use crate::release::manifest::Manifest;
 use crate::sign::{self, statement};
 use crate::sys::process::Runner;
@@ -20,8 +20,8 @@ use crate::workspace::facts::Workspace;
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<()> {
     let found = Workspace::find(runner, common).context("a rebuild is of a commit in the repository of a workspace")?;
-    let root = found.0.root;
-    let release = request.folder.clone().unwrap_or_else(|| layout::dist(&root));
+    let Workspace { root, dist, manifest: cargo_toml, .. } = found.0;
+    let release = request.folder.clone().unwrap_or(dist);
     let path = release.join(MANIFEST);
     let Some(text) = files::read_if_there(&path)? else {
         bad_request!("{} is not there: name the folder of a release", path.display());
@@ -50,6 +50,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
     let tool = env::current_exe().context("cannot find this program itself")?;
     let tasks = plan::plan(&plan::Request {
         root: &root,
+        cargo_toml: &cargo_toml,
         release: &release,
         manifest: &manifest,
         folder: &folder,

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::flags::{self, Common};
 use crate::release::artifacts;
 use crate::release::boot_report::{REPORT, Report};
-use crate::release::layout::{self, MANIFEST};
+use crate::release::layout::MANIFEST;
 use crate::sign::run::Key;
 use crate::sign::{facts, plan, statement};
 use crate::sys::process::Runner;
@@ -29,7 +29,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()>
     }
     let folder = match &request.folder {
         Some(folder) => folder.clone(),
-        None => layout::dist(&workspace::root_of(&workspace::find_manifest(common.manifest_path.as_deref())?)),
+        None => workspace::dist_of(&workspace::find_manifest(common.manifest_path.as_deref())?),
     };
     let secret = if request.show.plan { None } else { Some(facts::secret(request.key.as_deref())?) };
     let manifest = artifacts::read(&folder)?;

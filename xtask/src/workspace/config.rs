@@ -183,9 +183,13 @@ struct WrittenBpf {
 }
 
 impl Config {
-    /// Reads the configuration out of cargo's metadata. `why_missing` may know why a path is not in the workspace.
-    pub fn parse(metadata: &Metadata, why_missing: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
-        let Some((table, word)) = keys::find(metadata)? else {
+    /// Reads the configuration out of cargo's metadata, or that of a `package` with a release of its own. `why_missing` may know why a path is not in the workspace.
+    pub fn parse(
+        metadata: &Metadata,
+        package: Option<&str>,
+        why_missing: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config> {
+        let Some((table, word)) = keys::find(metadata, package)? else {
             if metadata.workspace_metadata.get("dist").is_some() {
                 bad_request!(
                     "there is no [workspace.metadata.bpfship] in Cargo.toml; if [workspace.metadata.dist] was written \
@@ -194,13 +198,19 @@ impl Config {
             }
             bad_request!("no package to ship is configured: set {}", key("package"));
         };
-        let config = keys::read(table).and_then(|written| Config::check(metadata, why_missing, written));
+        let config = keys::read(table).and_then(|written| Config::check(metadata, package, why_missing, written));
         config.map_err(|error| keys::in_table(error, word))
     }
 
-    fn check(metadata: &Metadata, why_missing: &dyn Fn(&str) -> Option<String>, written: Written) -> Result<Config> {
+    fn check(
+        metadata: &Metadata,
+        release_of: Option<&str>,
+        why_missing: &dyn Fn(&str) -> Option<String>,
+        written: Written,
+    ) -> Result<Config> {
         let root = Root { folder: metadata.workspace_root.as_std_path(), why_missing };
         let Written { package, bin, features, no_default_features, product, .. } = written;
+        let package = package.or_else(|| release_of.filter(|_| product.is_empty()).map(String::from));
         let only = WrittenProduct { package, bin, features, no_default_features, ..WrittenProduct::default() };
         let is_written =
             only.package.is_some() || only.bin.is_some() || !only.features.is_empty() || only.no_default_features;
@@ -247,7 +257,7 @@ impl Config {
         written.container.check()?;
         let packaging = Packaging::parse(written.packages, written.image)?;
         let rust = rust_packages(metadata, &written.bpf.rust)?;
-        let mut bpf = Bpf::parse(&root, written.bpf)?;
+        let mut bpf = Bpf::parse(&root, written.bpf, release_of.is_none())?;
         if !rust.is_empty() {
             bpf.members = members(metadata);
         }
@@ -313,10 +323,11 @@ impl Bpf {
         std::iter::once(self.folder.as_str()).chain(self.more.iter().map(String::as_str))
     }
 
-    fn parse(root: &Root, written: WrittenBpf) -> Result<Bpf> {
+    fn parse(root: &Root, written: WrittenBpf, has_default: bool) -> Result<Bpf> {
         let folders = match written.folder {
             // There need not be anything in it but what is written there.
             None if !written.rust.is_empty() => vec![DEFAULT_FOLDER.into()],
+            None if !has_default => Vec::new(),
             None if !root.folder.join(DEFAULT_FOLDER).is_dir() && (root.why_missing)(DEFAULT_FOLDER).is_none() => {
                 Vec::new()
             }

@@ -16,12 +16,14 @@ use crate::cc::facts::Libbpf;
 use crate::flags::Common;
 use crate::release::layout;
 use crate::sys::cache::{self, Cache};
+use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::toolchain::facts::Installed;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::config::Config;
 use crate::workspace::features::Selected;
+use crate::workspace::keys;
 use crate::workspace::packages::{Cargo, Crates, Dependencies, Package};
 use crate::workspace::products::Archive;
 use crate::workspace::rust::{self, Rust};
@@ -49,7 +51,9 @@ pub struct Facts {
     pub libbpf: Option<Libbpf>,
     /// The packages of the workspace itself.
     pub members: Vec<Package>,
-    /// The workspace, to whose dist/ and BPF folder results are written. What is built is that of `sources`.
+    /// Where the release is.
+    pub dist: PathBuf,
+    /// The workspace, to whose BPF folder results are written. What is built is that of `sources`.
     pub root: PathBuf,
     pub sources: Sources,
     /// The folder of everything between sources and artifacts, in cargo's target folder.
@@ -76,6 +80,10 @@ pub struct Facts {
 pub struct Workspace {
     pub config: Config,
     pub root: PathBuf,
+    /// Where its release is.
+    pub dist: PathBuf,
+    /// The Cargo.toml by which that release is named.
+    pub manifest: PathBuf,
     metadata: Metadata,
     /// The user's.
     cargo_home: PathBuf,
@@ -100,7 +108,8 @@ impl Workspace {
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(manifest)?;
         let work = metadata.target_directory.join(crate::NAME).into();
         let shown = metadata.workspace_root.clone().into();
-        Workspace::new(metadata, cargo_home, work, shown, &|_| None)
+        let package = keys::own_release(&metadata, manifest).map(String::from);
+        Workspace::new(metadata, package.as_deref(), cargo_home, work, shown, &|_| None)
     }
 
     /// The same in a snapshot.
@@ -110,24 +119,29 @@ impl Workspace {
         cargo_home: PathBuf,
         offline: bool,
         sources: &Sources,
+        package: Option<&str>,
         (work, shown): (&Path, &Path),
     ) -> Result<Workspace> {
         let manifest = sources.workspace.join("Cargo.toml");
         let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(&manifest);
         let metadata = sources.ignored.explain(metadata)?;
-        Workspace::new(metadata, cargo_home, work.into(), shown.into(), &|path| sources.why_missing(path))
+        Workspace::new(metadata, package, cargo_home, work.into(), shown.into(), &|path| sources.why_missing(path))
     }
 
     fn new(
         metadata: Metadata,
+        package: Option<&str>,
         cargo_home: PathBuf,
         work: PathBuf,
         shown: PathBuf,
         why_missing: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace> {
-        let config = Config::parse(&metadata, why_missing)?;
+        let config = Config::parse(&metadata, package, why_missing)?;
         let root = metadata.workspace_root.clone().into_std_path_buf();
-        Ok(Workspace { config, root, metadata, cargo_home, work, shown })
+        let own = metadata.workspace_packages().into_iter().find(|it| package.is_some_and(|name| *it.name == name));
+        let manifest = own.map_or_else(|| root.join("Cargo.toml"), |own| own.manifest_path.clone().into());
+        let dist = layout::dist(&root, package);
+        Ok(Workspace { config, root, dist, manifest, metadata, cargo_home, work, shown })
     }
 
     /// The crates of Cargo.lock. Those that are not here are downloaded, unless `offline`.
@@ -171,6 +185,7 @@ impl Facts {
         let cache = Cache::find()?;
         let metadata =
             Cargo { runner, rust: &rust, home: &cargo_home, offline: common.offline }.workspace(&manifest)?;
+        let package = keys::own_release(&metadata, &manifest).map(String::from);
         let root = metadata.workspace_root.into_std_path_buf();
         let target = metadata.target_directory.into_std_path_buf();
         let work = target.join(crate::NAME);
@@ -184,11 +199,13 @@ impl Facts {
             locks.push(lock(runner, &root)?);
         }
         source::hide_repository(&work)?;
-        let dist = to.map_or_else(|| layout::dist(&root), Path::to_owned);
-        let left_out = [target, dist, cache.folder.clone(), cargo_home.clone()];
+        let dist = layout::dist(&root, package.as_deref());
+        let to = to.map_or_else(|| layout::dist(&root, None), Path::to_owned);
+        let left_out = [target, to, cache.folder.clone(), cargo_home.clone()];
         let sources = Sources::take(runner, &root, &work.join(SNAPSHOT), &left_out, commit)?;
         check_rust(&rust, &root, &sources)?;
-        let workspace = Workspace::of(runner, &rust, cargo_home, common.offline, &sources, (&work, &root))?;
+        let workspace =
+            Workspace::of(runner, &rust, cargo_home, common.offline, &sources, package.as_deref(), (&work, &root))?;
         cargo_home::check_root(&workspace.cargo_home)?;
         let network_config = cargo_home::network_config(&root, &workspace.cargo_home, Some(&sources))?;
         if !sources.workspace.join("Cargo.lock").is_file()
@@ -221,6 +238,7 @@ impl Facts {
             features,
             dependencies,
             libbpf,
+            dist,
             root,
             sources,
             work,
@@ -371,6 +389,19 @@ pub fn root_of(manifest: &Path) -> PathBuf {
     root.or(manifest.parent()).unwrap_or(Path::new("/")).into()
 }
 
+/// Where the release is that a manifest names, where cargo cannot be asked.
+pub fn dist_of(manifest: &Path) -> PathBuf {
+    let root = root_of(manifest);
+    let table = |path: &[&str]| -> Option<toml::Value> {
+        let text = files::read_if_there(manifest).ok()??;
+        let table = toml::Value::Table(text.parse().ok()?);
+        path.iter().try_fold(table, |table, key| table.get(key).cloned())
+    };
+    let has_own = manifest.parent() != Some(&root) && table(&["package", "metadata", crate::NAME]).is_some();
+    let name = has_own.then(|| table(&["package", "name"])).flatten();
+    layout::dist(&root, name.as_ref().and_then(toml::Value::as_str))
+}
+
 pub fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
     let manifest = search_manifest(given)?;
     match manifest.to_str() {
@@ -399,8 +430,6 @@ fn search_manifest(given: Option<&Path>) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-
-    use crate::sys::files;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 
 use anyhow::{Error, Result};
-use cargo_metadata::Metadata;
+use cargo_metadata::{Metadata, Package};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -41,22 +41,37 @@ impl OneOrMore {
     }
 }
 
-/// Our table, and the word that its name begins with. A repository of one package may have it in `[package.metadata]`.
-pub fn find(metadata: &Metadata) -> Result<Option<(&Value, &'static str)>> {
-    let of_workspace = metadata.workspace_metadata.get(NAME);
-    let root = metadata.root_package();
-    for package in metadata.workspace_packages() {
-        let is_root = root.is_some_and(|root| root.id == package.id);
-        if package.metadata.get(NAME).is_some() && (of_workspace.is_some() || !is_root) {
-            bad_request!(
-                "[{PACKAGE}.metadata.{NAME}] in {} has no effect: have it all in [{WORKSPACE}.metadata.{NAME}] of {}",
-                package.manifest_path,
-                metadata.workspace_root.join("Cargo.toml")
-            );
-        }
+/// The package whose Cargo.toml this is, if it has our table, and is not what the workspace itself is about: it has a
+/// release of its own.
+pub fn own_release<'a>(metadata: &'a Metadata, manifest: &Path) -> Option<&'a str> {
+    let manifest = manifest.canonicalize().ok()?;
+    let is_it = |package: &&&Package| package.manifest_path.canonicalize().is_ok_and(|other| other == manifest);
+    let packages = metadata.workspace_packages();
+    let package = packages.iter().find(is_it)?;
+    let is_root = metadata.root_package().is_some_and(|root| root.id == package.id);
+    (!is_root && package.metadata.get(NAME).is_some()).then_some(package.name.as_str())
+}
+
+/// Our table, and the word that its name begins with: that of a `package` with a release of its own, or the workspace's. A
+/// repository of one package may have it in `[package.metadata]`.
+pub fn find<'a>(metadata: &'a Metadata, package: Option<&str>) -> Result<Option<(&'a Value, &'static str)>> {
+    let table = |package: &'a Package| package.metadata.get(NAME).map(|table| (table, PACKAGE));
+    if let Some(name) = package {
+        let package = metadata.workspace_packages().into_iter().find(|package| *package.name == name);
+        return match package.and_then(table) {
+            Some(found) => Ok(Some(found)),
+            None => bad_request!("package `{name}` has no [{PACKAGE}.metadata.{NAME}] in what is built: commit it"),
+        };
     }
-    let of_package = root.and_then(|root| root.metadata.get(NAME)).map(|table| (table, PACKAGE));
-    Ok(of_workspace.map(|table| (table, WORKSPACE)).or(of_package))
+    let of_workspace = metadata.workspace_metadata.get(NAME).map(|table| (table, WORKSPACE));
+    let root = metadata.root_package().and_then(table);
+    if of_workspace.is_some() && root.is_some() {
+        bad_request!(
+            "[{PACKAGE}.metadata.{NAME}] in {} has no effect: have it all in [{WORKSPACE}.metadata.{NAME}]",
+            metadata.workspace_root.join("Cargo.toml")
+        );
+    }
+    Ok(of_workspace.or(root))
 }
 
 /// The error for a key of a table whose name begins with that word.

@@ -189,7 +189,7 @@ fn builder(container: &Container, offline: bool) -> Found {
 fn commit(runner: Runner, root: &Path, target: Option<&Path>) -> Result<String> {
     let target = target.map_or_else(|| root.join("target"), Path::to_owned);
     let snapshot = target.join(crate::NAME).join(facts::SNAPSHOT);
-    let (left_out, settings) = ([target, layout::dist(root)], snapshot::settings());
+    let (left_out, settings) = ([target, layout::dist(root, None)], snapshot::settings());
     let request = Request { workspace: root, snapshot: &snapshot, left_out: &left_out, commit: None, settings };
     let tree = Tree::read(runner, &request)?;
     Ok(Source::new(root, tree.commit.as_ref(), tree.is_dirty())?.summary())

@@ -82,6 +82,8 @@ pub struct Deploy {
     /// What the binary is given there, one after the other, before it is switched to and afterwards.
     pub preflight: Vec<Vec<String>>,
     pub self_test: Vec<Vec<String>>,
+    /// Whether it is a command, which nobody runs as a service.
+    pub is_command: bool,
     /// What it is given as a service.
     pub args: Vec<String>,
     /// The capabilities that it needs as a service; and those that it needs besides where the kernel has no BTF.
@@ -137,6 +139,7 @@ pub struct WrittenBoot {
 pub struct WrittenDeploy {
     preflight: Option<Vec<String>>,
     self_test: Option<Vec<String>>,
+    service: Option<bool>,
     args: Option<String>,
     capabilities: Option<Vec<String>>,
     capabilities_without_btf: Option<Vec<String>>,
@@ -329,6 +332,16 @@ impl Boot {
 }
 
 impl Deploy {
+    /// Refuses to run a command as a service.
+    pub fn check_service(&self, bin: &str) -> Result<()> {
+        match self.is_command {
+            true => {
+                bad_request!("{} says that {bin} is a command: nothing runs it as a service", key("deploy.service"))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// What is written for a product, and where that says nothing, what is written for all.
     fn parse(own: &WrittenDeploy, all: &WrittenDeploy, path: &str) -> Result<Deploy> {
         let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
@@ -347,6 +360,7 @@ impl Deploy {
         Ok(Deploy {
             preflight: split(preflight, &format!("{path}.preflight"))?,
             self_test: split(self_test, &format!("{path}.self-test"))?,
+            is_command: !own.service.or(all.service).unwrap_or(true),
             args: split(vec![args], &format!("{path}.args"))?.concat(),
             capabilities,
             capabilities_without_btf,

@@ -402,12 +402,6 @@ fn offline_a_kernel_must_be_there() {
 fn what_cannot_be_booted_is_refused_before_any_work() {
     let workspace = small("boot requests").write("text", "#!/bin/sh\n");
     write_image(&workspace);
-    workspace
-        .xtask("boot --kernel image")
-        .ends_with(1)
-        .says("has no crate bpfship-guest, the first process of each guest: make bpfship a dependency of one of its members")
-        .in_one_line();
-    let workspace = with_tool(workspace);
     for (line, sentence) in [
         ("boot --kernel text", "cannot be booted: it is no kernel for amd64, nor one in a form that is known"),
         ("boot --kernel debain-13-6.12", "did you mean `debian-13-6.12`?"),

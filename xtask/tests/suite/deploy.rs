@@ -527,6 +527,8 @@ fn a_wrong_request_is_refused_before_anybody_is_called() {
         ("deploy pi --dir bin", "the path of a folder from the root is expected"),
         ("deploy pi --confirm 0", "a number of seconds from 1 to 3600 is expected"),
         ("deploy pi --from nowhere", "nowhere"),
+        ("deploy pi --signer RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3", "name its folder with --from"),
+        ("deploy pi --proof", "--signer"),
     ] {
         let run = workspace.xtask(words);
         assert!(run.text().contains(complaint), "{words}: {}", run.text());

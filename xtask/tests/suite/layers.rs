@@ -174,7 +174,7 @@ enum Access {
 }
 
 /// The modules that read or write although they are not called so.
-const OTHERS: [(&str, Access); 30] = [
+const OTHERS: &[(&str, Access)] = &[
     ("bpf::container", Access::Reads),
     ("bpf::rust::linker", Access::Writes),
     ("container::engine", Access::Reads),
@@ -202,6 +202,7 @@ const OTHERS: [(&str, Access); 30] = [
     ("workspace::ignored", Access::Reads),
     ("workspace::machine", Access::Reads),
     ("workspace::packages", Access::Writes),
+    ("verify", Access::Reads),
     ("workspace::rust", Access::Reads),
     ("workspace::snapshot", Access::Writes),
     ("workspace::source", Access::Writes),

@@ -141,3 +141,42 @@ fn a_repository_of_one_package_may_have_the_configuration_in_its_own_table() {
     let both = format!("{manifest}{table}\n[workspace.metadata.bpfship]\npackage = \"tool\"\n");
     workspace.write("Cargo.toml", &both).xtask("dist").ends_with(2).says("has no effect: have it all in [workspace.");
 }
+
+#[test]
+fn a_package_with_a_table_of_its_own_has_a_release_of_its_own() {
+    let workspace = workspace("own release", "package = \"tool\"\nbin = \"probe\"\n");
+    let package = workspace.read("extra/Cargo.toml")
+        + "\n[package.metadata.bpfship]\narches = [\"amd64\"]\n\
+         deploy.service = false\n";
+    let workspace = workspace.write("extra/Cargo.toml", &package);
+    let in_extra = |line: &str| workspace.shell(&format!("cd extra && \"$BPFSHIP\" {line}"));
+    workspace.xtask("dist --manifest-path extra/Cargo.toml").succeeds().says("dist/extra/extra-0.9.0-x86_64");
+    let files = workspace.list("dist");
+    assert_eq!(files, ["extra"], "the release of the workspace is another one");
+    assert_eq!(workspace.list("dist/extra").iter().filter(|name| name.ends_with(".tar.gz")).count(), 1);
+
+    // It is a command, and no service.
+    in_extra("emit systemd").ends_with(2).says("is a command: nothing runs it as a service").in_one_line();
+    in_extra("deploy no-host.invalid --service").ends_with(2).says("nothing runs it as a service").in_one_line();
+
+    // Its own folder names it, too.
+    in_extra("dist --plan").succeeds().says("dist/extra/extra-0.9.0-x86_64").says_nothing_of("aarch64");
+    in_extra("verify").succeeds().says("extra-0.9.0-x86_64");
+    workspace
+        .xtask("dist --arch amd64 --plan")
+        .succeeds()
+        .says("dist/tool-0.3.0-x86_64")
+        .says_nothing_of("extra-0.9.0");
+    let workspace = workspace.write("extra/Cargo.toml", &package.replace("arches", "arch_es"));
+    let sentence = "unknown key `arch_es` in [package.metadata.bpfship] of Cargo.toml";
+    workspace.xtask("dist --manifest-path extra/Cargo.toml").ends_with(2).says(sentence).in_one_line();
+}
+
+#[test]
+fn the_tool_is_called_in_messages_as_it_was_called() {
+    let workspace = Workspace::usual("words");
+    let called = |name: &str| workspace.shell(&format!("ln -s \"$BPFSHIP\" {name} && ./{name} build")).ends_with(2);
+    called("bpfship").says("`bpfship dist` does that").says("Usage: bpfship");
+    called("ship").says("`cargo ship dist` does that");
+    called("xtask").says("`cargo xtask dist` does that");
+}

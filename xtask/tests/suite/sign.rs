@@ -206,8 +206,12 @@ fn as_many_rebuilders_as_are_demanded_must_state_the_same_bytes() {
     workspace.shell("cp dist/rebuild-*.jsonl dist/again.intoto.jsonl").succeeds();
     workspace.xtask(&format!("verify --rebuilders 2 {signers}")).ends_with(1).says("1 of the signers");
     workspace.xtask("verify --rebuilders 1 --signer other.pub").ends_with(1).says("0 of the signers");
+    // Nobody is called before they hold.
+    let deploy = || workspace.xtask(&format!("deploy no-host.invalid --from dist --rebuilders 2 {signers}"));
+    deploy().ends_with(1).says("1 of the signers state that they built it again").says_nothing_of("no-host");
     workspace.xtask("rebuild --sign --key other --by https://example.com/ann").succeeds();
     workspace.xtask(&format!("verify --rebuilders 2 {signers}")).succeeds().says("rebuilt by 2");
+    deploy().ends_with(1).says("no-host.invalid: ");
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! Whether signers stand behind an archive: its signature, where it comes from, its boots, and who built it again.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::release::{self, Release};
+use super::report::Report;
+use crate::flags;
+use crate::release::boot_report::{self, REPORT};
+use crate::release::layout::{CHECKSUMS, MANIFEST};
+use crate::sign::dsse::Signed;
+use crate::sign::key::PublicKey;
+use crate::sign::{facts, statement};
+use crate::sys::hash::Sha256;
+
+/// Whose word is taken for a release, and for what.
+pub struct Trust {
+    pub signers: Vec<PublicKey>,
+    /// They must state where it comes from, and its boots.
+    pub proof: bool,
+    /// So many of them must have built it again.
+    pub rebuilders: Option<u8>,
+}
+
+impl Trust {
+    /// Reads the keys that are named.
+    pub fn read(words: &flags::Trust) -> Result<Trust> {
+        let flags::Trust { signers, proof, rebuilders } = words;
+        Ok(Trust { signers: facts::signers(signers)?, proof: *proof, rebuilders: *rebuilders })
+    }
+
+    /// Refuses archives in a folder unless they are right, and signers stand behind each of them.
+    pub fn check<'a>(&self, folder: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
+        let mut release = Release::read(folder);
+        let statements = release.statements(self);
+        let mut faults: Vec<String> = release.reports.iter().flat_map(Report::failures).collect();
+        for name in names {
+            let mut report = release.check(name, false);
+            release.check_trust(name, self, &statements, &mut report);
+            faults.extend(report.failures());
+        }
+        match faults.is_empty() {
+            true => Ok(()),
+            false => bail!("{}", faults.join("\n  ")),
+        }
+    }
+}
+
+impl Release {
+    /// What signers state of this release. Something wrong with that is reported.
+    pub fn statements(&mut self, trust: &Trust) -> Vec<Signed> {
+        if !trust.proof && trust.rebuilders.is_none() {
+            return Vec::new();
+        }
+        facts::statements(&self.folder, &trust.signers).unwrap_or_else(|error| {
+            let mut report = Report::new(&self.folder);
+            report.fault(format!("{error:#}"));
+            self.reports.push(report);
+            Vec::new()
+        })
+    }
+
+    /// Signers must stand behind an archive.
+    pub fn check_trust(&self, name: &str, trust: &Trust, statements: &[Signed], report: &mut Report) {
+        let Some(sha256) = report.sha256.filter(|_| !trust.signers.is_empty()) else { return };
+        if let Some(wanted) = trust.rebuilders {
+            let is_rebuild = |it: &&Signed| statement::is_about(&it.statement, statement::REBUILD, name, &sha256);
+            let mut by: Vec<[u8; 32]> = statements.iter().filter(is_rebuild).map(|it| it.by.bytes).collect();
+            by.sort_unstable();
+            by.dedup();
+            match by.len() >= usize::from(wanted) {
+                true => report.against.push(format!("rebuilt by {}", by.len())),
+                false => report
+                    .fault(format!("{} of the signers state that they built it again, and {wanted} must", by.len())),
+            }
+        }
+        // Who built it again need not trust who built it first.
+        if trust.rebuilders.is_none() || trust.proof {
+            match self.is_signed(name, &trust.signers, sha256) {
+                Ok(true) => report.against.push("signature".into()),
+                Ok(false) => report
+                    .fault(format!("no signature of it is there: {name}.minisig, {name}.sig, or one of {CHECKSUMS}")),
+                Err(error) => report.fault(format!("{error:#}")),
+            }
+        }
+        if trust.proof {
+            self.check_proof(name, statements, sha256, report);
+        }
+    }
+
+    /// Whether an archive is signed, or a list that has its checksum. What is there of either must be right.
+    fn is_signed(&self, name: &str, signers: &[PublicKey], sha256: Sha256) -> Result<bool> {
+        let list = facts::is_signed(&self.folder, CHECKSUMS, signers)?;
+        let listed = self.checksums.as_ref().is_some_and(|checksums| checksums.get(name) == Some(&sha256));
+        Ok(facts::is_signed(&self.folder, name, signers)? || list && listed)
+    }
+
+    /// What signers state must be what the manifest and the report of boots beside the archive say.
+    fn check_proof(&self, name: &str, statements: &[Signed], sha256: Sha256, report: &mut Report) {
+        let of = |kind| {
+            statements.iter().map(|it| &it.statement).filter(move |it| statement::is_about(it, kind, name, &sha256))
+        };
+        let manifest = self.manifest.as_ref().zip(fs::read(self.folder.join(MANIFEST)).ok());
+        let is_stated = manifest.is_some_and(|(manifest, text)| {
+            let is_same = |stated: &Value| {
+                let builder = statement::builder(stated).unwrap_or_default();
+                *stated == statement::provenance(manifest, &text, builder)
+            };
+            of(statement::PROVENANCE).any(is_same)
+        });
+        if !is_stated {
+            report.fault(format!("no signer states that it was built as {MANIFEST} says"));
+        }
+        let known =
+            release::text(&self.folder.join(REPORT)).ok().flatten().and_then(|text| boot_report::Report::parse(&text));
+        let boots: Vec<_> = known.iter().flat_map(|known| &known.boots).filter(|boot| boot.sha256 == sha256).collect();
+        let unstated =
+            boots.iter().find(|boot| !of(statement::TEST_RESULT).any(|it| *it == statement::test_result(boot)));
+        if let Some(boot) = unstated {
+            report.fault(format!("no signer states what {REPORT} says of its boot on {}", boot.kernel.label));
+        }
+        if is_stated && unstated.is_none() {
+            report.against.push("provenance and boots".into());
+        }
+    }
+}
