@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* For kernels without BTF: hands over what tracepoints record, as it is, and adds the user, whom they do not contain.
+/* For kernels without BTF: hands over what tracepoints record, as it is, and adds the user and the control group, which they do not contain.
  *
  * No struct of the kernel's is read here. Userspace knows from tracefs where each field of a record lies; what else it
  * needs (pid, time, the top of the user's stack with the arguments of a program) comes with a sample of perf's. */
@@ -13,6 +13,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Where in the record of sched_process_exec the word is that holds offset and length of the file's name. */
 const volatile __u32 file_word = 0;
+/* The kernel has control groups: else there is no helper to ask for one. */
+const volatile __u32 with_cgroups = 0;
 
 /* What comes with a sample is a setting of the buffer's: the user's stack in the first, nothing in the second. */
 struct {
@@ -56,6 +58,7 @@ static __always_inline int hand_over(void *ctx, void *map, __u32 tracepoint, __u
 		return DONE;
 	record->tracepoint = tracepoint;
 	record->uid = bpf_get_current_uid_gid();
+	record->cgroup_id = with_cgroups ? bpf_get_current_cgroup_id() : 0;
 	/* The verifier has to see the bound right here. */
 	barrier_var(size);
 	if (size > RECORD_MAX)

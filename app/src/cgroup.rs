@@ -2,12 +2,19 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    fs::{self, File},
+    io,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{FileExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
 };
 
 use crate::error::Error;
+
+/// The groups of this process.
+const OWN_GROUPS: &str = "/proc/self/cgroup";
 
 /// So many paths are kept at most.
 const MOST: usize = 1 << 16;
@@ -42,6 +49,7 @@ impl Cgroups {
 
     /// The path of a group, as /proc/PID/cgroup has it; none if it has gone before anybody asked.
     pub(crate) fn path(&mut self, id: u64) -> Option<&[u8]> {
+        let id = inode(id);
         if !self.paths.contains_key(&id) {
             // A number does not come back, so that what is known stays right; but it need not be kept for ever.
             if self.paths.len() > MOST {
@@ -88,6 +96,49 @@ impl Cgroups {
         self.paths.insert(fs::metadata(folder)?.ino(), Some(path));
         Ok(())
     }
+}
+
+/// Whether the kernel has control groups.
+pub(crate) fn exist() -> bool {
+    Path::new(OWN_GROUPS).exists()
+}
+
+/// The inode of a group's folder. Where inodes have 32 bits, the kernel puts before that how often they were used up.
+pub(crate) fn inode(id: u64) -> u64 {
+    if cfg!(target_pointer_width = "32") { id & u64::from(u32::MAX) } else { id }
+}
+
+/// The same of the group that this process is in, if that can be seen.
+pub(crate) fn own_inode() -> Option<u64> {
+    let groups = fs::read_to_string(OWN_GROUPS).ok()?;
+    // Above the root of a namespace, it begins with dots.
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| !path.starts_with("/.."))?;
+    let root = mount_point(&fs::read_to_string("/proc/self/mountinfo").ok()?)?;
+    Some(fs::metadata(root.join(relative(path.as_bytes()))).ok()?.ino())
+}
+
+/// Which hierarchy perf's own controller is in. It can be taken away from the unified one at any time, by a mount of version 1.
+pub(crate) struct PerfGroups(File);
+
+impl PerfGroups {
+    /// None if it is another one.
+    pub(crate) fn find() -> Option<Self> {
+        Some(Self(File::open(OWN_GROUPS).ok()?)).filter(Self::are_unified)
+    }
+
+    /// Whether it is still the unified one.
+    pub(crate) fn are_unified(&self) -> bool {
+        // As much as counts: version 1 comes first, and the kernel has a dozen controllers.
+        let mut groups = [0; 4096];
+        self.0.read_at(&mut groups, 0).is_ok_and(|length| is_unified(&groups[..length]))
+    }
+}
+
+/// Of what /proc/self/cgroup shows: a line for each hierarchy, with its number, its controllers, and the group.
+fn is_unified(groups: &[u8]) -> bool {
+    let mut controllers =
+        groups.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b':').nth(1));
+    !groups.is_empty() && !controllers.any(|names| names.split(|&byte| byte == b',').any(|name| name == b"perf_event"))
 }
 
 /// Where the unified hierarchy is mounted, as /proc/self/mountinfo has it.
@@ -138,6 +189,15 @@ mod tests {
     }
 
     #[test]
+    fn perfs_groups_are_unified_unless_version_1_has_its_controller() {
+        assert!(is_unified(b"0::/user.slice\n"));
+        assert!(is_unified(b"4:cpu,cpuacct:/\n1:name=systemd:/perf_event\n0::/\n"));
+        assert!(!is_unified(b"4:cpu,cpuacct:/\n2:net_cls,perf_event:/\n0::/\n"));
+        assert!(!is_unified(b""));
+        assert_eq!(PerfGroups::find().is_some(), is_unified(&fs::read(OWN_GROUPS).unwrap_or_default()));
+    }
+
+    #[test]
     fn groups_are_named_as_in_proc_or_by_their_folder() {
         for (path, expected) in
             [("/", "/"), ("a/b/", "/a/b"), ("/sys/fs/cgroup/a.slice", "/a.slice"), ("/a//b", "/a/b")]
@@ -174,5 +234,11 @@ mod tests {
         assert!(Cgroups::new(&["/no/such/group".into()]).is_err());
         let mut all = Cgroups::new(&[]).unwrap();
         assert!(all.admits(None) && all.path(u64::MAX).is_none());
+        // Where the hierarchy is mounted, and the whole of it.
+        if let Some(id) = own_inode() {
+            let groups = fs::read_to_string(OWN_GROUPS).unwrap();
+            let path = all.path(id).unwrap();
+            assert!(groups.lines().any(|line| line.strip_prefix("0::").is_some_and(|own| own.as_bytes() == path)));
+        }
     }
 }

@@ -20,6 +20,9 @@ pub(crate) enum Error {
     OldBpf { release: String, why: String },
     Perf(io::Error),
     NoStacks,
+    TooManyFiles,
+    NoPerfGroups,
+    PerfGroupsOfVersion1,
     Tracefs(io::Error),
     NoTracepoint(&'static str),
     NoUsers,
@@ -113,6 +116,13 @@ impl fmt::Display for Error {
                 "the kernel refuses perf_event_open() ({error}): use a kernel with CONFIG_PERF_EVENTS=y, \
                  and no seccomp filter against it"
             ),
+            Self::TooManyFiles => write!(f, "too many files would be open at once: raise the limit, with ulimit -Hn"),
+            Self::NoPerfGroups => {
+                write!(f, "perf samples no control groups here: use Linux 5.7 or newer with CONFIG_CGROUP_PERF=y")
+            }
+            Self::PerfGroupsOfVersion1 => {
+                write!(f, "perf samples control groups of version 1 here: unmount the hierarchy with perf_event")
+            }
             Self::NoStacks => write!(f, "perf samples no user stacks on this architecture: use a newer kernel"),
             Self::Tracefs(error) if error.kind() == io::ErrorKind::PermissionDenied => write!(
                 f,
@@ -260,16 +270,19 @@ impl Error {
             io::ErrorKind::OutOfMemory => Self::Memory { kib },
             // Of mmap(), when more would be locked than is allowed; perf_event_open() was allowed before.
             io::ErrorKind::PermissionDenied if kib > 0 => Self::Memory { kib },
+            io::ErrorKind::PermissionDenied => Self::Refused("perf_event_open()"),
+            _ if error.raw_os_error() == Some(libc::EMFILE) => Self::TooManyFiles,
             _ => Self::Perf(error),
         }
     }
 
     /// What a failure before BPF_PROG_LOAD means: in the object, its relocations, or its maps.
     pub(crate) fn from_loader(error: EbpfError, kib: u32) -> Self {
-        match io_kind(&error) {
-            Some(io::ErrorKind::Unsupported) => Self::NoBpf,
+        match io_error(&error).map(|error| (error.kind(), error.raw_os_error())) {
+            Some((io::ErrorKind::Unsupported, _)) => Self::NoBpf,
+            Some((_, Some(libc::EMFILE))) => Self::TooManyFiles,
             // Before Linux 5.11 maps count as locked memory, and too much of that is EPERM.
-            Some(io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory) => Self::Memory { kib },
+            Some((io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory, _)) => Self::Memory { kib },
             _ => Self::Load(chain(&error)),
         }
     }
@@ -290,11 +303,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+fn io_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e io::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
+            return Some(error);
         }
         cause = error.source();
     }
@@ -306,6 +319,15 @@ mod tests {
     use aya_obj::VerifierLog;
 
     use super::*;
+
+    #[test]
+    fn what_perf_refuses_has_a_reason() {
+        let said = |number, kib| Error::from_perf(io::Error::from_raw_os_error(number), kib).to_string();
+        assert!(said(libc::EMFILE, 0).contains("ulimit -Hn"));
+        assert!(said(libc::EACCES, 0).contains("run it on the host"));
+        assert!(said(libc::EPERM, 64).contains("a smaller --buffer"));
+        assert!(said(libc::ENOSYS, 0).contains("CONFIG_PERF_EVENTS"));
+    }
 
     fn load_error(error: io::ErrorKind, log: &str) -> Error {
         Error::from_program(

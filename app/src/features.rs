@@ -23,9 +23,11 @@ use nix::{
 use crate::{
     backend::tracepoints::decode::{self, Definition, Purpose, TRACEPOINTS},
     bpf,
+    cgroup::{self, PerfGroups},
     error::Error,
     netlink::{Taskstats, Users},
-    perf_ring, procfs,
+    perf_ring::{self, Extras},
+    procfs,
     tracefs::Tracefs,
 };
 
@@ -108,6 +110,9 @@ pub(crate) struct Features {
     pub(crate) perf: Support,
     /// Samples hold the user's stack.
     pub(crate) stacks: Support,
+    /// The kernel has control groups, and samples hold them.
+    pub(crate) cgroups: bool,
+    pub(crate) perf_groups: Support,
     pub(crate) tracefs: Support,
     /// /proc shows all processes.
     pub(crate) processes: Support,
@@ -172,6 +177,8 @@ impl Features {
             btf,
             btf_from,
             ring_buffer: with_bpf(&|| ring_buffer(&release)),
+            perf_groups: if perf.is_there() { perf_groups() } else { Support::Unknown("needs perf events") },
+            cgroups: cgroup::exist(),
             perf,
             stacks,
             tracefs,
@@ -263,6 +270,10 @@ fn classic_tracepoints(release: &str) -> Support {
     if !support.is_there() {
         return support;
     }
+    // How many processors there are, which is how large maps are.
+    if !Path::new("/sys/devices/system/cpu").exists() {
+        return Support::No(Error::NoSysfs);
+    }
     match EbpfLoader::new().btf(None).load(exectrace_bpf::tracepoints::object()) {
         Ok(_) => support,
         Err(error) => Support::No(match Error::from_loader(error, 0) {
@@ -315,10 +326,20 @@ fn perf() -> (Support, Support) {
     if aya::util::online_cpus().is_err() {
         return (Support::No(Error::NoSysfs), Support::Unknown("needs /sys"));
     }
-    match (perf_ring::try_one(true), perf_ring::try_one(false)) {
+    let with_stack = Extras { stack: true, ..Extras::default() };
+    match (perf_ring::try_one(with_stack), perf_ring::try_one(Extras::default())) {
         (Ok(()), _) => (Support::yes(), Support::yes()),
         (Err(_), Ok(())) => (Support::yes(), Support::No(Error::NoStacks)),
         (_, Err(error)) => (Support::No(Error::from_perf(error, 0)), Support::Unknown("needs perf events")),
+    }
+}
+
+fn perf_groups() -> Support {
+    let with_group = Extras { cgroup: true, ..Extras::default() };
+    match (perf_ring::try_one(with_group), PerfGroups::find()) {
+        (Err(_), _) => Support::No(Error::NoPerfGroups),
+        (Ok(()), None) => Support::No(Error::PerfGroupsOfVersion1),
+        (Ok(()), Some(_)) => Support::yes(),
     }
 }
 

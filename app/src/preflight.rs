@@ -128,6 +128,7 @@ fn rows(features: &Features) -> Vec<Row> {
         ("BPF ring buffer", &features.ring_buffer),
         ("perf events", &features.perf),
         ("user stacks", &features.stacks),
+        ("groups in samples", &features.perf_groups),
         ("tracefs", &features.tracefs),
         ("tracepoints", &features.tracepoints),
         ("exit tracepoints", &features.codes),

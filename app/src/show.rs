@@ -218,15 +218,22 @@ impl Show {
                  tracepoint returns 0: stop that program"
             ));
         }
-        if new > hidden && (!is_new_processor || lost.is_incomplete) {
+        let interrupted = lost.interrupted.saturating_sub(before.interrupted);
+        if interrupted > 0 {
+            diag::note(format_args!(
+                "at most {interrupted} events lost, for the kernel has interrupted the BPF program that sends them: exectrace \
+                 --backend tracepoints loses none that way"
+            ));
+        }
+        let other = new.saturating_sub(hidden + interrupted);
+        if other > 0 && (!is_new_processor || lost.is_incomplete) {
             let descendants = if self.follows && tracer.forgets() {
                 ", and descendants that began meanwhile may not be followed"
             } else {
                 ""
             };
             diag::note(format_args!(
-                "{at_most}{} events lost, for the buffer was full{descendants}: a larger --buffer may help",
-                new - hidden
+                "{at_most}{other} events lost, for the buffer was full{descendants}: a larger --buffer may help"
             ));
         }
         if self.json {
@@ -249,7 +256,7 @@ impl Show {
         }
         self.lost = tracer.lost()?;
         self.lost.count += unwritten;
-        diag::note(format_args!("{unwritten} lines were not written, for nobody takes them from standard output"));
+        diag::note(format_args!("{unwritten} lines were not written, for nobody reads the output"));
         Ok(())
     }
 }

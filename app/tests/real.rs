@@ -385,6 +385,53 @@ fn execs_are_found_by_pattern_parent_user_and_control_group() {
     }
 }
 
+/// Also of a process that moves between its events.
+#[test]
+fn control_groups_are_those_of_the_moment_in_every_backend() {
+    if !can_trace() {
+        return;
+    }
+    let Some(groups) = [Group::new("one"), Group::new("two")].into_iter().collect::<Option<Vec<_>>>() else {
+        return not_run("a control group to make others in", "mount -t cgroup2 none /sys/fs/cgroup");
+    };
+    let [one, two] = &groups[..] else { unreachable!() };
+    let move_to = |group: &Group| format!("echo $$ >{}/cgroup.procs", group.folder.display());
+    let last = Script::new("moving", &format!("{}; exit 3", move_to(two)));
+    let script = format!("{}; exec {}", move_to(one), last.path.display());
+    for backend in ["btf", "btf-perf", "tracepoints", "perf"] {
+        let tracing = Tracing::start(&["--json", "--backend", backend, "--comm", &last.name]);
+        assert_eq!(run(Command::new("sh").args(["-c", &script])).status.code(), Some(3));
+        let ended = tracing.stop(Signal::SIGINT);
+        let shown: Vec<_> = ended.json().into_iter().map(|event| event["cgroup"].clone()).collect();
+        assert_eq!(shown, [&*one.path, &*two.path], "{backend}: {ended:?}");
+    }
+}
+
+/// A control group in that of the tests, as long as this lives.
+struct Group {
+    folder: PathBuf,
+    path: String,
+}
+
+impl Group {
+    fn new(name: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?.to_owned();
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?.trim_end_matches('/').to_owned();
+        let path = format!("{own}/exectrace-test-{}-{name}", std::process::id());
+        let folder = PathBuf::from(format!("{mount}{path}"));
+        fs::create_dir(&folder).ok()?;
+        Some(Self { folder, path })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
 /// What one backend shows, another shows too, or null where it has a gap: field by field, of the same processes.
 #[test]
 fn all_backends_show_the_same_of_a_busy_workload() {
@@ -436,7 +483,7 @@ fn all_backends_show_the_same_of_a_busy_workload() {
             }
         }
         let gaps: Vec<&str> = unknown.keys().map(String::as_str).collect();
-        let always = ["args", "args_truncated", "cgroup", "cgroup_id", "cwd", "cwd_truncated", "ppid", "tty"];
+        let always = ["args", "args_truncated", "cwd", "cwd_truncated", "ppid", "tty"];
         let without_reports = ["code", "core_dumped", "signal", "uid"];
         let allowed = match *backend {
             "tracepoints" | "perf" if has_reports() => always.to_vec(),
@@ -687,6 +734,50 @@ fn execs_that_other_bpf_keeps_away_are_counted() {
     assert!(ended.summary().starts_with("exectrace: 1 execs, 1 exits, 0 lost, "), "{ended:?}");
 }
 
+/// perf records an end of theirs when they are executed.
+#[test]
+fn programs_that_their_user_may_not_read_or_that_are_another_users_do_not_end_when_they_begin() {
+    if !can_trace() {
+        return;
+    }
+    let folder = Folder::new("unreadable");
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, mode) in [("unreadable", 0o711), ("privileged", 0o4755)] {
+        let file = folder.0.join(name);
+        fs::copy("/bin/sleep", &file).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        for backend in ["btf", "tracepoints", "perf"] {
+            let tracing = Tracing::start(&["--json", "--backend", backend, "--comm", name]);
+            run(Command::new(&file).arg("0.2").uid(65534).gid(65534));
+            let ended = tracing.stop(Signal::SIGINT);
+            let [exec, exit] = &ended.json()[..] else { panic!("{backend}: {ended:?}") };
+            assert!(exec["event"] == "exec" && exec["ppid"] == std::process::id() && exec["uid"] == 65534, "{ended:?}");
+            assert!(exit["code"] == 0 && exit["since_exec_us"].as_u64() > Some(150_000), "{backend}: {ended:?}");
+            assert!(ended.summary().contains(" 0 lost, "), "{backend}: {ended:?}");
+        }
+    }
+}
+
+/// What it adds to an exit is not there then; the exit is.
+#[test]
+fn exits_come_without_a_control_group_where_other_bpf_keeps_that_away() {
+    if !can_trace() {
+        return;
+    }
+    let _alone = alone();
+    let _other = match deny_tracepoint("sched/sched_process_exit") {
+        Ok(event) => event,
+        Err(error) => return not_run("a BPF program on a tracepoint", &error.to_string()),
+    };
+    let script = Script::new("left", "exit 3");
+    let tracing = Tracing::start(&["--json", "--backend", "perf", "--comm", &script.name]);
+    run(&mut Command::new(&script.path));
+    let ended = tracing.stop(Signal::SIGINT);
+    let [exec, exit] = &ended.json()[..] else { panic!("{ended:?}") };
+    assert!(!exec["cgroup_id"].is_null() && exit["cgroup_id"].is_null() && exit["code"] == 3, "{ended:?}");
+    assert!(ended.summary().contains(" 0 lost, "), "{ended:?}");
+}
+
 #[test]
 fn a_processor_that_is_switched_on_later_is_watched() {
     if !can_trace() || !can_unshare() {
@@ -799,7 +890,7 @@ fn a_standard_output_that_nobody_reads_holds_nothing_up() {
     assert!(status.success() && start.elapsed() < Duration::from_secs(5), "{status} {:?}", start.elapsed());
     let mut text = String::new();
     err.read_to_string(&mut text).unwrap();
-    assert!(text.contains(" lines were not written, for nobody takes them from standard output"), "{text}");
+    assert!(text.contains(" lines were not written, for nobody reads the output"), "{text}");
     assert!(!text.contains(" 0 lost, "), "{text}");
     drop(reader);
 }
@@ -864,7 +955,7 @@ fn without_btf_it_says_so_and_reads_tracepoints() {
     assert!(output.status.success(), "{output:?}");
     let sentence = "exectrace: this kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): \
                     use a kernel with CONFIG_DEBUG_INFO_BTF=y, or --btf with a file made for this one; until then, \
-                    BPF hands over the records of tracepoints, without cgroup, cwd, tty, and not always with ";
+                    BPF hands over the records of tracepoints, without cwd, tty, and not always with ";
     assert!(stderr(&output).starts_with(sentence), "{output:?}");
     let tested = trace(&["--self-test"]);
     assert!(tested.status.success(), "{tested:?}");

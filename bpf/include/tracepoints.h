@@ -15,13 +15,14 @@ enum tracepoint {
 	SIGNAL_DELIVER = 8,
 };
 
-#define RECORD_HEADER 8       /* bytes before the tracepoint's own record */
+#define RECORD_HEADER 16      /* bytes before the tracepoint's own record */
 #define RECORD_MAX 4352       /* bytes of that record: a file's name of 4096 and what comes before it */
 #define RECORD_USUAL_MAX 128  /* the same, where there is no file's name */
 
 struct record {
 	enum tracepoint tracepoint;
 	__u32 uid;        /* of the process that ran: real, in the first user namespace */
+	__u64 cgroup_id;  /* of the same, in the unified hierarchy; 0 if the kernel has none */
 	char data[RECORD_MAX];
 };
 

@@ -1,7 +1,7 @@
 //! Bindings for `tracepoints.bpf.c`, written by `cargo xtask bpf`.
 //!
-//! object 0bbe96a7713d48e2afe1d7f44fc3b70926e52f018b371b9efa6f814890f4372e tracepoints_bpfeb.o
-//! object 7488d6751fb5859b38552c054f4556c991c5abc9bf9126d67a7de83a02131cdc tracepoints_bpfel.o
+//! object ada11a90c0cecb704bfbaf17901ce5297efc782d4e78ed3210c9ecf98f7b3cd8 tracepoints_bpfeb.o
+//! object 9ddb0225a8386eac1af6b91d6e732358b17abf740835cabad1b7f2e4d960f581 tracepoints_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
@@ -22,6 +22,7 @@ pub const KERNEL_NEEDS: ::bpfship_embed::KernelNeeds = ::bpfship_embed::KernelNe
     features: &[
         ("5.5", "helper probe_read_kernel"),
         ("5.2", "global variables"),
+        ("4.18", "helper get_current_cgroup_id"),
         ("4.7", "tracepoint/… programs"),
         ("4.6", "map type percpu_array"),
         ("4.4", "helper perf_event_output"),
@@ -51,6 +52,7 @@ pub fn load(overrides: &globals::Overrides) -> ::core::result::Result<::aya::Ebp
 pub mod globals {
     ::bpfship_embed::overrides! {
         file_word "file_word": u32,
+        with_cgroups "with_cgroups": u32,
     }
 
     ::bpfship_embed::plain_struct! {
@@ -58,11 +60,10 @@ pub mod globals {
         #[derive(PartialEq, Eq, Hash)]
         pub struct Rodata: size 8, align 8 {
             file_word: u32 = 0,
-            #[doc(hidden)]
-            padding_4: [u8; 4] = 4,
+            with_cgroups: u32 = 4,
         }
     }
-    ::bpfship_embed::section!(rodata, ".rodata", 4 bytes, Rodata);
+    ::bpfship_embed::section!(rodata, ".rodata", 8 bytes, Rodata);
 }
 
 /// The maps, each with its name and a typed handle.
@@ -151,10 +152,11 @@ pub mod programs {
 ::bpfship_embed::plain_struct! {
     /// `struct record`
     #[derive(PartialEq, Eq, Hash)]
-    pub struct Record: size 4360, align 4 {
+    pub struct Record: size 4368, align 8 {
         tracepoint: Tracepoint = 0,
         uid: u32 = 4,
-        data: [u8; 4352] = 8,
+        cgroup_id: u64 = 8,
+        data: [u8; 4352] = 16,
     }
 }
 

@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     fs, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::Path,
 };
 
 use aya::{
@@ -31,11 +30,12 @@ use super::{
     tracer::{Lost, Settings},
 };
 use crate::{
-    bpf::{attach_tracepoint, fill, map_data, program, sum},
+    bpf::{attach_tracepoint, fill, map_data, misses, program, sum},
+    cgroup,
     error::Error,
     event::Event,
     features::{BtfFrom, KERNEL_BTF},
-    perf_ring::{Buffers, Content, Sample, Source},
+    perf_ring::{Buffers, Content, Extras, Sample, Source},
     tracefs::{Format, Tracefs},
 };
 
@@ -45,6 +45,8 @@ pub(crate) struct CoRe {
     lost: PerCpuArray<MapData, u64>,
     tracked: HashMap<MapData, u32, u8>,
     links: Vec<RawTracePointLink>,
+    /// Of the same programs: they count how often they did not run.
+    programs: Vec<OwnedFd>,
     /// What one program calls another by. When it is closed, the kernel empties it.
     _places: Option<ProgramArray<MapData>>,
     /// --failed: the same for the tracepoints of system calls.
@@ -87,7 +89,7 @@ impl CoRe {
             no_exits: Some(settings.no_exits.into()),
             with_places: Some(settings.places.into()),
             // Without control groups, there is no helper to ask for one.
-            with_cgroups: Some(Path::new("/proc/self/cgroup").exists().into()),
+            with_cgroups: Some(cgroup::exist().into()),
             ..calls.as_ref().map(Calls::words).transpose()?.unwrap_or_default()
         };
         overrides.apply(&mut loader);
@@ -104,7 +106,7 @@ impl CoRe {
             let map = map_data(&mut ebpf, exectrace_perf::maps::events::NAME)?;
             let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
             let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
-            buffers.open(Source::Bpf, false).map_err(failed)?;
+            buffers.open(Source::Bpf, Extras::default()).map_err(failed)?;
             fill(&map, &buffers, Source::Bpf).map_err(failed)?;
             buffers.enable().map_err(failed)?;
             Output::Perf { buffers, samples: VecDeque::new(), map }
@@ -113,14 +115,15 @@ impl CoRe {
         let places = if settings.places { Some(load_places(&mut ebpf)?) } else { None };
 
         // Fork first, so that no child of a tracked process slips through while the others are attached.
-        let mut links = Vec::new();
+        let mut attached = Vec::new();
         if settings.only_tracked {
-            links.push(attach(&mut ebpf, on_fork::NAME, on_fork::attach)?);
+            attached.push(attach(&mut ebpf, on_fork::NAME, on_fork::attach)?);
         }
         if settings.only_tracked || !settings.no_exits {
-            links.push(attach(&mut ebpf, on_exit::NAME, on_exit::attach)?);
+            attached.push(attach(&mut ebpf, on_exit::NAME, on_exit::attach)?);
         }
-        links.push(attach(&mut ebpf, on_exec::NAME, on_exec::attach)?);
+        attached.push(attach(&mut ebpf, on_exec::NAME, on_exec::attach)?);
+        let (links, programs) = attached.into_iter().unzip();
 
         let events = calls.iter().flat_map(|calls| &calls.0).map(|(name, format)| {
             let program: &mut TracePoint = program(&mut ebpf, name)?;
@@ -134,6 +137,7 @@ impl CoRe {
             lost: maps::lost::take(&mut ebpf).map_err(Error::from_map)?,
             tracked: maps::tracked::take(&mut ebpf).map_err(Error::from_map)?,
             links,
+            programs,
             _places: places,
             blind: 0,
         })
@@ -207,7 +211,15 @@ impl CoRe {
 
     /// Events for which there was no room, since the start.
     pub(crate) fn lost(&self) -> Result<Lost, Error> {
-        Ok(Lost { count: sum(&self.lost)?, is_exact: true, hidden: 0, blind: self.blind, is_incomplete: false })
+        // Of those that did not run, some would have had nothing to send.
+        let interrupted = self.programs.iter().map(|program| misses(program.as_fd())).sum();
+        Ok(Lost {
+            count: sum(&self.lost)? + interrupted,
+            is_exact: interrupted == 0,
+            interrupted,
+            blind: self.blind,
+            ..Lost::default()
+        })
     }
 
     /// Nothing new arrives after this; what is in the buffer stays there to be read.
@@ -267,10 +279,13 @@ fn attach(
     ebpf: &mut Ebpf,
     name: &str,
     attach: fn(&mut Ebpf) -> Result<RawTracePointLinkId, ProgramError>,
-) -> Result<RawTracePointLink, Error> {
+) -> Result<(RawTracePointLink, OwnedFd), Error> {
     let link = attach(ebpf).map_err(|error| Error::from_program(name, error))?;
     let program: &mut RawTracePoint = program(ebpf, name)?;
-    program.take_link(link).map_err(|error| Error::from_program(name, error))
+    let taken = program.take_link(link).map_err(|error| Error::from_program(name, error))?;
+    let fd = program.fd().map_err(|error| Error::from_program(name, error))?;
+    let fd = fd.as_fd().try_clone_to_owned().map_err(|error| Error::System { call: "dup", error })?;
+    Ok((taken, fd))
 }
 
 /// How many processes there can be. The kernel derives its limit of threads from the memory, so that tables of this

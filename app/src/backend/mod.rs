@@ -19,7 +19,7 @@ pub(crate) enum Backend {
     /// BPF programs that read the kernel's own structs, whose layout BTF describes.
     Structs { btf: BtfFrom, ring_buffer: bool },
     /// The records of tracepoints, by way of BPF programs or in perf's own samples.
-    Tracepoints { bpf: bool, stacks: bool, codes: bool, users: UsersFrom, ends: Ends },
+    Tracepoints { bpf: bool, stacks: bool, codes: bool, cgroups: bool, users: UsersFrom, ends: Ends },
 }
 
 /// Where users are known from.
@@ -80,6 +80,7 @@ impl BackendName {
                 bpf: self == Self::Tracepoints,
                 stacks: features.stacks.is_there(),
                 codes: features.codes.is_there(),
+                cgroups: if self == Self::Tracepoints { features.cgroups } else { features.perf_groups.is_there() },
                 users: if self == Self::Tracepoints {
                     UsersFrom::Bpf
                 } else if features.connector.is_there() {
@@ -136,7 +137,7 @@ impl Backend {
     const HAS_32_BIT_PROGRAMS: bool = cfg!(target_pointer_width = "64");
 
     pub(crate) fn gaps(&self) -> Vec<Gap> {
-        let Self::Tracepoints { stacks, codes, users, ends, .. } = *self else { return Vec::new() };
+        let Self::Tracepoints { stacks, codes, cgroups, users, ends, .. } = *self else { return Vec::new() };
         let gap = |field, when| Gap { field, when: Some(when) };
         let never = |field| Gap { field, when: None };
         let mut gaps = Vec::new();
@@ -190,7 +191,10 @@ impl Backend {
                 gaps.push(gap("core_dumped", "after a signal that can make the kernel write a core dump"));
             }
         }
-        gaps.extend(["cgroup", "cwd", "tty"].map(never));
+        if !cgroups {
+            gaps.push(never("cgroup"));
+        }
+        gaps.extend(["cwd", "tty"].map(never));
         gaps.push(match ends {
             Ends::Reported { .. } => gap("ppid", "of an exec right after the parent has ended"),
             Ends::Observed => {
@@ -271,6 +275,8 @@ mod tests {
             ring_buffer: yes(),
             perf: yes(),
             stacks: yes(),
+            cgroups: true,
+            perf_groups: yes(),
             tracefs: yes(),
             processes: yes(),
             tracepoints: yes(),
@@ -290,7 +296,8 @@ mod tests {
     const BPF: Backend = tracepoints(UsersFrom::Bpf, REPORTED);
     const PERF: Backend = tracepoints(UsersFrom::Connector, REPORTED);
     const fn tracepoints(users: UsersFrom, ends: Ends) -> Backend {
-        Backend::Tracepoints { bpf: matches!(users, UsersFrom::Bpf), stacks: true, codes: true, users, ends }
+        let bpf = matches!(users, UsersFrom::Bpf);
+        Backend::Tracepoints { bpf, stacks: true, codes: true, cgroups: true, users, ends }
     }
 
     #[track_caller]
@@ -358,7 +365,7 @@ mod tests {
         assert_eq!(RING.gaps(), []);
         // What is reported leaves little to be guessed.
         for backend in [&BPF, &PERF] {
-            assert_eq!(fields(backend, true), ["cgroup", "cwd", "tty"]);
+            assert_eq!(fields(backend, true), ["cwd", "tty"]);
             assert!(fields(backend, false).iter().all(|field| ["args", "ppid"].contains(field)));
             assert!(backend.knows_users());
         }
@@ -369,7 +376,14 @@ mod tests {
             assert!(fields(&observed, false).contains(&field), "{field}");
         }
         let ends = Ends::Observed;
-        let poor = Backend::Tracepoints { bpf: false, stacks: false, codes: false, users: UsersFrom::Nowhere, ends };
+        let poor = Backend::Tracepoints {
+            bpf: false,
+            stacks: false,
+            codes: false,
+            cgroups: false,
+            users: UsersFrom::Nowhere,
+            ends,
+        };
         assert_eq!(fields(&poor, true), ["uid", "args", "code", "cgroup", "cwd", "tty"]);
         assert!(poor.never_knows("uid") && !poor.knows_users());
         let at_exit = tracepoints(UsersFrom::Nowhere, REPORTED);

@@ -37,6 +37,8 @@ pub(crate) struct Lost {
     pub(crate) is_exact: bool,
     /// Those of them that something other than a full buffer has kept away.
     pub(crate) hidden: u64,
+    /// Those of which the kernel did not run a BPF program, for it had interrupted that itself.
+    pub(crate) interrupted: u64,
     /// How often there was a processor that had not been watched for a while.
     pub(crate) blind: u64,
     /// What happened there is not counted.
@@ -50,8 +52,8 @@ impl Tracer {
             Backend::Structs { btf, ring_buffer, .. } => {
                 Self::Structs(Box::new(CoRe::start(settings, btf, *ring_buffer)?))
             }
-            &Backend::Tracepoints { bpf, stacks, users, ends, .. } => {
-                let what = Wanted { bpf, stacks, users, ends };
+            &Backend::Tracepoints { bpf, stacks, users, cgroups, ends, .. } => {
+                let what = Wanted { bpf, stacks, cgroups, users, ends, no_exits: settings.no_exits };
                 Self::Tracepoints(Box::new(Tracepoints::start(settings, &what)?))
             }
         })

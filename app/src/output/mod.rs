@@ -11,7 +11,7 @@ use std::{
     io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-        unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+        unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -64,7 +64,8 @@ impl Output {
     /// When it cannot be opened.
     pub(crate) fn file(path: &Path) -> io::Result<Self> {
         let fd = append(path)?;
-        Ok(Self { file: Some(path.to_owned()), ..Self::new(fd, Manner::AtOnce) })
+        let pending = if ends_within_a_line(path) { b"\n".to_vec() } else { Vec::new() };
+        Ok(Self { file: Some(path.to_owned()), pending, ..Self::new(fd, Manner::AtOnce) })
     }
 
     /// Opens the file anew: the old one was moved away. What was not written yet goes into the new one.
@@ -154,6 +155,21 @@ impl Output {
     }
 }
 
+/// Whether the last line of a file was cut, as a full disk does.
+fn ends_within_a_line(path: &Path) -> bool {
+    let last = || -> io::Result<Option<u8>> {
+        let kind = path.metadata()?;
+        if !kind.is_file() || kind.len() == 0 {
+            return Ok(None);
+        }
+        let mut last = [0];
+        File::open(path)?.read_exact_at(&mut last, kind.len() - 1)?;
+        Ok(Some(last[0]))
+    };
+    // What may not be read is as good as whole.
+    last().ok().flatten().is_some_and(|last| last != b'\n')
+}
+
 fn append(path: &Path) -> io::Result<OwnedFd> {
     Ok(File::options().append(true).create(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?.into())
 }
@@ -225,6 +241,12 @@ mod tests {
         output.write_some().unwrap();
         assert_eq!(std::fs::read_to_string(&old).unwrap(), "two\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+        // A full disk has cut the last line.
+        std::fs::write(&path, "{\"cut").unwrap();
+        let mut output = Output::file(&path).unwrap();
+        output.write_all(b"four\n").unwrap();
+        output.write_some().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"cut\nfour\n");
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -9,7 +9,8 @@ use aya_obj::generated::{
     PERF_EVENT_IOC_DISABLE, PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, PERF_EVENT_IOC_SET_OUTPUT,
     PERF_FLAG_FD_CLOEXEC, perf_event_attr,
     perf_event_sample_format::{
-        PERF_SAMPLE_RAW, PERF_SAMPLE_REGS_USER, PERF_SAMPLE_STACK_USER, PERF_SAMPLE_TID, PERF_SAMPLE_TIME,
+        PERF_SAMPLE_CGROUP, PERF_SAMPLE_RAW, PERF_SAMPLE_REGS_USER, PERF_SAMPLE_STACK_USER, PERF_SAMPLE_TID,
+        PERF_SAMPLE_TIME,
     },
     perf_sw_ids::{PERF_COUNT_SW_BPF_OUTPUT, PERF_COUNT_SW_DUMMY},
     perf_type_id::{PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT},
@@ -63,21 +64,30 @@ pub(super) fn enabled_ns(event: impl AsFd) -> u64 {
     }
 }
 
+/// What a sample holds besides who, when and what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// The top of the user's stack.
+    pub(crate) stack: bool,
+    /// The control group, in the hierarchy of perf's own controller: since Linux 5.7, with `CONFIG_CGROUP_PERF`.
+    pub(crate) cgroup: bool,
+}
+
 /// A BPF program on a tracepoint: it runs on all processors as long as what this gives is there.
 pub(crate) fn attach(tracepoint: u32, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let event = open(Source::Tracepoint(tracepoint), None, false, false)?;
+    let event = open(Source::Tracepoint(tracepoint), None, Extras::default(), false)?;
     ioctl(&event, Request::SetBpf(program))?;
     ioctl(&event, Request::Enable)?;
     Ok(event)
 }
 
-/// Whether perf allows samples, with or without the user's stack.
-pub(crate) fn try_one(with_stack: bool) -> io::Result<()> {
-    open(Source::Bpf, Some(0), with_stack, false).map(drop)
+/// Whether perf allows samples that hold these.
+pub(crate) fn try_one(extras: Extras) -> io::Result<()> {
+    open(Source::Bpf, Some(0), extras, false).map(drop)
 }
 
 /// `cpu`: none for the first one, without samples.
-pub(super) fn open(source: Source, cpu: Option<u32>, with_stack: bool, counts_lost: bool) -> io::Result<OwnedFd> {
+pub(super) fn open(source: Source, cpu: Option<u32>, extras: Extras, counts_lost: bool) -> io::Result<OwnedFd> {
     // SAFETY: all zeros is a valid perf_event_attr, whose fields are numbers.
     let mut attr = unsafe { mem::zeroed::<perf_event_attr>() };
     attr.size = size_of::<perf_event_attr>() as u32;
@@ -105,7 +115,10 @@ pub(super) fn open(source: Source, cpu: Option<u32>, with_stack: bool, counts_lo
         attr.__bindgen_anon_2.wakeup_watermark = 1;
     }
     attr.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | if counts_lost { PERF_FORMAT_LOST } else { 0 };
-    if with_stack {
+    if extras.cgroup {
+        attr.sample_type |= PERF_SAMPLE_CGROUP as u64;
+    }
+    if extras.stack {
         attr.sample_type |= PERF_SAMPLE_REGS_USER as u64 | PERF_SAMPLE_STACK_USER as u64;
         attr.sample_regs_user = 1 << STACK_POINTER;
         attr.sample_stack_user = STACK_BYTES;

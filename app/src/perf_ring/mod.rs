@@ -10,17 +10,17 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
+pub(crate) use self::{
+    event::{Extras, attach, page_size, try_one},
+    sample::{Content, Sample, Stack},
+};
 use self::{
     event::{Request, enabled_ns, ioctl, lost_samples, open},
     memory::Memory,
 };
-pub(crate) use self::{
-    event::{attach, page_size, try_one},
-    sample::{Content, Sample, Stack},
-};
 use crate::clock::monotonic_ns;
 
-/// More than this is no inaccuracy of clocks.
+/// In so long a time, a clock has gone on.
 const INACCURACY_NS: u64 = 50_000_000;
 
 /// What samples are taken of.
@@ -39,8 +39,8 @@ pub(crate) enum Source {
 /// The buffers of all processors that are online.
 pub(crate) struct Buffers {
     buffers: Vec<Buffer>,
-    /// What each of them has an event of, and whether with stacks.
-    sources: Vec<(Source, bool)>,
+    /// What each of them has an event of.
+    sources: Vec<(Source, Extras)>,
     enabled: bool,
     /// Read, and not older than the last look into all buffers.
     held: Vec<Sample>,
@@ -86,7 +86,7 @@ impl Buffers {
             enabled: false,
             held: Vec::new(),
             lost: 0,
-            counts_lost: open(Source::Tasks, Some(0), false, true).is_ok(),
+            counts_lost: open(Source::Tasks, Some(0), Extras::default(), true).is_ok(),
             lost_before: Vec::new(),
             page: page_size(),
             kib,
@@ -97,12 +97,12 @@ impl Buffers {
     ///
     /// # Errors
     /// Of perf_event_open() or mmap(): EPERM or ENOMEM if the memory is more than may be locked; EOPNOTSUPP, ENOSYS or
-    /// EINVAL if this architecture has no stacks in samples.
-    pub(crate) fn open(&mut self, source: Source, with_stack: bool) -> io::Result<()> {
-        self.sources.push((source, with_stack));
+    /// EINVAL if this kernel has not these extras.
+    pub(crate) fn open(&mut self, source: Source, extras: Extras) -> io::Result<()> {
+        self.sources.push((source, extras));
         self.lost_before.push(0);
         for buffer in &mut self.buffers {
-            buffer.open(source, with_stack, self.counts_lost, self.page, self.kib)?;
+            buffer.open(source, extras, self.counts_lost, self.page, self.kib)?;
         }
         // A processor that has gone since they were counted.
         self.buffers.retain(|buffer| !buffer.events.is_empty());
@@ -150,8 +150,8 @@ impl Buffers {
         let mut is_new = false;
         for &cpu in online.difference(&known) {
             let mut buffer = Buffer::new(cpu);
-            for &(source, with_stack) in &self.sources {
-                buffer.open(source, with_stack, self.counts_lost, self.page, self.kib)?;
+            for &(source, extras) in &self.sources {
+                buffer.open(source, extras, self.counts_lost, self.page, self.kib)?;
             }
             if self.enabled {
                 buffer.events.iter().try_for_each(|event| ioctl(event, Request::Enable))?;
@@ -218,17 +218,15 @@ impl Buffer {
         let Some(first) = self.events.first() else { return true };
         let now_ns = monotonic_ns();
         let enabled = enabled_ns(first);
-        // Whoever is interrupted between two clocks takes the time for shorter than it was.
-        let before = self.checked.replace((monotonic_ns(), enabled));
-        before.is_some_and(|(then_ns, before)| {
-            let passed = now_ns.saturating_sub(then_ns);
-            passed.saturating_sub(enabled.saturating_sub(before)) > INACCURACY_NS + passed / 100
-        })
+        let Some((then_ns, before)) = self.checked.replace((now_ns, enabled)) else { return false };
+        // At the first look after that it has been at work for a part of the time. Only that it was not at all is certain: on a
+        // virtual machine whose processors wait for each other, the clock of one can be a second behind.
+        enabled == before && now_ns.saturating_sub(then_ns) > INACCURACY_NS
     }
 
     /// Leaves out a processor that is not there any more.
-    fn open(&mut self, source: Source, with_stack: bool, counts_lost: bool, page: usize, kib: u32) -> io::Result<()> {
-        let event = match open(source, Some(self.cpu), with_stack, counts_lost) {
+    fn open(&mut self, source: Source, extras: Extras, counts_lost: bool, page: usize, kib: u32) -> io::Result<()> {
+        let event = match open(source, Some(self.cpu), extras, counts_lost) {
             Ok(event) => event,
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {
                 self.events.clear();

@@ -19,7 +19,7 @@ pub(crate) struct Sample {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// A tracepoint's record, or what the BPF program said.
-    Raw { bytes: Vec<u8>, stack: Option<Stack> },
+    Raw { bytes: Vec<u8>, stack: Option<Stack>, cgroup_id: Option<u64> },
     /// A thread or a process has begun, made by this one.
     Forked { maker: u32, maker_tid: u32 },
     /// A thread has got another name.
@@ -87,8 +87,10 @@ impl Sample {
         let time_ns = reader.u64()?;
         let size = reader.u32()?;
         let bytes = reader.bytes(size.into())?.to_vec();
-        let stack = if reader.0.is_empty() { None } else { reader.stack()? };
-        Some(Self { time_ns, pid, tid, content: Content::Raw { bytes, stack } })
+        // Which of the two there are, the length shows: a stack takes 16 bytes at least.
+        let stack = if reader.0.len() > 8 { reader.stack()? } else { None };
+        let cgroup_id = if reader.0.is_empty() { None } else { Some(reader.u64()?) };
+        Some(Self { time_ns, pid, tid, content: Content::Raw { bytes, stack, cgroup_id } })
     }
 }
 
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn a_sample_is_read() {
         let sample = Sample::read(SAMPLE, &record(b"raw!", &[])).unwrap();
-        let content = Content::Raw { bytes: b"raw!".to_vec(), stack: None };
+        let content = Content::Raw { bytes: b"raw!".to_vec(), stack: None, cgroup_id: None };
         assert_eq!(sample, Sample { time_ns: 9, pid: 7, tid: 8, content });
     }
 
@@ -168,10 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn a_control_group_comes_last_with_a_stack_or_without() {
+        let cgroup_of = |rest: &[u64]| match Sample::read(SAMPLE, &record(b"raw!", rest)).unwrap().content {
+            Content::Raw { stack, cgroup_id, .. } => (stack.is_some(), cgroup_id),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cgroup_of(&[77]), (false, Some(77)));
+        assert_eq!(cgroup_of(&[0, 0, 77]), (false, Some(77)));
+        assert_eq!(cgroup_of(&[2, 0xfff0, 0, 77]), (false, Some(77)));
+        assert_eq!(cgroup_of(&[2, 0xfff0, 8, 1, 8, 77]), (true, Some(77)));
+        assert_eq!(cgroup_of(&[2, 0xfff0, 8, 1, 8]), (true, None));
+    }
+
+    #[test]
     fn a_record_that_is_cut_is_none() {
         let whole = record(b"raw!", &[2, 0xfff0, 16, 1, 2, 16]);
         let without_stack = record(b"raw!", &[]).len();
-        for length in (0..whole.len()).filter(|length| *length != without_stack) {
+        for length in (0..whole.len()).filter(|length| ![without_stack, without_stack + 8].contains(length)) {
             assert_eq!(Sample::read(SAMPLE, &whole[..length]), None, "{length}");
         }
     }

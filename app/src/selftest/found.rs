@@ -15,6 +15,7 @@ pub(super) struct Found {
     pub(super) uid: Option<u32>,
     pub(super) time_ns: u64,
     pub(super) start_ns: Option<u64>,
+    pub(super) cgroup_id: Option<u64>,
     pub(super) comm: Option<Vec<u8>>,
     /// Of an exec.
     pub(super) exec: Option<FoundExec>,
@@ -63,6 +64,7 @@ impl From<&Event<'_>> for Found {
             uid: process.uid,
             time_ns: process.time_ns,
             start_ns: process.start_ns,
+            cgroup_id: process.cgroup_id,
             comm: process.comm.map(<[u8]>::to_vec),
             exec,
             end,

@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(
             usual("amd64"),
             "-no-user-config -M q35 -accel tcg -cpu qemu64 -m 512 -display none -monitor none -serial stdio -kernel /k \
-             -initrd /i -append console=ttyS0 panic=-1 -no-reboot -nodefaults"
+             -initrd /i -append console=ttyS0 panic=-1 no_timer_check -no-reboot -nodefaults"
         );
         assert_eq!(
             line(&RASPBERRY_PI_3, "arm64", Some("/d")),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::support::{Run, Workspace, has, own_root};
+use super::support::{Run, Workspace, follow_links, has, own_root};
 use bpfship::testing::{ARCHES, Arch};
 
 /// All archives, those that must be named included, made once from a copy of this workspace and unpacked.
@@ -60,6 +60,24 @@ fn the_commands_for_a_raspberry_pi_fit_the_archive() {
     assert_eq!(named.len(), 3, "{named:?}");
     for word in named {
         assert!(built().dist.join(word).is_file(), "{word} is not there");
+    }
+}
+
+/// Whoever unpacks an archive has nothing else of ours.
+#[test]
+fn what_the_documents_of_an_archive_name_is_in_it() {
+    for arch in &ARCHES {
+        let folder = binary(arch).parent().unwrap().to_owned();
+        for page in ["README.md", "CHANGELOG.md"] {
+            follow_links(&folder.join(page), &folder);
+        }
+        let manual = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        let installed = manual.lines().filter(|line| line.starts_with("$ sudo install "));
+        let files: Vec<&str> = installed.filter_map(|line| line.split(' ').nth_back(1)).collect();
+        assert_eq!(files.len(), 6, "{files:?}");
+        for file in files {
+            assert!(folder.join(file).is_file(), "{file}");
+        }
     }
 }
 

@@ -461,3 +461,34 @@ pub fn released(name: &str, config: &str, arches: &[&str]) -> Workspace {
     };
     workspace.write("dist/release.json", &manifest.to_json().unwrap())
 }
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+/// Whether each link of a page leads to a file in `folder`, and to a heading if it names one; how many there are, without
+/// those to the web.
+#[track_caller]
+pub fn follow_links(page: &Path, folder: &Path) -> usize {
+    let text = fs::read_to_string(page).unwrap();
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links: Vec<&str> = links.filter(|link| !link.starts_with("https://")).collect();
+    for link in &links {
+        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let leads_to = if file.is_empty() { page.to_owned() } else { page.parent().unwrap().join(file) };
+        let is_there = leads_to.canonicalize().is_ok_and(|path| path.starts_with(folder.canonicalize().unwrap()));
+        assert!(is_there, "{} has a link to {link}, which is not there", page.display());
+        if !anchor.is_empty() {
+            let there = anchors(&fs::read_to_string(&leads_to).unwrap());
+            assert!(there.contains(&anchor.to_owned()), "{}: {link} is none of {there:?}", page.display());
+        }
+    }
+    links.len()
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::support::{knows_the_commands, list, own_root};
+use super::support::{follow_links, knows_the_commands, list, own_root};
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for name in list(folder) {
@@ -91,36 +91,11 @@ fn files_of_kind(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The anchors of a page's headings, as GitHub makes them.
-fn anchors(page: &str) -> Vec<String> {
-    let headings = page.lines().filter(|line| line.starts_with('#'));
-    let anchor = |heading: &str| {
-        let words = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept = words.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
-        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
-    };
-    headings.map(anchor).collect()
-}
-
 #[test]
 fn a_link_of_the_documentation_leads_somewhere() {
     let mut pages = Vec::new();
     files_of_kind(&own_root(), ".md", &mut pages);
-    let mut followed = 0;
-    for page in pages {
-        let text = fs::read_to_string(&page).unwrap();
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for link in links.filter(|link| !link.starts_with("https://")) {
-            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let leads_to = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
-            assert!(leads_to.exists(), "{} has a link to {link}, which is not there", page.display());
-            if !anchor.is_empty() {
-                let there = anchors(&fs::read_to_string(&leads_to).unwrap());
-                assert!(there.contains(&anchor.to_owned()), "{}: {link} is none of {there:?}", page.display());
-            }
-            followed += 1;
-        }
-    }
+    let followed: usize = pages.iter().map(|page| follow_links(page, &own_root())).sum();
     assert!(followed > 80, "{followed} links");
 }
 

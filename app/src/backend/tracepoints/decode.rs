@@ -12,7 +12,7 @@ use exectrace_bpf::{
 
 use super::{
     argv,
-    processes::{Kind, Record},
+    processes::{Kind, Record, Who},
 };
 use crate::{
     perf_ring::{Sample, Source, Stack},
@@ -38,8 +38,10 @@ pub(crate) enum Purpose {
     Anything,
     /// Which code a process ends with, where that is not reported.
     Codes,
-    /// Which signal, and with BPF the user at the end: the last resort, where nothing is reported.
+    /// Which signal: the last resort, where nothing is reported.
     Signals,
+    /// Who it was that ends, where BPF or perf adds that.
+    Ends,
     /// Users, where neither BPF adds nor the kernel reports them.
     Users,
 }
@@ -49,13 +51,13 @@ const FILENAME: &str = "filename";
 /// A system call that changes the user has returned.
 const USER_CHANGED: Id = Id(9);
 
-use Purpose::{Anything, Codes, Signals, Users};
+use Purpose::{Anything, Codes, Ends, Signals, Users};
 
 #[rustfmt::skip]
 pub(crate) static TRACEPOINTS: [Definition; 10] = [
     row(Id::TASK_NEWTASK, "task/task_newtask", Some(on_new_task::NAME), &["pid", "clone_flags", "comm"], Anything),
     row(Id::SCHED_PROCESS_EXEC, "sched/sched_process_exec", Some(on_exec::NAME), &[FILENAME], Anything),
-    row(Id::SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some(on_exit::NAME), &[], Signals),
+    row(Id::SCHED_PROCESS_EXIT, "sched/sched_process_exit", Some(on_exit::NAME), &[], Ends),
     row(Id::SIGNAL_GENERATE, "signal/signal_generate", Some(on_signal_sent::NAME), &["sig", "pid", "result"], Signals),
     row(Id::SIGNAL_DELIVER, "signal/signal_deliver", Some(on_signal_taken::NAME), &["sig", "sa_handler"], Signals),
     row(Id::SYS_ENTER_EXIT_GROUP, "syscalls/sys_enter_exit_group", Some(on_exit_group::NAME), &["error_code"], Codes),
@@ -77,8 +79,13 @@ const fn row(
 
 impl Definition {
     /// Whether samples of it hold the user's stack.
-    pub(super) fn with_stack(&self) -> bool {
+    pub(super) fn has_stack(&self) -> bool {
         self.number == Id::SCHED_PROCESS_EXEC
+    }
+
+    /// And the control group.
+    pub(super) fn has_cgroup(&self) -> bool {
+        matches!(self.number, Id::SCHED_PROCESS_EXEC | Id::SCHED_PROCESS_EXIT)
     }
 }
 
@@ -113,7 +120,7 @@ impl Tracepoint {
 
     /// Where perf's samples of execs come from.
     pub(super) fn exec_source(&self) -> Option<Source> {
-        self.definition.with_stack().then_some(Source::Tracepoint(self.format.id))
+        self.definition.has_stack().then_some(Source::Tracepoint(self.format.id))
     }
 
     /// Where the word is that says where the name of the executed file lies.
@@ -126,7 +133,7 @@ impl Tracepoint {
         &self,
         sample: &Sample,
         stack: Option<&'s Stack>,
-        uid: Option<u32>,
+        who: Who,
         record: &'s [u8],
     ) -> Option<Record<'s>> {
         let number = |field| self.format.number(record, field);
@@ -145,7 +152,7 @@ impl Tracepoint {
                     is_compat: stack.map(|stack| stack.is_32_bit && cfg!(target_pointer_width = "64")),
                 }
             }
-            Id::SCHED_PROCESS_EXIT => Kind::EndsAs(uid?),
+            Id::SCHED_PROCESS_EXIT => Kind::Leaves,
             Id::SYS_ENTER_EXIT_GROUP => Kind::ExitGroup(word("error_code")? as u8),
             Id::SYS_ENTER_EXIT => Kind::ExitThread(word("error_code")? as u8),
             // TRACE_SIGNAL_DELIVERED or _LOSE_INFO: neither ignored nor there already.
@@ -159,7 +166,7 @@ impl Tracepoint {
             USER_CHANGED if number("ret")? == 0 => Kind::UserChanged(None),
             _ => return None,
         };
-        Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid, what })
+        Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, who, what })
     }
 }
 
@@ -184,13 +191,19 @@ mod tests {
     }
 
     fn sample() -> Sample {
-        Sample { time_ns: 9, pid: 20, tid: 21, content: Content::Raw { bytes: Vec::new(), stack: None } }
+        Sample {
+            time_ns: 9,
+            pid: 20,
+            tid: 21,
+            content: Content::Raw { bytes: Vec::new(), stack: None, cgroup_id: None },
+        }
     }
 
     #[track_caller]
     fn assert_decoded(tracepoint: &Tracepoint, record: &[u8], expected: Option<Kind<'_>>) {
-        let seen = tracepoint.decode(&sample(), None, Some(1000), record);
-        let expected = expected.map(|what| Record { pid: 20, tid: 21, time_ns: 9, uid: Some(1000), what });
+        let who = Who { uid: Some(1000), cgroup_id: None };
+        let seen = tracepoint.decode(&sample(), None, who, record);
+        let expected = expected.map(|what| Record { pid: 20, tid: 21, time_ns: 9, who, what });
         assert_eq!(seen, expected);
     }
 
@@ -244,7 +257,8 @@ mod tests {
         }
         let stack = Stack { is_32_bit: false, pointer: 0, bytes: vec![1; 100] };
         let record = record(&[(2 << 16) | 12, 0]);
-        let Kind::Exec { args, .. } = tracepoint.decode(&sample(), Some(&stack), None, &record).unwrap().what else {
+        let Kind::Exec { args, .. } = tracepoint.decode(&sample(), Some(&stack), Who::default(), &record).unwrap().what
+        else {
             panic!("no exec")
         };
         assert_eq!(args, None);

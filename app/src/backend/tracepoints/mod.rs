@@ -1,9 +1,10 @@
 //! Traces with what every kernel keeps stable, and so without BTF: tracepoints that tracefs describes, in samples of perf's,
 //! perf's own records of tasks, and what netlink reports of their ends. Where the kernel has it, BPF hands the records over and
-//! adds the user.
+//! adds the user and the control group.
 
 mod argv;
 pub(crate) mod decode;
+mod doubtful_ends;
 mod ends_observed;
 mod ends_reported;
 mod processes;
@@ -22,12 +23,13 @@ use aya::{
 };
 use exectrace_bpf::{
     RECORD_HEADER, get,
-    tracepoints::{self as bindings, maps},
+    tracepoints::{self as bindings, Tracepoint as Id, maps},
 };
 
 use self::{
     decode::{Purpose, Tracepoint},
-    processes::{Inputs, Kind, Processes, Record},
+    doubtful_ends::DoubtfulEnds,
+    processes::{Inputs, Kind, Processes, Record, Who},
 };
 use super::{
     Ends, UsersFrom,
@@ -35,11 +37,13 @@ use super::{
 };
 use crate::{
     bpf,
+    cgroup::PerfGroups,
     clock::monotonic_ns,
+    diag,
     error::Error,
     event::Event,
     netlink::{Report, Taskstats, Users},
-    perf_ring::{Buffers, Content, Sample, Source},
+    perf_ring::{Buffers, Content, Extras, Sample, Source},
     procfs,
     tracefs::Tracefs,
 };
@@ -62,8 +66,11 @@ pub(crate) struct Wanted {
     pub(crate) bpf: bool,
     /// Samples of execs have the user's stack.
     pub(crate) stacks: bool,
+    /// BPF adds control groups, or samples of execs have them.
+    pub(crate) cgroups: bool,
     pub(crate) users: UsersFrom,
     pub(crate) ends: Ends,
+    pub(crate) no_exits: bool,
 }
 
 /// Tracepoints that are watched, until this is dropped.
@@ -73,9 +80,12 @@ pub(crate) struct Tracepoints {
     bpf: Option<Programs>,
     taskstats: Option<Taskstats>,
     users: Option<Users>,
+    /// What samples call a control group is one of the unified hierarchy.
+    perf_groups: Option<PerfGroups>,
     processes: Processes,
     /// Taken from the buffers, and not yet understood.
     samples: VecDeque<Sample>,
+    doubtful_ends: DoubtfulEnds,
     /// Something was lost before them.
     in_doubt: bool,
     /// Until then it is waited for processes that are about to end.
@@ -118,12 +128,14 @@ impl Tracepoints {
             _ => None,
         };
         let mut buffers = Buffers::new(kib).map_err(Error::Perf)?;
+        let with_cgroups = what.cgroups && !what.bpf;
+        let perf_groups = if with_cgroups { PerfGroups::find() } else { None };
         // The first one: it says when to wake up.
-        buffers.open(Source::Tasks, false).map_err(failed)?;
+        buffers.open(Source::Tasks, Extras::default()).map_err(failed)?;
         let bpf = if what.bpf {
-            buffers.open(Source::BpfExecs, what.stacks).map_err(failed)?;
-            buffers.open(Source::Bpf, false).map_err(failed)?;
-            let mut ebpf = load(&tracepoints, settings.buffer_kib)?;
+            buffers.open(Source::BpfExecs, Extras { stack: what.stacks, cgroup: false }).map_err(failed)?;
+            buffers.open(Source::Bpf, Extras::default()).map_err(failed)?;
+            let mut ebpf = load(&tracepoints, what.cgroups, settings.buffer_kib)?;
             let maps = [
                 (Source::BpfExecs, bpf::map_data(&mut ebpf, maps::execs::NAME)?),
                 (Source::Bpf, bpf::map_data(&mut ebpf, maps::others::NAME)?),
@@ -140,7 +152,11 @@ impl Tracepoints {
         } else {
             for tracepoint in &tracepoints {
                 let source = Source::Tracepoint(tracepoint.format.id);
-                buffers.open(source, what.stacks && tracepoint.definition.with_stack()).map_err(failed)?;
+                let extras = Extras {
+                    stack: what.stacks && tracepoint.definition.has_stack(),
+                    cgroup: with_cgroups && tracepoint.definition.has_cgroup(),
+                };
+                buffers.open(source, extras).map_err(failed)?;
             }
             buffers.enable().map_err(failed)?;
             None
@@ -150,7 +166,7 @@ impl Tracepoints {
             keeps_users: !what.bpf && what.users != UsersFrom::Nowhere,
             users_are_reported: what.users == UsersFrom::Connector,
             reports: taskstats.is_some(),
-            users_at_end: what.bpf && taskstats.is_none(),
+            leaves: what.needs(Purpose::Ends),
         });
         // What happens meanwhile is in the buffers.
         let snapshot = procfs::snapshot().map_err(Error::Proc)?;
@@ -161,8 +177,10 @@ impl Tracepoints {
             bpf,
             taskstats,
             users,
+            perf_groups,
             processes,
             samples: VecDeque::new(),
+            doubtful_ends: DoubtfulEnds::default(),
             in_doubt: false,
             patient_until: Instant::now(),
             blind: 0,
@@ -196,24 +214,19 @@ impl Tracepoints {
 
     /// Whether something has happened that [`Self::next`] can give only a moment later.
     pub(crate) fn holds_back(&self) -> bool {
-        self.buffers.holds_back()
+        self.buffers.holds_back() || !self.detached && (self.processes.waits() || !self.doubtful_ends.is_empty())
     }
 
     /// Hands on the next event, if there is one.
     pub(crate) fn next(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> Result<bool, Error> {
         for _ in 0..BATCH {
-            if self.samples.is_empty() && !self.drain()? {
-                return Ok(false);
-            }
-            let Some(sample) = self.samples.pop_front() else { return Ok(false) };
-            if sample.time_ns > self.until_ns {
-                continue;
-            }
+            let Some(sample) = self.next_sample()? else { return Ok(self.show_overdue(show)) };
             let report = match sample.content {
                 Content::Exited { .. } => self.taskstats.as_mut().and_then(|taskstats| taskstats.take(sample.tid)),
                 _ => None,
             };
-            let Some(record) = record_of(&self.tracepoints, self.bpf.is_some(), &sample, report) else { continue };
+            let (with_bpf, has_groups) = (self.bpf.is_some(), self.perf_groups.is_some());
+            let Some(record) = record_of(&self.tracepoints, with_bpf, has_groups, &sample, report) else { continue };
             if let Some(event) = self.processes.see(&record) {
                 show(&event);
                 return Ok(true);
@@ -222,12 +235,67 @@ impl Tracepoints {
         Ok(false)
     }
 
+    /// The next one that is what it seems to be.
+    fn next_sample(&mut self) -> Result<Option<Sample>, Error> {
+        loop {
+            if self.samples.is_empty() && !self.drain()? {
+                return Ok(self.doubtful_ends.overdue(monotonic_ns()));
+            }
+            let Some(sample) = self.samples.pop_front() else { return Ok(None) };
+            if !self.doubtful_ends.is_empty()
+                && let Some(end) = self.settle(&sample)
+            {
+                self.samples.push_front(sample);
+                return Ok(Some(end));
+            }
+            if sample.time_ns > self.until_ns {
+                continue;
+            }
+            if let Content::Exited { .. } = sample.content {
+                if self.processes.is_executing(sample.tid) {
+                    // Whose children they are is looked up, whichever it was.
+                    self.processes.orphan_children(sample.pid);
+                    self.doubtful_ends.hold(sample);
+                    continue;
+                }
+                // If there was another one before, that was none.
+                self.doubtful_ends.goes_on(sample.tid);
+            }
+            return Ok(Some(sample));
+        }
+    }
+
+    /// An end that was one, as what comes after it shows.
+    fn settle(&mut self, next: &Sample) -> Option<Sample> {
+        match &next.content {
+            Content::Raw { bytes, .. } => {
+                let (tracepoint, ..) = split(&self.tracepoints, self.bpf.is_some(), bytes)?;
+                if tracepoint.definition.number == Id::SCHED_PROCESS_EXEC {
+                    self.doubtful_ends.goes_on(next.tid);
+                }
+                None
+            }
+            Content::Forked { .. } => self.doubtful_ends.confirmed(next.tid),
+            _ => None,
+        }
+    }
+
+    fn show_overdue(&mut self, show: &mut dyn FnMut(&Event<'_>)) -> bool {
+        let now_ns = if self.detached { u64::MAX } else { monotonic_ns() };
+        if self.detached {
+            self.processes.miss_exits(self.doubtful_ends.clear());
+        }
+        let event = self.processes.overdue(now_ns);
+        event.iter().for_each(show);
+        event.is_some()
+    }
+
     /// Takes out of the buffers what is there, and whether there was anything.
     fn drain(&mut self) -> Result<bool, Error> {
         if std::mem::take(&mut self.in_doubt) {
             let pids = procfs::pids().map_err(Error::Proc)?;
             let parents = if self.only_tracked { procfs::parents().map_err(Error::Proc)? } else { Vec::new() };
-            self.processes.relearn(pids, procfs::start_ns, &parents);
+            self.processes.relearn(pids, procfs::start_ns, &parents, monotonic_ns());
             self.patient_until = Instant::now() + PATIENCE;
         }
         let (taskstats, users) = (&mut self.taskstats, &mut self.users);
@@ -241,6 +309,10 @@ impl Tracepoints {
                 taskstats.read();
             }
         });
+        if self.perf_groups.as_ref().is_some_and(|groups| !drained.samples.is_empty() && !groups.are_unified()) {
+            self.perf_groups = None;
+            diag::note(format_args!("{}: from now on, cgroup is not known", Error::PerfGroupsOfVersion1));
+        }
         self.samples.extend(drained.samples);
         if drained.lossy || self.users.as_ref().map(Users::overruns) != overruns {
             self.doubt();
@@ -256,6 +328,7 @@ impl Tracepoints {
 
     /// What is known so far does not hold any more. What has been seen already is still shown, as far as that goes.
     fn doubt(&mut self) {
+        self.processes.miss_exits(self.doubtful_ends.clear());
         self.processes.forget(monotonic_ns());
         if let Some(taskstats) = &mut self.taskstats {
             taskstats.doubt();
@@ -311,6 +384,7 @@ impl Tracepoints {
             count: count + hidden,
             is_exact: is_exact || count + hidden == 0,
             hidden,
+            interrupted: 0,
             blind: self.blind,
             is_incomplete: self.blind > 0,
         })
@@ -340,6 +414,7 @@ impl Wanted {
             Purpose::Anything => true,
             Purpose::Codes => self.ends != Ends::Reported { marks_last: true },
             Purpose::Signals => self.ends == Ends::Observed,
+            Purpose::Ends => !self.no_exits && (self.cgroups || self.bpf && self.ends == Ends::Observed),
             Purpose::Users => !self.bpf && self.users == UsersFrom::Tracepoints,
         }
     }
@@ -348,34 +423,53 @@ impl Wanted {
 fn record_of<'s>(
     tracepoints: &[Tracepoint],
     with_bpf: bool,
+    has_groups: bool,
     sample: &'s Sample,
     report: Option<Report>,
 ) -> Option<Record<'s>> {
     let what = match &sample.content {
-        Content::Raw { bytes, stack } if with_bpf => {
-            let (header, record) = bytes.split_at_checked(RECORD_HEADER)?;
-            let number: bindings::Tracepoint = get(header, offset_of!(bindings::Record, tracepoint));
-            let uid = get(header, offset_of!(bindings::Record, uid));
-            let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.definition.number == number)?;
-            return tracepoint.decode(sample, stack.as_ref(), Some(uid), record);
-        }
-        Content::Raw { bytes, stack } => {
-            // Every record begins with the number of its tracepoint.
-            let id = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
-            let tracepoint = tracepoints.iter().find(|tracepoint| tracepoint.format.id == u32::from(id))?;
-            return tracepoint.decode(sample, stack.as_ref(), None, bytes);
+        Content::Raw { bytes, stack, cgroup_id } => {
+            let (tracepoint, header, record) = split(tracepoints, with_bpf, bytes)?;
+            let who = if with_bpf {
+                let cgroup_id: u64 = get(header, offset_of!(bindings::Record, cgroup_id));
+                Who {
+                    uid: Some(get(header, offset_of!(bindings::Record, uid))),
+                    cgroup_id: Some(cgroup_id).filter(|id| *id != 0),
+                }
+            } else {
+                Who { uid: None, cgroup_id: cgroup_id.filter(|_| has_groups) }
+            };
+            return tracepoint.decode(sample, stack.as_ref(), who, record);
         }
         &Content::Forked { maker, maker_tid } => Kind::Forked { maker, maker_tid },
         Content::Renamed { comm, by_exec } => Kind::Renamed { comm, by_exec: *by_exec },
         &Content::Exited { ppid } => Kind::End { ppid, report },
         &Content::UserSet(uid) => Kind::UserChanged(Some(uid)),
     };
-    Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, uid: None, what })
+    Some(Record { pid: sample.pid, tid: sample.tid, time_ns: sample.time_ns, who: Who::default(), what })
 }
 
-fn load(tracepoints: &[Tracepoint], kib: u32) -> Result<Ebpf, Error> {
+/// Of which tracepoint this is, with what BPF has put before its record.
+fn split<'t, 's>(
+    tracepoints: &'t [Tracepoint],
+    with_bpf: bool,
+    bytes: &'s [u8],
+) -> Option<(&'t Tracepoint, &'s [u8], &'s [u8])> {
+    let (header, record) = bytes.split_at_checked(if with_bpf { RECORD_HEADER } else { 0 })?;
+    let tracepoint = if with_bpf {
+        let number: bindings::Tracepoint = get(header, offset_of!(bindings::Record, tracepoint));
+        tracepoints.iter().find(|tracepoint| tracepoint.definition.number == number)
+    } else {
+        // Every record begins with the number of its tracepoint.
+        let id = u16::from_ne_bytes(record.get(..2)?.try_into().ok()?);
+        tracepoints.iter().find(|tracepoint| tracepoint.format.id == u32::from(id))
+    };
+    Some((tracepoint?, header, record))
+}
+
+fn load(tracepoints: &[Tracepoint], cgroups: bool, kib: u32) -> Result<Ebpf, Error> {
     let file_word = tracepoints.iter().find_map(Tracepoint::file_word).unwrap_or_default();
-    let overrides = bindings::globals::Overrides { file_word: Some(file_word) };
+    let overrides = bindings::globals::Overrides { file_word: Some(file_word), with_cgroups: Some(cgroups.into()) };
     let mut loader = EbpfLoader::new();
     overrides.apply(loader.btf(None));
     loader.load(bindings::object()).map_err(|error| Error::from_loader(error, kib))

@@ -1,14 +1,14 @@
 //! The processes of the machine, kept up from what tracepoints record: who is whose parent, which threads a process has,
 //! and so when it has ended. What is not known for sure is unknown.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use exectrace_bpf::COMM_SIZE;
 
 use super::{ends_observed::Observed, ends_reported::Reported};
 use crate::{
     clock::suspended_ns,
-    event::{Args, Event, Exec, Exit, Process, whole_characters},
+    event::{Args, End, Event, Exec, Exit, Process, whole_characters},
     netlink::Report,
     procfs,
 };
@@ -18,6 +18,9 @@ const CLONE_THREAD: u64 = 0x1_0000;
 /// /proc shows when a process began in hundredths of a second.
 const START_PRECISION_NS: u64 = 20_000_000;
 
+/// So long an exit waits for who it was. Between the two records the kernel frees the memory of the process.
+const PATIENCE_NS: u64 = 2_000_000_000;
+
 /// What a record says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record<'a> {
@@ -25,9 +28,15 @@ pub(super) struct Record<'a> {
     pub(super) pid: u32,
     pub(super) tid: u32,
     pub(super) time_ns: u64,
-    /// If BPF has added it.
-    pub(super) uid: Option<u32>,
+    pub(super) who: Who,
     pub(super) what: Kind<'a>,
+}
+
+/// What BPF adds to the record of a tracepoint, or perf: of the process that ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Who {
+    pub(super) uid: Option<u32>,
+    pub(super) cgroup_id: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -57,8 +66,8 @@ pub(super) enum Kind<'a> {
     },
     /// The thread has changed its user: to this one, if that is reported.
     UserChanged(Option<u32>),
-    /// The thread ends, and this is its user: from BPF. Before [`Self::End`], or after it: kernels differ.
-    EndsAs(u32),
+    /// The thread ends, and BPF has added who it was. Before [`Self::End`], or after it: kernels differ.
+    Leaves,
     /// The thread has ended.
     End {
         ppid: Option<u32>,
@@ -89,15 +98,18 @@ pub(super) struct Inputs {
     pub(super) users_are_reported: bool,
     /// How threads end is reported.
     pub(super) reports: bool,
-    /// With the end of each thread comes its user, as [`Kind::EndsAs`].
-    pub(super) users_at_end: bool,
+    /// With the end of each thread comes [`Kind::Leaves`].
+    pub(super) leaves: bool,
 }
 
-/// One of the two records of a thread's end, until the other is there.
+/// An exit of which it is not known yet who it was, with the thread that ended last.
 #[derive(Debug)]
-enum HalfEnd {
-    OfParent(Option<u32>),
-    AsUser(u32),
+struct Waiting {
+    pid: u32,
+    tid: u32,
+    time_ns: u64,
+    entry: Entry,
+    end: Option<End>,
 }
 
 #[derive(Debug, Default)]
@@ -115,12 +127,18 @@ pub(super) struct Processes {
     unread: Vec<u32>,
     /// --pid: these processes and their descendants, with when they began.
     tracked: HashMap<u32, u64>,
+    /// Those of them that had ended at this moment: what they did before it is still to come, or lost.
+    leaving: HashSet<u32>,
+    leaving_ns: u64,
     /// Names that an exec has given, by thread: the exec itself follows.
     announced: HashMap<u32, Vec<u8>>,
     /// What was reported of threads of processes that are not known.
     strays: HashMap<u32, Reported>,
-    /// By thread. What is lost of them makes the table [`Self::forget`].
-    half_ends: HashMap<u32, HalfEnd>,
+    /// Who it was that has left, and when, by thread, until that has ended.
+    left: HashMap<u32, (u64, Who)>,
+    /// Exits that wait for that, by thread; and those that need not any longer.
+    waiting: HashMap<u32, Waiting>,
+    overdue: VecDeque<Waiting>,
     /// Events from before are not shown: what they rest on may be missing.
     begin_ns: u64,
     /// Of what is older, something was lost: it shows no more than what stands in the record itself.
@@ -157,6 +175,8 @@ struct Entry {
     /// A thread of the kernel's, or what it has started and has executed nothing.
     is_kernel: bool,
     exec_ns: Option<u64>,
+    /// Of one that has ended.
+    cgroup_id: Option<u64>,
     ending: Observed,
     status: Reported,
 }
@@ -226,18 +246,27 @@ impl Processes {
         self.strangers.clear();
         self.strays.clear();
         self.unread.clear();
-        let ended = self.half_ends.drain().filter(|(_, half)| matches!(half, HalfEnd::OfParent(_)));
-        self.missed.exits += ended.count() as u64;
+        self.left.clear();
+        self.overdue.extend(self.waiting.drain().map(|(_, exit)| exit));
         self.doubt_ns = now_ns;
     }
 
     /// Begins to learn anew: from /proc, a few processes at a time.
-    pub(super) fn relearn(&mut self, pids: Vec<u32>, start_of: impl Fn(u32) -> Option<u64>, parents: &[(u32, u32)]) {
+    pub(super) fn relearn(
+        &mut self,
+        pids: Vec<u32>,
+        start_of: impl Fn(u32) -> Option<u64>,
+        parents: &[(u32, u32)],
+        now_ns: u64,
+    ) {
         self.announced.clear();
-        // A number that came back is another process.
-        self.tracked.retain(|&pid, start_ns| {
-            start_of(pid).is_some_and(|start| *start_ns == 0 || start.abs_diff(*start_ns) < START_PRECISION_NS)
+        self.leaving.clear();
+        self.tracked.retain(|&pid, start_ns| match start_of(pid) {
+            // A number that came back is another process.
+            Some(start) => is_same_start(*start_ns, start),
+            None => self.leaving.insert(pid),
         });
+        self.leaving_ns = now_ns;
         let tracked: HashSet<u32> = self.tracked.keys().copied().collect();
         for pid in procfs::descendants(parents, &tracked) {
             self.tracked.insert(pid, start_of(pid).unwrap_or_default());
@@ -292,11 +321,21 @@ impl Processes {
 
     /// Whether one of those that are marked is still there.
     pub(super) fn has_tracked(&self) -> bool {
-        !self.tracked.is_empty()
+        self.tracked.keys().any(|pid| !self.leaving.contains(pid)) || self.waits()
     }
 
     pub(super) fn missed(&self) -> Missed {
         self.missed
+    }
+
+    /// Of so many exits it is not known whether there were any.
+    pub(super) fn miss_exits(&mut self, number: u64) {
+        self.missed.exits += number;
+    }
+
+    /// An exec has given this thread a name, and is not there yet.
+    pub(super) fn is_executing(&self, tid: u32) -> bool {
+        self.announced.contains_key(&tid) && !self.left.contains_key(&tid)
     }
 
     /// What is not known is looked up, with a moment from after it was found.
@@ -345,7 +384,7 @@ impl Processes {
     }
 
     /// The parent of these has ended: they have another one now.
-    fn orphan_children(&mut self, parent: u32) {
+    pub(super) fn orphan_children(&mut self, parent: u32) {
         for child in self.children.remove(&parent).unwrap_or_default() {
             if let Some(entry) = self.processes.get_mut(&child) {
                 entry.parent = None;
@@ -363,11 +402,22 @@ impl Processes {
     pub(super) fn see<'s>(&'s mut self, seen: &Record<'s>) -> Option<Event<'s>> {
         let time_ns = seen.time_ns;
         let in_doubt = time_ns < self.doubt_ns;
+        if !self.leaving.is_empty() && time_ns > self.leaving_ns {
+            self.tracked.retain(|pid, _| !self.leaving.contains(pid));
+            self.leaving.clear();
+        }
         match &seen.what {
             &Kind::Forked { maker, maker_tid } => {
                 // A number that came back.
-                self.half_ends.remove(&seen.tid);
+                self.left.remove(&seen.tid);
+                self.leaving.remove(&seen.tid);
+                self.overdue.extend(self.waiting.remove(&seen.tid));
                 if maker != seen.pid {
+                    // One that has begun just now may be followed already.
+                    let start_ns = time_ns + suspended_ns();
+                    if self.tracked.get(&seen.pid).is_some_and(|known| !is_same_start(*known, start_ns)) {
+                        self.tracked.remove(&seen.pid);
+                    }
                     self.track_child(seen.pid, maker, time_ns);
                 }
                 if !in_doubt {
@@ -376,6 +426,10 @@ impl Processes {
                 None
             }
             Kind::Renamed { comm, by_exec } => {
+                if *by_exec {
+                    // Of the first thread of a process, whose number another one has now.
+                    self.left.remove(&seen.tid);
+                }
                 // Before, the tracepoint may not have been watched yet.
                 if *by_exec && time_ns >= self.begin_ns && self.announced.insert(seen.tid, name(comm)).is_some() {
                     self.missed.execs += 1;
@@ -404,23 +458,31 @@ impl Processes {
                 // /proc shows where the process is by now, and that may be elsewhere.
                 Some(Event::Exec(Exec { process, file, file_truncated, args, args_truncated, place: None }))
             }
-            &Kind::End { ppid, report: None } if self.inputs.users_at_end => {
-                let Some(HalfEnd::AsUser(uid)) = self.half_ends.remove(&seen.tid) else {
-                    self.half_ends.insert(seen.tid, HalfEnd::OfParent(ppid));
-                    return None;
-                };
-                self.thread_ends(seen, ppid, None, Some(uid))
-            }
-            &Kind::EndsAs(uid) => {
-                let Some(HalfEnd::OfParent(ppid)) = self.half_ends.remove(&seen.tid) else {
-                    self.half_ends.insert(seen.tid, HalfEnd::AsUser(uid));
-                    return None;
-                };
-                self.thread_ends(seen, ppid, None, Some(uid))
-            }
             Kind::End { ppid, report } => {
-                self.thread_ends(seen, *ppid, report.as_ref(), report.as_ref().map(|report| report.uid))
+                let who = self.left.remove(&seen.tid).map(|(_, who)| who);
+                let mut exit = self.thread_ends(seen, *ppid, report.as_ref())?;
+                match who {
+                    Some(who) => exit.entry.leaves(who),
+                    // What may have been lost is not waited for.
+                    None if self.inputs.leaves && !in_doubt => {
+                        let before = self.waiting.insert(seen.tid, exit);
+                        self.overdue.extend(before);
+                        return None;
+                    }
+                    None => {}
+                }
+                Some(self.show(exit))
             }
+            Kind::Leaves => match self.waiting.remove(&seen.tid) {
+                Some(mut exit) => {
+                    exit.entry.leaves(seen.who);
+                    Some(self.show(exit))
+                }
+                None => {
+                    self.left.insert(seen.tid, (time_ns, seen.who));
+                    None
+                }
+            },
             _ if in_doubt => None,
             &Kind::NewTask { tid, flags, comm } => {
                 self.new_task(seen, tid, flags, comm);
@@ -570,14 +632,8 @@ impl Processes {
         true
     }
 
-    /// `uid`: that of the thread, if it is known.
-    fn thread_ends<'s>(
-        &'s mut self,
-        seen: &Record<'s>,
-        ppid: Option<u32>,
-        report: Option<&Report>,
-        uid: Option<u32>,
-    ) -> Option<Event<'s>> {
+    /// The exit of the process, if this was its last thread and it is to be shown.
+    fn thread_ends(&mut self, seen: &Record<'_>, ppid: Option<u32>, report: Option<&Report>) -> Option<Waiting> {
         let (pid, tid, time_ns) = (seen.pid, seen.tid, seen.time_ns);
         if self.announced.remove(&tid).is_some() && !report.is_some_and(was_killed) {
             self.missed.execs += 1;
@@ -628,19 +684,44 @@ impl Processes {
         self.orphan_children(pid);
         let ppid = ppid.or(report.map(|report| report.ppid));
         self.gone.parent = ppid.map(|number| Since { number, since_ns: time_ns }).or(parent);
-        self.gone.uid = uid.map(|number| Since { number, since_ns: time_ns }).or(self.gone.uid);
+        if let Some(report) = report {
+            self.gone.uid = Some(Since { number: report.uid, since_ns: time_ns });
+        }
         let is_shown = self.is_shown(pid, &self.gone, time_ns);
         self.tracked.remove(&pid);
         if !is_shown {
             return None;
         }
-        let entry = &self.gone;
+        let entry = std::mem::take(&mut self.gone);
         let end = if self.inputs.reports {
             entry.status.end(entry.was_threaded, entry.ending.group_code())
         } else {
             entry.ending.end()
         };
-        Some(Event::Exit(Exit { process: entry.describe(seen), end, exec_ns: entry.exec_ns }))
+        Some(Waiting { pid, tid, time_ns, entry, end })
+    }
+
+    fn show(&mut self, exit: Waiting) -> Event<'_> {
+        let Waiting { pid, tid, time_ns, entry, end } = exit;
+        self.gone = entry;
+        // What BPF or perf adds is in the entry by now.
+        let record = Record { pid, tid, time_ns, who: Who::default(), what: Kind::Leaves };
+        Event::Exit(Exit { process: self.gone.describe(&record), end, exec_ns: self.gone.exec_ns })
+    }
+
+    /// Whether exits wait.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty() || !self.overdue.is_empty()
+    }
+
+    /// An exit that has waited for too long, as it is: another program's BPF can keep away what it waits for.
+    pub(super) fn overdue(&mut self, now_ns: u64) -> Option<Event<'_>> {
+        let is_young = |time_ns: u64| now_ns.saturating_sub(time_ns) < PATIENCE_NS;
+        self.overdue.extend(self.waiting.extract_if(|_, exit| !is_young(exit.time_ns)).map(|(_, exit)| exit));
+        // Of threads that were not the last one, where the record comes after their end.
+        self.left.retain(|_, (time_ns, _)| is_young(*time_ns));
+        let exit = self.overdue.pop_front()?;
+        Some(self.show(exit))
     }
 
     /// Whether what happens to a process at this time is shown.
@@ -663,14 +744,20 @@ impl Entry {
         }
     }
 
+    /// What BPF or perf says of the last thread.
+    fn leaves(&mut self, who: Who) {
+        self.cgroup_id = who.cgroup_id;
+        self.uid = who.uid.map(|number| Since { number, since_ns: 0 }).or(self.uid);
+    }
+
     fn describe(&self, seen: &Record<'_>) -> Process<'_> {
         Process {
             pid: seen.pid,
             ppid: Since::at(self.parent, seen.time_ns),
-            uid: seen.uid.or(Since::at(self.uid, seen.time_ns)),
+            uid: seen.who.uid.or(Since::at(self.uid, seen.time_ns)),
             time_ns: seen.time_ns,
             start_ns: self.start_ns,
-            cgroup_id: None,
+            cgroup_id: seen.who.cgroup_id.or(self.cgroup_id),
             comm: self.comm.as_deref(),
         }
     }
@@ -680,6 +767,11 @@ impl Since {
     fn at(known: Option<Self>, time_ns: u64) -> Option<u32> {
         known.filter(|known| known.since_ns <= time_ns).map(|known| known.number)
     }
+}
+
+/// `known`: 0 if it is not.
+fn is_same_start(known_ns: u64, start_ns: u64) -> bool {
+    known_ns == 0 || start_ns.abs_diff(known_ns) < START_PRECISION_NS
 }
 
 fn name(comm: &[u8]) -> Vec<u8> {

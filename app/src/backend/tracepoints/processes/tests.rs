@@ -1,7 +1,6 @@
 //! The table of processes, given what tracepoints record.
 
 use super::*;
-use crate::event::End;
 
 /// Time 100, when the table was filled, is the beginning.
 const BEGIN: u64 = 100;
@@ -30,7 +29,7 @@ fn table() -> Processes {
 }
 
 fn seen(pid: u32, tid: u32, time_ns: u64, what: Kind<'_>) -> Record<'_> {
-    Record { pid, tid, time_ns, uid: Some(1000), what }
+    Record { pid, tid, time_ns, who: Who { uid: Some(1000), cgroup_id: None }, what }
 }
 
 fn fork(child: u32) -> Kind<'static> {
@@ -187,8 +186,11 @@ fn only_a_process_and_its_descendants_are_shown_if_asked_for() {
         vec![],
         |pid| (pid != 31).then_some(if pid == 10 { 9_000_000_000 } else { 50 }),
         &[(32, 20), (33, 10)],
+        205,
     );
     table.doubt_ns = 0;
+    // One that has ended meanwhile may have done something before.
+    assert_shown(&mut table, seen(31, 31, 204, EXEC), "31 of - - runs /bin/x");
     assert_shown(&mut table, seen(20, 20, 210, EXEC), "20 of - - runs /bin/x");
     assert_shown(&mut table, seen(32, 32, 211, EXEC), "32 of - - runs /bin/x");
     for pid in [1, 10, 31, 33] {
@@ -236,7 +238,7 @@ fn in_doubt_only_what_the_record_itself_says_is_shown() {
 fn after_a_loss_it_learns_anew() {
     let mut table = Processes { inputs: Inputs { reports: true, ..Inputs::default() }, ..table() };
     table.forget(200);
-    table.relearn(vec![20, 10, 1], |_| None, &[]);
+    table.relearn(vec![20, 10, 1], |_| None, &[], 200);
     // Not read yet: its exec shows nearly all.
     assert_shown(&mut table, seen(20, 20, 210, EXEC), "20 of - - runs /bin/x");
     assert_shown(&mut table, seen(20, 20, 211, reported(10, 3 << 8, true)), "20 of 10 - ends Some(Code(3)) Some(210)");
@@ -255,7 +257,7 @@ fn after_a_loss_it_learns_anew() {
 fn one_that_is_about_to_end_is_read_again() {
     let mut table = table();
     table.forget(200);
-    table.relearn(vec![10], |_| None, &[]);
+    table.relearn(vec![10], |_| None, &[], 200);
     assert!(table.read_some(9, true, |_| procfs::Read::Ending));
     assert!(!table.read_some(9, false, |_| procfs::Read::Ending));
 }
@@ -302,7 +304,7 @@ fn a_user_that_is_shown_counts_from_then_on() {
 
 /// The user of the next event, where BPF does not add it.
 fn user_of(table: &mut Processes, pid: u32, time_ns: u64, what: Kind<'_>) -> Option<u32> {
-    table.see(&Record { uid: None, ..seen(pid, pid, time_ns, what) }).unwrap().process().uid
+    table.see(&Record { who: Who::default(), ..seen(pid, pid, time_ns, what) }).unwrap().process().uid
 }
 
 fn table_of_users() -> Processes {
@@ -356,25 +358,78 @@ fn where_changes_are_not_seen_no_user_is_shown() {
     assert_eq!(user_of(&mut table, 10, 130, EXEC), None);
 }
 
+/// As BPF says it of a process that ends.
+fn leaves(pid: u32, time_ns: u64, uid: u32) -> Record<'static> {
+    let who = Who { uid: Some(uid), cgroup_id: Some(u64::from(uid) + 7) };
+    Record { who, ..seen(pid, pid, time_ns, Kind::Leaves) }
+}
+
+#[track_caller]
+fn assert_left(table: &mut Processes, record: &Record<'_>, uid: u32) {
+    let event = table.see(record).unwrap();
+    let process = event.process();
+    assert_eq!((process.uid, process.cgroup_id), (Some(uid), Some(u64::from(uid) + 7)));
+}
+
 #[test]
-fn an_end_waits_for_its_user_which_comes_before_or_after_it() {
-    let mut table = Processes { inputs: Inputs { users_at_end: true, ..Inputs::default() }, ..table() };
+fn an_end_waits_for_who_it_was_which_comes_before_or_after_it() {
+    let mut table = Processes { inputs: Inputs { leaves: true, ..Inputs::default() }, ..table() };
+    let end_of = |pid, time_ns| Record { who: Who::default(), ..seen(pid, pid, time_ns, end(10)) };
     for (pid, time_ns) in [(30, 110), (31, 120)] {
         assert_silent(&mut table, seen(10, 10, time_ns, fork(pid)));
     }
-    assert_silent(&mut table, seen(30, 30, 130, Kind::EndsAs(700)));
-    assert_eq!(user_of(&mut table, 30, 131, end(10)), Some(700));
+    assert_silent(&mut table, leaves(30, 130, 700));
+    assert_left(&mut table, &end_of(30, 131), 700);
     assert_silent(&mut table, seen(31, 31, 140, end(10)));
-    assert_eq!(user_of(&mut table, 31, 141, Kind::EndsAs(800)), Some(800));
+    assert_left(&mut table, &leaves(31, 141, 800), 800);
     // What was left of one that had the number before is no part of this one.
-    assert_silent(&mut table, seen(32, 32, 150, end(10)));
-    assert_silent(&mut table, seen(32, 32, 151, Kind::Forked { maker: 10, maker_tid: 10 }));
-    assert_silent(&mut table, seen(32, 32, 160, Kind::EndsAs(900)));
-    assert_eq!(user_of(&mut table, 32, 161, end(10)), Some(900));
-    // Of which one half is there when something is lost.
-    assert_silent(&mut table, seen(20, 20, 170, end(10)));
-    table.forget(200);
-    assert_eq!(table.missed().exits, 1);
+    assert_silent(&mut table, seen(10, 10, 150, fork(32)));
+    assert_silent(&mut table, leaves(32, 151, 800));
+    assert_silent(&mut table, seen(32, 32, 152, Kind::Forked { maker: 10, maker_tid: 10 }));
+    assert_silent(&mut table, leaves(32, 160, 900));
+    assert_left(&mut table, &end_of(32, 161), 900);
+}
+
+#[test]
+fn an_exit_does_not_wait_for_ever() {
+    let group_of = |event: Option<Event<'_>>| event.map(|event| (event.process().pid, event.process().cgroup_id));
+    let mut table = Processes { inputs: Inputs { leaves: true, ..Inputs::default() }, ..table() };
+    for (pid, time_ns) in [(30, 110), (31, 120), (32, 130), (33, 140)] {
+        assert_silent(&mut table, seen(10, 10, time_ns, fork(pid)));
+    }
+    assert!(!table.waits());
+    assert_silent(&mut table, seen(30, 30, 150, end(10)));
+    assert!(table.waits() && table.has_tracked());
+    assert_eq!(group_of(table.overdue(150 + PATIENCE_NS - 1)), None);
+    assert_eq!(group_of(table.overdue(150 + PATIENCE_NS)), Some((30, None)));
+    // Nor if its number comes back.
+    assert_silent(&mut table, seen(31, 31, 160, end(10)));
+    assert_silent(&mut table, seen(31, 31, 170, Kind::Forked { maker: 10, maker_tid: 10 }));
+    assert_silent(&mut table, leaves(31, 180, 700));
+    assert_eq!(group_of(table.overdue(190)), Some((31, None)));
+    assert_left(&mut table, &Record { who: Who::default(), ..seen(31, 31, 190, end(10)) }, 700);
+    // Nor if something was lost, before or after it ended.
+    assert_silent(&mut table, seen(32, 32, 200, end(10)));
+    table.forget(220);
+    assert_eq!(group_of(table.overdue(220)), Some((32, None)));
+    assert!(!table.waits());
+    let lost = seen(33, 33, 210, reported(10, 0, true));
+    assert_eq!(group_of(table.see(&lost)), Some((33, None)));
+    assert_eq!(table.missed().exits, 0);
+}
+
+#[test]
+fn who_the_first_thread_was_is_no_matter_once_another_one_has_executed_a_program() {
+    let mut table = Processes { inputs: Inputs { leaves: true, ..Inputs::default() }, ..table() };
+    let nobody = |record| Record { who: Who::default(), ..record };
+    assert_silent(&mut table, nobody(seen(20, 20, 110, end(10))));
+    assert_silent(&mut table, leaves(20, 111, 700));
+    assert_silent(&mut table, nobody(seen(20, 20, 119, Kind::Renamed { comm: b"new", by_exec: true })));
+    assert!(table.is_executing(20));
+    assert!(table.see(&nobody(seen(20, 20, 120, EXEC))).is_some());
+    assert!(!table.is_executing(20));
+    assert_silent(&mut table, nobody(seen(20, 20, 130, end(10))));
+    assert_left(&mut table, &leaves(20, 131, 800), 800);
 }
 
 /// Before Linux 5.8.
