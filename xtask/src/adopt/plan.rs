@@ -78,7 +78,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
 
     let mut manifest = facts.manifest.clone();
     let mut added = Vec::new();
-    if facts.bpf_folders.is_empty() {
+    if !facts.has_bpf() {
         draft.example(application, &source);
         members.push(BPF);
     }
@@ -88,17 +88,9 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
     }
     if !facts.has_key {
         let mut block = format!("[workspace.metadata.{}]\npackage = \"{application}\"\n", crate::NAME);
-        match facts.bpf_folders.as_slice() {
-            [] => {}
-            [folder] if folder == BPF => {}
-            [folder] => block += &format!("\n[workspace.metadata.{}.bpf]\nfolder = \"{folder}\"\n", crate::NAME),
-            several => {
-                let is_inside = |folder: &&String| several.iter().any(|other| folder.starts_with(&format!("{other}/")));
-                let folders: Vec<String> =
-                    several.iter().filter(|folder| !is_inside(folder)).map(|folder| format!("\"{folder}\"")).collect();
-                let folders = folders.join(", ");
-                block += &format!("\n[workspace.metadata.{}.bpf]\nfolder = [{folders}]\n", crate::NAME);
-            }
+        let keys = bpf_keys(facts);
+        if !keys.is_empty() {
+            block += &format!("\n[workspace.metadata.{}.bpf]\n{keys}", crate::NAME);
         }
         manifest = edit::append(&manifest, &block);
         added.push(format!("[workspace.metadata.{}]", crate::NAME));
@@ -136,7 +128,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
     }
 
     let mut next = Vec::new();
-    if facts.bpf_folders.is_empty() {
+    if !facts.has_bpf() {
         next.push(format!(
             "use `{}::hello()` in {application}: the bytes of the BPF object for the machine it is built for",
             format!("{application}-{BPF}").replace('-', "_")
@@ -148,6 +140,26 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
         tasks.push(Task::new("adding what is missing", draft.steps));
     }
     Ok(Plan { tasks, next })
+}
+
+/// What the configuration has to say of BPF: where it is, unless it is where it is looked for.
+fn bpf_keys(facts: &Facts) -> String {
+    let quoted = |names: Vec<&String>| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let mut keys = String::new();
+    match facts.bpf_folders.as_slice() {
+        [] => {}
+        [folder] if folder == BPF => {}
+        [folder] => keys += &format!("folder = \"{folder}\"\n"),
+        several => {
+            let is_inside = |folder: &&String| several.iter().any(|other| folder.starts_with(&format!("{other}/")));
+            let folders = several.iter().filter(|folder| !is_inside(folder)).collect();
+            keys += &format!("folder = [{}]\n", quoted(folders));
+        }
+    }
+    if !facts.bpf_packages.is_empty() {
+        keys += &format!("rust = [{}]\n", quoted(facts.bpf_packages.iter().collect()));
+    }
+    keys
 }
 
 impl Draft<'_> {

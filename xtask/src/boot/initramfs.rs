@@ -66,7 +66,12 @@ mod tests {
     use super::*;
 
     fn config() -> GuestConfig {
-        GuestConfig { nonce: "12ab".into(), hide_btf: None, commands: vec![vec![program("probe"), "--version".into()]] }
+        GuestConfig {
+            nonce: "12ab".into(),
+            hide_btf: None,
+            interrupt_after: Vec::new(),
+            commands: vec![vec![program("probe"), "--version".into()]],
+        }
     }
 
     fn binaries() -> BTreeMap<String, Vec<u8>> {

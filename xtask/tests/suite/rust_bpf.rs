@@ -56,7 +56,15 @@ fn programs_in_rust_become_objects_that_this_kernel_takes() {
         assert!(read(&workspace) == read(&other), "{name}");
     }
 
+    // One of its programs embeds objects, and the other one has its build script ask for them, as aya-build does.
     workspace.xtask("dist --arch amd64").succeeds();
+    let manifest = fs::read_to_string(workspace.path("dist/release.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let binaries = manifest.pointer("/artifacts/0/binaries").and_then(serde_json::Value::as_array).unwrap();
+    let held = |name: &str| binaries.iter().find(|binary| binary["file"] == name).unwrap()["bpf_objects"].clone();
+    assert_eq!(held("asks"), serde_json::json!(["events_bpfel.o", "opened_x86_bpfel.o"]));
+    assert_eq!(held("loader").as_array().unwrap().len(), 5);
+    workspace.xtask("verify").succeeds();
     let root = rustix::process::geteuid().is_root();
     if has("bpf()", "run it as root", root && cfg!(target_arch = "x86_64")) {
         let run = workspace.shell("tar xzf dist/loader-0.1.0-x86_64-unknown-linux-musl.tar.gz && ./loader-*/loader");

@@ -209,9 +209,13 @@ fn build_script(source: &Source) -> Vec<Finding> {
         text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|it| format!("{it}\n")).collect();
     let has = |word: &str| code.contains(word);
     let mut findings = Vec::new();
-    if has("aya_build") || has("bpf-linker") || has("bpfel-unknown-none") {
-        let detail = "compiles BPF programs in Rust, which this tool does not";
-        findings.push(Finding::new(path, State::Blocks, detail).remedy("write them in C"));
+    let asks_cargo = has("aya_build") || has("cargo") && has("\"build\"");
+    if has("aya_build") || has("bpfel-unknown-none") {
+        findings.push(match asks_cargo {
+            true => Finding::new(path, State::Ok, "has BPF in Rust compiled: it is given the objects of bpf.lock"),
+            false => Finding::new(path, State::Blocks, "takes BPF objects from cargo's target folder, in one byte order")
+                .remedy("have it call aya-build, or embed the objects (docs/rust-bpf.md)"),
+        });
     }
     if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
         let writes_inside = has("SkeletonBuilder") && !has("OUT_DIR");
@@ -262,11 +266,18 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
     let sources: Vec<&Source> = survey.of(Kind::Bpf).collect();
     let in_rust = survey.of(Kind::Rust).filter(|source| source.text.contains("aya_ebpf::")).count();
     let mut findings = Vec::new();
-    if in_rust > 0 {
-        let detail = format!("{in_rust} files with BPF programs in Rust (aya-ebpf), which this tool does not compile");
-        findings.push(
-            Finding::new("BPF in Rust", State::Blocks, detail).remedy("write them in C, or check in their objects"),
-        );
+    match survey.bpf_packages.as_slice() {
+        [] if in_rust == 0 => {}
+        [] => {
+            let detail = format!("{in_rust} files with BPF programs in Rust (aya-ebpf), in no package of the workspace");
+            let remedy = "have their package be one of the workspace's `members`, with its binaries, and name it in `bpf.rust`";
+            findings.push(Finding::new("BPF in Rust", State::Blocks, detail).remedy(remedy));
+        }
+        packages => {
+            let detail = format!("BPF programs in Rust (aya-ebpf) in {}", packages.join(", "));
+            let remedy = "name them in `bpf.rust`, as `init` does (docs/rust-bpf.md)";
+            findings.push(Finding::new("BPF in Rust", State::ToDo, detail).remedy(remedy));
+        }
     }
     if sources.is_empty() {
         return findings;
@@ -441,7 +452,7 @@ mod tests {
     #[test]
     fn each_obstacle_has_a_finding() {
         type Change = fn(&mut Survey);
-        let cases: [(&str, Change); 21] = [
+        let cases: [(&str, Change); 22] = [
             ("Blocks workspace", |survey| survey.unreadable = Some("no".into())),
             ("Unknown workspaces", |survey| survey.others = vec!["fuzz".into()]),
             ("ToDo submodules", |survey| survey.empty_submodules = vec!["lib".into()]),
@@ -463,6 +474,7 @@ mod tests {
             ("Unknown -sys crates", |survey| survey.crates = Some(Ok(vec![reached("odd-sys", "1.0.0")]))),
             ("ToDo BPF in C", |survey| survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", ""))),
             ("Blocks BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
+            ("ToDo BPF in Rust", |survey| survey.bpf_packages.push("probes".into())),
         ];
         for (expected, change) in cases {
             assert_eq!(found(change), [expected]);
@@ -474,6 +486,9 @@ mod tests {
         let of = |text: &'static str| found(|survey| survey.sources.push(source(Kind::BuildScript, "build.rs", text)));
         assert!(of("SkeletonBuilder::new().build_and_generate(out(\"OUT_DIR\"))").is_empty());
         assert_eq!(of("SkeletonBuilder::new().build_and_generate(\"src/x.skel.rs\")"), ["Blocks build.rs"]);
+        assert!(of("aya_build::build_ebpf([package], Toolchain::default())").is_empty());
+        assert!(of("Command::new(\"cargo\").args([\"build\", \"--target\", \"bpfel-unknown-none\"])").is_empty());
+        assert_eq!(of("fs::copy(\"target/bpfel-unknown-none/release/a\", out)"), ["Blocks build.rs"]);
         assert_eq!(of("Command::new(\"gcc\")"), ["Unknown build.rs"]);
         assert!(of("// Command::new(\"gcc\")").is_empty());
         let others: Vec<&str> =

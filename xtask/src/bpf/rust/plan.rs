@@ -9,6 +9,7 @@ use crate::bpf::flags::CLOCK;
 use crate::bpf::rust::flags::{CLANG, PROFILE, rust_arch};
 use crate::bpf::rust::linker;
 use crate::bpf::rust::run::{BuildBitcode, CompileBitcode};
+use crate::bpf::rust::scripts;
 use crate::bpf::settle::Compiled;
 use crate::bpf::target::BpfTarget;
 use crate::bpf::units::Unit;
@@ -54,6 +55,7 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     let home = home(facts);
     let config = facts.network_config.clone();
     let mut steps = cargo_home::steps(&home, &facts.cargo_home, &config);
+    steps.extend(scripts::steps(facts, &facts.work));
     steps.push(Box::new(InstallNames { folder: folder(facts), names: vec![linker::PROGRAM.into()] }));
     if facts.has_packages_beside() {
         steps.push(Box::new(InstallNames { folder: facts.work.clone(), names: vec![crate_names::PROGRAM.into()] }));
@@ -107,6 +109,9 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, packages: &[&str]) -> Task
     let (home, to) = (home(facts), target_folder(facts, target));
     let mut environment = facts.build_environment(&home);
     environment.insert(CLOCK.0.into(), CLOCK.1.into());
+    // Build scripts of aya's template look for a linker there.
+    let path = environment.get("PATH").cloned().unwrap_or_default();
+    environment.insert("PATH".into(), format!("{}:{path}", scripts::folder(&facts.work).display()));
     // BPF needs what is unstable: its instructions in Rust, and more.
     environment.insert("RUSTC_BOOTSTRAP".into(), "1".into());
     if facts.has_packages_beside() {
