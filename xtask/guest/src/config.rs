@@ -44,7 +44,9 @@ mod tests {
     #[test]
     fn a_configuration_is_read_as_it_was_written() {
         let commands = vec![vec!["/bin/tool".to_owned(), "--name".into(), String::new(), "two words".into()]];
-        for (hide_btf, interrupt_after) in [(None, vec![]), (Some("/tmp/btf".to_owned()), vec!["Waiting for".to_owned(), "ready".into()])] {
+        for (hide_btf, interrupt_after) in
+            [(None, vec![]), (Some("/tmp/btf".to_owned()), vec!["Waiting for".to_owned(), "ready".into()])]
+        {
             let config = GuestConfig { nonce: "12ab".into(), hide_btf, interrupt_after, commands: commands.clone() };
             assert_eq!(GuestConfig::parse(&config.to_text()), Some(config));
         }

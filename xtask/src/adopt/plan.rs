@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use toml::{Table, Value};
 
 use crate::adopt::edit;
 use crate::adopt::facts::{self, Facts, Source};
@@ -100,7 +101,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
     }
 
     let config = facts.cargo_config.as_deref().unwrap_or_default();
-    let command = format!("run --quiet --package {runner} --");
+    let command = format!("run --quiet {}--package {runner} --", past_runners(config)?);
     if !config.contains(&format!("--package {runner} --")) {
         let config = edit::add_key(config, "alias", &runner, &format!("{command:?}"))?;
         draft.create(".cargo/config.toml".into(), config, &format!("the alias `cargo {runner}`"));
@@ -140,6 +141,19 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
         tasks.push(Task::new("adding what is missing", draft.steps));
     }
     Ok(Plan { tasks, next })
+}
+
+/// What has cargo start a program of its own past the runners of a configuration for whole families of targets: aya's template has
+/// `sudo -E` there, for its application.
+fn past_runners(config: &str) -> Result<String> {
+    let config: Table = config.parse().context("cannot understand .cargo/config.toml")?;
+    let targets = config.get("target").and_then(Value::as_table);
+    let is_meant = |(name, table): &(&String, &Value)| {
+        let is_word = !name.contains(|letter: char| letter.is_whitespace() || ['"', '\''].contains(&letter));
+        name.starts_with("cfg(") && is_word && table.get("runner").is_some_and(Value::is_str)
+    };
+    let names = targets.into_iter().flatten().filter(is_meant).map(|(name, _)| name);
+    Ok(names.map(|name| format!("--config target.'{name}'.runner='env' ")).collect())
 }
 
 /// What the configuration has to say of BPF: where it is, unless it is where it is looked for.

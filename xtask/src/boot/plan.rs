@@ -118,7 +118,11 @@ impl Shared<'_> {
             words,
             commands: commands.clone(),
             hide_btf: (*btf == Btf::Hidden).then(|| BTF_FILE.into()),
-            interrupt_after: archive.products.iter().filter_map(|product| product.boot.interrupt_after.clone()).collect(),
+            interrupt_after: archive
+                .products
+                .iter()
+                .filter_map(|product| product.boot.interrupt_after.clone())
+                .collect(),
             timeout: archive.products.iter().map(|product| product.boot.timeout).sum(),
             first_process: GUEST.into(),
             initramfs,

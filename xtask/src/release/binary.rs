@@ -108,7 +108,8 @@ fn sections<'a>(file: &'a Elf) -> impl Iterator<Item = (&'a str, &'a [u8])> {
 pub fn held(bytes: &[u8], objects: &Objects) -> Result<BTreeSet<String>> {
     let file = Elf::parse(bytes)?;
     let found: BTreeSet<Sha256> = loose(bytes, &file).into_iter().map(|(_, object)| hash::bytes(object)).collect();
-    let by_bytes = objects.by_name.iter().filter(|(_, object)| found.contains(&object.sha256)).map(|(name, _)| name.clone());
+    let by_bytes =
+        objects.by_name.iter().filter(|(_, object)| found.contains(&object.sha256)).map(|(name, _)| name.clone());
     Ok(sections(&file).map(|(name, _)| name.to_owned()).chain(by_bytes).collect())
 }
 
@@ -274,7 +275,8 @@ mod tests {
         };
         assert!(faults(&good()).is_empty() && faults(&Elf { sections: Vec::new(), ..good() }).is_empty());
         // Among other data, it is held as well.
-        let alone = Objects { of: "bpf.lock", by_name: manifest::objects_of(&objects, arm64()), some: false, btf: None };
+        let alone =
+            Objects { of: "bpf.lock", by_name: manifest::objects_of(&objects, arm64()), some: false, btf: None };
         let bare = Elf { sections: Vec::new(), ..good() };
         assert!(embedded(&bare, &alone, &[(7, b"object")]).is_empty());
         assert!(embedded(&bare, &alone, &[(7, b"other")])[0].contains("nor that object elsewhere"));

@@ -213,8 +213,10 @@ fn build_script(source: &Source) -> Vec<Finding> {
     if has("aya_build") || has("bpfel-unknown-none") {
         findings.push(match asks_cargo {
             true => Finding::new(path, State::Ok, "has BPF in Rust compiled: it is given the objects of bpf.lock"),
-            false => Finding::new(path, State::Blocks, "takes BPF objects from cargo's target folder, in one byte order")
-                .remedy("have it call aya-build, or embed the objects (docs/rust-bpf.md)"),
+            false => {
+                Finding::new(path, State::Blocks, "takes BPF objects from cargo's target folder, in one byte order")
+                    .remedy("have it call aya-build, or embed the objects (docs/rust-bpf.md)")
+            }
         });
     }
     if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
@@ -269,8 +271,10 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
     match survey.bpf_packages.as_slice() {
         [] if in_rust == 0 => {}
         [] => {
-            let detail = format!("{in_rust} files with BPF programs in Rust (aya-ebpf), in no package of the workspace");
-            let remedy = "have their package be one of the workspace's `members`, with its binaries, and name it in `bpf.rust`";
+            let detail =
+                format!("{in_rust} files with BPF programs in Rust (aya-ebpf), in no package of the workspace");
+            let remedy =
+                "have their package be one of the workspace's `members`, with its binaries, and name it in `bpf.rust`";
             findings.push(Finding::new("BPF in Rust", State::Blocks, detail).remedy(remedy));
         }
         packages => {

@@ -45,9 +45,13 @@ fn answer(name: &str) -> Result<ExitCode> {
             let command = Command::new(recipe.toolchain.join(program), Path::new(".")).args(words.iter().cloned());
             Err(process::replace_us(&command))
         }
-        Call::Other if name == LINKER => bail!("a build script calls {LINKER} itself: have it call cargo, as aya-build does"),
+        Call::Other if name == LINKER => {
+            bail!("a build script calls {LINKER} itself: have it call cargo, as aya-build does")
+        }
         Call::Other => match process::next_on_path(name, folder) {
-            Some(program) => Err(process::replace_us(&Command::new(program, Path::new(".")).args(words.iter().cloned()))),
+            Some(program) => {
+                Err(process::replace_us(&Command::new(program, Path::new(".")).args(words.iter().cloned())))
+            }
             None => bail!("a build script wants {name} on this machine, and it is not there: install it"),
         },
     }
@@ -57,7 +61,10 @@ fn answer(name: &str) -> Result<ExitCode> {
 fn give(recipe: &Recipe, wanted: &Wanted) -> Result<ExitCode> {
     let target = env::var("TARGET").unwrap_or_default();
     let Ok(arch) = <&Arch>::from_str(&target) else {
-        bail!("objects for {} are wanted by what is built for {target}, and no architecture of that name is known", wanted.target);
+        bail!(
+            "objects for {} are wanted by what is built for {target}, and no architecture of that name is known",
+            wanted.target
+        );
     };
     if wanted.target != bpf_core::triple(arch.endian) {
         bail!(
@@ -157,7 +164,8 @@ mod tests {
         let recipe = Recipe { folder: "/bpf".into(), toolchain: "/rust".into(), packages };
         let bins = |packages: &[&str], bins: &[&str]| {
             let wanted = Wanted { packages: packages.to_vec(), bins: bins.to_vec(), ..Wanted::default() };
-            let names = chosen(&recipe, &wanted).map(|found| found.into_iter().map(|(_, bin)| bin.clone()).collect::<Vec<_>>());
+            let names =
+                chosen(&recipe, &wanted).map(|found| found.into_iter().map(|(_, bin)| bin.clone()).collect::<Vec<_>>());
             names.map_err(|error| error.to_string())
         };
         assert_eq!(bins(&["a-ebpf"], &[]).unwrap(), ["a", "b"]);

@@ -166,7 +166,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (bpf, built) = (folder.path().join("bpf"), folder.path().join("release"));
         files::write(&bpf.join(LOCK), "object 12 a_bpfel.o\nobject 34 b_bpfel.o\n").unwrap();
-        for (script, given) in [("same-1", Some("12 a_bpfel.o\n")), ("other-2", Some("12 a_bpfel.o\n56 b_bpfel.o\n")), ("none-3", None)] {
+        for (script, given) in
+            [("same-1", Some("12 a_bpfel.o\n")), ("other-2", Some("12 a_bpfel.o\n56 b_bpfel.o\n")), ("none-3", None)]
+        {
             files::write(&built.join(".fingerprint").join(script).join("f"), "").unwrap();
             let out = built.join("build").join(script).join("out");
             files::write(&out.join("file"), "").unwrap();

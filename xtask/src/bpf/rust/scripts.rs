@@ -152,13 +152,10 @@ mod tests {
 
     #[test]
     fn a_call_for_objects_is_understood_however_it_names_its_toolchain() {
-        let build = "build --package a-ebpf -Z build-std=core --bins --release --target bpfeb-unknown-none --target-dir /o";
-        let expected = || Wanted {
-            target: "bpfeb-unknown-none",
-            packages: vec!["a-ebpf"],
-            to: Some("/o"),
-            ..Wanted::default()
-        };
+        let build =
+            "build --package a-ebpf -Z build-std=core --bins --release --target bpfeb-unknown-none --target-dir /o";
+        let expected =
+            || Wanted { target: "bpfeb-unknown-none", packages: vec!["a-ebpf"], to: Some("/o"), ..Wanted::default() };
         for (name, before) in [
             (RUSTUP, "run nightly cargo "),
             (RUSTUP, "run --install nightly-2025-01-01 cargo "),
