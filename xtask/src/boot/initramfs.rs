@@ -110,7 +110,7 @@ mod tests {
                 ("init".to_owned(), 0o100_755, b"first".to_vec()),
                 ("bin/other".to_owned(), 0o100_755, b"third".to_vec()),
                 ("bin/probe".to_owned(), 0o100_755, b"second!".to_vec()),
-                ("guest-config".to_owned(), 0o100_600, b"12ab\n\n/bin/probe\0--version\n".to_vec()),
+                ("guest-config".to_owned(), 0o100_600, b"12ab\n\n\n/bin/probe\0--version\n".to_vec()),
             ]
         );
     }

@@ -67,17 +67,20 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     steps.push(Box::new(CheckEntry { cache, name: zig::name()?, reads: |file| file == "zig" }));
     let mut tasks = vec![Task::new("preparing the build of BPF in Rust", steps)];
 
-    let mut targets: BTreeMap<&str, (&'static BpfTarget, BTreeSet<&str>)> = BTreeMap::new();
+    // One command for each target and workspace.
+    let mut builds: BTreeMap<(&str, &str), (&'static BpfTarget, BTreeSet<&str>)> = BTreeMap::new();
     for call in &calls {
-        let package =
-            call.unit.rust.as_ref().map(|(package, _)| package.as_str()).context("a unit without a package")?;
+        let name = call.unit.rust.as_ref().map(|(package, _)| package).context("a unit without a package")?;
+        let package = facts.config.bpf.rust.iter().find(|package| package.name == *name);
+        let package = package.context("a unit of a package that is not configured")?;
         for (target, _) in &call.targets {
-            targets.entry(target.name).or_insert((target, BTreeSet::new())).1.insert(package);
+            let build = builds.entry((target.name, &package.workspace)).or_insert((target, BTreeSet::new()));
+            build.1.insert(&package.name);
         }
     }
     let built = Slot::default();
-    for (target, packages) in targets.into_values() {
-        tasks.push(bitcode(facts, target, &packages.into_iter().collect::<Vec<_>>()));
+    for ((_, workspace), (target, packages)) in builds {
+        tasks.push(bitcode(facts, target, workspace, &packages.into_iter().collect::<Vec<_>>()));
     }
     built.put(true)?;
     tasks.push(Task::new(
@@ -103,8 +106,8 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     Ok(tasks)
 }
 
-/// Has cargo make the bitcode of packages for a target.
-fn bitcode(facts: &Facts, target: &'static BpfTarget, packages: &[&str]) -> Task {
+/// Has cargo make the bitcode of packages of a workspace for a target.
+fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages: &[&str]) -> Task {
     let triple = bpf_core::triple(target.endian);
     let (home, to) = (home(facts), target_folder(facts, target));
     let mut environment = facts.build_environment(&home);
@@ -128,7 +131,7 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, packages: &[&str]) -> Task
         .arg(set("linker", program.to_string_lossy().into_owned().into()))
         .arg(set("rustflags", rustflags(facts, target).into()))
         .arg("--manifest-path")
-        .arg(source_root(facts).join("Cargo.toml").to_string_lossy())
+        .arg(source_root(facts).join(workspace).join("Cargo.toml").to_string_lossy())
         .arg("--target-dir")
         .arg(to.to_string_lossy())
         .args(packages.iter().flat_map(|package| ["--package", package]))
