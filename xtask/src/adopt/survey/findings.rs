@@ -219,7 +219,13 @@ fn build_script(source: &Source) -> Vec<Finding> {
             }
         });
     }
-    if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
+    if has("emit-llvm") {
+        let detail = "links C to BPF in Rust, which this tool does not";
+        findings.push(
+            Finding::new(path, State::Blocks, detail)
+                .remedy("have it in a BPF source in C of its own (docs/rust-bpf.md)"),
+        );
+    } else if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
         let writes_inside = has("SkeletonBuilder") && !has("OUT_DIR");
         findings.push(match writes_inside {
             true => Finding::new(path, State::Blocks, "writes a skeleton among its own sources")
@@ -273,9 +279,8 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
         [] => {
             let detail =
                 format!("{in_rust} files with BPF programs in Rust (aya-ebpf), in no package of the workspace");
-            let remedy =
-                "have their package be one of the workspace's `members`, with its binaries, and name it in `bpf.rust`";
-            findings.push(Finding::new("BPF in Rust", State::Blocks, detail).remedy(remedy));
+            let remedy = "name the folder of their package, which has its binaries, in `bpf.rust` (docs/rust-bpf.md)";
+            findings.push(Finding::new("BPF in Rust", State::ToDo, detail).remedy(remedy));
         }
         packages => {
             let detail = format!("BPF programs in Rust (aya-ebpf) in {}", packages.join(", "));
@@ -477,7 +482,7 @@ mod tests {
             ("Unknown nix 0.29.0", |survey| survey.crates = Some(Ok(vec![reached("nix", "0.29.0")]))),
             ("Unknown -sys crates", |survey| survey.crates = Some(Ok(vec![reached("odd-sys", "1.0.0")]))),
             ("ToDo BPF in C", |survey| survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", ""))),
-            ("Blocks BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
+            ("ToDo BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
             ("ToDo BPF in Rust", |survey| survey.bpf_packages.push("probes".into())),
         ];
         for (expected, change) in cases {

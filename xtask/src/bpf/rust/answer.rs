@@ -11,7 +11,8 @@ use bpfship_embed::Lock;
 use serde_json::json;
 
 use crate::arch::Arch;
-use crate::bpf::rust::scripts::{self, Call, GIVEN, LINKER, Recipe, Wanted};
+use crate::bpf::rust::run::GIVEN;
+use crate::bpf::rust::scripts::{self, Call, LINKER, Recipe, Wanted};
 use crate::bpf::target::ObjectName;
 use crate::sys::command::Command;
 use crate::sys::files;

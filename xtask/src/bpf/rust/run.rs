@@ -8,7 +8,7 @@ use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
-use crate::bpf::rust::{errors, flags, scripts};
+use crate::bpf::rust::{errors, flags};
 use crate::bpf::settle::Compiled;
 use crate::bpf::target::BpfTarget;
 use crate::build::cargo::CargoBuild;
@@ -20,6 +20,9 @@ use crate::ui::error::{self, Failed};
 use crate::ui::remedies;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
+
+/// The file in a build script's OUT_DIR that says which objects it was given, as bpf.lock names them.
+pub const GIVEN: &str = "bpfship-objects";
 
 const LOCK: &str = "bpf.lock";
 
@@ -82,7 +85,7 @@ impl Step for RunScriptsAgain {
         };
         for folder in &self.built {
             for script in files::list(&folder.join("build"))? {
-                let given = files::read_if_there(&folder.join("build").join(&script).join("out").join(scripts::GIVEN))?;
+                let given = files::read_if_there(&folder.join("build").join(&script).join("out").join(GIVEN))?;
                 if given.is_some_and(|given| !given.lines().all(is_there)) {
                     files::remove_folder(&folder.join(".fingerprint").join(&script))?;
                 }
@@ -172,7 +175,7 @@ mod tests {
             files::write(&built.join(".fingerprint").join(script).join("f"), "").unwrap();
             let out = built.join("build").join(script).join("out");
             files::write(&out.join("file"), "").unwrap();
-            given.iter().for_each(|given| files::write(&out.join(scripts::GIVEN), given).unwrap());
+            given.iter().for_each(|given| files::write(&out.join(GIVEN), given).unwrap());
         }
         let step = RunScriptsAgain { folder: bpf, built: vec![built.clone()] };
         plan::run(Runner::new(Level::Quiet), &[Task::new("a test", vec![Box::new(step)])]).unwrap();

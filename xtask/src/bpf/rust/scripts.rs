@@ -14,9 +14,6 @@ use crate::workspace::facts::Facts;
 /// The file beside the names that says what is behind them.
 pub const FILE: &str = "objects.json";
 
-/// The file in a build script's OUT_DIR that says which objects it was given, as bpf.lock names them.
-pub const GIVEN: &str = "bpfship-objects";
-
 pub const RUSTUP: &str = "rustup";
 pub const CARGO: &str = "cargo";
 /// Build scripts only look whether it is there.
