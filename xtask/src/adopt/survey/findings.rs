@@ -202,6 +202,12 @@ fn profile(survey: &Survey) -> Vec<Finding> {
     }
 }
 
+/// An object that a command outside of cargo leaves in its target folder, and that a file takes from there.
+fn from_target(path: &str) -> Finding {
+    Finding::new(path, State::Blocks, "takes BPF objects from cargo's target folder, in one byte order")
+        .remedy("have build.rs call aya-build, or embed the objects of bpf.lock (docs/rust-bpf.md)")
+}
+
 /// What a build script does that matters here, by words in it.
 fn build_script(source: &Source) -> Vec<Finding> {
     let Source { path, text, .. } = source;
@@ -213,10 +219,7 @@ fn build_script(source: &Source) -> Vec<Finding> {
     if has("aya_build") || has("bpfel-unknown-none") {
         findings.push(match asks_cargo {
             true => Finding::new(path, State::Ok, "has BPF in Rust compiled: it is given the objects of bpf.lock"),
-            false => {
-                Finding::new(path, State::Blocks, "takes BPF objects from cargo's target folder, in one byte order")
-                    .remedy("have it call aya-build, or embed the objects (docs/rust-bpf.md)")
-            }
+            false => from_target(path),
         });
     }
     if has("emit-llvm") {
@@ -273,7 +276,9 @@ const REGISTERS: [&str; 6] = ["PT_REGS_", "BPF_KPROBE", "BPF_UPROBE", "BPF_KSYSC
 fn bpf(survey: &Survey) -> Vec<Finding> {
     let sources: Vec<&Source> = survey.of(Kind::Bpf).collect();
     let in_rust = survey.of(Kind::Rust).filter(|source| source.text.contains("aya_ebpf::")).count();
-    let mut findings = Vec::new();
+    let takes = |source: &&Source| source.text.contains("include_bytes") && source.text.contains("bpfel-unknown-none");
+    let mut findings: Vec<Finding> =
+        survey.of(Kind::Rust).filter(takes).map(|source| from_target(&source.path)).collect();
     match survey.bpf_packages.as_slice() {
         [] if in_rust == 0 => {}
         [] => {
@@ -461,7 +466,7 @@ mod tests {
     #[test]
     fn each_obstacle_has_a_finding() {
         type Change = fn(&mut Survey);
-        let cases: [(&str, Change); 22] = [
+        let cases: [(&str, Change); 23] = [
             ("Blocks workspace", |survey| survey.unreadable = Some("no".into())),
             ("Unknown workspaces", |survey| survey.others = vec!["fuzz".into()]),
             ("ToDo submodules", |survey| survey.empty_submodules = vec!["lib".into()]),
@@ -484,6 +489,10 @@ mod tests {
             ("ToDo BPF in C", |survey| survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", ""))),
             ("ToDo BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
             ("ToDo BPF in Rust", |survey| survey.bpf_packages.push("probes".into())),
+            ("Blocks a.rs", |survey| {
+                let text = "include_bytes_aligned!(\"../target/bpfel-unknown-none/release/a\")";
+                survey.sources.push(source(Kind::Rust, "a.rs", text));
+            }),
         ];
         for (expected, change) in cases {
             assert_eq!(found(change), [expected]);
@@ -498,6 +507,7 @@ mod tests {
         assert!(of("aya_build::build_ebpf([package], Toolchain::default())").is_empty());
         assert!(of("Command::new(\"cargo\").args([\"build\", \"--target\", \"bpfel-unknown-none\"])").is_empty());
         assert_eq!(of("fs::copy(\"target/bpfel-unknown-none/release/a\", out)"), ["Blocks build.rs"]);
+        assert_eq!(of("Command::new(\"clang\").args([\"-target\", \"bpf\", \"-emit-llvm\"])"), ["Blocks build.rs"]);
         assert_eq!(of("Command::new(\"gcc\")"), ["Unknown build.rs"]);
         assert!(of("// Command::new(\"gcc\")").is_empty());
         let others: Vec<&str> =
