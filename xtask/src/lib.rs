@@ -59,6 +59,9 @@ pub fn main() -> ExitCode {
     if let Some(code) = bpf::rust::linker::as_linker() {
         return code;
     }
+    if let Some(code) = bpf::rust::answer::as_program() {
+        return code;
+    }
     if let Some(error) = build::run::compile_in_place_of_rustc() {
         eprintln!("{} {}", screen::error_word(), error::describe(&error));
         return ExitCode::FAILURE;

@@ -11,6 +11,9 @@ pub struct GuestConfig {
     /// The file that the kernel's BTF is moved to, so that programs do not find it in its own place. `None` leaves it
     /// there.
     pub hide_btf: Option<String>,
+    /// What lines hold with which commands say that they are at work and go on until they are interrupted. None may be empty, or
+    /// contain a NUL or a line break.
+    pub interrupt_after: Vec<String>,
     /// What to run, one after the other: each a program and its arguments. No word may contain a NUL or a line break.
     pub commands: Vec<Vec<String>>,
 }
@@ -18,7 +21,7 @@ pub struct GuestConfig {
 impl GuestConfig {
     /// One line each, words separated by NULs.
     pub fn to_text(&self) -> String {
-        let first = [self.nonce.clone(), self.hide_btf.clone().unwrap_or_default()];
+        let first = [self.nonce.clone(), self.hide_btf.clone().unwrap_or_default(), self.interrupt_after.join("\0")];
         let commands = self.commands.iter().map(|command| command.join("\0"));
         first.into_iter().chain(commands).map(|line| line + "\n").collect()
     }
@@ -28,8 +31,9 @@ impl GuestConfig {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let nonce = lines.next().filter(|nonce| !nonce.is_empty())?.into();
         let hide_btf = Some(lines.next()?.into()).filter(|file: &String| !file.is_empty());
+        let interrupt_after = lines.next()?.split('\0').filter(|text| !text.is_empty()).map(String::from).collect();
         let commands = lines.map(|line| line.split('\0').map(String::from).collect()).collect();
-        Some(GuestConfig { nonce, hide_btf, commands })
+        Some(GuestConfig { nonce, hide_btf, interrupt_after, commands })
     }
 }
 
@@ -40,12 +44,15 @@ mod tests {
     #[test]
     fn a_configuration_is_read_as_it_was_written() {
         let commands = vec![vec!["/bin/tool".to_owned(), "--name".into(), String::new(), "two words".into()]];
-        for hide_btf in [None, Some("/tmp/btf".to_owned())] {
-            let config = GuestConfig { nonce: "12ab".into(), hide_btf, commands: commands.clone() };
+        for (hide_btf, interrupt_after) in
+            [(None, vec![]), (Some("/tmp/btf".to_owned()), vec!["Waiting for".to_owned(), "ready".into()])]
+        {
+            let config = GuestConfig { nonce: "12ab".into(), hide_btf, interrupt_after, commands: commands.clone() };
             assert_eq!(GuestConfig::parse(&config.to_text()), Some(config));
         }
         assert_eq!(GuestConfig::parse("12ab"), None);
         assert_eq!(GuestConfig::parse("12ab\n"), None);
+        assert_eq!(GuestConfig::parse("12ab\n\n"), None);
         assert_eq!(GuestConfig::parse("\n"), None);
     }
 }

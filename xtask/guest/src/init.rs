@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::mount::{MountFlags, mount};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::{RebootCommand, reboot};
 use rustix::termios::tcdrain;
 
@@ -31,6 +32,9 @@ const MOUNTS: [(&str, &str); 7] = [
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
 const BTF_FOLDER: &str = "/sys/kernel/btf";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// How long a command has that says that it waits, until it is interrupted.
+const BEFORE_INTERRUPT: Duration = Duration::from_secs(1);
 
 /// Bytes of a line of a command's output. Longer lines are split.
 const MAX_LINE: u64 = 4096;
@@ -65,7 +69,9 @@ pub fn main() -> ! {
     }
     for (number, words) in config.commands.iter().enumerate() {
         reporter.report(&Message::Started(number));
-        let end = run(words, |line| reporter.report(&Message::Output { command: number, line }));
+        let end = run(words, &config.interrupt_after, |line| {
+            reporter.report(&Message::Output { command: number, line });
+        });
         reporter.report(&Message::Exited { command: number, end });
     }
     reporter.report(&Message::Done);
@@ -140,15 +146,27 @@ fn switch_jit_on() -> &'static str {
     }
 }
 
-/// Runs a command until it exits, and passes on each line that it writes.
-fn run(words: &[String], mut output: impl FnMut(String)) -> End {
+/// Runs a command until it exits, and passes on each line that it writes. It is interrupted once, after a line that holds
+/// one of those texts.
+fn run(words: &[String], interrupt_after: &[String], mut output: impl FnMut(String)) -> End {
     match start(words) {
         Err(error) => End::NotStarted(error.to_string()),
-        Ok((lines, exited)) => {
+        Ok((child, lines, exited)) => {
+            let mut to_interrupt = interrupt_after;
             // A child of the command's may keep the pipe open: do not wait for that long.
             let status = loop {
                 match lines.recv_timeout(Duration::from_millis(20)) {
-                    Ok(line) => output(line),
+                    Ok(line) => {
+                        let is_at_work = to_interrupt.iter().any(|text| line.contains(text));
+                        output(line);
+                        if is_at_work {
+                            to_interrupt = &[];
+                            // It may say so before it waits, and else be killed by the signal.
+                            thread::sleep(BEFORE_INTERRUPT);
+                            // If it is gone, how it ended tells.
+                            let _ = kill_process(child, Signal::INT);
+                        }
+                    }
                     Err(RecvTimeoutError::Timeout) => {
                         if let Ok(status) = exited.try_recv() {
                             break status;
@@ -171,7 +189,7 @@ fn run(words: &[String], mut output: impl FnMut(String)) -> End {
     }
 }
 
-fn start(words: &[String]) -> std::io::Result<(Receiver<String>, Receiver<ExitStatus>)> {
+fn start(words: &[String]) -> std::io::Result<(Pid, Receiver<String>, Receiver<ExitStatus>)> {
     let (program, args) = words.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
     let (reader, writer) = std::io::pipe()?;
     let mut command = Command::new(program);
@@ -180,11 +198,12 @@ fn start(words: &[String]) -> std::io::Result<(Receiver<String>, Receiver<ExitSt
     let mut child = command.spawn()?;
     // It holds the writing end of the pipe, which must be the child's alone.
     drop(command);
+    let pid = Pid::from_child(&child);
     let (line, lines) = mpsc::channel();
     let (status, exited) = mpsc::channel();
     thread::spawn(move || read_lines(reader, |text| line.send(text).is_ok()));
     thread::spawn(move || child.wait().map(|code| status.send(code)));
-    Ok((lines, exited))
+    Ok((pid, lines, exited))
 }
 
 /// Passes on each line, also the last one without a line break, until `each` wants no more.

@@ -32,6 +32,8 @@ pub struct Facts {
     pub is_pinned: bool,
     /// The version of the Rust that is used there now.
     pub rust: String,
+    /// Packages that are BPF written in Rust.
+    pub bpf_packages: Vec<String>,
     /// Folders that hold `*.bpf.c`.
     pub bpf_folders: Vec<String>,
 }
@@ -92,6 +94,11 @@ impl Source {
 }
 
 impl Facts {
+    /// Whether there is BPF already, in C or in Rust.
+    pub fn has_bpf(&self) -> bool {
+        !self.bpf_folders.is_empty() || !self.bpf_packages.is_empty()
+    }
+
     pub fn read(runner: Runner, manifest_path: Option<&Path>) -> Result<Facts> {
         let manifest = find_manifest(manifest_path)?;
         let metadata = metadata(runner, &manifest)?;
@@ -104,7 +111,13 @@ impl Facts {
         });
         let is_application = |package: &&&cargo_metadata::Package| {
             let has_binary = package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin));
-            has_binary && !["xtask", LIBRARY].contains(&package.name.as_str()) && !uses_tool(package)
+            has_binary
+                && !["xtask", LIBRARY].contains(&package.name.as_str())
+                && !uses_tool(package)
+                && !is_for_bpf(package)
+        };
+        let is_bpf = |package: &&&cargo_metadata::Package| {
+            is_for_bpf(package) && package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin))
         };
         let mut bpf_folders = Vec::new();
         find_bpf(&root, "", &mut bpf_folders)?;
@@ -119,6 +132,7 @@ impl Facts {
                     (package.name.to_string(), folder.unwrap_or_default())
                 })
                 .collect(),
+            bpf_packages: members.iter().filter(is_bpf).map(|package| package.name.to_string()).collect(),
             tool,
             cargo_config: files::read_if_there(&root.join(".cargo/config.toml"))?,
             gitignore: files::read_if_there(&root.join(".gitignore"))?,
@@ -133,6 +147,11 @@ impl Facts {
 /// Whether a package is one by which a workspace uses this tool.
 pub fn uses_tool(package: &cargo_metadata::Package) -> bool {
     package.dependencies.iter().any(|dependency| dependency.name == LIBRARY)
+}
+
+/// Whether it is a BPF program in Rust.
+pub fn is_for_bpf(package: &cargo_metadata::Package) -> bool {
+    package.dependencies.iter().any(|dependency| dependency.name == "aya-ebpf")
 }
 
 /// The workspace as cargo sees it. No pinned Rust is needed for that.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use toml::{Table, Value};
 
 use crate::adopt::edit;
 use crate::adopt::facts::{self, Facts, Source};
@@ -78,7 +79,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
 
     let mut manifest = facts.manifest.clone();
     let mut added = Vec::new();
-    if facts.bpf_folders.is_empty() {
+    if !facts.has_bpf() {
         draft.example(application, &source);
         members.push(BPF);
     }
@@ -88,17 +89,9 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
     }
     if !facts.has_key {
         let mut block = format!("[workspace.metadata.{}]\npackage = \"{application}\"\n", crate::NAME);
-        match facts.bpf_folders.as_slice() {
-            [] => {}
-            [folder] if folder == BPF => {}
-            [folder] => block += &format!("\n[workspace.metadata.{}.bpf]\nfolder = \"{folder}\"\n", crate::NAME),
-            several => {
-                let is_inside = |folder: &&String| several.iter().any(|other| folder.starts_with(&format!("{other}/")));
-                let folders: Vec<String> =
-                    several.iter().filter(|folder| !is_inside(folder)).map(|folder| format!("\"{folder}\"")).collect();
-                let folders = folders.join(", ");
-                block += &format!("\n[workspace.metadata.{}.bpf]\nfolder = [{folders}]\n", crate::NAME);
-            }
+        let keys = bpf_keys(facts);
+        if !keys.is_empty() {
+            block += &format!("\n[workspace.metadata.{}.bpf]\n{keys}", crate::NAME);
         }
         manifest = edit::append(&manifest, &block);
         added.push(format!("[workspace.metadata.{}]", crate::NAME));
@@ -108,7 +101,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
     }
 
     let config = facts.cargo_config.as_deref().unwrap_or_default();
-    let command = format!("run --quiet --package {runner} --");
+    let command = format!("run --quiet {}--package {runner} --", past_runners(config)?);
     if !config.contains(&format!("--package {runner} --")) {
         let config = edit::add_key(config, "alias", &runner, &format!("{command:?}"))?;
         draft.create(".cargo/config.toml".into(), config, &format!("the alias `cargo {runner}`"));
@@ -136,7 +129,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
     }
 
     let mut next = Vec::new();
-    if facts.bpf_folders.is_empty() {
+    if !facts.has_bpf() {
         next.push(format!(
             "use `{}::hello()` in {application}: the bytes of the BPF object for the machine it is built for",
             format!("{application}-{BPF}").replace('-', "_")
@@ -148,6 +141,39 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
         tasks.push(Task::new("adding what is missing", draft.steps));
     }
     Ok(Plan { tasks, next })
+}
+
+/// What has cargo start a program of its own past the runners of a configuration for whole families of targets: aya's template has
+/// `sudo -E` there, for its application.
+fn past_runners(config: &str) -> Result<String> {
+    let config: Table = config.parse().context("cannot understand .cargo/config.toml")?;
+    let targets = config.get("target").and_then(Value::as_table);
+    let is_meant = |(name, table): &(&String, &Value)| {
+        let is_word = !name.contains(|letter: char| letter.is_whitespace() || ['"', '\''].contains(&letter));
+        name.starts_with("cfg(") && is_word && table.get("runner").is_some_and(Value::is_str)
+    };
+    let names = targets.into_iter().flatten().filter(is_meant).map(|(name, _)| name);
+    Ok(names.map(|name| format!("--config target.'{name}'.runner='env' ")).collect())
+}
+
+/// What the configuration has to say of BPF: where it is, unless it is where it is looked for.
+fn bpf_keys(facts: &Facts) -> String {
+    let quoted = |names: Vec<&String>| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let mut keys = String::new();
+    match facts.bpf_folders.as_slice() {
+        [] => {}
+        [folder] if folder == BPF => {}
+        [folder] => keys += &format!("folder = \"{folder}\"\n"),
+        several => {
+            let is_inside = |folder: &&String| several.iter().any(|other| folder.starts_with(&format!("{other}/")));
+            let folders = several.iter().filter(|folder| !is_inside(folder)).collect();
+            keys += &format!("folder = [{}]\n", quoted(folders));
+        }
+    }
+    if !facts.bpf_packages.is_empty() {
+        keys += &format!("rust = [{}]\n", quoted(facts.bpf_packages.iter().collect()));
+    }
+    keys
 }
 
 impl Draft<'_> {

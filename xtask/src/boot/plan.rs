@@ -100,18 +100,29 @@ impl Shared<'_> {
         let Some(archive) = config.archives.iter().find(|archive| archive.name == artifact.archive) else {
             bail!("dist/ has {}, which this workspace does not ship: run `cargo xtask dist` again", artifact.file);
         };
-        let words: Vec<Vec<String>> = archive.products.iter().flat_map(|product| words(product, *btf)).collect();
+        let all = archive.products.iter().map(|product| (product, words(product, *btf)));
+        let (mut words, mut commands): (Vec<Vec<String>>, Vec<String>) = (Vec::new(), Vec::new());
+        for (product, own) in all {
+            let end = product.boot.interrupt_after.iter().map(|text| format!(", interrupted after `{text}`"));
+            let end: String = end.collect();
+            commands.extend(own.iter().map(|words| command_line(words) + &end));
+            words.extend(own);
+        }
         let has = |bin: &String| artifact.binaries.iter().any(|binary| binary.file == *bin);
         if let Some(missing) = words.iter().filter_map(|words| words.first()).find(|bin| !has(bin)) {
             bail!("{} has no binary {missing}: run `cargo xtask dist` again", artifact.file);
         }
-        let commands: Vec<String> = words.iter().map(|words| command_line(words)).collect();
         let outcome = Slot::default();
         let boot = BootGuest {
             guest: guest.clone(),
             words,
             commands: commands.clone(),
             hide_btf: (*btf == Btf::Hidden).then(|| BTF_FILE.into()),
+            interrupt_after: archive
+                .products
+                .iter()
+                .filter_map(|product| product.boot.interrupt_after.clone())
+                .collect(),
             timeout: archive.products.iter().map(|product| product.boot.timeout).sum(),
             first_process: GUEST.into(),
             initramfs,

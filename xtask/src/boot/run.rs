@@ -67,6 +67,8 @@ pub struct BootGuest {
     pub commands: Vec<String>,
     /// The file that the kernel's BTF is moved to, if it is hidden.
     pub hide_btf: Option<String>,
+    /// What lines hold after which a command is interrupted.
+    pub interrupt_after: Vec<String>,
     /// Seconds.
     pub timeout: u64,
     /// The name of what `built` gives.
@@ -113,6 +115,7 @@ impl BootGuest {
         let config = GuestConfig {
             nonce: hash::nonce()?,
             hide_btf: self.hide_btf.clone(),
+            interrupt_after: self.interrupt_after.clone(),
             commands: self.words.iter().map(with_path).collect(),
         };
         let (built, triple) = (self.built.get()?, self.guest.arch.triple);

@@ -91,6 +91,11 @@ impl Pending {
     pub fn is_any_c(&self) -> bool {
         self.calls.iter().any(|call| call.unit.rust.is_none())
     }
+
+    /// Whether any of it is written in Rust.
+    pub fn is_any_rust(&self) -> bool {
+        self.calls.iter().any(|call| call.unit.rust.is_some())
+    }
 }
 
 /// A source, and the ways to compile it: for a byte order, and if that depends on the architecture, for each of those.

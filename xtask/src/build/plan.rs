@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::arch::Target;
+use crate::bpf::rust::scripts;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::contained::{self, Contained, Folders};
 use crate::build::crate_names;
@@ -16,7 +17,7 @@ use crate::cc::plan::Compiler;
 use crate::cc::recipe;
 use crate::route::Route;
 use crate::sys::command::Command;
-use crate::sys::plan::{Slot, Task};
+use crate::sys::plan::{Slot, Step, Steps, Task};
 use crate::sys::steps::InstallNames;
 use crate::toolchain;
 use crate::toolchain::plan::Needs;
@@ -75,6 +76,10 @@ impl Build {
         let mut environment = site.environment();
         environment.extend(variables);
         environment.extend(compiler.iter().flat_map(Compiler::environment));
+        if scripts::are_wanted(facts) {
+            let path = environment.get("PATH").cloned().unwrap_or_default();
+            environment.insert("PATH".into(), format!("{}:{path}", scripts::folder(&site.base()).display()));
+        }
         let manifest = manifest.to_string_lossy();
         let triples = || targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]);
         // In `/`, cargo finds no configuration but that of its home.
@@ -124,6 +129,10 @@ impl Build {
         let sysroots = self.targets.iter().filter(|(_, route)| *route == Route::Source);
         let sysroots = sysroots.map(|(arch, _)| (arch.triple.into(), Sysroot::new(arch, &facts.rust).name)).collect();
         let compiled = Slot::default();
+        let mut steps: Steps = Vec::new();
+        if scripts::are_wanted(facts) {
+            steps.push(scripts::again(facts, &self.cargo.target, self.targets.iter().map(|(arch, _)| arch.triple)));
+        }
         let build = BuildBinaries {
             build: self.cargo,
             bins: self.bins,
@@ -139,7 +148,8 @@ impl Build {
             compiled: compiled.clone(),
         };
         let verify = Verify { folder: facts.sources.folder.clone(), built: compiled };
-        let task = Task::new(title, vec![Box::new(build), Box::new(verify)]).announced().failure("cannot build");
+        steps.extend([Box::new(build) as Box<dyn Step>, Box::new(verify)]);
+        let task = Task::new(title, steps).announced().failure("cannot build");
         match self.contained {
             None => vec![task],
             Some(contained) => contained.around(task),
@@ -157,6 +167,9 @@ fn folders(site: Site, compiler: Option<&Compiler>, targets: &[Target]) -> Folde
     let mut folders = Folders::new(facts, &site.base(), &site.home());
     let sysroots = targets.iter().filter(|(_, route)| *route == Route::Source);
     folders.read.extend(sysroots.map(|(arch, _)| facts.cache.path(&Sysroot::new(arch, &facts.rust).name)));
+    if scripts::are_wanted(facts) {
+        folders.read.insert(scripts::folder(&site.base()));
+    }
     if let Some(compiler) = compiler {
         folders.read.extend(compiler.read());
         folders.written.insert(compiler.cxx_folder());
@@ -184,8 +197,9 @@ pub fn check(facts: &Facts) -> Result<Vec<String>> {
         bad_request!("{} has a `{odd}` in its path: set CARGO_TARGET_DIR to a folder without one", folder.display());
     }
     let triples: Vec<&str> = facts.config.arches.iter().map(|arch| arch.triple).collect();
+    let bpf: Vec<&str> = facts.config.bpf.rust.iter().map(|package| package.name.as_str()).collect();
     let sources = &facts.sources;
-    let ignored = profile::check(source_root(facts), &triples).map_err(|error| sources.in_user_words(error))?;
+    let ignored = profile::check(source_root(facts), &triples, &bpf).map_err(|error| sources.in_user_words(error))?;
     Ok(ignored.iter().map(|line| sources.words(line)).collect())
 }
 
@@ -225,6 +239,9 @@ pub fn prepare(site: Site, targets: &[Target]) -> Result<Vec<Task>> {
     }
     let mut tasks = Vec::new();
     tasks.extend(contained::prepare(site)?);
+    if scripts::are_wanted(facts) {
+        steps.extend(scripts::steps(facts, &site.base()));
+    }
     if let Some(compiler) = compiler {
         tasks.extend(compiler.libraries()?);
         steps.extend(compiler.steps(site.names(), &site.target())?);

@@ -35,12 +35,12 @@ pub fn flags() -> Vec<String> {
 }
 
 /// Refuses a workspace that needs something else of what the tool decides. What else it wants and does not get is returned, one
-/// line for each.
-pub fn check(root: &Path, triples: &[&str]) -> Result<Vec<String>> {
+/// line for each. `bpf` are the packages that are BPF, which are built with another profile.
+pub fn check(root: &Path, triples: &[&str], bpf: &[&str]) -> Result<Vec<String>> {
     let file = root.join("Cargo.toml");
     let manifest = files::read_if_there(&file)?.unwrap_or_default();
     let manifest: Table = manifest.parse().with_context(|| format!("cannot understand {}", file.display()))?;
-    let mut ignored = check_manifest(&manifest)?;
+    let mut ignored = check_manifest(&manifest, bpf)?;
     if let Some((file, config)) = cargo_home::own_config(root)? {
         let file = file.display();
         if config.get("profile").and_then(|profiles| profiles.get("release")).is_some() {
@@ -68,12 +68,12 @@ fn unheeded(config: &Table, triples: &[&str]) -> Vec<String> {
     keys
 }
 
-fn check_manifest(manifest: &Table) -> Result<Vec<String>> {
+fn check_manifest(manifest: &Table, bpf: &[&str]) -> Result<Vec<String>> {
     let release = manifest.get("profile").and_then(|profiles| profiles.get("release")).and_then(Value::as_table);
     let Some(release) = release else { return Ok(Vec::new()) };
     let mut ignored = check_table("profile.release", release, &["lto", "strip", "debug", "incremental"])?;
     let packages = release.get("package").and_then(Value::as_table);
-    for (package, table) in packages.into_iter().flatten() {
+    for (package, table) in packages.into_iter().flatten().filter(|(package, _)| !bpf.contains(&package.as_str())) {
         if let Some(table) = table.as_table() {
             // Of a package's own table, the command line overrides nothing, but what is linked is stripped.
             let name = format!("profile.release.package.{}", suggest::cut(package));
@@ -114,12 +114,13 @@ mod tests {
     fn what_the_tool_decides_has_no_effect_or_is_refused_and_all_else_can_be_set() {
         let check = |release: &str| {
             let manifest = format!("[profile.release]\n{release}");
-            check_manifest(&manifest.parse().unwrap()).map_err(|error| error.to_string())
+            check_manifest(&manifest.parse().unwrap(), &["a-ebpf"]).map_err(|error| error.to_string())
         };
         for same in [
             "opt-level = 's'\ncodegen-units = 1\noverflow-checks = true\n[profile.dev]\nlto = false",
             "lto = 'fat'\npanic = 'abort'\nstrip = 'symbols'\ndebug = 0\nincremental = false",
             "lto = true\nstrip = true\ndebug = false\n[profile.release.package.a]\nopt-level = 3\ndebug = 'none'",
+            "package.a-ebpf.strip = false\npackage.a-ebpf.panic = 'unwind'",
         ] {
             assert_eq!(check(same), Ok(Vec::new()), "{same}");
         }

@@ -117,9 +117,7 @@ fn strip() -> Result<ExitCode> {
 /// The program of this name that comes next on PATH, with a date that is the same for each commit.
 fn others(name: &str) -> Result<ExitCode> {
     let (_, folder) = recipe()?;
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut programs = env::split_paths(&path).filter(|place| *place != folder).map(|place| place.join(name));
-    let Some(program) = programs.find(|program| program.is_file()) else {
+    let Some(program) = process::next_on_path(name, &folder) else {
         bail!("a build script wants it on this machine, and it is not there: install it");
     };
     let command = Command::new(program, Path::new(".")).args(process::own_arguments()?).env("SOURCE_DATE_EPOCH", "0");

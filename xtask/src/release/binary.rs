@@ -9,7 +9,7 @@ use object::elf;
 
 use crate::arch::Arch;
 use crate::release::manifest::BpfObject;
-use crate::sys::hash;
+use crate::sys::hash::{self, Sha256};
 
 /// The section of a binary that holds the BPF object `NAME` is called `.bpf.NAME`.
 const BPF_SECTION: &str = ".bpf.";
@@ -49,7 +49,7 @@ pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[St
     faults.extend(well_formed(&file, arch));
     faults.extend(elsewhere(bytes, &file, arch));
     faults.extend(match objects {
-        Some(objects) => embedded(&file, objects),
+        Some(objects) => embedded(&file, objects, &loose(bytes, &file)),
         None => any_embedded(bytes, &file),
     });
     for path in private {
@@ -104,10 +104,13 @@ fn sections<'a>(file: &'a Elf) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     ours.filter_map(|section| Some((section.name.strip_prefix(BPF_SECTION)?, section.data)))
 }
 
-/// The names of the BPF objects that have sections of their own.
-pub fn held(bytes: &[u8]) -> Result<BTreeSet<String>> {
+/// The names of those BPF objects that the binary holds, in sections of their own or among other data.
+pub fn held(bytes: &[u8], objects: &Objects) -> Result<BTreeSet<String>> {
     let file = Elf::parse(bytes)?;
-    Ok(sections(&file).map(|(name, _)| name.to_owned()).collect())
+    let found: BTreeSet<Sha256> = loose(bytes, &file).into_iter().map(|(_, object)| hash::bytes(object)).collect();
+    let by_bytes =
+        objects.by_name.iter().filter(|(_, object)| found.contains(&object.sha256)).map(|(name, _)| name.clone());
+    Ok(sections(&file).map(|(name, _)| name.to_owned()).chain(by_bytes).collect())
 }
 
 /// What no kernel would load, or not on this architecture.
@@ -123,14 +126,16 @@ fn well_formed(file: &Elf, arch: &Arch) -> Vec<String> {
     faults
 }
 
-/// The same of objects that lie among other data, as libbpf's skeletons and aya's `include_bytes_aligned!` have them.
+/// The objects that lie among other data, as libbpf's skeletons and aya's `include_bytes_aligned!` have them, and where.
+fn loose<'a>(bytes: &'a [u8], file: &Elf) -> Vec<(usize, &'a [u8])> {
+    let found = memmem::find_iter(bytes, ELF_MAGIC).filter_map(|at| Some((at, bpf_object(&bytes[at..])?)));
+    found.filter(|(_, object)| !sections(file).any(|(_, data)| data.starts_with(object))).collect()
+}
+
+/// What no kernel would load of those.
 fn elsewhere(bytes: &[u8], file: &Elf, arch: &Arch) -> Vec<String> {
     let mut faults = Vec::new();
-    for at in memmem::find_iter(bytes, ELF_MAGIC) {
-        let Some(object) = bpf_object(&bytes[at..]) else { continue };
-        if sections(file).any(|(_, data)| data.starts_with(object)) {
-            continue;
-        }
+    for (at, object) in loose(bytes, file) {
         // Of a copy, for where it is, it may not be aligned as the reader needs it.
         let object = object.to_vec();
         if let Err(error) = bpfship_object::check(&object, arch.endian) {
@@ -167,8 +172,9 @@ fn any_embedded(bytes: &[u8], file: &Elf) -> Vec<String> {
     }
 }
 
-fn embedded(file: &Elf, Objects { of, by_name, some, btf }: &Objects) -> Vec<String> {
+fn embedded(file: &Elf, Objects { of, by_name, some, btf }: &Objects, loose: &[(usize, &[u8])]) -> Vec<String> {
     let mut faults = Vec::new();
+    let loose: BTreeSet<Sha256> = loose.iter().map(|(_, object)| hash::bytes(object)).collect();
     let mut found: BTreeMap<&str, &[u8]> = BTreeMap::new();
     for (name, data) in sections(file) {
         if found.insert(name, data).is_some() {
@@ -177,10 +183,11 @@ fn embedded(file: &Elf, Objects { of, by_name, some, btf }: &Objects) -> Vec<Str
     }
     for (name, object) in by_name {
         let Some(data) = found.remove(name.as_str()) else {
-            if *some {
-                continue;
+            if !*some && !loose.contains(&object.sha256) {
+                faults.push(format!(
+                    "it has no section {BPF_SECTION}{name} with the BPF object {name}, nor that object elsewhere"
+                ));
             }
-            faults.push(format!("it has no section {BPF_SECTION}{name} with the BPF object {name}"));
             continue;
         };
         let size = usize::try_from(object.size).unwrap_or(usize::MAX);
@@ -255,7 +262,7 @@ mod tests {
         let objects = objects();
         let by_name = manifest::objects_of(&objects, arm64());
         let btf = Some(b"btf".into());
-        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name, some: false, btf }));
+        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name, some: false, btf }, &[]));
         faults
     }
 
@@ -264,9 +271,15 @@ mod tests {
         let objects = objects();
         let faults = |file: &Elf| {
             let by_name = manifest::objects_of(&objects, arm64());
-            embedded(file, &Objects { of: "bpf.lock", by_name, some: true, btf: None })
+            embedded(file, &Objects { of: "bpf.lock", by_name, some: true, btf: None }, &[])
         };
         assert!(faults(&good()).is_empty() && faults(&Elf { sections: Vec::new(), ..good() }).is_empty());
+        // Among other data, it is held as well.
+        let alone =
+            Objects { of: "bpf.lock", by_name: manifest::objects_of(&objects, arm64()), some: false, btf: None };
+        let bare = Elf { sections: Vec::new(), ..good() };
+        assert!(embedded(&bare, &alone, &[(7, b"object")]).is_empty());
+        assert!(embedded(&bare, &alone, &[(7, b"other")])[0].contains("nor that object elsewhere"));
         let other = faults(&Elf { sections: vec![section(".bpf.tick", b"other")], ..good() });
         assert!(matches!(&other[..], [only] if only.contains("is not the tick_bpfel.o of bpf.lock")), "{other:?}");
     }

@@ -236,7 +236,7 @@ pub(crate) mod tests {
 
     pub(crate) fn product(package: &str, bins: &[&str]) -> Product {
         let bins = bins.iter().map(|bin| (*bin).into()).collect();
-        let boot = Boot { commands: vec![vec!["--version".into()]], btf_commands: Vec::new(), timeout: 180 };
+        let boot = Boot { commands: vec![vec!["--version".into()]], timeout: 180, ..Boot::default() };
         Product { package: package.into(), bins, features: Features::default(), boot, deploy: Deploy::default() }
     }
 

@@ -336,7 +336,7 @@ impl CheckAndPack {
         if !faults.is_empty() {
             bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
         }
-        let held = binary::held(&binary)?;
+        let held = binary::held(&binary, &objects)?;
         let bpf_objects = objects.by_name.iter().filter(|(name, _)| held.contains(*name));
         let bpf_objects = bpf_objects.map(|(_, object)| object.file.clone()).collect();
         let size = binary.len() as u64;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -403,6 +403,13 @@ fn die_with_us(_: &mut std::process::Command) {}
 pub fn own_arguments() -> Result<Vec<String>> {
     let given = env::args_os().skip(1).map(|arg| arg.into_string().map_err(|arg| anyhow!("{arg:?} is not UTF-8")));
     given.collect()
+}
+
+/// The program of this name that comes next on PATH after those in a folder.
+pub fn next_on_path(name: &str, folder: &Path) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut programs = env::split_paths(&path).filter(|place| *place != folder).map(|place| place.join(name));
+    programs.find(|program| program.is_file())
 }
 
 /// Becomes this command, with what it reads and prints. It returns only if that fails.

@@ -41,10 +41,19 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
         // Nothing is to be run.
         false => Place::Host,
     };
+    let has_rust = pending.is_any_rust();
     let end = if request.check { End::Compare } else { End::Write };
     let plan = plan::bpf(&facts, &place, end, pending)?;
     if request.show.plan {
         return sys::plan::print(&plan.tasks, request.show.json);
+    }
+    if has_rust {
+        for pin in &facts.bpf.rust.pins {
+            runner.status(format!(
+                "{pin} has no effect here: BPF is compiled with Rust {}, as all else",
+                facts.rust.version
+            ));
+        }
     }
     facts.sources.ignored.explain(sys::plan::run(runner, &plan.tasks))?;
     if end == End::Compare {

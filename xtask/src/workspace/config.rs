@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use cargo_metadata::Metadata;
+use cargo_metadata::camino::Utf8Path;
 use serde::Deserialize;
 
 use crate::arch::Arch;
@@ -91,6 +92,8 @@ pub struct Bpf {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RustPackage {
     pub name: String,
+    /// The folder of the workspace that it belongs to, from this one: empty if it is this one.
+    pub workspace: String,
     /// Names of its binaries, and the paths of their sources from the workspace.
     pub bins: BTreeMap<String, String>,
 }
@@ -186,9 +189,20 @@ struct WrittenBpf {
 }
 
 impl Config {
-    /// Reads the configuration out of cargo's metadata, or that of a `package` with a release of its own. `why_missing` may know why a path is not in the workspace.
+    /// The folders that `bpf.rust` names, which are packages of workspaces of their own. `package` is one with a release of its own.
+    pub fn bpf_beside(metadata: &Metadata, package: Option<&str>) -> Result<Vec<String>> {
+        let Some((table, _)) = keys::find(metadata, package)? else { return Ok(Vec::new()) };
+        let names = table.pointer("/bpf/rust").and_then(serde_json::Value::as_array);
+        let names = names.into_iter().flatten().filter_map(|name| plain_path(name.as_str()?));
+        let is_member = |name: &String| metadata.workspace_packages().iter().any(|package| *package.name == *name);
+        let is_there = |name: &String| metadata.workspace_root.join(name).join("Cargo.toml").is_file();
+        Ok(names.filter(|name| !is_member(name) && is_there(name)).collect())
+    }
+
+    /// Reads the configuration out of cargo's metadata, or that of a `package` with a release of its own. `beside` are the
+    /// workspaces of BPF that are not this one. `why_missing` may know why a path is not in the workspace.
     pub fn parse(
-        metadata: &Metadata,
+        (metadata, beside): (&Metadata, &[Metadata]),
         package: Option<&str>,
         why_missing: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Config> {
@@ -201,12 +215,13 @@ impl Config {
             }
             bad_request!("no package to ship is configured: set {}", key("package"));
         };
-        let config = keys::read(table).and_then(|written| Config::check(metadata, package, why_missing, written));
+        let check = |written| Config::check((metadata, beside), package, why_missing, written);
+        let config = keys::read(table).and_then(check);
         config.map_err(|error| keys::in_table(error, word))
     }
 
     fn check(
-        metadata: &Metadata,
+        (metadata, beside): (&Metadata, &[Metadata]),
         release_of: Option<&str>,
         why_missing: &dyn Fn(&str) -> Option<String>,
         written: Written,
@@ -264,10 +279,11 @@ impl Config {
         }
         written.container.check()?;
         let packaging = Packaging::parse(written.packages, written.image)?;
-        let rust = rust_packages(metadata, &written.bpf.rust)?;
+        let rust = rust_packages(metadata, beside, &written.bpf.rust)?;
         let mut bpf = Bpf::parse(&root, written.bpf, release_of.is_none())?;
         if !rust.is_empty() {
-            bpf.members = members(metadata);
+            bpf.members =
+                beside.iter().chain([metadata]).flat_map(|it| members(it, &metadata.workspace_root)).collect();
         }
         bpf.rust = rust;
         Ok(Config {
@@ -410,21 +426,32 @@ impl Container {
 }
 
 /// The packages of BPF written in Rust.
-fn rust_packages(metadata: &Metadata, names: &[String]) -> Result<Vec<RustPackage>> {
+fn rust_packages(metadata: &Metadata, beside: &[Metadata], names: &[String]) -> Result<Vec<RustPackage>> {
+    let root = &metadata.workspace_root;
     let mut found: Vec<RustPackage> = Vec::new();
     for name in names {
         let key = key("bpf.rust");
         let all = metadata.workspace_packages();
-        let Some(package) = all.iter().find(|package| *package.name == *name) else {
+        let own = all.iter().find(|package| *package.name == *name).map(|package| (*package, metadata));
+        let folder = plain_path(name).map(|name| root.join(name).join("Cargo.toml"));
+        let mut others =
+            beside.iter().flat_map(|it| it.workspace_packages().into_iter().map(move |package| (package, it)));
+        let Some((package, of)) =
+            own.or_else(|| others.find(|(package, _)| Some(&package.manifest_path) == folder.as_ref()))
+        else {
             let known: Vec<&str> = all.iter().map(|package| package.name.as_str()).collect();
-            bad_request!("{key} names `{name}`, which is no package of the workspace: it has {}", known.join(", "));
+            bad_request!(
+                "{key} names `{name}`, which is no package of the workspace: it has {}; one that is a workspace of its own is named \
+                 by its folder",
+                known.join(", ")
+            );
         };
-        if found.iter().any(|other| other.name == *name) {
+        if found.iter().any(|other| other.name == *package.name) {
             bad_request!("{key} names `{name}` twice");
         }
         let bins = package.targets.iter().filter(|target| target.is_bin());
         let bins = bins.map(|bin| {
-            let path = bin.src_path.strip_prefix(&metadata.workspace_root).unwrap_or(&bin.src_path);
+            let path = bin.src_path.strip_prefix(root).unwrap_or(&bin.src_path);
             (bin.name.clone(), path.to_string())
         });
         let bins: BTreeMap<String, String> = bins.collect();
@@ -433,15 +460,16 @@ fn rust_packages(metadata: &Metadata, names: &[String]) -> Result<Vec<RustPackag
                 "{key} names `{name}`, which has no binary, and each binary becomes a BPF object: add src/main.rs"
             );
         }
-        found.push(RustPackage { name: name.clone(), bins });
+        let workspace = of.workspace_root.strip_prefix(root).map(ToString::to_string).unwrap_or_default();
+        found.push(RustPackage { name: package.name.to_string(), workspace, bins });
     }
     Ok(found)
 }
 
-/// The folders of all packages of the workspace, relative to it.
-fn members(metadata: &Metadata) -> BTreeMap<String, String> {
+/// The folders of all packages of a workspace, from `root`.
+fn members(metadata: &Metadata, root: &Utf8Path) -> BTreeMap<String, String> {
     let folder = |package: &&cargo_metadata::Package| {
-        let folder = package.manifest_path.parent()?.strip_prefix(&metadata.workspace_root).ok()?;
+        let folder = package.manifest_path.parent()?.strip_prefix(root).ok()?;
         Some((package.name.to_string(), folder.to_string()))
     };
     metadata.workspace_packages().iter().filter_map(folder).collect()

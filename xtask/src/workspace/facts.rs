@@ -85,6 +85,8 @@ pub struct Workspace {
     /// The Cargo.toml by which that release is named.
     pub manifest: PathBuf,
     metadata: Metadata,
+    /// The workspaces of packages that are BPF, where those are not this one.
+    beside: Vec<Metadata>,
     /// The user's.
     cargo_home: PathBuf,
     /// The folder of everything between sources and artifacts.
@@ -105,11 +107,13 @@ impl Workspace {
     /// The work tree of the workspace.
     pub fn read(runner: Runner, manifest: &Path, rust: &Rust, offline: bool) -> Result<Workspace> {
         let cargo_home = cargo_home::find()?;
-        let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(manifest)?;
+        let cargo = Cargo { runner, rust, home: &cargo_home, offline };
+        let metadata = cargo.workspace(manifest)?;
         let work = metadata.target_directory.join(crate::NAME).into();
         let shown = metadata.workspace_root.clone().into();
         let package = keys::own_release(&metadata, manifest).map(String::from);
-        Workspace::new(metadata, package.as_deref(), cargo_home, work, shown, &|_| None)
+        let beside = cargo.beside(&metadata, package.as_deref())?;
+        Workspace::new((metadata, beside), package.as_deref(), cargo_home, work, shown, &|_| None)
     }
 
     /// The same in a snapshot.
@@ -123,25 +127,27 @@ impl Workspace {
         (work, shown): (&Path, &Path),
     ) -> Result<Workspace> {
         let manifest = sources.workspace.join("Cargo.toml");
-        let metadata = Cargo { runner, rust, home: &cargo_home, offline }.workspace(&manifest);
-        let metadata = sources.ignored.explain(metadata)?;
-        Workspace::new(metadata, package, cargo_home, work.into(), shown.into(), &|path| sources.why_missing(path))
+        let cargo = Cargo { runner, rust, home: &cargo_home, offline };
+        let metadata = sources.ignored.explain(cargo.workspace(&manifest))?;
+        let beside = sources.ignored.explain(cargo.beside(&metadata, package))?;
+        let why_missing = |path: &str| sources.why_missing(path);
+        Workspace::new((metadata, beside), package, cargo_home, work.into(), shown.into(), &why_missing)
     }
 
     fn new(
-        metadata: Metadata,
+        (metadata, beside): (Metadata, Vec<Metadata>),
         package: Option<&str>,
         cargo_home: PathBuf,
         work: PathBuf,
         shown: PathBuf,
         why_missing: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Workspace> {
-        let config = Config::parse(&metadata, package, why_missing)?;
+        let config = Config::parse((&metadata, &beside), package, why_missing)?;
         let root = metadata.workspace_root.clone().into_std_path_buf();
         let own = metadata.workspace_packages().into_iter().find(|it| package.is_some_and(|name| *it.name == name));
         let manifest = own.map_or_else(|| root.join("Cargo.toml"), |own| own.manifest_path.clone().into());
         let dist = layout::dist(&root, package);
-        Ok(Workspace { config, root, dist, manifest, metadata, cargo_home, work, shown })
+        Ok(Workspace { config, root, dist, manifest, metadata, beside, cargo_home, work, shown })
     }
 
     /// The crates of Cargo.lock. Those that are not here are downloaded, unless `offline`.
@@ -153,7 +159,7 @@ impl Workspace {
         let cargo = Cargo { runner, rust, home: &self.cargo_home, offline };
         check_folder(self.metadata.target_directory.as_std_path())?;
         check_folder(&self.work)?;
-        cargo.packages(&self.metadata, &self.config, &network.to_string(), &self.work, &self.shown)
+        cargo.packages((&self.metadata, &self.beside), &self.config, &network.to_string(), &self.work, &self.shown)
     }
 
     /// cargo's target folder.

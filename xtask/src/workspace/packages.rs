@@ -82,6 +82,15 @@ impl Cargo<'_> {
         })
     }
 
+    /// The workspaces of packages that are BPF, where those are not this one.
+    pub fn beside(self, workspace: &Metadata, package: Option<&str>) -> Result<Vec<Metadata>> {
+        let folders = Config::bpf_beside(workspace, package)?;
+        folders
+            .iter()
+            .map(|folder| self.workspace(workspace.workspace_root.join(folder).join("Cargo.toml").as_std_path()))
+            .collect()
+    }
+
     /// All packages that Cargo.lock names, which is that of the workspace `shown`.
     ///
     /// Asking cargo downloads what is not there yet, through the user's own proxy and mirror; nothing after it needs
@@ -90,7 +99,7 @@ impl Cargo<'_> {
     /// everything it depends on is the same and every package still is where it was.
     pub fn packages(
         self,
-        workspace: &Metadata,
+        (workspace, beside): (&Metadata, &[Metadata]),
         config: &Config,
         network_config: &str,
         work: &Path,
@@ -105,8 +114,13 @@ impl Cargo<'_> {
             files::read_if_there(&lock)?.unwrap_or_default(),
             files::read_if_there(&manifest)?.unwrap_or_default(),
         ];
-        for package in &workspace.packages {
+        for package in [workspace].into_iter().chain(beside).flat_map(|it| &it.packages) {
             inputs.push(files::read_if_there(package.manifest_path.as_std_path())?.unwrap_or_default());
+        }
+        for beside in beside {
+            inputs.push(
+                files::read_if_there(beside.workspace_root.join("Cargo.lock").as_std_path())?.unwrap_or_default(),
+            );
         }
         let record = &work.join("packages.json");
         let shown = shown.join("Cargo.lock");
@@ -132,7 +146,20 @@ impl Cargo<'_> {
             answer => answer.with_context(|| format!("cannot get the crates of {} with cargo", shown.display()))?,
         };
         let foreign = |package: &&cargo_metadata::Package| !metadata.workspace_members.contains(&package.id);
-        let packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<_>>()?;
+        let mut packages = metadata.packages.iter().filter(foreign).map(Package::new).collect::<Result<Vec<_>>>()?;
+        for beside in beside {
+            let root = &beside.workspace_root;
+            let flags: Vec<&str> = flags.iter().copied().filter(|flag| *flag != "--all-features").collect();
+            let found = self.ask(root.join("Cargo.toml").as_std_path(), &flags);
+            let found = found.with_context(|| format!("cannot get the crates of {}/Cargo.lock with cargo", root))?;
+            let is_new = |package: &&cargo_metadata::Package| {
+                let is_member =
+                    metadata.workspace_members.contains(&package.id) || found.workspace_members.contains(&package.id);
+                !is_member && !packages.iter().any(|known| known.id == package.id)
+            };
+            let more = found.packages.iter().filter(is_new).map(Package::new).collect::<Result<Vec<_>>>()?;
+            packages.extend(more);
+        }
         let with_c = with_c(&metadata);
         let selections: BTreeSet<Vec<String>> = config.products().map(Product::selection).collect();
         let of_targets = |selection: Vec<String>| {

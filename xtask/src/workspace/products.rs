@@ -66,12 +66,14 @@ pub struct Include {
 }
 
 /// What is run on a kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Boot {
     /// One after the other: the words that the binary is given.
     pub commands: Vec<Vec<String>>,
     /// What is also run where the kernel's BTF is hidden: [`BTF`] stands for the file that has it.
     pub btf_commands: Vec<Vec<String>>,
+    /// What a line holds with which the program says that it goes on until it is interrupted. It then is.
+    pub interrupt_after: Option<String>,
     /// Seconds after which a boot is given up.
     pub timeout: u64,
 }
@@ -131,6 +133,7 @@ pub struct Elsewhere {
 pub struct WrittenBoot {
     commands: Option<Vec<String>>,
     btf_commands: Option<Vec<String>>,
+    interrupt_after: Option<String>,
     timeout: Option<u64>,
 }
 
@@ -238,7 +241,7 @@ impl Product {
         let features = Features { names, no_default };
         let bins = bins(package, bin, &format!("{tables}bin"))?;
         features.check(package, &bins, &format!("{tables}features"))?;
-        let boot = Boot { commands: Vec::new(), btf_commands: Vec::new(), timeout: 0 };
+        let boot = Boot::default();
         let bins = bins.into_iter().map(|bin| bin.name.clone()).collect();
         Ok(Product { package: package.name.to_string(), bins, features, boot, deploy: Deploy::default() })
     }
@@ -310,7 +313,16 @@ impl Boot {
         let path = |is_own: bool, name: &str| if is_own { format!("{path}.{name}") } else { format!("boot.{name}") };
         let [commands_key, btf_key] =
             [path(own.commands.is_some(), "commands"), path(own.btf_commands.is_some(), "btf-commands")];
-        let defaults = || vec!["--version".into(), "--self-test".into()];
+        let interrupt_after = own.interrupt_after.clone().or_else(|| all.interrupt_after.clone());
+        if interrupt_after.as_ref().is_some_and(|text| text.trim().is_empty() || text.contains(['\n', '\0'])) {
+            let key = key(&path(own.interrupt_after.is_some(), "interrupt-after"));
+            bad_request!("{key} is {interrupt_after:?}; words of a line that the program prints are expected");
+        }
+        // Without an argument, what waits for an interrupt begins its work.
+        let defaults = || match interrupt_after {
+            Some(_) => vec![String::new()],
+            None => vec!["--version".into(), "--self-test".into()],
+        };
         let commands = own.commands.clone().or_else(|| all.commands.clone()).unwrap_or_else(defaults);
         let commands = split(commands, &commands_key)?;
         if commands.is_empty() {
@@ -322,7 +334,7 @@ impl Boot {
             bad_request!("{} has a command without {BTF}, the file to read BTF from", key(&btf_key));
         }
         match own.timeout.or(all.timeout).unwrap_or(180) {
-            timeout @ 1..=DAY => Ok(Boot { commands, btf_commands, timeout }),
+            timeout @ 1..=DAY => Ok(Boot { commands, btf_commands, interrupt_after, timeout }),
             timeout => {
                 let key = key(&path(own.timeout.is_some(), "timeout"));
                 bad_request!("{key} is {timeout}; a number of seconds from 1 to {DAY} is expected")

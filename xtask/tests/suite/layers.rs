@@ -176,6 +176,7 @@ enum Access {
 /// The modules that read or write although they are not called so.
 const OTHERS: &[(&str, Access)] = &[
     ("bpf::container", Access::Reads),
+    ("bpf::rust::answer", Access::Writes),
     ("bpf::rust::linker", Access::Writes),
     ("container::engine", Access::Reads),
     ("build::cargo", Access::Writes),

@@ -56,7 +56,15 @@ fn programs_in_rust_become_objects_that_this_kernel_takes() {
         assert!(read(&workspace) == read(&other), "{name}");
     }
 
+    // One of its programs embeds objects, and the other one has its build script ask for them, as aya-build does.
     workspace.xtask("dist --arch amd64").succeeds();
+    let manifest = fs::read_to_string(workspace.path("dist/release.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let binaries = manifest.pointer("/artifacts/0/binaries").and_then(serde_json::Value::as_array).unwrap();
+    let held = |name: &str| binaries.iter().find(|binary| binary["file"] == name).unwrap()["bpf_objects"].clone();
+    assert_eq!(held("asks"), serde_json::json!(["events_bpfel.o", "opened_x86_bpfel.o"]));
+    assert_eq!(held("loader").as_array().unwrap().len(), 5);
+    workspace.xtask("verify").succeeds();
     let root = rustix::process::geteuid().is_root();
     if has("bpf()", "run it as root", root && cfg!(target_arch = "x86_64")) {
         let run = workspace.shell("tar xzf dist/loader-0.1.0-x86_64-unknown-linux-musl.tar.gz && ./loader-*/loader");
@@ -115,8 +123,30 @@ fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
     let workspace = workspace.write("probe/src/main.rs", &program("", "context as u64"));
     workspace.xtask("bpf").succeeds().says("probe_x86_bpfel.o").says("it has no license");
 
+    // As a workspace of its own, with a Rust of its own, it is named by its folder.
+    let own = "version = 4\n\n[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n";
+    let root = fs::read_to_string(workspace.path("Cargo.toml")).unwrap();
+    let workspace = workspace
+        .write(
+            "Cargo.toml",
+            &root
+                .replace("[\"tool\", \"probe\"]", "[\"tool\"]\nexclude = [\"own\"]")
+                .replace("rust = [\"probe\"]", "rust = [\"own/probe\"]"),
+        )
+        .write("Cargo.lock", &lock.replace("[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n\n", ""))
+        .write("own/probe/Cargo.toml", &format!("{manifest}[workspace]\n"))
+        .write("own/probe/Cargo.lock", own)
+        .write("own/probe/rust-toolchain.toml", "[toolchain]\nchannel = \"nightly\"\n")
+        .write("own/probe/src/main.rs", &program("", "context as u64"));
+    workspace
+        .xtask("bpf")
+        .succeeds()
+        .says("own/probe/rust-toolchain.toml has no effect here")
+        .says("probe_x86_bpfel.o");
+    workspace.xtask("report").succeeds();
+
     let other = fs::read_to_string(workspace.path("Cargo.toml")).unwrap();
-    let workspace = workspace.write("Cargo.toml", &other.replace("[\"probe\"]\nbpf", "[\"prob\"]\nbpf"));
+    let workspace = workspace.write("Cargo.toml", &other.replace("[\"own/probe\"]\nbpf", "[\"prob\"]\nbpf"));
     workspace
         .xtask("bpf")
         .ends_with(2)

@@ -23,13 +23,9 @@ const SYSTEM: &str = "it links a library of the system, and there is none for a 
 const LEAVE_OUT: &str = "leave it out, by a feature of the application";
 
 /// Crates, and what is known of them: seen on all architectures, or read in their build scripts (docs/adopted.md).
-const KNOWN: [(&str, Fate); 33] = [
+const KNOWN: [(&str, Fate); 32] = [
     ("alsa-sys", Blocks(SYSTEM, LEAVE_OUT)),
     ("aws-lc-sys", Works("its C code is compiled")),
-    (
-        "aya-ebpf",
-        Blocks("BPF programs in Rust are not compiled by this tool", "write them in C, or check in their objects"),
-    ),
     ("blake3", Works("its C code is compiled, where it has any for the processor")),
     ("bzip2-sys", Works("its C code is compiled")),
     ("cxx", Works("its C++ code is compiled")),

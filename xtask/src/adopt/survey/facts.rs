@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target, TargetKind};
 
 use super::lock::{Crate, Lock};
-use crate::adopt::facts::uses_tool;
+use crate::adopt::facts::{is_for_bpf, uses_tool};
 use crate::arch::ARCHES;
 use crate::build::profile;
 use crate::release::licenses::is_license;
@@ -36,6 +36,8 @@ pub struct Survey {
     pub channel: Option<String>,
     /// What of `[profile.release]` has no effect, or why it cannot be.
     pub profile: Option<Result<Vec<String>, String>>,
+    /// The packages of the workspace that are BPF in Rust.
+    pub bpf_packages: Vec<String>,
     pub sources: Vec<Source>,
     /// Folders, in the repository, that should hold another one.
     pub empty_submodules: Vec<String>,
@@ -163,7 +165,13 @@ impl Survey {
         survey.sources = sources.into_iter().filter(is_ours).collect();
         survey.channel = channel(&root, repository)?;
         let triples: Vec<&str> = ARCHES.iter().map(|arch| arch.triple).collect();
-        survey.profile = Some(profile::check(&root, &triples).map_err(|failed| error::describe(&failed)));
+        let is_bpf = |member: &&&Package| {
+            is_for_bpf(member) && member.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin))
+        };
+        let bpf = metadata.workspace_packages();
+        survey.bpf_packages = bpf.iter().filter(is_bpf).map(|member| member.name.to_string()).collect();
+        let bpf: Vec<&str> = survey.bpf_packages.iter().map(String::as_str).collect();
+        survey.profile = Some(profile::check(&root, &triples, &bpf).map_err(|failed| error::describe(&failed)));
         let names = files::names(&root)?.into_iter().filter_map(|name| name.into_string().ok());
         survey.licenses = names.filter(|name| is_license(&name.to_uppercase())).collect();
         Ok(survey)
@@ -199,11 +207,6 @@ fn application(package: &Package) -> Option<Application> {
     }
     let has_license = package.license.is_some() || package.license_file.is_some();
     Some(Application { package: package.name.to_string(), bins, has_license })
-}
-
-/// Whether it is a BPF program in Rust.
-fn is_for_bpf(package: &Package) -> bool {
-    package.dependencies.iter().any(|dependency| dependency.name == "aya-ebpf")
 }
 
 /// What members may be built of for Linux, by the names of the packages: no tests, and no features that are off.

@@ -202,6 +202,12 @@ fn profile(survey: &Survey) -> Vec<Finding> {
     }
 }
 
+/// An object that a command outside of cargo leaves in its target folder, and that a file takes from there.
+fn from_target(path: &str) -> Finding {
+    Finding::new(path, State::Blocks, "takes BPF objects from cargo's target folder, in one byte order")
+        .remedy("have build.rs call aya-build, or embed the objects of bpf.lock (docs/rust-bpf.md)")
+}
+
 /// What a build script does that matters here, by words in it.
 fn build_script(source: &Source) -> Vec<Finding> {
     let Source { path, text, .. } = source;
@@ -209,11 +215,20 @@ fn build_script(source: &Source) -> Vec<Finding> {
         text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|it| format!("{it}\n")).collect();
     let has = |word: &str| code.contains(word);
     let mut findings = Vec::new();
-    if has("aya_build") || has("bpf-linker") || has("bpfel-unknown-none") {
-        let detail = "compiles BPF programs in Rust, which this tool does not";
-        findings.push(Finding::new(path, State::Blocks, detail).remedy("write them in C"));
+    let asks_cargo = has("aya_build") || has("cargo") && has("\"build\"");
+    if has("aya_build") || has("bpfel-unknown-none") {
+        findings.push(match asks_cargo {
+            true => Finding::new(path, State::Ok, "has BPF in Rust compiled: it is given the objects of bpf.lock"),
+            false => from_target(path),
+        });
     }
-    if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
+    if has("emit-llvm") {
+        let detail = "links C to BPF in Rust, which this tool does not";
+        findings.push(
+            Finding::new(path, State::Blocks, detail)
+                .remedy("have it in a BPF source in C of its own (docs/rust-bpf.md)"),
+        );
+    } else if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
         let writes_inside = has("SkeletonBuilder") && !has("OUT_DIR");
         findings.push(match writes_inside {
             true => Finding::new(path, State::Blocks, "writes a skeleton among its own sources")
@@ -261,12 +276,22 @@ const REGISTERS: [&str; 6] = ["PT_REGS_", "BPF_KPROBE", "BPF_UPROBE", "BPF_KSYSC
 fn bpf(survey: &Survey) -> Vec<Finding> {
     let sources: Vec<&Source> = survey.of(Kind::Bpf).collect();
     let in_rust = survey.of(Kind::Rust).filter(|source| source.text.contains("aya_ebpf::")).count();
-    let mut findings = Vec::new();
-    if in_rust > 0 {
-        let detail = format!("{in_rust} files with BPF programs in Rust (aya-ebpf), which this tool does not compile");
-        findings.push(
-            Finding::new("BPF in Rust", State::Blocks, detail).remedy("write them in C, or check in their objects"),
-        );
+    let takes = |source: &&Source| source.text.contains("include_bytes") && source.text.contains("bpfel-unknown-none");
+    let mut findings: Vec<Finding> =
+        survey.of(Kind::Rust).filter(takes).map(|source| from_target(&source.path)).collect();
+    match survey.bpf_packages.as_slice() {
+        [] if in_rust == 0 => {}
+        [] => {
+            let detail =
+                format!("{in_rust} files with BPF programs in Rust (aya-ebpf), in no package of the workspace");
+            let remedy = "name the folder of their package, which has its binaries, in `bpf.rust` (docs/rust-bpf.md)";
+            findings.push(Finding::new("BPF in Rust", State::ToDo, detail).remedy(remedy));
+        }
+        packages => {
+            let detail = format!("BPF programs in Rust (aya-ebpf) in {}", packages.join(", "));
+            let remedy = "name them in `bpf.rust`, as `init` does (docs/rust-bpf.md)";
+            findings.push(Finding::new("BPF in Rust", State::ToDo, detail).remedy(remedy));
+        }
     }
     if sources.is_empty() {
         return findings;
@@ -441,7 +466,7 @@ mod tests {
     #[test]
     fn each_obstacle_has_a_finding() {
         type Change = fn(&mut Survey);
-        let cases: [(&str, Change); 21] = [
+        let cases: [(&str, Change); 23] = [
             ("Blocks workspace", |survey| survey.unreadable = Some("no".into())),
             ("Unknown workspaces", |survey| survey.others = vec!["fuzz".into()]),
             ("ToDo submodules", |survey| survey.empty_submodules = vec!["lib".into()]),
@@ -462,7 +487,12 @@ mod tests {
             ("Unknown nix 0.29.0", |survey| survey.crates = Some(Ok(vec![reached("nix", "0.29.0")]))),
             ("Unknown -sys crates", |survey| survey.crates = Some(Ok(vec![reached("odd-sys", "1.0.0")]))),
             ("ToDo BPF in C", |survey| survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", ""))),
-            ("Blocks BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
+            ("ToDo BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
+            ("ToDo BPF in Rust", |survey| survey.bpf_packages.push("probes".into())),
+            ("Blocks a.rs", |survey| {
+                let text = "include_bytes_aligned!(\"../target/bpfel-unknown-none/release/a\")";
+                survey.sources.push(source(Kind::Rust, "a.rs", text));
+            }),
         ];
         for (expected, change) in cases {
             assert_eq!(found(change), [expected]);
@@ -474,6 +504,10 @@ mod tests {
         let of = |text: &'static str| found(|survey| survey.sources.push(source(Kind::BuildScript, "build.rs", text)));
         assert!(of("SkeletonBuilder::new().build_and_generate(out(\"OUT_DIR\"))").is_empty());
         assert_eq!(of("SkeletonBuilder::new().build_and_generate(\"src/x.skel.rs\")"), ["Blocks build.rs"]);
+        assert!(of("aya_build::build_ebpf([package], Toolchain::default())").is_empty());
+        assert!(of("Command::new(\"cargo\").args([\"build\", \"--target\", \"bpfel-unknown-none\"])").is_empty());
+        assert_eq!(of("fs::copy(\"target/bpfel-unknown-none/release/a\", out)"), ["Blocks build.rs"]);
+        assert_eq!(of("Command::new(\"clang\").args([\"-target\", \"bpf\", \"-emit-llvm\"])"), ["Blocks build.rs"]);
         assert_eq!(of("Command::new(\"gcc\")"), ["Unknown build.rs"]);
         assert!(of("// Command::new(\"gcc\")").is_empty());
         let others: Vec<&str> =

@@ -16,6 +16,9 @@ use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
 use crate::workspace::rust::Rust;
 
+/// Where a folder pins its Rust.
+const PINS: [&str; 2] = ["rust-toolchain.toml", "rust-toolchain"];
+
 /// What there is of BPF written in Rust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RustInputs {
@@ -27,6 +30,8 @@ pub struct RustInputs {
     pub crates: BTreeSet<String>,
     /// A hash of what the manifest of the workspace says for all of its packages.
     pub manifest: Option<Sha256>,
+    /// Files that pin another Rust for a package, from the workspace: they have no effect.
+    pub pins: Vec<String>,
     /// The version of rustc, and the commit that it and the sources of `core` are of.
     pub compiler: String,
 }
@@ -39,6 +44,9 @@ impl RustInputs {
             return Ok(inputs);
         }
         for package in &bpf.rust {
+            let folder = bpf.members.get(&package.name).filter(|folder| !folder.is_empty());
+            let pins = folder.iter().flat_map(|folder| PINS.map(|name| format!("{folder}/{name}")));
+            inputs.pins.extend(pins.filter(|pin| root.join(pin).is_file()));
             for (bin, path) in &package.bins {
                 inputs.units.push(Unit {
                     source: paths::from_folder(&bpf.folder, path),
@@ -48,12 +56,27 @@ impl RustInputs {
                 });
             }
         }
-        let lock = files::read_if_there(&root.join("Cargo.lock"))?.unwrap_or_default();
-        let lock: Table = lock.parse().context("cannot understand Cargo.lock")?;
-        for locked in reached(&lock, bpf) {
+        let mut manifests = String::new();
+        for workspace in bpf.rust.iter().map(|package| package.workspace.as_str()).collect::<BTreeSet<_>>() {
+            inputs.read_workspace(root, workspace, beside, bpf)?;
+            let manifest = files::read_if_there(&root.join(workspace).join("Cargo.toml"))?.unwrap_or_default();
+            manifests += &of_all_packages(&manifest)?;
+        }
+        inputs.manifest = Some(hash::bytes(manifests.as_bytes()));
+        Ok(inputs)
+    }
+
+    /// What the packages of one workspace are made of.
+    fn read_workspace(&mut self, root: &Path, workspace: &str, beside: &[Package], bpf: &Bpf) -> Result<()> {
+        let file = root.join(workspace).join("Cargo.lock");
+        let lock = files::read_if_there(&file)?.unwrap_or_default();
+        let lock: Table = lock.parse().with_context(|| format!("cannot understand {}", file.display()))?;
+        let names =
+            bpf.rust.iter().filter(|package| package.workspace == workspace).map(|package| package.name.as_str());
+        for locked in reached(&lock, names.collect()) {
             if let Some(source) = locked.source {
                 let checksum = locked.checksum.or(source.rsplit_once('#').map(|(_, commit)| commit)).unwrap_or("-");
-                inputs.crates.insert(format!("crate {checksum} {} {}", locked.name, locked.version));
+                self.crates.insert(format!("crate {checksum} {} {}", locked.name, locked.version));
                 continue;
             }
             let folder = match bpf.members.get(locked.name) {
@@ -63,11 +86,9 @@ impl RustInputs {
                     known.with_context(|| format!("cargo does not say where `{}` is", locked.name))?.folder.clone()
                 }
             };
-            inputs.read_package(root, &folder, bpf)?;
+            self.read_package(root, &folder, bpf)?;
         }
-        let manifest = files::read_if_there(&root.join("Cargo.toml"))?.unwrap_or_default();
-        inputs.manifest = Some(hash::bytes(of_all_packages(&manifest)?.as_bytes()));
-        Ok(inputs)
+        Ok(())
     }
 
     /// The files of a package, but those of packages in it.
@@ -117,11 +138,10 @@ struct Locked<'a> {
     checksum: Option<&'a str>,
 }
 
-/// The packages that are BPF, and all that they may depend on.
-fn reached<'a>(lock: &'a Table, bpf: &'a Bpf) -> Vec<Locked<'a>> {
+/// Packages, and all that they may depend on.
+fn reached<'a>(lock: &'a Table, mut next: Vec<&'a str>) -> Vec<Locked<'a>> {
     let text = |package: &'a Value, key: &str| package.get(key).and_then(Value::as_str);
     let all = lock.get("package").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let mut next: Vec<&str> = bpf.rust.iter().map(|package| package.name.as_str()).collect();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut found = Vec::new();
     while let Some(wanted) = next.pop() {
@@ -161,7 +181,6 @@ fn of_all_packages(manifest: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::config::RustPackage;
 
     const LOCK: &str = r#"
         [[package]]
@@ -193,10 +212,9 @@ mod tests {
 
     #[test]
     fn what_a_package_is_made_of_is_found_in_cargo_lock_and_nothing_else_is() {
-        let rust = vec![RustPackage { name: "probe".into(), bins: BTreeMap::new() }];
-        let bpf = Bpf { rust, ..Bpf::default() };
         let lock: Table = LOCK.parse().unwrap();
-        let mut names: Vec<_> = reached(&lock, &bpf).iter().map(|it| (it.name, it.version, it.source)).collect();
+        let mut names: Vec<_> =
+            reached(&lock, vec!["probe"]).iter().map(|it| (it.name, it.version, it.source)).collect();
         names.sort_unstable();
         let expected = [("common", "0.1.0", None), ("kernel", "0.2.0", Some("git+y#cc")), ("probe", "0.1.0", None)];
         assert_eq!(names, expected);

@@ -9,6 +9,7 @@ use crate::bpf::flags::CLOCK;
 use crate::bpf::rust::flags::{CLANG, PROFILE, rust_arch};
 use crate::bpf::rust::linker;
 use crate::bpf::rust::run::{BuildBitcode, CompileBitcode};
+use crate::bpf::rust::scripts;
 use crate::bpf::settle::Compiled;
 use crate::bpf::target::BpfTarget;
 use crate::bpf::units::Unit;
@@ -54,6 +55,7 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     let home = home(facts);
     let config = facts.network_config.clone();
     let mut steps = cargo_home::steps(&home, &facts.cargo_home, &config);
+    steps.extend(scripts::steps(facts, &facts.work));
     steps.push(Box::new(InstallNames { folder: folder(facts), names: vec![linker::PROGRAM.into()] }));
     if facts.has_packages_beside() {
         steps.push(Box::new(InstallNames { folder: facts.work.clone(), names: vec![crate_names::PROGRAM.into()] }));
@@ -65,17 +67,20 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     steps.push(Box::new(CheckEntry { cache, name: zig::name()?, reads: |file| file == "zig" }));
     let mut tasks = vec![Task::new("preparing the build of BPF in Rust", steps)];
 
-    let mut targets: BTreeMap<&str, (&'static BpfTarget, BTreeSet<&str>)> = BTreeMap::new();
+    // One command for each target and workspace.
+    let mut builds: BTreeMap<(&str, &str), (&'static BpfTarget, BTreeSet<&str>)> = BTreeMap::new();
     for call in &calls {
-        let package =
-            call.unit.rust.as_ref().map(|(package, _)| package.as_str()).context("a unit without a package")?;
+        let name = call.unit.rust.as_ref().map(|(package, _)| package).context("a unit without a package")?;
+        let package = facts.config.bpf.rust.iter().find(|package| package.name == *name);
+        let package = package.context("a unit of a package that is not configured")?;
         for (target, _) in &call.targets {
-            targets.entry(target.name).or_insert((target, BTreeSet::new())).1.insert(package);
+            let build = builds.entry((target.name, &package.workspace)).or_insert((target, BTreeSet::new()));
+            build.1.insert(&package.name);
         }
     }
     let built = Slot::default();
-    for (target, packages) in targets.into_values() {
-        tasks.push(bitcode(facts, target, &packages.into_iter().collect::<Vec<_>>()));
+    for ((_, workspace), (target, packages)) in builds {
+        tasks.push(bitcode(facts, target, workspace, &packages.into_iter().collect::<Vec<_>>()));
     }
     built.put(true)?;
     tasks.push(Task::new(
@@ -101,12 +106,15 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     Ok(tasks)
 }
 
-/// Has cargo make the bitcode of packages for a target.
-fn bitcode(facts: &Facts, target: &'static BpfTarget, packages: &[&str]) -> Task {
+/// Has cargo make the bitcode of packages of a workspace for a target.
+fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages: &[&str]) -> Task {
     let triple = bpf_core::triple(target.endian);
     let (home, to) = (home(facts), target_folder(facts, target));
     let mut environment = facts.build_environment(&home);
     environment.insert(CLOCK.0.into(), CLOCK.1.into());
+    // Build scripts of aya's template look for a linker there.
+    let path = environment.get("PATH").cloned().unwrap_or_default();
+    environment.insert("PATH".into(), format!("{}:{path}", scripts::folder(&facts.work).display()));
     // BPF needs what is unstable: its instructions in Rust, and more.
     environment.insert("RUSTC_BOOTSTRAP".into(), "1".into());
     if facts.has_packages_beside() {
@@ -123,7 +131,7 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, packages: &[&str]) -> Task
         .arg(set("linker", program.to_string_lossy().into_owned().into()))
         .arg(set("rustflags", rustflags(facts, target).into()))
         .arg("--manifest-path")
-        .arg(source_root(facts).join("Cargo.toml").to_string_lossy())
+        .arg(source_root(facts).join(workspace).join("Cargo.toml").to_string_lossy())
         .arg("--target-dir")
         .arg(to.to_string_lossy())
         .args(packages.iter().flat_map(|package| ["--package", package]))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
@@ -12,12 +13,18 @@ use crate::bpf::settle::Compiled;
 use crate::bpf::target::BpfTarget;
 use crate::build::cargo::CargoBuild;
 use crate::sys::command::{Command, quote};
+use crate::sys::files;
 use crate::sys::hash::Sha256;
 use crate::sys::plan::{Slot, Step, Work};
 use crate::ui::error::{self, Failed};
 use crate::ui::remedies;
 use crate::workspace::ignored::IgnoredFiles;
 use crate::workspace::snapshot;
+
+/// The file in a build script's OUT_DIR that says which objects it was given, as bpf.lock names them.
+pub const GIVEN: &str = "bpfship-objects";
+
+const LOCK: &str = "bpf.lock";
 
 /// Has cargo make bitcode.
 #[derive(Debug)]
@@ -47,6 +54,44 @@ impl Step for BuildBitcode {
         let errors = messages.errors();
         self.ignored.named_in(&errors).iter().for_each(|sentence| work.runner.eprintln(sentence));
         Err(Failed::shown(remedies::BUILD, status, errors).into())
+    }
+}
+
+/// Has build scripts run again that were given other objects than there are now: cargo does not see that they have to.
+#[derive(Debug)]
+pub struct RunScriptsAgain {
+    /// The BPF folder of the snapshot.
+    pub folder: PathBuf,
+    /// The folders of what was built for targets.
+    pub built: Vec<PathBuf>,
+}
+
+impl Step for RunScriptsAgain {
+    fn line(&self) -> String {
+        let folders: String = self.built.iter().map(|folder| format!(" {}", quote(folder))).collect();
+        let lock = quote(&self.folder.join(LOCK));
+        format!("# have build scripts run again that were given other objects than those of {lock}, in{folders}")
+    }
+
+    fn json(&self) -> Value {
+        json!({ "run-scripts-again": { "folder": self.folder, "built": self.built } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let lock = Lock::parse(&files::read_if_there(&self.folder.join(LOCK))?.unwrap_or_default());
+        let is_there = |line: &str| {
+            let (sha256, name) = line.split_once(' ').unwrap_or_default();
+            lock.objects.get(name).is_some_and(|locked| locked == sha256)
+        };
+        for folder in &self.built {
+            for script in files::list(&folder.join("build"))? {
+                let given = files::read_if_there(&folder.join("build").join(&script).join("out").join(GIVEN))?;
+                if given.is_some_and(|given| !given.lines().all(is_there)) {
+                    files::remove_folder(&folder.join(".fingerprint").join(&script))?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -109,5 +154,31 @@ fn finish(compiled: &[u8], target: &BpfTarget) -> (Result<Arc<Object>, String>, 
         Ok((Some(fault), _)) => (Err(fault), String::new()),
         Ok((None, warnings)) => (Ok(Arc::new(object)), warnings),
         Err(error) => (Err(format!("{error:#}")), String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::plan::{self, Task};
+    use crate::sys::process::Runner;
+    use crate::ui::screen::Level;
+
+    #[test]
+    fn scripts_that_were_given_other_objects_run_again_and_no_others_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bpf, built) = (folder.path().join("bpf"), folder.path().join("release"));
+        files::write(&bpf.join(LOCK), "object 12 a_bpfel.o\nobject 34 b_bpfel.o\n").unwrap();
+        for (script, given) in
+            [("same-1", Some("12 a_bpfel.o\n")), ("other-2", Some("12 a_bpfel.o\n56 b_bpfel.o\n")), ("none-3", None)]
+        {
+            files::write(&built.join(".fingerprint").join(script).join("f"), "").unwrap();
+            let out = built.join("build").join(script).join("out");
+            files::write(&out.join("file"), "").unwrap();
+            given.iter().for_each(|given| files::write(&out.join(GIVEN), given).unwrap());
+        }
+        let step = RunScriptsAgain { folder: bpf, built: vec![built.clone()] };
+        plan::run(Runner::new(Level::Quiet), &[Task::new("a test", vec![Box::new(step)])]).unwrap();
+        assert_eq!(files::list(&built.join(".fingerprint")).unwrap(), ["none-3", "same-1"]);
     }
 }
