@@ -52,6 +52,8 @@ pub struct Build {
     pub built: Slot<Built>,
     /// The CARGO_HOME.
     home: PathBuf,
+    /// The folders that it may be made of.
+    sources: Vec<PathBuf>,
     /// What a container around it takes.
     contained: Option<Contained>,
 }
@@ -73,6 +75,7 @@ impl Build {
         let mut environment = site.environment();
         environment.extend(variables);
         environment.extend(compiler.iter().flat_map(Compiler::environment));
+        let sources = sources(site, manifest);
         let manifest = manifest.to_string_lossy();
         let triples = || targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]);
         // In `/`, cargo finds no configuration but that of its home.
@@ -101,6 +104,7 @@ impl Build {
             cargo: CargoBuild { command, target, within: contained.as_ref().map(|it| it.command.clone()) },
             contained,
             home: site.home(),
+            sources,
             bins: bins.to_vec(),
             targets: targets.to_vec(),
             built: Slot::default(),
@@ -132,6 +136,7 @@ impl Build {
             compiler: (!facts.with_c.is_empty()).then(zig::name).and_then(Result::ok),
             snapshot: facts.sources.folder.clone(),
             home: self.home,
+            sources: self.sources,
             ignored: facts.sources.ignored.clone(),
             built: self.built,
             compiled: compiled.clone(),
@@ -143,6 +148,13 @@ impl Build {
             Some(contained) => contained.around(task),
         }
     }
+}
+
+/// The folders that what is built may be made of: those that have another name in it, what cargo and we keep, and the package.
+fn sources(site: Site, manifest: &Path) -> Vec<PathBuf> {
+    let named = site.names().into_iter().map(|(folder, _)| folder);
+    let package = manifest.parent().map(PathBuf::from);
+    named.chain(package).chain([site.home(), site.facts.cache.folder.clone()]).collect()
 }
 
 /// What a container for a build is given of this machine.

@@ -16,6 +16,7 @@ use crate::build::crate_copies::{self, Fault};
 use crate::build::crate_names;
 use crate::build::libraries;
 use crate::build::messages::{Linked, Messages};
+use crate::build::reads;
 use crate::sys::cache::Cache;
 use crate::sys::command::{Command, quote};
 use crate::sys::files;
@@ -96,6 +97,8 @@ pub struct BuildBinaries {
     pub snapshot: PathBuf,
     /// The CARGO_HOME in which cargo unpacks crates for it.
     pub home: PathBuf,
+    /// The folders that what is built may be made of.
+    pub sources: Vec<PathBuf>,
     /// What may be missing.
     pub ignored: IgnoredFiles,
     pub built: Slot<Built>,
@@ -157,6 +160,7 @@ impl Step for BuildBinaries {
             self.check_copies(work.runner, &messages.with_script)?;
             self.check_libraries(&messages)?;
         }
+        self.check_reads(&built)?;
         self.compiled.put(!built.compiled.is_empty())?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len() * self.bins.len()) {
             return Err(Failed::shown(remedies::BUILD, status, errors).into());
@@ -208,6 +212,22 @@ impl BuildBinaries {
                 if name.rsplit_once('-').is_some_and(|(built, _)| built == package) {
                     files::remove_folder(&folder.join(name))?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what was made of a file that is in no commit. That shows in a run that compiled nothing, too.
+    fn check_reads(&self, built: &Built) -> Result<()> {
+        for binary in built.binaries.values() {
+            let list = files::read_if_there(&binary.with_extension("d"))?;
+            let list = list.with_context(|| format!("cargo does not say what {} was made of", binary.display()))?;
+            if let [file, ..] = reads::foreign(reads::listed(&list), &self.sources).as_slice() {
+                bail!(
+                    "a source or build script reads {} by a path that leads out of the repository, so it is of no commit: \
+                     copy the file there, and name it by a path inside",
+                    file.display()
+                );
             }
         }
         Ok(())

@@ -290,6 +290,39 @@ fn a_build_script_that_writes_into_the_sources_is_caught() {
 }
 
 #[test]
+fn a_source_that_reads_a_file_outside_the_repository_is_refused_each_time() {
+    let workspace = released("outside").write("part/src/word", "inside");
+    let secret = workspace.path("../secret");
+    fs::write(&secret, "a secret").unwrap();
+    let says = |script: &str| format!("fn main() {{ println!(\"cargo:rerun-if-changed={{}}\", {script}); }}\n");
+    let of_work_tree = format!("{}/README.md", workspace.root.canonicalize().unwrap().display());
+    for (file, script) in [
+        (format!("{secret:?}"), says("\"build.rs\"")),
+        ("\"../../../../../../../secret\"".to_owned(), says("\"build.rs\"")),
+        (format!("{of_work_tree:?}"), says("\"build.rs\"")),
+        ("\"word\"".to_owned(), says(&format!("{secret:?}"))),
+    ] {
+        let lib = format!("pub fn word() -> &'static str {{ include_str!({file}) }}\n");
+        workspace.shell("rm -rf dist").succeeds();
+        fs::write(workspace.path("part/src/lib.rs"), lib).unwrap();
+        fs::write(workspace.path("part/build.rs"), script).unwrap();
+        commit(&workspace);
+        for _ in 0..2 {
+            workspace
+                .xtask("dist --locked")
+                .ends_with(1)
+                .says("a source or build script reads ")
+                .says(" by a path that leads out of the repository, so it is of no commit: copy the file there");
+            assert!(!workspace.path(ARCHIVE).exists(), "{file}");
+        }
+    }
+    fs::write(workspace.path("part/build.rs"), says("\"/nowhere\"")).unwrap();
+    commit(&workspace);
+    workspace.xtask("dist --locked").succeeds();
+    assert_eq!(word(&workspace), "inside");
+}
+
+#[test]
 fn a_build_finds_no_repository_but_the_commit() {
     let script = r#"fn main() {
     println!("cargo:rerun-if-changed=build.rs");
