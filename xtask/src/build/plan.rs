@@ -150,11 +150,12 @@ impl Build {
     }
 }
 
-/// The folders that what is built may be made of: those that have another name in it, what cargo and we keep, and the package.
+/// The folders that what is built may be made of: those that have another name in it, what cargo and we make and keep, and the
+/// package.
 fn sources(site: Site, manifest: &Path) -> Vec<PathBuf> {
     let named = site.names().into_iter().map(|(folder, _)| folder);
     let package = manifest.parent().map(PathBuf::from);
-    named.chain(package).chain([site.home(), site.facts.cache.folder.clone()]).collect()
+    named.chain(package).chain([site.facts.work.clone(), site.home(), site.facts.cache.folder.clone()]).collect()
 }
 
 /// What a container for a build is given of this machine.

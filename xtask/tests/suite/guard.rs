@@ -57,15 +57,13 @@ fn objects_that_do_not_match_their_sources_are_refused() {
 
 #[test]
 fn a_source_that_takes_the_place_of_another_is_noticed_however_old_it_is() {
-    let copy = Workspace::copy_of_our_own("guard-times");
-    let git = "git -c user.name=a -c user.email=a@b.invalid";
-    let prepare = format!(
-        "set -e; git init -q; printf 'target\n' >.gitignore; git add -A; {git} commit -qm first; mkdir ../other; \
-         sed 's/^$/ /' bpf/include/kernel.h >../other/kernel.h; touch -d 2020-01-01 ../other/kernel.h; \
-         cp bpf/objects/exectrace_bpfel.o ../other; printf x >>../other/exectrace_bpfel.o; touch -d 2020-01-01 ../other/*.o; \
-         cp -r bpf/include ../other; cp -p ../other/kernel.h ../other/include; find ../other/include -exec touch -d 2020-01-01 {{}} +"
-    );
-    copy.shell(&prepare).succeeds();
+    let copy = Workspace::copy_of_our_own("guard-times/copy");
+    let prepare = "set -e; rm -rf .git ../other ../kept; git init -q; git config user.name a; git config user.email a@b.invalid; \
+         echo target >.gitignore; git add -A; git commit -qm first; cp -r bpf/include ../other; cp -r bpf/include ../other; \
+         cp bpf/objects/exectrace_bpfel.o ../other; \
+         for file in kernel.h include/kernel.h exectrace_bpfel.o; do echo >>../other/$file; done; \
+         find ../other -exec touch -d 2020-01-01 {} +";
+    copy.shell(prepare).succeeds();
     let ways = [
         ("mv ../other/kernel.h bpf/include", true),
         // As rsync -t, git and most editors do.
@@ -83,7 +81,9 @@ fn a_source_that_takes_the_place_of_another_is_noticed_however_old_it_is() {
         ("tar -C ../other -c kernel.h | tar -C bpf/include -x --overwrite", false),
         ("echo >>bpf/include/kernel.h; touch -d 2020-01-01 bpf/include/kernel.h", false),
     ];
+    build(&copy).succeeds();
     for (way, noticed) in ways {
+        println!("{way}");
         copy.shell(&format!("rm -rf ../kept && cp -rp ../other ../kept && {way}")).succeeds();
         let run = build(&copy);
         match noticed {
