@@ -13,6 +13,7 @@ use crate::bpf::container::Container;
 use crate::bpf::dependencies::Said;
 use crate::bpf::facts::{COMPILED, RECORDS};
 use crate::bpf::failures::{self, Scope};
+use crate::bpf::flags::LIBBPF;
 use crate::bpf::layouts::Layouts;
 use crate::bpf::records::{self, Kept, Record, Records};
 use crate::bpf::settle::{self, Compiled, Part, Piece, Settled};
@@ -144,7 +145,7 @@ impl Compile {
         let is_first = target.arch_word.is_none();
         let object = match output.status.code() {
             Some(0) if said.reads.is_empty() => bail!("clang does not say which files it read for {}", self.source),
-            Some(0) => match self.finish(&output.stdout, target, &said) {
+            Some(0) => match self.finish(work, &output.stdout, attempt, &said) {
                 _ if is_first && self.depends(work, &said) => None,
                 finished => Some(finished),
             },
@@ -163,19 +164,30 @@ impl Compile {
         Ok(Compiled { target, key: *key, object, warnings, reads: said.own().into_iter().collect() })
     }
 
-    fn finish(&self, compiled: &[u8], target: &BpfTarget, said: &Said) -> Result<Arc<Object>, String> {
+    fn finish(&self, work: &Work, compiled: &[u8], attempt: &Attempt, said: &Said) -> Result<Arc<Object>, String> {
         if let [file, ..] = said.foreign(&self.headers, self.above).as_slice() {
             return Err(format!(
                 "it includes {file}, which bpf.lock cannot know, because it is not in the repository: copy it there"
             ));
         }
+        let mut sources = Vec::new();
         for path in said.own() {
             let source = files::read(&self.stage.join(&path)).map_err(|error| format!("{error:#}"))?;
             if let Some((line, why)) = source_text::refusal(&source) {
                 return Err(format!("{path}:{line} {why}"));
             }
+            if !path.starts_with(LIBBPF) {
+                sources.push(source);
+            }
         }
-        Object::new(compiled, target.endian).map(Arc::new).map_err(|error| format!("{error:#}"))
+        if source_text::may_hide(&sources) {
+            let command = attempt.command.clone().args(["-E"]);
+            let expanded = work.runner.output(&command).map_err(|error| format!("{error:#}"))?;
+            if let Some((_, why)) = source_text::refusal(&expanded.stdout) {
+                return Err(format!("with its macros expanded, it {why}"));
+            }
+        }
+        Object::new(compiled, attempt.target.endian).map(Arc::new).map_err(|error| format!("{error:#}"))
     }
 
     /// Whether what compiled for all architectures may be another object for one of them.

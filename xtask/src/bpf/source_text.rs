@@ -1,8 +1,9 @@
 //! What a BPF source may not contain although clang compiles it: neither clang's list of files nor a check of the flags
 //! shows it.
 
-/// Assembler directives that read a file.
+/// Assembler directives that read a file, and those that could put together the name of one.
 const READING: [&str; 2] = [".incbin", ".include"];
+const HIDING: [&str; 2] = [".macro", ".irp"];
 
 /// Names of architectures that clang defines for a machine, and never for BPF: what is inside such a condition is not
 /// compiled.
@@ -37,13 +38,17 @@ pub fn refusal(source: &[u8]) -> Option<(usize, String)> {
     for (line, token) in tokens(&source) {
         // Texts beside each other are one text.
         match token {
-            Token::Text(part) => text += part,
+            Token::Text(part) => text += &unescaped(part),
             Token::EndOfLine => {}
             _ => text.clear(),
         }
         let lower = text.to_ascii_lowercase();
         if let Some(found) = READING.iter().find(|word| lower.contains(**word)) {
             return Some((line, reads_a_file(found)));
+        }
+        if let Some(found) = HIDING.iter().find(|word| lower.contains(**word)) {
+            let why = "which may hide one that reads a file that bpf.lock cannot know: write out what it stands for";
+            return Some((line, format!("contains the assembler directive `{found}`, {why}")));
         }
         match token {
             Token::Word("incbin") => return Some((line, reads_a_file(READING[0]))),
@@ -80,6 +85,20 @@ pub fn refusal(source: &[u8]) -> Option<(usize, String)> {
     None
 }
 
+/// Whether what is assembled may be another text than what is written, by macros that make texts of words.
+pub fn may_hide(sources: &[Vec<u8>]) -> bool {
+    let makes_texts = |source: &Vec<u8>| {
+        let source = String::from_utf8_lossy(source);
+        let tokens: Vec<Token> = tokens(&source).map(|(_, token)| token).collect();
+        let is_hash = |token: Option<&Token>| token == Some(&Token::Other('#'));
+        (1..tokens.len()).any(|at| {
+            let (before, after) = (&tokens[at - 1], tokens.get(at + 1));
+            is_hash(tokens.get(at)) && *before != Token::EndOfLine && !is_hash(Some(before)) && !is_hash(after)
+        })
+    };
+    sources.iter().any(|source| has_assembler_text(source)) && sources.iter().any(makes_texts)
+}
+
 /// Whether `asm`, `__asm` or `__asm__` may be in there as a word.
 fn has_assembler_text(source: &[u8]) -> bool {
     memchr::memmem::find_iter(source, "asm").any(|at| {
@@ -93,6 +112,29 @@ fn reads_a_file(directive: &str) -> String {
         "contains the assembler directive `{directive}`, which reads a file that bpf.lock cannot know: write its bytes into \
          the source"
     )
+}
+
+/// A text with the letters that are written by their numbers.
+fn unescaped(text: &str) -> String {
+    let mut letters = text.chars().peekable();
+    let mut plain = String::new();
+    while let Some(letter) = letters.next() {
+        if letter != '\\' {
+            plain.push(letter);
+            continue;
+        }
+        let is_hex = letters.next_if_eq(&'x').is_some();
+        let (radix, most) = if is_hex { (16, usize::MAX) } else { (8, 3) };
+        let mut digits = String::new();
+        while let Some(digit) = letters.next_if(|letter| digits.len() < most && letter.is_digit(radix)) {
+            digits.push(digit);
+        }
+        match u32::from_str_radix(&digits, radix).ok().and_then(char::from_u32) {
+            Some(letter) => plain.push(letter),
+            None => plain.extend(letters.next()),
+        }
+    }
+    plain
 }
 
 /// The tokens of a C source with the numbers of their lines, without comments.
@@ -155,9 +197,12 @@ mod tests {
             "asm(\".inc\" /* here */ \\\n \"bin 'x'\");",
             "#define TEXT(x) #x\nasm(\".\" TEXT(incbin) \" x\");",
             "asm volatile(\"r0 = 1\\n.include \\\"/x\\\"\");",
+            "asm(\".inc\\x62in \\\"x\\\"\");",
+            "asm(\".\\151nclude \\\"x\\\"\");",
+            "asm(\".macro m a\\n.\\\\a\\\\()bin \\\"x\\\"\\n.endm\\nm inc\");",
         ] {
             let (_, why) = refusal(source.as_bytes()).expect(source);
-            assert!(why.contains("which reads a file that bpf.lock cannot know"), "{why}");
+            assert!(why.contains("reads a file that bpf.lock cannot know"), "{why}");
         }
         assert_eq!(refusal(b"int a;\nasm(\"x\"\n\".incbin y\");").unwrap().0, 3);
         for source in [
@@ -169,6 +214,15 @@ mod tests {
         ] {
             assert_eq!(refusal(source.as_bytes()), None, "{source}");
         }
+    }
+
+    #[test]
+    fn macros_that_make_texts_may_hide_what_is_assembled() {
+        let may = |sources: &[&str]| may_hide(&sources.iter().map(|it| it.as_bytes().to_vec()).collect::<Vec<_>>());
+        assert!(may(&["#define I(x) asm(\".\" #x \"bin 'x'\")"]));
+        assert!(may(&["asm(TEXT(a));", "#define TEXT(x) \\\n  # x\n"]));
+        assert!(!may(&["#define JOIN(a, b) a##b\n  # define X\nasm(\"r0 = #1\"); // #x"]));
+        assert!(!may(&["#define TEXT(x) #x\n"]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::camino::Utf8PathBuf;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
@@ -85,6 +85,14 @@ impl Messages {
         };
         self.block.push(line.into());
         events
+    }
+
+    /// The build scripts that were run: the folders of their packages, and their output folders.
+    pub fn scripts(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.linked.iter().flat_map(|script| {
+            let folders = self.with_script.iter().filter(|(_, package)| **package == script.package);
+            folders.map(|(folder, _)| (folder.as_path(), script.out_dir.as_std_path()))
+        })
     }
 
     /// Ends the input: no line will follow.

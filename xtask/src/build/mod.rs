@@ -11,5 +11,6 @@ pub mod libraries;
 pub mod messages;
 pub mod plan;
 pub mod profile;
+pub mod reads;
 pub mod run;
 pub mod site;

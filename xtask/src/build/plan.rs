@@ -53,6 +53,8 @@ pub struct Build {
     pub built: Slot<Built>,
     /// The CARGO_HOME.
     home: PathBuf,
+    /// The folders that it may be made of.
+    sources: Vec<PathBuf>,
     /// What a container around it takes.
     contained: Option<Contained>,
     /// Whether C code is compiled by what is in the image.
@@ -80,6 +82,7 @@ impl Build {
             let path = environment.get("PATH").cloned().unwrap_or_default();
             environment.insert("PATH".into(), format!("{}:{path}", scripts::folder(&site.base()).display()));
         }
+        let sources = sources(site, manifest);
         let manifest = manifest.to_string_lossy();
         let triples = || targets.iter().flat_map(|(arch, _)| ["--target", arch.triple]);
         // In `/`, cargo finds no configuration but that of its home.
@@ -107,6 +110,7 @@ impl Build {
             contained,
             theirs: site.builder.compiler_image().is_some(),
             home: site.home(),
+            sources,
             bins: bins.to_vec(),
             targets: targets.to_vec(),
             built: Slot::default(),
@@ -143,6 +147,7 @@ impl Build {
             theirs: self.theirs,
             snapshot: facts.sources.folder.clone(),
             home: self.home,
+            sources: self.sources,
             ignored: facts.sources.ignored.clone(),
             built: self.built,
             compiled: compiled.clone(),
@@ -159,6 +164,14 @@ impl Build {
 
 fn triples_of(targets: &[Target]) -> Vec<&'static str> {
     targets.iter().map(|(arch, _)| arch.triple).collect()
+}
+
+/// The folders that what is built may be made of: those that have another name in it, what cargo and we make and keep, and the
+/// package.
+fn sources(site: Site, manifest: &Path) -> Vec<PathBuf> {
+    let named = site.names().into_iter().map(|(folder, _)| folder);
+    let package = manifest.parent().map(PathBuf::from);
+    named.chain(package).chain([site.facts.work.clone(), site.home(), site.facts.cache.folder.clone()]).collect()
 }
 
 /// What a container for a build is given of this machine.

@@ -16,6 +16,7 @@ use crate::build::crate_copies::{self, Fault};
 use crate::build::crate_names;
 use crate::build::libraries;
 use crate::build::messages::{Linked, Messages};
+use crate::build::reads::{self, Said};
 use crate::sys::cache::Cache;
 use crate::sys::command::{Command, quote};
 use crate::sys::files;
@@ -98,6 +99,8 @@ pub struct BuildBinaries {
     pub snapshot: PathBuf,
     /// The CARGO_HOME in which cargo unpacks crates for it.
     pub home: PathBuf,
+    /// The folders that what is built may be made of.
+    pub sources: Vec<PathBuf>,
     /// What may be missing.
     pub ignored: IgnoredFiles,
     pub built: Slot<Built>,
@@ -161,6 +164,7 @@ impl Step for BuildBinaries {
                 self.check_libraries(&messages)?;
             }
         }
+        self.check_reads(work.runner, &built, &messages)?;
         self.compiled.put(!built.compiled.is_empty())?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len() * self.bins.len()) {
             return Err(Failed::shown(remedies::BUILD, status, errors).into());
@@ -217,13 +221,51 @@ impl BuildBinaries {
         Ok(())
     }
 
+    /// Refuses what was made of a file that is in no commit, and says what build scripts name of this machine. That shows in a
+    /// run that compiled nothing, too.
+    fn check_reads(&self, runner: Runner, built: &Built, messages: &Messages) -> Result<()> {
+        let mut read = Vec::new();
+        for binary in built.binaries.values() {
+            read.extend(reads::of(binary)?);
+        }
+        let of_targets = messages.scripts().filter(|(_, out_dir)| self.is_of_target(out_dir));
+        let linked = reads::outside(Said::read(of_targets)?.linked, &self.sources);
+        let (mut foreign, mut told): (Vec<PathBuf>, Vec<PathBuf>) = linked.into_iter().partition(|path| path.is_file());
+        let read = reads::foreign(read, &self.sources);
+        if !read.is_empty() {
+            let named = Said::read(messages.scripts())?.named;
+            let (named, read): (Vec<PathBuf>, Vec<PathBuf>) = read.into_iter().partition(|file| named.contains(file));
+            told.extend(named);
+            foreign.extend(read);
+        }
+        let shown = |paths: &[PathBuf]| first(&paths.iter().map(|path| path.display()).collect::<Vec<_>>());
+        if !told.is_empty() {
+            runner.status(format!(
+                "build scripts name {}, of this machine: elsewhere, the same commit may give other bytes",
+                shown(&told)
+            ));
+        }
+        if !foreign.is_empty() {
+            bail!(
+                "what is built contains {}, by a path that leads out of the repository, so it is of no commit: copy it there, \
+                 and name it by a path inside",
+                shown(&foreign)
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the output folder of a build script is of one of the targets, and not of this machine.
+    fn is_of_target(&self, out_dir: &Path) -> bool {
+        let folder = out_dir.strip_prefix(&self.build.target).ok().and_then(|path| path.iter().next());
+        folder.is_some_and(|folder| self.targets.iter().any(|(arch, _)| folder == arch.triple))
+    }
+
     /// Refuses a library of C code that another compiler made: it is for this machine and its C library. Those that crates
     /// bring along are as they are. The package is built again the next time.
     fn check_libraries(&self, messages: &Messages) -> Result<()> {
-        let is_target = |triple: &str| self.targets.iter().any(|(arch, _)| arch.triple == triple);
         for Linked { package, out_dir, archives } in &messages.linked {
-            let folder = out_dir.strip_prefix(&self.build.target).ok().and_then(|path| path.components().next());
-            if !folder.is_some_and(|folder| is_target(folder.as_str())) {
+            if !self.is_of_target(out_dir.as_std_path()) {
                 continue;
             }
             let is_made = |archive: &&Utf8PathBuf| !archive.starts_with(&self.home) && archive.is_file();

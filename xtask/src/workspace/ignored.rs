@@ -66,11 +66,23 @@ impl IgnoredFiles {
         ignored.chain(links.map(|(link, target)| format!("{link} {}", leads_out(target)))).collect()
     }
 
-    /// Puts such sentences before an error that names such files.
+    /// Puts such sentences before an error that names such files and does not say so itself.
     pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
-        result.or_else(|error| match self.named_in(&format!("{error:#}")).as_slice() {
-            [] => Err(error),
-            sentences => Err(error).context(sentences.join("; ")),
+        result.or_else(|error| {
+            let text = format!("{error:#}");
+            let reasons: Vec<String> = self.outside.iter().map(|(_, target)| leads_out(target)).collect();
+            let is_said = |sentence: &str| {
+                text.contains(sentence)
+                    || reasons
+                        .iter()
+                        .any(|reason| sentence.ends_with(reason.as_str()) && text.contains(reason.as_str()))
+            };
+            let mut sentences = self.named_in(&text);
+            sentences.retain(|sentence| !is_said(sentence));
+            match sentences.as_slice() {
+                [] => Err(error),
+                sentences => Err(error).context(sentences.join("; ")),
+            }
         })
     }
 }

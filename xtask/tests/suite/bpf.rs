@@ -464,6 +464,10 @@ fn what_a_source_does_behind_clang_s_list_is_refused_with_its_line() {
             "#pragma once\nasm(\".section names\\n.incbin \\\"/etc/hostname\\\"\\n.text\");\n",
             "kernel/include/behind.h:2 contains the assembler directive `.incbin`",
         ),
+        (
+            "#define BYTES(how) asm(\".section names\\n.\" #how \"bin \\\"/etc/hostname\\\"\\n.text\")\nBYTES(inc);\n",
+            "with its macros expanded, it contains the assembler directive `.incbin`",
+        ),
         ("#define __TARGET_ARCH_x86\n", "kernel/include/behind.h:1 sets __TARGET_ARCH_x86 itself"),
         (
             "static const char name[] = {\n#embed \"/etc/hostname\"\n};\n",

@@ -1,10 +1,8 @@
 //! A plain `cargo build` needs no clang, and refuses objects that do not match their sources, in one line.
 
 use std::fs;
-use std::fs::File;
 use std::path::Path;
 use std::process::Command;
-use std::time::SystemTime;
 
 use bpfship_object::elf::Elf;
 
@@ -26,10 +24,6 @@ fn cargo(workspace: &Workspace, arguments: &[&str]) -> Run {
 
 fn build(workspace: &Workspace) -> Run {
     cargo(workspace, &["build", "--package", "exectrace-bpf"])
-}
-
-fn make_old(path: &Path) {
-    File::options().append(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
 }
 
 #[test]
@@ -59,24 +53,51 @@ fn objects_that_do_not_match_their_sources_are_refused() {
     build(&copy).ends_with(101).says("bpf/bpf.lock is missing: run `cargo xtask bpf`");
     let copy = copy.write("bpf/bpf.lock", &lock);
     build(&copy).succeeds();
+}
 
-    // Cargo goes by time. What takes the place of a source is noticed however old it is.
-    let copy = copy.write("moved.h", "");
-    make_old(&copy.path("moved.h"));
-    let header = copy.read("bpf/include/kernel.h");
-    fs::rename(copy.path("moved.h"), copy.path("bpf/include/kernel.h")).unwrap();
-    build(&copy).ends_with(101).says("bpf/include/kernel.h is not what the BPF objects were compiled from");
-    let copy = copy.write("bpf/include/kernel.h", &header);
+#[test]
+fn a_source_that_takes_the_place_of_another_is_noticed_however_old_it_is() {
+    let copy = Workspace::copy_of_our_own("guard-times/copy");
+    let prepare = "set -e; rm -rf .git ../other ../kept; git init -q; git config user.name a; git config user.email a@b.invalid; \
+         echo target >.gitignore; git add -A; git commit -qm first; cp -r bpf/include ../other; cp -r bpf/include ../other; \
+         cp bpf/objects/exectrace_bpfel.o ../other; \
+         for file in kernel.h include/kernel.h exectrace_bpfel.o; do echo >>../other/$file; done; \
+         find ../other -exec touch -d 2020-01-01 {} +";
+    copy.shell(prepare).succeeds();
+    let ways = [
+        ("mv ../other/kernel.h bpf/include", true),
+        // As rsync -t, git and most editors do.
+        ("cp -p ../other/kernel.h bpf/include/.new && mv bpf/include/.new bpf/include/kernel.h", true),
+        ("cp -p --remove-destination ../other/kernel.h bpf/include", true),
+        ("tar -C ../other -c kernel.h | tar -C bpf/include -x", true),
+        ("cp -p ../other/kernel.h bpf/include/another.h", true),
+        ("rm bpf/include/kernel.h", true),
+        ("rm -r bpf/include && cp -rp ../other/include bpf", true),
+        ("mv ../other/exectrace_bpfel.o bpf/objects", true),
+        ("cp ../other/kernel.h bpf/include", true),
+        ("echo >>bpf/include/kernel.h && git stash -q && git stash pop -q", true),
+        // Overwritten in place, with the date of the other one: not, but by the test.
+        ("cp -p ../other/kernel.h bpf/include", false),
+        ("tar -C ../other -c kernel.h | tar -C bpf/include -x --overwrite", false),
+        ("echo >>bpf/include/kernel.h; touch -d 2020-01-01 bpf/include/kernel.h", false),
+    ];
     build(&copy).succeeds();
-
-    // What is overwritten and given an old time is not, but by the test.
-    let copy = copy.write("bpf/include/kernel.h", "");
-    make_old(&copy.path("bpf/include/kernel.h"));
-    build(&copy).succeeds();
-    cargo(&copy, &["test", "--package", "exectrace-bpf", "--lib"])
-        .ends_with(101)
-        .says("bpf/include/kernel.h is not what the BPF objects were compiled from");
-    copy.write("bpf/include/kernel.h", &header);
+    for (way, noticed) in ways {
+        println!("{way}");
+        copy.shell(&format!("rm -rf ../kept && cp -rp ../other ../kept && {way}")).succeeds();
+        let run = build(&copy);
+        match noticed {
+            true => run.ends_with(101).says("is not what ").says("run `cargo xtask bpf`"),
+            false => run.succeeds(),
+        };
+        if !noticed {
+            cargo(&copy, &["test", "--package", "exectrace-bpf", "--lib"])
+                .ends_with(101)
+                .says("bpf/include/kernel.h is not what the BPF objects were compiled from");
+        }
+        copy.shell("git reset -q --hard && git clean -qfd bpf && rm -rf ../other && mv ../kept ../other").succeeds();
+        build(&copy).succeeds();
+    }
 }
 
 #[test]

@@ -182,6 +182,7 @@ const OTHERS: &[(&str, Access)] = &[
     ("build::cargo", Access::Writes),
     ("build::crate_copies", Access::Reads),
     ("build::profile", Access::Reads),
+    ("build::reads", Access::Reads),
     ("cc::cxx", Access::Writes),
     ("cc::tool", Access::Writes),
     ("release::artifacts", Access::Reads),

@@ -123,6 +123,20 @@ fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
     let workspace = workspace.write("probe/src/main.rs", &program("", "context as u64"));
     workspace.xtask("bpf").succeeds().says("probe_x86_bpfel.o").says("it has no license");
 
+    // A file that is no input, once in the repository and once outside.
+    let reads = |file: &str| format!("context as u64 + include_bytes!({file:?})[0] as u64");
+    let outside = workspace.path("../number");
+    let mut workspace = workspace.write("number", "7").write("../number", "7").write("probe/src/number", "7");
+    for file in ["../../number", outside.to_str().unwrap()] {
+        workspace = workspace.write("probe/src/main.rs", &program("", &reads(file)));
+        workspace
+            .xtask("bpf")
+            .ends_with(1)
+            .says("/number, which bpf.lock does not know: have it in the folder of its package");
+    }
+    let workspace = workspace.write("probe/src/main.rs", &program("", &reads("number")));
+    workspace.xtask("bpf").succeeds();
+
     // As a workspace of its own, with a Rust of its own, it is named by its folder.
     let own = "version = 4\n\n[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n";
     let root = fs::read_to_string(workspace.path("Cargo.toml")).unwrap();

@@ -59,16 +59,21 @@ fn sha256(workspace: &Workspace) -> String {
 
 #[test]
 fn a_source_whose_date_is_older_than_the_last_build_is_built() {
-    let workspace = released("older");
+    // Not the first file of a crate: that is made newer for each commit.
+    let inner = |word: &str| format!("pub fn word() -> &'static str {{ {word:?} }}\n");
+    let workspace = released("older")
+        .write("part/src/lib.rs", "mod inner;\npub use inner::word;\n")
+        .write("part/src/inner.rs", &inner("one"));
+    commit(&workspace);
     workspace.xtask("dist --locked").succeeds();
     assert_eq!(word(&workspace), "one");
-    let workspace = workspace.write("part/src/lib.rs", "pub fn word() -> &'static str { \"two\" }\n");
-    workspace.shell("touch -d 2020-01-01 part/src/lib.rs").succeeds();
+    let workspace = workspace.write("part/src/inner.rs", &inner("two"));
+    workspace.shell("touch -d 2020-01-01 part/src/inner.rs").succeeds();
     commit(&workspace);
     workspace.xtask("dist --locked").succeeds();
     assert_eq!((word(&workspace).as_str(), dirty(&workspace)), ("two", false.into()));
     // The bytes of the first commit, with dates before the second build, are back.
-    workspace.shell("git checkout -q HEAD~ && touch -d 2020-01-01 part/src/lib.rs").succeeds();
+    workspace.shell("git checkout -q HEAD~ && touch -d 2020-01-01 part/src/inner.rs").succeeds();
     workspace.xtask("dist --locked").succeeds();
     assert_eq!((word(&workspace).as_str(), dirty(&workspace)), ("one", false.into()));
 }
@@ -287,6 +292,57 @@ fn a_build_script_that_writes_into_the_sources_is_caught() {
         workspace.xtask("dist --locked").ends_with(1).says(fault);
         assert!(!workspace.path(ARCHIVE).exists(), "{does}");
     }
+}
+
+#[test]
+fn a_source_that_reads_a_file_outside_the_repository_is_refused_each_time() {
+    let workspace = released("outside").write("part/src/word", "inside");
+    let secret = workspace.path("../secret");
+    fs::write(&secret, "a secret").unwrap();
+    let says = |script: &str| format!("fn main() {{ println!(\"cargo:rerun-if-changed={{}}\", {script}); }}\n");
+    let of_work_tree = format!("{}/README.md", workspace.root.canonicalize().unwrap().display());
+    for (file, script) in [
+        (format!("{secret:?}"), says("\"build.rs\"")),
+        ("\"../../../../../../../secret\"".to_owned(), says("\"build.rs\"")),
+        (format!("{of_work_tree:?}"), says("\"build.rs\"")),
+    ] {
+        let lib = format!("pub fn word() -> &'static str {{ include_str!({file}) }}\n");
+        workspace.shell("rm -rf dist").succeeds();
+        fs::write(workspace.path("part/src/lib.rs"), lib).unwrap();
+        fs::write(workspace.path("part/build.rs"), script).unwrap();
+        commit(&workspace);
+        for _ in 0..2 {
+            workspace
+                .xtask("dist --locked")
+                .ends_with(1)
+                .says("what is built contains /")
+                .says(", by a path that leads out of the repository, so it is of no commit: copy it there");
+            assert!(!workspace.path(ARCHIVE).exists(), "{file}");
+        }
+    }
+    // What a build script does with a file that it names is not known.
+    fs::write(workspace.path("part/build.rs"), says(&format!("{secret:?}"))).unwrap();
+    fs::write(workspace.path("part/src/lib.rs"), "pub fn word() -> &'static str { include_str!(\"word\") }\n").unwrap();
+    commit(&workspace);
+    let words = "of this machine: elsewhere, the same commit may give other bytes";
+    for _ in 0..2 {
+        workspace.xtask("dist --locked").succeeds().says("build scripts name /").says(words);
+    }
+    assert_eq!(word(&workspace), "inside");
+    // Nor is it where a library is from that is looked for there; a file for the linker is part of what is built.
+    let link = |what: &str| format!("fn main() {{ println!(\"cargo::rustc-link-{what}={{}}\", {secret:?}); }}\n");
+    fs::write(workspace.path("part/build.rs"), says("\"/nowhere\"")).unwrap();
+    fs::write(workspace.path("tool/build.rs"), link("arg").replace("secret", "empty.o")).unwrap();
+    workspace.shell("echo 'int f;' >../empty.c && cc -c ../empty.c -o ../empty.o").succeeds();
+    commit(&workspace);
+    workspace.xtask("dist --locked").ends_with(1).says("what is built contains /").says("/empty.o, by a path that");
+    fs::write(workspace.path("tool/build.rs"), link("search").replace("secret", "folder")).unwrap();
+    fs::create_dir(workspace.path("../folder")).unwrap();
+    commit(&workspace);
+    workspace.xtask("dist --locked").succeeds().says("build scripts name /").says(words);
+    fs::remove_file(workspace.path("tool/build.rs")).unwrap();
+    commit(&workspace);
+    workspace.xtask("dist --locked").succeeds().says_nothing_of(words);
 }
 
 #[test]

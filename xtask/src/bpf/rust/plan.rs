@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::bpf::flags::CLOCK;
+use crate::bpf::paths;
 use crate::bpf::rust::flags::{CLANG, PROFILE, rust_arch};
 use crate::bpf::rust::linker;
 use crate::bpf::rust::run::{BuildBitcode, CompileBitcode};
@@ -141,12 +142,21 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
     let build = BuildBitcode {
         build: CargoBuild { command, target: to.clone(), within: None },
         snapshot: facts.sources.folder.clone(),
+        sources: sources(facts),
+        top: facts.sources.top.clone(),
         ignored: facts.sources.ignored.clone(),
     };
     let steps: Steps = vec![Box::new(MakeFolder { folder: to }), Box::new(host), Box::new(build)];
     Task::new(format!("building {} for {target}", packages.join(", ")), steps)
         .live(target.name)
         .failure("cannot compile the BPF objects; the previous ones are untouched")
+}
+
+/// What bitcode may be made of.
+fn sources(facts: &Facts) -> Vec<PathBuf> {
+    let names = facts.bpf.rust.sources.keys().filter_map(|name| paths::join(&facts.config.bpf.folder, name));
+    let files = names.map(|path| source_root(facts).join(path));
+    files.chain([folder(facts), facts.cache.folder.clone()]).collect()
 }
 
 fn rustflags(facts: &Facts, target: &'static BpfTarget) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! How BPF written in Rust is compiled: the steps of plan.rs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -12,6 +12,7 @@ use crate::bpf::rust::{errors, flags};
 use crate::bpf::settle::Compiled;
 use crate::bpf::target::BpfTarget;
 use crate::build::cargo::CargoBuild;
+use crate::build::reads;
 use crate::sys::command::{Command, quote};
 use crate::sys::files;
 use crate::sys::hash::Sha256;
@@ -32,6 +33,10 @@ pub struct BuildBitcode {
     pub build: CargoBuild,
     /// The folder of the snapshot that is built.
     pub snapshot: PathBuf,
+    /// The files that bpf.lock knows, and the folders of what is generated and kept.
+    pub sources: Vec<PathBuf>,
+    /// The top of the repository that is built.
+    pub top: PathBuf,
     /// What may be missing.
     pub ignored: IgnoredFiles,
 }
@@ -47,9 +52,12 @@ impl Step for BuildBitcode {
 
     fn run(&self, work: &Work) -> Result<()> {
         snapshot::begin(&self.snapshot)?;
-        let (status, messages) = self.build.run(work.runner, &|_, text| work.show(text), |_, _| {})?;
+        let mut made = Vec::new();
+        let (status, messages) = self.build.run(work.runner, &|_, text| work.show(text), |_, artifact| {
+            made.extend(artifact.executable.map(PathBuf::from));
+        })?;
         if status.success() {
-            return Ok(());
+            return made.iter().try_for_each(|module| self.check_reads(module));
         }
         let errors = messages.errors();
         self.ignored.named_in(&errors).iter().for_each(|sentence| work.runner.eprintln(sentence));
@@ -92,6 +100,23 @@ impl Step for RunScriptsAgain {
             }
         }
         Ok(())
+    }
+}
+
+impl BuildBitcode {
+    /// Refuses what was made of a file that the lock file does not know.
+    fn check_reads(&self, module: &Path) -> Result<()> {
+        let foreign = reads::foreign(reads::of(module)?, &self.sources);
+        // Of a README, documentation is made, and nothing else.
+        let is_text = |file: &&PathBuf| file.starts_with(&self.top) && file.extension().is_some_and(|end| end == "md");
+        match foreign.iter().find(|file| !is_text(file)) {
+            None => Ok(()),
+            Some(file) => bail!(
+                "a source or build script reads {}, which bpf.lock does not know: have it in the folder of its package, by a \
+                 name that does not end with .txt",
+                file.display()
+            ),
+        }
     }
 }
 
