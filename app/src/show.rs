@@ -3,10 +3,7 @@
 use std::{collections::HashMap, io, iter};
 
 use crate::{
-    backend::{
-        Backend,
-        tracer::{Lost, Tracer},
-    },
+    backend::{Backend, terms::Lost, tracer::Tracer},
     cgroup::Cgroups,
     cli::Cli,
     clock::{Clock, WallTime},

@@ -1,10 +1,7 @@
 //! Begins to trace: with the best backend that works here, and never silently with a lesser one.
 
 use crate::{
-    backend::{
-        Backend, descendants,
-        tracer::{Settings, Tracer},
-    },
+    backend::{Backend, descendants, terms::Settings, tracer::Tracer},
     cli::{BackendName, Cli},
     clock::time_namespace_is_clear,
     diag,

@@ -27,7 +27,7 @@ use exectrace_bpf::{
 
 use super::{
     descendants,
-    tracer::{Lost, Settings},
+    terms::{Lost, Settings},
 };
 use crate::{
     bpf::{attach_tracepoint, fill, map_data, misses, program, sum},

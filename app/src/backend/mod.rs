@@ -2,6 +2,7 @@
 
 mod co_re;
 pub(crate) mod descendants;
+pub(crate) mod terms;
 pub(crate) mod tracepoints;
 pub(crate) mod tracer;
 

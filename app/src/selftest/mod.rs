@@ -19,10 +19,7 @@ use self::{
     workload::Child,
 };
 use crate::{
-    backend::{
-        Backend,
-        tracer::{Settings, Tracer},
-    },
+    backend::{Backend, terms::Settings, tracer::Tracer},
     cli::{BackendName, Cli},
     error::Error,
     event::End,

@@ -33,7 +33,7 @@ use self::{
 };
 use super::{
     Ends, UsersFrom,
-    tracer::{Lost, Settings},
+    terms::{Lost, Settings},
 };
 use crate::{
     bpf,
