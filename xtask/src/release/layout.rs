@@ -9,7 +9,8 @@ use crate::route::Route;
 
 /// The folder of the release of a workspace, or of a package in it that has a release of its own.
 pub fn dist(root: &Path, package: Option<&str>) -> PathBuf {
-    root.join("dist").join(package.unwrap_or_default())
+    let dist = root.join("dist");
+    package.map_or(dist.clone(), |package| dist.join(package))
 }
 
 /// What describes the archives of one commit.
