@@ -1,7 +1,7 @@
 //! A plain `cargo build` needs no clang, and refuses objects that do not match their sources, in one line.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bpfship_object::elf::Elf;
@@ -9,6 +9,11 @@ use bpfship_object::elf::Elf;
 use super::support::{Run, Workspace, own_root};
 
 const TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/guard-target");
+
+/// A target folder of its own: cargo takes packages in two copies of a workspace for the same ones.
+fn target(workspace: &Workspace) -> PathBuf {
+    Path::new(TARGET).join(workspace.root.file_name().unwrap())
+}
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Run {
     let mut command = Command::new("cargo");
@@ -18,7 +23,7 @@ fn cargo(workspace: &Workspace, arguments: &[&str]) -> Run {
         .current_dir(&workspace.root)
         // A PATH without this and that would be another test: nothing here could call a clang anyway.
         .env_remove("CARGO")
-        .env("CARGO_TARGET_DIR", TARGET);
+        .env("CARGO_TARGET_DIR", target(workspace));
     Run::of(&mut command)
 }
 
@@ -134,7 +139,7 @@ fn objects_in_a_folder_that_is_not_a_package_are_embedded() {
     let sha256 = lock.lines().find_map(|line| line.strip_prefix("object ")?.strip_suffix(" tick_bpfel.o")).unwrap();
     cargo(&workspace, &["run"]).succeeds().says(&format!("tick_bpfel {sha256} {} 0\n", object.len()));
 
-    let program = fs::read(Path::new(TARGET).join("debug/embeds")).unwrap();
+    let program = fs::read(target(&workspace).join("debug/embeds")).unwrap();
     let sections = Elf::parse(&program).unwrap().sections;
     let embedded = sections.iter().find(|section| section.name == ".bpf.tick").unwrap().data;
     assert_eq!(embedded.len(), object.len().next_multiple_of(8));
