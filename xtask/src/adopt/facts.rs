@@ -116,9 +116,6 @@ impl Facts {
                 && !uses_tool(package)
                 && !is_for_bpf(package)
         };
-        let is_bpf = |package: &&&cargo_metadata::Package| {
-            is_for_bpf(package) && package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin))
-        };
         let mut bpf_folders = Vec::new();
         find_bpf(&root, "", &mut bpf_folders)?;
         Ok(Facts {
@@ -132,7 +129,7 @@ impl Facts {
                     (package.name.to_string(), folder.unwrap_or_default())
                 })
                 .collect(),
-            bpf_packages: members.iter().filter(is_bpf).map(|package| package.name.to_string()).collect(),
+            bpf_packages: bpf_packages(&members),
             tool,
             cargo_config: files::read_if_there(&root.join(".cargo/config.toml"))?,
             gitignore: files::read_if_there(&root.join(".gitignore"))?,
@@ -147,6 +144,14 @@ impl Facts {
 /// Whether a package is one by which a workspace uses this tool.
 pub fn uses_tool(package: &cargo_metadata::Package) -> bool {
     package.dependencies.iter().any(|dependency| dependency.name == LIBRARY)
+}
+
+/// The packages whose binaries are BPF written in Rust.
+pub fn bpf_packages(members: &[&cargo_metadata::Package]) -> Vec<String> {
+    let has_binary =
+        |package: &cargo_metadata::Package| package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin));
+    let programs = members.iter().filter(|package| is_for_bpf(package) && has_binary(package));
+    programs.map(|package| package.name.to_string()).collect()
 }
 
 /// Whether it is a BPF program in Rust.

@@ -79,8 +79,7 @@ impl Build {
         environment.extend(variables);
         environment.extend(compiler.iter().flat_map(Compiler::environment));
         if scripts::are_wanted(facts) {
-            let path = environment.get("PATH").cloned().unwrap_or_default();
-            environment.insert("PATH".into(), format!("{}:{path}", scripts::folder(&site.base()).display()));
+            scripts::put_on_path(&site.base(), &mut environment);
         }
         let sources = sources(site, manifest);
         let manifest = manifest.to_string_lossy();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target, TargetKind};
 
 use super::lock::{Crate, Lock};
-use crate::adopt::facts::{is_for_bpf, uses_tool};
+use crate::adopt::facts::{bpf_packages, is_for_bpf, uses_tool};
 use crate::arch::ARCHES;
 use crate::build::profile;
 use crate::release::licenses::is_license;
@@ -165,11 +165,7 @@ impl Survey {
         survey.sources = sources.into_iter().filter(is_ours).collect();
         survey.channel = channel(&root, repository)?;
         let triples: Vec<&str> = ARCHES.iter().map(|arch| arch.triple).collect();
-        let is_bpf = |member: &&&Package| {
-            is_for_bpf(member) && member.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin))
-        };
-        let bpf = metadata.workspace_packages();
-        survey.bpf_packages = bpf.iter().filter(is_bpf).map(|member| member.name.to_string()).collect();
+        survey.bpf_packages = bpf_packages(&metadata.workspace_packages());
         let bpf: Vec<&str> = survey.bpf_packages.iter().map(String::as_str).collect();
         survey.profile = Some(profile::check(&root, &triples, &bpf).map_err(|failed| error::describe(&failed)));
         let names = files::names(&root)?.into_iter().filter_map(|name| name.into_string().ok());

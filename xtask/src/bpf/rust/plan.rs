@@ -114,8 +114,7 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
     let mut environment = facts.build_environment(&home);
     environment.insert(CLOCK.0.into(), CLOCK.1.into());
     // Build scripts of aya's template look for a linker there.
-    let path = environment.get("PATH").cloned().unwrap_or_default();
-    environment.insert("PATH".into(), format!("{}:{path}", scripts::folder(&facts.work).display()));
+    scripts::put_on_path(&facts.work, &mut environment);
     // BPF needs what is unstable: its instructions in Rust, and more.
     environment.insert("RUSTC_BOOTSTRAP".into(), "1".into());
     if facts.has_packages_beside() {

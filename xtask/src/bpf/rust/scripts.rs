@@ -45,6 +45,12 @@ pub fn folder(base: &Path) -> PathBuf {
     base.join("bpf-names")
 }
 
+/// Has build scripts find these programs before all others.
+pub fn put_on_path(base: &Path, environment: &mut BTreeMap<String, String>) {
+    let path = environment.get("PATH").cloned().unwrap_or_default();
+    environment.insert("PATH".into(), format!("{}:{path}", folder(base).display()));
+}
+
 /// Puts the names in place.
 pub fn steps(facts: &Facts, base: &Path) -> Steps {
     let bpf = &facts.config.bpf;
