@@ -169,7 +169,7 @@ pub type Target = (&'static Arch, Route);
 const KIB: u64 = 1024;
 
 /// Every architecture, in the order in which they are shown and built.
-pub static ARCHES: [Arch; 8] = [
+pub static ARCHES: [Arch; 10] = [
     Arch {
         name: "amd64",
         aliases: &["x86_64", "x64"],
@@ -447,17 +447,93 @@ pub static ARCHES: [Arch; 8] = [
         kernel_build: None,
         machines: "Raspberry Pi 2, 32-bit gateways",
     },
+    Arch {
+        name: "ppc64le",
+        aliases: &["powerpc64le", "ppc64el"],
+        by_default: false,
+        triple: "powerpc64le-unknown-linux-musl",
+        endian: Endian::Little,
+        bits: 64,
+        elf_machine: elf::EM_PPC64,
+        max_page_size: 64 * KIB,
+        route: Route::Source,
+        in_rustup: true,
+        zig_target: "powerpc64le-linux-musl",
+        zig_cpu: Some("pwr8"),
+        musl_headers: "powerpc64-linux-musl",
+        c_flags: &["-mcpu=pwr8"],
+        min_kernel: "3.13",
+        qemu: "ppc64le",
+        oldest_cpu: "power8",
+        machine: Machine { name: "pseries", memory: 1024, console: "hvc0", ..VIRT },
+        debian: Some("ppc64el"),
+        packages: PackageNames {
+            deb: Some("ppc64el"),
+            rpm: Some("ppc64le"),
+            apk: Some("ppc64le"),
+            ipk: None,
+            arch: Some("powerpc64le"),
+        },
+        platform: Platform { architecture: "ppc64le", variant: None },
+        linux: "powerpc",
+        linux_headers: "powerpc-linux-any",
+        header_macros: &["__powerpc64__", "__LITTLE_ENDIAN__", "_CALL_ELF=2"],
+        kernel_magic: None,
+        kernel_build: None,
+        machines: "IBM POWER8 and later",
+    },
+    Arch {
+        name: "mipsle",
+        aliases: &["mipsel", "mips32el"],
+        by_default: false,
+        triple: "mipsel-unknown-linux-musl",
+        endian: Endian::Little,
+        bits: 32,
+        elf_machine: elf::EM_MIPS,
+        max_page_size: 64 * KIB,
+        route: Route::Source,
+        in_rustup: false,
+        zig_target: "mipsel-linux-musleabi",
+        zig_cpu: None,
+        musl_headers: "mips-linux-musl",
+        c_flags: &["-march=mips32r2", "-msoft-float"],
+        min_kernel: "4.4",
+        qemu: "mipsel",
+        oldest_cpu: "24Kc",
+        machine: Machine { name: "malta", cpu: Some("24Kf"), memory: 256, ..VIRT },
+        debian: Some("mipsel"),
+        packages: PackageNames {
+            deb: Some("mipsel"),
+            rpm: Some("mipsel"),
+            apk: Some("mipsel"),
+            ipk: Some("mipsel_24kc"),
+            arch: None,
+        },
+        platform: Platform { architecture: "mipsle", variant: None },
+        linux: "mips",
+        linux_headers: "mips-linux-any",
+        header_macros: &["__MIPSEL__", "_MIPS_SIM=1", "_MIPS_SZLONG=32"],
+        kernel_magic: None,
+        kernel_build: None,
+        machines: "little-endian 32-bit routers, such as those with an MT7621 (soft float)",
+    },
 ];
 
 /// What people ask for and there is no row for, and why.
-const UNSUPPORTED: [(&[&str], &str); 4] = [
+const UNSUPPORTED: [(&[&str], &str); 7] = [
     (
         &["armhf", "arm32"],
         "it is `armv7` for Debian, and `arm` for Raspberry Pi OS, whose 32-bit systems also run on a Pi Zero and 1",
     ),
     (&["armel"], "it has no floating-point unit; a Raspberry Pi Zero or 1 has one, and runs `arm` under any system"),
     (&["armv4", "armv4t", "armv5", "armv5te", "armv5tel"], "`arm` is ARMv6 with a floating-point unit, or newer"),
-    (&["386", "i386", "i586", "i686", "x86"], "it is the 32-bit PC, whose 64-bit kernels run amd64"),
+    (
+        &["386", "i386", "i586", "i686", "x86"],
+        "it is the 32-bit PC, which aya, the usual loader, cannot be compiled for; a 64-bit kernel runs amd64",
+    ),
+    (&["mips64", "mips64le", "mips64el"], "it was not tried; a 64-bit kernel that runs 32-bit programs runs `mips` or `mipsle`"),
+    (&["ppc64", "powerpc64"], "Debian has no big-endian kernel to prove it on; POWER8 and later also run little-endian systems, and those `ppc64le`"),
+    (&["riscv32", "riscv32gc"], "Debian has no kernel to prove it on"),
 ];
 
 /// As its name: the rest of the row is known.
@@ -526,10 +602,16 @@ impl Arch {
         ARCHES.iter().filter(|arch| arch.by_default)
     }
 
-    /// Rust's word for it (`target_arch`): the target's, without the version of the instruction set.
+    /// Rust's word for it (`target_arch`): the target's, without the version of the instruction set and the byte order.
     pub fn rust(&self) -> &'static str {
         let word = self.triple.split('-').next().unwrap_or_default();
-        ["gc", "v7"].iter().find_map(|version| word.strip_suffix(version)).unwrap_or(word)
+        ["gc", "v7", "le", "el"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word)
+    }
+
+    /// The one that the kernel calls the same, of this byte order: for some, it has one word for both.
+    pub fn of_byte_order(&'static self, endian: Endian) -> Option<&'static Arch> {
+        let is_it = |other: &&Arch| other.linux == self.linux && other.bits == self.bits && other.endian == endian;
+        [self].into_iter().chain(&ARCHES).find(is_it)
     }
 
     /// QEMU's program that emulates a whole machine.
@@ -611,7 +693,7 @@ mod tests {
         assert_eq!(
             error,
             "unknown architecture `arm46`: did you mean `arm64`? known are amd64, arm64, riscv64, loong64, s390x, mips, arm, \
-             armv7"
+             armv7, ppc64le, mipsle"
         );
     }
 

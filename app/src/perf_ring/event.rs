@@ -38,6 +38,8 @@ const STACK_POINTER: u32 = 15;
 const STACK_POINTER: u32 = 29;
 #[cfg(target_arch = "arm")]
 const STACK_POINTER: u32 = 13;
+#[cfg(target_arch = "powerpc64")]
+const STACK_POINTER: u32 = 1;
 
 /// What an event reads: how often it happened, and for how long it has been looked at.
 const PERF_FORMAT_TOTAL_TIME_ENABLED: u64 = 1;

@@ -110,10 +110,10 @@ const ALIGN: usize = 8;
 /// What a program for an architecture (by Rust's word) carries of these files, which have their paths.
 #[doc(hidden)]
 #[must_use]
-pub fn bundle_for(files: &[(String, Vec<u8>)], arch: &str) -> Vec<u8> {
+pub fn bundle_for(files: &[(String, Vec<u8>)], arch: &str, endian: &str) -> Vec<u8> {
     let of = |(path, btf): &(String, Vec<u8>)| {
         let (kernel, of) = Kernel::of_path(path)?;
-        (of == arch_in_path(arch)).then(|| (kernel, btf.clone()))
+        (of == arch_in_path(arch, endian)).then(|| (kernel, btf.clone()))
     };
     bundle(&files.iter().filter_map(of).collect::<Vec<_>>())
 }
@@ -145,11 +145,16 @@ pub fn bundle(kernels: &[(Kernel, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// BTFHub's word for an architecture, by Rust's: the same, but for one.
+/// BTFHub's word for an architecture, by Rust's and its byte order; of an architecture that is not there, the kernel's or Go's.
 #[doc(hidden)]
 #[must_use]
-pub fn arch_in_path(rust: &str) -> &str {
-    if rust == "aarch64" { "arm64" } else { rust }
+pub fn arch_in_path<'a>(rust: &'a str, endian: &str) -> &'a str {
+    match (rust, endian) {
+        ("aarch64", _) => "arm64",
+        ("powerpc64", "little") => "ppc64le",
+        ("mips", "little") => "mipsle",
+        _ => rust,
+    }
 }
 
 impl Kernel {

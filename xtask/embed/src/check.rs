@@ -134,7 +134,8 @@ fn verified(folder: &Path) -> Result<(Vec<Object>, Kernels), Error> {
 fn hand_over(objects: &[Object], kernels: &[(String, Vec<u8>)]) -> Result<(), Error> {
     let variable = |name: &str| env::var(name).map_err(|_| Error(format!("{name} is not set: call this in build.rs")));
     let folder = PathBuf::from(variable("OUT_DIR")?).join("bpf-objects");
-    let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
+    let endian = variable("CARGO_CFG_TARGET_ENDIAN")?;
+    let target = match endian.as_str() {
         "big" => "_bpfeb.o",
         _ => "_bpfel.o",
     };
@@ -157,13 +158,13 @@ fn hand_over(objects: &[Object], kernels: &[(String, Vec<u8>)]) -> Result<(), Er
         }
     }
     write("objects.rs", format!("[{list}]").as_bytes())?;
-    write("btf", &bundle_for(kernels, &arch))?;
+    write("btf", &bundle_for(kernels, &arch, &endian))?;
     println!("cargo::rustc-env=BPFSHIP_OBJECTS={}", folder.display());
     Ok(())
 }
 
 /// Rust's and the kernel's words for the architectures that an object may be for alone.
-const ARCHES: [(&str, &str); 7] = [
+const ARCHES: [(&str, &str); 8] = [
     ("x86_64", "_x86"),
     ("aarch64", "_arm64"),
     ("riscv64", "_riscv"),
@@ -171,6 +172,7 @@ const ARCHES: [(&str, &str); 7] = [
     ("s390x", "_s390"),
     ("mips", "_mips"),
     ("arm", "_arm"),
+    ("powerpc64", "_powerpc"),
 ];
 
 /// The name of an object, if it is for this architecture: `tick` of `tick_bpfel.o` and `tick_x86_bpfel.o`.
@@ -296,8 +298,8 @@ mod tests {
         let kernels = verified(&folder).unwrap().1;
         assert_eq!(kernels, [(name.to_owned(), b"types".to_vec())]);
         let kernel = Kernel::of_path(name).unwrap().0;
-        assert_eq!(bundle_for(&kernels, "aarch64"), bundle(&[(kernel, b"types".to_vec())]));
-        assert_eq!(bundle_for(&kernels, "x86_64"), b"");
+        assert_eq!(bundle_for(&kernels, "aarch64", "little"), bundle(&[(kernel, b"types".to_vec())]));
+        assert_eq!(bundle_for(&kernels, "x86_64", "little"), b"");
         write(name, "others");
         assert_eq!(error(), format!("{} is not what was made of its kernel: {BTF_REMEDY}", shown(name)));
         write(name, "types");

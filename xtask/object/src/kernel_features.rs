@@ -121,7 +121,7 @@ pub const TRACING_HELPERS: [&str; 10] = [
 pub const REGISTERS: [&str; 3] = ["pt_regs", "user_pt_regs", "user_regs_struct"];
 
 /// The kernel's words for architectures, and the fields of those structs there: arch/*/include/asm/ptrace.h, and uapi/asm/ptrace.h.
-pub const REGISTER_FIELDS: [(&str, &[&str]); 6] = [
+pub const REGISTER_FIELDS: [(&str, &[&str]); 7] = [
     (
         "x86",
         &[
@@ -144,6 +144,10 @@ pub const REGISTER_FIELDS: [(&str, &[&str]); 6] = [
     ),
     ("s390", &["args", "psw", "gprs", "orig_gpr2", "flags"]),
     ("mips", &["regs", "cp0_status", "hi", "lo", "cp0_badvaddr", "cp0_cause", "cp0_epc"]),
+    (
+        "powerpc",
+        &["gpr", "nip", "msr", "orig_gpr3", "ctr", "link", "xer", "ccr", "softe", "trap", "dar", "dsisr", "result"],
+    ),
 ];
 
 /// Instructions of an earlier cpu need none of these.

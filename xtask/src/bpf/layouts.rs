@@ -100,10 +100,13 @@ mod tests {
             ("vmlinux/s390/vmlinux.h", "s390x"),
             ("vmlinux/armhf/vmlinux.h", "arm"),
             ("vmlinux_armv7.h", "arm"),
+            ("powerpc/vmlinux.h", "ppc64le"),
+            // One word for both byte orders: relocations find where a field is.
+            ("vmlinux_mipsel.h", "mips"),
         ] {
             assert_eq!(parse(path).map(|(arch, ..)| arch.name), Some(arch), "{path}");
         }
-        for path in ["vmlinux.h", "bpf/vmlinux.h", "x86/vmlinux_614.h", "bpf/vmlinux_601.h", "powerpc/vmlinux.h"] {
+        for path in ["vmlinux.h", "bpf/vmlinux.h", "x86/vmlinux_614.h", "bpf/vmlinux_601.h", "sparc/vmlinux.h"] {
             assert!(parse(path).is_none(), "{path}");
         }
     }

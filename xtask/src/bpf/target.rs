@@ -24,7 +24,7 @@ pub struct BpfTarget {
 }
 
 /// Every target, in the order in which objects are compiled and shown: those for a byte order, then one for each architecture.
-pub static TARGETS: [BpfTarget; 9] = [
+pub static TARGETS: [BpfTarget; 11] = [
     BpfTarget {
         name: "bpfel",
         endian: Endian::Little,
@@ -47,6 +47,8 @@ pub static TARGETS: [BpfTarget; 9] = [
     BpfTarget::of_arch("mips_bpfeb", Arch::named("mips")),
     // Of all generations: none of them is known to the kernel or to libbpf.
     BpfTarget::of_arch("arm_bpfel", Arch::named("arm")),
+    BpfTarget::of_arch("powerpc_bpfel", Arch::named("ppc64le")),
+    BpfTarget::of_arch("mips_bpfel", Arch::named("mipsle")),
 ];
 
 impl BpfTarget {
@@ -57,12 +59,14 @@ impl BpfTarget {
 
     /// The target whose objects are for this architecture only.
     pub fn only_for(arch: &Arch) -> &'static BpfTarget {
-        TARGETS.iter().find(|target| target.arch_word == Some(arch.linux)).expect("a row for each architecture")
+        let is_it = |target: &&BpfTarget| target.arch_word == Some(arch.linux) && target.endian == arch.endian;
+        TARGETS.iter().find(is_it).expect("a row for each architecture")
     }
 
-    /// What a user calls it: an architecture, or a byte order.
+    /// What a user calls it: an architecture, or a byte order. Its whole name where the architecture has both orders.
     pub fn shown(&self) -> &'static str {
-        self.arch_word.unwrap_or(self.name)
+        let is_other = |other: &BpfTarget| other.arch_word == self.arch_word && other.endian != self.endian;
+        self.arch_word.filter(|_| !TARGETS.iter().any(is_other)).unwrap_or(self.name)
     }
 
     /// The target whose objects are for every architecture of this byte order.
@@ -167,13 +171,14 @@ mod tests {
             let target = BpfTarget::of_byte_order(endian);
             assert_eq!((target.endian, target.arch_word, target.name), (endian, None, endian.bpf_target()));
         }
-        let words: BTreeSet<&str> = ARCHES.iter().map(|arch| arch.linux).collect();
-        assert_eq!(TARGETS.len(), 2 + words.len());
+        let key = |arch: &Arch| (arch.linux, arch.endian);
+        let keys: BTreeSet<_> = ARCHES.iter().map(key).collect();
+        assert_eq!(TARGETS.len(), 2 + keys.len());
         for arch in &ARCHES {
             let target = BpfTarget::only_for(arch);
             assert_eq!(target.name, format!("{}_{}", arch.linux, arch.endian.bpf_target()));
-            assert!(ARCHES.iter().all(|other| target.is_for(other) == (other.linux == arch.linux)));
-            let first = ARCHES.iter().find(|first| first.linux == arch.linux).unwrap();
+            assert!(ARCHES.iter().all(|other| target.is_for(other) == (key(other) == key(arch))));
+            let first = ARCHES.iter().find(|first| key(first) == key(arch)).unwrap();
             assert_eq!((target.headers, target.macros), (first.linux_headers, first.header_macros));
             assert_eq!(
                 (arch.linux_headers, arch.header_macros, arch.rust()),

@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn files_are_named_as_in_btfhub() {
         for arch in &ARCHES {
-            let word = bpfship_embed::arch_in_path(arch.rust());
+            let word = bpfship_embed::arch_in_path(arch.rust(), arch.endian.name());
             for end in ["", ".tar.xz"] {
                 let path = format!("/hub/ubuntu/20.04/{word}/5.4.0-26-generic.btf{end}");
                 let (name, of) = name_in(Path::new(&path)).unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Endian};
 use crate::deploy::facts::{Target, There};
 use crate::deploy::script::{Change, Place};
 use crate::deploy::ssh::Ssh;
@@ -76,11 +76,14 @@ pub fn arch(target: &Target, released: &[&'static Arch]) -> Result<&'static Arch
         bail!("its machine is `{}`, which is none that is shipped for (`cargo xtask dist --help`)", target.machine);
     };
     // `mips` is the kernel's word for both byte orders.
-    if let Some((_, order)) = target.elf
-        && order != if arch.endian.name() == "big" { 2 } else { 1 }
-    {
+    let endian = match target.elf {
+        Some((_, 1)) => Endian::Little,
+        Some(_) => Endian::Big,
+        None => arch.endian,
+    };
+    let Some(arch) = arch.of_byte_order(endian) else {
         bail!("its programs are not {}-endian, as those for {arch} are", arch.endian.name());
-    }
+    };
     if let Some(page) = target.page.filter(|page| *page > arch.max_page_size) {
         bail!("its pages have {page} bytes, and binaries for {arch} are made for {} at most", arch.max_page_size);
     }
@@ -426,7 +429,8 @@ mod tests {
             let (_, artifact) = changed(decided(&[&format!("machine {machine}"), elf], |_| {}));
             assert_eq!(artifact.unwrap().arch.name, arch, "{machine}");
         }
-        refused(&["machine mips", "elf 127 69 76 70 1 1"], "its programs are not big-endian");
+        refused(&["machine mips", "elf 127 69 76 70 1 1"], "there is no archive for mipsle in /dist");
+        refused(&["machine s390x", "elf 127 69 76 70 2 1"], "its programs are not big-endian");
         refused(&["machine riscv128"], "its machine is `riscv128`, which is none that is shipped for");
         refused(
             &["machine x86_64"],

@@ -18,6 +18,7 @@ pub fn script(manifest: &Manifest) -> String {
         .replace("@ARCHIVES@", &archives.join("\n"))
         .replace("@TARGETS@", &targets.join("\n"))
         .replace("@ARMV6@", Arch::named("arm").triple)
+        .replace("@MIPSLE@", Arch::named("mipsle").triple)
 }
 
 /// What is done with an archive: its stem, and its programs.

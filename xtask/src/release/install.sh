@@ -35,7 +35,8 @@ target() {
     esac
     # ARMv6 runs on all that came later.
     case $triple in armv7-*) released "$1" "$triple" || triple=@ARMV6@ ;; esac
-    case $machine$(byte_order) in mips1) refuse "this machine is little-endian, and the archive for mips is not" ;; esac
+    # The kernel's word for both byte orders.
+    case $machine$(byte_order) in mips1) triple=@MIPSLE@ ;; esac
     released "$1" "$triple" || refuse "there is no archive for this machine ($machine) in $from"
 }
 

@@ -122,7 +122,7 @@ impl Objects {
 
     /// Those that a binary for this architecture must hold, or `some` of which it may.
     fn of(&self, arch: &Arch, some: bool) -> binary::Objects<'_> {
-        let btf = self.btf.as_ref().map(|kernels| bundle_for(kernels, arch.rust()));
+        let btf = self.btf.as_ref().map(|kernels| bundle_for(kernels, arch.rust(), arch.endian.name()));
         binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, arch), some, btf }
     }
 }

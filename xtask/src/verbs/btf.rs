@@ -69,7 +69,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
         }
         let part =
             objects.part(&types, arch).with_context(|| format!("cannot read the types of {}", file.display()))?;
-        Ok(Some(Made { path: name.path(arch_in_path(arch.rust())), part }))
+        Ok(Some(Made { path: name.path(arch_in_path(arch.rust(), arch.endian.name())), part }))
     });
     let made = made.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
     if made.is_empty() {
