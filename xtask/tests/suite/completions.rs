@@ -12,7 +12,7 @@ fn bash_completes_verbs_and_architectures() {
     workspace
         .shell("bash script")
         .succeeds()
-        .says("arches: amd64 arm64 riscv64 loong64 s390x mips arm armv7\n")
+        .says("arches: amd64 arm64 riscv64 loong64 s390x mips arm armv7 ppc64le mipsle\n")
         .says(" bpf btf cache ci deploy dist doctor emit image init ");
 }
 

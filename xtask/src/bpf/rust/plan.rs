@@ -155,7 +155,8 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
 fn sources(facts: &Facts) -> Vec<PathBuf> {
     let names = facts.bpf.rust.sources.keys().filter_map(|name| paths::join(&facts.config.bpf.folder, name));
     let files = names.map(|path| source_root(facts).join(path));
-    files.chain([folder(facts), facts.cache.folder.clone()]).collect()
+    // aya's template has its package's script name the linker that it finds.
+    files.chain([folder(facts), scripts::folder(&facts.work), facts.cache.folder.clone()]).collect()
 }
 
 fn rustflags(facts: &Facts, target: &'static BpfTarget) -> Vec<String> {
