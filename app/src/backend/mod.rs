@@ -12,6 +12,7 @@ use crate::{
     cli::BackendName,
     error::Error,
     features::{BtfFrom, Features, Support},
+    perf_ring::stacks_are_cut,
 };
 
 /// A backend that this kernel allows, and what it takes.
@@ -128,7 +129,7 @@ impl Backend {
     /// Between the stack pointer and the arguments the kernel leaves as much free as chance will have it, so that the
     /// stack's place is harder to guess: less than a page, but on x86_64 up to two (arch_align_stack). Where a page in
     /// between was never touched, perf's copy of the stack ends.
-    pub(crate) const STACKS_HAVE_HOLES: bool = cfg!(target_arch = "x86_64");
+    const STACKS_HAVE_HOLES: bool = cfg!(target_arch = "x86_64");
 
     /// Some architectures copy 64 bytes at a time, and give up on the last ones before the end of the stack. After the
     /// arguments come the environment and the file's name: where these are short, arguments are among the last bytes.
@@ -136,6 +137,11 @@ impl Backend {
 
     /// The tracepoints of system calls leave out those of such programs.
     const HAS_32_BIT_PROGRAMS: bool = cfg!(target_pointer_width = "64");
+
+    /// Whether chance decides if the arguments of a program are known.
+    pub(crate) fn has_args_by_chance(&self) -> bool {
+        matches!(self, Self::Tracepoints { stacks: true, .. }) && (Self::STACKS_HAVE_HOLES || stacks_are_cut())
+    }
 
     pub(crate) fn gaps(&self) -> Vec<Gap> {
         let Self::Tracepoints { stacks, codes, cgroups, users, ends, .. } = *self else { return Vec::new() };
@@ -158,6 +164,9 @@ impl Backend {
                 "args",
                 "of up to one program in four on x86_64, where chance leaves a hole in the stack that perf does not copy",
             ));
+        } else if stacks_are_cut() {
+            let when = "of up to one program in ten, where pages have 64 KiB and chance puts them too far from the stack pointer";
+            gaps.push(gap("args", when));
         } else if Self::STACKS_END_EARLY {
             let when = "of a program with less than some 130 bytes of environment and file name together";
             gaps.push(gap("args", when));

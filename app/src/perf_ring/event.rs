@@ -23,6 +23,15 @@ use super::{Source, sample::Reader};
 /// pointers) and the arguments that are shown.
 const STACK_BYTES: u32 = 24 * 1024;
 
+/// Of pages that are larger than 16 KiB, whose size is the random part: as much as there is room for in a record. The kernel cuts
+/// off what does not fit.
+const MOST_STACK_BYTES: u32 = 65_528;
+
+/// Whether the arguments may lie further from the stack pointer than a sample reaches.
+pub(crate) fn stacks_are_cut() -> bool {
+    page_size() > 16 * 1024
+}
+
 /// The number that perf has for the stack pointer (asm/perf_regs.h).
 #[cfg(target_arch = "x86_64")]
 const STACK_POINTER: u32 = 7;
@@ -123,7 +132,7 @@ pub(super) fn open(source: Source, cpu: Option<u32>, extras: Extras, counts_lost
     if extras.stack {
         attr.sample_type |= PERF_SAMPLE_REGS_USER as u64 | PERF_SAMPLE_STACK_USER as u64;
         attr.sample_regs_user = 1 << STACK_POINTER;
-        attr.sample_stack_user = STACK_BYTES;
+        attr.sample_stack_user = if stacks_are_cut() { MOST_STACK_BYTES } else { STACK_BYTES };
     }
     // SAFETY: attr is alive and as long as it says; the call keeps no pointer to it.
     let fd = unsafe {

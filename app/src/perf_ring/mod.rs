@@ -11,7 +11,7 @@ use std::{
 };
 
 pub(crate) use self::{
-    event::{Extras, attach, page_size, try_one},
+    event::{Extras, attach, page_size, stacks_are_cut, try_one},
     sample::{Content, Sample, Stack},
 };
 use self::{

@@ -175,8 +175,7 @@ pub(super) fn cases(exe: &Path, fixtures: &Fixtures) -> Vec<Case> {
 
 impl Case {
     pub(super) fn run(&self, tracer: &mut Tracer, backend: &Backend, verdict: &mut Verdict) -> Result<(), Error> {
-        let by_chance = matches!(backend, Backend::Tracepoints { stacks: true, .. }) && Backend::STACKS_HAVE_HOLES;
-        let mut tries = if by_chance { TRIES } else { 1 };
+        let mut tries = if backend.has_args_by_chance() { TRIES } else { 1 };
         loop {
             tries -= 1;
             let began_ns = monotonic_ns();
