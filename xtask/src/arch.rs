@@ -531,8 +531,14 @@ const UNSUPPORTED: [(&[&str], &str); 7] = [
         &["386", "i386", "i586", "i686", "x86"],
         "it is the 32-bit PC, which aya, the usual loader, cannot be compiled for; a 64-bit kernel runs amd64",
     ),
-    (&["mips64", "mips64le", "mips64el"], "it was not tried; a 64-bit kernel that runs 32-bit programs runs `mips` or `mipsle`"),
-    (&["ppc64", "powerpc64"], "Debian has no big-endian kernel to prove it on; POWER8 and later also run little-endian systems, and those `ppc64le`"),
+    (
+        &["mips64", "mips64le", "mips64el"],
+        "it was not tried; a 64-bit kernel that runs 32-bit programs runs `mips` or `mipsle`",
+    ),
+    (
+        &["ppc64", "powerpc64"],
+        "Debian has no big-endian kernel to prove it on; POWER8 and later also run little-endian systems, and those `ppc64le`",
+    ),
     (&["riscv32", "riscv32gc"], "Debian has no kernel to prove it on"),
 ];
 

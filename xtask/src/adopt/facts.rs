@@ -10,6 +10,7 @@ use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::workspace::facts::find_manifest;
+use crate::workspace::rust::PINS;
 
 /// The library of this tool, by which an adopting package is known.
 const LIBRARY: &str = env!("CARGO_PKG_NAME");
@@ -133,7 +134,7 @@ impl Facts {
             tool,
             cargo_config: files::read_if_there(&root.join(".cargo/config.toml"))?,
             gitignore: files::read_if_there(&root.join(".gitignore"))?,
-            is_pinned: ["rust-toolchain.toml", "rust-toolchain"].iter().any(|name| root.join(name).exists()),
+            is_pinned: PINS.iter().any(|name| root.join(name).exists()),
             rust: rust(runner, &root)?,
             bpf_folders,
             root,

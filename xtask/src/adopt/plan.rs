@@ -11,6 +11,7 @@ use crate::adopt::run::Add;
 use crate::sys::plan::{Steps, Task};
 use crate::sys::steps::Write;
 use crate::ui::error::bad_request;
+use crate::workspace::rust::PIN;
 
 /// What `init` does, and what is left for the user.
 #[derive(Debug)]
@@ -114,7 +115,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
             );
         }
         let text = format!("[toolchain]\nchannel = \"{}\"\n", facts.rust);
-        draft.create("rust-toolchain.toml".into(), text, "the pinned Rust, on which the bytes depend");
+        draft.create(PIN.into(), text, "the pinned Rust, on which the bytes depend");
     }
     let ignored = facts.gitignore.as_deref().unwrap_or_default();
     let is_ignored = |name: &str| ignored.lines().any(|line| line.trim_matches('/') == name);

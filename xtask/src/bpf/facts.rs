@@ -16,7 +16,7 @@ use crate::bpf::records::Records;
 use crate::bpf::rust::facts::RustInputs;
 use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::bpf::units::{self, Unit};
-use crate::bpf::{bindings, cflags, paths};
+use crate::bpf::{LOCK, OBJECTS, bindings, cflags, paths};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
@@ -109,11 +109,11 @@ impl Inputs {
             inputs.libbpf_folder = Some(headers);
         }
 
-        for name in files::list(&folder.join("objects"))?.into_iter().filter(|name| name.ends_with(".o")) {
-            let hash = hash::file(&folder.join("objects").join(&name))?;
+        for name in files::list(&folder.join(OBJECTS))?.into_iter().filter(|name| name.ends_with(".o")) {
+            let hash = hash::file(&folder.join(OBJECTS).join(&name))?;
             inputs.objects.insert(name, hash);
         }
-        inputs.lock = files::read_if_there(&folder.join("bpf.lock"))?.map(|text| Lock::parse(&text));
+        inputs.lock = files::read_if_there(&folder.join(LOCK))?.map(|text| Lock::parse(&text));
         for name in inputs.lock.iter().flat_map(|lock| lock.bindings.keys()) {
             let path = folder.join(name);
             if path.is_file() {

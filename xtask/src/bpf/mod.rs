@@ -21,3 +21,9 @@ pub mod settle;
 mod source_text;
 pub mod target;
 pub mod units;
+
+/// What the objects in a BPF folder were made from, in that folder.
+pub const LOCK: &str = "bpf.lock";
+
+/// The folder of the objects, in that folder.
+pub const OBJECTS: &str = "objects";

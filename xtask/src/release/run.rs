@@ -12,6 +12,7 @@ use cargo_metadata::PackageId;
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
+use crate::bpf::{LOCK, OBJECTS};
 use crate::build::plan;
 use crate::build::run::Built;
 use crate::release::artifacts;
@@ -96,11 +97,11 @@ impl Objects {
             return Ok(Objects::default());
         }
         let folder = plan::source_root(facts).join(&facts.config.bpf.folder);
-        let lock = files::read(&folder.join("bpf.lock"))?;
+        let lock = files::read(&folder.join(LOCK))?;
         let (mut list, mut reports) = (Vec::new(), Vec::new());
         let Lock { inputs, objects, btf: kernels, .. } = Lock::parse(&String::from_utf8_lossy(&lock));
         for (name, locked) in objects {
-            let bytes = files::read(&folder.join("objects").join(&name))?;
+            let bytes = files::read(&folder.join(OBJECTS).join(&name))?;
             let sha256 = hash::bytes(&bytes);
             if sha256.to_string() != locked {
                 bail!("the BPF object {name} was altered while this ran: run it again");
@@ -123,7 +124,7 @@ impl Objects {
     /// Those that a binary for this architecture must hold, or `some` of which it may.
     fn of(&self, arch: &Arch, some: bool) -> binary::Objects<'_> {
         let btf = self.btf.as_ref().map(|kernels| bundle_for(kernels, arch.rust(), arch.endian.name()));
-        binary::Objects { of: "bpf.lock", by_name: manifest::objects_of(&self.list, arch), some, btf }
+        binary::Objects { of: LOCK, by_name: manifest::objects_of(&self.list, arch), some, btf }
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::arch::Arch;
 use crate::bpf::facts::{Inputs, above};
-use crate::bpf::paths;
+use crate::bpf::{LOCK, OBJECTS, paths};
 use crate::btf::facts::{OWN, Types, named, own_name};
 use crate::btf::parts::{Made, Objects, Outcome};
 use crate::btf::select::{self, From};
@@ -148,7 +148,7 @@ fn name_of(source: &From, file: &Path, types: &Types) -> Result<(Name, &'static 
 /// The checked-in objects.
 fn objects(inputs: &Inputs, folder: &Path) -> Result<Objects> {
     let read = |name: &String| {
-        let bytes = files::read(&folder.join("objects").join(name))?;
+        let bytes = files::read(&folder.join(OBJECTS).join(name))?;
         Ok((name.parse().map_err(anyhow::Error::msg)?, bytes))
     };
     Ok(Objects(inputs.objects.keys().map(read).collect::<Result<_>>()?))
@@ -191,5 +191,5 @@ fn remember(root: &Path, bpf: &Bpf, lock: Lock, folder: &Path, relocations: Stri
     }
     let (relocations, btf_relocations) = (Some(relocations.clone()), Some(relocations));
     let text = Lock { btf: hashes, relocations, btf_relocations, ..lock }.to_string();
-    files::replace(&[(root.join(&bpf.folder).join("bpf.lock"), text.as_bytes())])
+    files::replace(&[(root.join(&bpf.folder).join(LOCK), text.as_bytes())])
 }

@@ -8,6 +8,7 @@ use bpfship_object::Endian;
 use bpfship_object::report::Report;
 use serde::Serialize;
 
+use crate::bpf::OBJECTS;
 use crate::bpf::facts::{Inputs, above};
 use crate::bpf::report_text;
 use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
@@ -72,7 +73,7 @@ fn checked_in(runner: Runner, common: &Common) -> Result<(PathBuf, Vec<PathBuf>)
     let order = |name: &ObjectName| TARGETS.iter().position(|target| target == name.target);
     names.sort_by_key(|name| (name.stem.clone(), order(name)));
     let files = names.iter().map(|name| name.to_string().into()).collect();
-    Ok((workspace.root.join(&bpf.folder).join("objects"), files))
+    Ok((workspace.root.join(&bpf.folder).join(OBJECTS), files))
 }
 
 fn read(path: &Path) -> Result<(Endian, Report)> {

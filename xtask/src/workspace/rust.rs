@@ -12,6 +12,9 @@ use crate::sys::process::Runner;
 /// Where a workspace pins its Rust.
 pub const PIN: &str = "rust-toolchain.toml";
 
+/// The names that rustup knows for such a file.
+pub const PINS: [&str; 2] = [PIN, "rust-toolchain"];
+
 /// The Rust toolchain that the workspace pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rust {

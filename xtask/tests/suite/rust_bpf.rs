@@ -138,7 +138,8 @@ fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
     let script = "fn main() {\n    let path = std::env::var_os(\"PATH\").unwrap();\n    \
                   let mut found = std::env::split_paths(&path).map(|folder| folder.join(\"bpf-linker\"));\n    \
                   println!(\"cargo:rerun-if-changed={}\", found.find(|file| file.is_file()).unwrap().display());\n}\n";
-    let workspace = workspace.write("probe/src/main.rs", &program("", &reads("number"))).write("probe/build.rs", script);
+    let workspace =
+        workspace.write("probe/src/main.rs", &program("", &reads("number"))).write("probe/build.rs", script);
     workspace.xtask("bpf").succeeds();
 
     // As a workspace of its own, with a Rust of its own, it is named by its folder.

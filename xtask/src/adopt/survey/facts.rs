@@ -15,6 +15,7 @@ use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::ui::error::{self, bad_request};
+use crate::workspace::rust::PINS;
 
 /// What is read of a repository. Errors are what they are called: findings.
 #[derive(Debug, Clone, Default)]
@@ -265,7 +266,7 @@ fn enabled(package: &Package) -> BTreeSet<&str> {
 /// `channel` of the toolchain file, which may be above the workspace.
 fn channel(root: &Path, repository: &Path) -> Result<Option<String>> {
     let folders = root.ancestors().take_while(|folder| folder.starts_with(repository));
-    let files = folders.flat_map(|folder| ["rust-toolchain.toml", "rust-toolchain"].map(|name| folder.join(name)));
+    let files = folders.flat_map(|folder| PINS.map(|name| folder.join(name)));
     for file in files.collect::<Vec<_>>() {
         let Some(text) = files::read_if_there(&file)? else { continue };
         let table: Option<toml::Table> = text.parse().ok();

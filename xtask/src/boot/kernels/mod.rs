@@ -166,7 +166,7 @@ pub static KERNELS: [Kernel; 36] = [
     without_btf(row("debian-12-6.1", "armv7", debian("bookworm", "linux-image-6.1.0-*-armmp", BOOT))),
     without_btf(row("debian-sid", "armv7", debian("sid", "linux-binary-*-armmp", SPLIT))),
     default(PPC64LE),
-    row("debian-12-6.1", "ppc64le", debian("bookworm", "linux-image-6.1.0-*-powerpc64le", BOOT_ELF)),
+    without_btf(row("debian-12-6.1", "ppc64le", debian("bookworm", "linux-image-6.1.0-*-powerpc64le", BOOT_ELF))),
     row("debian-13-6.12-64k", "ppc64le", debian("trixie", "linux-image-6.12.*-powerpc64le-64k", BOOT_ELF)),
     row("debian-sid", "ppc64le", debian("sid", "linux-binary-*-powerpc64le", SPLIT)),
     default(without_btf(row("debian-12-6.1", "mipsle", debian("bookworm", "linux-image-6.1.0-*-4kc-malta", BOOT)))),

@@ -9,8 +9,8 @@ use bpfship_embed::Lock;
 use serde_json::{Value, json};
 
 use crate::bpf::bindings::{self, Input};
-use crate::bpf::paths;
 use crate::bpf::settle::{Bytes, Ready, Settled};
+use crate::bpf::{OBJECTS, paths};
 use crate::btf::parts::Objects;
 use crate::release::compare;
 use crate::sys::files;
@@ -52,11 +52,11 @@ impl Step for WriteObjects {
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        let folder = self.folder.join("objects");
+        let folder = self.folder.join(OBJECTS);
         files::create_folder(&folder)?;
         let mut lock = Lock { inputs: self.inputs.clone(), ..Lock::default() };
         let mut files = Vec::new();
-        let checked_in = self.checked_in.join("objects");
+        let checked_in = self.checked_in.join(OBJECTS);
         let mut changed = Vec::new();
         for (name, ready) in &self.settled.get()?.objects {
             lock.objects.insert(name.clone(), ready.kept.sha256.to_string());
@@ -112,7 +112,7 @@ impl Step for WriteObjects {
         let written = |file: &Path| inside(&file.strip_prefix(&self.folder)?.to_string_lossy());
         let put = files.iter().map(|(file, bytes)| Ok((written(file)?, *bytes))).collect::<Result<Vec<_>>>()?;
         let in_snapshot = snapshot::source(snapshot).join(path);
-        let orphans = orphans(&in_snapshot.join("objects"), &lock)?;
+        let orphans = orphans(&in_snapshot.join(OBJECTS), &lock)?;
         let orphans = orphans.iter().map(|file| inside(&file.strip_prefix(&in_snapshot)?.to_string_lossy()));
         let removed = orphans.chain(needless.iter().map(|name| inside(name)));
         snapshot::put(snapshot, &put, &removed.collect::<Result<Vec<_>>>()?)
@@ -190,7 +190,7 @@ impl Step for CompareObjects {
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        let folder = self.folder.join("objects");
+        let folder = self.folder.join(OBJECTS);
         let present = files::list(&folder)?;
         let shown = |name: &str| format!("{}/objects/{name}", self.shown);
         let mut faults = Vec::new();

@@ -14,6 +14,7 @@ use crate::arch::Arch;
 use crate::bpf::rust::run::GIVEN;
 use crate::bpf::rust::scripts::{self, Call, LINKER, Recipe, Wanted};
 use crate::bpf::target::ObjectName;
+use crate::bpf::{LOCK, OBJECTS};
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::hash;
@@ -79,7 +80,7 @@ fn give(recipe: &Recipe, wanted: &Wanted) -> Result<ExitCode> {
             wanted.features.join(" ")
         );
     }
-    let lock = files::read_if_there(&recipe.folder.join("bpf.lock"))?.unwrap_or_default();
+    let lock = files::read_if_there(&recipe.folder.join(LOCK))?.unwrap_or_default();
     let lock = Lock::parse(&lock);
     let out = PathBuf::from(env::var_os("OUT_DIR").context("no OUT_DIR: it is not called by a build script")?);
     let to = wanted.to.map_or_else(|| out.join("target"), PathBuf::from).join(wanted.target).join("release");
@@ -90,7 +91,7 @@ fn give(recipe: &Recipe, wanted: &Wanted) -> Result<ExitCode> {
         let Some((name, sha256)) = found else {
             bail!("bpf.lock has no object `{bin}` for {arch}: run `cargo xtask bpf`");
         };
-        let bytes = files::read(&recipe.folder.join("objects").join(name))?;
+        let bytes = files::read(&recipe.folder.join(OBJECTS).join(name))?;
         if hash::bytes(&bytes).to_string() != *sha256 {
             bail!("{name} is not the one of bpf.lock: run `cargo xtask bpf`");
         }

@@ -14,10 +14,7 @@ use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
 use crate::workspace::config::Bpf;
 use crate::workspace::packages::Package;
-use crate::workspace::rust::Rust;
-
-/// Where a folder pins its Rust.
-const PINS: [&str; 2] = ["rust-toolchain.toml", "rust-toolchain"];
+use crate::workspace::rust::{PINS, Rust};
 
 /// What there is of BPF written in Rust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

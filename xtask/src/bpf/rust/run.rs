@@ -8,6 +8,7 @@ use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
+use crate::bpf::LOCK;
 use crate::bpf::rust::{errors, flags};
 use crate::bpf::settle::Compiled;
 use crate::bpf::target::BpfTarget;
@@ -24,8 +25,6 @@ use crate::workspace::snapshot;
 
 /// The file in a build script's OUT_DIR that says which objects it was given, as bpf.lock names them.
 pub const GIVEN: &str = "bpfship-objects";
-
-const LOCK: &str = "bpf.lock";
 
 /// Has cargo make bitcode.
 #[derive(Debug)]
