@@ -139,5 +139,6 @@ pub mod testing {
     pub use crate::sys::hash;
     pub use crate::toolchain::facts::names;
     pub use crate::toolchain::zig;
+    pub use crate::workspace::packaging::Install;
     pub use crate::workspace::rust::Rust;
 }

@@ -5,12 +5,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::sign::encoding::{base64, encode};
-use crate::sign::key::{PublicKey, SecretKey};
+use crate::sign::key::{FINGERPRINT, PublicKey, SecretKey};
 
 /// What the names of files of statements end with.
 pub const ENDING: &str = ".intoto.jsonl";
 
 const PAYLOAD: &str = "application/vnd.in-toto+json";
+
+/// How many signatures a statement may have: each takes time to be checked.
+const MAX_SIGNATURES: usize = 16;
 
 /// A statement, and who made it.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,12 +61,15 @@ pub fn read(keys: &[PublicKey], text: &str) -> Result<Vec<Signed>> {
         ensure!(envelope.payload_type == PAYLOAD, "{} is no statement of in-toto", at());
         let payload = base64(&envelope.payload).with_context(at)?;
         let message = encoding(&payload);
+        ensure!(envelope.signatures.len() <= MAX_SIGNATURES, "{} has more than {MAX_SIGNATURES} signatures", at());
         for Signature { keyid, sig } in &envelope.signatures {
             let signature = base64(sig).with_context(at)?;
             let by = keys.iter().find(|key| key.verifies(&message, &signature));
             let is_claimed = keys.iter().any(|key| key.fingerprint() == *keyid);
             ensure!(by.is_some() || !is_claimed, "{} is not what {keyid} has signed", at());
             if let Some(by) = by {
+                let is_other = keyid.starts_with(FINGERPRINT) && *keyid != by.fingerprint();
+                ensure!(!is_other, "{} is signed by {}, and names {keyid}", at(), by.fingerprint());
                 found.push(Signed { by: *by, statement: serde_json::from_slice(&payload).with_context(at)? });
             }
         }
@@ -86,5 +92,8 @@ mod tests {
         let altered = line.replace(&encode(b"{\"a\":1}"), &encode(b"{\"a\":2}"));
         assert_ne!(altered, line);
         assert!(read(&[key.public], &altered).unwrap_err().to_string().starts_with("line 1 is not what SHA256:"));
+        let renamed = line.replace(&key.public.fingerprint(), &other.public.fingerprint());
+        let error = read(&[key.public], &renamed).unwrap_err().to_string();
+        assert!(error.contains(&format!("and names {}", other.public.fingerprint())), "{error}");
     }
 }

@@ -84,7 +84,12 @@ pub fn statements(folder: &Path, keys: &[PublicKey]) -> Result<Vec<Signed>> {
     let mut found = Vec::new();
     for name in files::list(folder)?.iter().filter(|name| name.ends_with(dsse::ENDING)) {
         let text = text(&folder.join(name))?.unwrap_or_default();
-        found.extend(dsse::read(keys, &text).with_context(|| format!("{name} cannot be used"))?);
+        let statements = dsse::read(keys, &text).with_context(|| format!("{name} cannot be used"))?;
+        // What is signed as a file, too, is what others than we read.
+        if !statements.is_empty() {
+            is_signed(folder, name, keys)?;
+        }
+        found.extend(statements);
     }
     Ok(found)
 }
