@@ -500,6 +500,26 @@ pub enum Emitted {
         #[command(flatten)]
         to: EmitTo,
     },
+    /// Write a formula for Homebrew on Linux
+    Homebrew {
+        /// Where the archives of this release are
+        #[arg(long, value_name = "URL", value_parser = url)]
+        url: String,
+        #[command(flatten)]
+        release: Released,
+        #[command(flatten)]
+        to: EmitTo,
+    },
+    /// Write a PKGBUILD for Arch Linux's user repository
+    Aur {
+        /// Where the archives of this release are
+        #[arg(long, value_name = "URL", value_parser = url)]
+        url: String,
+        #[command(flatten)]
+        release: Released,
+        #[command(flatten)]
+        to: EmitTo,
+    },
     /// Write a DaemonSet for Kubernetes
     K8s {
         /// The image with the program, for all architectures of the release

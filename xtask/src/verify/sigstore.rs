@@ -13,6 +13,9 @@ use crate::sys::process::Runner;
 const BUNDLE: &str = ".sigstore.json";
 const ATTESTATION: &str = "attestation.sigstore.json";
 
+/// How many bytes a bundle may have: one has some ten thousand.
+const MAX_BUNDLE: u64 = 1 << 20;
+
 /// Longer than Python takes to start on a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -28,7 +31,10 @@ pub struct Identity {
 pub fn check(runner: Runner, archive: &Path, identity: &Identity, report: &mut Report) -> Result<()> {
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
     let names = [format!("{name}{BUNDLE}"), ATTESTATION.to_owned()];
-    let Some(bundle) = names.iter().find(|bundle| archive.with_file_name(bundle).is_file()) else {
+    let is_there = |bundle: &&String| {
+        archive.with_file_name(bundle).metadata().is_ok_and(|found| found.is_file() && found.len() <= MAX_BUNDLE)
+    };
+    let Some(bundle) = names.iter().find(is_there) else {
         report.fault(format!("there is no bundle of Sigstore beside it: {}", names.join(", or ")));
         return Ok(());
     };

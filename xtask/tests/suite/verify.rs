@@ -410,7 +410,7 @@ fn a_bundle_of_sigstore_is_checked_by_its_own_program_offline_or_by_nobody() {
     let verify =
         |downloads: &Downloads, identity: &str| downloads.verify(&format!("--no-checksum --identity {identity} ."));
     let alone = Downloads::of(&[AMD64]);
-    verify(&alone, WORKFLOW).ends_with(1).says("there is no bundle of Sigstore beside it: ").in_one_line();
+    verify(&alone, WORKFLOW).ends_with(1).says("there is no bundle of Sigstore beside it: ");
     let bundled = alone.with("attestation.sigstore.json", "{}");
     verify(&bundled, WORKFLOW)
         .ends_with(1)
