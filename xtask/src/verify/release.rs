@@ -226,8 +226,8 @@ impl Release {
             }
         };
         self.check_checksum(INSTALL, found, None, true, &mut report);
-        if let Err(error) = sign::is_signed(&self.folder, INSTALL, signers)
-            && !signers.is_empty()
+        if !signers.is_empty()
+            && let Err(error) = sign::is_signed(&self.folder, INSTALL, signers)
         {
             report.fault(format!("{error:#}"));
         }
