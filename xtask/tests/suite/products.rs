@@ -132,7 +132,7 @@ fn a_repository_of_one_package_may_have_the_configuration_in_its_own_table() {
     let workspace = Workspace::usual("single");
     let manifest = workspace.read("tool/Cargo.toml").replace("main.rs", "tool/main.rs");
     let table = "\n[package.metadata.bpfship]\nbpf.folder = \"kernel\"\n";
-    std::fs::remove_file(workspace.path("tool/Cargo.toml")).unwrap();
+    fs::remove_file(workspace.path("tool/Cargo.toml")).unwrap();
     let workspace = workspace.write("Cargo.toml", &format!("{manifest}{table}"));
     workspace.xtask("dist --arch amd64").succeeds().says("tool-0.3.0-x86_64-unknown-linux-musl");
 
