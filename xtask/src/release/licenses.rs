@@ -136,8 +136,8 @@ pub fn compose(
     }
     for (name, StdCrate { version, license, texts: own }) in &std_facts.crates {
         if let (Some(version), Some(license), false) = (version, license, own.is_empty()) {
-            let name = format!("{name} {version}, which is in it");
-            names.insert(format!("{std}, and {name}: {license}"));
+            let name = format!("{name} {version} of Rust's standard library");
+            names.insert(format!("{name}: {license}"));
             own.iter().for_each(|text| _ = texts.entry(normalise(text)).or_default().insert(name.clone()));
         }
     }
