@@ -500,6 +500,26 @@ pub enum Emitted {
         #[command(flatten)]
         to: EmitTo,
     },
+    /// Write a formula for Homebrew on Linux
+    Homebrew {
+        /// Where the archives of this release are
+        #[arg(long, value_name = "URL", value_parser = url)]
+        url: String,
+        #[command(flatten)]
+        release: Released,
+        #[command(flatten)]
+        to: EmitTo,
+    },
+    /// Write a PKGBUILD for Arch Linux's user repository
+    Aur {
+        /// Where the archives of this release are
+        #[arg(long, value_name = "URL", value_parser = url)]
+        url: String,
+        #[command(flatten)]
+        release: Released,
+        #[command(flatten)]
+        to: EmitTo,
+    },
     /// Write a DaemonSet for Kubernetes
     K8s {
         /// The image with the program, for all architectures of the release
@@ -667,6 +687,18 @@ pub struct Verify {
     pub require_boot: bool,
     #[command(flatten)]
     pub trust: Trust,
+    /// Refuse an archive that has no bundle of Sigstore by this identity, such as the address of a workflow at a tag:
+    /// ARCHIVE.sigstore.json or attestation.sigstore.json beside it. PyPI's sigstore checks it, offline
+    #[arg(long, value_name = "URI")]
+    pub identity: Option<String>,
+    /// Who vouches for that identity
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "identity",
+        default_value = "https://token.actions.githubusercontent.com"
+    )]
+    pub issuer: String,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask rebuild"))]
     pub rebuild: Vec<String>,
     /// Print what was found as JSON
@@ -793,14 +825,21 @@ pub struct Rebuild {
     /// Sign a statement that this machine made the same bytes, and write it to the folder of the release
     #[arg(long)]
     pub sign: bool,
-    /// With --sign, the file with the key [default: the key itself in BPFSHIP_SIGNING_KEY]
-    #[arg(long, value_name = "FILE", requires = "sign")]
-    pub key: Option<PathBuf>,
-    /// With --sign, who built it again, as a URI [default: the fingerprint of the key]
-    #[arg(long, value_name = "URI", requires = "sign")]
-    pub by: Option<String>,
+    #[command(flatten)]
+    pub signing: Signing,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Who signs.
+#[derive(Debug, Args)]
+pub struct Signing {
+    /// The file with the key that signs [default: the key itself in BPFSHIP_SIGNING_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Who built it, as a URI [default: the fingerprint of the key]
+    #[arg(long, value_name = "URI")]
+    pub by: Option<String>,
 }
 
 /// Sign a release
@@ -819,12 +858,8 @@ pub struct Sign {
     /// The folder of the release [default: `dist/` of this workspace]
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
-    /// The file with the key [default: the key itself in BPFSHIP_SIGNING_KEY]
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Who built it, as a URI [default: the fingerprint of the key]
-    #[arg(long, value_name = "URI")]
-    pub by: Option<String>,
+    #[command(flatten)]
+    pub signing: Signing,
     /// Print the public key in all its forms, and sign nothing
     #[arg(long)]
     pub public: bool,

@@ -134,10 +134,11 @@ pub mod testing {
     pub use crate::container::recipe;
     pub use crate::deploy::unit::example as unit;
     pub use crate::flags::Flags;
-    pub use crate::release::{binary, boot_report, compare, install, manifest, pack, unpack};
+    pub use crate::release::{binary, boot_report, compare, install, layout, manifest, pack, unpack};
     pub use crate::sys::cache::Cache;
     pub use crate::sys::hash;
     pub use crate::toolchain::facts::names;
     pub use crate::toolchain::zig;
+    pub use crate::workspace::packaging::Install;
     pub use crate::workspace::rust::Rust;
 }

@@ -41,9 +41,20 @@ fn services(archive: &Archive) -> impl Iterator<Item = (&Product, &str)> {
     products.filter_map(|product| Some((product, product.bins.first()?.as_str())))
 }
 
-/// Their units.
+/// The names of their units.
 pub fn units(archive: &Archive) -> Vec<String> {
     services(archive).map(|(_, bin)| format!("{bin}.service")).collect()
+}
+
+/// Their units, by name, in the package `name` of an application that needs this kernel.
+pub fn unit_texts(name: &str, archive: &Archive, minimum_kernel: Option<&str>) -> Vec<(String, String)> {
+    let kernel = minimum_kernel.and_then(kernel_version).map_or(KERNEL, |needed| needed.max(KERNEL));
+    let text = |(product, bin): (&Product, &str)| {
+        let runs = Runs { name: bin, folder: "/usr/bin", kernel, btf: true };
+        let head = format!("# Of the package {name}: put changes into /etc/systemd/system/{bin}.service.d/.\n");
+        (format!("{bin}.service"), head + &unit::body(&product.deploy, &runs))
+    };
+    services(archive).map(text).collect()
 }
 
 /// Decides where everything of an archive goes. `name` is that of the package, and `minimum_kernel` what the application needs.
@@ -66,33 +77,32 @@ pub fn contents(
     let mut texts = Vec::new();
     for (path, entry) in files {
         let base = path.rsplit('/').next().unwrap_or(path);
-        if bins.contains(path.as_str()) {
-            add(format!("/usr/bin/{path}"), Kind::File, entry.clone())?;
-        } else if is_license(path) {
-            add(format!("{}/{name}/{path}", row.licenses), Kind::License, entry.clone())?;
-            texts.extend((!path.contains('/') && is_text(path)).then_some(&entry.bytes));
-        } else if units.contains(path) {
+        let plainly = || Entry { executable: false, ..entry.clone() };
+        match role(path, &bins) {
+            Role::Program => add(format!("/usr/bin/{path}"), Kind::File, entry.clone())?,
+            Role::License => {
+                add(format!("{}/{name}/{path}", row.licenses), Kind::License, entry.clone())?;
+                texts.extend((!path.contains('/') && is_text(path)).then_some(&entry.bytes));
+            }
             // It would lead to the program where somebody put it by hand. The package has its own where there is systemd.
-        } else if !row.manuals {
-        } else if let Some(section) = manual(base, &bins) {
-            let bytes = pack::gzip_best(&entry.bytes)?;
-            add(format!("/usr/share/man/man{section}/{base}.gz"), Kind::Document, Entry { bytes, executable: false })?;
-        } else if let Some(place) = completions(row, base, &bins) {
-            add(place, Kind::File, Entry { executable: false, ..entry.clone() })?;
-        } else {
-            add(format!("/usr/share/doc/{name}/{path}"), Kind::Document, entry.clone())?;
+            _ if units.contains(path) || !row.manuals => {}
+            Role::Manual(section) => {
+                let bytes = pack::gzip_best(&entry.bytes)?;
+                let place = format!("/usr/share/man/man{section}/{base}.gz");
+                add(place, Kind::Document, Entry { bytes, executable: false })?;
+            }
+            Role::Bash(bin) => add(format!("/usr/share/bash-completion/completions/{bin}"), Kind::File, plainly())?,
+            Role::Fish => add(format!("/usr/share/fish/vendor_completions.d/{base}"), Kind::File, plainly())?,
+            Role::Zsh => add(format!("{}/{base}", row.zsh), Kind::File, plainly())?,
+            Role::Other => add(format!("/usr/share/doc/{name}/{path}"), Kind::Document, entry.clone())?,
         }
     }
     if row.format == Format::Deb {
         add(format!("/usr/share/doc/{name}/copyright"), Kind::License, plain(copyright(archive, &texts)))?;
     }
     if row.systemd {
-        let kernel = minimum_kernel.and_then(kernel_version).map_or(KERNEL, |needed| needed.max(KERNEL));
-        for (product, bin) in services(archive) {
-            let runs = Runs { name: bin, folder: "/usr/bin", kernel, btf: true };
-            let head = format!("# Of the package {name}: put changes into /etc/systemd/system/{bin}.service.d/.\n");
-            let text = head + &unit::body(&product.deploy, &runs);
-            add(format!("/usr/lib/systemd/system/{bin}.service"), Kind::File, plain(text.into_bytes()))?;
+        for (unit, text) in unit_texts(name, archive, minimum_kernel) {
+            add(format!("/usr/lib/systemd/system/{unit}"), Kind::File, plain(text.into_bytes()))?;
         }
     }
     Ok(contents)
@@ -100,6 +110,37 @@ pub fn contents(
 
 fn plain(bytes: Vec<u8>) -> Entry {
     Entry { bytes, executable: false }
+}
+
+/// What a file of an archive is to whoever installs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role<'a> {
+    Program,
+    License,
+    /// A manual, with its section.
+    Manual(&'a str),
+    /// Completions for bash, with the name of the program.
+    Bash(&'a str),
+    Fish,
+    Zsh,
+    Other,
+}
+
+/// Decides by the name: `probe.1` and `probe-trace.8` are manuals of `probe`, and `probe.bash`, `probe.fish` and `_probe` its completions.
+pub fn role<'a>(path: &'a str, bins: &BTreeSet<&str>) -> Role<'a> {
+    let base = path.rsplit('/').next().unwrap_or(path);
+    let of_bin = |bin: Option<&'a str>| bin.filter(|bin| bins.contains(bin));
+    match () {
+        () if bins.contains(path) => Role::Program,
+        () if is_license(path) => Role::License,
+        () => match (manual(base, bins), of_bin(base.strip_suffix(".bash"))) {
+            (Some(section), _) => Role::Manual(section),
+            (_, Some(bin)) => Role::Bash(bin),
+            _ if of_bin(base.strip_suffix(".fish")).is_some() => Role::Fish,
+            _ if of_bin(base.strip_prefix('_')).is_some() => Role::Zsh,
+            _ => Role::Other,
+        },
+    }
 }
 
 /// Whether a file of an archive is there for the licences.
@@ -116,24 +157,12 @@ fn is_text(path: &str) -> bool {
     ![LICENSES, STD_LICENSES].contains(&path)
 }
 
-/// The section of a manual of one of the programs: 1 for `probe.1`, 8 for `probe-trace.8`.
+/// The section of a manual of one of the programs.
 fn manual<'a>(base: &'a str, bins: &BTreeSet<&str>) -> Option<&'a str> {
     let (stem, section) = base.rsplit_once('.')?;
     let is_section = section.len() == 1 && ('1'..='9').contains(&section.chars().next()?);
     let is_of = |bin: &&str| stem.strip_prefix(*bin).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     (is_section && bins.iter().any(is_of)).then_some(section)
-}
-
-/// Where completions for one of the programs go: `probe.bash`, `_probe`, `probe.fish`.
-fn completions(row: &Row, base: &str, bins: &BTreeSet<&str>) -> Option<String> {
-    let is_of = |bin: Option<&str>| bin.is_some_and(|bin| bins.contains(bin));
-    if let Some(bin) = base.strip_suffix(".bash").filter(|bin| bins.contains(bin)) {
-        Some(format!("/usr/share/bash-completion/completions/{bin}"))
-    } else if is_of(base.strip_suffix(".fish")) {
-        Some(format!("/usr/share/fish/vendor_completions.d/{base}"))
-    } else {
-        is_of(base.strip_prefix('_')).then(|| format!("{}/{base}", row.zsh))
-    }
 }
 
 /// What Debian wants to be in the file `copyright`: whence it is, and under which licence, in full.

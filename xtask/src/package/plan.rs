@@ -91,7 +91,7 @@ pub fn packages(request: &Request) -> Result<(Vec<Package>, Vec<String>)> {
 }
 
 /// Who maintains the package of an archive.
-fn maintainer(config: &Config, archive: &Archive) -> Result<String> {
+pub fn maintainer(config: &Config, archive: &Archive) -> Result<String> {
     let author = archive.about.authors.iter().find(|author| is_maintainer(author));
     match config.packaging.maintainer.as_ref().or(author) {
         Some(maintainer) => Ok(maintainer.clone()),

@@ -2,21 +2,26 @@
 
 use crate::arch::{ARCHES, Arch};
 use crate::release::manifest::{Archive, Manifest};
+use crate::workspace::packaging::Install;
 
 /// Its name in dist/.
 pub const INSTALL: &str = "install.sh";
 
-/// The script of a release: a function of the names and versions of its archives, and of the programs in them. For which
-/// machines there are archives, it reads in the checksums.
-pub fn script(manifest: &Manifest) -> String {
+/// The script of a release: a function of the names and versions of its archives, of the programs in them, and of whom they
+/// must be signed by. For which machines there are archives, it reads in the checksums.
+pub fn script(manifest: &Manifest, demanded: &Install) -> String {
     let targets: Vec<String> =
-        ARCHES.iter().map(|arch| format!("    {}) triple={} ;;", words(arch), arch.triple)).collect();
+        ARCHES.iter().map(|arch| format!("{}) triple={} ;;", words(arch), arch.triple)).collect();
+    // Two a line, for it is to be short.
+    let targets: Vec<String> = targets.chunks(2).map(|two| format!("    {}", two.join(" "))).collect();
     let names = manifest.archives.iter().map(|archive| format!("{} {}", archive.name, archive.version));
     let archives: Vec<String> = manifest.archives.iter().map(line).collect();
     include_str!("install.sh")
         .replace("@RELEASE@", &names.collect::<Vec<_>>().join(", "))
         .replace("@ARCHIVES@", &archives.join("\n"))
         .replace("@TARGETS@", &targets.join("\n"))
+        .replace("@SIGNERS@", &demanded.signers.join("\n"))
+        .replace("@REBUILDERS@", &demanded.rebuilders.map(|number| number.to_string()).unwrap_or_default())
         .replace("@ARMV6@", Arch::named("arm").triple)
         .replace("@MIPSLE@", Arch::named("mipsle").triple)
 }

@@ -2,15 +2,17 @@
 # Installs @RELEASE@ for the machine that it runs on. Where archives and SHA256SUMS are, is the first argument: a folder, or the
 # address of one on the web; without it, the folder of this script.
 #
-#   sh install.sh [FOLDER|URL]     installs, or upgrades
-#   sh install.sh --uninstall      removes it
+#   sh install.sh [FOLDER|URL]     installs, or upgrades; with --uninstall, removes it
 #
 # DIR is the folder that it goes to, /usr/local/bin if it is not set. Nothing is installed whose SHA-256 is not in SHA256SUMS.
-# If SIGNER is set to a public key of minisign or ssh, nothing is installed unless that key has signed SHA256SUMS.
+# SIGNER has public keys of minisign or ssh, one a line: if there are any, one of them must have signed SHA256SUMS, and as many as
+# REBUILDERS says must state that they built the archive again. minisign or ssh-keygen checks that, whichever is here.
 set -eu
 umask 022
 
 folder=${DIR:-/usr/local/bin}
+signers=${SIGNER-'@SIGNERS@'}
+rebuilders=${REBUILDERS-@REBUILDERS@}
 
 # Calls a function for each archive, with its name and its programs.
 each() {
@@ -18,9 +20,7 @@ each() {
 }
 
 refuse() { echo "install.sh: $*" >&2; exit 1; }
-
-# The byte order of this system's programs: 1 is little-endian, 2 is big-endian.
-byte_order() { dd if=/proc/self/exe bs=1 skip=5 count=1 2>/dev/null | od -An -tu1 | tr -d ' '; }
+here() { command -v "$1" >/dev/null; }
 
 # Whether there is an archive for a target.
 released() { grep -q "  $1-$2.tar.gz\$" "$work/SHA256SUMS"; }
@@ -35,63 +35,78 @@ target() {
     esac
     # ARMv6 runs on all that came later.
     case $triple in armv7-*) released "$1" "$triple" || triple=@ARMV6@ ;; esac
-    # The kernel's word for both byte orders.
-    case $machine$(byte_order) in mips1) triple=@MIPSLE@ ;; esac
+    # The byte order of this system's own programs: 1 is little-endian, for which the kernel has the same word.
+    order=$(dd if=/proc/self/exe bs=1 skip=5 count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+    case $machine$order in mips1) triple=@MIPSLE@ ;; esac
     released "$1" "$triple" || refuse "there is no archive for this machine ($machine) in $from"
 }
 
-# Gets a file of the release.
+# Gets a file of the release, if it is there.
 get() {
     case $from in
-    http://* | https://*)
-        if command -v curl >/dev/null; then curl --fail --silent --show-error --location --output "$work/$1" "$from/$1"
-        else wget -q -O "$work/$1" "$from/$1"; fi || refuse "cannot get $from/$1"
-        ;;
-    *) cp "$from/$1" "$work/$1" || refuse "there is no $1 in $from" ;;
-    esac
+    http://* | https://*) if here curl; then curl -fsL -o "$work/$1" "$from/$1"; else wget -q -O "$work/$1" "$from/$1"; fi ;;
+    *) cp "$from/$1" "$work/$1" ;;
+    esac 2>/dev/null
 }
 
-sum() {
-    if command -v sha256sum >/dev/null; then sha256sum <"$1"
-    elif command -v openssl >/dev/null; then openssl dgst -sha256 -r <"$1"
-    else refuse "nothing here computes SHA-256: install coreutils or openssl"; fi
+sum() { if here sha256sum; then sha256sum; else openssl dgst -sha256 -r; fi <"$1" | cut -d ' ' -f 1; }
+
+# The keys of SIGNER, none twice, and each as 32 bytes in base64.
+keys() {
+    echo "$signers" | while read -r kind key _; do
+        case $kind in "" | \#*) continue ;; RW*) key=$kind ;; ssh-ed25519) ;; *) key= ;; esac
+        if [ "$key" ]; then echo "$key" | base64 -d | tail -c 32 | base64; else echo none; fi
+    done | sort -u
 }
 
-# Checks who signed the checksums, if a signer is named.
+# Whether a key has signed a file. minisign's form of keys has a number besides, which its signatures have, too.
 signed() {
-    case ${SIGNER-} in
-    "") return ;;
-    RW*)
-        command -v minisign >/dev/null || refuse "nothing here checks signatures of minisign: install minisign"
-        get SHA256SUMS.minisig
-        minisign -V -q -P "$SIGNER" -m "$work/SHA256SUMS"
-        ;;
-    ssh-ed25519\ *)
-        command -v ssh-keygen >/dev/null || refuse "nothing here checks signatures of ssh: install openssh"
-        get SHA256SUMS.sig
-        echo "signer $SIGNER" >"$work/signers"
-        ssh-keygen -Y verify -f "$work/signers" -I signer -n bpfship -s "$work/SHA256SUMS.sig" <"$work/SHA256SUMS" >/dev/null
-        ;;
-    *) refuse "SIGNER is no public key of minisign (RW...) or ssh (ssh-ed25519 ...)" ;;
-    esac || refuse "SHA256SUMS is not signed by SIGNER: nothing was installed"
+    if here minisign && get "$1.minisig"; then
+        number=$(sed -n 2p "$work/$1.minisig" | base64 -d | head -c 10 | tail -c 8 | base64)
+        key=$({ printf Ed; echo "$number" | base64 -d; echo "$2" | base64 -d; } | base64)
+        minisign -V -q -P "$key" -m "$work/$1"
+    elif here ssh-keygen && get "$1.sig"; then
+        key=$({ printf '\0\0\0\13ssh-ed25519\0\0\0 '; echo "$2" | base64 -d; } | base64)
+        echo "signer ssh-ed25519 $key" >"$work/signers"
+        ssh-keygen -Y verify -f "$work/signers" -I signer -n bpfship -s "$work/$1.sig" <"$work/$1"
+    else false; fi >/dev/null 2>&1
 }
 
-ours() {
-    shift
-    for program; do [ ! -L "$folder/$program" ] || refuse "$folder/$program is a link, which this script did not make"; done
+# Refuses checksums that no signer has signed.
+trusted() {
+    [ "$signers$rebuilders" ] || return 0
+    { here base64 && { here minisign || here ssh-keygen; }; } ||
+        refuse "nothing here checks signatures: install base64, and minisign or openssh, or set SIGNER and REBUILDERS to nothing"
+    keys=$(keys)
+    case $keys in "" | *none*) refuse "SIGNER is no public key of minisign (RW...) or ssh (ssh-ed25519 ...)" ;; esac
+    for key in $keys; do ! signed SHA256SUMS "$key" || return 0; done
+    refuse "SHA256SUMS is not signed by SIGNER: nothing was installed"
+}
+
+# Refuses an archive, by its name and SHA-256, that too few signers state to have built again.
+rebuilt() {
+    count=0
+    for key in ${rebuilders:+$keys}; do
+        file=rebuild-$(echo "$key" | tr -cd A-Za-z0-9 | cut -c 1-16).intoto.jsonl
+        if get "$file" && signed "$file" "$key"; then
+            case $(sed 's/.*"payload":"\([^"]*\)".*/\1/' "$work/$file" | base64 -d) in
+            *'"bpfship:rebuild/v1","subject":'*"{\"digest\":{\"sha256\":\"$2\"},\"name\":\"$1\"}"*) count=$((count + 1)) ;;
+            esac
+        fi
+    done
+    [ $count -ge "${rebuilders:-0}" ] || refuse "$count of SIGNER built $1 again, and $rebuilders must: nothing was installed"
 }
 
 # Puts the programs of an archive beside their places, if they are what they should be and start.
 stage() {
     name=$1 && shift
     target "$name"
-    file=$name-$triple.tar.gz
-    get "$file"
-    wanted=$(grep "  $file\$" "$work/SHA256SUMS")
-    found=$(sum "$work/$file")
-    [ "${wanted%% *}" = "${found%% *}" ] ||
-        refuse "$file has another SHA-256 than SHA256SUMS has for it: nothing was installed"
-    gzip -dc "$work/$file" | (cd "$work" && tar xf -)
+    archive=$name-$triple.tar.gz
+    get "$archive" || refuse "cannot get $archive from $from"
+    found=$(sum "$work/$archive")
+    grep -q "^$found  $archive\$" "$work/SHA256SUMS" || refuse "$archive has not the SHA-256 of SHA256SUMS: nothing was installed"
+    rebuilt "$archive" "$found"
+    gzip -dc "$work/$archive" | (cd "$work" && tar xf -)
     for program; do
         new=$folder/.$program.new
         cp "$work/$name-$triple/$program" "$new" || refuse "cannot write to $folder: run this as root, or set DIR"
@@ -100,23 +115,17 @@ stage() {
     done
 }
 
+ours() {
+    shift && for program; do [ ! -L "$folder/$program" ] || refuse "$folder/$program is a link, and not of this script"; done
+}
 place() {
     name=$1 && shift
-    for program; do
-        mv -f "$folder/.$program.new" "$folder/$program"
-        echo "$folder/$program is of $name"
-    done
+    for program; do mv -f "$folder/.$program.new" "$folder/$program" && echo "$folder/$program is of $name"; done
 }
-
 drop() { shift && for program; do rm -f "$folder/.$program.new"; done; }
-
 remove() {
     shift
-    for program; do
-        [ -e "$folder/$program" ] || refuse "there is no $folder/$program"
-        rm "$folder/$program"
-        echo "removed $folder/$program"
-    done
+    for program; do rm "$folder/$program" || refuse "$folder/$program was not removed"; echo "removed $folder/$program"; done
 }
 
 each ours
@@ -125,13 +134,13 @@ case ${1-} in
 -*) refuse "sh install.sh [FOLDER|URL], or --uninstall, is expected" ;;
 *)
     from=${1:-$(dirname "$0")}
-    from=${from%/}
+    here sha256sum || here openssl || refuse "nothing here computes SHA-256: install coreutils or openssl"
     [ -d "$folder" ] || refuse "there is no folder $folder: set DIR to another one"
     work=$(mktemp -d)
     trap 'rm -rf "$work"; each drop' EXIT
     trap 'exit 1' HUP INT TERM
-    get SHA256SUMS
-    signed
+    get SHA256SUMS || refuse "cannot get SHA256SUMS from $from"
+    trusted
     each stage
     each place
     ;;

@@ -16,7 +16,7 @@ pub fn dist(root: &Path, package: Option<&str>) -> PathBuf {
 /// What describes the archives of one commit.
 pub const MANIFEST: &str = "release.json";
 
-/// The checksums of the archives of one version.
+/// The checksums of the archives of one version, and of all else that `dist` makes: who signs them, signs all.
 pub const CHECKSUMS: &str = "SHA256SUMS";
 
 /// What signatures of a file are called: its name, and one of these.

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use cargo_metadata::PackageId;
 
 use crate::release::layout::STD_LICENSES;
+use crate::release::sbom::facts::{Std, StdCrate};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::sysroot::{RUNTIME_LICENSE, UNWINDER_LICENSE};
@@ -108,6 +109,7 @@ pub fn compose(
     packages: &Packages,
     linked: &BTreeSet<PackageId>,
     rust: &Rust,
+    std_facts: &Std,
     sysroot: Option<&Path>,
     libbpf: Option<&Path>,
     c: &CLibraries,
@@ -131,6 +133,13 @@ pub fn compose(
     names.insert(format!("{std}: MIT OR Apache-2.0, and what it is made of: see {STD_LICENSES}"));
     for license in ["MIT.txt", "Apache-2.0.txt"] {
         add(&mut texts, &std_docs(rust).join("licenses").join(license), &std)?;
+    }
+    for (name, StdCrate { version, license, texts: own }) in &std_facts.crates {
+        if let (Some(version), Some(license), false) = (version, license, own.is_empty()) {
+            let name = format!("{name} {version} of Rust's standard library");
+            names.insert(format!("{name}: {license}"));
+            own.iter().for_each(|text| _ = texts.entry(normalise(text)).or_default().insert(name.clone()));
+        }
     }
     names.insert("musl libc: MIT (https://musl.libc.org)".into());
     texts.entry(normalise(MUSL)).or_default().insert("musl libc".into());

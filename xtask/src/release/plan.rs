@@ -25,6 +25,7 @@ use crate::toolchain;
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 use crate::workspace::features;
+use crate::workspace::packaging::Install;
 use crate::workspace::products::Product;
 use crate::workspace::snapshot::Touch;
 use crate::workspace::source::Source;
@@ -97,7 +98,7 @@ pub fn dist(
     let touch =
         Touch { folder: facts.sources.folder.clone(), stamp: facts.sources.stamp(&source), paths: facts.crate_roots() };
     let release = Arc::new(Release::new(Arc::clone(facts), source, documents, dist.into()));
-    let mut tasks = vec![open(&release.dist, &release.staging)];
+    let mut tasks = vec![open(&release.dist, &facts.config.packaging.install, &release.staging)];
     tasks.extend(toolchain::plan::tasks(&needs, facts)?);
     for (site, own) in sites() {
         tasks.extend(build::prepare(site, own)?);
@@ -163,9 +164,9 @@ fn builds(site: Site, product: &Product, targets: &[Target], source: &Source) ->
 }
 
 /// Decides how archives in other folders become one release.
-pub fn merge(dist: &Path, archives: Vec<(PathBuf, Artifact)>, manifest: Manifest) -> Vec<Task> {
+pub fn merge(dist: &Path, install: &Install, archives: Vec<(PathBuf, Artifact)>, manifest: Manifest) -> Vec<Task> {
     let staging = Slot::default();
-    let mut tasks = vec![open(dist, &staging)];
+    let mut tasks = vec![open(dist, install, &staging)];
     for (folder, artifact) in archives {
         let title = format!("taking over {}", artifact.file);
         tasks.push(Task::new(title, vec![Box::new(StageArchive { folder, artifact, staging: staging.clone() })]));
@@ -177,8 +178,8 @@ pub fn merge(dist: &Path, archives: Vec<(PathBuf, Artifact)>, manifest: Manifest
 
 const PUBLISHING: &str = "publishing to dist/";
 
-fn open(dist: &Path, staging: &Slot<Staging>) -> Task {
-    let step = OpenStaging { dist: dist.into(), staging: staging.clone() };
+fn open(dist: &Path, install: &Install, staging: &Slot<Staging>) -> Task {
+    let step = OpenStaging { dist: dist.into(), install: install.clone(), staging: staging.clone() };
     Task::new("making a folder to write to first", vec![Box::new(step)])
 }
 

@@ -23,7 +23,8 @@ use crate::release::licenses::{self, CLibraries};
 use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Rustc, Sbom};
 use crate::release::pack::{self, Entry};
 use crate::release::sbom::crates::{self, Crate};
-use crate::release::sbom::{dep_info, document, facts as std_facts};
+use crate::release::sbom::facts::{self as std_facts, Std};
+use crate::release::sbom::{dep_info, document};
 use crate::release::staging::{self, Staging};
 use crate::release::{binary, section, unpack};
 use crate::route::Route;
@@ -36,6 +37,7 @@ use crate::toolchain::sysroot::{self, Sysroot};
 use crate::toolchain::zig;
 use crate::workspace::facts::Facts;
 use crate::workspace::packages::Package;
+use crate::workspace::packaging::Install;
 use crate::workspace::products::Archive;
 use crate::workspace::source::Source;
 
@@ -132,6 +134,7 @@ impl Objects {
 #[derive(Debug)]
 pub struct OpenStaging {
     pub dist: PathBuf,
+    pub install: Install,
     pub staging: Slot<Staging>,
 }
 
@@ -146,7 +149,7 @@ impl Step for OpenStaging {
     }
 
     fn run(&self, _: &Work) -> Result<()> {
-        self.staging.put(Staging::new(&self.dist)?)
+        self.staging.put(Staging::new(&self.dist, &self.install)?)
     }
 }
 
@@ -283,12 +286,6 @@ impl CheckAndPack {
     /// Writes down what is in an archive.
     fn with_sbom(&self, artifact: Artifact, inputs: &Inputs) -> Result<Artifact> {
         let Release { facts, source, .. } = &*self.release;
-        let rust = &facts.rust;
-        let lib = |root: &Path, triple: &str| root.join("lib/rustlib").join(triple).join("lib");
-        let root = match &artifact.sysroot {
-            Some(name) => facts.cache.path(name),
-            None => rust.sysroot.clone(),
-        };
         let builds: Vec<&Slot<Built>> = self.builds.iter().map(|(_, built)| built).collect();
         let held: Vec<_> = artifact.binaries.iter().flat_map(|binary| &binary.bpf_objects).collect();
         let objects = inputs.objects.list.iter().zip(&inputs.objects.reports);
@@ -300,11 +297,7 @@ impl CheckAndPack {
             crates: &self.crates(&builds)?,
             roots: self.archive.products.iter().map(|product| product.package.as_str()).collect(),
             rustc: &rustc(facts),
-            std: &std_facts::read(
-                &lib(&root, &artifact.triple),
-                &lib(&rust.sysroot, &rust.host),
-                &licenses::std_docs(rust).join(STD_LICENSES),
-            )?,
+            std: &self.std()?,
             libraries: self.libraries()?,
             compiler: (package, wheels),
             objects: objects.filter(|(object, _)| held.contains(&&object.file)).collect(),
@@ -313,6 +306,19 @@ impl CheckAndPack {
         let sbom = Sbom { size: text.len() as u64, sha256: hash::bytes(text.as_bytes()), ..artifact.sbom };
         self.release.staging.get()?.write_sbom(&sbom, text.as_bytes())?;
         Ok(Artifact { sbom, ..artifact })
+    }
+
+    /// What the standard library consists of.
+    fn std(&self) -> Result<Std> {
+        let Facts { rust, cache, .. } = &*self.release.facts;
+        let Tarball { arch, route, .. } = self.tarball;
+        let lib = |root: &Path, triple: &str| root.join("lib/rustlib").join(triple).join("lib");
+        let root = match route {
+            Route::Source => cache.path(&Sysroot::new(arch, rust).name),
+            Route::Prebuilt => rust.sysroot.clone(),
+        };
+        let host = lib(&rust.sysroot, &rust.host);
+        std_facts::read(&lib(&root, arch.triple), &host, &licenses::std_docs(rust), &rust.commit)
     }
 
     /// The crates that are linked into what these builds gave.
@@ -384,7 +390,7 @@ impl CheckAndPack {
         let libbpf = facts.bpf.libbpf_folder.as_deref();
         let compiler = if has_cxx { Some(facts.cache.path(&zig::name()?)) } else { None };
         let c = CLibraries { libbpf: self.linked_libbpf(&linked), cxx: compiler.as_deref() };
-        let text = licenses::compose(&packages, &linked, &facts.rust, sysroot, libbpf, &c)?.into_bytes();
+        let text = licenses::compose(&packages, &linked, &facts.rust, &self.std()?, sysroot, libbpf, &c)?.into_bytes();
         known.insert(key, text.clone());
         Ok(text)
     }

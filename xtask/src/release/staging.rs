@@ -17,6 +17,7 @@ use crate::ui::error::bad_request;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
 use crate::workspace::facts;
+use crate::workspace::packaging::Install;
 
 /// The manifest that an earlier run left in `dist/`. A manifest of another version of this tool, or none at all, is
 /// replaced.
@@ -40,6 +41,7 @@ pub fn adopt(manifest: &mut Manifest, earlier: Option<Manifest>, dist: &Path) {
 pub struct Staging {
     folder: PathBuf,
     dist: PathBuf,
+    install: Install,
 }
 
 impl Staging {
@@ -48,11 +50,12 @@ impl Staging {
         dist.join(".partial")
     }
 
-    pub fn new(dist: &Path) -> Result<Staging> {
+    /// `install` is what the script that installs the release demands.
+    pub fn new(dist: &Path, install: &Install) -> Result<Staging> {
         let folder = Staging::folder_in(dist);
         files::remove_folder(&folder)?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", dist.display()))?;
-        Ok(Staging { folder, dist: dist.into() })
+        Ok(Staging { folder, dist: dist.into(), install: install.clone() })
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -70,7 +73,8 @@ impl Staging {
         self.write(&sbom.file, bytes)
     }
 
-    /// Moves everything to its place, with checksums of all archives of this version that will then be there.
+    /// Moves everything to its place, with checksums of all archives of this version that will then be there, and of what is
+    /// about all of them.
     pub fn publish(&self, manifest: &Manifest) -> Result<()> {
         let mut names = files::list(&self.folder)?;
         let mut checksums: BTreeMap<String, Sha256> =
@@ -85,14 +89,15 @@ impl Staging {
                 }
             }
         }
-        let lines: String = checksums.iter().map(|(name, sha256)| manifest::checksum_line(sha256, name)).collect();
-        self.write(CHECKSUMS, lines.as_bytes())?;
-        self.write(MANIFEST, manifest.to_json()?.as_bytes())?;
-
-        let script = install::script(manifest);
-        self.write(INSTALL, script.as_bytes())?;
+        let (text, script) = (manifest.to_json()?, install::script(manifest, &self.install));
         let checksum = format!("{INSTALL}.sha256");
         self.write(&checksum, manifest::checksum_line(&hash::bytes(script.as_bytes()), INSTALL).as_bytes())?;
+        for (name, text) in [(MANIFEST, text), (INSTALL, script)] {
+            self.write(name, text.as_bytes())?;
+            checksums.insert(name.into(), hash::bytes(text.as_bytes()));
+        }
+        let lines: String = checksums.iter().map(|(name, sha256)| manifest::checksum_line(sha256, name)).collect();
+        self.write(CHECKSUMS, lines.as_bytes())?;
         names.extend([INSTALL.into(), checksum, CHECKSUMS.into(), MANIFEST.into()]);
         for name in names {
             self.drop_signatures(&name)?;

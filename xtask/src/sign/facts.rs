@@ -81,10 +81,15 @@ pub fn is_signed(folder: &Path, name: &str, keys: &[PublicKey]) -> Result<bool> 
 
 /// All statements in a folder that are signed by one of these keys.
 pub fn statements(folder: &Path, keys: &[PublicKey]) -> Result<Vec<Signed>> {
-    let mut found = Vec::new();
+    let (mut found, mut left) = (Vec::new(), dsse::MAX_SIGNATURES);
     for name in files::list(folder)?.iter().filter(|name| name.ends_with(dsse::ENDING)) {
         let text = text(&folder.join(name))?.unwrap_or_default();
-        found.extend(dsse::read(keys, &text).with_context(|| format!("{name} cannot be used"))?);
+        let statements = dsse::read(keys, &text, &mut left).with_context(|| format!("{name} cannot be used"))?;
+        // What is signed as a file, too, is what others than we read.
+        if !statements.is_empty() {
+            is_signed(folder, name, keys)?;
+        }
+        found.extend(statements);
     }
     Ok(found)
 }

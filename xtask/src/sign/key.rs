@@ -29,6 +29,9 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+/// What the fingerprint of a key begins with.
+pub const FINGERPRINT: &str = "SHA256:";
+
 /// What a PKCS #8 file of an Ed25519 key begins with, and a file of the public one.
 const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
@@ -83,7 +86,9 @@ impl PublicKey {
         let mut keys = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();
-            if words.by_ref().any(|word| word == wire::KIND) {
+            let mut options: Vec<&str> = Vec::new();
+            if words.by_ref().inspect(|word| options.push(word)).any(|word| word == wire::KIND) {
+                check_options(&options)?;
                 let bytes = base64(words.next().unwrap_or_default()).context("its key is cut off")?;
                 keys.push(PublicKey::new(wire::public(&bytes)?, None));
             } else if let Ok(bytes) = base64(line)
@@ -112,11 +117,32 @@ impl PublicKey {
         format!("{} {}", wire::KIND, encode(&wire::wire(&self.bytes)))
     }
 
+    /// Enough of it to tell keys apart, as a file may be called.
+    pub fn letters(&self) -> String {
+        encode(&self.bytes).chars().filter(char::is_ascii_alphanumeric).take(16).collect()
+    }
+
     /// As `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
         let hash = Sha256::digest(wire::wire(&self.bytes));
-        format!("SHA256:{}", encode(&hash).trim_end_matches('='))
+        format!("{FINGERPRINT}{}", encode(&hash).trim_end_matches('='))
     }
+}
+
+/// Refuses what a line of `allowed_signers` says of its key, where that is not what is meant here: ssh-keygen heeds it.
+fn check_options(words: &[&str]) -> Result<()> {
+    for option in words.iter().flat_map(|words| words.split_inclusive("\",")).map(|word| word.trim_end_matches(',')) {
+        let name = option.split('=').next().unwrap_or_default();
+        if let Some(list) = option.strip_prefix("namespaces=") {
+            let is_ours = list.trim_matches('"').split(',').any(|name| name == wire::NAMESPACE);
+            ensure!(is_ours, "a key in it is not for `{}`: {option}", wire::NAMESPACE);
+        } else if ["cert-authority", "valid-after", "valid-before"].contains(&name) {
+            bail!(
+                "what it says of a key is not understood, {name}: leave the line out, or the word if the key is good"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// `openssh-key-v1`: <https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.key>.
@@ -144,6 +170,22 @@ pub mod tests {
     /// A key that signs nothing but tests.
     pub fn example(seed: u8) -> SecretKey {
         SecretKey::new(&[seed; 32], None).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_is_not_for_this_or_no_longer_good_is_not_taken() {
+        let parse = |options: &str| PublicKey::parse(&format!("ann {options} {}", example(1).public.ssh()));
+        for good in ["", "namespaces=\"file,bpfship\"", "namespaces=bpfship"] {
+            assert_eq!(parse(good).unwrap(), [example(1).public], "{good}");
+        }
+        for (wrong, words) in [
+            ("namespaces=\"file,git\"", "is not for `bpfship`"),
+            ("valid-before=\"20200101\"", "not understood, valid-before"),
+            ("namespaces=\"bpfship\",valid-after=\"20200101\"", "not understood, valid-after"),
+            ("cert-authority", "not understood, cert-authority"),
+        ] {
+            assert!(parse(wrong).unwrap_err().to_string().contains(words), "{wrong}");
+        }
     }
 
     #[test]

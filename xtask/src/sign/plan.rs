@@ -9,6 +9,7 @@ use crate::release::install::INSTALL;
 use crate::release::layout::CHECKSUMS;
 use crate::release::manifest::Manifest;
 use crate::sign::dsse::ENDING;
+use crate::sign::key::PublicKey;
 use crate::sign::run::{Key, SignFile, SignStatements};
 use crate::sign::statement;
 use crate::sys::plan::{Step, Task};
@@ -29,6 +30,15 @@ pub fn sign(folder: &Path, manifest: &Manifest, text: &[u8], boots: &Report, bui
     tasks
 }
 
+/// Decides how the statement of who built a release again is signed and written. Gives the name of its file. install.sh knows it
+/// by that, and reads no envelope: so the file is signed, too.
+pub fn rebuild(folder: &Path, statement: Value, by: &PublicKey, key: &Key) -> (String, Vec<Task>) {
+    let name = format!("rebuild-{}", by.letters());
+    let file_name = format!("{name}{ENDING}");
+    let tasks = vec![statements(folder, &name, vec![statement], key), file(folder, file_name.clone(), key)];
+    (file_name, tasks)
+}
+
 fn file(folder: &Path, name: String, key: &Key) -> Task {
     let title = format!("signing {name}");
     let step = SignFile { folder: folder.into(), name, key: key.clone() };
@@ -36,7 +46,7 @@ fn file(folder: &Path, name: String, key: &Key) -> Task {
 }
 
 /// Decides how statements are signed and written.
-pub fn statements(folder: &Path, name: &str, statements: Vec<Value>, key: &Key) -> Task {
+fn statements(folder: &Path, name: &str, statements: Vec<Value>, key: &Key) -> Task {
     let file = format!("{name}{ENDING}");
     let title = format!("signing {file}");
     let step = SignStatements { folder: folder.into(), file, statements, key: key.clone() };

@@ -6,10 +6,7 @@ use sha2::{Digest, Sha256, Sha512};
 
 use crate::sign::encoding::{armored, encode};
 use crate::sign::key::{PublicKey, SecretKey};
-use crate::sign::wire::{KIND, Wire, public, strings, wire};
-
-/// What our signatures are for: none of another purpose is taken for one.
-pub const NAMESPACE: &str = "bpfship";
+use crate::sign::wire::{KIND, NAMESPACE, Wire, public, strings, wire};
 
 const MAGIC: &[u8] = b"SSHSIG";
 const ARMOR: &str = "SSH SIGNATURE";

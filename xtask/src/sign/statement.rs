@@ -90,7 +90,7 @@ pub fn builder(statement: &Value) -> Option<&str> {
 
 /// What became of an archive on a kernel. in-toto has WARNED for what passed with named gaps.
 pub fn test_result(boot: &Boot) -> Value {
-    let Boot { file, sha256, binaries, kernel, qemu, machine, cpu, commands, verdict, date, .. } = boot;
+    let Boot { file, sha256, binaries, kernel, qemu, machine, cpu, commands, verdict, seconds, date, .. } = boot;
     let binaries = binaries.iter().map(|(name, sha256)| resource(&format!("{name} ({})", boot.arch.triple), sha256));
     let subject: Vec<Value> = std::iter::once(resource(file, sha256)).chain(binaries).collect();
     let (result, warned, failed) = match verdict {
@@ -113,7 +113,7 @@ pub fn test_result(boot: &Boot) -> Value {
     let emulator = json!({
         "name": "qemu",
         "uri": "pkg:generic/qemu",
-        "annotations": { "version": qemu, "machine": machine, "cpu": cpu, "date": date },
+        "annotations": { "version": qemu, "machine": machine, "cpu": cpu, "seconds": seconds.to_string(), "date": date },
     });
     let passed = if failed.is_empty() { commands.as_slice() } else { &[] };
     let predicate = json!({

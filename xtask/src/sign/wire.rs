@@ -2,6 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 
+/// What our signatures are for: none of another purpose is taken for one.
+pub const NAMESPACE: &str = "bpfship";
+
 /// ssh's word for the kind of key.
 pub const KIND: &str = "ssh-ed25519";
 

@@ -13,11 +13,12 @@ use crate::sys::process::Runner;
 use crate::sys::steps::Write;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
+use crate::workspace::snapshot;
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &Ci) -> Result<()> {
     let facts = Facts::read(runner, common.manifest_path.as_deref())?;
-    let top = facts.root.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&facts.root);
+    let top = snapshot::top(&facts.root).unwrap_or(&facts.root);
     if top != facts.root {
         bad_request!(
             "pipelines lie at the top of a repository, {}, and this workspace does not: \

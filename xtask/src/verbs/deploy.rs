@@ -27,7 +27,9 @@ use crate::sys::{files, hash};
 use crate::ui::error::{self, bad_request};
 use crate::ui::screen;
 use crate::ui::table::{Align::Left, Table};
-use crate::verify::trust::Trust;
+use crate::verify::release::{Archives, Release};
+use crate::verify::report;
+use crate::verify::trust::{Demands, Trust};
 use crate::workspace::facts::Workspace;
 use crate::workspace::products::Product;
 
@@ -53,7 +55,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> R
     }
     let place = Place { name: bin.into(), folder: request.dir.clone(), operator: operator() };
     let release = request.from.as_deref().map(released).transpose()?;
-    check_signers(request, release.as_ref())?;
+    check_signers(runner, request, release.as_ref())?;
     let done = with_targets(runner, common, request, (&workspace, product), &hosts, &ssh, &place, release);
     // Also after an error: what holds the connections open is not ours to leave behind.
     hosts.iter().for_each(|host| runner.sweep(&ssh.close(host)));
@@ -185,11 +187,16 @@ fn released(from: &Path) -> Result<(PathBuf, Manifest)> {
 }
 
 /// Refuses a release behind which those who must do not stand, before any target is asked.
-fn check_signers(request: &flags::Deploy, release: Option<&(PathBuf, Manifest)>) -> Result<()> {
+fn check_signers(runner: Runner, request: &flags::Deploy, release: Option<&(PathBuf, Manifest)>) -> Result<()> {
     let trust = Trust::read(&request.trust)?;
     match release {
         _ if trust.signers.is_empty() => Ok(()),
-        Some((folder, manifest)) => trust.check(folder, manifest.artifacts.iter().map(|it| it.file.as_str())),
+        Some((folder, manifest)) => {
+            let names = manifest.artifacts.iter().map(|artifact| artifact.file.clone()).collect();
+            let archives = Archives { release: Release::read(folder), names, is_folder: false };
+            let demands = Demands { trust: &trust, boot: false, without_checksum: false, identity: None };
+            report::refuse(&archives.check(runner, &demands)?)
+        }
         None => bad_request!("--signer is for a release that was signed: name its folder with --from"),
     }
 }

@@ -8,8 +8,10 @@ use serde_json::json;
 use crate::arch::Arch;
 use crate::emit::k8s::Cluster;
 use crate::emit::plan::File;
-use crate::emit::{Program, ansible, facts, k8s, plan, sysupdate, units};
+use crate::emit::{Packaged, Program, ansible, aur, facts, homebrew, k8s, plan, sysupdate, units};
 use crate::flags::{self, Common, EmitTo, Emitted};
+use crate::package::format::package_name;
+use crate::package::{self, contents};
 use crate::release::artifacts;
 use crate::release::manifest::{Archive, Artifact, Binary, Manifest};
 use crate::sys;
@@ -18,6 +20,7 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::config::{Config, kernel_version};
 use crate::workspace::facts::Workspace;
+use crate::workspace::products;
 
 /// The kernel that is thought of where neither the user nor the configuration names one: the first with CAP_BPF.
 const KERNEL: (u32, u32) = (5, 8);
@@ -29,6 +32,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
         Emitted::Systemd { to, .. } => ("systemd", to),
         Emitted::Sysupdate { to, .. } => ("sysupdate", to),
         Emitted::K8s { to, .. } => ("k8s", to),
+        Emitted::Homebrew { to, .. } => ("homebrew", to),
+        Emitted::Aur { to, .. } => ("aur", to),
     };
     let (workspace, _) = Workspace::find(runner, common)?;
     let (product, bin) = workspace.config.product_of(to.bin.as_deref())?;
@@ -57,6 +62,18 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
             let (archive, artifacts) = with(&manifest, bin)?;
             sysupdate::files(program(&dir.dir), archive, &arches(&artifacts), url)
         }
+        Emitted::Homebrew { url, release: from, .. } => {
+            let manifest = read(from)?;
+            let (it, _) = packaged(&workspace.config, with(&manifest, bin)?, &release, url)?;
+            vec![homebrew::file(&it)?]
+        }
+        Emitted::Aur { url, release: from, .. } => {
+            let manifest = read(from)?;
+            let (it, archive) = packaged(&workspace.config, with(&manifest, bin)?, &release, url)?;
+            let name = format!("{}-bin", it.name);
+            let units = contents::unit_texts(&name, archive, workspace.config.minimum_kernel.as_deref());
+            aur::files(&it, &package::plan::maintainer(&workspace.config, archive)?, units)?
+        }
         Emitted::K8s { image, host_pid, kernels, release, .. } => {
             let manifest = read(release)?;
             let (archive, artifacts) = with(&manifest, bin)?;
@@ -72,6 +89,37 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
         }
     };
     write(runner, to, Path::new(name), &release, files)
+}
+
+/// The archive with a program, as package managers fetch it, and what the configuration says of it.
+fn packaged<'a>(
+    config: &'a Config,
+    (archive, artifacts): (&'a Archive, Vec<(&'a Artifact, &'a Binary)>),
+    folder: &Path,
+    address: &'a str,
+) -> Result<(Packaged<'a>, &'a products::Archive)> {
+    let Some(configured) = config.archives.iter().find(|other| other.name == archive.name) else {
+        bad_request!("the configuration has no archive {}: run `cargo xtask dist`", archive.name);
+    };
+    if configured.about.description.is_empty() {
+        bad_request!(
+            "a package says what it is: set `description` in the Cargo.toml of what is shipped as {}",
+            archive.name
+        );
+    }
+    let artifacts: Vec<&Artifact> = artifacts.into_iter().map(|(artifact, _)| artifact).collect();
+    let files = artifacts::contents(folder, artifacts[0])?.into_keys().collect();
+    let packaged = Packaged {
+        name: package_name(&archive.name),
+        archive: &archive.name,
+        version: &archive.version,
+        about: &configured.about,
+        bins: configured.bins().collect(),
+        artifacts,
+        files,
+        address,
+    };
+    Ok((packaged, configured))
 }
 
 /// Writes the files that are not there yet.

@@ -52,7 +52,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
     staging::check(&dist, &manifest.files().collect::<Vec<_>>())?;
 
     let files = archives.values().map(|archive| (archive.part.folder.to_owned(), archive.artifact.clone())).collect();
-    let tasks = plan::merge(&dist, files, manifest.clone());
+    let tasks = plan::merge(&dist, &config.packaging.install, files, manifest.clone());
     if request.show.plan {
         return sys::plan::print(&tasks, request.show.json);
     }

@@ -37,13 +37,17 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         }
     }
 
-    let key = sign::run::Key::default();
+    let flags::Signing { key, by } = &request.signing;
+    if !request.sign && (key.is_some() || by.is_some()) {
+        bad_request!("--key and --by are for a statement that is signed: add --sign");
+    }
+    let slot = sign::run::Key::default();
     let mut place = None;
     if request.sign && !request.show.plan {
-        let secret = sign::facts::secret(request.key.as_deref())?;
-        let builder = request.by.clone().unwrap_or_else(|| statement::builder_of(&secret.public.fingerprint()));
-        place = Some((sign::facts::place(builder), secret.public.fingerprint()));
-        key.put(Arc::new(secret))?;
+        let secret = sign::facts::secret(key.as_deref())?;
+        let builder = by.clone().unwrap_or_else(|| statement::builder_of(&secret.public.fingerprint()));
+        place = Some((sign::facts::place(builder), secret.public));
+        slot.put(Arc::new(secret))?;
     }
 
     let folder = env::temp_dir().join(format!("bpfship-rebuild-{}", std::process::id()));
@@ -63,12 +67,11 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)?;
-    if let Some((place, fingerprint)) = place {
+    if let Some((place, public)) = place {
         let stated = statement::rebuild(&manifest, text.as_bytes(), &place);
-        let name = format!("rebuild-{}", file_name(&fingerprint));
-        let task = sign::plan::statements(&release, &name, vec![stated], &key);
-        sys::plan::run(runner, &[task])?;
-        runner.status(format!("{name}{} states that these bytes come out of the commit", sign::dsse::ENDING));
+        let (name, tasks) = sign::plan::rebuild(&release, stated, &public, &slot);
+        sys::plan::run(runner, &tasks)?;
+        runner.status(format!("{name} states that these bytes come out of the commit"));
     }
     let archives =
         manifest.artifacts.iter().map(|artifact| json!({ "file": artifact.file, "sha256": artifact.sha256 }));
@@ -76,10 +79,4 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         true => screen::print_result(json!({ "same": archives.collect::<Vec<_>>() })),
         false => Ok(()),
     }
-}
-
-/// Enough of a fingerprint to tell rebuilders apart, as a file may be called.
-fn file_name(fingerprint: &str) -> String {
-    let letters = fingerprint.trim_start_matches("SHA256:").chars().filter(char::is_ascii_alphanumeric);
-    letters.take(16).collect()
 }

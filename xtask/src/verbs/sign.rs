@@ -20,7 +20,7 @@ use crate::workspace::facts as workspace;
 pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()> {
     let key = Key::default();
     if request.public {
-        let key = facts::secret(request.key.as_deref())?.public;
+        let key = facts::secret(request.signing.key.as_deref())?.public;
         let (minisign, ssh, fingerprint) = (key.minisign(), key.ssh(), key.fingerprint());
         return match request.show.json {
             true => screen::print_result(json!({ "minisign": minisign, "ssh": ssh, "fingerprint": fingerprint })),
@@ -31,7 +31,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()>
         Some(folder) => folder.clone(),
         None => workspace::dist_of(&workspace::find_manifest(common.manifest_path.as_deref())?),
     };
-    let secret = if request.show.plan { None } else { Some(facts::secret(request.key.as_deref())?) };
+    let secret = if request.show.plan { None } else { Some(facts::secret(request.signing.key.as_deref())?) };
     let manifest = artifacts::read(&folder)?;
     for artifact in &manifest.artifacts {
         if hash::file(&folder.join(&artifact.file))? != artifact.sha256 {
@@ -44,7 +44,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()>
         None => Report::new(),
     };
     let text = files::read(&folder.join(MANIFEST))?;
-    let builder = match (&request.by, &secret) {
+    let builder = match (&request.signing.by, &secret) {
         (Some(builder), _) => builder.clone(),
         (None, Some(key)) => statement::builder_of(&key.public.fingerprint()),
         (None, None) => statement::builder_of("…"),

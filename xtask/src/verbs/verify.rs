@@ -1,6 +1,6 @@
 //! `cargo xtask verify`: whether archives are what `dist` makes, in dist/ or wherever they were downloaded to.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::flags;
@@ -11,9 +11,10 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
-use crate::verify::release::{Release, find};
-use crate::verify::report::Report;
-use crate::verify::trust::Trust;
+use crate::verify::release::{Archives, Release, find};
+use crate::verify::report::{self, Report};
+use crate::verify::sigstore::Identity;
+use crate::verify::trust::{Demands, Trust};
 use crate::workspace::facts as workspace;
 
 /// Runs the verb.
@@ -29,7 +30,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
         }
         let release = Release::read(&dist);
         let names = release.manifest.iter().flat_map(Manifest::files).collect();
-        work.push((release, names));
+        work.push(Archives { release, names, is_folder: true });
     }
     for path in &request.paths {
         work.push(find(path)?);
@@ -37,18 +38,11 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
 
     let trust = Trust::read(&request.trust)?;
     let mut reports = Vec::new();
-    for (mut release, names) in work {
-        let statements = release.statements(&trust);
-        for name in names {
-            runner.check_interrupted()?;
-            let mut report = release.check(&name, request.no_checksum);
-            if request.require_boot || request.trust.proof {
-                release.check_boots(&mut report);
-            }
-            release.check_trust(&name, &trust, &statements, &mut report);
-            reports.push(report);
-        }
-        reports.append(&mut release.reports);
+    let identity = request.identity.clone().map(|subject| Identity { subject, issuer: request.issuer.clone() });
+    let (boot, without_checksum) = (request.require_boot, request.no_checksum);
+    let demands = Demands { trust: &trust, boot, without_checksum, identity };
+    for archives in work {
+        reports.extend(archives.check(runner, &demands)?);
     }
     if request.json {
         let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
@@ -56,12 +50,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
     } else {
         print(runner, &reports);
     }
-    let failures: Vec<String> = reports.iter().flat_map(Report::failures).collect();
-    match failures.as_slice() {
-        [] => Ok(()),
-        [only] => bail!("{only}"),
-        several => bail!("this must not be used:\n  {}", several.join("\n  ")),
-    }
+    report::refuse(&reports)
 }
 
 /// One line for each archive that passed, and notes.

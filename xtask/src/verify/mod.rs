@@ -2,4 +2,5 @@
 
 pub mod release;
 pub mod report;
+pub mod sigstore;
 pub mod trust;

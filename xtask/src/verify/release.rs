@@ -11,10 +11,13 @@ use super::report::Report;
 use crate::arch::{ARCHES, Arch};
 use crate::release::binary::{self, Objects};
 use crate::release::boot_report::{self, REPORT, Verdict};
+use crate::release::install::INSTALL;
 use crate::release::layout::{CHECKSUMS, MANIFEST};
 use crate::release::manifest::{self, Artifact, Binary, Manifest};
 use crate::release::pack::Entry;
 use crate::release::unpack::{self, Unpacked};
+use crate::sign::facts as sign;
+use crate::sign::key::PublicKey;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
@@ -29,8 +32,16 @@ const MAX_ARCHIVE: u64 = unpack::LIMIT + (1 << 20);
 /// How many bytes a manifest or a list of checksums may have.
 const MAX_TEXT: u64 = 1 << 20;
 
-/// The archives that an argument names, and the files beside them.
-pub fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
+/// The archives that are checked, and the files beside them.
+pub struct Archives {
+    pub release: Release,
+    pub names: BTreeSet<String>,
+    /// All that is in the folder is of the release.
+    pub is_folder: bool,
+}
+
+/// What an argument names.
+pub fn find(path: &Path) -> Result<Archives> {
     let shown = path.display();
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -40,7 +51,8 @@ pub fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
     if metadata.is_dir() {
         let release = Release::read(path);
         let named = release.manifest.iter().flat_map(Manifest::files);
-        let listed = release.checksums.iter().flat_map(BTreeMap::keys).filter(|file| !file.ends_with(SBOM)).cloned();
+        let is_other = |file: &String| file.ends_with(SBOM) || [MANIFEST, INSTALL].contains(&file.as_str());
+        let listed = release.checksums.iter().flat_map(BTreeMap::keys).filter(|file| !is_other(file)).cloned();
         let present = files::list(path)?.into_iter().filter_map(|file| {
             let archive = file.strip_suffix(CHECKSUM).unwrap_or(&file);
             archive.ends_with(ARCHIVE).then(|| archive.to_owned())
@@ -49,12 +61,12 @@ pub fn find(path: &Path) -> Result<(Release, BTreeSet<String>)> {
         if names.is_empty() && release.reports.is_empty() {
             bad_request!("there is nothing to verify in {shown}: no archive (*{ARCHIVE}) is in it");
         }
-        return Ok((release, names));
+        return Ok(Archives { release, names, is_folder: true });
     }
     match path.file_name().and_then(|name| name.to_str()) {
         Some(name) if metadata.is_file() && name.ends_with(ARCHIVE) => {
             let folder = path.parent().unwrap_or(Path::new(""));
-            Ok((Release::read(folder), BTreeSet::from([name.into()])))
+            Ok(Archives { release: Release::read(folder), names: BTreeSet::from([name.into()]), is_folder: false })
         }
         _ => bad_request!("{shown} cannot be verified: an archive (*{ARCHIVE}), or a folder of them, is expected"),
     }
@@ -73,7 +85,12 @@ impl Release {
     pub fn read(folder: &Path) -> Release {
         let mut release = Release { folder: folder.into(), manifest: None, checksums: None, reports: Vec::new() };
         let mut report = Report::new(&folder.join(MANIFEST));
-        match text(&folder.join(MANIFEST)).and_then(|text| text.as_deref().map(Manifest::parse).transpose()) {
+        let mut found = None;
+        let parsed = text(&folder.join(MANIFEST)).and_then(|text| {
+            found = text.as_ref().map(|text| hash::bytes(text.as_bytes()));
+            text.as_deref().map(Manifest::parse).transpose()
+        });
+        match parsed {
             Ok(manifest) => release.manifest = manifest,
             Err(error) => report.fault(format!("{error:#}: get it again, or use the tool that wrote it")),
         }
@@ -92,6 +109,9 @@ impl Release {
                         report.fault(format!("it disagrees with {MANIFEST} about {file}"));
                     }
                 }
+            }
+            if checksums.get(MANIFEST) != found.as_ref() {
+                report.fault(format!("it has another SHA-256 for {MANIFEST} than that has, or none"));
             }
         }
         release.reports.push(report);
@@ -189,6 +209,29 @@ impl Release {
             true => report.against.push(REPORT.into()),
             false => report.fault(format!("{REPORT} contains no kernel on which it passed: run `cargo xtask boot`")),
         }
+    }
+
+    /// The script beside the archives must be the one that was made with them, if it is there.
+    pub fn check_script(&self, signers: &[PublicKey]) -> Report {
+        let path = self.folder.join(INSTALL);
+        let mut report = Report::new(&path);
+        if path.symlink_metadata().is_err() {
+            return report;
+        }
+        let found = match text(&path) {
+            Ok(text) => hash::bytes(text.unwrap_or_default().as_bytes()),
+            Err(error) => {
+                report.fault(format!("{error:#}"));
+                return report;
+            }
+        };
+        self.check_checksum(INSTALL, found, None, true, &mut report);
+        if !signers.is_empty()
+            && let Err(error) = sign::is_signed(&self.folder, INSTALL, signers)
+        {
+            report.fault(format!("{error:#}"));
+        }
+        report
     }
 
     /// Every checksum that there is must be right.

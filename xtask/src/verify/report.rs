@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use crate::sys::hash::Sha256;
@@ -39,8 +40,15 @@ impl Report {
             "faults": self.faults,
         })
     }
+}
 
-    pub fn failures(&self) -> impl Iterator<Item = String> {
-        self.faults.iter().map(|fault| format!("{}: {fault}", self.file))
+/// Refuses what has faults.
+pub fn refuse(reports: &[Report]) -> Result<()> {
+    let faults = |report: &Report| report.faults.iter().map(|fault| format!("{}: {fault}", report.file)).collect();
+    let failures: Vec<String> = reports.iter().flat_map::<Vec<String>, _>(faults).collect();
+    match failures.as_slice() {
+        [] => Ok(()),
+        [only] => bail!("{only}"),
+        several => bail!("this must not be used:\n  {}", several.join("\n  ")),
     }
 }

@@ -1,13 +1,14 @@
 //! Whether signers stand behind an archive: its signature, where it comes from, its boots, and who built it again.
 
 use std::fs;
-use std::path::Path;
+use std::path::absolute;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
-use super::release::{self, Release};
+use super::release::{self, Archives, Release};
 use super::report::Report;
+use super::sigstore::{self, Identity};
 use crate::flags;
 use crate::release::boot_report::{self, REPORT};
 use crate::release::layout::{CHECKSUMS, MANIFEST};
@@ -15,6 +16,7 @@ use crate::sign::dsse::Signed;
 use crate::sign::key::PublicKey;
 use crate::sign::{facts, statement};
 use crate::sys::hash::Sha256;
+use crate::sys::process::Runner;
 
 /// Whose word is taken for a release, and for what.
 pub struct Trust {
@@ -31,27 +33,48 @@ impl Trust {
         let flags::Trust { signers, proof, rebuilders } = words;
         Ok(Trust { signers: facts::signers(signers)?, proof: *proof, rebuilders: *rebuilders })
     }
+}
 
-    /// Refuses archives in a folder unless they are right, and signers stand behind each of them.
-    pub fn check<'a>(&self, folder: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
-        let mut release = Release::read(folder);
-        let statements = release.statements(self);
-        let mut faults: Vec<String> = release.reports.iter().flat_map(Report::failures).collect();
-        for name in names {
-            let mut report = release.check(name, false);
-            release.check_trust(name, self, &statements, &mut report);
-            faults.extend(report.failures());
+/// What is demanded of archives besides being right.
+pub struct Demands<'a> {
+    pub trust: &'a Trust,
+    /// Each must have been booted.
+    pub boot: bool,
+    /// One whose checksum is nowhere to be found is taken.
+    pub without_checksum: bool,
+    /// Who must have signed it by Sigstore.
+    pub identity: Option<Identity>,
+}
+
+impl Archives {
+    /// Everything about each of them, and then what is wrong with the files that are about all.
+    pub fn check(mut self, runner: Runner, demands: &Demands) -> Result<Vec<Report>> {
+        let Demands { trust, boot, without_checksum, identity } = demands;
+        let statements = self.release.statements(trust);
+        let mut reports = Vec::new();
+        for name in &self.names {
+            runner.check_interrupted()?;
+            let mut report = self.release.check(name, *without_checksum);
+            if *boot || trust.proof {
+                self.release.check_boots(&mut report);
+            }
+            self.release.check_trust(name, trust, &statements, &mut report);
+            if let Some(identity) = identity {
+                sigstore::check(runner, &absolute(self.release.folder.join(name))?, identity, &mut report)?;
+            }
+            reports.push(report);
         }
-        match faults.is_empty() {
-            true => Ok(()),
-            false => bail!("{}", faults.join("\n  ")),
+        if self.is_folder {
+            self.release.reports.push(self.release.check_script(&trust.signers));
         }
+        reports.extend(self.release.reports.into_iter().filter(|report| !report.faults.is_empty()));
+        Ok(reports)
     }
 }
 
 impl Release {
     /// What signers state of this release. Something wrong with that is reported.
-    pub fn statements(&mut self, trust: &Trust) -> Vec<Signed> {
+    fn statements(&mut self, trust: &Trust) -> Vec<Signed> {
         if !trust.proof && trust.rebuilders.is_none() {
             return Vec::new();
         }
@@ -64,7 +87,7 @@ impl Release {
     }
 
     /// Signers must stand behind an archive.
-    pub fn check_trust(&self, name: &str, trust: &Trust, statements: &[Signed], report: &mut Report) {
+    fn check_trust(&self, name: &str, trust: &Trust, statements: &[Signed], report: &mut Report) {
         let Some(sha256) = report.sha256.filter(|_| !trust.signers.is_empty()) else { return };
         if let Some(wanted) = trust.rebuilders {
             let is_rebuild = |it: &&Signed| statement::is_about(&it.statement, statement::REBUILD, name, &sha256);

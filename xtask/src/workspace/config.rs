@@ -16,7 +16,7 @@ use crate::sys::hash::Sha256;
 use crate::ui::error::bad_request;
 use crate::ui::suggest;
 use crate::workspace::keys::{self, OneOrMore, Root, check_path, key, plain_path};
-use crate::workspace::packaging::{Packaging, WrittenImage, WrittenPackages};
+use crate::workspace::packaging::{Install, Packaging, WrittenImage, WrittenPackages};
 use crate::workspace::products::{self, Archive, Product, WrittenBoot, WrittenDeploy, WrittenInclude, WrittenProduct};
 
 /// What is shipped, checked against the workspace.
@@ -170,6 +170,7 @@ struct Written {
     deploy: WrittenDeploy,
     packages: WrittenPackages,
     image: WrittenImage,
+    install: Install,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -278,7 +279,7 @@ impl Config {
             }
         }
         written.container.check()?;
-        let packaging = Packaging::parse(written.packages, written.image)?;
+        let packaging = Packaging::parse(written.packages, written.image, written.install)?;
         let rust = rust_packages(metadata, beside, &written.bpf.rust)?;
         let mut bpf = Bpf::parse(&root, written.bpf, release_of.is_none())?;
         if !rust.is_empty() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bpfship::testing::install;
 use bpfship::testing::manifest::{Archive, Artifact, Binary, Manifest, Rustc, SCHEMA};
 use bpfship::testing::pack::{self, Entry};
-use bpfship::testing::{ARCHES, Arch, hash};
+use bpfship::testing::{ARCHES, Arch, Install, hash};
 
 use super::support::{Run, Workspace, can_mount, has, list};
 
@@ -58,7 +58,7 @@ pub fn release(workspace: &Workspace, version: &str, script: &str) {
     fs::create_dir_all(&folder).unwrap();
     let name = format!("{stem}.tar.gz");
     fs::write(folder.join("SHA256SUMS"), format!("{}  {name}\n", hash::bytes(&archive))).unwrap();
-    fs::write(folder.join("install.sh"), install::script(&manifest)).unwrap();
+    fs::write(folder.join("install.sh"), install::script(&manifest, &Install::default())).unwrap();
     fs::write(folder.join(name), archive).unwrap();
     fs::write(folder.join("release.json"), manifest.to_json().unwrap()).unwrap();
 }
@@ -640,17 +640,15 @@ fn the_script_of_a_release_installs_upgrades_and_leaves_nothing_behind() {
         assert_eq!(prints(&workspace), "two");
         // Not what the checksums are of.
         workspace.shell("rm -rf bad; cp -r 1.0.0 bad && cp 1.1.0/*.gz bad/$(basename 1.0.0/*.gz)").succeeds();
-        install("bad/install.sh")
-            .ends_with(1)
-            .says("has another SHA-256 than SHA256SUMS has for it: nothing was installed");
+        install("bad/install.sh").ends_with(1).says("has not the SHA-256 of SHA256SUMS: nothing was installed");
         workspace.shell(": >bad/SHA256SUMS").succeeds();
         install("bad/install.sh").ends_with(1).says("there is no archive for this machine (");
-        install("1.0.0/install.sh nowhere").ends_with(1).says("there is no SHA256SUMS in nowhere");
+        install("1.0.0/install.sh nowhere").ends_with(1).says("cannot get SHA256SUMS from nowhere");
         install("1.0.0/install.sh --help").ends_with(1).says("or --uninstall, is expected");
         assert_eq!(prints(&workspace), "two");
         install("1.0.0/install.sh --uninstall").succeeds();
         assert!(list(&workspace.path("bin")).is_empty());
-        install("1.0.0/install.sh --uninstall").ends_with(1).says("there is no bin/probe");
+        install("1.0.0/install.sh --uninstall").ends_with(1).says("bin/probe was not removed");
     }
     // A program that does not start is not installed, and a link of `deploy` is not touched.
     release(&workspace, "2.0.0", "exit 3");
@@ -659,7 +657,7 @@ fn the_script_of_a_release_installs_upgrades_and_leaves_nothing_behind() {
     workspace
         .shell("ln -s .probe/1 bin/probe; DIR=bin sh 1.0.0/install.sh")
         .ends_with(1)
-        .says("bin/probe is a link, which this script did not make");
+        .says("bin/probe is a link, and not of this script");
     fs::remove_file(workspace.path("bin/probe")).unwrap();
     if busybox {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -190,3 +190,78 @@ fn what_cannot_be_packaged_is_refused_before_anything_is_fetched() {
     let run = altered.xtask("package --plan").ends_with(1);
     run.says("does not match release.json").in_one_line();
 }
+
+#[test]
+fn homebrew_and_arch_linux_users_fetch_the_release_by_files_that_their_programs_read() {
+    let workspace = released("emit packages", MAINTAINER, &["amd64", "arm64", "s390x"]);
+    for (words, complaint) in [
+        ("emit homebrew", "--url"),
+        ("emit homebrew --url ftp://x", "http:// is expected"),
+        ("emit aur --url https://example.org --from nowhere", "nothing is released"),
+    ] {
+        workspace.xtask(words).ends_with(2).says(complaint);
+    }
+    workspace.xtask("emit homebrew --url https://example.org/v0.3.0/").succeeds().says("homebrew/tool.rb");
+    let formula = workspace.read("homebrew/tool.rb");
+    let sha256 =
+        |arch: &str| shell_line(&workspace, &format!("sha256sum dist/tool-0.3.0-{arch}-*.tar.gz | cut -d ' ' -f 1"));
+    for words in [
+        "class Tool < Formula\n  desc \"Counts ticks, for $1\"\n  homepage \"https://example.org/tool\"\n  version \"0.3.0\"\n  license \"MIT\"\n",
+        &format!(
+            "  on_arm do\n    url \"https://example.org/v0.3.0/tool-0.3.0-aarch64-unknown-linux-musl.tar.gz\"\n    sha256 \"{}\"\n  end\n",
+            sha256("aarch64")
+        ),
+        &format!("-x86_64-unknown-linux-musl.tar.gz\"\n    sha256 \"{}\"\n", sha256("x86_64")),
+        "    bin.install \"probe\"\n    zsh_completion.install \"completions/_probe\"\n    bash_completion.install \"completions/probe.bash\" => \"probe\"\n",
+        "    man1.install \"docs/probe.1\"\n",
+    ] {
+        assert!(formula.contains(words), "{words} is not in\n{formula}");
+    }
+    if has("ruby", "apt install ruby", is_there("ruby")) {
+        workspace.shell("ruby -wc homebrew/tool.rb").succeeds().says("Syntax OK");
+    }
+
+    workspace.xtask("emit aur --url https://example.org/v0.3.0").succeeds().says("aur/PKGBUILD");
+    workspace.shell("bash -n aur/PKGBUILD").succeeds();
+    if !has("makepkg", "apt install makepkg libarchive-tools fakeroot", is_there("makepkg") && is_there("bsdtar")) {
+        return;
+    }
+    // What lies beside a PKGBUILD is not fetched. makepkg does not run as root.
+    let build =
+        "cp dist/*x86_64*.tar.gz aur/ && work=$(mktemp -d) && cp aur/* $work && cd $work && chmod -R a+rwX . || exit
+        as=; [ $(id -u) != 0 ] || as='setpriv --reuid=65534 --regid=65534 --clear-groups'
+        export HOME=$work PKGEXT=.pkg.tar CARCH=x86_64
+        $as makepkg --printsrcinfo && { $as makepkg --nodeps --noconfirm >log 2>&1 || { cat log; exit 1; }; } &&
+        bsdtar -tf tool-bin-0.3.0-1-x86_64.pkg.tar; code=$?; rm -r $work; exit $code";
+    let run = workspace.shell(build).succeeds();
+    let info = run.text();
+    for line in [
+        "pkgbase = tool-bin",
+        "\tpkgdesc = Counts ticks, for $1",
+        "\tpkgver = 0.3.0",
+        "\turl = https://example.org/tool",
+        "\tlicense = MIT",
+        "\tarch = x86_64",
+        "\tprovides = tool",
+        "\tsource = probe.service",
+        "\tsource_aarch64 = https://example.org/v0.3.0/tool-0.3.0-aarch64-unknown-linux-musl.tar.gz",
+        &format!("\tsha256sums_x86_64 = {}", sha256("x86_64")),
+    ] {
+        assert!(info.lines().any(|found| found == line), "{line} is not in\n{info}");
+    }
+    assert!(!info.contains("s390x"), "{info}");
+    for path in [
+        "usr/bin/probe",
+        "usr/share/man/man1/probe.1.gz",
+        "usr/lib/systemd/system/probe.service",
+        "usr/share/licenses/tool-bin/LICENSE-MIT",
+        "usr/share/zsh/site-functions/_probe",
+        "usr/share/bash-completion/completions/probe",
+    ] {
+        assert!(run.text().lines().any(|line| line == path), "{path} is not in\n{}", run.text());
+    }
+}
+
+fn shell_line(workspace: &Workspace, script: &str) -> String {
+    workspace.shell(script).succeeds().text().trim().to_owned()
+}

@@ -182,14 +182,16 @@ fn run_job(workspace: &Workspace, job: &Value, name: &str, tag: &str) -> Result<
             "actions/download-artifact" => {
                 format!("mkdir -p {1} && cp -r '{0}/{2}/.' {1}", artifacts.display(), with("path"), with("name"))
             }
-            "actions/attest" => format!("test -s {}", with("subject-checksums")),
+            "actions/attest" => {
+                format!("test -s {} && echo '{{}}' >'{}/bundle'", with("subject-checksums"), top.display())
+            }
             "" => step["run"].as_str().unwrap().to_owned(),
             other => panic!("a stand-in for {other}"),
         };
         fs::write(top.join("step"), &script).unwrap();
         let (folder, top) = (folder.display(), top.display());
         let run = workspace.shell(&format!(
-            "export BPFSHIP_SIGNING_KEY=\"$(cat '{top}/key')\" GITHUB_REF_NAME={tag} RUNNER_TEMP='{top}' GH_LOG='{top}/gh.log' && cd '{folder}' && bash -e '{top}/step' && echo 'it succeeds'"
+            "export BPFSHIP_SIGNING_KEY=\"$(cat '{top}/key')\" GITHUB_REF_NAME={tag} RUNNER_TEMP='{top}' BUNDLE='{top}/bundle' GH_LOG='{top}/gh.log' && cd '{folder}' && bash -e '{top}/step' && echo 'it succeeds'"
         ));
         if !run.text().contains("it succeeds\n") {
             return Err(script);
@@ -228,7 +230,9 @@ fn every_command_of_a_release_works_in_order_up_to_the_door_of_the_service() {
     for file in list(&workspace.path("../job publish/dist")) {
         assert!(create.contains(&format!(" dist/{file}")), "{file}");
     }
-    assert!(create.contains(" dist/SHA256SUMS.minisig "), "{create}");
+    for file in ["SHA256SUMS.minisig", "attestation.sigstore.json"] {
+        assert!(create.contains(&format!(" dist/{file} ")), "{create}");
+    }
     assert_eq!((heading, edit), ("## 0.3.0", "release edit v0.3.0 --draft=false"));
     assert!(asked.contains("- It ticks.") && !asked.contains("- It began."), "{asked}");
 }

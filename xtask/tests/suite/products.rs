@@ -1,11 +1,12 @@
 //! Several packages and binaries: in one archive, or in one each.
 
+use std::fs;
 use std::process::Command;
 
-use bpfship::testing::Arch;
+use bpfship::testing::{Arch, layout};
 use serde_json::{Value, json};
 
-use super::support::{Run, Workspace, has};
+use super::support::{Run, Workspace, has, own_root};
 
 const LOCK: &str = "version = 4\n\n[[package]]\nname = \"extra\"\nversion = \"0.9.0\"\n
 [[package]]\nname = \"tool\"\nversion = \"0.3.0\"\n";
@@ -131,7 +132,7 @@ fn a_repository_of_one_package_may_have_the_configuration_in_its_own_table() {
     let workspace = Workspace::usual("single");
     let manifest = workspace.read("tool/Cargo.toml").replace("main.rs", "tool/main.rs");
     let table = "\n[package.metadata.bpfship]\nbpf.folder = \"kernel\"\n";
-    std::fs::remove_file(workspace.path("tool/Cargo.toml")).unwrap();
+    fs::remove_file(workspace.path("tool/Cargo.toml")).unwrap();
     let workspace = workspace.write("Cargo.toml", &format!("{manifest}{table}"));
     workspace.xtask("dist --arch amd64").succeeds().says("tool-0.3.0-x86_64-unknown-linux-musl");
 
@@ -179,4 +180,32 @@ fn the_tool_is_called_in_messages_as_it_was_called() {
     called("bpfship").says("`bpfship dist` does that").says("Usage: bpfship");
     called("ship").says("`cargo ship dist` does that");
     called("xtask").says("`cargo xtask dist` does that");
+}
+
+/// By the templates in the packages' own Cargo.toml. `ci/release-check` has cargo-binstall itself do it.
+#[test]
+fn what_cargo_binstall_would_fetch_is_what_dist_makes() {
+    let read = |path: &str| fs::read_to_string(own_root().join(path)).unwrap().parse::<toml::Table>().unwrap();
+    let workspace = read("Cargo.toml");
+    let version = workspace["workspace"]["package"]["version"].as_str().unwrap();
+    for (path, name) in [("app/Cargo.toml", "exectrace"), ("xtask/Cargo.toml", "bpfship")] {
+        let manifest = read(path);
+        let binstall = &manifest["package"]["metadata"]["binstall"];
+        assert_eq!(manifest["package"]["name"].as_str(), Some(name));
+        for arch in ["amd64", "arm64"].map(Arch::named) {
+            let rendered = |key: &str| {
+                let words = [("repo", "https://example.org"), ("name", name), ("bin", name), ("version", version)];
+                let template = binstall[key].as_str().unwrap().replace("{ target }", arch.triple);
+                words.iter().fold(template, |text, (word, value)| text.replace(&format!("{{ {word} }}"), value))
+            };
+            let file = layout::file(name, version, arch);
+            assert_eq!(rendered("pkg-url"), format!("https://example.org/releases/download/v{version}/{file}"));
+            assert_eq!(rendered("bin-dir"), format!("{}/{name}", file.strip_suffix(".tar.gz").unwrap()));
+            assert_eq!(rendered("pkg-fmt"), "tgz");
+        }
+        // It wants every program of the package, but those that need features.
+        for bin in manifest.get("bin").and_then(|bins| bins.as_array()).into_iter().flatten() {
+            assert!(bin["name"].as_str() == Some(name) || bin.get("required-features").is_some(), "{bin}");
+        }
+    }
 }

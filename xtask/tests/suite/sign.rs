@@ -221,21 +221,118 @@ fn install_sh_installs_only_what_the_signer_has_signed() {
     }
     let workspace = released("install-signed");
     workspace.xtask("sign --key ours").succeeds();
+    let (ours, other) = (workspace.read("ours.pub"), workspace.read("other.pub"));
     let public = workspace.xtask("sign --key ours --public --json").succeeds().json();
     let minisign = public["minisign"].as_str().unwrap();
-    let install =
-        |signer: &str| workspace.shell(&format!("mkdir -p bin && DIR=$PWD/bin SIGNER='{signer}' sh dist/install.sh"));
-    let ours = workspace.read("ours.pub");
-    install(ours.trim()).succeeds().says("bin/probe is of tool-0.3.0");
-    if has_program("minisign", "apt-get install minisign") {
-        install(minisign).succeeds().says("bin/probe is of tool-0.3.0");
+    // Nothing but what every system has, and one program that checks signatures, or none.
+    let few = "for name in sh busybox cp sed base64 head tail tr cut sort grep od dd uname mktemp rm mv chmod gzip tar sha256sum dirname; do
+            ln -sf $(command -v $name) few/$name; done";
+    workspace.shell(&format!("mkdir -p bin few && {few}")).succeeds();
+    let with = |checker: &str, shell: &str, words: &str| {
+        workspace.shell(&format!(
+            "rm -f few/minisign few/ssh-keygen bin/probe; for name in {checker}; do ln -s $(command -v $name) few/; done
+            {words} PATH=$PWD/few DIR=$PWD/bin {shell} dist/install.sh"
+        ))
+    };
+    let mut checkers = vec!["ssh-keygen"];
+    checkers.extend(has_program("minisign", "apt-get install minisign").then_some("minisign"));
+    let mut shells = vec!["sh"];
+    shells.extend(has_program("busybox", "apt-get install busybox-static").then_some("busybox sh"));
+    // Either form of a key is for either program.
+    for (checker, shell) in checkers.iter().flat_map(|checker| shells.iter().map(move |shell| (checker, shell))) {
+        for signer in [ours.trim(), minisign, &format!("{}{minisign}\n", other)] {
+            let words = format!("SIGNER='{signer}'");
+            with(checker, shell, &words).succeeds().says("bin/probe is of tool-0.3.0");
+        }
+        let refused = with(checker, shell, &format!("SIGNER='{}'", other.trim())).ends_with(1);
+        refused.says("SHA256SUMS is not signed by SIGNER: nothing was installed").in_one_line();
+        let refused = with(checker, shell, &format!("SIGNER='{minisign}' REBUILDERS=1")).ends_with(1);
+        refused.says("0 of SIGNER built tool-0.3.0-").says("again, and 1 must: nothing was installed").in_one_line();
     }
-    workspace.shell("rm bin/probe").succeeds();
-    install(workspace.read("other.pub").trim())
-        .ends_with(1)
-        .says("SHA256SUMS is not signed by SIGNER: nothing was installed");
-    install("a word").ends_with(1).says("SIGNER is no public key");
+    let none = with("", "sh", &format!("SIGNER='{minisign}'")).ends_with(1);
+    none.says("nothing here checks signatures: install base64, and minisign or openssh").in_one_line();
+    for signer in ["a word", "release.pub", "ssh-ed25519", "ssh-rsa AAAA"] {
+        with("ssh-keygen", "sh", &format!("SIGNER='{signer}'"))
+            .ends_with(1)
+            .says("SIGNER is no public key")
+            .in_one_line();
+    }
+    with("ssh-keygen", "sh", "REBUILDERS=1").ends_with(1).says("SIGNER is no public key").in_one_line();
     workspace.shell("rm dist/SHA256SUMS.*sig").succeeds();
-    install(ours.trim()).ends_with(1).says("there is no SHA256SUMS.sig");
+    with("ssh-keygen", "sh", &format!("SIGNER='{}'", ours.trim())).ends_with(1).says("is not signed by SIGNER");
     assert!(!workspace.path("bin/probe").exists());
+}
+
+#[test]
+fn install_sh_demands_the_keys_and_rebuilders_that_the_configuration_names() {
+    if !has_ssh_keygen() {
+        return;
+    }
+    let workspace = Workspace::usual("install-pinned").write(".gitignore", "target\ndist\nours*\nother*\nbin\n");
+    workspace
+        .shell("mkdir bin; for key in ours other; do ssh-keygen -q -t ed25519 -N '' -C '' -f $key; done")
+        .succeeds();
+    let keys = ["ours.pub", "other.pub"].map(|file| format!("{:?}", workspace.read(file).trim()));
+    let config = workspace.read("Cargo.toml");
+    let demands = |signers: &str, rebuilders: u8| {
+        format!("{config}\n[workspace.metadata.bpfship.install]\nsigners = [{signers}]\nrebuilders = {rebuilders}\n")
+    };
+    let workspace = workspace.write("Cargo.toml", &demands(&keys[0], 2)).without_env("SOURCE_DATE_EPOCH");
+    workspace.xtask("dist --arch amd64").ends_with(2).says("is 2; a number from 1 to that of");
+    let workspace = workspace.write("Cargo.toml", &demands(&keys.join(", "), 2));
+    workspace.xtask("bpf").succeeds();
+    commit(&workspace);
+    workspace.xtask("dist --arch amd64").succeeds();
+    let install = |words: &str| workspace.shell(&format!("{words} DIR=$PWD/bin sh dist/install.sh"));
+    install("").ends_with(1).says("SHA256SUMS is not signed by SIGNER").in_one_line();
+    workspace.xtask("sign --key ours").succeeds();
+    workspace.xtask("rebuild --sign --key other").succeeds();
+    // The word of a key twice is one word, as is a copy under the name of another.
+    workspace
+        .shell("cd dist && for file in rebuild-*; do cp $file $(echo $file | sed s/rebuild-./rebuild-x/); done")
+        .succeeds();
+    install("").ends_with(1).says("1 of SIGNER built tool-0.3.0-").in_one_line();
+    install("REBUILDERS=1").succeeds().says("bin/probe is of tool-0.3.0");
+    workspace.xtask("rebuild --sign --key ours").succeeds();
+    install("").succeeds().says("bin/probe is of tool-0.3.0");
+    workspace.shell("rm bin/probe; cd dist; for file in rebuild-*.jsonl; do sed -i s/eyJ/eyK/ $file; done").succeeds();
+    install("").ends_with(1).says("0 of SIGNER built").in_one_line();
+    assert!(!workspace.path("bin/probe").exists());
+    install("SIGNER= REBUILDERS=").succeeds();
+}
+
+/// One byte of each file of a release, and every signature in the place of another.
+#[test]
+fn whatever_byte_of_a_signed_release_is_altered_it_is_refused() {
+    if !has_ssh_keygen() {
+        return;
+    }
+    let workspace = released("one-byte").without_env("SOURCE_DATE_EPOCH");
+    workspace.xtask("sign --key ours").succeeds();
+    workspace.xtask("rebuild --sign --key ours").succeeds();
+    let verify = || workspace.xtask("verify --signer ours.pub --proof --rebuilders 1 dist");
+    verify().succeeds();
+    let names = workspace.list("dist");
+    assert_eq!(names.len(), 19, "{names:?}");
+    for name in &names {
+        let path = workspace.path("dist").join(name);
+        let bytes = fs::read(&path).unwrap();
+        // A text that a comment is in is altered after that.
+        for at in [bytes.len() / 2, bytes.len() * 3 / 4, bytes.len() - 4] {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            fs::write(&path, &altered).unwrap();
+            assert_eq!(verify().code(), Some(1), "byte {at} of {name} may be altered");
+        }
+        fs::write(&path, &bytes).unwrap();
+        if name.ends_with(".minisig") || name.ends_with(".sig") {
+            let ending = name.rsplit('.').next().unwrap();
+            for other in names.iter().filter(|other| *other != name && other.ends_with(&format!(".{ending}"))) {
+                fs::copy(workspace.path("dist").join(other), &path).unwrap();
+                assert_eq!(verify().code(), Some(1), "{other} is taken for {name}");
+            }
+            fs::write(&path, &bytes).unwrap();
+        }
+    }
+    verify().succeeds();
 }

@@ -247,6 +247,10 @@ impl Run {
         self.ends_with(0)
     }
 
+    pub fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
     /// Exits with this code, and panics in no case.
     #[track_caller]
     pub fn ends_with(self, code: i32) -> Run {

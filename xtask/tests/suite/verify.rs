@@ -14,7 +14,7 @@ use memchr::memmem;
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
 
-use super::support::{Run, Workspace, list, own_root};
+use super::support::{Run, Workspace, has, list, own_root, python as python_has};
 
 const AMD64: &str = "tool-0.3.0-x86_64-unknown-linux-musl.tar.gz";
 const ARM64: &str = "tool-0.3.0-aarch64-unknown-linux-musl.tar.gz";
@@ -402,6 +402,36 @@ fn a_manifest_that_was_altered_is_seen() {
         .verify(AMD64)
         .ends_with(1)
         .says("release.json: it has more than 1048576 bytes");
+}
+
+#[test]
+fn a_bundle_of_sigstore_is_checked_by_its_own_program_offline_or_by_nobody() {
+    const WORKFLOW: &str = "https://example.com/ann/tool/.github/workflows/release.yml@refs/tags/v0.3.0";
+    let verify =
+        |downloads: &Downloads, identity: &str| downloads.verify(&format!("--no-checksum --identity {identity} ."));
+    let alone = Downloads::of(&[AMD64]);
+    verify(&alone, WORKFLOW).ends_with(1).says("there is no bundle of Sigstore beside it: ");
+    let bundled = alone.with("attestation.sigstore.json", "{}");
+    verify(&bundled, WORKFLOW)
+        .ends_with(1)
+        .says("nothing here reads attestation.sigstore.json: run `pip install sigstore`")
+        .says(&format!("python3 -m sigstore verify identity --offline --cert-identity {WORKFLOW} --cert-oidc-issuer"));
+    // A module of Python that somebody put beside the archive is not run: it is started elsewhere.
+    let folder = bundled.0.path("").canonicalize().unwrap();
+    let folder = folder.display();
+    let python = format!(
+        "#!/bin/sh\n[ \"$(pwd)\" = / ] || exit 1\ncase \"$*\" in \"-m sigstore --version\") ;;\n\
+         \"-m sigstore verify identity --offline --cert-identity {WORKFLOW} --cert-oidc-issuer \
+         https://token.actions.githubusercontent.com --bundle {folder}/attestation.sigstore.json {folder}/{AMD64}\") ;;\n*) exit 1 ;; esac\n"
+    );
+    let bundled = Downloads(bundled.0.program("python3", &python));
+    verify(&bundled, WORKFLOW).succeeds().says("ok  attestation.sigstore.json");
+    verify(&bundled, "https://example.com/eve").ends_with(1).says("sigstore does not accept attestation.sigstore.json");
+    if has("sigstore", "pip install sigstore", python_has("sigstore")) {
+        let bundled = Downloads(bundled.0.env("PATH", &std::env::var("PATH").unwrap()));
+        let refused = verify(&bundled, WORKFLOW).ends_with(1);
+        refused.says("sigstore does not accept attestation.sigstore.json for it; (cd / && env");
+    }
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Parts {
     fn std(&mut self, contents: &Contents) -> String {
         let Contents { rustc, std, artifact, compiler, .. } = contents;
         let mut used = Vec::new();
-        for (name, StdCrate { version, license }) in &std.crates {
+        for (name, StdCrate { version, license, .. }) in &std.crates {
             let reference = format!("std:{name}");
             let mut component = json!({ "type": "library", "name": name, "licenses": licenses(license.as_deref()) });
             if let Some(version) = version {
@@ -327,8 +327,11 @@ mod tests {
         let artifact = Artifact::example("1.2.0", Arch::named("arm64"), b"archive");
         let rustc = Rustc { version: "1.95.0".into(), commit: "c0ffee".into(), llvm: "22".into() };
         let std = Std {
-            crates: [("gimli".to_owned(), StdCrate { version: Some("0.32.3".into()), license: Some("MIT".into()) })]
-                .into(),
+            crates: [(
+                "gimli".to_owned(),
+                StdCrate { version: Some("0.32.3".into()), license: Some("MIT".into()), texts: Vec::new() },
+            )]
+            .into(),
             musl: Some("1.2.5".into()),
         };
         let contents = Contents {

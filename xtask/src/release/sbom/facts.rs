@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use memchr::memmem;
 
+use crate::release::layout::STD_LICENSES;
 use crate::sys::files;
 
 /// What is linked into every binary.
@@ -22,7 +23,15 @@ pub struct Std {
 pub struct StdCrate {
     pub version: Option<String>,
     pub license: Option<String>,
+    /// The texts of its licence, if [`STD_LICENSES`] does not name it: it leaves out what only `backtrace` uses.
+    pub texts: Vec<String>,
 }
+
+/// What Rust says of the licences of all that it is made of, its compiler included.
+const ALL_LICENSES: &str = "COPYRIGHT.html";
+
+/// A crate whose version is in no file of the library, by the commit of Rust, from its `library/Cargo.lock`.
+const UNNAMED: [(&str, &str, &str); 1] = [("59807616e1fa2540724bfbac14d7976d7e4a3860", "adler2", "2.0.1")];
 
 /// Crates of Rust's own repository, and what only its `test` uses.
 const NOT_OTHERS: [&str; 18] = [
@@ -50,21 +59,30 @@ const NOT_OTHERS: [&str; 18] = [
 const DEPENDENCIES: &[u8] = b"/rust/deps/";
 
 /// Reads the standard library in the folder `lib`. `host` is the folder of the one that rustc itself is with: one that was built from
-/// source is of the same commit, but its crates name no versions. `licenses` is what Rust says of the licences of its dependencies.
-pub fn read(lib: &Path, host: &Path, licenses: &Path) -> Result<Std> {
+/// source is of the same commit, but its crates name no versions. `docs` is where Rust says what it is made of.
+pub fn read(lib: &Path, host: &Path, docs: &Path, commit: &str) -> Result<Std> {
     let is_crate = |name: &&String| name.starts_with("lib") && name.ends_with(".rlib");
     let mut versions = BTreeMap::new();
     for name in files::list(host)?.iter().filter(is_crate) {
         versions.extend(dependencies(&files::read(&host.join(name))?));
     }
-    let licenses = String::from_utf8_lossy(&files::read(licenses)?).into_owned();
+    let unnamed = UNNAMED.iter().filter(|(of, _, _)| *of == commit);
+    versions.extend(unnamed.map(|(_, name, version)| ((*name).to_owned(), (*version).to_owned())));
+    let text = |name: &str| files::read(&docs.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let (of_library, of_all) = (text(STD_LICENSES)?, text(ALL_LICENSES)?);
     let names = files::list(lib)?;
     let linked = names.iter().filter(is_crate).filter_map(|name| crate_name(name));
     let crates = linked.filter(|name| !NOT_OTHERS.contains(name)).map(|linked| {
         match versions.iter().find(|(name, _)| name.replace('-', "_") == linked) {
             Some((name, version)) => {
-                let license = license(&licenses, &format!("{name}-{version}"));
-                (name.clone(), StdCrate { version: Some(version.clone()), license })
+                let (license, texts) = match section(&of_library, name, Some(version)) {
+                    Some(section) => (license(section), Vec::new()),
+                    None => match section(&of_all, name, Some(version)).or_else(|| section(&of_all, name, None)) {
+                        Some(section) => (license(section), texts(section)),
+                        None => (None, Vec::new()),
+                    },
+                };
+                (name.clone(), StdCrate { version: Some(version.clone()), license, texts })
             }
             None => (linked.to_owned(), StdCrate::default()),
         }
@@ -73,11 +91,30 @@ pub fn read(lib: &Path, host: &Path, licenses: &Path) -> Result<Std> {
     Ok(Std { crates: crates.collect(), musl: musl_version(&libc) })
 }
 
-/// The licence that stands below the name of a crate and its version.
-fn license(html: &str, name: &str) -> Option<String> {
-    let (_, below) = html.split_once(&format!(" {name}</h3>"))?;
-    let (_, license) = below.split("<h3>").next()?.split_once("License:</b> ")?;
+/// What stands below the name of a crate and its version, or below its last version that is there.
+fn section<'a>(html: &'a str, name: &str, version: Option<&str>) -> Option<&'a str> {
+    let before = format!(" {name}-");
+    let is_it = |at: &usize| {
+        let found = html[at + before.len()..].split_once("</h3>").map_or("", |(found, _)| found);
+        version.map_or(found.starts_with(|char: char| char.is_ascii_digit()), |version| found == version)
+    };
+    let at = memmem::find_iter(html.as_bytes(), &before).filter(is_it).last()?;
+    html[at..].split("<h3>").next()
+}
+
+fn license(section: &str) -> Option<String> {
+    let (_, license) = section.split_once("License:</b> ")?;
     license.split_once("</p>").map(|(license, _)| license.to_owned())
+}
+
+fn texts(section: &str) -> Vec<String> {
+    let texts = section.split("<pre>").skip(1).filter_map(|rest| rest.split_once("</pre>"));
+    let plain = |text: &str| {
+        [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")]
+            .iter()
+            .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    };
+    texts.map(|(text, _)| plain(text)).collect()
 }
 
 /// `cfg_if` of `libcfg_if-473c0a48.rlib`.
@@ -126,9 +163,16 @@ mod tests {
 
     #[test]
     fn a_licence_stands_below_its_crate() {
-        let html = "<h3>x a-1.0.0</h3><p>none</p><h3>x b-1.0.0</h3><p><b>License:</b> MIT OR Apache-2.0</p>";
-        assert_eq!(license(html, "b-1.0.0").as_deref(), Some("MIT OR Apache-2.0"));
-        assert_eq!(license(html, "a-1.0.0"), None);
+        let html = "<h3>x a-1.0.0</h3><p>none</p><h3>x b-1.0.0</h3><p><b>License:</b> MIT OR Apache-2.0</p>\
+            <pre>(c) Ann &#60;a@b&#62;</pre><pre>No &#34;warranty&#34;</pre><h3>x b-c-2.0.0</h3><h3>x b-0.9.0</h3>";
+        let of = |name, version| section(html, name, version);
+        let found = of("b", Some("1.0.0")).unwrap();
+        assert_eq!(license(found).as_deref(), Some("MIT OR Apache-2.0"));
+        assert_eq!(texts(found), ["(c) Ann <a@b>", "No \"warranty\""]);
+        assert_eq!(of("a", Some("1.0.0")).map(license), Some(None));
+        assert_eq!(of("b", Some("1.0")), None);
+        assert_eq!(of("b", None), Some(" b-0.9.0</h3>"));
+        assert_eq!(of("c", None), None);
     }
 
     #[test]

@@ -116,10 +116,15 @@ pub fn settings() -> BTreeMap<String, String> {
     SETTINGS.iter().filter_map(|name| Some(((*name).into(), env::var(name).ok()?))).collect()
 }
 
+/// The top of the work tree that a folder is in.
+pub fn top(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok())
+}
+
 impl Repository {
     /// The repository whose work tree a folder is in, if there is one.
     pub fn around(runner: Runner, folder: &Path, settings: &BTreeMap<String, String>) -> Option<Repository> {
-        let top = folder.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok())?;
+        let top = top(folder)?;
         Some(Repository { runner, folder: top.into(), settings: settings.clone() })
     }
 

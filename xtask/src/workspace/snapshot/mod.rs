@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 
 use crate::sys::process::Runner;
 
-pub use git::{Commit, Ignored, settings};
+pub use git::{Commit, Ignored, settings, top};
 pub use steps::{Touch, Verify};
 pub use take::{Taken, take};
 pub use tree::{Change, Difference, Request, Tree};
