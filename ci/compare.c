@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -354,6 +355,37 @@ static void traced(void)
 	waitpid(child, &status, 0);
 	_exit(69);
 }
+/* Threads of the kernel's own in this process: one that polls, or one that waits for a pipe. */
+static void worker(int polls)
+{
+	struct io_uring_params params = {.flags = polls ? IORING_SETUP_SQPOLL : 0, .sq_thread_idle = 2000};
+	int ring = syscall(SYS_io_uring_setup, 4, &params), ends[2];
+	struct io_uring_sqe *entry;
+	static char byte;
+	char *queue;
+
+	if (ring < 0 || polls || pipe(ends))
+		return;
+	queue = mmap(NULL, params.sq_off.array + 16, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	entry = mmap(NULL, 4 * sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	if (queue == MAP_FAILED || entry == MAP_FAILED)
+		return;
+	entry->opcode = IORING_OP_READ;
+	entry->flags = IOSQE_ASYNC;
+	entry->fd = ends[0];
+	entry->addr = (uintptr_t)&byte;
+	entry->len = 1;
+	__atomic_store_n((unsigned *)(queue + params.sq_off.tail), 1, __ATOMIC_RELEASE);
+	syscall(SYS_io_uring_enter, ring, 1, 0, 0, NULL, 0);
+	nap(0.01);
+}
+static void worker_polls(void) { worker(1); _exit(82); }
+static void worker_waits(void) { worker(0); _exit(83); }
+static void worker_and_threads(void) { thread(sleeps, 0); worker(0); thread(ends_all, 84); nap(9); }
+static void worker_is_left(void) { worker(0); syscall(SYS_exit, 85); }
+static void worker_terminated(void) { worker(0); kill(getpid(), SIGTERM); nap(9); }
+static void worker_dumps(void) { worker(0); dumps(); }
+static void worker_executes(void) { worker(0); worker(1); run(self, "86"); }
 static void seccomp(void) { prctl(PR_SET_SECCOMP, 1); getppid(); }
 static void session(void) { if (fork()) _exit(70); setsid(); run(self, "71"); }
 static void elsewhere(void) { if (chdir("/proc/self")) _exit(72); run(self, "73"); }
@@ -397,7 +429,8 @@ static const struct {
 	DEED(unreadable), DEED(set_user), DEED(set_user_from_thread), DEED(set_user_fails_late),
 	DEED(other_user_at_the_end), DEED(thread_of_another_user), DEED(orphan), DEED(sibling), DEED(shared_memory),
 	DEED(traced), DEED(seccomp), DEED(session), DEED(elsewhere), DEED(word_32), DEED(word_x32), DEED(many_at_once),
-	DEED(child_outlives),
+	DEED(child_outlives), DEED(worker_polls), DEED(worker_waits), DEED(worker_and_threads), DEED(worker_is_left),
+	DEED(worker_terminated), DEED(worker_dumps), DEED(worker_executes),
 };
 
 static void copy(const char *from, const char *to, size_t most, const char *text)

@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use exectrace_bpf::COMM_SIZE;
 
-use super::{ends_observed::Observed, ends_reported::Reported};
+use super::{
+    ends_observed::Observed,
+    ends_reported::{Reported, Role},
+};
 use crate::{
     clock::suspended_ns,
     event::{Args, End, Event, Exec, Exit, Process, whole_characters},
@@ -15,6 +18,8 @@ use crate::{
 
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_THREAD: u64 = 0x1_0000;
+/// The kernel has made it: no C library sets this.
+const CLONE_UNTRACED: u64 = 0x80_0000;
 /// /proc shows when a process began in hundredths of a second.
 const START_PRECISION_NS: u64 = 20_000_000;
 
@@ -164,6 +169,8 @@ struct Entry {
     /// `CLOCK_MONOTONIC`
     start_ns: Option<u64>,
     threads: HashSet<u32>,
+    /// Those that the kernel itself has put there.
+    workers: HashSet<u32>,
     /// It had more than one, since it began or last executed a program.
     was_threaded: bool,
     parent: Option<Since>,
@@ -227,6 +234,7 @@ impl Processes {
             // Perhaps the first one has ended.
             was_threaded: process.threads != [pid],
             threads: process.threads.into_iter().collect(),
+            workers: process.workers.into_iter().collect(),
             uid: self.user(process.uid.filter(|_| !is_compat), process.as_of_ns),
             is_compat,
             comm: Some(process.comm),
@@ -529,7 +537,7 @@ impl Processes {
     fn forked(&mut self, seen: &Record<'_>, maker: u32, maker_tid: u32) {
         let (pid, time_ns) = (seen.pid, seen.time_ns);
         if pid == maker {
-            self.new_thread(pid, seen.tid, time_ns);
+            self.new_thread(pid, seen.tid, false, time_ns);
             return;
         }
         // The name is that of the thread that has made it.
@@ -539,17 +547,18 @@ impl Processes {
 
     fn new_task(&mut self, seen: &Record<'_>, tid: u32, flags: u64, comm: &[u8]) {
         if flags & CLONE_THREAD != 0 {
-            self.new_thread(seen.pid, tid, seen.time_ns);
+            self.new_thread(seen.pid, tid, flags & CLONE_UNTRACED != 0, seen.time_ns);
         } else {
             self.track_child(tid, seen.pid, seen.time_ns);
             self.new_process(tid, seen.time_ns, seen.pid, Some(name(comm)), Some(flags & CLONE_PARENT != 0));
         }
     }
 
-    fn new_thread(&mut self, pid: u32, tid: u32, time_ns: u64) {
+    fn new_thread(&mut self, pid: u32, tid: u32, is_worker: bool, time_ns: u64) {
         if let Some(maker) = self.known(pid, time_ns) {
             maker.ending.is_alive();
             maker.threads.insert(tid);
+            maker.workers.extend(Some(tid).filter(|_| is_worker));
             maker.was_threaded = true;
             self.threads.insert(tid, pid);
         }
@@ -610,6 +619,7 @@ impl Processes {
         // The other threads are gone, and this one has the number of the first.
         let gone: Vec<u32> = entry.threads.drain().filter(|tid| *tid != pid).collect();
         entry.threads.insert(pid);
+        entry.workers.clear();
         entry.was_threaded = false;
         entry.is_kernel = false;
         entry.exec_ns = Some(time_ns);
@@ -646,7 +656,12 @@ impl Processes {
         if let Some(entry) = self.processes.get_mut(&pid) {
             entry.threads.remove(&tid);
             entry.ending.thread_ended(tid, time_ns);
-            entry.status.thread_ended(report, tid == pid, time_ns);
+            let role = match entry.workers.remove(&tid) {
+                true => Role::Worker,
+                false if tid == pid => Role::First,
+                false => Role::Other,
+            };
+            entry.status.thread_ended(report, role, time_ns);
             if self.threads.get(&tid) == Some(&pid) {
                 self.threads.remove(&tid);
             }
@@ -659,7 +674,13 @@ impl Processes {
         } else {
             let mut status = self.strays.remove(&pid).unwrap_or_default();
             status.is_incomplete();
-            status.thread_ended(report, tid == pid, time_ns);
+            // One with a status of 0 may be a worker.
+            let role = match report {
+                _ if tid == pid => Role::First,
+                Some(report) if report.status == 0 => Role::Worker,
+                _ => Role::Other,
+            };
+            status.thread_ended(report, role, time_ns);
             match is_last {
                 Some(true) => {}
                 Some(false) => {
