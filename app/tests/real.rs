@@ -780,37 +780,32 @@ fn exits_come_without_a_control_group_where_other_bpf_keeps_that_away() {
 
 #[test]
 fn a_processor_that_is_switched_on_later_is_watched() {
-    if !can_trace() || !can_unshare() {
-        return;
-    }
-    if !has_two_processors() {
+    if !can_trace() || !can_unshare() || !has_two_processors() {
         return;
     }
     let possible = "/sys/devices/system/cpu/possible";
     let script = Script::new("late", "exit 0");
-    for backend in ["btf-perf", "tracepoints", "perf"] {
-        // Until then only the first one seems to be there.
-        let shell = format!(
-            "echo 0 > {0}.possible && mount --bind {0}.possible {possible} && exec \"$0\" --verbose --backend {backend} --comm {1}",
-            script.path.display(),
-            script.name
-        );
-        let mut command = Command::new("unshare");
-        let tracing = Tracing::start_command(command.args(["--mount", "sh", "-c", &shell, EXECTRACE]));
-        let pid = tracing.child.id().to_string();
-        run(Command::new("nsenter").args(["--mount", "--target", &pid, "umount", possible]));
-        thread::sleep(Duration::from_millis(2500));
-        for processor in ["0", "1"] {
-            run(Command::new("taskset").args(["-c", processor]).arg(&script.path));
-        }
-        let ended = tracing.stop(Signal::SIGINT);
-        assert!(ended.stderr.contains("exectrace: a processor was switched on, "), "{backend}: {ended:?}");
-        // What BPF could not hand over is counted; where it was not asked, nobody knows.
-        assert_eq!(ended.summary().contains(" and some not counted, "), backend != "btf-perf", "{backend}: {ended:?}");
-        // Names that are not known may be the one that is looked for, and are shown, too.
-        let execs = ended.stdout.lines().filter(|line| line.contains(" exec ") && line.contains(&script.name)).count();
-        assert_eq!(execs, 2, "{backend}: {ended:?}");
+    // Until then only the first one seems to be there. The maps of the other backends' BPF programs would have room for no more:
+    // ci/processors really switches one off and on, with all of them.
+    let shell = format!(
+        "echo 0 > {0}.possible && mount --bind {0}.possible {possible} && exec \"$0\" --verbose --backend perf --comm {1}",
+        script.path.display(),
+        script.name
+    );
+    let mut command = Command::new("unshare");
+    let tracing = Tracing::start_command(command.args(["--mount", "sh", "-c", &shell, EXECTRACE]));
+    let pid = tracing.child.id().to_string();
+    run(Command::new("nsenter").args(["--mount", "--target", &pid, "umount", possible]));
+    thread::sleep(Duration::from_millis(2500));
+    for processor in ["0", "1"] {
+        run(Command::new("taskset").args(["-c", processor]).arg(&script.path));
     }
+    let ended = tracing.stop(Signal::SIGINT);
+    assert!(ended.stderr.contains("exectrace: a processor was switched on, "), "{ended:?}");
+    assert!(ended.summary().contains(" and some not counted, "), "{ended:?}");
+    // Names that are not known may be the one that is looked for, and are shown, too.
+    let execs = ended.stdout.lines().filter(|line| line.contains(" exec ") && line.contains(&script.name)).count();
+    assert_eq!(execs, 2, "{ended:?}");
 }
 
 /// As lxcfs does.
