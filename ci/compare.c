@@ -4,6 +4,10 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/io_uring.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -354,6 +359,152 @@ static void traced(void)
 	waitpid(child, &status, 0);
 	_exit(69);
 }
+static void refuse_getppid(unsigned action)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {4, filter};
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(122);
+}
+static void *asks(void *unused)
+{
+	syscall(SYS_getppid);
+	return unused;
+}
+static void thread_refused(void) { refuse_getppid(SECCOMP_RET_KILL_THREAD); thread(asks, 0); nap(0.05); _exit(87); }
+static void last_thread_refused(void)
+{
+	refuse_getppid(SECCOMP_RET_KILL_THREAD);
+	thread(sleeps, 0);
+	syscall(SYS_getppid);
+}
+static void process_refused(void) { refuse_getppid(SECCOMP_RET_KILL_PROCESS); thread(sleeps, 0); thread(asks, 0); nap(9); }
+static void thread_fails(void) { thread(ends_itself, 88); nap(0.05); _exit(0); }
+static void subreaper(void)
+{
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	if (!fork()) {
+		if (!fork()) {
+			nap(0.03);
+			run(self, "89");
+		}
+		_exit(90);
+	}
+	while (wait(NULL) > 0)
+		;
+	_exit(91);
+}
+/* The number comes back at once. */
+static void same_number(void)
+{
+	pid_t number = 0, child;
+	char code[16];
+
+	for (int n = 0; n < 8; n++) {
+		struct clone_args with = {
+			.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&number, .set_tid_size = number != 0};
+
+		child = syscall(SYS_clone3, &with, sizeof with);
+		if (child < 0)
+			_exit(122);
+		if (!child) {
+			if (n % 3 == 2)
+				_exit(92 + n);
+			if (n % 3 == 1) {
+				thread(ends_all, 92 + n);
+				nap(9);
+			}
+			snprintf(code, sizeof code, "%d", 92 + n);
+			run(self, code);
+		}
+		waitpid(child, NULL, 0);
+		number = child;
+	}
+	_exit(100);
+}
+static void vfork_killed(void)
+{
+	pid_t child = vfork();
+
+	if (!child) {
+		kill(getpid(), SIGKILL);
+		_exit(122);
+	}
+	waitpid(child, NULL, 0);
+	_exit(101);
+}
+static void killed_while_it_executes(void)
+{
+	pid_t child;
+
+	for (int n = 0; n < 10; n++) {
+		child = fork();
+		if (!child)
+			run(self, "102");
+		nap(n * 0.0001);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+	_exit(103);
+}
+static void endless_stack(void)
+{
+	struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+
+	setrlimit(RLIMIT_STACK, &all);
+	run(self, "104");
+}
+static void without_chance(void) { personality(ADDR_NO_RANDOMIZE); run(self, "105"); }
+static void deleted(void)
+{
+	char name[160];
+
+	snprintf(name, sizeof name, "%s/deleted-%d", folder, getpid());
+	if (link(self, name) || !fork())
+		run(name, "-106");
+	nap(0.02);
+	unlink(name);
+	wait(NULL);
+	_exit(107);
+}
+/* Threads of the kernel's own in this process: one that polls, or one that waits for a pipe. */
+static void worker(int polls)
+{
+	struct io_uring_params params = {.flags = polls ? IORING_SETUP_SQPOLL : 0, .sq_thread_idle = 2000};
+	int ring = syscall(SYS_io_uring_setup, 4, &params), ends[2];
+	struct io_uring_sqe *entry;
+	static char byte;
+	char *queue;
+
+	if (ring < 0 || polls || pipe(ends))
+		return;
+	queue = mmap(NULL, params.sq_off.array + 16, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	entry = mmap(NULL, 4 * sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	if (queue == MAP_FAILED || entry == MAP_FAILED)
+		return;
+	entry->opcode = IORING_OP_READ;
+	entry->flags = IOSQE_ASYNC;
+	entry->fd = ends[0];
+	entry->addr = (uintptr_t)&byte;
+	entry->len = 1;
+	__atomic_store_n((unsigned *)(queue + params.sq_off.tail), 1, __ATOMIC_RELEASE);
+	syscall(SYS_io_uring_enter, ring, 1, 0, 0, NULL, 0);
+	nap(0.01);
+}
+static void worker_polls(void) { worker(1); _exit(82); }
+static void worker_waits(void) { worker(0); _exit(83); }
+static void worker_and_threads(void) { thread(sleeps, 0); worker(0); thread(ends_all, 84); nap(9); }
+static void worker_is_left(void) { worker(0); syscall(SYS_exit, 85); }
+static void worker_terminated(void) { worker(0); kill(getpid(), SIGTERM); nap(9); }
+static void worker_dumps(void) { worker(0); dumps(); }
+static void worker_executes(void) { worker(0); worker(1); run(self, "86"); }
 static void seccomp(void) { prctl(PR_SET_SECCOMP, 1); getppid(); }
 static void session(void) { if (fork()) _exit(70); setsid(); run(self, "71"); }
 static void elsewhere(void) { if (chdir("/proc/self")) _exit(72); run(self, "73"); }
@@ -397,7 +548,11 @@ static const struct {
 	DEED(unreadable), DEED(set_user), DEED(set_user_from_thread), DEED(set_user_fails_late),
 	DEED(other_user_at_the_end), DEED(thread_of_another_user), DEED(orphan), DEED(sibling), DEED(shared_memory),
 	DEED(traced), DEED(seccomp), DEED(session), DEED(elsewhere), DEED(word_32), DEED(word_x32), DEED(many_at_once),
-	DEED(child_outlives),
+	DEED(child_outlives), DEED(worker_polls), DEED(worker_waits), DEED(worker_and_threads), DEED(worker_is_left),
+	DEED(worker_terminated), DEED(worker_dumps), DEED(worker_executes),
+	DEED(thread_refused), DEED(last_thread_refused), DEED(process_refused), DEED(thread_fails), DEED(subreaper),
+	DEED(same_number), DEED(vfork_killed), DEED(killed_while_it_executes), DEED(endless_stack), DEED(without_chance),
+	DEED(deleted),
 };
 
 static void copy(const char *from, const char *to, size_t most, const char *text)

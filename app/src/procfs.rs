@@ -12,6 +12,9 @@ use crate::clock::monotonic_ns;
 
 const PF_EXITING: u64 = 4;
 const PF_KTHREAD: u64 = 0x0020_0000;
+/// Since Linux 5.12 and 6.4; before, other flags have these places.
+const PF_IO_WORKER: u64 = 0x10;
+const PF_USER_WORKER: u64 = 0x4000;
 const ELFCLASS64: u8 = 2;
 
 /// A process with a thread that has not ended.
@@ -21,6 +24,8 @@ pub(crate) struct Process {
     pub(crate) ppid: u32,
     /// Those that have not ended.
     pub(crate) threads: Vec<u32>,
+    /// Those of them that the kernel itself has put there, as for io_uring. Not to be relied on before Linux 5.12.
+    pub(crate) workers: Vec<u32>,
     pub(crate) comm: Vec<u8>,
     /// The real one, if all threads have the same.
     pub(crate) uid: Option<u32>,
@@ -75,12 +80,15 @@ pub(crate) fn read(pid: u32) -> Read {
     let as_of_ns = monotonic_ns();
     let Some(stat) = Stat::read(&format!("/proc/{pid}/stat")) else { return Read::Gone };
     let Ok(tids) = numbers_in(&format!("/proc/{pid}/task")) else { return Read::Gone };
-    let mut threads = Vec::new();
+    let (mut threads, mut workers) = (Vec::new(), Vec::new());
     for tid in tids {
         match Stat::read(&format!("/proc/{pid}/task/{tid}/stat")) {
             Some(stat) if stat.has_ended => {}
             Some(stat) if stat.is_ending => return Read::Ending,
-            Some(_) => threads.push(tid),
+            Some(stat) => {
+                threads.push(tid);
+                workers.extend(Some(tid).filter(|_| stat.is_worker));
+            }
             None => {}
         }
     }
@@ -96,6 +104,7 @@ pub(crate) fn read(pid: u32) -> Read {
         comm,
         uid: threads_uid(pid, &threads),
         threads,
+        workers,
         // Threads of the kernel's have none, and change no user.
         is_32_bit: !stat.is_kernel && cfg!(target_pointer_width = "64") && elf_class(pid) != Some(ELFCLASS64),
         is_kernel: stat.is_kernel,
@@ -196,6 +205,7 @@ struct Stat {
     is_ending: bool,
     ppid: u32,
     is_kernel: bool,
+    is_worker: bool,
     start_ns: u64,
 }
 
@@ -217,6 +227,7 @@ impl Stat {
             is_ending: flags & PF_EXITING != 0,
             ppid: ppid.parse().ok()?,
             is_kernel: flags & PF_KTHREAD != 0,
+            is_worker: flags & (PF_IO_WORKER | PF_USER_WORKER) != 0,
             start_ns: start.saturating_mul(10_000_000),
         })
     }
@@ -238,10 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn kernel_threads_and_the_dead_are_distinguished() {
+    fn kernel_threads_workers_and_the_dead_are_distinguished() {
         let stat = |text: &str| Stat::parse(format!("{text} 1 2 3 4 5 6 7 8 9 10 11 12 1234 6").as_bytes()).unwrap();
         assert!(stat("2 (kthreadd) S 0 0 0 0 -1 2129984").is_kernel);
         assert!(!stat("1 (init) S 0 1 1 0 -1 4194560").is_kernel);
+        assert!(stat("9 (iou-wrk-7) S 1 7 7 0 -1 4210768").is_worker);
+        assert!(!stat("9 (x) S 1 7 7 0 -1 4194368").is_worker);
         assert!(stat("9 (x) Z 1 1 1 0 -1 4194560").has_ended);
         assert!(stat("9 (x) R 1 1 1 0 -1 4194564").is_ending);
         assert_eq!(stat("9 (x) R 1 1 1 0 -1 4194564").start_ns, 12_340_000_000);

@@ -45,11 +45,14 @@ fn write_octal(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, r"\{byte:03o}"))
 }
 
-/// Control characters, and those that reorder or hide text.
+/// Control characters, and those that reorder or hide text: all that Unicode calls default ignorable (in
+/// DerivedCoreProperties.txt), separators of lines, and marks of annotations.
 pub(crate) fn needs_escape(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(char, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// What no POSIX shell treats specially in an argument.
@@ -90,6 +93,9 @@ mod tests {
         // C1 controls, and a right-to-left override.
         assert_quoted("\u{9b}2J".as_bytes(), r"$'\302\2332J'");
         assert_quoted("\u{202e}txt".as_bytes(), r"$'\342\200\256txt'");
+        // Variation selectors, in which whole texts are hidden.
+        assert_quoted("a\u{e0100}".as_bytes(), r"$'a\363\240\204\200'");
+        assert_quoted("a\u{fe00}".as_bytes(), r"$'a\357\270\200'");
     }
 
     #[test]

@@ -15,7 +15,10 @@ use aya_obj::generated::{
     perf_sw_ids::{PERF_COUNT_SW_BPF_OUTPUT, PERF_COUNT_SW_DUMMY},
     perf_type_id::{PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT},
 };
-use nix::unistd::{SysconfVar, read, sysconf};
+use nix::{
+    sched::sched_getcpu,
+    unistd::{SysconfVar, read, sysconf},
+};
 
 use super::{Source, sample::Reader};
 
@@ -94,7 +97,7 @@ pub(crate) fn attach(tracepoint: u32, program: BorrowedFd<'_>) -> io::Result<Own
 
 /// Whether perf allows samples that hold these.
 pub(crate) fn try_one(extras: Extras) -> io::Result<()> {
-    open(Source::Bpf, Some(0), extras, false).map(drop)
+    open(Source::Bpf, Some(own_cpu()), extras, false).map(drop)
 }
 
 /// `cpu`: none for the first one, without samples.
@@ -140,7 +143,7 @@ pub(super) fn open(source: Source, cpu: Option<u32>, extras: Extras, counts_lost
             libc::SYS_perf_event_open,
             &raw const attr,
             -1 as libc::pid_t,
-            cpu.unwrap_or_default() as libc::c_int,
+            cpu.unwrap_or_else(own_cpu) as libc::c_int,
             -1 as libc::c_int,
             libc::c_ulong::from(PERF_FLAG_FD_CLOEXEC),
         )
@@ -174,6 +177,11 @@ pub(super) fn ioctl(event: impl AsFd, request: Request<'_>) -> io::Result<()> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// A processor that is switched on: the first one need not be.
+pub(super) fn own_cpu() -> u32 {
+    sched_getcpu().ok().and_then(|cpu| u32::try_from(cpu).ok()).unwrap_or(0)
 }
 
 /// In bytes.

@@ -6,7 +6,7 @@ mod sample;
 
 use std::{
     collections::BTreeSet,
-    io, mem,
+    fs, io, mem,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -15,7 +15,7 @@ pub(crate) use self::{
     sample::{Content, Sample, Stack},
 };
 use self::{
-    event::{Request, enabled_ns, ioctl, lost_samples, open},
+    event::{Request, enabled_ns, ioctl, lost_samples, open, own_cpu},
     memory::Memory,
 };
 use crate::clock::monotonic_ns;
@@ -79,14 +79,14 @@ impl Buffers {
     /// # Errors
     /// When /sys does not say which processors there are.
     pub(crate) fn new(kib: u32) -> io::Result<Self> {
-        let buffers = online_cpus()?.into_iter().map(Buffer::new).collect();
+        let buffers = possible_cpus()?.into_iter().map(Buffer::new).collect();
         Ok(Self {
             buffers,
             sources: Vec::new(),
             enabled: false,
             held: Vec::new(),
             lost: 0,
-            counts_lost: open(Source::Tasks, Some(0), Extras::default(), true).is_ok(),
+            counts_lost: open(Source::Tasks, Some(own_cpu()), Extras::default(), true).is_ok(),
             lost_before: Vec::new(),
             page: page_size(),
             kib,
@@ -104,7 +104,7 @@ impl Buffers {
         for buffer in &mut self.buffers {
             buffer.open(source, extras, self.counts_lost, self.page, self.kib)?;
         }
-        // A processor that has gone since they were counted.
+        // Those that are switched off.
         self.buffers.retain(|buffer| !buffer.events.is_empty());
         Ok(())
     }
@@ -133,10 +133,11 @@ impl Buffers {
     /// # Errors
     /// As of [`Self::open`].
     pub(crate) fn follow_processors(&mut self) -> io::Result<bool> {
-        let online: BTreeSet<u32> = online_cpus()?.into_iter().collect();
+        let online: BTreeSet<u32> = aya::util::online_cpus().map_err(|(_, error)| error)?.into_iter().collect();
         let mut kept = Vec::new();
         for mut buffer in mem::take(&mut self.buffers) {
-            if online.contains(&buffer.cpu) && !(self.enabled && buffer.has_stopped()) {
+            let is_there = online.contains(&buffer.cpu) || is_online(buffer.cpu);
+            if is_there && !(self.enabled && buffer.has_stopped()) {
                 kept.push(buffer);
             } else {
                 self.lost += buffer.read(&mut self.held);
@@ -148,7 +149,7 @@ impl Buffers {
         self.buffers = kept;
         let known: BTreeSet<u32> = self.buffers.iter().map(|buffer| buffer.cpu).collect();
         let mut is_new = false;
-        for &cpu in online.difference(&known) {
+        for cpu in possible_cpus()?.into_iter().filter(|cpu| !known.contains(cpu) && is_online(*cpu)) {
             let mut buffer = Buffer::new(cpu);
             for &(source, extras) in &self.sources {
                 buffer.open(source, extras, self.counts_lost, self.page, self.kib)?;
@@ -262,7 +263,39 @@ impl Buffer {
     }
 }
 
-/// The processors that are online.
-fn online_cpus() -> io::Result<Vec<u32>> {
-    aya::util::online_cpus().map_err(|(_, error)| error)
+/// The processors that there may ever be. Those that are online, in a container, /sys may say of the container.
+fn possible_cpus() -> io::Result<Vec<u32>> {
+    let text = fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    ranges(text.trim()).ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// Numbers and ranges of them, such as "0-3,7".
+fn ranges(text: &str) -> Option<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for range in text.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        numbers.extend(first.parse().ok()?..=last.parse::<u32>().ok()?);
+    }
+    Some(numbers)
+}
+
+/// As perf has it.
+fn is_online(cpu: u32) -> bool {
+    let opened = open(Source::Tasks, Some(cpu), Extras::default(), false);
+    opened.err().and_then(|error| error.raw_os_error()) != Some(libc::ENODEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_numbers_and_ranges() {
+        assert_eq!(ranges("0"), Some(vec![0]));
+        assert_eq!(ranges("0-2,5,7-8"), Some(vec![0, 1, 2, 5, 7, 8]));
+        for text in ["", "a", "0-", "0,"] {
+            assert_eq!(ranges(text), None, "{text}");
+        }
+        assert!(possible_cpus().unwrap().contains(&0));
+    }
 }

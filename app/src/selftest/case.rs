@@ -120,6 +120,11 @@ pub(super) fn cases(exe: &Path, fixtures: &Fixtures) -> Vec<Case> {
         },
         Case::new("threads", exe, Child::Threads, End::Code(workload::THREADS)),
         Case::new("a thread came and went", exe, Child::ThreadGone, End::Code(workload::THREAD_GONE)),
+        // Up to Linux 5.18, only system calls show what it ends with.
+        Case {
+            end_is_unclear: true,
+            ..Case::new("thread of the kernel's", exe, Child::Worker, End::Code(workload::WORKER))
+        },
         Case::new("thread with another name", exe, Child::RenameThread, success),
         // Up to Linux 5.17 the first thread's code is the process's, later the last one's.
         Case { end_is_unclear: true, ..Case::new("first thread ends first", exe, Child::LeaderFirst, None) },

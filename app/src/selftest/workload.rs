@@ -38,6 +38,7 @@ pub(super) const FORKED: u8 = 4;
 pub(super) const THREADS: u8 = 5;
 pub(super) const LEADER: u8 = 7;
 pub(super) const THREAD_GONE: u8 = 8;
+pub(super) const WORKER: u8 = 9;
 /// What a child becomes: "nobody" nearly everywhere, and it need not exist.
 pub(super) const OTHER_USER: u32 = 65_534;
 
@@ -53,6 +54,8 @@ pub(crate) enum Child {
     Threads,
     /// A thread of it has come and gone.
     ThreadGone,
+    /// Ends while the kernel has a thread of its own in it, for io_uring.
+    Worker,
     /// Gives a thread of it another name.
     RenameThread,
     /// Its first thread ends before the others.
@@ -69,7 +72,7 @@ pub(crate) enum Child {
 }
 
 impl Child {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Succeed,
         Self::Fail,
         Self::BeKilled,
@@ -77,6 +80,7 @@ impl Child {
         Self::Crash,
         Self::Threads,
         Self::ThreadGone,
+        Self::Worker,
         Self::RenameThread,
         Self::LeaderFirst,
         Self::ExecFromThread,
@@ -95,6 +99,7 @@ impl Child {
             Self::Crash => "crash",
             Self::Threads => "threads",
             Self::ThreadGone => "thread-gone",
+            Self::Worker => "worker",
             Self::RenameThread => "rename-thread",
             Self::LeaderFirst => "leader-first",
             Self::ExecFromThread => "exec-from-thread",
@@ -135,6 +140,10 @@ impl Child {
                 Ok(()) => ExitCode::from(THREAD_GONE),
                 Err(_) => ExitCode::FAILURE,
             },
+            Self::Worker => {
+                begin_worker();
+                ExitCode::from(WORKER)
+            }
             Self::RenameThread => rename_thread(),
             Self::LeaderFirst => {
                 thread::spawn(|| {
@@ -185,6 +194,15 @@ fn exit_thread(code: u8) -> ! {
     unsafe { libc::syscall(libc::SYS_exit, libc::c_long::from(code)) };
     // A thread that has ended does not get here.
     process::abort()
+}
+
+/// Where the kernel has no io_uring, or does not allow it, there is none.
+fn begin_worker() {
+    // linux/io_uring.h: struct io_uring_params, whose third word are flags; IORING_SETUP_SQPOLL.
+    let mut params = [0_u32; 30];
+    params[2] = 2;
+    // SAFETY: the kernel reads and writes these 120 bytes, which are alive during the call.
+    unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
 }
 
 /// As pthread_setname_np() does for another thread than the one that calls it.

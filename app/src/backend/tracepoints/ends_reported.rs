@@ -4,6 +4,16 @@ use crate::{event::End, netlink::Report};
 
 /// Two threads that end so close to one another may have done so in any order.
 const CLOSE_NS: u64 = 10_000_000;
+/// Between the two a thread frees the memory of its process.
+const CLOSE_TO_A_WORKER_NS: u64 = 2_000_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    First,
+    Other,
+    /// A thread of the kernel's own, as for io_uring: what ends the process strikes it, too, but its status is always 0.
+    Worker,
+}
 
 /// What is reported of the threads of a process that have ended, since it began or last executed a program.
 #[derive(Debug, Default)]
@@ -17,6 +27,10 @@ pub(super) struct Reported {
     failed: Option<Thread>,
     /// A thread has written a core dump: its status says so, and that of the process does, but not that of the others.
     core_dumped: bool,
+    /// A worker was struck: something has ended the process as a whole.
+    worker_struck: bool,
+    /// When the last worker has ended.
+    worker_ns: Option<u64>,
     /// Something was not reported.
     is_incomplete: bool,
 }
@@ -31,12 +45,18 @@ struct Thread {
 }
 
 impl Reported {
-    pub(super) fn thread_ended(&mut self, report: Option<&Report>, is_first: bool, time_ns: u64) {
+    pub(super) fn thread_ended(&mut self, report: Option<&Report>, role: Role, time_ns: u64) {
         let Some(report) = report else {
             self.is_incomplete = true;
             return;
         };
         let has_own_status = report.is_last.is_some();
+        if role == Role::Worker && has_own_status {
+            self.worker_struck |= report.was_struck;
+            self.worker_ns = Some(time_ns);
+            return;
+        }
+        let is_first = role == Role::First;
         self.core_dumped |= report.status & CORE_DUMPED != 0;
         if is_first {
             self.first = Some((report.status, report.was_struck));
@@ -66,6 +86,7 @@ impl Reported {
                 {
                     return None;
                 }
+                None if last.status != 0 && self.may_end_with_a_worker(last) => return None,
                 None => last.status,
             }
         } else if !was_threaded {
@@ -88,6 +109,13 @@ impl Reported {
             }
             code => code,
         })
+    }
+
+    /// Of threads that end by themselves, the one counts that begins last to do so, and the last one waits for workers. One that
+    /// ends all looks the same if it has not struck them.
+    fn may_end_with_a_worker(&self, last: Thread) -> bool {
+        let is_close = |worker_ns: u64| worker_ns.abs_diff(last.time_ns) < CLOSE_TO_A_WORKER_NS;
+        self.worker_ns.is_some_and(is_close) && (!self.worker_struck || self.is_incomplete)
     }
 }
 
@@ -128,7 +156,8 @@ mod tests {
         for (index, &(code, was_struck, after_ns)) in threads.iter().enumerate() {
             let is_last = index + 1 == threads.len();
             let report = report(code, was_struck, is_new.then_some(is_last));
-            status.thread_ended(Some(&report), index == first, SECOND + after_ns);
+            let role = if index == first { Role::First } else { Role::Other };
+            status.thread_ended(Some(&report), role, SECOND + after_ns);
         }
         status
     }
@@ -170,6 +199,35 @@ mod tests {
     }
 
     #[test]
+    fn workers_of_the_kernel_have_no_status() {
+        let end = |status, was_struck, workers: &[(bool, u64)]| {
+            let mut reported = Reported::default();
+            for &(is_struck, after_ns) in workers {
+                reported.thread_ended(Some(&report(0, is_struck, Some(false))), Role::Worker, SECOND + after_ns);
+            }
+            reported.thread_ended(Some(&report(status, was_struck, Some(true))), Role::First, 9 * SECOND);
+            reported.end(true, None)
+        };
+        let (before, at_once) = (SECOND, 8 * SECOND);
+        // By exit_group(), by a signal, and one by one: then the worker may count.
+        assert_eq!(end(7 << 8, false, &[(true, at_once)]), Some(End::Code(7)));
+        assert_eq!(end(u32::from(SEGV) | 0x80, true, &[(true, at_once)]), killed(SEGV, true));
+        assert_eq!(end(7 << 8, false, &[(false, at_once)]), None);
+        assert_eq!(end(0, false, &[(false, at_once)]), Some(End::Code(0)));
+        // One that was idle had ended before.
+        assert_eq!(end(7 << 8, false, &[(false, before)]), Some(End::Code(7)));
+        assert_eq!(end(7 << 8, false, &[(false, before), (true, at_once)]), Some(End::Code(7)));
+        // Nor does it count if it comes last, or on an old kernel.
+        let mut last = ended(&[(7 << 8, false, 0)], 0, true);
+        last.thread_ended(Some(&report(0, true, Some(true))), Role::Worker, SECOND + 1);
+        assert_eq!(last.end(true, None), Some(End::Code(7)));
+        let mut old = ended(&[(7 << 8, false, 0)], 0, false);
+        old.thread_ended(Some(&report(0, true, None)), Role::Worker, SECOND + 1);
+        assert_eq!(old.end(true, None), None);
+        assert_eq!(old.end(true, Some(7)), Some(End::Code(7)));
+    }
+
+    #[test]
     fn where_two_ends_are_too_close_it_is_unknown() {
         let apart = |ns| ended(&[(7 << 8, false, 0), (0, false, ns)], 1, true).end(true, None);
         assert_eq!(apart(5), None);
@@ -199,7 +257,7 @@ mod tests {
         status.is_incomplete();
         assert_eq!(status.end(true, None), killed(SEGV, None));
         let mut unknown = Reported::default();
-        unknown.thread_ended(None, true, SECOND);
+        unknown.thread_ended(None, Role::First, SECOND);
         assert_eq!(unknown.end(false, None), None);
     }
 }

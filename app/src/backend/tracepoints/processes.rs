@@ -5,20 +5,25 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use exectrace_bpf::COMM_SIZE;
 
-use super::{ends_observed::Observed, ends_reported::Reported};
+use super::{
+    ends_observed::Observed,
+    ends_reported::{Reported, Role},
+};
 use crate::{
     clock::suspended_ns,
-    event::{Args, End, Event, Exec, Exit, Process, whole_characters},
+    event::{Args, Event, Exec, Exit, Process, whole_characters},
     netlink::Report,
     procfs,
 };
 
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_THREAD: u64 = 0x1_0000;
+/// The kernel has made it: no C library sets this.
+const CLONE_UNTRACED: u64 = 0x80_0000;
 /// /proc shows when a process began in hundredths of a second.
 const START_PRECISION_NS: u64 = 20_000_000;
 
-/// So long an exit waits for who it was. Between the two records the kernel frees the memory of the process.
+/// So long an exit waits for who it was, and for the other threads. Between the two records the kernel frees the memory of the process.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
 /// What a record says.
@@ -102,14 +107,17 @@ pub(super) struct Inputs {
     pub(super) leaves: bool,
 }
 
-/// An exit of which it is not known yet who it was, with the thread that ended last.
+/// An exit of which it is not known yet who it was, or how all threads have ended: the records of those that end at the same time
+/// come in any order.
 #[derive(Debug)]
 struct Waiting {
     pid: u32,
+    /// The thread that has ended last, and when.
     tid: u32,
     time_ns: u64,
+    /// Its threads are those that are waited for.
     entry: Entry,
-    end: Option<End>,
+    lacks_who: bool,
 }
 
 #[derive(Debug, Default)]
@@ -132,11 +140,11 @@ pub(super) struct Processes {
     leaving_ns: u64,
     /// Names that an exec has given, by thread: the exec itself follows.
     announced: HashMap<u32, Vec<u8>>,
-    /// What was reported of threads of processes that are not known.
-    strays: HashMap<u32, Reported>,
+    /// What was reported of threads of processes that are not known, and when.
+    strays: HashMap<u32, (u64, Reported)>,
     /// Who it was that has left, and when, by thread, until that has ended.
     left: HashMap<u32, (u64, Who)>,
-    /// Exits that wait for that, by thread; and those that need not any longer.
+    /// Exits that wait, by process; and those that need not any longer.
     waiting: HashMap<u32, Waiting>,
     overdue: VecDeque<Waiting>,
     /// Events from before are not shown: what they rest on may be missing.
@@ -164,6 +172,8 @@ struct Entry {
     /// `CLOCK_MONOTONIC`
     start_ns: Option<u64>,
     threads: HashSet<u32>,
+    /// Those that the kernel itself has put there.
+    workers: HashSet<u32>,
     /// It had more than one, since it began or last executed a program.
     was_threaded: bool,
     parent: Option<Since>,
@@ -227,6 +237,7 @@ impl Processes {
             // Perhaps the first one has ended.
             was_threaded: process.threads != [pid],
             threads: process.threads.into_iter().collect(),
+            workers: process.workers.into_iter().collect(),
             uid: self.user(process.uid.filter(|_| !is_compat), process.as_of_ns),
             is_compat,
             comm: Some(process.comm),
@@ -460,23 +471,30 @@ impl Processes {
             }
             Kind::End { ppid, report } => {
                 let who = self.left.remove(&seen.tid).map(|(_, who)| who);
-                let mut exit = self.thread_ends(seen, *ppid, report.as_ref())?;
-                match who {
-                    Some(who) => exit.entry.leaves(who),
-                    // What may have been lost is not waited for.
-                    None if self.inputs.leaves && !in_doubt => {
-                        let before = self.waiting.insert(seen.tid, exit);
-                        self.overdue.extend(before);
-                        return None;
-                    }
-                    None => {}
+                if let Some(exit) =
+                    self.waiting.get_mut(&seen.pid).filter(|exit| exit.entry.threads.contains(&seen.tid))
+                {
+                    exit.entry.thread_ended(seen, report.as_ref());
+                    return self.show_if_complete(seen.pid);
                 }
-                Some(self.show(exit))
+                let mut exit = self.thread_ends(seen, *ppid, report.as_ref())?;
+                if let Some(who) = who {
+                    exit.entry.leaves(who);
+                }
+                exit.lacks_who = who.is_none() && self.inputs.leaves;
+                // What may have been lost is not waited for.
+                if in_doubt {
+                    return Some(self.show(exit));
+                }
+                let before = self.waiting.insert(seen.pid, exit);
+                self.overdue.extend(before);
+                self.show_if_complete(seen.pid)
             }
-            Kind::Leaves => match self.waiting.remove(&seen.tid) {
-                Some(mut exit) => {
+            Kind::Leaves => match self.waiting.get_mut(&seen.pid).filter(|exit| exit.tid == seen.tid) {
+                Some(exit) => {
                     exit.entry.leaves(seen.who);
-                    Some(self.show(exit))
+                    exit.lacks_who = false;
+                    self.show_if_complete(seen.pid)
                 }
                 None => {
                     self.left.insert(seen.tid, (time_ns, seen.who));
@@ -529,7 +547,7 @@ impl Processes {
     fn forked(&mut self, seen: &Record<'_>, maker: u32, maker_tid: u32) {
         let (pid, time_ns) = (seen.pid, seen.time_ns);
         if pid == maker {
-            self.new_thread(pid, seen.tid, time_ns);
+            self.new_thread(pid, seen.tid, false, time_ns);
             return;
         }
         // The name is that of the thread that has made it.
@@ -539,17 +557,18 @@ impl Processes {
 
     fn new_task(&mut self, seen: &Record<'_>, tid: u32, flags: u64, comm: &[u8]) {
         if flags & CLONE_THREAD != 0 {
-            self.new_thread(seen.pid, tid, seen.time_ns);
+            self.new_thread(seen.pid, tid, flags & CLONE_UNTRACED != 0, seen.time_ns);
         } else {
             self.track_child(tid, seen.pid, seen.time_ns);
             self.new_process(tid, seen.time_ns, seen.pid, Some(name(comm)), Some(flags & CLONE_PARENT != 0));
         }
     }
 
-    fn new_thread(&mut self, pid: u32, tid: u32, time_ns: u64) {
+    fn new_thread(&mut self, pid: u32, tid: u32, is_worker: bool, time_ns: u64) {
         if let Some(maker) = self.known(pid, time_ns) {
             maker.ending.is_alive();
             maker.threads.insert(tid);
+            maker.workers.extend(Some(tid).filter(|_| is_worker));
             maker.was_threaded = true;
             self.threads.insert(tid, pid);
         }
@@ -610,6 +629,7 @@ impl Processes {
         // The other threads are gone, and this one has the number of the first.
         let gone: Vec<u32> = entry.threads.drain().filter(|tid| *tid != pid).collect();
         entry.threads.insert(pid);
+        entry.workers.clear();
         entry.was_threaded = false;
         entry.is_kernel = false;
         entry.exec_ns = Some(time_ns);
@@ -644,9 +664,7 @@ impl Processes {
         let is_last = report.and_then(|report| report.is_last);
         let mut parent = None;
         if let Some(entry) = self.processes.get_mut(&pid) {
-            entry.threads.remove(&tid);
-            entry.ending.thread_ended(tid, time_ns);
-            entry.status.thread_ended(report, tid == pid, time_ns);
+            entry.thread_ended(seen, report);
             if self.threads.get(&tid) == Some(&pid) {
                 self.threads.remove(&tid);
             }
@@ -657,13 +675,19 @@ impl Processes {
             self.gone = self.remove(pid)?;
             self.gone.forget_user_if_compat();
         } else {
-            let mut status = self.strays.remove(&pid).unwrap_or_default();
+            let (_, mut status) = self.strays.remove(&pid).unwrap_or_default();
             status.is_incomplete();
-            status.thread_ended(report, tid == pid, time_ns);
+            // One with a status of 0 may be a worker.
+            let role = match report {
+                _ if tid == pid => Role::First,
+                Some(report) if report.status == 0 => Role::Worker,
+                _ => Role::Other,
+            };
+            status.thread_ended(report, role, time_ns);
             match is_last {
                 Some(true) => {}
                 Some(false) => {
-                    self.strays.insert(pid, status);
+                    self.strays.insert(pid, (time_ns, status));
                     return None;
                 }
                 None => {
@@ -692,17 +716,28 @@ impl Processes {
         if !is_shown {
             return None;
         }
-        let entry = std::mem::take(&mut self.gone);
+        Some(Waiting { pid, tid, time_ns, entry: std::mem::take(&mut self.gone), lacks_who: false })
+    }
+
+    fn show_if_complete(&mut self, pid: u32) -> Option<Event<'_>> {
+        let is_complete = |exit: &Waiting| !exit.lacks_who && exit.entry.threads.is_empty();
+        if !self.waiting.get(&pid).is_some_and(is_complete) {
+            return None;
+        }
+        let exit = self.waiting.remove(&pid)?;
+        Some(self.show(exit))
+    }
+
+    fn show(&mut self, exit: Waiting) -> Event<'_> {
+        let Waiting { pid, tid, time_ns, mut entry, .. } = exit;
+        if !entry.threads.is_empty() {
+            entry.status.is_incomplete();
+        }
         let end = if self.inputs.reports {
             entry.status.end(entry.was_threaded, entry.ending.group_code())
         } else {
             entry.ending.end()
         };
-        Some(Waiting { pid, tid, time_ns, entry, end })
-    }
-
-    fn show(&mut self, exit: Waiting) -> Event<'_> {
-        let Waiting { pid, tid, time_ns, entry, end } = exit;
         self.gone = entry;
         // What BPF or perf adds is in the entry by now.
         let record = Record { pid, tid, time_ns, who: Who::default(), what: Kind::Leaves };
@@ -720,6 +755,8 @@ impl Processes {
         self.overdue.extend(self.waiting.extract_if(|_, exit| !is_young(exit.time_ns)).map(|(_, exit)| exit));
         // Of threads that were not the last one, where the record comes after their end.
         self.left.retain(|_, (time_ns, _)| is_young(*time_ns));
+        // Of processes whose last thread was seen before.
+        self.strays.retain(|_, (time_ns, _)| is_young(*time_ns));
         let exit = self.overdue.pop_front()?;
         Some(self.show(exit))
     }
@@ -742,6 +779,17 @@ impl Entry {
         if self.is_compat {
             self.uid = None;
         }
+    }
+
+    fn thread_ended(&mut self, seen: &Record<'_>, report: Option<&Report>) {
+        self.threads.remove(&seen.tid);
+        self.ending.thread_ended(seen.tid, seen.time_ns);
+        let role = match self.workers.remove(&seen.tid) {
+            true => Role::Worker,
+            false if seen.tid == seen.pid => Role::First,
+            false => Role::Other,
+        };
+        self.status.thread_ended(report, role, seen.time_ns);
     }
 
     /// What BPF or perf says of the last thread.

@@ -1,6 +1,7 @@
 //! The table of processes, given what tracepoints record.
 
 use super::*;
+use crate::event::End;
 
 /// Time 100, when the table was filled, is the beginning.
 const BEGIN: u64 = 100;
@@ -11,6 +12,7 @@ fn process(pid: u32, ppid: u32, threads: &[u32]) -> procfs::Process {
         pid,
         ppid,
         threads: threads.to_vec(),
+        workers: Vec::new(),
         comm,
         uid: Some(500),
         is_32_bit: false,
@@ -210,6 +212,53 @@ fn reported(ppid: u32, status: u32, is_last: bool) -> Kind<'static> {
         comm: b"reported".to_vec(),
     };
     Kind::End { ppid: Some(ppid), report: Some(report) }
+}
+
+/// The same of one that was struck.
+fn struck(status: u32, is_last: bool) -> Kind<'static> {
+    let Kind::End { ppid, report } = reported(10, status, is_last) else { panic!() };
+    Kind::End { ppid, report: report.map(|report| Report { was_struck: true, ..report }) }
+}
+
+#[test]
+fn workers_of_the_kernel_are_known_from_proc_and_from_their_begin() {
+    let mut table = Processes::new(Inputs { reports: true, ..Inputs::default() });
+    let with_worker = procfs::Process { workers: vec![21], ..process(20, 10, &[20, 21]) };
+    table.fill(vec![process(1, 0, &[1]), process(10, 1, &[10]), with_worker], BEGIN);
+    assert_silent(&mut table, seen(20, 21, 110, struck(0, false)));
+    assert_shown(&mut table, seen(20, 20, 111, reported(10, 7 << 8, true)), "20 of 10 p20 ends Some(Code(7)) None");
+    let kernels = CLONE_THREAD | CLONE_UNTRACED;
+    assert_silent(&mut table, seen(10, 11, 120, Kind::Forked { maker: 10, maker_tid: 10 }));
+    assert_silent(&mut table, seen(10, 10, 120, Kind::NewTask { tid: 11, flags: kernels, comm: b"iou" }));
+    assert_silent(&mut table, seen(10, 10, 121, reported(1, 7 << 8, false)));
+    assert_shown(&mut table, seen(10, 11, 122, struck(0, true)), "10 of 10 p10 ends Some(Code(7)) None");
+    // Of one that is not known, it is not known either.
+    assert_silent(&mut table, seen(30, 31, 130, struck(0, false)));
+    assert_shown(&mut table, seen(30, 30, 131, reported(10, 7 << 8, true)), "30 of 10 reported ends None None");
+}
+
+#[test]
+fn the_last_thread_may_be_seen_to_end_before_another_one() {
+    let table_with_threads = || Processes { inputs: Inputs { reports: true, ..Inputs::default() }, ..table() };
+    let killed = End::from_status(9);
+    let mut table = table_with_threads();
+    assert_silent(&mut table, seen(20, 21, 110, reported(10, 0, true)));
+    assert!(table.waits());
+    assert_shown(
+        &mut table,
+        seen(20, 20, 111, struck(9, false)),
+        &format!("20 of 10 p20 ends {:?} None", Some(killed)),
+    );
+    assert!(!table.waits() && table.strays.is_empty());
+    // It need not come.
+    let mut table = table_with_threads();
+    assert_silent(&mut table, seen(20, 20, 110, reported(10, 7 << 8, true)));
+    assert!(table.overdue(110 + PATIENCE_NS - 1).is_none());
+    let Some(Event::Exit(exit)) = table.overdue(110 + PATIENCE_NS) else { panic!() };
+    assert_eq!((exit.process.pid, exit.process.time_ns, exit.end), (20, 110, Some(End::Code(7))));
+    // One of a process that is not known any more leaves nothing behind.
+    assert_silent(&mut table, seen(20, 21, PATIENCE_NS, reported(10, 0, false)));
+    assert!(table.overdue(2 * PATIENCE_NS).is_none() && table.strays.is_empty());
 }
 
 #[test]
