@@ -1,7 +1,7 @@
 //! `cargo xtask verify`: whether archives are what `dist` makes, in dist/ or wherever they were downloaded to.
 
 use anyhow::{Result, bail};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::flags;
 use crate::release::layout::MANIFEST;
@@ -15,6 +15,14 @@ use crate::verify::release::{Release, find};
 use crate::verify::report::Report;
 use crate::verify::trust::Trust;
 use crate::workspace::facts as workspace;
+
+/// What was found.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Verified {
+    /// Archives, and files beside them.
+    pub files: Vec<Report>,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
@@ -50,13 +58,11 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
         }
         reports.append(&mut release.reports);
     }
-    if request.json {
-        let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
-        screen::print(&format!("{:#}\n", Value::Array(list)))?;
-    } else {
-        print(runner, &reports);
-    }
     let failures: Vec<String> = reports.iter().flat_map(Report::failures).collect();
+    match request.json {
+        true => screen::print_result(Verified { files: reports })?,
+        false => print(runner, &reports),
+    }
     match failures.as_slice() {
         [] => Ok(()),
         [only] => bail!("{only}"),
