@@ -6,7 +6,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     env, fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::{fs::PermissionsExt as _, process::CommandExt as _},
@@ -1223,7 +1223,8 @@ fn not_run(needs: &str, how: &str) {
         env::var_os("BPFSHIP_REQUIRE").is_none_or(|value| !value.to_string_lossy().starts_with("all")),
         "needs {needs} ({how})"
     );
-    println!("not run: needs {needs} ({how})");
+    // Not by `println!`, which the test runner keeps to itself when a test passes.
+    let _ = writeln!(io::stderr(), "not run: needs {needs} ({how})");
 }
 
 /// Held by every test that traces, and by [`alone`].

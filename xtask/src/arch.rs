@@ -520,7 +520,7 @@ pub static ARCHES: [Arch; 10] = [
 ];
 
 /// What people ask for and there is no row for, and why.
-const UNSUPPORTED: [(&[&str], &str); 7] = [
+const UNSUPPORTED: [(&[&str], &str); 11] = [
     (
         &["armhf", "arm32"],
         "it is `armv7` for Debian, and `arm` for Raspberry Pi OS, whose 32-bit systems also run on a Pi Zero and 1",
@@ -540,6 +540,13 @@ const UNSUPPORTED: [(&[&str], &str); 7] = [
         "Debian has no big-endian kernel to prove it on; POWER8 and later also run little-endian systems, and those `ppc64le`",
     ),
     (&["riscv32", "riscv32gc"], "Debian has no kernel to prove it on"),
+    (
+        &["pi", "rpi", "raspberrypi", "raspberry-pi", "pi3", "pi4", "pi5", "rpi3", "rpi4", "rpi5"],
+        "`uname -m` on the Raspberry Pi says which it is: `aarch64` is `arm64`, `armv7l` is `armv7`, and `armv6l` is `arm`",
+    ),
+    (&["pi0", "pi1", "rpi0", "rpi1"], "a Raspberry Pi Zero or 1 is `arm`"),
+    (&["pi2", "rpi2"], "a Raspberry Pi 2 is `armv7`"),
+    (&["all", "*"], "without `--arch`, every configured architecture is meant"),
 ];
 
 /// As its name: the rest of the row is known.
@@ -569,6 +576,8 @@ impl FromStr for &'static Arch {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
+        // As containers' platforms have it.
+        let word = word.strip_prefix("linux/").unwrap_or(word);
         ARCHES.iter().find(|arch| arch.words().any(|known| known.eq_ignore_ascii_case(word))).ok_or_else(|| {
             let shown = suggest::cut(word);
             let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
@@ -660,6 +669,12 @@ pub fn markdown_table() -> String {
     table
 }
 
+/// What the schema of the configuration says of a word for an architecture: one of these names, or an alias.
+#[cfg(test)]
+pub fn schema_of_word() -> serde_json::Value {
+    serde_json::json!({ "anyOf": [{ "enum": ARCHES.each_ref().map(|arch| arch.name) }, { "type": "string" }] })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -675,7 +690,7 @@ mod tests {
 
     #[test]
     fn an_alias_and_a_triple_are_as_good_as_the_name() {
-        for word in ["arm64", "aarch64", "aarch64-unknown-linux-musl"] {
+        for word in ["arm64", "aarch64", "aarch64-unknown-linux-musl", "linux/arm64"] {
             assert_eq!(<&Arch>::from_str(word).unwrap().name, "arm64");
         }
     }

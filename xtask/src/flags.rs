@@ -10,6 +10,7 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::arch::{ARCHES, Arch};
+use crate::boot::kernels::KERNELS;
 use crate::build::kind;
 use crate::package::format::Format;
 use crate::route::Route;
@@ -28,11 +29,21 @@ pub struct Flags {
 }
 
 /// What other tools call something, the flag of ours without which it does not concern a command, and what to do here.
-const FOREIGN: [(&[&str], Option<&str>, &str); 7] = [
-    (&["--target", "-t"], Some("arch"), "`--arch` names an architecture, as in `--arch arm64`"),
-    (&["--dry-run", "-n"], Some("plan"), "`--plan` prints what would be done"),
+const FOREIGN: [(&[&str], Option<&str>, &str); 27] = [
+    (
+        &["--target", "-t", "--goarch", "--goos", "--platform", "--platforms", "--os", "-a"],
+        Some("arch"),
+        "`--arch` names an architecture, as in `--arch arm64`",
+    ),
+    (&["--all", "--all-targets", "--all-arches"], Some("arch"), "without `--arch`, all are meant"),
+    (&["-n"], Some("plan"), "`--plan` prints what would be done"),
     (&["--jobs", "-j"], None, "CARGO_BUILD_JOBS is the number of jobs"),
-    (&["--release", "--profile", "-r"], None, "what is shipped is always built with the release profile"),
+    (
+        &["--release", "--debug", "--dev", "--profile", "-r"],
+        None,
+        "what is shipped is always built with the release profile",
+    ),
+    (&["--musl", "--static"], Some("arch"), "every binary is static, with musl"),
     (&["--target-dir"], None, "CARGO_TARGET_DIR is the target folder"),
     (
         &["--features", "--no-default-features", "--all-features", "-F"],
@@ -40,19 +51,91 @@ const FOREIGN: [(&[&str], Option<&str>, &str); 7] = [
         "`features` in [workspace.metadata.bpfship] of Cargo.toml names the features of what is shipped",
     ),
     (
-        &["--package", "--bin", "-p"],
+        &["--package", "--bin", "-p", "--workspace"],
         None,
         "`package` and `bin` in [workspace.metadata.bpfship] of Cargo.toml name what is shipped",
     ),
+    (
+        &["--config", "--config-file", "-c"],
+        None,
+        "the configuration is [workspace.metadata.bpfship] of a Cargo.toml, which `--manifest-path` names",
+    ),
+    (&["--sign", "--key"], Some("allow-dirty"), "`cargo xtask sign` signs what is in dist/"),
+    (&["--out", "--output", "-o", "--out-dir", "--dest"], Some("to"), "`--to` names the folder to write to"),
+    (
+        &["--docker", "--podman", "--no-docker", "--container"],
+        Some("builder"),
+        "`--engine docker`, `podman` or `host` is where clang runs, and `--builder container` where binaries are built",
+    ),
+    (
+        &["--docker", "--podman", "--no-docker", "--container"],
+        Some("engine"),
+        "`--engine docker`, `podman` or `host` is where clang runs",
+    ),
+    (&["--force", "-f"], Some("allow-dirty"), "without `--locked`, what is not committed is built, too"),
+    (&["--force", "-f"], Some("tool"), "what is there already stays as it is: move it away first"),
+    (&["--clean"], Some("older-than"), "`cargo xtask cache clean` removes what is in the cache"),
+    (&["--clean"], None, "nothing needs to be cleaned; `cargo xtask cache clean` empties the cache"),
+    (&["--type", "-f", "-t"], Some("format"), "`--format` names a format, as in `--format deb`"),
+    (&["--format", "--message-format", "--output-format"], Some("json"), "`--json` prints it as JSON"),
+    (
+        &["--tag", "--push", "-t"],
+        None,
+        "skopeo copies the image to a registry, under any name: see `cargo xtask image --help`",
+    ),
+    (&["--host", "-H", "--hosts"], Some("ssh-config"), "a target needs no flag, as in `cargo xtask deploy pi@host`"),
+    (&["--signature", "--key", "--pubkey", "-p", "--public-key"], Some("signer"), "`--signer` names a public key"),
+    (&["--secret", "--secret-key", "-s", "-k", "--private-key"], Some("public"), "`--key` names the file with the key"),
+    (&["--watch", "-w"], None, "run it again: only what has changed is compiled"),
+    (&["--fix", "--install"], Some("adopt"), "nothing is installed: each row says what gets it"),
+    (&["--version", "-V"], None, "`cargo xtask --version` prints it"),
 ];
 
-/// What other tools call a command.
-const FOREIGN_VERBS: [(&[&str], &str); 5] = [
-    (&["build", "release", "ship", "cross"], "dist"),
-    (&["run", "test", "qemu"], "boot"),
-    (&["clean"], "cache clean"),
-    (&["list"], "kernels"),
-    (&["gen", "generate", "compile"], "bpf"),
+/// What other tools call a command, and what to do here.
+const FOREIGN_VERBS: [(&[&str], &str); 25] = [
+    (&["build", "release", "ship", "cross", "make", "all", "archive", "tar"], "`cargo xtask dist` does that"),
+    (&["run", "test", "qemu", "vm", "exec", "try"], "`cargo xtask boot` does that"),
+    (&["clean", "prune", "gc"], "`cargo xtask cache clean` does that"),
+    (&["list", "ls", "kernel"], "`cargo xtask kernels` does that"),
+    (&["gen", "generate", "compile", "clang"], "`cargo xtask bpf` does that"),
+    (
+        &["skeleton", "bindgen", "bindings"],
+        "`cargo xtask bpf` writes bindings if `bindings` in [workspace.metadata.bpfship.bpf] of Cargo.toml names a folder",
+    ),
+    (&["vmlinux.h"], "`cargo xtask vmlinux` writes it"),
+    (&["btfgen", "min-btf", "gen-btf"], "`cargo xtask btf` does that"),
+    (&["install", "push", "rollout", "ssh"], "`cargo xtask deploy` does that"),
+    (&["rollback", "undo", "downgrade"], "`cargo xtask deploy HOST --rollback` does that"),
+    (&["uninstall", "remove"], "`cargo xtask deploy HOST --uninstall` does that"),
+    (&["status"], "`cargo xtask deploy HOST --status` shows what is installed there"),
+    (&["publish", "upload"], "`cargo xtask ci github` writes the pipeline that publishes a release"),
+    (
+        &["deb", "rpm", "apk", "ipk", "packages", "pkg"],
+        "`cargo xtask package` does that; `--format deb` makes one format",
+    ),
+    (&["docker", "oci", "container", "images"], "`cargo xtask image` does that"),
+    (&["sbom", "licenses", "checksum"], "`cargo xtask dist` writes it beside the archives"),
+    (&["attest", "provenance"], "`cargo xtask sign` states it"),
+    (&["reproduce", "repro"], "`cargo xtask rebuild` does that"),
+    (&["check", "lint", "validate"], "`cargo xtask verify` checks archives, and `cargo xtask bpf --check` BPF objects"),
+    (
+        &["info", "inspect", "needs", "show"],
+        "`cargo xtask report` reports on BPF objects, and `cargo xtask doctor` on this machine",
+    ),
+    (&["setup", "env", "requirements"], "`cargo xtask doctor` shows what is missing, and how to get it"),
+    (&["new", "create", "adopt"], "`cargo xtask init` does that"),
+    (
+        &["config", "configure"],
+        "the configuration is [workspace.metadata.bpfship] of Cargo.toml (docs/configuration.md)",
+    ),
+    (&["version"], "`cargo xtask --version` prints it"),
+    (&["update", "upgrade"], "`cargo update --package bpfship` gets a newer version of this tool"),
+];
+
+/// What other tools call it to look at a cache, or to empty it.
+const FOREIGN_OF_CACHE: [(&[&str], &str); 2] = [
+    (&["list", "ls", "show", "info"], "`cargo xtask cache` does that"),
+    (&["clear", "prune", "gc", "rm", "remove", "purge", "delete"], "`cargo xtask cache clean` does that"),
 ];
 
 /// Parses the command line. The error is what is wrong with it, or help.
@@ -75,29 +158,71 @@ fn explained(mut error: clap::Error) -> clap::Error {
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     let command = Flags::command();
     let verb = usage.split_whitespace().fold(&command, |verb, word| verb.find_subcommand(word).unwrap_or(verb));
-    let has = |flag: &str| verb.get_arguments().any(|it| it.get_long() == Some(flag));
 
     let tip = match (error.kind(), text(&error, ContextKind::InvalidArg), text(&error, ContextKind::InvalidSubcommand))
     {
-        (ErrorKind::UnknownArgument, Some(arg), _) if has("arch") && arg.parse::<&Arch>().is_ok() => {
-            Some(format!("`--arch {arg}` names the architecture"))
-        }
-        (ErrorKind::UnknownArgument, Some(arg), _) => FOREIGN
-            .iter()
-            .find(|(names, needed, _)| names.contains(&arg.as_str()) && needed.is_none_or(has))
-            .map(|(_, _, tip)| (*tip).to_owned()),
-        (ErrorKind::InvalidSubcommand, _, Some(verb)) => FOREIGN_VERBS
-            .iter()
-            .find(|(names, _)| names.contains(&verb.as_str()))
-            .map(|(_, ours)| format!("`cargo xtask {ours}` does that")),
+        (ErrorKind::UnknownArgument, Some(arg), _) => argument_tip(&command, verb, &arg),
+        (ErrorKind::InvalidSubcommand, _, Some(word)) => verb_tip(verb, &word),
         _ => None,
+    };
+    let is_flag_as_value = |error: &clap::Error| {
+        let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) else { return false };
+        tips.iter().any(|tip| tip.to_string().contains("as a value"))
     };
     if let Some(tip) = tip {
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    } else if is_flag_as_value(&error) {
+        // Nobody has a file of that name.
+        error.remove(ContextKind::Suggested);
     }
     error
+}
+
+/// What to do instead of giving that argument to a command.
+fn argument_tip(all: &clap::Command, verb: &clap::Command, arg: &str) -> Option<String> {
+    let has = |verb: &clap::Command, flag: &str| {
+        verb.get_arguments()
+            .any(|it| it.get_long() == Some(flag) || it.get_all_aliases().is_some_and(|it| it.contains(&flag)))
+    };
+    let word = arg.trim_start_matches("GOARCH=");
+    if has(verb, "arch") && word.parse::<&Arch>().is_ok() {
+        return Some(format!("`--arch {word}` names the architecture"));
+    }
+    if has(verb, "format") && Format::from_str(arg, true).is_ok() {
+        return Some(format!("`--format {arg}` names the format"));
+    }
+    let known =
+        FOREIGN.iter().find(|(names, needed, _)| names.contains(&arg) && needed.is_none_or(|flag| has(verb, flag)));
+    if let Some((_, _, tip)) = known {
+        return Some((*tip).to_owned());
+    }
+    // Before the command, or of another command.
+    let flag = arg.strip_prefix("--")?;
+    let of: Vec<&str> = all.get_subcommands().filter(|verb| has(verb, flag)).map(clap::Command::get_name).collect();
+    match of.as_slice() {
+        [] => None,
+        [first, ..] if verb.get_name() == all.get_name() => {
+            Some(format!("`{arg}` goes behind the command, as in `cargo xtask {first} {arg}`"))
+        }
+        several if several.len() < 4 => Some(format!("`{arg}` is for {}", several.join(", "))),
+        _ => None,
+    }
+}
+
+/// What to do instead of giving that word to a command that has commands.
+fn verb_tip(verb: &clap::Command, word: &str) -> Option<String> {
+    let table: &[(&[&str], &str)] = match verb.get_name() {
+        "cache" => &FOREIGN_OF_CACHE,
+        "emit" => {
+            let known: Vec<&str> = verb.get_subcommands().map(clap::Command::get_name).collect();
+            let known: Vec<&str> = known.into_iter().filter(|name| *name != "help").collect();
+            return Some(format!("known are {}", known.join(", ")));
+        }
+        _ => &FOREIGN_VERBS,
+    };
+    table.iter().find(|(names, _)| names.contains(&word)).map(|(_, tip)| (*tip).to_owned())
 }
 
 /// Where `--help` lists the flags of every verb.
@@ -221,7 +346,7 @@ pub struct Vmlinux {
     #[arg(value_name = "FILE|ARCH")]
     pub kernels: Vec<String>,
     /// For an architecture, this kernel of `cargo xtask kernels` instead of the default one
-    #[arg(long, value_name = "LABEL")]
+    #[arg(long, value_name = "LABEL", value_parser = LabelParser, hide_possible_values = true)]
     pub kernel: Option<String>,
     /// Leave out what no BPF source of the workspace uses. Offsets and sizes stay those of the kernel
     #[arg(long)]
@@ -229,6 +354,9 @@ pub struct Vmlinux {
     /// Write it to this file instead of printing it; of several architectures, to ARCH/vmlinux.h in this folder
     #[arg(short, long, value_name = "FILE|DIR")]
     pub output: Option<PathBuf>,
+    /// With --output, print what was written as JSON (docs/commands.md)
+    #[arg(long, requires = "output")]
+    pub json: bool,
 }
 
 /// Write the parts of kernels' types that the BPF objects need
@@ -247,7 +375,7 @@ pub struct Btf {
     #[arg(value_name = "FILE|DIR|ARCH")]
     pub kernels: Vec<String>,
     /// For architectures, this kernel of `cargo xtask kernels` instead of the default one; may be repeated
-    #[arg(long = "kernel", value_name = "LABEL")]
+    #[arg(long = "kernel", value_name = "LABEL", value_parser = LabelParser, hide_possible_values = true)]
     pub labels: Vec<String>,
     /// The kernel that the only FILE is of, as its machine's os-release (ID and VERSION_ID) and `uname -r` have it [default: by its
     /// path]
@@ -268,18 +396,28 @@ pub struct Btf {
 ///
 /// A label may name kernels of several architectures. Nothing is fetched.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask kernels                  all, with the machine that QEMU plays and where each is from
+  cargo xtask kernels --arch arm64     those of one architecture")]
 pub struct Kernels {
-    /// Print them as JSON
+    /// The architecture, by Go's or Rust's name for it; may be repeated [default: all]
+    #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
+    pub arches: Vec<&'static Arch>,
+    /// Print them as JSON (docs/commands.md)
     #[arg(long)]
     pub json: bool,
 }
 
 /// Print shell completions
 ///
-/// They are for a command called `xtask`, since shells complete `cargo` by its own rules: have an
-/// `alias xtask='cargo xtask'`, and in bash `source <(cargo xtask completions bash)`.
+/// They complete `cargo xtask …` in bash, zsh and fish, and a command `xtask` in these and the other shells, for which there may be
+/// an alias. The other commands of cargo are completed as before.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  source <(cargo xtask completions bash)     in ~/.bashrc, or with zsh in ~/.zshrc, behind compinit
+  cargo xtask completions fish >~/.config/fish/conf.d/xtask.fish")]
 pub struct Completions {
+    /// The shell that they are for
     pub shell: Shell,
 }
 
@@ -309,7 +447,7 @@ pub enum Choice {
 pub struct Show {
     /// Print what would be done, as a shell script with this tool's own work as comments, and do nothing (but
     /// that what would be built is laid out in target/, and cargo may download crates, to know them)
-    #[arg(long)]
+    #[arg(long, visible_alias = "dry-run")]
     pub plan: bool,
     /// Print the result, or with --plan what would be done, as JSON (docs/commands.md)
     #[arg(long)]
@@ -584,7 +722,7 @@ fn kernel(text: &str) -> Result<(u32, u32), String> {
 fn image(text: &str) -> Result<String, String> {
     match is_digest(text) && text.chars().all(|char| char.is_ascii_graphic() && char != '"' && char != '\\') {
         true => Ok(text.into()),
-        false => Err("NAME@sha256:DIGEST is expected, for a tag may be another image tomorrow".into()),
+        false => Err("NAME@sha256:DIGEST is expected: a tag may be another image tomorrow".into()),
     }
 }
 
@@ -612,7 +750,7 @@ pub struct Boot {
     pub arches: Vec<&'static Arch>,
     /// The kernel to boot, by its label in `cargo xtask kernels`, or a file; may be repeated [default: the
     /// architecture's default]
-    #[arg(long = "kernel", value_name = "LABEL|FILE")]
+    #[arg(long = "kernel", value_name = "LABEL|FILE", value_parser = LabelParser, hide_possible_values = true)]
     pub kernels: Vec<String>,
     /// Boot every kernel of `cargo xtask kernels`
     #[arg(long, conflicts_with = "kernels")]
@@ -629,6 +767,10 @@ pub struct Boot {
 /// is 0 if `dist` can work here, and 1 if not. That something will be fetched or built without your help does not keep
 /// it from working, unless it must be fetched and --offline is given. With --quiet, only what needs you is shown.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask doctor                                      what this machine has and lacks
+  cargo xtask doctor --offline                            what it lacks without a network
+  cargo xtask doctor --adopt https://example.com/tool     whether another workspace can be shipped")]
 pub struct Doctor {
     #[command(flatten)]
     pub clang: Clang,
@@ -872,6 +1014,9 @@ pub struct Sign {
 /// Shows the contents of the cache, which is $BPFSHIP_CACHE, or `bpfship` in your cache folder. (A relative
 /// BPFSHIP_CACHE is relative to the current directory.) Ages are since something was made, not since it was last used.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask cache                          what is kept, how large and how old it is
+  cargo xtask cache clean --older-than 30    remove what was made more than 30 days ago")]
 pub struct Cache {
     #[command(subcommand)]
     pub action: Option<CacheAction>,
@@ -890,6 +1035,9 @@ pub enum CacheAction {
 /// Removes compilers, standard libraries and kernels that this tool made, and what a killed run left half done; nothing
 /// else that is in that folder, and nothing that another run makes or uses.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask cache clean --plan             what would be removed
+  cargo xtask cache clean --older-than 30    only what was made more than 30 days ago")]
 pub struct Clean {
     /// Only what was made more than so many days ago, whenever it was last used
     #[arg(long, value_name = "DAYS")]
@@ -930,6 +1078,25 @@ impl TypedValueParser for ArchParser {
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new(ARCHES.iter().map(|arch| PossibleValue::new(arch.name).help(arch.machines))))
+    }
+}
+
+/// Takes any word, and offers shells the labels of kernels.
+#[derive(Debug, Clone)]
+struct LabelParser;
+
+impl TypedValueParser for LabelParser {
+    type Value = String;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let mut labels: Vec<&str> = KERNELS.iter().map(|kernel| kernel.label).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        Some(Box::new(labels.into_iter().map(PossibleValue::new)))
     }
 }
 
@@ -978,7 +1145,51 @@ mod tests {
         for (line, tip) in [
             ("xtask dist --target aarch64-unknown-linux-musl", "tip: `--arch` names an architecture"),
             ("xtask boot --target=x", "tip: `--arch` names"),
-            ("xtask dist --dry-run", "tip: `--plan` prints what would be done"),
+            ("xtask dist --platform linux/arm64", "tip: `--arch` names"),
+            ("xtask boot -a arm64", "tip: `--arch` names"),
+            ("xtask dist --all", "tip: without `--arch`, all are meant"),
+            ("xtask dist -o x", "tip: `--to` names the folder"),
+            ("xtask dist --out x", "tip: `--to` names the folder"),
+            ("xtask dist --sign", "tip: `cargo xtask sign` signs"),
+            ("xtask dist --docker", "tip: `--engine docker`, `podman` or `host` is where clang runs, and `--builder"),
+            ("xtask bpf --podman", "tip: `--engine docker`, `podman` or `host` is where clang runs"),
+            ("xtask dist --static", "tip: every binary is static"),
+            ("xtask dist --debug", "tip: what is shipped is always built with the release profile"),
+            ("xtask dist --force", "tip: without `--locked`, what is not committed is built"),
+            ("xtask init --force", "tip: what is there already stays"),
+            ("xtask dist --clean", "tip: nothing needs to be cleaned"),
+            ("xtask dist --version", "tip: `cargo xtask --version` prints it"),
+            ("xtask dist --config x", "tip: the configuration is [workspace.metadata.bpfship]"),
+            ("xtask dist linux/arm64", "tip: `--arch linux/arm64` names"),
+            ("xtask dist GOARCH=arm64", "tip: `--arch arm64` names"),
+            ("xtask package deb", "tip: `--format deb` names the format"),
+            ("xtask package --type deb", "tip: `--format` names a format"),
+            ("xtask image --tag x", "tip: skopeo copies the image"),
+            ("xtask verify --signature x", "tip: `--signer` names a public key"),
+            ("xtask verify --key x", "tip: `--signer` names a public key"),
+            ("xtask sign --secret x", "tip: `--key` names the file"),
+            ("xtask deploy --host x", "tip: a target needs no flag"),
+            ("xtask report --format json", "tip: `--json` prints it as JSON"),
+            ("xtask bpf --watch", "tip: run it again"),
+            ("xtask doctor --fix", "tip: nothing is installed"),
+            ("xtask --arch arm64", "tip: `--arch` goes behind the command, as in `cargo xtask boot --arch`"),
+            ("xtask boot --locked", "tip: `--locked` is for dist"),
+            ("xtask install", "tip: `cargo xtask deploy` does that"),
+            ("xtask rollback", "tip: `cargo xtask deploy HOST --rollback` does that"),
+            ("xtask publish", "tip: `cargo xtask ci github` writes"),
+            ("xtask docker", "tip: `cargo xtask image` does that"),
+            ("xtask deb", "tip: `cargo xtask package` does that"),
+            ("xtask sbom", "tip: `cargo xtask dist` writes it"),
+            ("xtask check", "tip: `cargo xtask verify` checks archives"),
+            ("xtask skeleton", "tip: `cargo xtask bpf` writes bindings if"),
+            ("xtask new", "tip: `cargo xtask init` does that"),
+            ("xtask config", "tip: the configuration is"),
+            ("xtask version", "tip: `cargo xtask --version` prints it"),
+            ("xtask update", "tip: `cargo update --package bpfship`"),
+            ("xtask cache list", "tip: `cargo xtask cache` does that"),
+            ("xtask cache prune", "tip: `cargo xtask cache clean` does that"),
+            ("xtask cache --clean", "tip: nothing needs to be cleaned; `cargo xtask cache clean`"),
+            ("xtask emit helm", "tip: known are ansible, systemd, sysupdate, k8s"),
             ("xtask cache clean -n", "tip: `--plan` prints what would be done"),
             ("xtask dist -j 4", "tip: CARGO_BUILD_JOBS is the number of jobs"),
             ("xtask dist --jobs=4", "tip: CARGO_BUILD_JOBS"),
@@ -992,25 +1203,35 @@ mod tests {
             assert!(error.contains(tip) && !error.contains("similar"), "{line}: {error}");
         }
         // A command that has no such flag.
-        for (line, wrong) in [("xtask doctor --target x", "--arch"), ("xtask verify --dry-run", "--plan")] {
+        for (line, wrong) in [
+            ("xtask doctor --target x", "--arch"),
+            ("xtask verify -n", "--plan"),
+            ("xtask report --frobnicate", "as a value"),
+        ] {
             let error = parse(line).unwrap_err();
             assert!(!error.contains(wrong), "{line}: {error}");
         }
+        assert!(parse("xtask dist --dry-run").is_ok() && parse("xtask cache clean --dry-run").is_ok());
         for line in [format!("xtask dist --arch {0}", "a".repeat(9999)), format!("xtask {0}", "a".repeat(9999))] {
             assert!(parse(&line).unwrap_err().len() < 600);
         }
     }
 
     #[test]
-    fn help_fits_a_narrow_terminal() {
-        let mut command = Flags::command().term_width(80);
-        command.build();
-        let mut verbs: Vec<&mut clap::Command> = command.get_subcommands_mut().collect();
-        assert!(verbs.len() > 10);
-        for verb in &mut verbs {
-            for help in [verb.render_help(), verb.render_long_help()] {
-                for line in help.to_string().lines() {
-                    assert!(line.chars().count() <= 80, "{}: {line}", verb.get_name());
+    fn help_fits_the_terminal_and_has_examples() {
+        for width in [60, 80, 120] {
+            let mut command = Flags::command().term_width(width);
+            command.build();
+            let mut verbs: Vec<&mut clap::Command> =
+                command.get_subcommands_mut().filter(|verb| verb.get_name() != "help").collect();
+            assert!(verbs.len() > 10);
+            for verb in &mut verbs {
+                for help in [verb.render_help(), verb.render_long_help()] {
+                    let help = help.to_string();
+                    for line in help.lines() {
+                        assert!(line.chars().count() <= width, "{} at {width}: {line}", verb.get_name());
+                    }
+                    assert!(help.contains("Examples:\n"), "{}", verb.get_name());
                 }
             }
         }

@@ -27,6 +27,7 @@ mod package;
 mod rebuild;
 mod release;
 mod route;
+mod schemas;
 mod sign;
 mod sys;
 mod toolchain;
@@ -82,8 +83,12 @@ pub fn main() -> ExitCode {
     });
     runner.screen().clear();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            runner.screen().finish();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
+            screen::print_failure(&error::describe(&error), error::exit_code(&error));
             // What was under way when a signal came did not fail.
             match error.downcast_ref::<Interrupted>() {
                 Some(interrupted) => runner.eprintln(interrupted.to_string()),
@@ -113,7 +118,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Emit(request) => verbs::emit::run(runner, common, request),
         Verb::Image(request) => verbs::image::run(runner, common, request),
         Verb::Init(request) => verbs::init::run(runner, common, request),
-        Verb::Kernels(request) => verbs::kernels::run(runner, request),
+        Verb::Kernels(request) => verbs::kernels::run(request),
         Verb::Merge(request) => verbs::merge::run(runner, common, request),
         Verb::Package(request) => verbs::package::run(runner, common, request),
         Verb::Rebuild(request) => verbs::rebuild::run(runner, common, request),
@@ -141,4 +146,5 @@ pub mod testing {
     pub use crate::toolchain::zig;
     pub use crate::workspace::packaging::Install;
     pub use crate::workspace::rust::Rust;
+    pub use bpfship_object::kernel_features::markdown_table as features_table;
 }

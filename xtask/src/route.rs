@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where the standard library of a binary comes from: its row decides, unless `--std` is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Route {
     /// Rust's own build of it, by rustup, with its own C runtime.

@@ -98,6 +98,77 @@ pub fn helper(number: u32) -> Option<&'static Feature> {
     HELPERS.get((number as usize).checked_sub(1)?)
 }
 
+/// Releases of Linux with long support.
+const LONG_SUPPORT: [(u32, u32); 8] = [(4, 19), (5, 4), (5, 10), (5, 15), (6, 1), (6, 6), (6, 12), (6, 18)];
+
+/// What a reader looks for, in a table of features by kernels.
+#[rustfmt::skip]
+fn looked_for() -> Vec<(&'static str, Since)> {
+    let section = |name: &str| SECTIONS.iter().find(|row| row.name == name).and_then(|row| row.since);
+    let named = |rows: &[Feature], name: &str| rows.iter().find(|row| row.name == name).map(|row| row.since);
+    let rows = [
+        ("kprobes, uprobes", section("kprobe/…")),
+        ("traffic control (tc)", section("tc")),
+        ("perf buffers (`bpf_perf_event_output`)", named(&HELPERS, "perf_event_output")),
+        ("stacks (`bpf_get_stackid`)", named(&HELPERS, "get_stackid")),
+        ("tracepoints", section("tp/…")),
+        ("XDP", section("xdp")),
+        ("LRU hash", named(&MAPS, "lru_hash")),
+        ("longest prefix match (`lpm_trie`)", named(&MAPS, "lpm_trie")),
+        ("instructions of cpu `v2`", Some(CPU_V2.since)),
+        ("functions that programs call", Some(FUNCTIONS.since)),
+        ("raw tracepoints", section("raw_tp/…")),
+        ("`bpf_get_current_cgroup_id`", named(&HELPERS, "get_current_cgroup_id")),
+        ("instructions of cpu `v3`", Some(CPU_V3.since)),
+        ("global variables", Some(GLOBAL_DATA.since)),
+        ("more than 4096 instructions", Some(MANY_INSTRUCTIONS.since)),
+        ("loops", Some(LOOPS.since)),
+        ("`bpf_probe_read_kernel`, `_user`", named(&HELPERS, "probe_read_kernel")),
+        ("raw tracepoints with types (`tp_btf`)", section("tp_btf/…")),
+        ("fentry, fexit (with BTF)", section("fentry/…")),
+        ("struct_ops (with BTF)", section("struct_ops/…")),
+        ("LSM (with BTF)", section("lsm/…")),
+        ("process ids of a namespace", named(&HELPERS, "get_ns_current_pid_tgid")),
+        ("ring buffers", named(&MAPS, "ringbuf")),
+        ("iterators (with BTF)", section("iter/…")),
+        ("programs that may sleep", section("fentry.s/…")),
+        ("the kernel's variables", Some(KERNEL_VARIABLES.since)),
+        ("`bpf_d_path`", named(&HELPERS, "d_path")),
+        ("storage in tasks", named(&MAPS, "task_storage")),
+        ("`bpf_get_current_task_btf`", named(&HELPERS, "get_current_task_btf")),
+        ("atomics other than a plain add", Some(ATOMICS.since)),
+        ("the kernel's functions (kfuncs)", Some(KERNEL_FUNCTIONS.since)),
+        ("timers", named(&HELPERS, "timer_init")),
+        ("attach cookies", named(&HELPERS, "get_attach_cookie")),
+        ("`bpf_loop`", named(&HELPERS, "loop")),
+        ("kprobes on many functions", section("kprobe.multi/…")),
+        ("ring buffers from user space", named(&MAPS, "user_ringbuf")),
+        ("netfilter", section("netfilter")),
+        ("instructions of cpu `v4`", Some(CPU_V4.since)),
+        ("uprobes on many functions", section("uprobe.multi/…")),
+        ("tcx", section("tcx/ingress")),
+        ("arenas", named(&MAPS, "arena")),
+        ("schedulers (sched_ext)", named(&STRUCT_OPS, "sched_ext_ops")),
+    ];
+    let known = |(name, since): (&'static str, Option<Since>)| (name, since.unwrap_or_else(|| panic!("no row of {name}")));
+    let mut rows: Vec<(&str, Since)> = rows.into_iter().map(known).collect();
+    rows.sort_by_key(|(_, since)| since.kernel());
+    rows
+}
+
+/// The table of features by kernels in docs/portable-ebpf.md.
+pub fn markdown_table() -> String {
+    let releases = LONG_SUPPORT.map(|(major, minor)| format!("{major}.{minor}"));
+    let mut table = format!("| feature | Linux | commit | {} |\n", releases.join(" | "));
+    table += &format!("|---|---|---|{}\n", ":-:|".repeat(LONG_SUPPORT.len()));
+    for (name, since) in looked_for() {
+        let has = LONG_SUPPORT.map(|release| if release >= since.kernel() { "●" } else { "" });
+        let Since { major, minor, commit } = since;
+        table += &format!("| {name} | {major}.{minor} | {commit} | {} |\n", has.join(" | "));
+    }
+    table
+}
+
 /// The types of programs that a kernel without CONFIG_BPF_EVENTS does not have: include/linux/bpf_types.h.
 pub const TRACING: [&str; 6] =
     ["kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable", "tracing"];

@@ -19,6 +19,7 @@ pub use canonical::{OBJECT_FORMAT_VERSION, Object, canonical, canonical_rust, ch
 
 /// Byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Endian {
     Little,

@@ -15,6 +15,7 @@ use crate::{Endian, canonical, co_re, code, kernel_features, maps};
 
 /// What is known of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Report {
     pub license: Option<String>,
     pub programs: Vec<Program>,
@@ -45,6 +46,7 @@ pub struct Report {
 
 /// A program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Program {
     pub name: String,
     pub section: String,
@@ -66,6 +68,7 @@ pub struct Program {
 
 /// A function that programs call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Function {
     pub name: String,
     pub instructions: usize,
@@ -73,6 +76,7 @@ pub struct Function {
 
 /// A map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Map {
     pub name: String,
     /// The kernel's word for it, or its number where that is not known.
@@ -85,6 +89,7 @@ pub struct Map {
 
 /// CO-RE relocations that are alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Relocation {
     pub target: String,
     pub kind: &'static str,
@@ -93,9 +98,11 @@ pub struct Relocation {
 
 /// Something that not every kernel has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Need {
     pub what: String,
     pub kernel: String,
+    #[cfg_attr(feature = "schemas", schemars(with = "String"))]
     pub source: Since,
 }
 

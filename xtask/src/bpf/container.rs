@@ -70,7 +70,7 @@ impl Place {
                 Some(format!("clang runs in {} {}", engine.kind.program(), engine.version))
             }
             Place::Host if choice == Choice::Auto && cfg!(target_os = "linux") => {
-                Some("clang runs on this machine itself, for neither docker nor podman answers".into())
+                Some("clang runs on this machine itself: neither docker nor podman answers".into())
             }
             Place::Host => None,
         }

@@ -7,15 +7,14 @@ use bpfship_object::report::{Function, Need, Program, Report};
 use crate::bpf::target::BpfTarget;
 use crate::ui::table;
 
-/// Columns of the text, and of the labels in it.
-const WIDTH: usize = 96;
+/// Columns of the labels.
 const LABEL: usize = 20;
 
 /// The newest releases whose features are listed. JSON lists all.
 const RELEASES: usize = 4;
 
-/// The report of an object with this name, for these targets.
-pub fn lines(name: &str, targets: &[&BpfTarget], report: &Report) -> Vec<String> {
+/// The report of an object with this name, for these targets, in lines of at most `width` columns.
+pub fn lines(name: &str, targets: &[&BpfTarget], report: &Report, width: usize) -> Vec<String> {
     let kernel = match (&report.oldest_kernel, report.unknown.is_empty()) {
         (Some(kernel), true) => format!("Linux {kernel} or newer"),
         (Some(kernel), false) => format!("at least Linux {kernel}"),
@@ -24,7 +23,7 @@ pub fn lines(name: &str, targets: &[&BpfTarget], report: &Report) -> Vec<String>
     let btf = if report.needs_kernel_btf { ", with BTF" } else { "" };
     let targets: Vec<&str> = targets.iter().map(|target| target.name).collect();
     let mut lines = vec![format!("{name} ({}): {kernel}{btf}", targets.join(", "))];
-    let mut add = |label: &str, paragraphs: Vec<String>| lines.extend(labelled(label, &paragraphs));
+    let mut add = |label: &str, paragraphs: Vec<String>| lines.extend(labelled(label, &paragraphs, width));
     let one = |words: Vec<String>| if words.is_empty() { Vec::new() } else { vec![words.join(", ")] };
 
     add("programs", report.programs.iter().map(program).collect());
@@ -105,10 +104,10 @@ fn needs(report: &Report) -> Vec<String> {
 }
 
 /// Paragraphs beside a label; nothing, if there are none.
-fn labelled(label: &str, paragraphs: &[String]) -> Vec<String> {
+fn labelled(label: &str, paragraphs: &[String], width: usize) -> Vec<String> {
     let labels = std::iter::once(label).chain(std::iter::repeat(""));
     let paragraph = |(paragraph, label): (&String, &str)| {
-        table::paragraph(&format!("  {label:LABEL$}"), 2 + LABEL + 2, paragraph, WIDTH)
+        table::paragraph(&format!("  {label:LABEL$}"), 2 + LABEL + 2, paragraph, width)
     };
     paragraphs.iter().zip(labels).flat_map(paragraph).collect()
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The word for a builder, on the command line and in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// cargo on this machine

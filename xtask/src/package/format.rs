@@ -7,6 +7,7 @@ use crate::arch::{Arch, PackageNames};
 
 /// A format, by the word on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Debian, Ubuntu, Raspberry Pi OS

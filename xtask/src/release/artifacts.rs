@@ -17,7 +17,7 @@ use crate::ui::error::bad_request;
 pub fn read(dist: &Path) -> Result<Manifest> {
     let path = dist.join(MANIFEST);
     let Some(text) = files::read_if_there(&path)? else {
-        bad_request!("nothing is released, for {} is not there: run `cargo xtask dist`", path.display());
+        bad_request!("there is no release yet: {} is not there; run `cargo xtask dist`", path.display());
     };
     match Manifest::parse(&text) {
         Ok(manifest) => Ok(manifest),

@@ -19,6 +19,7 @@ pub const REPORT: &str = "boot-report.json";
 pub const SCHEMA: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// [`SCHEMA`]. Whoever reads the report must refuse a number it does not know.
@@ -28,6 +29,7 @@ pub struct Report {
 
 /// The binaries of one tarball on one kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Boot {
     pub arch: &'static Arch,
@@ -61,6 +63,7 @@ impl Boot {
 
 /// What came of a boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "is", content = "why")]
 pub enum Verdict {
     Pass,
@@ -77,6 +80,7 @@ impl Verdict {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Its label, or the name of a file that the user gave.

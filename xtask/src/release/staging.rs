@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::release::install::{self, INSTALL};
 use crate::release::layout::{CHECKSUMS, MANIFEST, MINISIG, SSHSIG};
@@ -14,6 +14,7 @@ use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
+use crate::ui::screen;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
 use crate::workspace::facts;
@@ -161,6 +162,7 @@ pub fn report(
     manifest: &Manifest,
     earlier: Option<&Manifest>,
 ) {
+    let link = screen::linked(&shown(dist), dist);
     let shown = shown(dist).display();
     let artifacts = || made.iter().filter_map(|file| manifest.artifacts.iter().find(|artifact| artifact.file == *file));
     let several = manifest.archives.len() > 1;
@@ -198,17 +200,35 @@ pub fn report(
         runner.status(format!("not in {MANIFEST}: {}, {why}", arches.join(", ")));
     }
     let dirty = if manifest.dirty { ", from a work tree with changes that are not committed" } else { "" };
-    runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {shown}{dirty}"));
+    runner.status(format!("archives, {CHECKSUMS} and {MANIFEST} are in {link}{dirty}"));
 }
 
 /// The same as JSON.
-pub fn result(dist: &Path, made: &[String], seconds: &BTreeMap<String, f32>, manifest: &Manifest) -> Result<Value> {
-    let artifacts = manifest.artifacts.iter().filter(|artifact| made.contains(&artifact.file)).map(|artifact| {
-        let mut value = serde_json::to_value(artifact)?;
-        value["seconds"] = seconds.get(&artifact.file).copied().into();
-        Ok(value)
-    });
-    Ok(json!({ "folder": dist, "dirty": manifest.dirty, "artifacts": artifacts.collect::<Result<Vec<_>>>()? }))
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Made<'a> {
+    pub folder: &'a Path,
+    /// Whether the work tree differed from the commit.
+    pub dirty: bool,
+    pub artifacts: Vec<MadeArtifact<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MadeArtifact<'a> {
+    #[serde(flatten)]
+    pub artifact: &'a Artifact,
+    /// From the start of its build until its binary was there; null where nothing was built.
+    pub seconds: Option<f32>,
+}
+
+impl<'a> Made<'a> {
+    pub fn new(dist: &'a Path, made: &[String], seconds: &BTreeMap<String, f32>, manifest: &'a Manifest) -> Made<'a> {
+        let artifacts = manifest.artifacts.iter().filter(|artifact| made.contains(&artifact.file));
+        let artifacts =
+            artifacts.map(|artifact| MadeArtifact { artifact, seconds: seconds.get(&artifact.file).copied() });
+        Made { folder: dist, dirty: manifest.dirty, artifacts: artifacts.collect() }
+    }
 }
 
 /// Why an archive in dist/ is not part of this release.

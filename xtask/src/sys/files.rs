@@ -114,6 +114,17 @@ pub fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()> 
     Ok(())
 }
 
+/// The bytes of the largest file in a folder, or in one in it.
+pub fn largest(folder: &Path) -> Option<u64> {
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    entries
+        .filter_map(|entry| match entry.metadata().ok()? {
+            metadata if metadata.is_dir() => largest(&entry.path()),
+            metadata => Some(metadata.len()),
+        })
+        .max()
+}
+
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))

@@ -172,10 +172,10 @@ pub fn to_json(tasks: &[Task]) -> Value {
 
 /// Prints a plan.
 pub fn print(tasks: &[Task], json: bool) -> Result<()> {
-    screen::print(&match json {
-        true => format!("{:#}\n", to_json(tasks)),
-        false => script(tasks),
-    })
+    match json {
+        true => screen::print_result(to_json(tasks)),
+        false => screen::print(&script(tasks)),
+    }
 }
 
 /// Runs a plan until something fails. Clean-up steps run even then.

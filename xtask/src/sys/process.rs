@@ -182,8 +182,14 @@ impl Runner {
 
     /// Runs a command to its end. Its output is of interest only if it fails, and is then printed below the error.
     pub fn run(self, command: &Command) -> Result<()> {
+        self.run_and_see(command, |_| {})
+    }
+
+    /// The same, and hands on each line it prints.
+    pub fn run_and_see(self, command: &Command, mut each: impl FnMut(&str)) -> Result<()> {
         let mut output = String::new();
         let status = self.lines(command, |line| {
+            each(line);
             if self.screen.level == Level::Verbose {
                 self.eprintln(line);
             }

@@ -4,7 +4,10 @@ use std::env;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -15,6 +18,7 @@ use crate::sys::command::{Command, quote, word};
 use crate::sys::files;
 use crate::sys::hash::Sha256;
 use crate::sys::plan::{self, Step, Steps, Work};
+use crate::ui::screen;
 
 /// Puts names in a folder by which this program is called in place of others, and is them (`main`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -185,6 +189,74 @@ impl Step for Run {
     }
 }
 
+/// Runs a command that downloads one file to a folder, or to a folder in it, and shows how much of it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Download {
+    pub command: Command,
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+impl Step for Download {
+    fn line(&self) -> String {
+        self.command.to_string()
+    }
+
+    fn json(&self) -> Value {
+        json!({ "run": self.command })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        download(work, &self.command, &self.folder)
+    }
+}
+
+/// See [`Download`].
+pub fn download(work: &Work, command: &Command, folder: &Path) -> Result<()> {
+    // As the program prints it, when it begins.
+    let whole = Mutex::new(None);
+    let (ended, end) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let end = end;
+            while end.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                if let Some(there) = files::largest(folder).filter(|there| *there > 0) {
+                    work.show(&progress(there, *whole.lock().unwrap()));
+                }
+            }
+        });
+        let result = work.runner.run_and_see(command, |line| {
+            if let Some(size) = announced_size(line) {
+                *whole.lock().unwrap() = Some(size);
+            }
+        });
+        drop(ended);
+        result
+    })
+}
+
+fn progress(there: u64, whole: Option<u64>) -> String {
+    match whole {
+        Some(whole) if whole > there => {
+            format!("{} of {}, {} %", screen::size(there), screen::size(whole), 100 * there / whole)
+        }
+        _ => screen::size(there),
+    }
+}
+
+/// The size in a line such as pip's `Downloading x.whl (100.2 MB)`, or apt's `Get:1 … [68.3 MB]`.
+fn announced_size(line: &str) -> Option<u64> {
+    let (_, last) = line.trim_end_matches([')', ']']).rsplit_once(['(', '['])?;
+    let (number, unit) = last.split_once(' ')?;
+    let factor = match unit {
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        _ => return None,
+    };
+    Some((number.parse::<f64>().ok()? * factor) as u64)
+}
+
 /// Runs a command that cleans up, even after an interruption. Whether it finds anything to do is of no interest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sweep(pub Command);
@@ -327,4 +399,24 @@ fn remove_link(path: &Path) -> Result<()> {
 
 fn make_folder_of(file: &Path) -> String {
     format!("mkdir -p {}", quote(file.parent().unwrap_or(Path::new("/"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_much_of_a_download_is_there_is_told_by_what_its_program_announces() {
+        let whole = announced_size("Downloading ziglang-0.17.1-py3-none-x86_64.whl (100.2 MB)");
+        assert_eq!(whole, Some(100_200_000));
+        assert_eq!(
+            announced_size("Get:1 http://mirror/debian trixie/main amd64 linux amd64 6.12 [68.3 MB]"),
+            Some(68_300_000)
+        );
+        for line in ["Reading package lists...", "Get:2 http://mirror x", "a (b) c", "(x MB)"] {
+            assert_eq!(announced_size(line), None, "{line}");
+        }
+        assert_eq!(progress(25_050_000, whole), "25 MB of 100 MB, 25 %");
+        assert_eq!(progress(25_050_000, None), "25 MB");
+    }
 }

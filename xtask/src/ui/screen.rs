@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +16,8 @@ use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::json;
 
 use crate::NAME;
 use crate::ui::table::Table;
@@ -30,15 +33,19 @@ pub enum Level {
 }
 
 /// The number by which a reader of a verb's JSON knows its form. Fields may be added without another.
-const RESULT_SCHEMA: u32 = 1;
+pub const RESULT_SCHEMA: u32 = 1;
 
 /// How often a plain line repeats what is under way.
 const REMINDER: Duration = Duration::from_secs(20);
+
+/// Seconds after which it is of interest how long a run took.
+const NOTICED: u64 = 5;
 
 /// Standard error, as a person sees it.
 #[derive(Debug)]
 pub struct Screen {
     pub level: Level,
+    started: Instant,
     /// None where there is no terminal to update: in a pipe, a file, or a terminal that cannot go back to a line.
     live: Option<MultiProgress>,
     /// How the terminal was before.
@@ -51,7 +58,7 @@ impl Screen {
         let live = (watched && level > Level::Quiet)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
         let terminal = live.as_ref().and_then(|_| hide_control_characters());
-        Screen { level, live, terminal }
+        Screen { level, started: Instant::now(), live, terminal }
     }
 
     /// A line on standard error, as it is. A closed standard error is no reason to stop.
@@ -92,11 +99,16 @@ impl Screen {
         }
     }
 
-    /// What came out, on standard output: the first of these tables that fits, or else the last.
+    /// What came out, on standard output: the first of these tables that fits, or else the last one without columns.
     pub fn table(&self, tables: &[Table]) {
-        let width = width().unwrap_or(usize::MAX);
-        if let Some(table) = tables.iter().find(|table| table.width() <= width).or(tables.last()) {
-            table.lines().iter().for_each(|line| self.println(line));
+        fitting(tables).iter().for_each(|line| self.println(line));
+    }
+
+    /// How long the run took, at its end, if anybody had to wait for it. Lines elsewhere have the time.
+    pub fn finish(&self) {
+        let seconds = self.started.elapsed().as_secs();
+        if seconds >= NOTICED && self.live.is_some() {
+            self.status(&format!("finished in {}", humantime::format_duration(Duration::from_secs(seconds))));
         }
     }
 
@@ -116,6 +128,39 @@ impl Screen {
     }
 }
 
+/// A path for a line on standard error: a link, on a terminal that has them.
+pub fn linked(shown: &Path, file: &Path) -> String {
+    let shown = shown.display();
+    match file.canonicalize() {
+        Ok(file) if supports_hyperlinks::on(supports_hyperlinks::Stream::Stderr) => {
+            let byte = |byte: &u8| match byte {
+                b'/' | b'.' | b'-' | b'_' => char::from(*byte).to_string(),
+                _ if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            };
+            let path: String = file.as_os_str().as_bytes().iter().map(byte).collect();
+            format!("\x1b]8;;file://{path}\x1b\\{shown}\x1b]8;;\x1b\\")
+        }
+        _ => shown.to_string(),
+    }
+}
+
+/// The lines of the first of these tables that fits on standard output, or else of the last one without columns.
+fn fitting(tables: &[Table]) -> Vec<String> {
+    let width = width().unwrap_or(usize::MAX);
+    match (tables.iter().find(|table| table.width() <= width), tables.last()) {
+        (Some(table), _) => table.lines(),
+        (None, Some(last)) => last.wrapped(width),
+        (None, None) => Vec::new(),
+    }
+}
+
+/// A table that was asked for, on standard output, whatever the level.
+pub fn print_table(table: Table) -> Result<()> {
+    let lines: Vec<String> = fitting(&[table]).into_iter().map(|line| line + "\n").collect();
+    print(&lines.concat())
+}
+
 /// The columns of standard output, if it is a terminal.
 pub fn width() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
@@ -130,10 +175,24 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// What came out of a verb, as JSON on standard output, whatever the level. Its form is in docs/commands.md.
-pub fn print_result(mut result: Value) -> Result<()> {
+/// Whether standard output has its JSON already.
+static HAS_RESULT: AtomicBool = AtomicBool::new(false);
+
+/// What came out of a verb, as JSON on standard output, whatever the level. Its form is in docs/schemas/.
+pub fn print_result(result: impl Serialize) -> Result<()> {
+    let mut result = serde_json::to_value(result)?;
     result["schema"] = RESULT_SCHEMA.into();
+    HAS_RESULT.store(true, Ordering::SeqCst);
     print(&format!("{result:#}\n"))
+}
+
+/// Why there is no result, where it was to be JSON and none was printed.
+pub fn print_failure(message: &str, code: u8) {
+    let words = std::env::args_os().take_while(|word| word != "--");
+    if words.into_iter().any(|word| word == "--json") && !HAS_RESULT.load(Ordering::SeqCst) {
+        // Whoever does not read it does not need it.
+        let _ = print_result(json!({ "error": message, "code": code }));
+    }
 }
 
 /// A text without characters that do something to a terminal: names in a file are anybody's.
@@ -149,13 +208,19 @@ pub fn plain(text: &str) -> String {
 pub fn usage(error: &clap::Error) -> ExitCode {
     let text = error.render();
     let has_colors = if error.use_stderr() { has_colors() } else { console::colors_enabled() };
-    let text = if has_colors { text.ansi().to_string() } else { text.to_string() };
-    // Whoever does not read it does not need it.
-    let _ = match error.use_stderr() {
-        true => io::stderr().write_all(in_words_of_caller(&text).as_bytes()),
-        false => io::stdout().write_all(in_words_of_caller(&text).as_bytes()),
-    };
-    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+    let shown = if has_colors { text.ansi().to_string() } else { text.to_string() };
+    let code = u8::try_from(error.exit_code()).unwrap_or(1);
+    if error.use_stderr() {
+        print_failure(text.to_string().trim_start_matches("error: ").trim_end(), code);
+    }
+    if error.use_stderr() {
+        // Whoever does not read it does not need it.
+        let _ = io::stderr().write_all(in_words_of_caller(&shown).as_bytes());
+    } else if let Err(error) = print(&shown) {
+        eprintln!("{} {error:#}", error_word());
+        return ExitCode::FAILURE;
+    }
+    ExitCode::from(code)
 }
 
 /// How this tool was called: `cargo xtask`, `cargo ship` in a workspace whose `xtask` is for other work, or `bpfship` where it

@@ -58,6 +58,18 @@ impl Table {
         self.lines.iter().map(text).collect()
     }
 
+    /// The same for a screen on which the columns have no room: each row in lines of at most `width` columns.
+    pub fn wrapped(&self, width: usize) -> Vec<String> {
+        let paragraphs = self.lines.iter().map(|line| match line {
+            Line::Cells(cells) => {
+                let cells: Vec<&str> = cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty()).collect();
+                paragraph("", 4, &cells.join("  "), width)
+            }
+            Line::Note(text) => paragraph("", 4, text, width),
+        });
+        paragraphs.flatten().collect()
+    }
+
     fn widths(&self) -> Vec<usize> {
         let mut widths = vec![0; self.columns.len()];
         for line in &self.lines {
@@ -107,6 +119,13 @@ mod tests {
             ["name   size  kind", "  a remark that is longer than every row of the table", "müsli     3"]
         );
         assert_eq!(table.width(), "name   size  kind".len());
+    }
+
+    #[test]
+    fn a_row_without_room_for_its_columns_is_broken_between_words() {
+        let mut table = Table::new([Align::Left, Align::Left, Align::Left]);
+        table.row(["amd64", "", "Debian trixie, linux-image-6.12"]);
+        assert_eq!(table.wrapped(30), ["amd64  Debian trixie,", "    linux-image-6.12"]);
     }
 
     #[test]

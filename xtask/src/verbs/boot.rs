@@ -3,7 +3,7 @@
 use std::path::absolute;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::boot::facts::Host;
 use crate::boot::kernels::KERNELS;
@@ -11,13 +11,20 @@ use crate::boot::plan;
 use crate::boot::run::Outcome;
 use crate::boot::select::{self, Guest, KernelArg, Selection};
 use crate::flags;
-use crate::release::boot_report::{self, REPORT, Verdict};
+use crate::release::boot_report::{self, Boot, REPORT, Verdict};
 use crate::release::{artifacts, staging};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
+
+/// What was booted.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Booted<'a> {
+    pub boots: &'a [Boot],
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Result<()> {
@@ -34,14 +41,15 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Res
     sys::plan::run(runner, &plan.tasks)?;
 
     match request.show.json {
-        true => screen::print_result(json!({ "boots": plan.added.get()? }))?,
+        true => screen::print_result(Booted { boots: plan.added.get()? })?,
         false => runner.table(&boot_report::tables(plan.added.get()?)),
     }
     let mut failures = Vec::new();
     for (guest, outcome) in guests.iter().zip(&plan.outcomes) {
         failures.extend(show_failure(runner, guest, outcome.get()?));
     }
-    runner.status(format!("what was booted is in {}", staging::shown(&dist).join(REPORT).display()));
+    let report = screen::linked(&staging::shown(&dist).join(REPORT), &dist.join(REPORT));
+    runner.status(format!("what was booted is in {report}"));
     if !failures.is_empty() {
         bail!("{} of {} boots failed:{}", failures.len(), guests.len(), failures.concat());
     }

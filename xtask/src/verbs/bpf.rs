@@ -1,7 +1,7 @@
 //! `cargo xtask bpf`: compiles the BPF objects, or compares them with what is checked in.
 
 use anyhow::Result;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::bpf::container::Place;
 use crate::bpf::plan::{self, End};
@@ -9,10 +9,47 @@ use crate::bpf::settle;
 use crate::bpf::target::ObjectName;
 use crate::flags::{self, Choice, Show};
 use crate::sys;
+use crate::sys::hash::Sha256;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::facts::Facts;
+
+/// What was compiled.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Compiled {
+    pub compiled: Vec<Source>,
+    /// How many sources had not changed.
+    pub up_to_date: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Source {
+    pub source: String,
+    pub objects: Vec<Object>,
+    /// Whether its objects are others than before.
+    pub changed: bool,
+    /// Why there is an object for each architecture, if there is.
+    pub why_several: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Object {
+    pub name: String,
+    pub sha256: Sha256,
+}
+
+/// With --check: that the checked-in objects are what their sources give.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Checked {
+    pub same: bool,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Result<()> {
@@ -57,7 +94,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
     }
     facts.sources.ignored.explain(sys::plan::run(runner, &plan.tasks))?;
     if end == End::Compare {
-        return if request.show.json { screen::print_result(json!({ "same": true })) } else { Ok(()) };
+        return if request.show.json { screen::print_result(Checked { same: true }) } else { Ok(()) };
     }
     let settled = plan.settled.get()?;
     let (mut compiled, before) = (Vec::new(), &facts.bpf.objects);
@@ -65,12 +102,8 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
         let ready = |name: &ObjectName| settled.objects.get(&name.to_string());
         let kept: Vec<_> = line.objects.iter().filter_map(|name| Some((name.to_string(), ready(name)?.kept))).collect();
         let same = kept.iter().all(|(name, kept)| before.get(name) == Some(&kept.sha256));
-        compiled.push(json!({
-            "source": line.shown,
-            "objects": kept.iter().map(|(name, kept)| json!({ "name": name, "sha256": kept.sha256 })).collect::<Vec<_>>(),
-            "changed": !same,
-            "why-several": line.why,
-        }));
+        let objects = kept.iter().map(|(name, kept)| Object { name: name.clone(), sha256: kept.sha256 }).collect();
+        compiled.push(Source { source: line.shown.clone(), objects, changed: !same, why_several: line.why.clone() });
         let programs = kept.first().map_or(0, |(_, kept)| kept.programs);
         runner.status(format!(
             "{}: {}  {}, {}: {}",
@@ -81,13 +114,13 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
             if same { "as before" } else { "changed" },
         ));
         if line.why.is_none() && line.objects.iter().all(|name| name.target.arch_word.is_some()) {
-            runner.status("  for this architecture alone, for the source depends on it");
+            runner.status("  for this architecture only: the source depends on it");
         }
         line.why.iter().for_each(|why| runner.status(format!("  one for each architecture: {why}")));
         line.note.iter().for_each(|note| runner.status(format!("  {note}")));
     }
     if request.show.json {
-        return screen::print_result(json!({ "compiled": compiled, "up-to-date": settled.unchanged }));
+        return screen::print_result(Compiled { compiled, up_to_date: settled.unchanged });
     }
     match (settled.unchanged, settled.compiled.len()) {
         (0, _) => {}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bpfship_embed::{Kernel as Name, Lock, arch_in_path};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::bpf::facts::{Inputs, above};
@@ -22,6 +22,31 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::config::Bpf;
 use crate::workspace::facts::Workspace;
+
+/// What was written.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Written {
+    pub folder: PathBuf,
+    pub files: Vec<Part>,
+    /// What the objects ask for and some of these kernels do not have.
+    pub missing: Vec<Missing>,
+}
+
+/// The types of kernels that one file has.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Part {
+    pub file: String,
+    pub bytes: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Missing {
+    pub what: String,
+    pub kernels: Vec<String>,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> {
@@ -84,11 +109,9 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
     if !request.json {
         return Ok(());
     }
-    let files = outcome.files.iter().map(|(path, part)| json!({ "file": path, "bytes": part.len() }));
-    let missing = outcome.missing.iter().map(|(what, of)| json!({ "what": what, "kernels": of }));
-    screen::print_result(json!({
-        "folder": folder, "files": Value::from_iter(files), "missing": Value::from_iter(missing),
-    }))
+    let files = outcome.files.into_iter().map(|(file, part)| Part { file, bytes: part.len() }).collect();
+    let missing = outcome.missing.into_iter().map(|(what, kernels)| Missing { what, kernels }).collect();
+    screen::print_result(Written { folder, files, missing })
 }
 
 /// The kernels that are meant.

@@ -1,14 +1,13 @@
 //! `cargo xtask cache`: the contents of the cache, and their removal.
 
 use anyhow::Result;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::flags::{self, CacheAction, Common};
 use crate::sys;
 use crate::sys::cache::Cache;
 use crate::sys::plan::Task;
 use crate::sys::process::Runner;
-use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
@@ -16,14 +15,21 @@ use crate::workspace::cached::{self, Entry, Listing, State};
 use crate::workspace::facts::{self, Workspace};
 use crate::workspace::rust::Rust;
 
+/// What was removed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Removed {
+    /// Names of entries.
+    pub removed: Vec<String>,
+    /// What they took on the disk.
+    pub bytes: u64,
+}
+
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Cache) -> Result<()> {
     let cache = Cache::find()?;
     if let Some(CacheAction::Clean(clean)) = &request.action {
-        if request.json {
-            bad_request!("--json is for the listing: leave it out");
-        }
-        return self::clean(runner, &cache, clean);
+        return self::clean(runner, &cache, clean, clean.show.json || request.json);
     }
     // Without a workspace, or the Rust that it pins, there still is a listing.
     let manifest = facts::find_manifest(common.manifest_path.as_deref()).ok();
@@ -34,10 +40,10 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Cache) -> Result<()
     let crates = workspace.and_then(|(workspace, rust)| workspace.crates(runner, rust, true).ok());
     runner.check_interrupted()?;
     let listing = Listing::read(&cache, rust.as_ref(), crates.as_ref())?;
-    screen::print(&match request.json {
-        true => serde_json::to_string_pretty(&listing)? + "\n",
-        false => text(&listing),
-    })
+    match request.json {
+        true => screen::print_result(&listing),
+        false => screen::print(&text(&listing)),
+    }
 }
 
 fn text(listing: &Listing) -> String {
@@ -64,21 +70,21 @@ fn text(listing: &Listing) -> String {
     table.lines().join("\n") + "\n"
 }
 
-fn clean(runner: Runner, cache: &Cache, request: &flags::Clean) -> Result<()> {
+fn clean(runner: Runner, cache: &Cache, request: &flags::Clean, json: bool) -> Result<()> {
     let mut entries = Listing::read(cache, None, None)?.entries;
     // What is half done is useless, however new it is.
     let is_old = |entry: &Entry| request.older_than.is_none_or(|days| entry.age_days >= days.into());
     entries.retain(|entry| entry.state == State::HalfDone || is_old(entry));
     let tasks: Vec<Task> = entries.iter().map(|entry| cached::removal(cache, entry)).collect();
     if request.show.plan {
-        return sys::plan::print(&tasks, request.show.json);
+        return sys::plan::print(&tasks, json);
     }
     sys::plan::run(runner, &tasks)?;
     entries.retain(|entry| !cache.path(&entry.name).exists());
     let freed = entries.iter().map(|entry| entry.bytes).sum();
-    if request.show.json {
-        let removed: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-        return screen::print_result(json!({ "removed": removed, "bytes": freed }));
+    if json {
+        let removed = entries.into_iter().map(|entry| entry.name).collect();
+        return screen::print_result(Removed { removed, bytes: freed });
     }
     let folder = cache.folder.display();
     runner.status(match freed {

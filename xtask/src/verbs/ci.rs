@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: writes the pipelines that test and release a workspace, and sees whether they are still those.
 
 use anyhow::{Result, bail};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::adopt::facts::Facts;
 use crate::adopt::pipelines::{MARK, first_difference, pipelines};
@@ -14,6 +14,20 @@ use crate::sys::steps::Write;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::snapshot;
+
+/// What was written, in words.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Done {
+    pub done: Vec<String>,
+}
+
+/// With --check: what differs from what would be written, in words.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Differences {
+    pub differences: Vec<String>,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &Ci) -> Result<()> {
@@ -50,7 +64,7 @@ pub fn run(runner: Runner, common: &Common, request: &Ci) -> Result<()> {
     }
     if request.check {
         if request.show.json {
-            screen::print_result(json!({ "differences": differences }))?;
+            screen::print_result(Differences { differences: differences.clone() })?;
         }
         return match differences.is_empty() {
             true => Ok(()),
@@ -63,7 +77,7 @@ pub fn run(runner: Runner, common: &Common, request: &Ci) -> Result<()> {
     let done: Vec<String> = tasks.iter().map(|task| task.title.clone()).collect();
     plan::run(runner, &tasks)?;
     match request.show.json {
-        true => screen::print_result(json!({ "done": done }))?,
+        true => screen::print_result(Done { done })?,
         false if done.is_empty() => runner.status("the pipelines are up to date"),
         false => {}
     }

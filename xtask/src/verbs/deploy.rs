@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::deploy::decide::{self, Decided, Decision, Request, Wanted};
@@ -32,6 +32,59 @@ use crate::verify::report;
 use crate::verify::trust::{Demands, Trust};
 use crate::workspace::facts::Workspace;
 use crate::workspace::products::Product;
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Deployed {
+    pub targets: Vec<Outcome>,
+}
+
+/// What came of it on one target: either.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Outcome {
+    pub host: String,
+    /// In words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// With --status: what is there.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Status<'a> {
+    pub targets: Vec<Installed<'a>>,
+}
+
+/// What is on one target.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Installed<'a> {
+    pub host: String,
+    /// As `uname -m` has it.
+    pub machine: &'a str,
+    /// As `uname -r` has it.
+    pub kernel: &'a str,
+    /// Whether its kernel has BTF.
+    pub btf: bool,
+    /// What starts services there.
+    pub init: &'a str,
+    /// The version that runs there.
+    pub current: Option<&'a str>,
+    /// The versions that are kept there.
+    pub history: &'a [String],
+    /// What systemd says of the unit, if there is one.
+    pub unit: Option<&'a str>,
+    /// Why the last deployment was undone, if it was.
+    pub undone: Option<&'a str>,
+    /// Whether a deployment waits for its confirmation, or was cut off before.
+    pub pending: bool,
+    /// Who is deploying to it now.
+    pub locked: Option<&'a str>,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> Result<()> {
@@ -262,10 +315,14 @@ fn report(
     failures: &[(Host, anyhow::Error)],
 ) -> Result<()> {
     if request.json {
-        let done = said.iter().map(|(host, words)| json!({ "host": host, "done": words }));
-        let failed =
-            failures.iter().map(|(host, error)| json!({ "host": host.to_string(), "failed": format!("{error:#}") }));
-        return screen::print_result(json!({ "targets": Value::from_iter(done.chain(failed)) }));
+        let done =
+            said.iter().map(|(host, words)| Outcome { host: host.clone(), done: Some(words.clone()), failed: None });
+        let failed = failures.iter().map(|(host, error)| Outcome {
+            host: host.to_string(),
+            done: None,
+            failed: Some(format!("{error:#}")),
+        });
+        return screen::print_result(Deployed { targets: done.chain(failed).collect() });
     }
     said.iter().for_each(|(host, words)| runner.status(format!("{host}: {words}")));
     Ok(())
@@ -290,14 +347,20 @@ fn status(runner: Runner, request: &flags::Deploy, hosts: &[Host], asked: &[Resu
     let known: Vec<(&Host, &Target)> =
         hosts.iter().zip(asked).filter_map(|(host, it)| Some((host, it.as_ref().ok()?))).collect();
     if request.json {
-        let list = known.iter().map(|(host, target)| {
-            json!({
-                "host": host.to_string(), "machine": target.machine, "kernel": target.release, "btf": target.btf,
-                "init": target.init, "current": target.current(), "history": target.history, "unit": target.unit.as_ref().map(|it| &it.1),
-                "undone": target.undone, "pending": target.pending, "locked": target.locked,
-            })
+        let list = known.iter().map(|(host, target)| Installed {
+            host: host.to_string(),
+            machine: &target.machine,
+            kernel: &target.release,
+            btf: target.btf,
+            init: &target.init,
+            current: target.current(),
+            history: &target.history,
+            unit: target.unit.as_ref().map(|it| it.1.as_str()),
+            undone: target.undone.as_deref(),
+            pending: target.pending,
+            locked: target.locked.as_deref(),
         });
-        screen::print_result(json!({ "targets": Value::from_iter(list) }))?;
+        screen::print_result(Status { targets: list.collect() })?;
         return refuse(&failures);
     }
     let mut table = Table::new([Left; 6]);

@@ -66,7 +66,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Dist) -> Res
         }
     }
     if request.show.json {
-        return screen::print_result(staging::result(&dist, &made, &seconds, plan.manifest.get()?)?);
+        return screen::print_result(staging::Made::new(&dist, &made, &seconds, plan.manifest.get()?));
     }
     staging::report(runner, &dist, &made, Some(&seconds), plan.manifest.get()?, earlier.as_ref());
     Ok(())

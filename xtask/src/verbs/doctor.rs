@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use console::Style;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::adopt::survey;
 use crate::adopt::survey::facts::Survey;
@@ -20,6 +19,7 @@ use crate::workspace::needs::{OfVerb, Row};
 
 /// What the machine has, and what follows from it. Its form as JSON is in docs/doctor.md.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     pub rows: Vec<Row>,
     pub verdicts: Vec<Verdict>,
@@ -27,6 +27,7 @@ pub struct Report {
 
 /// Whether a verb can work.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     pub verb: &'static str,
     pub ready: bool,
@@ -36,6 +37,14 @@ pub struct Verdict {
     pub builds: Vec<String>,
     /// Of what it will fetch, as far as that is known.
     pub megabytes: u64,
+}
+
+/// What was found of a workspace that is not shipped yet.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Adopted {
+    pub findings: Vec<findings::Finding>,
+    pub verdict: findings::Verdict,
 }
 
 /// The verb that decides how `doctor` ends.
@@ -52,10 +61,10 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Doctor, verbs: &[Of
         others.extend(contents(&Cache::find()?));
     }
     let report = examine(&machine, verbs, others);
-    screen::print(&match request.json {
-        true => serde_json::to_string_pretty(&report)? + "\n",
-        false => text(&report, screen::width().unwrap_or(80), common.quiet),
-    })?;
+    match request.json {
+        true => screen::print_result(&report)?,
+        false => screen::print(&text(&report, screen::width().unwrap_or(80), common.quiet))?,
+    }
     let hinder = report.rows.iter().filter(|row| row.status.state == State::NeedsYou && row.needed_by.contains(&DIST));
     let reasons: Vec<String> = hinder.map(|row| format!("{}: {}", row.name, row.status.sentence())).collect();
     match reasons.as_slice() {
@@ -72,10 +81,14 @@ fn adopt(runner: Runner, common: &Common, word: &str, request: &flags::Doctor) -
     let survey = Survey::read(runner, &place, request.package.as_deref())?;
     let findings = findings(&survey, &survey::facts::has);
     let verdict = findings::Verdict::new(&findings);
-    screen::print(&match request.json {
-        true => format!("{:#}\n", json!({ "findings": findings, "verdict": verdict })),
-        false => survey::text::text(&findings, &verdict, screen::width().unwrap_or(80), common.quiet),
-    })?;
+    let adopted = Adopted { findings, verdict };
+    let Adopted { findings, verdict } = &adopted;
+    match request.json {
+        true => screen::print_result(&adopted)?,
+        false => {
+            screen::print(&survey::text::text(findings, verdict, screen::width().unwrap_or(80), common.quiet))?;
+        }
+    }
     let blocks = findings.iter().filter(|finding| finding.state == findings::State::Blocks);
     let names: Vec<&str> = blocks.map(|finding| finding.name.as_str()).collect();
     match names.is_empty() {

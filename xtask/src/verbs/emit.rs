@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::emit::k8s::Cluster;
@@ -24,6 +24,17 @@ use crate::workspace::products;
 
 /// The kernel that is thought of where neither the user nor the configuration names one: the first with CAP_BPF.
 const KERNEL: (u32, u32) = (5, 8);
+
+/// What belongs to it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Files {
+    pub folder: PathBuf,
+    /// All that belong there.
+    pub files: Vec<String>,
+    /// Those that were not there already.
+    pub written: Vec<String>,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()> {
@@ -135,7 +146,7 @@ fn write(runner: Runner, to: &EmitTo, usual: &Path, release: &Path, files: Vec<F
     }
     sys::plan::run(runner, &tasks)?;
     if to.show.json {
-        return screen::print_result(json!({ "folder": folder, "files": all, "written": written }));
+        return screen::print_result(Files { folder, files: all, written });
     }
     written.iter().for_each(|path| runner.status(output.join(path).display().to_string()));
     if written.is_empty() {

@@ -1,9 +1,10 @@
 //! `cargo xtask image`: makes a container image of what was released.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::flags::{self, Common};
 use crate::image::plan;
@@ -12,9 +13,33 @@ use crate::release::manifest::Artifact;
 use crate::release::pack::Entry;
 use crate::release::{artifacts, describe, staging};
 use crate::sys;
+use crate::sys::hash::Sha256;
 use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::workspace::facts::{self, Workspace};
+
+/// What was made.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Images<'a> {
+    pub folder: &'a Path,
+    pub images: Vec<One<'a>>,
+}
+
+/// One image, for several architectures.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct One<'a> {
+    pub file: &'a str,
+    pub name: &'a str,
+    pub version: &'a str,
+    /// By which a registry names it.
+    pub digest: String,
+    pub arches: Vec<&'static str>,
+    /// Of the file, in bytes.
+    pub size: u64,
+    pub sha256: Sha256,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Image) -> Result<()> {
@@ -40,12 +65,17 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Image) -> Result<()
         let list = made.iter().filter_map(|made| {
             let (size, sha256) = published.get(&made.file)?;
             let arches: Vec<_> = made.image.platforms.iter().map(|(arch, _)| arch.name).collect();
-            Some(json!({
-                "file": made.file, "name": made.image.name, "version": made.image.version,
-                "digest": format!("sha256:{}", made.layout.digest), "arches": arches, "size": size, "sha256": sha256,
-            }))
+            Some(One {
+                file: &made.file,
+                name: &made.image.name,
+                version: &made.image.version,
+                digest: format!("sha256:{}", made.layout.digest),
+                arches,
+                size: *size,
+                sha256: *sha256,
+            })
         });
-        return screen::print_result(json!({ "folder": shelf.folder(), "images": list.collect::<Vec<_>>() }));
+        return screen::print_result(Images { folder: shelf.folder(), images: list.collect() });
     }
     let shown = staging::shown(shelf.folder()).display();
     for made in &made {

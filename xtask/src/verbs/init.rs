@@ -1,7 +1,7 @@
 //! `cargo xtask init`: adds to a workspace what this tool needs there, and overwrites nothing.
 
 use anyhow::Result;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::adopt::facts::{Facts, Source};
 use crate::adopt::plan;
@@ -9,6 +9,14 @@ use crate::flags::{Common, Init};
 use crate::sys;
 use crate::sys::process::Runner;
 use crate::ui::screen;
+
+/// What was done, and what is left to do, in words.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Done {
+    pub done: Vec<String>,
+    pub next: Vec<String>,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &Init) -> Result<()> {
@@ -20,8 +28,8 @@ pub fn run(runner: Runner, common: &Common, request: &Init) -> Result<()> {
     }
     sys::plan::run(runner, &plan.tasks)?;
     if request.show.json {
-        let done: Vec<&str> = plan.tasks.iter().map(|task| task.title.as_str()).collect();
-        return screen::print_result(json!({ "done": done, "next": plan.next }));
+        let done = plan.tasks.iter().map(|task| task.title.clone()).collect();
+        return screen::print_result(Done { done, next: plan.next });
     }
     if plan.tasks.is_empty() {
         runner.status("nothing is missing");

@@ -58,7 +58,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Merge) -> Result<()
     }
     sys::plan::run(runner, &tasks)?;
     if request.show.json {
-        return screen::print_result(staging::result(&dist, &made, &BTreeMap::new(), &manifest)?);
+        return screen::print_result(staging::Made::new(&dist, &made, &BTreeMap::new(), &manifest));
     }
     staging::report(runner, &dist, &made, None, &manifest, earlier.as_ref());
     Ok(())

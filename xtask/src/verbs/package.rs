@@ -1,11 +1,14 @@
 //! `cargo xtask package`: makes packages for systems of what was released.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
+use serde::Serialize;
 
+use crate::arch::Arch;
 use crate::flags::{self, Common};
+use crate::package::format::Format;
 use crate::package::plan;
 use crate::package::spec::Package;
 use crate::release::beside::Shelf;
@@ -14,6 +17,7 @@ use crate::release::pack::Entry;
 use crate::release::{artifacts, describe, layout, staging};
 use crate::sys;
 use crate::sys::cache::Cache;
+use crate::sys::hash::Sha256;
 use crate::sys::process::Runner;
 use crate::toolchain;
 use crate::ui::error::bad_request;
@@ -21,6 +25,31 @@ use crate::ui::screen;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
 use crate::workspace::facts::{self, Workspace};
+
+/// What was made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Packages<'a> {
+    pub folder: &'a Path,
+    pub packages: Vec<One<'a>>,
+    /// What is not made, in sentences.
+    pub left_out: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct One<'a> {
+    pub file: &'a str,
+    pub format: Format,
+    pub archive: &'a str,
+    pub arch: &'static Arch,
+    /// What the format calls it.
+    pub architecture: &'a str,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: Sha256,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<()> {
@@ -58,13 +87,17 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<
     if request.show.json {
         let list = made.iter().filter_map(|(package, file)| {
             let (size, sha256) = published.get(file)?;
-            Some(json!({
-                "file": file, "format": package.row.format, "archive": package.archive, "arch": package.target,
-                "architecture": package.arch, "size": size, "sha256": sha256,
-            }))
+            Some(One {
+                file,
+                format: package.row.format,
+                archive: &package.archive,
+                arch: package.target,
+                architecture: package.arch,
+                size: *size,
+                sha256: *sha256,
+            })
         });
-        let list: Vec<_> = list.collect();
-        return screen::print_result(json!({ "folder": shelf.folder(), "packages": list, "left-out": left_out }));
+        return screen::print_result(Packages { folder: shelf.folder(), packages: list.collect(), left_out });
     }
     let shown = staging::shown(shelf.folder()).display().to_string();
     let mut table = Table::new([Left, Left, Right, Left]);
@@ -77,6 +110,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<
     }
     runner.table(&[table]);
     left_out.iter().for_each(|sentence| runner.status(sentence));
-    runner.status(format!("packages and {} are in {shown}", layout::CHECKSUMS));
+    let link = screen::linked(&staging::shown(shelf.folder()), shelf.folder());
+    runner.status(format!("packages and {} are in {link}", layout::CHECKSUMS));
     Ok(())
 }

@@ -4,18 +4,33 @@ use std::env;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::flags::{self, Common};
 use crate::rebuild::plan;
 use crate::release::layout::MANIFEST;
 use crate::release::manifest::Manifest;
 use crate::sign::{self, statement};
+use crate::sys::hash::Sha256;
 use crate::sys::process::Runner;
 use crate::sys::{self, files, hash};
 use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::facts::Workspace;
+
+/// What came out the same.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Rebuilt {
+    pub same: Vec<Archive>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Archive {
+    pub file: String,
+    pub sha256: Sha256,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<()> {
@@ -73,10 +88,9 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
         sys::plan::run(runner, &tasks)?;
         runner.status(format!("{name} states that these bytes come out of the commit"));
     }
-    let archives =
-        manifest.artifacts.iter().map(|artifact| json!({ "file": artifact.file, "sha256": artifact.sha256 }));
+    let archives = manifest.artifacts.iter().map(|it| Archive { file: it.file.clone(), sha256: it.sha256 });
     match request.show.json {
-        true => screen::print_result(json!({ "same": archives.collect::<Vec<_>>() })),
+        true => screen::print_result(Rebuilt { same: archives.collect() }),
         false => Ok(()),
     }
 }

@@ -18,8 +18,16 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::facts::Workspace;
 
+/// What is printed as JSON.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reports {
+    pub objects: Vec<Reported>,
+}
+
 /// The files that have one report, as those of one source for several targets mostly do.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reported {
     name: String,
     files: Vec<PathBuf>,
@@ -49,7 +57,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Report) -> Result<(
         }
     }
     match request.json {
-        true => screen::print(&format!("{:#}\n", serde_json::json!({ "objects": reported })))?,
+        true => screen::print_result(Reports { objects: reported })?,
         false => screen::print(&reported.iter().map(Reported::text).collect::<Vec<_>>().join("\n"))?,
     }
     match failures.as_slice() {
@@ -104,7 +112,8 @@ fn add(reported: &mut Vec<Reported>, file: PathBuf, endian: Endian, report: Repo
 
 impl Reported {
     fn text(&self) -> String {
-        let lines = report_text::lines(&self.name, &self.targets, &self.report);
+        let width = screen::width().unwrap_or(100).clamp(60, 140);
+        let lines = report_text::lines(&self.name, &self.targets, &self.report, width);
         lines.iter().map(|line| screen::plain(line) + "\n").collect()
     }
 }

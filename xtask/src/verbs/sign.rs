@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::flags::{self, Common};
 use crate::release::artifacts;
@@ -16,6 +16,27 @@ use crate::sys::{self, files, hash};
 use crate::ui::screen;
 use crate::workspace::facts as workspace;
 
+/// What was signed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Signed {
+    /// Archives.
+    pub signed: Vec<String>,
+    /// How many boots are stated.
+    pub boots: usize,
+    /// The fingerprint of the key.
+    pub by: String,
+}
+
+/// With --public: the public key in all its forms.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Public {
+    pub minisign: String,
+    pub ssh: String,
+    pub fingerprint: String,
+}
+
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()> {
     let key = Key::default();
@@ -23,7 +44,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()>
         let key = facts::secret(request.signing.key.as_deref())?.public;
         let (minisign, ssh, fingerprint) = (key.minisign(), key.ssh(), key.fingerprint());
         return match request.show.json {
-            true => screen::print_result(json!({ "minisign": minisign, "ssh": ssh, "fingerprint": fingerprint })),
+            true => screen::print_result(Public { minisign, ssh, fingerprint }),
             false => screen::print(&format!("{minisign}\n{ssh}\n{fingerprint}\n")),
         };
     }
@@ -61,7 +82,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()>
     let files: Vec<String> = manifest.files().collect();
     if request.show.json {
         let boots = boots.boots.len();
-        return screen::print_result(json!({ "signed": files, "boots": boots, "by": public.fingerprint() }));
+        return screen::print_result(Signed { signed: files, boots, by: public.fingerprint() });
     }
     runner.status(format!("signed by {}: cargo xtask verify --signer {}", public.fingerprint(), public.minisign()));
     Ok(())

@@ -1,7 +1,7 @@
 //! `cargo xtask verify`: whether archives are what `dist` makes, in dist/ or wherever they were downloaded to.
 
 use anyhow::Result;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::flags;
 use crate::release::layout::MANIFEST;
@@ -16,6 +16,14 @@ use crate::verify::report::{self, Report};
 use crate::verify::sigstore::Identity;
 use crate::verify::trust::{Demands, Trust};
 use crate::workspace::facts as workspace;
+
+/// What was found.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Verified {
+    /// Archives, and files beside them.
+    pub files: Vec<Report>,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> Result<()> {
@@ -44,13 +52,12 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
     for archives in work {
         reports.extend(archives.check(runner, &demands)?);
     }
-    if request.json {
-        let list: Vec<Value> = reports.iter().map(Report::to_json).collect();
-        screen::print(&format!("{:#}\n", Value::Array(list)))?;
-    } else {
-        print(runner, &reports);
+    let outcome = report::refuse(&reports);
+    match request.json {
+        true => screen::print_result(Verified { files: reports })?,
+        false => print(runner, &reports),
     }
-    report::refuse(&reports)
+    outcome
 }
 
 /// One line for each archive that passed, and notes.

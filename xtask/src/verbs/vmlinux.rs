@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use bpfship_object::btf::Btf;
 use bpfship_object::header::{self, Wanted};
+use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::bpf::facts::{Inputs, above};
@@ -18,6 +19,20 @@ use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::facts::Workspace;
+
+/// What was written.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Headers {
+    pub files: Vec<Written>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Written {
+    pub file: PathBuf,
+    pub bytes: usize,
+}
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &Common, request: &Vmlinux) -> Result<()> {
@@ -39,6 +54,10 @@ pub fn run(runner: Runner, common: &Common, request: &Vmlinux) -> Result<()> {
     }
     let written: Vec<(PathBuf, &[u8])> = outputs.into_iter().zip(texts.iter().map(String::as_bytes)).collect();
     files::replace(&written)?;
+    if request.json {
+        let files = written.into_iter().map(|(file, text)| Written { file, bytes: text.len() }).collect();
+        return screen::print_result(Headers { files });
+    }
     for (file, text) in written {
         runner.status(format!("{}  {}", file.display(), screen::size(text.len() as u64)));
     }

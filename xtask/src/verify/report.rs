@@ -3,18 +3,22 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::sys::hash::Sha256;
 use crate::ui::screen;
 
 /// The result for one archive, or for a file beside it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     pub file: String,
+    /// Whether nothing is wrong with it.
+    pub ok: bool,
     /// None, if it could not be read.
     pub sha256: Option<Sha256>,
     /// Where its checksum is from.
+    #[serde(rename = "checked_against")]
     pub against: Vec<String>,
     /// What could not be checked.
     pub notes: Vec<String>,
@@ -23,22 +27,12 @@ pub struct Report {
 
 impl Report {
     pub fn new(file: &Path) -> Report {
-        Report { file: screen::plain(&file.to_string_lossy()), ..Report::default() }
+        Report { file: screen::plain(&file.to_string_lossy()), ok: true, ..Report::default() }
     }
 
     pub fn fault(&mut self, fault: impl AsRef<str>) {
+        self.ok = false;
         self.faults.push(screen::plain(fault.as_ref()));
-    }
-
-    pub fn to_json(&self) -> Value {
-        json!({
-            "file": self.file,
-            "ok": self.faults.is_empty(),
-            "sha256": self.sha256,
-            "checked_against": self.against,
-            "notes": self.notes,
-            "faults": self.faults,
-        })
     }
 }
 

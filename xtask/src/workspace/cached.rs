@@ -30,6 +30,7 @@ const REMOVED: &str = ".removed";
 
 /// The contents of the cache. Its form as JSON is documented in docs/doctor.md.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Listing {
     pub folder: String,
     pub bytes: u64,
@@ -38,6 +39,7 @@ pub struct Listing {
 
 /// Something in the cache that this tool made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Entry {
     pub name: String,
     /// What it takes on the disk.
@@ -48,6 +50,7 @@ pub struct Entry {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// This workspace uses it.

@@ -40,6 +40,7 @@ pub struct Config {
 
 /// `[workspace.metadata.bpfship.container]`: the container that binaries are built in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Container {
     /// More of Debian's packages in our image, for build scripts.
@@ -50,9 +51,12 @@ pub struct Container {
 
 /// `[workspace.metadata.bpfship.arch.NAME]`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct WrittenArch {
+    /// What compiles its binaries.
     builder: Option<Kind>,
+    /// An image whose compiler compiles its C code, as `NAME@sha256:DIGEST`.
     image: Option<String>,
 }
 
@@ -103,15 +107,20 @@ const DEFAULT_FOLDER: &str = "bpf";
 
 /// `[[workspace.metadata.bpfship.bpf.variant]]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Variant {
     /// What is added to the name of the object. Without one, it says how the object without a variant is compiled.
     pub name: Option<String>,
     /// The sources that have it, as in [`Bpf::sources`]; all, if there are none.
     pub sources: Vec<String>,
+    /// NAME or NAME=VALUE each.
     pub defines: Vec<String>,
+    /// The BPF instruction set.
+    #[cfg_attr(test, schemars(extend("enum" = BPF_CPUS)))]
     pub cpu: Option<String>,
     /// The architectures that it is compiled for; all that are configured, if there are none.
+    #[cfg_attr(test, schemars(extend("items" = crate::arch::schema_of_word())))]
     pub arches: Vec<String>,
 }
 
@@ -152,40 +161,72 @@ pub const BPF_CPUS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
 /// The tables as they are written.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct Written {
+pub struct Written {
+    /// The package to ship, which gives archives their name and version.
     package: Option<String>,
+    /// Its binaries, where it has more than one.
     bin: Option<OneOrMore>,
+    /// The features that it is built with.
     features: Vec<String>,
+    /// Whether its default features are left out.
     no_default_features: bool,
+    /// Several packages, in one archive or one each.
     product: Vec<WrittenProduct>,
+    /// The architectures that are shipped unless `--arch` names others.
+    #[cfg_attr(test, schemars(extend("items" = crate::arch::schema_of_word())))]
     arches: Option<Vec<String>>,
+    /// More files and folders for the archives.
     include: Vec<WrittenInclude>,
+    /// The oldest kernel that the application runs on, such as "5.10".
+    #[cfg_attr(test, schemars(regex(pattern = r"^[0-9]+\.[0-9]+$")))]
     minimum_kernel: Option<String>,
+    /// The BPF objects.
     bpf: WrittenBpf,
+    /// What compiles the binaries.
     builder: Kind,
+    /// What is different for one architecture.
     arch: BTreeMap<String, WrittenArch>,
+    /// The container that binaries are built in.
     container: Container,
+    /// What `boot` runs on a kernel.
     boot: WrittenBoot,
+    /// What `deploy` does on a machine.
     deploy: WrittenDeploy,
+    /// What `package` says in packages.
     packages: WrittenPackages,
+    /// What `image` says in images.
     image: WrittenImage,
     install: Install,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct WrittenBpf {
+    /// Where sources are; the first gets objects/ and bpf.lock. Default: bpf.
     folder: Option<OneOrMore>,
+    /// What the paths of sources in those folders are like. Default: `**/*.bpf.c`.
     sources: Option<Vec<String>>,
+    /// What else is compiled of a source, or how.
     variant: Vec<Variant>,
+    /// The folder below which there is a vmlinux.h for each architecture.
     vmlinux: Option<String>,
+    /// The BPF instruction set. Default: v1, which every kernel takes.
+    #[cfg_attr(test, schemars(extend("enum" = BPF_CPUS)))]
     cpu: Option<String>,
+    /// More flags for clang.
     cflags: Vec<String>,
+    /// A container image to compile in, as `NAME@sha256:DIGEST`.
     image: Option<String>,
+    /// The folder that gets Rust for the types, maps and programs of each source.
     bindings: Option<String>,
+    /// Types that bindings have besides those of maps and variables.
     types: Vec<String>,
+    /// The folder of BTF of kernels that the binary carries.
     btf: Option<String>,
+    /// Packages whose binaries are BPF, written in Rust, or their folders.
     rust: Vec<String>,
 }
 
@@ -536,9 +577,9 @@ pub fn kernel_version(version: &str) -> Option<(u32, u32)> {
 pub fn check_image(image: &str, place: &str) -> Result<()> {
     match is_digest(image) {
         true => Ok(()),
-        false => bad_request!(
-            "{place} is `{image}`; NAME@sha256:DIGEST is expected, for a tag may be another image tomorrow"
-        ),
+        false => {
+            bad_request!("{place} is `{image}`; NAME@sha256:DIGEST is expected: a tag may be another image tomorrow")
+        }
     }
 }
 

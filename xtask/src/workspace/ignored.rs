@@ -53,6 +53,9 @@ impl IgnoredFiles {
 
     fn of(&self, path: &Path) -> Option<String> {
         path.symlink_metadata().ok()?;
+        if path.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
+            return Some("is empty, and git keeps no empty folders".into());
+        }
         snapshot::ignored(self.runner, path, &self.settings).ok()?.map(|ignored| ignored.to_string())
     }
 

@@ -26,6 +26,7 @@ pub struct Root<'a> {
 
 /// One of something, or a list.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "one name, or a list of them, is expected")]
 pub enum OneOrMore {
     One(String),

@@ -42,6 +42,7 @@ pub type OfVerb = (&'static str, &'static [Need]);
 
 /// What was found of one thing. Its form as JSON is in docs/doctor.md.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Row {
     pub name: String,
     /// The verbs that need it now.

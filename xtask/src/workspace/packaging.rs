@@ -36,14 +36,18 @@ pub struct User {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct WrittenPackages {
+    /// Who maintains the packages, as `NAME <ADDRESS>`. Default: the first author with an address.
     maintainer: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct WrittenImage {
+    /// Whom a container runs as, by number: USER or USER:GROUP. Default: 0, which is root.
     user: Option<String>,
 }
 

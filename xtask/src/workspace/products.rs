@@ -101,19 +101,29 @@ const DAY: u64 = 86_400;
 
 /// `[[workspace.metadata.bpfship.product]]`. Where there is one product, its keys may stand in the table above.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WrittenProduct {
+    /// The package.
     pub package: Option<String>,
+    /// Its binaries, where it has more than one.
     pub bin: Option<OneOrMore>,
+    /// The features that it is built with.
     pub features: Vec<String>,
+    /// Whether its default features are left out.
     pub no_default_features: bool,
+    /// The name of the archive that it goes into. Default: the package's.
     pub archive: Option<String>,
+    /// More files and folders for that archive.
     pub include: Vec<WrittenInclude>,
+    /// What `boot` runs on a kernel.
     pub boot: WrittenBoot,
+    /// What `deploy` does on a machine.
     pub deploy: WrittenDeploy,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "a path or { path = \"…\", as = \"…\" } is expected")]
 pub enum WrittenInclude {
     Path(String),
@@ -121,30 +131,45 @@ pub enum WrittenInclude {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Elsewhere {
+    /// The file or folder, from the workspace.
     path: String,
+    /// Its path in the archive.
     #[serde(rename = "as")]
     to: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WrittenBoot {
+    /// What the binary is given, one after the other. Default: --version, then --self-test.
     commands: Option<Vec<String>>,
+    /// What it is given besides where the kernel's BTF is hidden: {btf} stands for the file that has it.
     btf_commands: Option<Vec<String>>,
+    /// Words that a program which ends by Ctrl-C prints when it is at work.
     interrupt_after: Option<String>,
+    /// Seconds for one boot.
     timeout: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WrittenDeploy {
+    /// What the binary is given on a machine before it is switched to.
     preflight: Option<Vec<String>>,
+    /// What it is given afterwards.
     self_test: Option<Vec<String>>,
+    /// False for a command, which nobody runs as a service.
     service: Option<bool>,
+    /// What it is given as a service.
     args: Option<String>,
+    /// The capabilities that it needs as a service.
     capabilities: Option<Vec<String>>,
+    /// Those that it needs besides where the kernel has no BTF.
     capabilities_without_btf: Option<Vec<String>>,
 }
 

@@ -1,6 +1,6 @@
 //! A wrong request fails before any work, with exit code 2 and a sentence that names the thing and the remedy.
 
-use super::support::Workspace;
+use super::support::{Workspace, commit};
 
 fn with_config(name: &str, config: &str) -> Workspace {
     Workspace::new(name, config)
@@ -210,4 +210,23 @@ fn a_lock_file_of_cargo_that_is_missing_is_named_with_the_remedy() {
         .says("Cargo.lock is missing: run `cargo generate-lockfile` and commit what it writes")
         .in_one_line();
     assert!(!workspace.path("Cargo.lock").exists());
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let workspace = Workspace::usual("full");
+    for line in ["kernels", "kernels --json", "kernels -q", "--help", "dist --help", "cache", "completions bash"] {
+        let run = workspace.shell(&format!("$BPFSHIP {line} >/dev/full"));
+        run.ends_with(1).says("error: cannot write to standard output").in_one_line();
+    }
+    // Whoever reads it may have had enough.
+    workspace.shell("$BPFSHIP kernels | head -n 1").succeeds().says("arch ").in_one_line();
+}
+
+#[test]
+fn an_empty_folder_is_none_that_git_has() {
+    let workspace = Workspace::new("empty", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\"]\n");
+    commit(&workspace);
+    std::fs::create_dir(workspace.path("docs")).unwrap();
+    workspace.xtask("dist --plan").ends_with(2).says("names `docs`, which is empty, and git keeps no empty folders");
 }

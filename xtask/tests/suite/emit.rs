@@ -39,7 +39,7 @@ fn what_is_there_and_is_another_file_stays() {
         ("emit sysupdate --from 1.0.0 --url ftp://x", "http:// is expected"),
         ("emit systemd --kernel six", "a version such as 5.10 is expected"),
         ("emit systemd --dir bin", "the path of a folder from the root is expected"),
-        ("emit ansible", "nothing is released"),
+        ("emit ansible", "there is no release yet"),
         ("emit ansible --from 1.0.0 --bin prob", "no binary `prob` is shipped"),
     ] {
         workspace.xtask(words).ends_with(2).says(complaint);

@@ -239,7 +239,7 @@ fn an_engine_that_is_not_there_is_named_with_how_to_install_it() {
         .ends_with(1)
         .says("--engine podman: there is no podman on this machine: apt install podman (Debian)")
         .in_one_line();
-    workspace.xtask("bpf").succeeds().says("clang runs on this machine itself, for neither docker nor podman answers");
+    workspace.xtask("bpf").succeeds().says("clang runs on this machine itself: neither docker nor podman answers");
 }
 
 #[test]

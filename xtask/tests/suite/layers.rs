@@ -39,7 +39,7 @@ fn read(folder: &Path, above: &[String], texts: &mut BTreeMap<String, String>) {
             && !(above.is_empty() && ["lib", "main"].contains(&name))
         {
             let text = fs::read_to_string(&path).unwrap();
-            let text = text.split("#[cfg(test)]").next().unwrap();
+            let text = text.split("[cfg(test)]").next().unwrap();
             let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             let name = if name == "mod" { above.to_vec() } else { inside(name) };
             texts.insert(name.join("::"), code.join("\n"));

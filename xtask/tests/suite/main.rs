@@ -40,6 +40,7 @@ mod registers;
 mod reproducible;
 mod rust_bpf;
 mod sbom;
+mod schemas;
 mod sign;
 mod snapshot;
 mod support;

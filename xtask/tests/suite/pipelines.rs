@@ -67,6 +67,14 @@ fn every_pipeline_is_one_that_its_service_understands() {
     let [(_, github), (_, gitlab), ..] = pipelines();
     check("github-wrong", &github.replace("steps:", "step:")).ends_with(1);
     check("gitlab-wrong", &gitlab.replace("artifacts:", "artefacts:")).ends_with(1);
+
+    let forms = own_root().join(".github/ISSUE_TEMPLATE");
+    for name in list(&forms) {
+        let schema = if name == "config.yml" { "vendor.github-issue-config" } else { "vendor.github-issue-forms" };
+        let checked =
+            Command::new(way[0]).args(&way[1..]).args(["--builtin-schema", schema]).arg(forms.join(&name)).output();
+        Run::from_output(checked.unwrap()).succeeds();
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::schemas;
 use bpfship::testing::manifest::{Archive, Artifact, Manifest, Rustc, SCHEMA};
 use bpfship::testing::pack::{self, Entry};
 use bpfship::testing::{Arch, hash};
@@ -203,8 +204,11 @@ impl Workspace {
         }
     }
 
+    #[track_caller]
     pub fn xtask(&self, line: &str) -> Run {
-        Run::of(&mut self.command(line))
+        let run = Run::of(&mut self.command(line));
+        schemas::check(line, &String::from_utf8_lossy(&run.output.stdout), run.output.status.success());
+        run
     }
 }
 

@@ -10,6 +10,7 @@ use super::lock::Crate;
 use crate::arch::Arch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It is no obstacle.
@@ -26,6 +27,7 @@ pub enum State {
 
 /// What was found about one thing. Its form as JSON is in docs/doctor.md.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     pub name: String,
     pub state: State,
@@ -52,6 +54,7 @@ impl Finding {
 
 /// What follows from findings.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// Whether nothing is known to stand in the way.
     pub ready: bool,

@@ -14,7 +14,7 @@ use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::hash;
 use crate::sys::plan::Task;
-use crate::sys::steps::{CacheEntry, Remove, Run, Write};
+use crate::sys::steps::{CacheEntry, Download, Remove, Run, Write};
 
 /// Whose list of packages is read: a package of sources is for all architectures.
 const INDEX: &str = "amd64";
@@ -155,7 +155,10 @@ pub fn build(
     };
 
     let mut steps = apt::update(&apt, mirror, SUITE, INDEX);
-    steps.push(Box::new(Run(apt::command("apt-get", &apt).args(["--quiet", "download", PACKAGE]))));
+    steps.push(Box::new(Download {
+        command: apt::command("apt-get", &apt).args(["--quiet", "download", PACKAGE]),
+        folder: apt.clone(),
+    }));
     steps.push(Box::new(ExtractPackage { apt: apt.clone(), into: work.clone() }));
     let unpack = Command::new("tar", &work)
         .args(["--extract", "--file", &format!("usr/src/{PACKAGE}.tar.xz"), "--wildcards"])

@@ -39,6 +39,7 @@ pub struct Kernel {
 
 /// Whether programs find the kernel's BTF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Btf {
     Yes,

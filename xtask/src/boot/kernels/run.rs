@@ -14,6 +14,7 @@ use crate::boot::kernels::{IMAGE, Package};
 use crate::debian::apt::{BuildRecord, Record};
 use crate::sys::command::{Command, quote, word};
 use crate::sys::plan::{Step, Work};
+use crate::sys::steps::download;
 use crate::sys::{files, hash};
 use crate::ui::error::Failed;
 
@@ -57,12 +58,12 @@ impl Step for DownloadNewest {
         let Some((last, others)) = names.split_last() else {
             bail!("{} has no package {} in {}", self.mirror, self.package.name, self.package.suite);
         };
-        let download = |name: &str| {
+        let fetch = |name: &str| {
             work.show(name);
-            work.runner.run(&self.download.clone().arg(name))
+            download(work, &self.download.clone().arg(name), &self.download.folder)
         };
         for name in others {
-            match download(name) {
+            match fetch(name) {
                 Err(error)
                     if error.downcast_ref::<Failed>().is_some_and(|failed| failed.output.contains(NOT_FOUND)) =>
                 {
@@ -72,7 +73,7 @@ impl Step for DownloadNewest {
                 other => return other,
             }
         }
-        download(last)
+        fetch(last)
     }
 }
 
