@@ -528,7 +528,7 @@ fn a_standard_error_that_nobody_reads_does_no_harm() {
     if !can_trace() {
         return;
     }
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     let status = Command::new(EXECTRACE)
         .args(["--verbose", "--duration", "0.1"])
@@ -902,7 +902,7 @@ fn a_standard_output_that_nobody_reads_holds_nothing_up() {
     if !can_trace() {
         return;
     }
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = io::pipe().unwrap();
     let mut child = Command::new(EXECTRACE)
         .args(["--json", "--duration", "1.5", "--verbose"])
         .stdout(writer)
@@ -931,7 +931,7 @@ fn a_standard_output_that_does_not_block_loses_nothing() {
     if !can_trace() {
         return;
     }
-    let (mut reader, writer) = std::io::pipe().unwrap();
+    let (mut reader, writer) = io::pipe().unwrap();
     nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
     let script = Script::new("nonblocking", "exit 0");
     let mut child = Command::new(EXECTRACE)
@@ -1313,7 +1313,7 @@ fn with_bpf_failing(command: &mut Command, errno: i32) -> &mut Command {
         // SAFETY: the program outlives the call, and its length is right.
         match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) } {
             0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
+            _ => Err(io::Error::last_os_error()),
         }
     };
     // SAFETY: between fork and exec it only calls prctl.
@@ -1327,7 +1327,7 @@ fn without_net_admin(command: &mut Command) -> &mut Command {
         // SAFETY: takes numbers only.
         match unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0) } {
             0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
+            _ => Err(io::Error::last_os_error()),
         }
     };
     // SAFETY: between fork and exec it only calls prctl.
@@ -1350,7 +1350,7 @@ fn deny_tracepoint(tracepoint: &str) -> std::io::Result<OwnedFd> {
     }
     let id: u64 = id?.trim().parse().unwrap();
     let descriptor = |result: libc::c_long| match result {
-        -1 => Err(std::io::Error::last_os_error()),
+        -1 => Err(io::Error::last_os_error()),
         // SAFETY: the calls below give descriptors to us alone.
         fd => Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
     };
@@ -1373,7 +1373,7 @@ fn deny_tracepoint(tracepoint: &str) -> std::io::Result<OwnedFd> {
     // SAFETY: takes a descriptor.
     match unsafe { libc::ioctl(event.as_raw_fd(), 0x4004_2408, loaded.as_raw_fd()) } {
         0 => Ok(event),
-        _ => Err(std::io::Error::last_os_error()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -14,6 +14,8 @@ pub struct GuestConfig {
     /// What lines hold with which commands say that they are at work and go on until they are interrupted. None may be empty, or
     /// contain a NUL or a line break.
     pub interrupt_after: Vec<String>,
+    /// The environment of commands besides what each has: `NAME=VALUE`, under the same rule.
+    pub environment: Vec<String>,
     /// What to run, one after the other: each a program and its arguments. No word may contain a NUL or a line break.
     pub commands: Vec<Vec<String>>,
 }
@@ -21,7 +23,8 @@ pub struct GuestConfig {
 impl GuestConfig {
     /// One line each, words separated by NULs.
     pub fn to_text(&self) -> String {
-        let first = [self.nonce.clone(), self.hide_btf.clone().unwrap_or_default(), self.interrupt_after.join("\0")];
+        let [interrupt_after, environment] = [&self.interrupt_after, &self.environment].map(|list| list.join("\0"));
+        let first = [self.nonce.clone(), self.hide_btf.clone().unwrap_or_default(), interrupt_after, environment];
         let commands = self.commands.iter().map(|command| command.join("\0"));
         first.into_iter().chain(commands).map(|line| line + "\n").collect()
     }
@@ -31,9 +34,12 @@ impl GuestConfig {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let nonce = lines.next().filter(|nonce| !nonce.is_empty())?.into();
         let hide_btf = Some(lines.next()?.into()).filter(|file: &String| !file.is_empty());
-        let interrupt_after = lines.next()?.split('\0').filter(|text| !text.is_empty()).map(String::from).collect();
+        let mut list = || -> Option<Vec<String>> {
+            Some(lines.next()?.split('\0').filter(|text| !text.is_empty()).map(String::from).collect())
+        };
+        let (interrupt_after, environment) = (list()?, list()?);
         let commands = lines.map(|line| line.split('\0').map(String::from).collect()).collect();
-        Some(GuestConfig { nonce, hide_btf, interrupt_after, commands })
+        Some(GuestConfig { nonce, hide_btf, interrupt_after, environment, commands })
     }
 }
 
@@ -47,12 +53,15 @@ mod tests {
         for (hide_btf, interrupt_after) in
             [(None, vec![]), (Some("/tmp/btf".to_owned()), vec!["Waiting for".to_owned(), "ready".into()])]
         {
-            let config = GuestConfig { nonce: "12ab".into(), hide_btf, interrupt_after, commands: commands.clone() };
+            let environment = interrupt_after.iter().map(|text| format!("NAME={text}")).collect();
+            let (nonce, commands) = ("12ab".into(), commands.clone());
+            let config = GuestConfig { nonce, hide_btf, interrupt_after, environment, commands };
             assert_eq!(GuestConfig::parse(&config.to_text()), Some(config));
         }
         assert_eq!(GuestConfig::parse("12ab"), None);
         assert_eq!(GuestConfig::parse("12ab\n"), None);
         assert_eq!(GuestConfig::parse("12ab\n\n"), None);
+        assert_eq!(GuestConfig::parse("12ab\n\n\n"), None);
         assert_eq!(GuestConfig::parse("\n"), None);
     }
 }

@@ -56,7 +56,7 @@ pub fn main() -> ! {
     // From here on the kernel prints errors only: its lines would cut through ours.
     let _ = fs::write("/proc/sys/kernel/printk", "4");
 
-    let mut reporter = Reporter { console, nonce: config.nonce, number: 0 };
+    let mut reporter = Reporter { console, nonce: config.nonce.clone(), number: 0 };
     faults.into_iter().for_each(|fault| reporter.report(&Message::Fault(fault)));
     if let Some(file) = &config.hide_btf {
         reporter.report(&match hide_btf(file) {
@@ -69,7 +69,7 @@ pub fn main() -> ! {
     }
     for (number, words) in config.commands.iter().enumerate() {
         reporter.report(&Message::Started(number));
-        let end = run(words, &config.interrupt_after, |line| {
+        let end = run(words, &config, |line| {
             reporter.report(&Message::Output { command: number, line });
         });
         reporter.report(&Message::Exited { command: number, end });
@@ -148,11 +148,12 @@ fn switch_jit_on() -> &'static str {
 
 /// Runs a command until it exits, and passes on each line that it writes. It is interrupted once, after a line that holds
 /// one of those texts.
-fn run(words: &[String], interrupt_after: &[String], mut output: impl FnMut(String)) -> End {
-    match start(words) {
+fn run(words: &[String], config: &GuestConfig, mut output: impl FnMut(String)) -> End {
+    match start(words, &config.environment) {
         Err(error) => End::NotStarted(error.to_string()),
         Ok((child, lines, exited)) => {
-            let mut to_interrupt = interrupt_after;
+            let mut to_interrupt = config.interrupt_after.as_slice();
+            let mut interrupted = false;
             // A child of the command's may keep the pipe open: do not wait for that long.
             let status = loop {
                 match lines.recv_timeout(Duration::from_millis(20)) {
@@ -164,7 +165,7 @@ fn run(words: &[String], interrupt_after: &[String], mut output: impl FnMut(Stri
                             // It may say so before it waits, and else be killed by the signal.
                             thread::sleep(BEFORE_INTERRUPT);
                             // If it is gone, how it ended tells.
-                            let _ = kill_process(child, Signal::INT);
+                            interrupted = kill_process(child, Signal::INT).is_ok();
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => {
@@ -183,17 +184,19 @@ fn run(words: &[String], interrupt_after: &[String], mut output: impl FnMut(Stri
             }
             match (status.code(), status.signal()) {
                 (Some(code), _) => End::Code(code),
+                (None, Some(signal)) if interrupted && signal == Signal::INT.as_raw() => End::Interrupted,
                 (None, signal) => End::Signal(signal.unwrap_or_default()),
             }
         }
     }
 }
 
-fn start(words: &[String]) -> std::io::Result<(Pid, Receiver<String>, Receiver<ExitStatus>)> {
+fn start(words: &[String], environment: &[String]) -> std::io::Result<(Pid, Receiver<String>, Receiver<ExitStatus>)> {
     let (program, args) = words.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
     let (reader, writer) = std::io::pipe()?;
     let mut command = Command::new(program);
     command.args(args).env_clear().env("PATH", "/bin").env("HOME", "/").current_dir("/");
+    command.envs(environment.iter().filter_map(|variable| variable.split_once('=')));
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
     // It holds the writing end of the pipe, which must be the child's alone.

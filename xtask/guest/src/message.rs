@@ -27,6 +27,8 @@ pub enum Message {
 pub enum End {
     Code(i32),
     Signal(i32),
+    /// By the interrupt that it was sent.
+    Interrupted,
     /// Why it could not be started.
     NotStarted(String),
 }
@@ -56,6 +58,7 @@ impl fmt::Display for Message {
             Message::Output { command, line } => write!(f, "output {command} {line}"),
             Message::Exited { command, end: End::Code(code) } => write!(f, "exited {command} code {code}"),
             Message::Exited { command, end: End::Signal(signal) } => write!(f, "exited {command} signal {signal}"),
+            Message::Exited { command, end: End::Interrupted } => write!(f, "exited {command} interrupted"),
             Message::Exited { command, end: End::NotStarted(why) } => write!(f, "exited {command} not-started {why}"),
             Message::Done => f.write_str("done"),
         }
@@ -89,10 +92,11 @@ impl Message {
 
 impl End {
     fn parse(text: &str) -> Option<End> {
-        let (kind, rest) = text.split_once(' ')?;
+        let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         Some(match kind {
             "code" => End::Code(rest.parse().ok()?),
             "signal" => End::Signal(rest.parse().ok()?),
+            "interrupted" => End::Interrupted,
             "not-started" => End::NotStarted(rest.into()),
             _ => return None,
         })
@@ -120,6 +124,7 @@ mod tests {
             Message::Output { command: 1, line: "  two  words ".into() },
             Message::Exited { command: 0, end: End::Code(255) },
             Message::Exited { command: 0, end: End::Signal(9) },
+            Message::Exited { command: 0, end: End::Interrupted },
             Message::Exited { command: 0, end: End::NotStarted("exec format error".into()) },
             Message::Done,
         ] {

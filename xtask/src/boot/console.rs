@@ -155,6 +155,7 @@ pub fn describe_end(end: &End) -> String {
         End::Code(0) => "succeeded".into(),
         End::Code(code) => format!("failed (exit code {code})"),
         End::Signal(signal) => format!("was killed by signal {signal}"),
+        End::Interrupted => "was ended by the interrupt".into(),
         End::NotStarted(why) => format!("could not be started: {}", printable(why)),
     }
 }

@@ -70,6 +70,7 @@ mod tests {
             nonce: "12ab".into(),
             hide_btf: None,
             interrupt_after: Vec::new(),
+            environment: Vec::new(),
             commands: vec![vec![program("probe"), "--version".into()]],
         }
     }
@@ -110,7 +111,7 @@ mod tests {
                 ("init".to_owned(), 0o100_755, b"first".to_vec()),
                 ("bin/other".to_owned(), 0o100_755, b"third".to_vec()),
                 ("bin/probe".to_owned(), 0o100_755, b"second!".to_vec()),
-                ("guest-config".to_owned(), 0o100_600, b"12ab\n\n\n/bin/probe\0--version\n".to_vec()),
+                ("guest-config".to_owned(), 0o100_600, b"12ab\n\n\n\n/bin/probe\0--version\n".to_vec()),
             ]
         );
     }

@@ -105,7 +105,8 @@ impl Shared<'_> {
         for (product, own) in all {
             let end = product.boot.interrupt_after.iter().map(|text| format!(", interrupted after `{text}`"));
             let end: String = end.collect();
-            commands.extend(own.iter().map(|words| command_line(words) + &end));
+            let variables: String = product.boot.environment().map(|variable| word(&variable) + " ").collect();
+            commands.extend(own.iter().map(|words| variables.clone() + &command_line(words) + &end));
             words.extend(own);
         }
         let has = |bin: &String| artifact.binaries.iter().any(|binary| binary.file == *bin);
@@ -123,6 +124,7 @@ impl Shared<'_> {
                 .iter()
                 .filter_map(|product| product.boot.interrupt_after.clone())
                 .collect(),
+            environment: archive.products.first().into_iter().flat_map(|it| it.boot.environment()).collect(),
             timeout: archive.products.iter().map(|product| product.boot.timeout).sum(),
             first_process: GUEST.into(),
             initramfs,

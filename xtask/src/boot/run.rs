@@ -69,6 +69,8 @@ pub struct BootGuest {
     pub hide_btf: Option<String>,
     /// What lines hold after which a command is interrupted.
     pub interrupt_after: Vec<String>,
+    /// `NAME=VALUE`.
+    pub environment: Vec<String>,
     /// Seconds.
     pub timeout: u64,
     /// The name of what `built` gives.
@@ -116,6 +118,7 @@ impl BootGuest {
             nonce: hash::nonce()?,
             hide_btf: self.hide_btf.clone(),
             interrupt_after: self.interrupt_after.clone(),
+            environment: self.environment.clone(),
             commands: self.words.iter().map(with_path).collect(),
         };
         let (built, triple) = (self.built.get()?, self.guest.arch.triple);

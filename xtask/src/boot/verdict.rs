@@ -40,7 +40,7 @@ pub fn judge(console: &Console, ended: &Ended, request: Request) -> Verdict {
     }
     for (number, command) in request.commands.iter().enumerate() {
         match console.end(number) {
-            Some(End::Code(0)) => {}
+            Some(End::Code(0) | End::Interrupted) => {}
             Some(end) => return Verdict::Fail(failed(console, number, command, end)),
             None => {
                 return Verdict::Fail(format!(
@@ -156,6 +156,13 @@ mod tests {
         };
         let noise: Vec<String> = good().iter().flat_map(noisy).collect();
         assert_eq!(verdict_of(&noise, &Ended::Done, false), Verdict::Pass);
+    }
+
+    #[test]
+    fn what_ends_by_the_interrupt_that_it_was_sent_is_a_pass_and_by_another_none() {
+        let ended = |end| reports(&[], &[("", End::Code(0)), ("at work", end)]);
+        assert_eq!(verdict_of(&ended(End::Interrupted), &Ended::Done, false), Verdict::Pass);
+        fails(&ended(End::Signal(2)), &Ended::Done, "`tool --self-test` was killed by signal 2");
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Scope<'a> {
     pub layouts: &'a Layouts,
     /// The BPF folder.
     pub folder: &'a str,
+    /// The paths of all files that clang may see, from the workspace.
+    pub files: &'a [&'a str],
 }
 
 /// The failures in sentences; and the notes about files that git ignores.
@@ -127,7 +129,7 @@ fn counted(count: usize, cause: &str) -> String {
     }
 }
 
-fn cause(failure: &Failure, Scope { layouts, folder, .. }: &Scope) -> Cause {
+fn cause(failure: &Failure, Scope { layouts, folder, files, .. }: &Scope) -> Cause {
     let Failure { words, targets, .. } = failure;
     let arches = || targets.iter().filter_map(|target| of_kernel(target.arch_word?)).collect::<Vec<_>>();
     let missing =
@@ -141,23 +143,27 @@ fn cause(failure: &Failure, Scope { layouts, folder, .. }: &Scope) -> Cause {
                      bpftool, or {folder}/ARCH/vmlinux.h for each architecture"
                 ),
                 files => format!(
-                    "need a vmlinux.h that is missing ({}): add it, or leave the architecture out of `arches` in \
-                     [workspace.metadata.bpfship]",
+                    "need a vmlinux.h that is missing ({}): add it (`cargo xtask vmlinux ARCH` writes one), or leave the \
+                     architecture out of `arches` in [workspace.metadata.bpfship]",
                     files.join(", ")
                 ),
             };
             (text, Words::First)
         }
-        Some(name) => (
-            format!(
-                "include {name}, which is not there: have its folder among clang's (`cflags = [\"-IFOLDER\"]`, from the \
-                 workspace), or add it to the repository"
-            ),
-            Words::First,
-        ),
+        Some(name) => {
+            let folders = files.iter().filter_map(|file| file.strip_suffix(name)?.strip_suffix('/'));
+            let text = match folders.collect::<Vec<_>>().as_slice() {
+                [only] => format!("include {name}, which is in {only}: have that folder among clang's (`cflags = [\"-I{only}\"]`)"),
+                _ => format!(
+                    "include {name}, which is not there: have its folder among clang's (`cflags = [\"-IFOLDER\"]`, from the \
+                     workspace), or add it to the repository"
+                ),
+            };
+            (text, Words::First)
+        }
         None if is_of_other_arch(words) => (
             "need the registers of each architecture, and the vmlinux.h or header that is included has those of another one: \
-             have a vmlinux.h for each (ARCH/vmlinux.h)"
+             have a vmlinux.h for each, ARCH/vmlinux.h (`cargo xtask vmlinux ARCH` writes one)"
                 .into(),
             Words::All,
         ),
@@ -252,7 +258,11 @@ mod tests {
             failure("k/d.bpf.c", &[0], "it contains no program: add a function with SEC(\"…\")"),
         ];
         assert_eq!(
-            text(&failures, &Scope { sources: 58, targets: 2, layouts: &Layouts::default(), folder: "k" }, &[]),
+            text(
+                &failures,
+                &Scope { sources: 58, targets: 2, layouts: &Layouts::default(), folder: "k", files: &[] },
+                &[]
+            ),
             "54 of 58 compiled\n  \
              2 need vmlinux.h, which is not there: write k/vmlinux.h with `cargo xtask vmlinux`, or with bpftool, or \
              k/ARCH/vmlinux.h for each architecture: k/a.bpf.c, k/b.bpf.c\n  \
@@ -268,7 +278,7 @@ mod tests {
         let failures =
             [failure("k/a.bpf.c", &[2, 3], "k/a.bpf.c:1:1: error: x"), failure("k/a.bpf.c", &[4], "a:2:2: error: y")];
         let text_of = |failures: &[Failure], layouts: &Layouts| {
-            let scope = Scope { sources: 1, targets: 3, layouts, folder: "k" };
+            let scope = Scope { sources: 1, targets: 3, layouts, folder: "k", files: &[] };
             text(failures, &scope, &["b.h is ignored".into()])
         };
         let said = text_of(&failures, &Layouts::default());
@@ -285,5 +295,22 @@ mod tests {
         let other = "a.c:1:1: error: incomplete definition of type 'const struct user_pt_regs'";
         let said = text_of(&[failure("k/a.bpf.c", &[3], other)], &layouts);
         assert!(said.contains("1 needs the registers of each architecture"), "{said}");
+    }
+
+    #[test]
+    fn the_folder_of_a_header_is_named_if_the_repository_has_one_of_that_name() {
+        let failures = [failure("k/a.bpf.c", &[0], "k/a.bpf.c:1:10: fatal error: 'net/tcp.h' file not found")];
+        let said = |files: &[&str]| {
+            text(&failures, &Scope { sources: 1, targets: 2, layouts: &Layouts::default(), folder: "k", files }, &[])
+        };
+        let one = said(&["k/a.bpf.c", "lib/net/tcp.h", "lib/othernet/tcp.h"]);
+        assert!(
+            one.contains(
+                "1 includes net/tcp.h, which is in lib: have that folder among clang's (`cflags = [\"-Ilib\"]`)"
+            ),
+            "{one}"
+        );
+        let two = said(&["lib/net/tcp.h", "old/net/tcp.h"]);
+        assert!(two.contains("1 includes net/tcp.h, which is not there"), "{two}");
     }
 }

@@ -250,8 +250,9 @@ impl Step for Settle {
             let ignored = self.ignored.named_in(&words);
             let all: BTreeSet<&str> = self.parts.iter().map(|part| part.shown.as_str()).collect();
             let (sources, layouts, folder) = (all.len(), &self.layouts, &self.folder);
-            let text =
-                failures::text(&settled.failures, &Scope { sources, targets: self.targets, layouts, folder }, &ignored);
+            let files: Vec<&str> = self.staged.keys().map(String::as_str).collect();
+            let scope = Scope { sources, targets: self.targets, layouts, folder, files: &files };
+            let text = failures::text(&settled.failures, &scope, &ignored);
             bail!("cannot compile the BPF objects; the previous ones are untouched: {text}");
         }
         self.settled.put(settled)

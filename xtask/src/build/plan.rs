@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::arch::Target;
+use crate::bpf::paths;
 use crate::bpf::rust::scripts;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::contained::{self, Contained, Folders};
@@ -26,8 +27,9 @@ use crate::toolchain::zig;
 use crate::ui::error::bad_request;
 use crate::workspace::cargo_home;
 use crate::workspace::facts::Facts;
+use crate::workspace::packages::Package;
 use crate::workspace::snapshot::Verify;
-use crate::workspace::source::Source;
+use crate::workspace::source::{Source, Sources};
 
 /// The flags of rustc for every target: static, and at a fixed address (mips crashes as static-pie, and one form is
 /// enough).
@@ -59,6 +61,8 @@ pub struct Build {
     contained: Option<Contained>,
     /// Whether C code is compiled by what is in the image.
     theirs: bool,
+    /// The packages whose build scripts may write among the sources: these are built anew, each time.
+    anew: Vec<String>,
 }
 
 impl Build {
@@ -108,6 +112,7 @@ impl Build {
             cargo: CargoBuild { command, target, within: contained.as_ref().map(|it| it.within.clone()) },
             contained,
             theirs: site.builder.compiler_image().is_some(),
+            anew: if facts.config.is_built_one_by_one() { names(&facts.members) } else { Vec::new() },
             home: site.home(),
             sources,
             bins: bins.to_vec(),
@@ -136,6 +141,9 @@ impl Build {
         if scripts::are_wanted(facts) {
             steps.push(scripts::again(facts, &self.cargo.target, self.targets.iter().map(|(arch, _)| arch.triple)));
         }
+        if let (Some(copies), [(arch, _)]) = (&facts.config.bpf.copies, self.targets.as_slice()) {
+            steps.push(scripts::copy(facts, copies, arch));
+        }
         let build = BuildBinaries {
             build: self.cargo,
             bins: self.bins,
@@ -144,6 +152,7 @@ impl Build {
             cache: facts.cache.clone(),
             compiler: (!facts.with_c.is_empty() && !self.theirs).then(zig::name).and_then(Result::ok),
             theirs: self.theirs,
+            anew: self.anew,
             snapshot: facts.sources.folder.clone(),
             home: self.home,
             sources: self.sources,
@@ -151,7 +160,9 @@ impl Build {
             built: self.built,
             compiled: compiled.clone(),
         };
-        let verify = Verify { folder: facts.sources.folder.clone(), built: compiled };
+        let Sources { folder, path, .. } = &facts.sources;
+        let generated = facts.config.only_built().iter().filter_map(|pattern| paths::join(path, pattern)).collect();
+        let verify = Verify { folder: folder.clone(), generated, built: compiled };
         steps.extend([Box::new(build) as Box<dyn Step>, Box::new(verify)]);
         let task = Task::new(title, steps).announced().failure("cannot build");
         match self.contained {
@@ -159,6 +170,10 @@ impl Build {
             Some(contained) => contained.around(task),
         }
     }
+}
+
+fn names(packages: &[Package]) -> Vec<String> {
+    packages.iter().map(|package| package.name.clone()).collect()
 }
 
 fn triples_of(targets: &[Target]) -> Vec<&'static str> {
@@ -181,6 +196,10 @@ fn folders(site: Site, compiler: Option<&Compiler>, targets: &[Target]) -> Folde
     folders.read.extend(sysroots.map(|(arch, _)| facts.cache.path(&Sysroot::new(arch, &facts.rust).name)));
     if scripts::are_wanted(facts) {
         folders.read.insert(scripts::folder(&site.base()));
+    }
+    if facts.config.is_built_one_by_one() {
+        folders.read.remove(&facts.sources.folder);
+        folders.written.insert(facts.sources.folder.clone());
     }
     if let Some(compiler) = compiler {
         folders.read.extend(compiler.read());

@@ -95,6 +95,8 @@ pub struct BuildBinaries {
     pub compiler: Option<String>,
     /// Whether it is compiled by what is in an image of the user's, and not by the pinned compiler.
     pub theirs: bool,
+    /// Packages that are built though they are built already.
+    pub anew: Vec<String>,
     /// The folder of the snapshot that is built.
     pub snapshot: PathBuf,
     /// The CARGO_HOME in which cargo unpacks crates for it.
@@ -111,6 +113,9 @@ pub struct BuildBinaries {
 impl Step for BuildBinaries {
     fn line(&self) -> String {
         let mut line = self.build.line();
+        if !self.anew.is_empty() {
+            line = format!("# whatever is built already, build these anew: {}\n{line}", self.anew.join(", "));
+        }
         if !self.sysroots.is_empty() {
             let names: Vec<&str> = self.sysroots.values().map(String::as_str).collect();
             line += &format!("\n# check that what was used of these is as it was made: {}", names.join(", "));
@@ -119,7 +124,7 @@ impl Step for BuildBinaries {
     }
 
     fn json(&self) -> Value {
-        json!({ "build-binaries": { "build": self.build.json(), "bins": self.bins, "sysroots": self.sysroots } })
+        json!({ "build-binaries": { "build": self.build.json(), "bins": self.bins, "sysroots": self.sysroots, "anew": self.anew } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
@@ -133,6 +138,7 @@ impl Step for BuildBinaries {
         };
         let mut built = Built::default();
         snapshot::begin(&self.snapshot)?;
+        self.anew.iter().try_for_each(|package| self.forget_for_targets(package))?;
         let (status, messages) = self.build.run(work.runner, &show, |triple, artifact| {
             if !artifact.fresh {
                 built.compiled.insert(triple.into());
@@ -210,18 +216,14 @@ impl BuildBinaries {
         }
     }
 
-    /// Has cargo build a package again, for all targets.
+    /// Has cargo build a package again, for this machine and all targets.
     fn forget(&self, package: &str) -> Result<()> {
-        let mut profiles = vec![self.build.target.join("release")];
-        profiles.extend(self.targets.iter().map(|(arch, _)| self.build.target.join(arch.triple).join("release")));
-        for folder in profiles.iter().map(|profile| profile.join(".fingerprint")) {
-            for name in files::list(&folder)? {
-                if name.rsplit_once('-').is_some_and(|(built, _)| built == package) {
-                    files::remove_folder(&folder.join(name))?;
-                }
-            }
-        }
-        Ok(())
+        forget(&self.build.target, package)?;
+        self.forget_for_targets(package)
+    }
+
+    fn forget_for_targets(&self, package: &str) -> Result<()> {
+        self.targets.iter().try_for_each(|(arch, _)| forget(&self.build.target.join(arch.triple), package))
     }
 
     /// Refuses what was made of a file that is in no commit, and says what build scripts name of this machine. That shows in a
@@ -306,6 +308,17 @@ impl BuildBinaries {
         }
         Ok(())
     }
+}
+
+/// Has cargo build a package again, in a folder of what is built for one machine.
+fn forget(folder: &Path, package: &str) -> Result<()> {
+    let folder = folder.join("release/.fingerprint");
+    for name in files::list(&folder)? {
+        if name.rsplit_once('-').is_some_and(|(built, _)| built == package) {
+            files::remove_folder(&folder.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what was built in another image: build scripts in there may want its libraries.

@@ -150,7 +150,8 @@ pub fn dist(
     Ok(Plan { tasks, tarballs, built, manifest })
 }
 
-/// Decides how a product is built: by one command for all targets of which its crates have the same features.
+/// Decides how a product is built: by one command for all targets of which its crates have the same features, or by one for
+/// each, if something among the sources is of one target.
 fn builds(site: Site, product: &Product, targets: &[Target], source: &Source) -> Vec<Build> {
     let facts = site.facts;
     let selection = product.selection();
@@ -160,7 +161,10 @@ fn builds(site: Site, product: &Product, targets: &[Target], source: &Source) ->
     let build = |targets: Vec<Target>| {
         Build::new(site, &manifest, &selection, &product.bins, &targets, build::variables(source))
     };
-    features::together(targets, of).into_iter().map(build).collect()
+    match facts.config.is_built_one_by_one() {
+        true => targets.iter().map(|target| build(vec![*target])).collect(),
+        false => features::together(targets, of).into_iter().map(build).collect(),
+    }
 }
 
 /// Decides how archives in other folders become one release.
@@ -274,6 +278,7 @@ pub(crate) mod tests {
                 builders: BTreeMap::new(),
                 images: BTreeMap::new(),
                 container: config::Container::default(),
+                generated: Vec::new(),
                 packaging: Packaging::default(),
             },
             packages: vec![Package::example("a", "/home/ann/.cargo/registry/src/index-12ab/a-1.2.0")],

@@ -36,6 +36,8 @@ pub struct Config {
     pub images: BTreeMap<&'static str, String>,
     pub container: Container,
     pub packaging: Packaging,
+    /// Patterns of the paths, from the workspace, of what build scripts write among the sources.
+    pub generated: Vec<String>,
 }
 
 /// `[workspace.metadata.bpfship.container]`: the container that binaries are built in.
@@ -88,6 +90,8 @@ pub struct Bpf {
     pub btf: Option<String>,
     /// The packages whose binaries are BPF objects.
     pub rust: Vec<RustPackage>,
+    /// The folder in which the sources of an application expect the objects of those packages, as cargo would have left them.
+    pub copies: Option<String>,
     /// The folders of all packages of the workspace by their names, relative to it, where there are such.
     pub members: BTreeMap<String, String>,
 }
@@ -152,6 +156,7 @@ impl Default for Bpf {
             types: Vec::new(),
             btf: None,
             rust: Vec::new(),
+            copies: None,
             members: BTreeMap::new(),
         }
     }
@@ -179,6 +184,8 @@ pub struct Written {
     arches: Option<Vec<String>>,
     /// More files and folders for the archives.
     include: Vec<WrittenInclude>,
+    /// What build scripts write among the sources.
+    generated: Vec<String>,
     /// The oldest kernel that the application runs on, such as "5.10".
     #[cfg_attr(test, schemars(regex(pattern = r"^[0-9]+\.[0-9]+$")))]
     minimum_kernel: Option<String>,
@@ -198,6 +205,7 @@ pub struct Written {
     packages: WrittenPackages,
     /// What `image` says in images.
     image: WrittenImage,
+    /// What install.sh demands of a release.
     install: Install,
 }
 
@@ -228,6 +236,8 @@ struct WrittenBpf {
     btf: Option<String>,
     /// Packages whose binaries are BPF, written in Rust, or their folders.
     rust: Vec<String>,
+    /// The folder that the application takes objects in Rust from.
+    copies: Option<String>,
 }
 
 impl Config {
@@ -307,6 +317,12 @@ impl Config {
         {
             bad_request!("{} is `{version}`; a kernel version like \"5.10\" is expected", key("minimum-kernel"));
         }
+        if let Some(pattern) = written.generated.iter().find(|pattern| plain_path(pattern).as_ref() != Some(pattern)) {
+            bad_request!(
+                "{} has `{pattern}`; the path of a file inside the workspace is expected, such as src/bpf/*.skel.rs",
+                key("generated")
+            );
+        }
         let (mut builders, mut images) = (BTreeMap::new(), BTreeMap::new());
         for (word, own) in written.arch {
             let arch = match <&Arch>::from_str(&word) {
@@ -338,7 +354,20 @@ impl Config {
             images,
             container: written.container,
             packaging,
+            generated: written.generated,
         })
+    }
+
+    /// Whether something lies among the sources, while they are built, that is of one target.
+    pub fn is_built_one_by_one(&self) -> bool {
+        !self.generated.is_empty() || self.bpf.copies.is_some()
+    }
+
+    /// Patterns of the paths, from the workspace, of what lies among the sources only while they are built.
+    pub fn only_built(&self) -> Vec<String> {
+        let bins = self.bpf.rust.iter().flat_map(|package| package.bins.keys());
+        let copies = self.bpf.copies.iter().flat_map(|folder| bins.clone().map(move |bin| format!("{folder}/{bin}")));
+        self.generated.iter().cloned().chain(copies).collect()
     }
 
     /// The builders of the architectures that are shipped.
@@ -426,6 +455,10 @@ impl Bpf {
         written.variant.iter().try_for_each(Variant::check)?;
         let bindings = own_folder(written.bindings.as_deref(), "bpf.bindings")?;
         let btf = own_folder(written.btf.as_deref(), "bpf.btf")?;
+        let copies = own_folder(written.copies.as_deref(), "bpf.copies")?;
+        if copies.is_some() && written.rust.is_empty() {
+            bad_request!("{} is for BPF in Rust: set {}, too", key("bpf.copies"), key("bpf.rust"));
+        }
         if bindings.is_none() && !written.types.is_empty() {
             bad_request!("{} are for bindings: set {}, too", key("bpf.types"), key("bpf.bindings"));
         }
@@ -437,7 +470,22 @@ impl Bpf {
         let (variants, cflags, image) = (written.variant, written.cflags, written.image);
         let types = written.types;
         let (rust, members) = (Vec::new(), BTreeMap::new());
-        Ok(Bpf { folder, more, sources, variants, vmlinux, cpu, cflags, image, bindings, types, btf, rust, members })
+        Ok(Bpf {
+            folder,
+            more,
+            sources,
+            variants,
+            vmlinux,
+            cpu,
+            cflags,
+            image,
+            bindings,
+            types,
+            btf,
+            rust,
+            copies,
+            members,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ pub struct Packaging {
 
 /// `[workspace.metadata.bpfship.install]`: what install.sh demands of a release, unless who runs it says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Install {
     /// Public keys of minisign or ssh, one of which must have signed it.

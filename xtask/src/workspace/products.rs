@@ -1,6 +1,6 @@
 //! What is shipped: the packages with their binaries and features, and the archives that they go into.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use cargo_metadata::{Metadata, Package, Target, TargetKind};
@@ -74,6 +74,8 @@ pub struct Boot {
     pub btf_commands: Vec<Vec<String>>,
     /// What a line holds with which the program says that it goes on until it is interrupted. It then is.
     pub interrupt_after: Option<String>,
+    /// Variables that commands have.
+    pub env: BTreeMap<String, String>,
     /// Seconds after which a boot is given up.
     pub timeout: u64,
 }
@@ -151,6 +153,8 @@ pub struct WrittenBoot {
     btf_commands: Option<Vec<String>>,
     /// Words that a program which ends by Ctrl-C prints when it is at work.
     interrupt_after: Option<String>,
+    /// Variables that commands are run with.
+    env: Option<BTreeMap<String, String>>,
     /// Seconds for one boot.
     timeout: Option<u64>,
 }
@@ -251,6 +255,14 @@ impl Archive {
                 bad_request!("{} names `{path}`, but the archive already contains a file `{top}`", key("include"));
             }
         }
+        // They are run in one guest.
+        if self.products.iter().any(|product| product.boot.env != self.products[0].boot.env) {
+            bad_request!(
+                "the products of archive `{}` differ in `boot.env`: set {} for all",
+                self.name,
+                key("boot.env")
+            );
+        }
         Ok(())
     }
 }
@@ -333,6 +345,11 @@ impl Include {
 }
 
 impl Boot {
+    /// `NAME=VALUE` of each variable.
+    pub fn environment(&self) -> impl Iterator<Item = String> {
+        self.env.iter().map(|(name, value)| format!("{name}={value}"))
+    }
+
     /// What is written for a product, and where that says nothing, what is written for all.
     fn parse(own: &WrittenBoot, all: &WrittenBoot, path: &str) -> Result<Boot> {
         let path = |is_own: bool, name: &str| if is_own { format!("{path}.{name}") } else { format!("boot.{name}") };
@@ -342,6 +359,14 @@ impl Boot {
         if interrupt_after.as_ref().is_some_and(|text| text.trim().is_empty() || text.contains(['\n', '\0'])) {
             let key = key(&path(own.interrupt_after.is_some(), "interrupt-after"));
             bad_request!("{key} is {interrupt_after:?}; words of a line that the program prints are expected");
+        }
+        let env = own.env.clone().or_else(|| all.env.clone()).unwrap_or_default();
+        let is_odd = |(name, value): &(&String, &String)| {
+            name.is_empty() || name.contains(['=', '\n', '\0']) || value.contains(['\n', '\0'])
+        };
+        if let Some((name, value)) = env.iter().find(is_odd) {
+            let key = key(&path(own.env.is_some(), "env"));
+            bad_request!("{key} has {name:?} = {value:?}; a name without `=` and one line are expected");
         }
         // Without an argument, what waits for an interrupt begins its work.
         let defaults = || match interrupt_after {
@@ -359,7 +384,7 @@ impl Boot {
             bad_request!("{} has a command without {BTF}, the file to read BTF from", key(&btf_key));
         }
         match own.timeout.or(all.timeout).unwrap_or(180) {
-            timeout @ 1..=DAY => Ok(Boot { commands, btf_commands, interrupt_after, timeout }),
+            timeout @ 1..=DAY => Ok(Boot { commands, btf_commands, interrupt_after, env, timeout }),
             timeout => {
                 let key = key(&path(own.timeout.is_some(), "timeout"));
                 bad_request!("{key} is {timeout}; a number of seconds from 1 to {DAY} is expected")

@@ -117,6 +117,19 @@ fn a_missing_file_to_include_is_found_before_anything_is_built() {
 }
 
 #[test]
+fn what_build_scripts_may_write_is_in_the_workspace() {
+    for pattern in ["../*.rs", "/src/*.rs", "./src/*.rs", ""] {
+        with_config("generated", &format!("package = \"tool\"\nbpf.folder = \"kernel\"\ngenerated = [{pattern:?}]\n"))
+            .xtask("dist")
+            .ends_with(2)
+            .says(&format!(
+                "`generated` in [workspace.metadata.bpfship] of Cargo.toml has `{pattern}`; the path of a file"
+            ))
+            .in_one_line();
+    }
+}
+
+#[test]
 fn a_file_outside_the_workspace_cannot_be_included() {
     with_config("outside", "package = \"tool\"\ninclude = [\"../secret\"]\n")
         .xtask("dist")

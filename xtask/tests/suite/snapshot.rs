@@ -294,6 +294,49 @@ fn a_build_script_that_writes_into_the_sources_is_caught() {
     }
 }
 
+/// Writes the name of the target among the sources, in a new folder, and something else.
+const GENERATES: &str = r#"fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap();
+    std::fs::create_dir_all("src/made").unwrap();
+    std::fs::write("src/made/word.skel.rs", format!("\"for {arch}\"")).unwrap();
+    if std::path::Path::new("more").exists() {
+        std::fs::write("src/more.rs", "").unwrap();
+    }
+}
+"#;
+
+#[test]
+fn what_build_scripts_write_among_the_sources_and_is_named_is_each_targets_own() {
+    let arches = [("amd64", "x86_64"), ("arm64", "aarch64")];
+    let workspace = released("generates")
+        .write("part/build.rs", GENERATES)
+        .write("part/src/lib.rs", "pub fn word() -> &'static str { include!(\"made/word.skel.rs\") }\n");
+    let config = workspace.read("Cargo.toml");
+    let workspace = workspace.write("Cargo.toml", &format!("{config}generated = [\"part/src/**/*.skel.rs\"]\n"));
+    commit(&workspace);
+    let mut sums = Vec::new();
+    for _ in 0..2 {
+        workspace.xtask("dist --locked --arch amd64,arm64").succeeds();
+        for (_, rust) in arches {
+            let binary = format!("tool-0.3.0-{rust}-unknown-linux-musl");
+            let binary = workspace
+                .shell(&format!("tar xzOf dist/{binary}.tar.gz {binary}/probe | grep -ao 'for [xa][a-z0-9_]*64'"));
+            assert_eq!(binary.succeeds().text(), format!("for {rust}\n"));
+        }
+        sums.push(workspace.read("dist/SHA256SUMS"));
+    }
+    assert_eq!(sums[0], sums[1]);
+    assert!(!workspace.path("target/bpfship/snapshot/source/part/src/made").exists());
+
+    let workspace = workspace.write("part/more", "");
+    commit(&workspace);
+    workspace
+        .xtask("dist --locked --arch amd64")
+        .ends_with(1)
+        .says("part/src/more.rs was added; have build scripts write to OUT_DIR, or name these files in `generated`");
+}
+
 #[test]
 fn a_source_that_reads_a_file_outside_the_repository_is_refused_each_time() {
     let workspace = released("outside").write("part/src/word", "inside");

@@ -207,8 +207,8 @@ fn profile(survey: &Survey) -> Vec<Finding> {
 
 /// An object that a command outside of cargo leaves in its target folder, and that a file takes from there.
 fn from_target(path: &str) -> Finding {
-    Finding::new(path, State::Blocks, "takes BPF objects from cargo's target folder, in one byte order")
-        .remedy("have build.rs call aya-build, or embed the objects of bpf.lock (docs/rust-bpf.md)")
+    Finding::new(path, State::ToDo, "takes BPF objects from cargo's target folder")
+        .remedy("name that folder: `bpf.copies = \"target/bpfel-unknown-none/release\"` (docs/rust-bpf.md)")
 }
 
 /// What a build script does that matters here, by words in it.
@@ -234,8 +234,8 @@ fn build_script(source: &Source) -> Vec<Finding> {
     } else if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
         let writes_inside = has("SkeletonBuilder") && !has("OUT_DIR");
         findings.push(match writes_inside {
-            true => Finding::new(path, State::Blocks, "writes a skeleton among its own sources")
-                .remedy("have it write to OUT_DIR"),
+            true => Finding::new(path, State::ToDo, "writes a skeleton among its own sources")
+                .remedy("have it write to OUT_DIR, or set `generated = [\"**/*.skel.rs\"]` (docs/c-code.md)"),
             false => Finding::new(path, State::Ok, "compiles BPF programs: it finds the pinned clang"),
         });
     }
@@ -492,7 +492,7 @@ mod tests {
             ("ToDo BPF in C", |survey| survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", ""))),
             ("ToDo BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
             ("ToDo BPF in Rust", |survey| survey.bpf_packages.push("probes".into())),
-            ("Blocks a.rs", |survey| {
+            ("ToDo a.rs", |survey| {
                 let text = "include_bytes_aligned!(\"../target/bpfel-unknown-none/release/a\")";
                 survey.sources.push(source(Kind::Rust, "a.rs", text));
             }),
@@ -506,10 +506,10 @@ mod tests {
     fn a_build_script_is_understood_by_its_words() {
         let of = |text: &'static str| found(|survey| survey.sources.push(source(Kind::BuildScript, "build.rs", text)));
         assert!(of("SkeletonBuilder::new().build_and_generate(out(\"OUT_DIR\"))").is_empty());
-        assert_eq!(of("SkeletonBuilder::new().build_and_generate(\"src/x.skel.rs\")"), ["Blocks build.rs"]);
+        assert_eq!(of("SkeletonBuilder::new().build_and_generate(\"src/x.skel.rs\")"), ["ToDo build.rs"]);
         assert!(of("aya_build::build_ebpf([package], Toolchain::default())").is_empty());
         assert!(of("Command::new(\"cargo\").args([\"build\", \"--target\", \"bpfel-unknown-none\"])").is_empty());
-        assert_eq!(of("fs::copy(\"target/bpfel-unknown-none/release/a\", out)"), ["Blocks build.rs"]);
+        assert_eq!(of("fs::copy(\"target/bpfel-unknown-none/release/a\", out)"), ["ToDo build.rs"]);
         assert_eq!(of("Command::new(\"clang\").args([\"-target\", \"bpf\", \"-emit-llvm\"])"), ["Blocks build.rs"]);
         assert_eq!(of("Command::new(\"gcc\")"), ["Unknown build.rs"]);
         assert!(of("// Command::new(\"gcc\")").is_empty());

@@ -7,17 +7,13 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use bpfship_embed::Lock;
 use serde_json::json;
 
 use crate::arch::Arch;
-use crate::bpf::rust::run::GIVEN;
+use crate::bpf::rust::run::{self, GIVEN, Locked};
 use crate::bpf::rust::scripts::{self, Call, LINKER, Recipe, Wanted};
-use crate::bpf::target::ObjectName;
-use crate::bpf::{LOCK, OBJECTS};
 use crate::sys::command::Command;
 use crate::sys::files;
-use crate::sys::hash;
 use crate::sys::process;
 use crate::toolchain::bpf_core;
 
@@ -80,21 +76,11 @@ fn give(recipe: &Recipe, wanted: &Wanted) -> Result<ExitCode> {
             wanted.features.join(" ")
         );
     }
-    let lock = files::read_if_there(&recipe.folder.join(LOCK))?.unwrap_or_default();
-    let lock = Lock::parse(&lock);
     let out = PathBuf::from(env::var_os("OUT_DIR").context("no OUT_DIR: it is not called by a build script")?);
     let to = wanted.to.map_or_else(|| out.join("target"), PathBuf::from).join(wanted.target).join("release");
     let mut given = files::read_if_there(&out.join(GIVEN))?.unwrap_or_default();
     for (package, bin) in chosen(recipe, wanted)? {
-        let is_it = |name: &ObjectName| name.stem == *bin && name.target.is_for(arch);
-        let found = lock.objects.iter().find(|(name, _)| name.parse().is_ok_and(|name| is_it(&name)));
-        let Some((name, sha256)) = found else {
-            bail!("bpf.lock has no object `{bin}` for {arch}: run `cargo xtask bpf`");
-        };
-        let bytes = files::read(&recipe.folder.join(OBJECTS).join(name))?;
-        if hash::bytes(&bytes).to_string() != *sha256 {
-            bail!("{name} is not the one of bpf.lock: run `cargo xtask bpf`");
-        }
+        let Locked { name, sha256, bytes } = run::object(&recipe.folder, bin, arch)?;
         let object = to.join(bin);
         files::write(&object, &bytes)?;
         given += &format!("{sha256} {name}\n");

@@ -86,7 +86,7 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     built.put(true)?;
     tasks.push(Task::new(
         "checking the sources of BPF in Rust",
-        vec![Box::new(Verify { folder: facts.sources.folder.clone(), built })],
+        vec![Box::new(Verify { folder: facts.sources.folder.clone(), generated: Vec::new(), built })],
     ));
     for Call { unit, shown, object, targets, made } in calls {
         let (_, bin) = unit.rust.as_ref().context("a unit without a package")?;
@@ -151,7 +151,7 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
         .failure("cannot compile the BPF objects; the previous ones are untouched")
 }
 
-/// What bitcode may be made of.
+/// What bitcode may be made of, and the names that build scripts look for.
 fn sources(facts: &Facts) -> Vec<PathBuf> {
     let names = facts.bpf.rust.sources.keys().filter_map(|name| paths::join(&facts.config.bpf.folder, name));
     let files = names.map(|path| source_root(facts).join(path));

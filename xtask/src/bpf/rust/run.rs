@@ -8,15 +8,16 @@ use bpfship_embed::Lock;
 use bpfship_object::Object;
 use serde_json::{Value, json};
 
-use crate::bpf::LOCK;
+use crate::arch::Arch;
 use crate::bpf::rust::{errors, flags};
 use crate::bpf::settle::Compiled;
-use crate::bpf::target::BpfTarget;
+use crate::bpf::target::{BpfTarget, ObjectName};
+use crate::bpf::{LOCK, OBJECTS};
 use crate::build::cargo::CargoBuild;
 use crate::build::reads;
 use crate::sys::command::{Command, quote};
 use crate::sys::files;
-use crate::sys::hash::Sha256;
+use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Step, Work};
 use crate::ui::error::{self, Failed};
 use crate::ui::remedies;
@@ -100,6 +101,56 @@ impl Step for RunScriptsAgain {
         }
         Ok(())
     }
+}
+
+/// Puts the objects for an architecture into a folder, by the names of their binaries.
+#[derive(Debug)]
+pub struct CopyObjects {
+    /// The BPF folder of the snapshot.
+    pub folder: PathBuf,
+    pub to: PathBuf,
+    pub bins: Vec<String>,
+    pub arch: &'static Arch,
+}
+
+impl Step for CopyObjects {
+    fn line(&self) -> String {
+        let (folder, to, arch) = (quote(&self.folder.join(OBJECTS)), quote(&self.to), self.arch);
+        format!("# copy {} for {arch} from {folder} to {to}", self.bins.join(", "))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "copy-objects": { "folder": self.folder, "to": self.to, "objects": self.bins, "arch": self.arch } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        for bin in &self.bins {
+            files::write(&self.to.join(bin), object(&self.folder, bin, self.arch)?.bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// An object, as bpf.lock has it.
+pub struct Locked {
+    pub name: String,
+    pub sha256: String,
+    pub bytes: Vec<u8>,
+}
+
+/// The object of a binary for an architecture, in a BPF folder.
+pub fn object(folder: &Path, bin: &str, arch: &Arch) -> Result<Locked> {
+    let lock = Lock::parse(&files::read_if_there(&folder.join(LOCK))?.unwrap_or_default());
+    let is_it = |name: &ObjectName| name.stem == bin && name.target.is_for(arch);
+    let mut objects = lock.objects.into_iter();
+    let Some((name, sha256)) = objects.find(|(name, _)| name.parse().is_ok_and(|name| is_it(&name))) else {
+        bail!("bpf.lock has no object `{bin}` for {arch}: run `cargo xtask bpf`");
+    };
+    let bytes = files::read(&folder.join(OBJECTS).join(&name))?;
+    if hash::bytes(&bytes).to_string() != sha256 {
+        bail!("{name} is not the one of bpf.lock: run `cargo xtask bpf`");
+    }
+    Ok(Locked { name, sha256, bytes })
 }
 
 impl BuildBitcode {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bpf::rust::run::RunScriptsAgain;
+use crate::arch::Arch;
+use crate::bpf::rust::run::{CopyObjects, RunScriptsAgain};
 use crate::sys::plan::{Step, Steps};
 use crate::sys::steps::{InstallNames, Write};
 use crate::workspace::facts::Facts;
@@ -71,6 +72,14 @@ pub fn again<'a>(facts: &Facts, target: &Path, triples: impl Iterator<Item = &'a
     let folder = facts.sources.workspace.join(&facts.config.bpf.folder);
     let built = triples.map(|triple| target.join(triple).join("release")).collect();
     Box::new(RunScriptsAgain { folder, built })
+}
+
+/// Puts the objects for an architecture where sources expect what cargo would have left: a folder of the workspace.
+pub fn copy(facts: &Facts, copies: &str, arch: &'static Arch) -> Box<dyn Step> {
+    let bpf = &facts.config.bpf;
+    let workspace = &facts.sources.workspace;
+    let bins = bpf.rust.iter().flat_map(|package| package.bins.keys().cloned()).collect();
+    Box::new(CopyObjects { folder: workspace.join(&bpf.folder), to: workspace.join(copies), bins, arch })
 }
 
 /// How a build script's call is understood.

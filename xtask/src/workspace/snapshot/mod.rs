@@ -28,7 +28,7 @@ pub use git::{Commit, Ignored, settings, top};
 pub use steps::{Touch, Verify};
 pub use take::{Taken, take};
 pub use tree::{Change, Difference, Request, Tree};
-pub use write::{begin, put, touch, verify};
+pub use write::{begin, put, sweep, touch, verify};
 
 use git::Repository;
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::write::checked;
-use super::{SOURCE, touch, verify};
+use super::write::{Fault, checked};
+use super::{SOURCE, sweep, touch, verify};
 use crate::sys::command::quote;
 use crate::sys::plan::{Slot, Step, Work};
 use crate::workspace::source::first;
@@ -43,29 +43,44 @@ impl Step for Touch {
 pub struct Verify {
     /// The folder of the snapshot.
     pub folder: PathBuf,
+    /// Patterns of what may have been written there, and is removed.
+    pub generated: Vec<String>,
     /// Whether anything was built. Else no program ran that could have written there.
     pub built: Slot<bool>,
 }
 
 impl Step for Verify {
     fn line(&self) -> String {
-        format!("# if anything was compiled, check that nothing was written to {}", quote(&self.folder.join(SOURCE)))
+        let source = quote(&self.folder.join(SOURCE));
+        match self.generated.as_slice() {
+            [] => format!("# if anything was compiled, check that nothing was written to {source}"),
+            generated => format!(
+                "# if anything was compiled, remove {} of {source}, and check that nothing else was written there",
+                generated.join(", ")
+            ),
+        }
     }
 
     fn json(&self) -> Value {
-        json!({ "verify-snapshot": { "folder": self.folder } })
+        json!({ "verify-snapshot": { "folder": self.folder, "generated": self.generated } })
     }
 
     fn run(&self, _: &Work) -> Result<()> {
         if !*self.built.get()? {
             return checked(&self.folder);
         }
+        sweep(&self.folder, &self.generated)?;
         match verify(&self.folder)?.as_slice() {
             [] => Ok(()),
-            faults => bail!(
-                "the build wrote into its own sources, so what it made is of no commit: {}; have build scripts write to OUT_DIR",
-                first(faults)
-            ),
+            faults => {
+                let are_new = faults.iter().all(|fault| matches!(fault, Fault::Added(_)));
+                let or = if are_new { ", or name these files in `generated` (docs/c-code.md)" } else { "" };
+                bail!(
+                    "the build wrote into its own sources, so what it made is of no commit: {}; have build scripts write to \
+                     OUT_DIR{or}",
+                    first(faults)
+                )
+            }
         }
     }
 }

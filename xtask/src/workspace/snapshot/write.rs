@@ -16,6 +16,7 @@ use super::record::{Clean, Record, Written};
 use super::stat::{Folders, Kind, Stat};
 use super::tree::{Entry, Origin, Tree, id_of, list};
 use super::{RECORD, SOURCE, TOUCHED, UNCHECKED};
+use crate::bpf::paths;
 use crate::sys::{files, hash, parallel};
 
 /// A tree as it lies in its folder.
@@ -415,15 +416,38 @@ pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
             None => faults.push(Fault::Removed(file.path.clone())),
         }
     }
-    let mut extra = Vec::new();
-    let is_file = |path: &str| record.find(path).is_some_and(|file| file.snapshot != Stat::UNKNOWN);
-    unknown(&source, &record.folders, is_file, &mut extra)?;
-    faults.extend(extra.into_iter().map(Fault::Added));
+    faults.extend(added(&source, &record)?.into_iter().map(Fault::Added));
     faults.sort();
     if faults.is_empty() {
         checked(folder)?;
     }
     Ok(faults)
+}
+
+/// Removes what a build added to the snapshot in a folder, as far as its paths have the form of one of these patterns.
+pub fn sweep(folder: &Path, patterns: &[String]) -> Result<()> {
+    let source = folder.join(SOURCE);
+    added(&source, &load(folder)?)?.iter().try_for_each(|path| sweep_at(&source, path, patterns))
+}
+
+fn sweep_at(source: &Path, path: &str, patterns: &[String]) -> Result<()> {
+    let file = names::path(source, path);
+    if at(&file)?.is_some_and(|stat| stat.is_folder()) {
+        list(&file)?.iter().try_for_each(|name| sweep_at(source, &format!("{path}/{name}"), patterns))?;
+        return if list(&file)?.is_empty() { clear(&file) } else { Ok(()) };
+    }
+    match patterns.iter().any(|pattern| paths::matches(pattern, path)) {
+        true => clear(&file),
+        false => Ok(()),
+    }
+}
+
+/// What is in a snapshot and was not written there, by its paths; of a folder, no more than its own.
+fn added(source: &Path, record: &Record) -> Result<Vec<String>> {
+    let mut added = Vec::new();
+    let is_file = |path: &str| record.find(path).is_some_and(|file| file.snapshot != Stat::UNKNOWN);
+    unknown(source, &record.folders, is_file, &mut added)?;
+    Ok(added)
 }
 
 /// Nothing that was built of the snapshot in a folder is unchecked.
