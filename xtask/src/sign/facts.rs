@@ -18,6 +18,9 @@ use crate::ui::error::bad_request;
 /// How many bytes a signature may have, or a file of statements: a statement of a boot has two thousand.
 const MAX_TEXT: u64 = 16 << 20;
 
+/// How many bytes a file that is signed may have: more than an archive of ours.
+const MAX_SIGNED: u64 = 512 << 20;
+
 /// The variable that has the key itself.
 pub const VARIABLE: &str = "BPFSHIP_SIGNING_KEY";
 
@@ -64,7 +67,9 @@ pub fn is_signed(folder: &Path, name: &str, keys: &[PublicKey]) -> Result<bool> 
     if of_minisign.is_none() && of_ssh.is_none() {
         return Ok(false);
     }
-    let bytes = files::read(&folder.join(name))?;
+    let path = folder.join(name);
+    check_size(&path, MAX_SIGNED)?;
+    let bytes = files::read(&path)?;
     let results = [
         (MINISIG, of_minisign.map(|text| minisign::verify(keys, &bytes, name, &text))),
         (SSHSIG, of_ssh.map(|text| sshsig::verify(keys, &bytes, &text))),
@@ -96,12 +101,18 @@ pub fn statements(folder: &Path, keys: &[PublicKey]) -> Result<Vec<Signed>> {
 
 /// The text of a file that may be anybody's, if it is there.
 fn text(path: &Path) -> Result<Option<String>> {
-    if let Ok(metadata) = fs::metadata(path)
-        && (!metadata.is_file() || metadata.len() > MAX_TEXT)
-    {
-        bail!("{} is no file of at most {MAX_TEXT} bytes", path.display());
-    }
+    check_size(path, MAX_TEXT)?;
     files::read_if_there(path)
+}
+
+/// Refuses what is not a file, or a large one, if it is there: reading it may never end.
+fn check_size(path: &Path, most: u64) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() || metadata.len() > most => {
+            bail!("{} is no file of at most {most} bytes", path.display())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is known of this machine.

@@ -76,6 +76,8 @@ pub fn find(path: &Path) -> Result<Archives> {
 pub struct Release {
     pub folder: PathBuf,
     pub manifest: Option<Manifest>,
+    /// Its text, whether it can be understood or not.
+    pub manifest_text: Option<String>,
     pub checksums: Option<BTreeMap<String, Sha256>>,
     /// What is wrong with these two.
     pub reports: Vec<Report>,
@@ -83,12 +85,17 @@ pub struct Release {
 
 impl Release {
     pub fn read(folder: &Path) -> Release {
-        let mut release = Release { folder: folder.into(), manifest: None, checksums: None, reports: Vec::new() };
+        let mut release = Release {
+            folder: folder.into(),
+            manifest: None,
+            manifest_text: None,
+            checksums: None,
+            reports: Vec::new(),
+        };
         let mut report = Report::new(&folder.join(MANIFEST));
-        let mut found = None;
         let parsed = text(&folder.join(MANIFEST)).and_then(|text| {
-            found = text.as_ref().map(|text| hash::bytes(text.as_bytes()));
-            text.as_deref().map(Manifest::parse).transpose()
+            release.manifest_text = text;
+            release.manifest_text.as_deref().map(Manifest::parse).transpose()
         });
         match parsed {
             Ok(manifest) => release.manifest = manifest,
@@ -110,6 +117,7 @@ impl Release {
                     }
                 }
             }
+            let found = release.manifest_text.as_ref().map(|text| hash::bytes(text.as_bytes()));
             if checksums.get(MANIFEST) != found.as_ref() {
                 report.fault(format!("it has another SHA-256 for {MANIFEST} than that has, or none"));
             }

@@ -1,6 +1,5 @@
 //! Whether signers stand behind an archive: its signature, where it comes from, its boots, and who built it again.
 
-use std::fs;
 use std::path::absolute;
 
 use anyhow::Result;
@@ -126,11 +125,11 @@ impl Release {
         let of = |kind| {
             statements.iter().map(|it| &it.statement).filter(move |it| statement::is_about(it, kind, name, &sha256))
         };
-        let manifest = self.manifest.as_ref().zip(fs::read(self.folder.join(MANIFEST)).ok());
+        let manifest = self.manifest.as_ref().zip(self.manifest_text.as_ref());
         let is_stated = manifest.is_some_and(|(manifest, text)| {
             let is_same = |stated: &Value| {
                 let builder = statement::builder(stated).unwrap_or_default();
-                *stated == statement::provenance(manifest, &text, builder)
+                *stated == statement::provenance(manifest, text.as_bytes(), builder)
             };
             of(statement::PROVENANCE).any(is_same)
         });

@@ -301,7 +301,7 @@ fn install_sh_demands_the_keys_and_rebuilders_that_the_configuration_names() {
     install("SIGNER= REBUILDERS=").succeeds();
 }
 
-/// One byte of each file of a release, and every signature in the place of another.
+/// One byte of each file of a release, every signature in the place of another, and what is no file at all.
 #[test]
 fn whatever_byte_of_a_signed_release_is_altered_it_is_refused() {
     if !has_ssh_keygen() {
@@ -332,6 +332,15 @@ fn whatever_byte_of_a_signed_release_is_altered_it_is_refused() {
                 assert_eq!(verify().code(), Some(1), "{other} is taken for {name}");
             }
             fs::write(&path, &bytes).unwrap();
+        }
+        // What never ends is not waited for.
+        for other in ["mkfifo", "ln -s /dev/zero"] {
+            let run = workspace.shell(&format!(
+                "mv dist/{name} kept && {other} dist/{name}
+                timeout -s KILL 20 \"$BPFSHIP\" verify --signer ours.pub --proof --rebuilders 1 dist; code=$?
+                rm dist/{name} && mv kept dist/{name}; exit $code"
+            ));
+            assert_eq!(run.code(), Some(1), "{other} in place of {name}: {}", run.text());
         }
     }
     verify().succeeds();
