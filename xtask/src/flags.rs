@@ -521,8 +521,8 @@ impl Dist {
   cargo xtask deploy root@pi --status              what is there
   cargo xtask deploy root@pi --rollback            back to the version before")]
 pub struct Deploy {
-    /// A target, or a file of them, one a line
-    #[arg(value_name = "[USER@]HOST[:PORT]|@FILE", required = true)]
+    /// A target, as `[USER@]HOST[:PORT]`, or a file of them, one a line
+    #[arg(value_name = "HOST|@FILE", required = true)]
     pub hosts: Vec<String>,
     /// The binary, where several are shipped [default: the first]
     #[arg(long, value_name = "NAME")]
@@ -1189,7 +1189,7 @@ mod tests {
             ("xtask cache list", "tip: `cargo xtask cache` does that"),
             ("xtask cache prune", "tip: `cargo xtask cache clean` does that"),
             ("xtask cache --clean", "tip: nothing needs to be cleaned; `cargo xtask cache clean`"),
-            ("xtask emit helm", "tip: known are ansible, systemd, sysupdate, k8s"),
+            ("xtask emit helm", "tip: known are ansible, systemd, sysupdate, homebrew, aur, k8s"),
             ("xtask cache clean -n", "tip: `--plan` prints what would be done"),
             ("xtask dist -j 4", "tip: CARGO_BUILD_JOBS is the number of jobs"),
             ("xtask dist --jobs=4", "tip: CARGO_BUILD_JOBS"),

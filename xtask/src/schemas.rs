@@ -182,7 +182,7 @@ fn the_schemas_of_the_documentation_are_those_of_the_types() {
             fs::create_dir_all(&folder).unwrap();
             fs::write(&file, &text).unwrap();
         }
-        assert_eq!(fs::read_to_string(&file).unwrap_or_default(), text, "{name}: BPFSHIP_WRITE_SCHEMAS=1 writes it");
+        assert!(fs::read_to_string(&file).unwrap_or_default() == text, "{name}: BPFSHIP_WRITE_SCHEMAS=1 writes it");
     }
     let known: Vec<String> = all().map(|(name, _)| format!("{}.schema.json", name.trim_end_matches(".json"))).into();
     for entry in fs::read_dir(&folder).unwrap() {
