@@ -117,7 +117,7 @@ impl Tracepoints {
         let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
         let kib = settings.buffer_kib.saturating_mul(if what.stacks { LARGER } else { 1 });
         // Before perf: a report is there before the record that it belongs to.
-        let taskstats = match what.ends {
+        let mut taskstats = match what.ends {
             Ends::Reported { .. } => {
                 Some(Taskstats::start(kib.saturating_mul(MORE_FOR_REPORTS)).map_err(Error::Taskstats)?)
             }
@@ -168,6 +168,9 @@ impl Tracepoints {
             reports: taskstats.is_some(),
             leaves: what.needs(Purpose::Ends),
         });
+        if let Some(taskstats) = &mut taskstats {
+            taskstats.begin();
+        }
         // What happens meanwhile is in the buffers.
         let snapshot = procfs::snapshot().map_err(Error::Proc)?;
         processes.fill(snapshot, monotonic_ns());
