@@ -382,7 +382,7 @@ static void thread_refused(void) { refuse_getppid(SECCOMP_RET_KILL_THREAD); thre
 static void last_thread_refused(void)
 {
 	refuse_getppid(SECCOMP_RET_KILL_THREAD);
-	thread(sleeps, 0);
+	thread(ends_itself, 108);
 	syscall(SYS_getppid);
 }
 static void process_refused(void) { refuse_getppid(SECCOMP_RET_KILL_PROCESS); thread(sleeps, 0); thread(asks, 0); nap(9); }
@@ -408,9 +408,9 @@ static void same_number(void)
 	char code[16];
 
 	for (int n = 0; n < 8; n++) {
-		struct clone_args with = {
-			.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&number, .set_tid_size = number != 0};
+		struct clone_args with = {.exit_signal = SIGCHLD, .set_tid_size = number != 0};
 
+		with.set_tid = number ? (uintptr_t)&number : 0;
 		child = syscall(SYS_clone3, &with, sizeof with);
 		if (child < 0)
 			_exit(122);

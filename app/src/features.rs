@@ -21,7 +21,6 @@ use nix::{
 };
 
 use crate::{
-    backend::tracepoints::decode::{self, Definition, Purpose, TRACEPOINTS},
     bpf,
     cgroup::{self, PerfGroups},
     error::Error,
@@ -29,6 +28,7 @@ use crate::{
     perf_ring::{self, Extras},
     procfs,
     tracefs::Tracefs,
+    tracepoint_set::{self, Definition, Purpose, TRACEPOINTS},
 };
 
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -346,7 +346,7 @@ fn perf_groups() -> Support {
 /// tracefs, and the tracepoints that are needed at all, for codes, and for users.
 fn tracefs(may: bool) -> (Support, [Support; 3]) {
     let unknown = |why| [why; 3].map(Support::Unknown);
-    let known = Tracefs::find().and_then(|tracefs| Ok((decode::find(&tracefs)?, tracefs.is_mounted())));
+    let known = Tracefs::find().and_then(|tracefs| Ok((tracepoint_set::find(&tracefs)?, tracefs.is_mounted())));
     let (known, is_mounted) = match known {
         Ok(known) => known,
         Err(_) if !may => return (Support::Unknown("needs root"), unknown("needs root")),

@@ -33,6 +33,7 @@ mod show;
 mod signals;
 mod start;
 mod tracefs;
+mod tracepoint_set;
 mod version;
 
 use std::{env, process::ExitCode};

@@ -440,6 +440,7 @@ fn all_backends_show_the_same_of_a_busy_workload() {
     }
     const WORKLOAD: &str = r#"
         read go
+        {
         for round in 1 2 3 4 5 6 7 8; do
             ( /bin/true a$round "" 'two words'; exit $round ) &
             ( exec /bin/sh -c 'exit 3' ) &
@@ -451,6 +452,8 @@ fn all_backends_show_the_same_of_a_busy_workload() {
             /bin/false | /bin/cat | /bin/true
         done 2>/dev/null
         wait
+        # All of them keep it open, and the last one closes it.
+        } 3>&1 >/dev/null | cat
         sleep 0.5
     "#;
     let mut shell = Shell::start(WORKLOAD);

@@ -3,7 +3,7 @@
 mod co_re;
 pub(crate) mod descendants;
 pub(crate) mod terms;
-pub(crate) mod tracepoints;
+mod tracepoints;
 pub(crate) mod tracer;
 
 use std::fmt;

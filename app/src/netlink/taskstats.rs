@@ -61,6 +61,8 @@ pub(crate) struct Taskstats {
     /// A record that belongs to one of those from before may have been lost.
     doubted: Option<Instant>,
     overruns: u64,
+    /// What was reported before, perf may not have recorded.
+    begin: Instant,
     /// Ends of processes of which there was no record of perf's.
     unclaimed: u64,
     marks_last: bool,
@@ -97,6 +99,7 @@ impl Taskstats {
             reports: HashMap::new(),
             doubted: None,
             overruns: 0,
+            begin: Instant::now(),
             unclaimed: 0,
             marks_last: false,
             detached: false,
@@ -122,6 +125,12 @@ impl Taskstats {
         Err(io::Error::other("the end of a thread was not reported"))
     }
 
+    /// Of every thread that ends after this returns there is a record of perf's, too.
+    pub(crate) fn begin(&mut self) {
+        self.read();
+        self.begin = Instant::now();
+    }
+
     /// Takes in what has come.
     pub(crate) fn read(&mut self) {
         if self.detached {
@@ -129,12 +138,12 @@ impl Taskstats {
         }
         let now = Instant::now();
         // The kernel takes its time between the two for a process with much memory; after so long, no record will come.
-        let unclaimed = &mut self.unclaimed;
+        let (unclaimed, begin) = (&mut self.unclaimed, self.begin);
         self.reports.retain(|_, reports| {
-            while let Some((old, _)) =
+            while let Some((old, since)) =
                 reports.pop_front_if(|(_, since)| now.saturating_duration_since(*since) > PATIENCE)
             {
-                *unclaimed += u64::from(old.ends_process());
+                *unclaimed += u64::from(old.ends_process() && since > begin);
             }
             !reports.is_empty()
         });
@@ -186,7 +195,8 @@ impl Taskstats {
     /// How many processes have ended of which [`Self::take`] was not asked for so long that it will not be, and of which it may
     /// still be. None if reports do not say which thread was the last one.
     pub(crate) fn unclaimed(&self) -> Option<(u64, u64)> {
-        let waiting = self.reports.values().flatten().filter(|(report, _)| report.ends_process()).count();
+        let is_missing = |(report, since): &&(Report, Instant)| report.ends_process() && *since > self.begin;
+        let waiting = self.reports.values().flatten().filter(is_missing).count();
         self.marks_last.then_some((self.unclaimed, waiting as u64))
     }
 
@@ -282,6 +292,32 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(report(&whole[..length]), None, "{length}");
         }
+    }
+
+    #[test]
+    fn what_was_reported_before_perf_has_begun_is_not_missing() {
+        let Ok(mut own) = Taskstats::start(64) else {
+            println!("not run: needs taskstats");
+            return;
+        };
+        let (_, report) = report(&stats(TASKSTATS_WITH_AGROUP, AGROUP)).unwrap();
+        own.marks_last = true;
+        let long_ago = Instant::now().checked_sub(2 * PATIENCE).unwrap();
+        own.begin = long_ago;
+        own.reports.insert(1, VecDeque::from([(report.clone(), Instant::now())]));
+        assert!(own.unclaimed().unwrap().1 > 0);
+        own.begin();
+        own.reports.retain(|tid, _| *tid == 1);
+        assert_eq!(own.unclaimed(), Some((0, 0)));
+        // Nor is it when it has waited for long.
+        own.reports.insert(2, VecDeque::from([(report.clone(), long_ago)]));
+        own.read();
+        assert!(!own.reports.contains_key(&2));
+        assert_eq!(own.unclaimed, 0);
+        own.begin = long_ago.checked_sub(PATIENCE).unwrap();
+        own.reports.insert(2, VecDeque::from([(report, long_ago)]));
+        own.read();
+        assert_eq!(own.unclaimed, 1);
     }
 
     #[test]

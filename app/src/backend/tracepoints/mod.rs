@@ -3,7 +3,7 @@
 //! adds the user and the control group.
 
 mod argv;
-pub(crate) mod decode;
+mod decode;
 mod doubtful_ends;
 mod ends_observed;
 mod ends_reported;
@@ -27,7 +27,6 @@ use exectrace_bpf::{
 };
 
 use self::{
-    decode::{Purpose, Tracepoint},
     doubtful_ends::DoubtfulEnds,
     processes::{Inputs, Kind, Processes, Record, Who},
 };
@@ -46,6 +45,7 @@ use crate::{
     perf_ring::{Buffers, Content, Extras, Sample, Source},
     procfs,
     tracefs::Tracefs,
+    tracepoint_set::{self, Purpose, Tracepoint},
 };
 
 /// How many times more room a buffer has whose samples hold stacks, which make an exec some ten times as large.
@@ -112,12 +112,12 @@ impl Tracepoints {
     /// Everything is watched when this returns.
     pub(crate) fn start(settings: &Settings, what: &Wanted) -> Result<Self, Error> {
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
-        let mut tracepoints = decode::find(&tracefs).map_err(Error::Tracefs)?;
+        let mut tracepoints = tracepoint_set::find(&tracefs).map_err(Error::Tracefs)?;
         tracepoints.retain(|tracepoint| what.needs(tracepoint.definition.purpose));
         let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
         let kib = settings.buffer_kib.saturating_mul(if what.stacks { LARGER } else { 1 });
         // Before perf: a report is there before the record that it belongs to.
-        let taskstats = match what.ends {
+        let mut taskstats = match what.ends {
             Ends::Reported { .. } => {
                 Some(Taskstats::start(kib.saturating_mul(MORE_FOR_REPORTS)).map_err(Error::Taskstats)?)
             }
@@ -168,6 +168,9 @@ impl Tracepoints {
             reports: taskstats.is_some(),
             leaves: what.needs(Purpose::Ends),
         });
+        if let Some(taskstats) = &mut taskstats {
+            taskstats.begin();
+        }
         // What happens meanwhile is in the buffers.
         let snapshot = procfs::snapshot().map_err(Error::Proc)?;
         processes.fill(snapshot, monotonic_ns());

@@ -475,6 +475,7 @@ impl Processes {
                     self.waiting.get_mut(&seen.pid).filter(|exit| exit.entry.threads.contains(&seen.tid))
                 {
                     exit.entry.thread_ended(seen, report.as_ref());
+                    self.forget_thread(seen.tid, seen.pid);
                     return self.show_if_complete(seen.pid);
                 }
                 let mut exit = self.thread_ends(seen, *ppid, report.as_ref())?;
@@ -665,10 +666,9 @@ impl Processes {
         let mut parent = None;
         if let Some(entry) = self.processes.get_mut(&pid) {
             entry.thread_ended(seen, report);
-            if self.threads.get(&tid) == Some(&pid) {
-                self.threads.remove(&tid);
-            }
-            if !is_last.unwrap_or(entry.threads.is_empty()) {
+            let is_one_left = !entry.threads.is_empty();
+            self.forget_thread(tid, pid);
+            if !is_last.unwrap_or(!is_one_left) {
                 return None;
             }
             parent = self.processes.get(&pid).and_then(|entry| entry.parent);
@@ -719,6 +719,13 @@ impl Processes {
         Some(Waiting { pid, tid, time_ns, entry: std::mem::take(&mut self.gone), lacks_who: false })
     }
 
+    /// Unless the number is another one's by now.
+    fn forget_thread(&mut self, tid: u32, pid: u32) {
+        if self.threads.get(&tid) == Some(&pid) {
+            self.threads.remove(&tid);
+        }
+    }
+
     fn show_if_complete(&mut self, pid: u32) -> Option<Event<'_>> {
         let is_complete = |exit: &Waiting| !exit.lacks_who && exit.entry.threads.is_empty();
         if !self.waiting.get(&pid).is_some_and(is_complete) {
@@ -730,8 +737,10 @@ impl Processes {
 
     fn show(&mut self, exit: Waiting) -> Event<'_> {
         let Waiting { pid, tid, time_ns, mut entry, .. } = exit;
-        if !entry.threads.is_empty() {
+        // Of these nothing has come.
+        for thread in &entry.threads {
             entry.status.is_incomplete();
+            self.forget_thread(*thread, pid);
         }
         let end = if self.inputs.reports {
             entry.status.end(entry.was_threaded, entry.ending.group_code())

@@ -249,13 +249,14 @@ fn the_last_thread_may_be_seen_to_end_before_another_one() {
         seen(20, 20, 111, struck(9, false)),
         &format!("20 of 10 p20 ends {:?} None", Some(killed)),
     );
-    assert!(!table.waits() && table.strays.is_empty());
+    assert!(!table.waits() && table.strays.is_empty() && !table.threads.contains_key(&20));
     // It need not come.
     let mut table = table_with_threads();
     assert_silent(&mut table, seen(20, 20, 110, reported(10, 7 << 8, true)));
     assert!(table.overdue(110 + PATIENCE_NS - 1).is_none());
     let Some(Event::Exit(exit)) = table.overdue(110 + PATIENCE_NS) else { panic!() };
     assert_eq!((exit.process.pid, exit.process.time_ns, exit.end), (20, 110, Some(End::Code(7))));
+    assert_eq!(table.threads.len(), table.processes.len());
     // One of a process that is not known any more leaves nothing behind.
     assert_silent(&mut table, seen(20, 21, PATIENCE_NS, reported(10, 0, false)));
     assert!(table.overdue(2 * PATIENCE_NS).is_none() && table.strays.is_empty());
