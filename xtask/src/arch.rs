@@ -583,7 +583,7 @@ impl FromStr for &'static Arch {
             let names: Vec<_> = ARCHES.iter().map(|arch| arch.name).collect();
             let names = names.join(", ");
             if let Some((_, reason)) = UNSUPPORTED.iter().find(|(words, _)| words.contains(&&*word.to_lowercase())) {
-                return format!("`{shown}` is not supported: {reason}; known are {names}");
+                return format!("`{shown}` is no target here: {reason}; known are {names}");
             }
             let guess = match suggest::nearest(word, ARCHES.iter().flat_map(Arch::words)) {
                 Some(near) => format!("did you mean `{near}`? "),
@@ -702,7 +702,7 @@ mod tests {
         for (words, reason) in UNSUPPORTED {
             for word in words {
                 let error = <&Arch>::from_str(&word.to_uppercase()).unwrap_err();
-                assert!(error.contains(&format!("is not supported: {reason}; known are amd64")), "{error}");
+                assert!(error.contains(&format!("is no target here: {reason}; known are amd64")), "{error}");
             }
         }
         assert!(<&Arch>::from_str(&"a".repeat(100_000)).unwrap_err().len() < 300);

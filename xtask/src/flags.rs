@@ -29,7 +29,7 @@ pub struct Flags {
 }
 
 /// What other tools call something, the flag of ours without which it does not concern a command, and what to do here.
-const FOREIGN: [(&[&str], Option<&str>, &str); 27] = [
+const FOREIGN: [(&[&str], Option<&str>, &str); 28] = [
     (
         &["--target", "-t", "--goarch", "--goos", "--platform", "--platforms", "--os", "-a"],
         Some("arch"),
@@ -43,6 +43,7 @@ const FOREIGN: [(&[&str], Option<&str>, &str); 27] = [
         None,
         "what is shipped is always built with the release profile",
     ),
+    (&["--all"], Some("older-than"), "without `--older-than`, all of it is removed"),
     (&["--musl", "--static"], Some("arch"), "every binary is static, with musl"),
     (&["--target-dir"], None, "CARGO_TARGET_DIR is the target folder"),
     (
@@ -521,8 +522,8 @@ impl Dist {
   cargo xtask deploy root@pi --status              what is there
   cargo xtask deploy root@pi --rollback            back to the version before")]
 pub struct Deploy {
-    /// A target, as `[USER@]HOST[:PORT]`, or a file of them, one a line
-    #[arg(value_name = "HOST|@FILE", required = true)]
+    /// A target, as [USER@]HOST[:PORT], or @FILE with targets, one a line
+    #[arg(value_name = "TARGET", required = true)]
     pub hosts: Vec<String>,
     /// The binary, where several are shipped [default: the first]
     #[arg(long, value_name = "NAME")]

@@ -121,6 +121,11 @@ fn plan() -> Value {
                 "type": "object",
                 "properties": {
                     "title": { "type": "string" },
+                    "beside": {
+                        "type": ["string", "null"],
+                        "description": "Neighbours with the same word here are done at the same time.",
+                    },
+                    "always": { "type": "boolean", "description": "It is done even if something before it failed." },
                     "steps": { "type": "array", "items": {
                         "type": "object",
                         "description": "Its only key is the kind of step.",
@@ -128,7 +133,7 @@ fn plan() -> Value {
                         "maxProperties": 1,
                     } },
                 },
-                "required": ["title", "steps"],
+                "required": ["title", "beside", "always", "steps"],
             } },
         },
         "required": ["tasks"],
@@ -182,7 +187,8 @@ fn the_schemas_of_the_documentation_are_those_of_the_types() {
             fs::create_dir_all(&folder).unwrap();
             fs::write(&file, &text).unwrap();
         }
-        assert!(fs::read_to_string(&file).unwrap_or_default() == text, "{name}: BPFSHIP_WRITE_SCHEMAS=1 writes it");
+        let present = fs::read_to_string(&file).unwrap_or_default();
+        assert!(present == text, "docs/schemas/{name} is not what the types give: BPFSHIP_WRITE_SCHEMAS=1 writes it");
     }
     let known: Vec<String> = all().map(|(name, _)| format!("{}.schema.json", name.trim_end_matches(".json"))).into();
     for entry in fs::read_dir(&folder).unwrap() {

@@ -103,8 +103,16 @@ fn needs(report: &Report) -> Vec<String> {
     report.needs.chunk_by(|one, other| one.kernel == other.kernel).take(RELEASES).map(line).collect()
 }
 
-/// Paragraphs beside a label; nothing, if there are none.
+/// Columns below which there is no room for labels beside the text.
+const NARROW: usize = 80;
+
+/// Paragraphs beside a label, or below it; nothing, if there are none.
 fn labelled(label: &str, paragraphs: &[String], width: usize) -> Vec<String> {
+    if width < NARROW {
+        let below = paragraphs.iter().flat_map(|text| table::paragraph("    ", 6, text, width));
+        let label = (!paragraphs.is_empty()).then(|| format!("  {label}"));
+        return label.into_iter().chain(below).collect();
+    }
     let labels = std::iter::once(label).chain(std::iter::repeat(""));
     let paragraph = |(paragraph, label): (&String, &str)| {
         table::paragraph(&format!("  {label:LABEL$}"), 2 + LABEL + 2, paragraph, width)

@@ -155,9 +155,9 @@ fn fitting(tables: &[Table]) -> Vec<String> {
     }
 }
 
-/// A table that was asked for, on standard output, whatever the level.
-pub fn print_table(table: Table) -> Result<()> {
-    let lines: Vec<String> = fitting(&[table]).into_iter().map(|line| line + "\n").collect();
+/// The first of these tables that fits, on standard output, whatever the level: it was asked for.
+pub fn print_tables(tables: &[Table]) -> Result<()> {
+    let lines: Vec<String> = fitting(tables).into_iter().map(|line| line + "\n").collect();
     print(&lines.concat())
 }
 

@@ -42,11 +42,11 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Cache) -> Result<()
     let listing = Listing::read(&cache, rust.as_ref(), crates.as_ref())?;
     match request.json {
         true => screen::print_result(&listing),
-        false => screen::print(&text(&listing)),
+        false => screen::print_tables(&[table(&listing)]),
     }
 }
 
-fn text(listing: &Listing) -> String {
+fn table(listing: &Listing) -> Table {
     // The first column indents the others.
     let mut table = Table::new([Left, Right, Right, Left]);
     table.note(format!("{}: {}", listing.folder, screen::size(listing.bytes)));
@@ -67,7 +67,7 @@ fn text(listing: &Listing) -> String {
             table.row(["", &screen::size(entry.bytes), &age, name]);
         }
     }
-    table.lines().join("\n") + "\n"
+    table
 }
 
 fn clean(runner: Runner, cache: &Cache, request: &flags::Clean, json: bool) -> Result<()> {

@@ -29,8 +29,8 @@ fn behind_cargo(shell: Shell) -> &'static str {
             r#"
 # Those of cargo itself are loaded when they are first wanted.
 complete -p cargo &>/dev/null || { declare -F _completion_loader >/dev/null && _completion_loader cargo; }
-_NAME_cargo_before=$(complete -p cargo 2>/dev/null | sed -n 's/.*-F \([^ ]*\) .*/\1/p')
-[[ $_NAME_cargo_before != _NAME_behind_cargo ]] || _NAME_cargo_before=
+[[ $(complete -p cargo 2>/dev/null) == *_NAME_behind_cargo* ]] ||
+    _NAME_cargo_before=$(complete -p cargo 2>/dev/null | sed -n 's/.*-F \([^ ]*\) .*/\1/p')
 _NAME_behind_cargo() {
     if [[ ${COMP_WORDS[1]} == NAME && $COMP_CWORD -gt 1 ]]; then
         local COMP_WORDS=("${COMP_WORDS[@]:1}") COMP_CWORD=$((COMP_CWORD - 1))

@@ -50,12 +50,18 @@ pub fn run(request: &flags::Kernels) -> Result<()> {
         });
         return screen::print_result(Kernels { kernels: kernels.collect() });
     }
-    let mut table = Table::new([Left; 6]);
-    table.row(["arch", "kernel", "default", "BTF", "machine", "from"]);
-    for kernel in wanted {
-        let default = if kernel.default { "yes" } else { "" };
-        let from = kernel.describe();
-        table.row([kernel.arch.name, kernel.label, default, kernel.btf.word(), kernel.machine.name, &from]);
-    }
-    screen::print_table(table)
+    let kernels: Vec<_> = wanted.collect();
+    // On a narrow terminal, without the last columns.
+    let table = |columns: usize| {
+        let mut table = Table::new(vec![Left; columns]);
+        table.row(["arch", "kernel", "BTF", "default", "machine", "from"].into_iter().take(columns));
+        for kernel in &kernels {
+            let default = if kernel.default { "yes" } else { "" };
+            let from = kernel.describe();
+            let cells = [kernel.arch.name, kernel.label, kernel.btf.word(), default, kernel.machine.name, &from];
+            table.row(cells.into_iter().take(columns));
+        }
+        table
+    };
+    screen::print_tables(&[6, 5, 4, 3].map(table))
 }

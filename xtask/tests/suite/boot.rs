@@ -528,7 +528,7 @@ fn the_kernels_are_listed_for_people_and_as_json() {
         .xtask("kernels")
         .succeeds()
         .says("debian-13-6.12")
-        .says("debian-13-6.12-hidden-btf           hidden")
+        .says("debian-13-6.12-hidden-btf  hidden")
         .says("raspi3b")
         .says("built from Debian's linux-source");
     let kernels = workspace.xtask("kernels --json").succeeds().json();

@@ -157,7 +157,8 @@ fn a_wrong_request_is_refused() {
     {
         workspace.xtask(line).ends_with(2);
     }
-    workspace.xtask("cache --json clean").ends_with(2).says("--json is for the listing").in_one_line();
+    // The flag may stand before the word.
+    assert!(workspace.xtask("cache --json clean --plan").succeeds().json()["tasks"].is_array());
     assert!(workspace.path("cache").join(current()).exists());
 }
 
