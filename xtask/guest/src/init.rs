@@ -9,7 +9,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, socket_with};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::{RebootCommand, reboot};
 use rustix::termios::tcdrain;
@@ -53,6 +56,8 @@ pub fn main() -> ! {
     let text = fs::read_to_string(config::PATH).expect("a configuration");
     fs::remove_file(config::PATH).expect("a configuration that can be removed");
     let config = GuestConfig::parse(&text).expect("a valid configuration");
+    // A kernel without a network has none.
+    let _ = set_loopback_up();
     // From here on the kernel prints errors only: its lines would cut through ours.
     let _ = fs::write("/proc/sys/kernel/printk", "4");
 
@@ -108,6 +113,22 @@ fn mount_at(kind: &str, place: &str) -> Result<(), String> {
     let _ = fs::create_dir(place);
     mount(kind, place, kind, MountFlags::empty(), None::<&CStr>)
         .map_err(|error| format!("cannot mount {kind} at {place}: {error}"))
+}
+
+/// Asks the kernel to set its first network device up, which is the loopback device: elsewhere, it is.
+fn set_loopback_up() -> Result<(), Errno> {
+    const RTM_NEWLINK: u16 = 16;
+    const NLM_F_REQUEST: u16 = 1;
+    const IFF_UP: u32 = 1;
+    let number = |number: u32| number.to_ne_bytes();
+    let kind = [RTM_NEWLINK.to_ne_bytes(), NLM_F_REQUEST.to_ne_bytes()].concat();
+    // A message's header (its length, what it is, a sequence number, a sender), and what it says of a device: a family and a type,
+    // its number, its flags, and which of these are to change.
+    let header = [&number(32)[..], &kind, &number(0), &number(0)].concat();
+    let message = [&header[..], &number(0), &number(1), &number(IFF_UP), &number(IFF_UP)].concat();
+    // That of routes and devices is the first protocol.
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    sendto(&socket, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).map(drop)
 }
 
 /// Moves the kernel's BTF to a file, with an empty folder in its place. Returns its size in bytes.

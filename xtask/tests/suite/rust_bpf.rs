@@ -23,6 +23,21 @@ fn fixture(name: &str) -> Workspace {
         .env("BPFSHIP_ENGINE", "host")
 }
 
+/// Holds the objects that cargo would have left in its own folder, as aya's template was before it had aya-build.
+const TAKES: &str = r#"static OBJECTS: [&[u8]; 5] = [
+    include_bytes!("../../target/bpfel-unknown-none/release/events"),
+    include_bytes!("../../target/bpfel-unknown-none/release/forked"),
+    include_bytes!("../../target/bpfel-unknown-none/release/opened"),
+    include_bytes!("../../target/bpfel-unknown-none/release/packets"),
+    include_bytes!("../../target/bpfel-unknown-none/release/sent"),
+];
+
+fn main() {
+    let bytes = OBJECTS.iter().flat_map(|object| object.iter());
+    println!("{}", bytes.fold(0, |sum: u64, byte| sum.rotate_left(5) ^ u64::from(std::hint::black_box(*byte))));
+}
+"#;
+
 #[test]
 fn programs_in_rust_become_objects_that_this_kernel_takes() {
     let workspace = fixture("rust-bpf");
@@ -73,63 +88,33 @@ fn programs_in_rust_become_objects_that_this_kernel_takes() {
             assert!(run.text().contains(&format!("{name}: ")), "{name}");
         }
     }
+    takes_objects_from_the_target_folder(workspace);
 }
 
-/// Holds the objects that cargo would have left in its own folder, as aya's template was before it had aya-build.
-const TAKES: &str = r#"static OBJECTS: [&[u8]; 5] = [
-    include_bytes!("../../target/bpfel-unknown-none/release/events"),
-    include_bytes!("../../target/bpfel-unknown-none/release/forked"),
-    include_bytes!("../../target/bpfel-unknown-none/release/opened"),
-    include_bytes!("../../target/bpfel-unknown-none/release/packets"),
-    include_bytes!("../../target/bpfel-unknown-none/release/sent"),
-];
-
-fn main() {
-    let bytes = OBJECTS.iter().flat_map(|object| object.iter());
-    println!("{}", bytes.fold(0, |sum: u64, byte| sum.rotate_left(5) ^ u64::from(std::hint::black_box(*byte))));
-}
-"#;
-
-/// Depends on the linker that it finds, as packages of BPF in aya's template do.
-const LOOKS: &str = r#"fn main() {
-    let path = std::env::var_os("PATH").unwrap();
-    let linker = std::env::split_paths(&path).map(|folder| folder.join("bpf-linker")).find(|file| file.is_file());
-    println!("cargo:rerun-if-changed={}", linker.unwrap().display());
-}
-"#;
-
-#[test]
-fn what_is_taken_from_the_target_folder_of_cargo_is_the_object_for_each_target() {
-    let workspace = fixture("takes").write("asks/src/main.rs", TAKES).write("probes/build.rs", LOOKS);
+/// The application finds the objects for each target where cargo would have left those for this machine.
+fn takes_objects_from_the_target_folder(workspace: Workspace) {
     fs::remove_file(workspace.path("asks/build.rs")).unwrap();
     let manifest = workspace.read("Cargo.toml");
     let (members, _) = manifest.split_once("[workspace.metadata.bpfship]").unwrap();
-    let config = |bpf: &str| {
-        format!("{members}[workspace.metadata.bpfship]\npackage = \"asks\"\n[workspace.metadata.bpfship.bpf]\n{bpf}")
-    };
-    let rust = "rust = [\"probes\"]\n";
-    let workspace = workspace.write("Cargo.toml", &config("copies = \"target/x\"\n"));
+    let config = |bpf: &str| format!("{members}[workspace.metadata.bpfship]\npackage = \"asks\"\n{bpf}");
+    let copies = "bpf.copies = \"target/bpfel-unknown-none/release\"\n";
+    let workspace = workspace.write("asks/src/main.rs", TAKES).write("Cargo.toml", &config(copies));
     workspace
         .xtask("dist")
         .ends_with(2)
         .says("`copies` in [workspace.metadata.bpfship.bpf] of Cargo.toml is for BPF in Rust");
-    let copies = "copies = \"target/bpfel-unknown-none/release\"\n";
-    let workspace = workspace.write("Cargo.toml", &config(&format!("{rust}{copies}")));
-    workspace.xtask("bpf").succeeds();
+    let workspace = workspace.write("Cargo.toml", &config(&format!("bpf.rust = [\"probes\"]\n{copies}")));
     let mut sums = Vec::new();
     for _ in 0..2 {
         workspace.xtask("dist --arch amd64,s390x").succeeds();
         let manifest: serde_json::Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
-        let objects = ["amd64", "s390x"].map(|arch| {
-            let artifacts = manifest["artifacts"].as_array().unwrap();
-            let artifact = artifacts.iter().find(|artifact| artifact["arch"] == arch).unwrap();
-            artifact["binaries"][0]["bpf_objects"].clone()
-        });
-        for (objects, names) in
-            objects.iter().zip([["events_bpfel.o", "opened_x86_bpfel.o"], ["events_bpfeb.o", "opened_s390_bpfeb.o"]])
+        let artifacts = manifest["artifacts"].as_array().unwrap();
+        for (arch, names) in
+            [("amd64", ["events_bpfel.o", "opened_x86_bpfel.o"]), ("s390x", ["events_bpfeb.o", "opened_s390_bpfeb.o"])]
         {
-            let held: Vec<&str> = objects.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-            assert!(held.len() == 5 && names.iter().all(|name| held.contains(name)), "{held:?}");
+            let artifact = artifacts.iter().find(|artifact| artifact["arch"] == arch).unwrap();
+            let held = artifact["binaries"][0]["bpf_objects"].as_array().unwrap();
+            assert!(held.len() == 5 && names.iter().all(|name| held.iter().any(|it| it == name)), "{held:?}");
         }
         sums.push(workspace.read("dist/SHA256SUMS"));
     }
