@@ -1344,7 +1344,7 @@ fn has_reports() -> bool {
 }
 
 /// A BPF program that returns 0 on a tracepoint, until this is dropped: perf has no samples of it then.
-fn deny_tracepoint(tracepoint: &str) -> std::io::Result<OwnedFd> {
+fn deny_tracepoint(tracepoint: &str) -> io::Result<OwnedFd> {
     let tracefs = Folder::new("tracefs");
     let mounted = Command::new("mount").args(["-t", "tracefs", "none"]).arg(&tracefs.0).status()?;
     let id = fs::read_to_string(tracefs.0.join("events").join(tracepoint).join("id"));

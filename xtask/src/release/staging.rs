@@ -162,7 +162,7 @@ pub fn report(
     manifest: &Manifest,
     earlier: Option<&Manifest>,
 ) {
-    let link = screen::linked(&shown(dist), dist);
+    let link = screen::linked(shown(dist), dist);
     let shown = shown(dist).display();
     let artifacts = || made.iter().filter_map(|file| manifest.artifacts.iter().find(|artifact| artifact.file == *file));
     let several = manifest.archives.len() > 1;

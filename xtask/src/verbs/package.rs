@@ -110,7 +110,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<
     }
     runner.table(&[table]);
     left_out.iter().for_each(|sentence| runner.status(sentence));
-    let link = screen::linked(&staging::shown(shelf.folder()), shelf.folder());
+    let link = screen::linked(staging::shown(shelf.folder()), shelf.folder());
     runner.status(format!("packages and {} are in {link}", layout::CHECKSUMS));
     Ok(())
 }
