@@ -115,6 +115,11 @@ impl Observed {
         *self = Self { sent: std::mem::take(&mut self.sent), ..Self::default() };
     }
 
+    /// As an exec does that fails beyond the point of no return.
+    pub(super) fn was_killed(&self) -> bool {
+        self.killed || self.taken.is_some_and(|(signal, _)| signal == libc::SIGSEGV as u8)
+    }
+
     /// The code with which a thread has ended all, if that is known.
     pub(super) fn group_code(&self) -> Option<u8> {
         self.group.filter(|_| !self.is_unclear).map(|(code, _)| code)

@@ -656,7 +656,8 @@ impl Processes {
     /// The exit of the process, if this was its last thread and it is to be shown.
     fn thread_ends(&mut self, seen: &Record<'_>, ppid: Option<u32>, report: Option<&Report>) -> Option<Waiting> {
         let (pid, tid, time_ns) = (seen.pid, seen.tid, seen.time_ns);
-        if self.announced.remove(&tid).is_some() && !report.is_some_and(was_killed) {
+        let observed = || self.processes.get(&pid).is_some_and(|entry| entry.ending.was_killed());
+        if self.announced.remove(&tid).is_some() && !report.map_or_else(observed, was_killed) {
             self.missed.execs += 1;
         }
         if self.processes.get(&pid).is_some_and(|entry| entry.as_of_ns > time_ns) {

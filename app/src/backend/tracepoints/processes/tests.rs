@@ -328,6 +328,12 @@ fn an_exec_of_which_only_the_name_was_seen_is_missed() {
     assert_silent(&mut table, seen(20, 20, 115, named()));
     assert_silent(&mut table, seen(20, 20, 116, reported(1, 9, false)));
     assert_eq!(table.missed().execs, 2);
+    // Where that is not reported, it was seen.
+    assert_silent(&mut table, seen(20, 21, 117, named()));
+    let taken = Kind::SignalTaken { signal: libc::SIGSEGV as u8, has_handler: false };
+    assert_silent(&mut table, seen(20, 21, 118, taken));
+    assert!(table.see(&seen(20, 21, 119, end(1))).is_some());
+    assert_eq!(table.missed().execs, 2);
 }
 
 #[test]
