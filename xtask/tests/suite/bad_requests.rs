@@ -229,11 +229,11 @@ fn a_lock_file_of_cargo_that_is_missing_is_named_with_the_remedy() {
 fn output_that_cannot_be_written_is_an_error() {
     let workspace = Workspace::usual("full");
     for line in ["kernels", "kernels --json", "kernels -q", "--help", "dist --help", "cache", "completions bash"] {
-        let run = workspace.shell(&format!("$BPFSHIP {line} >/dev/full"));
+        let run = workspace.shell(&format!("\"$BPFSHIP\" {line} >/dev/full"));
         run.ends_with(1).says("error: cannot write to standard output").in_one_line();
     }
     // Whoever reads it may have had enough.
-    workspace.shell("$BPFSHIP kernels | head -n 1").succeeds().says("arch ").in_one_line();
+    workspace.shell("\"$BPFSHIP\" kernels | head -n 1").succeeds().says("arch ").in_one_line();
 }
 
 #[test]
