@@ -343,7 +343,7 @@ pub fn python(module: &str) -> bool {
 pub fn knows_the_commands(text: &str) {
     let mut found = 0;
     for line in text.split("cargo xtask ").skip(1) {
-        let command = line.split(['\n', '`', '#', '&', ';', '|']).next().unwrap();
+        let command = line.split(['\n', '`', '#', '&', ';', '|', ')']).next().unwrap();
         let words = std::iter::once("cargo xtask").chain(command.split_whitespace());
         let parsed = <bpfship::testing::Flags as clap::Parser>::try_parse_from(words);
         assert!(parsed.is_ok(), "cargo xtask {command}: {}", parsed.unwrap_err());
