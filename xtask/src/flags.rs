@@ -216,6 +216,9 @@ fn argument_tip(all: &clap::Command, verb: &clap::Command, arg: &str) -> Option<
 fn verb_tip(verb: &clap::Command, word: &str) -> Option<String> {
     let table: &[(&[&str], &str)] = match verb.get_name() {
         "cache" => &FOREIGN_OF_CACHE,
+        "emit" if ["deb", "rpm", "apk", "ipk"].contains(&word) => {
+            return Some(format!("`cargo xtask package --format {word}` makes it"));
+        }
         "emit" => {
             let known: Vec<&str> = verb.get_subcommands().map(clap::Command::get_name).collect();
             let known: Vec<&str> = known.into_iter().filter(|name| *name != "help").collect();
@@ -1190,6 +1193,7 @@ mod tests {
             ("xtask cache list", "tip: `cargo xtask cache` does that"),
             ("xtask cache prune", "tip: `cargo xtask cache clean` does that"),
             ("xtask cache --clean", "tip: nothing needs to be cleaned; `cargo xtask cache clean`"),
+            ("xtask emit ipk", "tip: `cargo xtask package --format ipk` makes it"),
             ("xtask emit helm", "tip: known are ansible, systemd, sysupdate, homebrew, aur, k8s"),
             ("xtask cache clean -n", "tip: `--plan` prints what would be done"),
             ("xtask dist -j 4", "tip: CARGO_BUILD_JOBS is the number of jobs"),
