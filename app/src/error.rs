@@ -9,6 +9,8 @@ pub(crate) enum Error {
     NotPrivileged { root: bool },
     NoBpf,
     Refused(&'static str),
+    /// perf_event_open(), by a setting that some distributions have added.
+    Paranoid,
     Lockdown,
     NoSysfs,
     NoBtf,
@@ -51,6 +53,12 @@ pub(crate) enum Error {
 
 impl std::error::Error for Error {}
 
+/// Whether perf_event_open() is kept to fewer than Linux itself can keep it to: by kernels of Debian and Ubuntu.
+fn is_paranoid() -> bool {
+    let text = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    text.trim().parse::<i32>().is_ok_and(|level| level > 2)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,6 +79,11 @@ impl fmt::Display for Error {
                 f,
                 "the kernel refuses {call} in spite of the capabilities: \
                  run it on the host, or in a container with --privileged"
+            ),
+            Self::Paranoid => write!(
+                f,
+                "perf_event_open() wants CAP_SYS_ADMIN here, as kernel.perf_event_paranoid is above 2: \
+                 set that to 2, or add the capability"
             ),
             Self::Lockdown => write!(
                 f,
@@ -236,6 +249,7 @@ impl Error {
             Self::JitOff
                 | Self::Rejected { .. }
                 | Self::Refused(_)
+                | Self::Paranoid
                 | Self::Load(_)
                 | Self::UnreadableBtf { .. }
                 | Self::OtherBtf(_)
@@ -270,6 +284,7 @@ impl Error {
             io::ErrorKind::OutOfMemory => Self::Memory { kib },
             // Of mmap(), when more would be locked than is allowed; perf_event_open() was allowed before.
             io::ErrorKind::PermissionDenied if kib > 0 => Self::Memory { kib },
+            io::ErrorKind::PermissionDenied if is_paranoid() => Self::Paranoid,
             io::ErrorKind::PermissionDenied => Self::Refused("perf_event_open()"),
             _ if error.raw_os_error() == Some(libc::EMFILE) => Self::TooManyFiles,
             _ => Self::Perf(error),

@@ -83,7 +83,7 @@ fn a_binary_contains_the_object_for_its_architecture() {
         .xtask("bpf")
         .succeeds()
         .says(": tick_x86_bpfel.o ")
-        .says("this architecture alone");
+        .says("this architecture only");
     let workspace = Workspace::usual("architectures").write("kernel/tick.bpf.c", EXECVE);
     let of_both = workspace.read("tool/main.rs");
     let main = of_both
