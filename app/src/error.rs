@@ -6,30 +6,19 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 #[derive(Debug)]
 pub(crate) enum Error {
-    NotPrivileged {
-        root: bool,
-    },
+    NotPrivileged { root: bool },
     NoBpf,
     Refused(&'static str),
-    /// perf_event_open(), by a setting that some distributions have added.
     Paranoid,
     Lockdown,
     NoSysfs,
     NoBtf,
     NotCarried(String),
-    UnreadableBtf {
-        what: String,
-        why: String,
-    },
+    UnreadableBtf { what: String, why: String },
     OtherBtf(String),
-    NoRingBuffer {
-        release: String,
-    },
+    NoRingBuffer { release: String },
     NoBpfEvents,
-    OldBpf {
-        release: String,
-        why: String,
-    },
+    OldBpf { release: String, why: String },
     Perf(io::Error),
     NoStacks,
     TooManyFiles,
@@ -41,46 +30,24 @@ pub(crate) enum Error {
     Taskstats(io::Error),
     Connector(io::Error),
     NoBackend(String),
-    Unknowable {
-        flag: &'static str,
-        field: &'static str,
-    },
-    Word32On64 {
-        machine: String,
-    },
-    Memory {
-        kib: u32,
-    },
+    Unknowable { flag: &'static str, field: &'static str },
+    Word32On64 { machine: String },
+    Memory { kib: u32 },
     JitOff,
-    Rejected {
-        program: String,
-        error: io::Error,
-        log: String,
-    },
+    Rejected { program: String, error: io::Error, log: String },
     Load(String),
-    PidNamespace {
-        what: &'static str,
-    },
+    PidNamespace { what: &'static str },
     TimeNamespace,
     NoProcess(u32),
-    Thread {
-        tid: u32,
-        process: u32,
-    },
+    Thread { tid: u32, process: u32 },
     Proc(io::Error),
     Record(String),
     NoCgroup(PathBuf),
     FailedNeedsBtf,
     Output(io::Error),
-    OutputFile {
-        file: PathBuf,
-        error: io::Error,
-    },
+    OutputFile { file: PathBuf, error: io::Error },
     SelfTest(String),
-    System {
-        call: &'static str,
-        error: io::Error,
-    },
+    System { call: &'static str, error: io::Error },
 }
 
 impl std::error::Error for Error {}
