@@ -115,9 +115,7 @@ stage() {
     done
 }
 
-ours() {
-    shift && for program; do [ ! -L "$folder/$program" ] || refuse "$folder/$program is a link, and not of this script"; done
-}
+ours() { shift && for program; do [ ! -L "$folder/$program" ] || refuse "$folder/$program is a link, and not of this script"; done; }
 place() {
     name=$1 && shift
     for program; do mv -f "$folder/.$program.new" "$folder/$program" && echo "$folder/$program is of $name"; done
