@@ -5,9 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::boot::can_boot;
 use super::support::{Workspace, can_mount, has, own_root};
-use bpfship::testing::Arch;
 
 fn guide() -> String {
     fs::read_to_string(own_root().join("docs/portable-ebpf.md")).unwrap()
@@ -97,46 +95,6 @@ fn each_technique_of_the_guide_compiles_and_is_loaded() {
 }
 
 /// With the first rung of its ladder where there is one, and with the second elsewhere: arm64 got fentry with Linux 6.4.
-#[test]
-fn the_rust_of_the_guide_loads_every_technique_on_real_kernels() {
-    let arches = ["amd64", "arm64"].map(Arch::named);
-    if !arches.iter().all(|arch| can_boot(arch)) {
-        return;
-    }
-    let guide = guide();
-    let [usual, _] = sources(&guide);
-    let program = blocks(&guide, "rust").concat();
-    let main = "
-static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/../bpf/objects/techniques_bpfel.o\"));
-
-fn main() {
-    match load(OBJECT) {
-        Ok(\"fentry\") => {}
-        Ok(rung) => println!(\"gap: it was {rung}\"),
-        Err(error) => panic!(\"{error}\"),
-    }
-}
-";
-    let workspace = workspace("guide-booted")
-        .write("bpf/techniques.bpf.c", &usual.concat())
-        .write("app/src/bin/guide.rs", &format!("//! What the guide shows.\n\n{program}{main}"));
-    let manifest = workspace
-        .read("Cargo.toml")
-        .replace("package = \"exectrace\"\n", "package = \"exectrace\"\nbin = [\"guide\", \"exectrace\"]\n")
-        .replace("btf-commands = [\"--self-test --btf {btf}\"]", "commands = [\"\"]");
-    let workspace = workspace.write("Cargo.toml", &manifest);
-    workspace.xtask("dist --arch amd64,arm64").succeeds();
-    for (arch, kernel, verdict) in [("amd64", "debian-13-6.12", "pass"), ("arm64", "debian-11-5.10", "gaps")] {
-        let result = workspace.xtask(&format!("boot --arch {arch} --kernel {kernel} --json")).succeeds().json();
-        let boot = &result["boots"][0];
-        assert_eq!(boot["verdict"]["is"], verdict, "{boot:#}");
-        if verdict == "gaps" {
-            assert_eq!(boot["verdict"]["why"][0], "it was kprobe", "{boot:#}");
-        }
-    }
-}
-
 #[test]
 fn the_guide_says_since_when_as_the_tables_do() {
     let table = bpfship::testing::features_table();
