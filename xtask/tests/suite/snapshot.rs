@@ -461,7 +461,7 @@ fn a_dependency_beside_the_workspace_is_of_the_snapshot() {
     let sums = outer.shell(sums).succeeds().text();
     let sums: Vec<&str> = sums.lines().collect();
     let (one, other) = sums.split_at(sums.len() / 2);
-    assert!(one.len() == 2 && one == other, "{sums:?}");
+    assert!(one.len() == 4 && one == other, "{sums:?}");
 
     // What lies outside of it is in no commit.
     let outside = outer.path("../part");
