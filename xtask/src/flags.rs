@@ -643,25 +643,9 @@ pub enum Emitted {
         to: EmitTo,
     },
     /// Write a formula for Homebrew on Linux
-    Homebrew {
-        /// Where the archives of this release are
-        #[arg(long, value_name = "URL", value_parser = url)]
-        url: String,
-        #[command(flatten)]
-        release: Released,
-        #[command(flatten)]
-        to: EmitTo,
-    },
+    Homebrew(Fetched),
     /// Write a PKGBUILD for Arch Linux's user repository
-    Aur {
-        /// Where the archives of this release are
-        #[arg(long, value_name = "URL", value_parser = url)]
-        url: String,
-        #[command(flatten)]
-        release: Released,
-        #[command(flatten)]
-        to: EmitTo,
-    },
+    Aur(Fetched),
     /// Write a DaemonSet for Kubernetes
     K8s {
         /// The image with the program, for all architectures of the release
@@ -677,6 +661,17 @@ pub enum Emitted {
         #[command(flatten)]
         to: EmitTo,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Fetched {
+    /// Where the archives of this release are
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub url: String,
+    #[command(flatten)]
+    pub release: Released,
+    #[command(flatten)]
+    pub to: EmitTo,
 }
 
 #[derive(Debug, Args)]

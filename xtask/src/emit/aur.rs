@@ -1,12 +1,10 @@
 //! A PKGBUILD for Arch Linux's user repository, which installs what was released.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 
 use crate::emit::Packaged;
 use crate::emit::plan::File;
-use crate::package::contents::{Role, role};
+use crate::package::contents::Role;
 use crate::sys::command::word;
 use crate::sys::hash;
 use crate::ui::error::bad_request;
@@ -25,7 +23,6 @@ pub fn files(it: &Packaged, maintainer: &str, units: Vec<(String, String)>) -> R
         bad_request!("Arch Linux and its ports run on no machine that there is an archive for");
     }
     let list = |words: &mut dyn Iterator<Item = String>| words.collect::<Vec<_>>().join(" ");
-    let homepage = about.homepage.as_ref().or(about.repository.as_ref());
     let license = about.license.as_deref().unwrap_or("custom");
     let mut text = format!(
         "# Maintainer: {maintainer}\npkgname={name}-bin\npkgver={}\npkgrel=1\npkgdesc={}\narch=({})\n",
@@ -33,7 +30,7 @@ pub fn files(it: &Packaged, maintainer: &str, units: Vec<(String, String)>) -> R
         word(&about.description),
         arches.join(" ")
     );
-    text += &homepage.map(|url| format!("url={}\n", word(url))).unwrap_or_default();
+    text += &about.website().map(|url| format!("url={}\n", word(url))).unwrap_or_default();
     text += &format!("license=({})\nprovides=({name})\nconflicts=({name})\noptions=(!strip)\n", word(license));
     if !units.is_empty() {
         text += &format!("source=({})\n", list(&mut units.iter().map(|(file, _)| word(file))));
@@ -42,10 +39,9 @@ pub fn files(it: &Packaged, maintainer: &str, units: Vec<(String, String)>) -> R
     }
     text += &sources;
     text += &format!("\npackage() {{\n  cd {}-*/\n", word(&format!("{}-{version}", it.archive)));
-    let bins: BTreeSet<&str> = it.bins.iter().copied().collect();
-    for path in &it.files {
+    for (path, role) in it.roles() {
         let base = path.rsplit('/').next().unwrap_or(path);
-        let (mode, place) = match role(path, &bins) {
+        let (mode, place) = match role {
             Role::Program => (755, format!("bin/{path}")),
             Role::License => (644, format!("share/licenses/{name}-bin/{path}")),
             Role::Manual(section) => (644, format!("share/man/man{section}/{base}")),

@@ -1,13 +1,11 @@
 //! A formula for Homebrew on Linux, which installs what was released.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::emit::Packaged;
 use crate::emit::plan::File;
-use crate::package::contents::{Role, role};
+use crate::package::contents::Role;
 use crate::ui::error::bad_request;
 
 /// Homebrew's words for the processors that it knows.
@@ -16,7 +14,7 @@ const PROCESSORS: [(&str, &str); 2] = [("arm64", "arm"), ("amd64", "intel")];
 /// The formula.
 pub fn file(it: &Packaged) -> Result<File> {
     let Packaged { name, about, version, .. } = it;
-    let Some(homepage) = about.homepage.as_ref().or(about.repository.as_ref()) else {
+    let Some(homepage) = about.website() else {
         bad_request!("a formula names a homepage: set `homepage` or `repository` in the Cargo.toml of what is shipped");
     };
     let mut archives = Vec::new();
@@ -31,11 +29,10 @@ pub fn file(it: &Packaged) -> Result<File> {
             "Homebrew knows no machine that there is an archive for: run `cargo xtask dist --arch amd64,arm64`"
         );
     }
-    let bins: BTreeSet<&str> = it.bins.iter().copied().collect();
     let mut installs: Vec<String> = it.bins.iter().map(|bin| format!("    bin.install {}\n", string(bin))).collect();
-    for path in &it.files {
+    for (path, role) in it.roles() {
         let quoted = string(path);
-        installs.extend(match role(path, &bins) {
+        installs.extend(match role {
             Role::Manual(section) => Some(format!("    man{section}.install {quoted}\n")),
             Role::Bash(bin) => Some(format!("    bash_completion.install {quoted} => {}\n", string(bin))),
             Role::Fish => Some(format!("    fish_completion.install {quoted}\n")),

@@ -10,6 +10,9 @@ pub mod run;
 pub mod sysupdate;
 pub mod units;
 
+use std::collections::BTreeSet;
+
+use crate::package::contents::{Role, role};
 use crate::release::manifest::Artifact;
 use crate::workspace::products::{About, Deploy};
 
@@ -42,5 +45,11 @@ pub struct Packaged<'a> {
 impl Packaged<'_> {
     pub fn url(&self, file: &str) -> String {
         format!("{}/{file}", self.address.trim_end_matches('/'))
+    }
+
+    /// The files, and what each is to whoever installs it.
+    pub fn roles(&self) -> impl Iterator<Item = (&str, Role<'_>)> {
+        let bins: BTreeSet<&str> = self.bins.iter().copied().collect();
+        self.files.iter().map(move |path| (path.as_str(), role(path, &bins)))
     }
 }

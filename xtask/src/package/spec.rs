@@ -88,7 +88,7 @@ pub fn spec(package: &Package, tree: &Path, scripts: &Path) -> Value {
     if let Some(release) = row.release {
         spec["release"] = release.into();
     }
-    if let Some(homepage) = about.homepage.as_ref().or(about.repository.as_ref()) {
+    if let Some(homepage) = about.website() {
         spec["homepage"] = literal(homepage).into();
     }
     spec

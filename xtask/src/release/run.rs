@@ -240,7 +240,8 @@ impl CheckAndPack {
                 add(name, binary, true);
             }
         }
-        add(LICENSES, self.licenses(runner)?, false);
+        let std = self.std()?;
+        add(LICENSES, self.licenses(runner, &std)?, false);
         add(STD_LICENSES, files::read(&licenses::std_docs(&facts.rust).join(STD_LICENSES))?, false);
 
         let stem = &self.tarball.stem();
@@ -280,11 +281,11 @@ impl CheckAndPack {
             binaries,
             sbom: Sbom { file: self.tarball.sbom(), size: 0, sha256: hash::bytes(b"") },
         };
-        self.with_sbom(artifact, inputs)
+        self.with_sbom(artifact, inputs, &std)
     }
 
     /// Writes down what is in an archive.
-    fn with_sbom(&self, artifact: Artifact, inputs: &Inputs) -> Result<Artifact> {
+    fn with_sbom(&self, artifact: Artifact, inputs: &Inputs, std: &Std) -> Result<Artifact> {
         let Release { facts, source, .. } = &*self.release;
         let builds: Vec<&Slot<Built>> = self.builds.iter().map(|(_, built)| built).collect();
         let held: Vec<_> = artifact.binaries.iter().flat_map(|binary| &binary.bpf_objects).collect();
@@ -297,7 +298,7 @@ impl CheckAndPack {
             crates: &self.crates(&builds)?,
             roots: self.archive.products.iter().map(|product| product.package.as_str()).collect(),
             rustc: &rustc(facts),
-            std: &self.std()?,
+            std,
             libraries: self.libraries()?,
             compiler: (package, wheels),
             objects: objects.filter(|(object, _)| held.contains(&&object.file)).collect(),
@@ -359,7 +360,7 @@ impl CheckAndPack {
         (artifact.tar_sha256 == tar_sha256 && artifact.sha256 == hash::bytes(&archive)).then_some(archive)
     }
 
-    fn licenses(&self, runner: Runner) -> Result<Vec<u8>> {
+    fn licenses(&self, runner: Runner, std: &Std) -> Result<Vec<u8>> {
         let Release { facts, documents, licenses: known, .. } = &*self.release;
         let Tarball { arch, route, .. } = self.tarball;
         let mut linked = BTreeSet::new();
@@ -390,7 +391,7 @@ impl CheckAndPack {
         let libbpf = facts.bpf.libbpf_folder.as_deref();
         let compiler = if has_cxx { Some(facts.cache.path(&zig::name()?)) } else { None };
         let c = CLibraries { libbpf: self.linked_libbpf(&linked), cxx: compiler.as_deref() };
-        let text = licenses::compose(&packages, &linked, &facts.rust, &self.std()?, sysroot, libbpf, &c)?.into_bytes();
+        let text = licenses::compose(&packages, &linked, &facts.rust, std, sysroot, libbpf, &c)?.into_bytes();
         known.insert(key, text.clone());
         Ok(text)
     }

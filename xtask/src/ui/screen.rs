@@ -212,8 +212,6 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     let code = u8::try_from(error.exit_code()).unwrap_or(1);
     if error.use_stderr() {
         print_failure(text.to_string().trim_start_matches("error: ").trim_end(), code);
-    }
-    if error.use_stderr() {
         // Whoever does not read it does not need it.
         let _ = io::stderr().write_all(in_words_of_caller(&shown).as_bytes());
     } else if let Err(error) = print(&shown) {

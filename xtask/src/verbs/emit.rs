@@ -9,7 +9,7 @@ use crate::arch::Arch;
 use crate::emit::k8s::Cluster;
 use crate::emit::plan::File;
 use crate::emit::{Packaged, Program, ansible, aur, facts, homebrew, k8s, plan, sysupdate, units};
-use crate::flags::{self, Common, EmitTo, Emitted};
+use crate::flags::{self, Common, EmitTo, Emitted, Fetched};
 use crate::package::format::package_name;
 use crate::package::{self, contents};
 use crate::release::artifacts;
@@ -43,8 +43,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
         Emitted::Systemd { to, .. } => ("systemd", to),
         Emitted::Sysupdate { to, .. } => ("sysupdate", to),
         Emitted::K8s { to, .. } => ("k8s", to),
-        Emitted::Homebrew { to, .. } => ("homebrew", to),
-        Emitted::Aur { to, .. } => ("aur", to),
+        Emitted::Homebrew(fetched) => ("homebrew", &fetched.to),
+        Emitted::Aur(fetched) => ("aur", &fetched.to),
     };
     let (workspace, _) = Workspace::find(runner, common)?;
     let (product, bin) = workspace.config.product_of(to.bin.as_deref())?;
@@ -73,12 +73,12 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
             let (archive, artifacts) = with(&manifest, bin)?;
             sysupdate::files(program(&dir.dir), archive, &arches(&artifacts), url)
         }
-        Emitted::Homebrew { url, release: from, .. } => {
+        Emitted::Homebrew(Fetched { url, release: from, .. }) => {
             let manifest = read(from)?;
             let (it, _) = packaged(&workspace.config, with(&manifest, bin)?, &release, url)?;
             vec![homebrew::file(&it)?]
         }
-        Emitted::Aur { url, release: from, .. } => {
+        Emitted::Aur(Fetched { url, release: from, .. }) => {
             let manifest = read(from)?;
             let (it, archive) = packaged(&workspace.config, with(&manifest, bin)?, &release, url)?;
             let name = format!("{}-bin", it.name);

@@ -37,6 +37,13 @@ pub struct About {
     pub authors: Vec<String>,
 }
 
+impl About {
+    /// Where to read about it.
+    pub fn website(&self) -> Option<&str> {
+        self.homepage.as_deref().or(self.repository.as_deref())
+    }
+}
+
 /// A package of which binaries are shipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
