@@ -22,8 +22,8 @@ use crate::release::layout::{CHECKSUMS, LICENSES, MANIFEST, STD_LICENSES, Tarbal
 use crate::release::licenses::{self, CLibraries};
 use crate::release::manifest::{self, Artifact, Binary, BpfObject, Manifest, Rustc, Sbom};
 use crate::release::pack::{self, Entry};
-use crate::release::sbom::crates::{self, Crate};
-use crate::release::sbom::facts::{self as std_facts, Std};
+use crate::release::sbom::crates::{self, CargoLock, Crate};
+use crate::release::sbom::facts::{self as std_facts, Std, StdCrate};
 use crate::release::sbom::{dep_info, document};
 use crate::release::staging::{self, Staging};
 use crate::release::{binary, section, unpack};
@@ -66,8 +66,9 @@ pub struct Inputs {
     objects: Objects,
     /// What archives contain besides binaries, by their names.
     documents: BTreeMap<String, BTreeMap<String, Entry>>,
-    /// The text of Cargo.lock.
-    cargo_lock: String,
+    cargo_lock: CargoLock,
+    /// The crates of others that standard libraries consist of.
+    std: BTreeMap<String, StdCrate>,
     /// The manifest of an earlier run in dist/.
     earlier: Option<Manifest>,
 }
@@ -180,11 +181,13 @@ impl Step for ReadInputs {
         let entries = |(archive, documents): (&String, &Documents)| {
             Ok((archive.clone(), documents.iter().map(entry).collect::<Result<_>>()?))
         };
+        let std_docs = licenses::std_docs(&facts.rust);
+        let cargo_lock = files::read(&plan::source_root(facts).join("Cargo.lock"))?;
         inputs.put(Inputs {
             objects: Objects::read(facts)?,
             documents: documents.iter().map(entries).collect::<Result<_>>()?,
-            cargo_lock: String::from_utf8_lossy(&files::read(&plan::source_root(facts).join("Cargo.lock"))?)
-                .into_owned(),
+            cargo_lock: CargoLock::parse(&String::from_utf8_lossy(&cargo_lock))?,
+            std: std_facts::known(&std_lib(&facts.rust.sysroot, &facts.rust.host), &std_docs, &facts.rust.commit)?,
             earlier: staging::earlier(dist),
         })
     }
@@ -240,7 +243,7 @@ impl CheckAndPack {
                 add(name, binary, true);
             }
         }
-        let std = self.std()?;
+        let std = self.std(inputs)?;
         add(LICENSES, self.licenses(runner, &std)?, false);
         add(STD_LICENSES, files::read(&licenses::std_docs(&facts.rust).join(STD_LICENSES))?, false);
 
@@ -310,16 +313,14 @@ impl CheckAndPack {
     }
 
     /// What the standard library consists of.
-    fn std(&self) -> Result<Std> {
+    fn std(&self, inputs: &Inputs) -> Result<Std> {
         let Facts { rust, cache, .. } = &*self.release.facts;
         let Tarball { arch, route, .. } = self.tarball;
-        let lib = |root: &Path, triple: &str| root.join("lib/rustlib").join(triple).join("lib");
         let root = match route {
             Route::Source => cache.path(&Sysroot::new(arch, rust).name),
             Route::Prebuilt => rust.sysroot.clone(),
         };
-        let host = lib(&rust.sysroot, &rust.host);
-        std_facts::read(&lib(&root, arch.triple), &host, &licenses::std_docs(rust), &rust.commit)
+        std_facts::read(&std_lib(&root, arch.triple), &inputs.std)
     }
 
     /// The crates that are linked into what these builds gave.
@@ -330,7 +331,7 @@ impl CheckAndPack {
             linked.extend(built.get()?.linked(self.tarball.arch.triple)?.clone());
         }
         let packages = facts.members.iter().chain(&facts.packages);
-        crates::linked(packages, &linked, &facts.dependencies, &self.release.inputs.get()?.cargo_lock)
+        Ok(crates::linked(packages, &linked, &facts.dependencies, &self.release.inputs.get()?.cargo_lock))
     }
 
     /// Refuses a binary that must not be shipped. It gets a `list` of the crates in it.
@@ -478,6 +479,11 @@ impl Publish {
         staging::adopt(&mut manifest, earlier.clone(), dist);
         Ok(manifest)
     }
+}
+
+/// Where the standard library for `triple` is in a sysroot.
+fn std_lib(root: &Path, triple: &str) -> PathBuf {
+    root.join("lib/rustlib").join(triple).join("lib")
 }
 
 fn rustc(facts: &Facts) -> Rustc {

@@ -44,25 +44,33 @@ impl Crate<'_> {
     }
 }
 
-/// The crates of `packages` that are `linked`, in one order everywhere. `lock` is the text of Cargo.lock.
+/// What Cargo.lock says.
+#[derive(Debug, Deserialize)]
+pub struct CargoLock {
+    package: Vec<Locked>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Locked {
+    name: String,
+    version: String,
+    source: Option<String>,
+    checksum: Option<String>,
+}
+
+impl CargoLock {
+    pub fn parse(text: &str) -> Result<CargoLock> {
+        toml::from_str(text).context("cannot read Cargo.lock")
+    }
+}
+
+/// The crates of `packages` that are `linked`, in one order everywhere.
 pub fn linked<'a>(
     packages: impl Iterator<Item = &'a Package>,
     linked: &BTreeSet<PackageId>,
     dependencies: &BTreeMap<PackageId, BTreeSet<PackageId>>,
-    lock: &str,
-) -> Result<Vec<Crate<'a>>> {
-    #[derive(Deserialize)]
-    struct Lock {
-        package: Vec<Locked>,
-    }
-    #[derive(Deserialize)]
-    struct Locked {
-        name: String,
-        version: String,
-        source: Option<String>,
-        checksum: Option<String>,
-    }
-    let lock: Lock = toml::from_str(lock).context("cannot read Cargo.lock")?;
+    lock: &CargoLock,
+) -> Vec<Crate<'a>> {
     let mut packages: Vec<&Package> = packages.filter(|package| linked.contains(&package.id)).collect();
     // An id has the path of a package of the workspace, so it is not what they are sorted by.
     packages.sort_by_key(|package| (&package.name, &package.version, package.is_by_path(), &package.id));
@@ -78,7 +86,7 @@ pub fn linked<'a>(
         dependencies.sort_unstable();
         Crate { package, sha256: lock.package.iter().find(is_it).and_then(|it| it.checksum.clone()), dependencies }
     });
-    Ok(crates.collect())
+    crates.collect()
 }
 
 #[cfg(test)]
@@ -117,7 +125,7 @@ version = "1.2.0"
     pub fn example(packages: &[Package]) -> Vec<Crate<'_>> {
         let ids: Vec<PackageId> = packages.iter().map(|package| package.id.clone()).collect();
         let dependencies = [(ids[0].clone(), BTreeSet::from([ids[1].clone()]))].into();
-        linked(packages.iter(), &ids.into_iter().collect(), &dependencies, LOCK).unwrap()
+        linked(packages.iter(), &ids.into_iter().collect(), &dependencies, &CargoLock::parse(LOCK).unwrap())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use memchr::memmem;
 
 use crate::release::layout::STD_LICENSES;
@@ -55,35 +55,42 @@ const NOT_OTHERS: [&str; 18] = [
     "windows_link",
 ];
 
-/// Rust's own crates keep the places of their dependencies' sources.
+/// Crates of others keep the places of their sources.
 const DEPENDENCIES: &[u8] = b"/rust/deps/";
 
-/// Reads the standard library in the folder `lib`. `host` is the folder of the one that rustc itself is with: one that was built from
-/// source is of the same commit, but its crates name no versions. `docs` is where Rust says what it is made of.
-pub fn read(lib: &Path, host: &Path, docs: &Path, commit: &str) -> Result<Std> {
-    let is_crate = |name: &&String| name.starts_with("lib") && name.ends_with(".rlib");
+/// The crates of others that a standard library may contain, by name, with what Rust says of them. `host` is the folder of the library
+/// that rustc itself is with: one that was built from source is of the same commit, but its crates name no versions. `docs` is where Rust
+/// says what it is made of.
+pub fn known(host: &Path, docs: &Path, commit: &str) -> Result<BTreeMap<String, StdCrate>> {
     let mut versions = BTreeMap::new();
-    for name in files::list(host)?.iter().filter(is_crate) {
+    for name in files::list(host)?.iter().filter(|name| others(name).is_some()) {
         versions.extend(dependencies(&files::read(&host.join(name))?));
     }
     let unnamed = UNNAMED.iter().filter(|(of, _, _)| *of == commit);
     versions.extend(unnamed.map(|(_, name, version)| ((*name).to_owned(), (*version).to_owned())));
-    let text = |name: &str| files::read(&docs.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text = |name: &str| {
+        String::from_utf8(files::read(&docs.join(name))?).with_context(|| format!("{name} of Rust is no text"))
+    };
     let (of_library, of_all) = (text(STD_LICENSES)?, text(ALL_LICENSES)?);
+    let described = versions.into_iter().map(|(name, version)| {
+        let (license, texts) = match section(&of_library, &name, Some(&version)) {
+            Some(section) => (license(section), Vec::new()),
+            None => match section(&of_all, &name, Some(&version)).or_else(|| section(&of_all, &name, None)) {
+                Some(section) => (license(section), texts(section)),
+                None => (None, Vec::new()),
+            },
+        };
+        (name, StdCrate { version: Some(version), license, texts })
+    });
+    Ok(described.collect())
+}
+
+/// Reads the standard library in the folder `lib`.
+pub fn read(lib: &Path, known: &BTreeMap<String, StdCrate>) -> Result<Std> {
     let names = files::list(lib)?;
-    let linked = names.iter().filter(is_crate).filter_map(|name| crate_name(name));
-    let crates = linked.filter(|name| !NOT_OTHERS.contains(name)).map(|linked| {
-        match versions.iter().find(|(name, _)| name.replace('-', "_") == linked) {
-            Some((name, version)) => {
-                let (license, texts) = match section(&of_library, name, Some(version)) {
-                    Some(section) => (license(section), Vec::new()),
-                    None => match section(&of_all, name, Some(version)).or_else(|| section(&of_all, name, None)) {
-                        Some(section) => (license(section), texts(section)),
-                        None => (None, Vec::new()),
-                    },
-                };
-                (name.clone(), StdCrate { version: Some(version.clone()), license, texts })
-            }
+    let crates = names.iter().filter_map(|name| others(name)).map(|linked| {
+        match known.iter().find(|(name, _)| name.replace('-', "_") == linked) {
+            Some((name, found)) => (name.clone(), found.clone()),
             None => (linked.to_owned(), StdCrate::default()),
         }
     });
@@ -117,9 +124,10 @@ fn texts(section: &str) -> Vec<String> {
     texts.map(|(text, _)| plain(text)).collect()
 }
 
-/// `cfg_if` of `libcfg_if-473c0a48.rlib`.
-fn crate_name(file: &str) -> Option<&str> {
-    file.strip_prefix("lib")?.rsplit_once('-').map(|(name, _)| name)
+/// `cfg_if` of `libcfg_if-473c0a48.rlib`: the name of a crate that is not Rust's own.
+fn others(file: &str) -> Option<&str> {
+    let (name, _) = file.strip_suffix(".rlib")?.strip_prefix("lib")?.rsplit_once('-')?;
+    (!NOT_OTHERS.contains(&name)).then_some(name)
 }
 
 /// Names and versions in the places of sources: `/rust/deps/NAME-VERSION/`.
@@ -158,7 +166,9 @@ mod tests {
         let found: Vec<(String, String)> = dependencies(bytes).into_iter().collect();
         let expected = [("cfg-if", "1.0.4"), ("rustc-demangle", "0.1.27")];
         assert_eq!(found, expected.map(|(name, version)| (name.to_owned(), version.to_owned())));
-        assert_eq!(crate_name("librustc_demangle-c44378b4d13c513a.rlib"), Some("rustc_demangle"));
+        assert_eq!(others("librustc_demangle-c44378b4d13c513a.rlib"), Some("rustc_demangle"));
+        assert_eq!(others("libstd-c44378b4d13c513a.rlib"), None);
+        assert_eq!(others("librustc_demangle-c44378b4d13c513a.so"), None);
     }
 
     #[test]
