@@ -42,12 +42,12 @@ target() {
     released "$1" "$triple" || refuse "there is no archive for this machine ($machine) in $from"
 }
 
-# Gets a file of the release, if it is there.
+# Gets a file of the release, if it is there; of what never ends, no more than an archive may have.
 get() {
     case $from in
-    http://* | https://*) if here curl; then curl -fsL -o "$work/$1" "$from/$1"; else wget -q -O "$work/$1" "$from/$1"; fi ;;
-    *) cp "$from/$1" "$work/$1" ;;
-    esac 2>/dev/null
+    http://* | https://*) if here curl; then curl -fsL "$from/$1"; else wget -q -O - "$from/$1"; fi ;;
+    *) cat "$from/$1" ;;
+    esac 2>/dev/null | head -c 300000000 >"$work/$1" && [ -s "$work/$1" ]
 }
 
 sum() { if here sha256sum; then sha256sum; else openssl dgst -sha256 -r; fi <"$1" | cut -d ' ' -f 1; }

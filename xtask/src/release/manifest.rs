@@ -272,7 +272,7 @@ impl Manifest {
             }
             let names = [file, &sbom.file].into_iter().chain(binaries.iter().map(|binary| &binary.file));
             if let Some(name) = names.into_iter().find(|name| !is_file_name(name)) {
-                faults.push(format!("it names {name}, which no file in a folder can be called"));
+                faults.push(format!("it names {name}, which is no name of a file"));
             }
             let sbom_expected = archive.map(|archive| layout::sbom(&archive.name, &archive.version, arch));
             if sbom_expected.is_some_and(|expected| expected != sbom.file) {
@@ -498,7 +498,7 @@ pub mod tests {
             ("/bpf_lock", "3".into(), "bpf_lock: `3` is no SHA-256"),
             ("/bpf_objects/0/file", "tick.o".into(), "bpf_objects[0].file: `tick.o` is no name of a BPF object"),
             ("/artifacts", swapped, "not sorted"),
-            ("/artifacts/1/binaries/0/file", "../x".into(), "it names ../x, which no file in a folder can be called"),
+            ("/artifacts/1/binaries/0/file", "../x".into(), "it names ../x, which is no name of a file"),
             ("/rustc", serde_json::json!({ "commit": "c", "more": 1 }), "rustc.more: unknown field `more`"),
             ("/artifacts", serde_json::json!([{ "more": 1 }]), "artifacts[0].more: unknown field `more`"),
         ];

@@ -184,6 +184,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_never_ends_is_not_read() {
+        let zeros = Path::new("/dev/zero");
+        assert_eq!(foreign_text(zeros, 9).unwrap_err().to_string(), "it is not a file");
+        let words = format!("/dev/zero is no file of at most {MAX_FOREIGN} bytes");
+        assert_eq!(foreign(zeros).unwrap_err().to_string(), words);
+        assert_eq!(read_unchanged(zeros, &hash::bytes(b"")).unwrap_err().to_string(), words);
+        assert_eq!(foreign_text(Path::new("/nowhere"), 9).unwrap(), None);
+        assert_eq!(foreign_text(Path::new("/proc/version"), 9).unwrap_err().to_string(), "it has more than 9 bytes");
+    }
+
+    #[test]
     fn of_files_that_cannot_all_be_written_none_is_replaced() {
         let folder = std::env::temp_dir().join(format!("bpfship-files-{}", std::process::id()));
         write(&folder.join("a"), "old").unwrap();

@@ -54,6 +54,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()>
     let secret = if request.show.plan { None } else { Some(facts::secret(request.signing.key.as_deref())?) };
     // What was altered since `dist` must not be signed.
     let (manifest, text) = verify::whole(&folder)?;
+    verify::check_list(&folder, &manifest)?;
     let boots = match verify::text(&folder.join(REPORT)).context(REPORT)?.map(|text| Report::parse(&text)) {
         Some(Some(boots)) => boots,
         Some(None) => bail!("{REPORT} is none that this version understands: run `cargo xtask boot` again"),

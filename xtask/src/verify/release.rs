@@ -19,6 +19,7 @@ use crate::release::unpack::{self, Unpacked};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
+use crate::ui::screen;
 
 const ARCHIVE: &str = ".tar.gz";
 const CHECKSUM: &str = ".sha256";
@@ -76,9 +77,24 @@ pub fn whole(folder: &Path) -> Result<(Manifest, String)> {
     };
     let mut reports: Vec<Report> = manifest.files().map(|name| release.check(&name, false)).collect();
     reports.push(release.check_script());
-    reports.push(release.check_list(manifest));
     report::refuse(&[release.reports.as_slice(), &reports].concat())?;
     Ok((manifest.clone(), text.clone()))
+}
+
+/// Refuses a list of checksums that has files of another release, such as archives that an earlier run of `dist` left.
+pub fn check_list(folder: &Path, manifest: &Manifest) -> Result<()> {
+    let shown = folder.join(CHECKSUMS);
+    let Some(checksums) = Release::read(folder).checksums else { bail!("there is no {}", shown.display()) };
+    let mut own = vec![MANIFEST, INSTALL];
+    own.extend(manifest.artifacts.iter().flat_map(|artifact| [artifact.file.as_str(), &artifact.sbom.file]));
+    match checksums.keys().find(|name| !own.contains(&name.as_str())) {
+        Some(other) => bail!(
+            "{} names {}, which is not of this release: make all of it in one run, or in another folder (`dist --to`)",
+            shown.display(),
+            screen::plain(other)
+        ),
+        None => Ok(()),
+    }
 }
 
 /// A folder of archives, and what its files state about all of them.
@@ -231,17 +247,6 @@ impl Release {
             true => report.against.push(REPORT.into()),
             false => report.fault(format!("{REPORT} contains no kernel on which it passed: run `cargo xtask boot`")),
         }
-    }
-
-    /// A list of checksums must have no file that is not of the release.
-    fn check_list(&self, manifest: &Manifest) -> Report {
-        let mut report = Report::new(&self.folder.join(CHECKSUMS));
-        let mut own = vec![MANIFEST, INSTALL];
-        own.extend(manifest.artifacts.iter().flat_map(|artifact| [artifact.file.as_str(), &artifact.sbom.file]));
-        if let Some(other) = self.checksums.iter().flat_map(BTreeMap::keys).find(|name| !own.contains(&name.as_str())) {
-            report.fault(format!("it names {other}, and {MANIFEST} does not"));
-        }
-        report
     }
 
     /// The script beside the archives must be the one that was made with them, if it is there.
