@@ -697,6 +697,9 @@ pub struct Kernel {
     /// It is for kernels without BTF, too
     #[arg(long)]
     pub no_btf: bool,
+    /// It is for kernels that want CAP_SYS_ADMIN for perf events, too, as those of Debian and Ubuntu do
+    #[arg(long)]
+    pub paranoid: bool,
 }
 
 #[derive(Debug, Args)]
