@@ -14,12 +14,12 @@ fn has_program(name: &str, how: &str) -> bool {
     has(name, how, Workspace::empty("program").shell(&format!("command -v {name}")).text().contains(name))
 }
 
-fn has_ssh_keygen() -> bool {
+pub fn has_ssh_keygen() -> bool {
     has_program("ssh-keygen", "apt-get install openssh-client")
 }
 
 /// A release of one archive with a boot of it, and two keys: `ours`, and `other`.
-fn released(name: &str) -> Workspace {
+pub fn released(name: &str) -> Workspace {
     let workspace = Workspace::usual(name).write(".gitignore", "target\ndist\nours*\nother*\n");
     workspace.xtask("bpf").succeeds();
     commit(&workspace);
@@ -225,7 +225,7 @@ fn install_sh_installs_only_what_the_signer_has_signed() {
     let public = workspace.xtask("sign --key ours --public --json").succeeds().json();
     let minisign = public["minisign"].as_str().unwrap();
     // Nothing but what every system has, and one program that checks signatures, or none.
-    let few = "for name in sh busybox cp sed base64 head tail tr cut sort grep od dd uname mktemp rm mv chmod gzip tar sha256sum dirname; do
+    let few = "for name in sh busybox cat cp sed base64 head tail tr cut sort grep od dd uname mktemp rm mv chmod gzip tar sha256sum dirname; do
             ln -sf $(command -v $name) few/$name; done";
     workspace.shell(&format!("mkdir -p bin few && {few}")).succeeds();
     let with = |checker: &str, shell: &str, words: &str| {
