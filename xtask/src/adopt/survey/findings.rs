@@ -506,7 +506,7 @@ mod tests {
         assert!(of("aya_build::build_ebpf([package], Toolchain::default())").is_empty());
         assert!(of("Command::new(\"cargo\").args([\"build\", \"--target\", \"bpfel-unknown-none\"])").is_empty());
         assert_eq!(of("fs::copy(\"target/bpfel-unknown-none/release/a\", out)"), ["ToDo build.rs"]);
-        assert_eq!(of("Command::new(\"clang\").args([\"-target\", \"bpf\", \"-emit-llvm\"])"), ["Blocks build.rs"]);
+        assert!(of("Command::new(\"clang\").args([\"-target\", \"bpf\", \"-emit-llvm\"])").is_empty());
         assert_eq!(of("Command::new(\"gcc\")"), ["Unknown build.rs"]);
         assert!(of("// Command::new(\"gcc\")").is_empty());
         let others: Vec<&str> =
