@@ -95,7 +95,7 @@ fn programs_in_rust_become_objects_that_this_kernel_takes() {
 
 /// C beside.
 const C: &str = "__attribute__((section(\"raw_tp/sys_enter\"), used)) int beside(void *context) { return 0; }\n\
-                 char license[] __attribute__((section(\"license\"), used)) = \"GPL\";\n";
+                 char _license[] __attribute__((section(\"license\"), used)) = \"GPL\";\n";
 
 /// Whatever engine compiles C, in the same run or not, objects of Rust are made on this machine.
 fn are_the_same_from_each_engine(workspace: Workspace) {

@@ -49,8 +49,10 @@ pub struct Recipe {
 /// If this program was called as the clang of a build of BPF in Rust: what it did.
 pub fn as_clang() -> Option<ExitCode> {
     let called = PathBuf::from(env::args_os().next()?);
-    let is_clang = called.file_name()? == recipe::CLANG;
-    let recipe = Recipe::beside_us().transpose().filter(|_| is_clang)?;
+    if called.file_name()? != recipe::CLANG {
+        return None;
+    }
+    let recipe = Recipe::beside_us().transpose()?;
     let result = recipe.and_then(|recipe| recipe.clang(process::own_arguments()?));
     Some(result.unwrap_or_else(|error| {
         eprintln!("error: {}: {error:#}", recipe::CLANG);
