@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::deploy::unit::Kernel;
 use crate::emit::plan::{Content, File};
 use crate::emit::{Program, units};
 use crate::release::install;
@@ -24,12 +25,11 @@ pub fn files(program: Program, archive: &Archive, artifacts: &[(&Artifact, &Bina
     if let (Some(older), None) = (machines.get("armv6l").cloned(), machines.get("armv7l")) {
         machines.extend(["armv7l", "armv8l"].map(|word| (word.to_owned(), older.clone())));
     }
-    let listed: Vec<Value> = units
-        .iter()
-        .map(
-            |((major, minor), btf, file)| json!({ "since": format!("{major}.{minor}"), "btf": btf, "file": file.path }),
-        )
-        .collect();
+    let described = |(kernel, file): &(Kernel, File)| {
+        let Kernel { version: (major, minor), btf, is_paranoid } = kernel;
+        json!({ "since": format!("{major}.{minor}"), "btf": btf, "paranoid": is_paranoid, "file": file.path })
+    };
+    let listed: Vec<Value> = units.iter().map(described).collect();
     let release = json!({
         "program": program.name,
         "folder": program.folder.trim_end_matches('/'),
@@ -44,7 +44,7 @@ pub fn files(program: Program, archive: &Archive, artifacts: &[(&Artifact, &Bina
         File::text("deploy.yml", PLAYBOOK),
         File::text("release.json", format!("{:#}\n", json!({ "release": release }))),
     ];
-    files.extend(units.into_iter().map(|(.., file)| file));
+    files.extend(units.into_iter().map(|(_, file)| file));
     files.extend(artifacts.iter().map(|(artifact, binary)| File {
         path: format!("binaries/{}/{}", artifact.triple, binary.file),
         content: Content::Binary {
