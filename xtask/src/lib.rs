@@ -54,6 +54,9 @@ pub(crate) const NAME: &str = "bpfship";
 ///
 /// Called by the name of a compiler, it is that compiler, and nothing else (`cc/`).
 pub fn main() -> ExitCode {
+    if let Some(code) = bpf::rust::shim::as_clang() {
+        return code;
+    }
     if let Some(code) = cc::tool::as_tool() {
         return code;
     }

@@ -311,7 +311,7 @@ impl BuildBinaries {
 }
 
 /// Has cargo build a package again, in a folder of what is built for one machine.
-fn forget(folder: &Path, package: &str) -> Result<()> {
+pub fn forget(folder: &Path, package: &str) -> Result<()> {
     let folder = folder.join("release/.fingerprint");
     for name in files::list(&folder)? {
         if name.rsplit_once('-').is_some_and(|(built, _)| built == package) {

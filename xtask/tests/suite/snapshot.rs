@@ -329,6 +329,16 @@ fn what_build_scripts_write_among_the_sources_and_is_named_is_each_targets_own()
     assert_eq!(sums[0], sums[1]);
     assert!(!workspace.path("target/bpfship/snapshot/source/part/src/made").exists());
 
+    // A file that is in the commit is written anew, too.
+    let workspace = workspace.write("part/src/made/word.skel.rs", "\"for nothing\"");
+    commit(&workspace);
+    workspace.xtask("dist --locked --arch amd64,arm64").succeeds();
+    workspace
+        .shell("for file in dist/*.tar.gz; do tar xzOf $file | grep -ao 'for [xa][a-z0-9_]*64'; done | sort")
+        .succeeds();
+    workspace.shell("! tar xzOf dist/*aarch64*.tar.gz | grep -a 'for nothing'").succeeds();
+    workspace.xtask("verify").succeeds();
+
     let workspace = workspace.write("part/more", "");
     commit(&workspace);
     workspace
