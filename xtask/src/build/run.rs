@@ -15,7 +15,7 @@ use crate::arch::Target;
 use crate::build::cargo::CargoBuild;
 use crate::build::crate_copies::{self, Fault};
 use crate::build::crate_names;
-use crate::build::durations::Durations;
+use crate::build::durations::{self, Durations};
 use crate::build::libraries;
 use crate::build::messages::{Linked, Messages};
 use crate::build::reads::{self, Said};
@@ -133,7 +133,10 @@ impl Step for BuildBinaries {
         let begin = Instant::now();
         let lines: BTreeMap<&str, _> =
             self.targets.iter().map(|(arch, _)| (arch.triple, work.runner.line(arch.name))).collect();
-        let durations = Durations::read(&self.build.target, &lines.keys().copied().collect::<Vec<_>>());
+        let earlier = self.build.target.join(durations::FILE);
+        // What cannot be read is not known.
+        let text = files::read_if_there(&earlier).ok().flatten().unwrap_or_default();
+        let durations = Durations::parse(&text, &lines.keys().copied().collect::<Vec<_>>());
         // Whether something was there already. cargo tells that first.
         let again = Cell::new(false);
         let show = |triple: &str, text: &str| {
@@ -182,7 +185,7 @@ impl Step for BuildBinaries {
         if status.success() {
             self.check_reads(work.runner, &built, &messages)?;
             if !built.compiled.is_empty() {
-                durations.remember(&built.seconds, again.get());
+                files::write(&earlier, durations.with(&built.seconds, again.get()))?;
             }
         }
         self.compiled.put(!built.compiled.is_empty())?;
