@@ -120,6 +120,12 @@ fn two_runs_leave_checksums_and_manifest_of_both() {
     workspace.xtask("dist --arch arm64").succeeds();
     fs::write(workspace.path("dist/tool-0.2.9-x86_64-unknown-linux-musl.tar.gz"), "of another version").unwrap();
     workspace.xtask("dist --arch amd64").succeeds();
+    // For the estimate of the next ones.
+    let durations: Value =
+        serde_json::from_str(&workspace.read("target/bpfship/build/bpfship-durations.json")).unwrap();
+    for triple in ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl"] {
+        assert!(durations[triple][triple].as_f64().unwrap() > 0.0, "{durations}");
+    }
 
     let sums = workspace.read("dist/SHA256SUMS");
     let names: Vec<&str> = sums.lines().map(|line| line.split_once("  ").unwrap().1).collect();
