@@ -396,11 +396,18 @@ pub struct Btf {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask kernels                  all, with the machine that QEMU plays and where each is from
-  cargo xtask kernels --arch arm64     those of one architecture")]
+  cargo xtask kernels --arch arm64     those of one architecture
+  cargo xtask kernels --update         pins all to the newest packages that the mirror has, in kernels.lock")]
 pub struct Kernels {
     /// The architecture, by Go's or Rust's name for it; may be repeated [default: all]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
+    /// Pin them in kernels.lock to the newest packages that the mirror of Debian has
+    #[arg(long)]
+    pub update: bool,
+    /// With --update, print every command that would run, and run none
+    #[arg(long, requires = "update")]
+    pub plan: bool,
     /// Print them as JSON (docs/commands.md)
     #[arg(long)]
     pub json: bool,
@@ -691,6 +698,9 @@ pub struct Kernel {
     /// It is for kernels without BTF, too
     #[arg(long)]
     pub no_btf: bool,
+    /// It is for kernels that want CAP_SYS_ADMIN for perf events, too, as those of Debian and Ubuntu do
+    #[arg(long)]
+    pub paranoid: bool,
 }
 
 #[derive(Debug, Args)]
@@ -748,6 +758,9 @@ pub struct Boot {
     /// Boot every kernel of `cargo xtask kernels`
     #[arg(long, conflicts_with = "kernels")]
     pub all_kernels: bool,
+    /// Let this machine's processor run the guests that are of its kind. QEMU then does not play the oldest one
+    #[arg(long)]
+    pub kvm: bool,
     #[arg(long, hide = true, num_args = 0.., default_missing_value = "", value_parser = Moved("cargo xtask kernels"))]
     pub list: Vec<String>,
     #[command(flatten)]

@@ -118,7 +118,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Emit(request) => verbs::emit::run(runner, common, request),
         Verb::Image(request) => verbs::image::run(runner, common, request),
         Verb::Init(request) => verbs::init::run(runner, common, request),
-        Verb::Kernels(request) => verbs::kernels::run(request),
+        Verb::Kernels(request) => verbs::kernels::run(runner, common, request),
         Verb::Merge(request) => verbs::merge::run(runner, common, request),
         Verb::Package(request) => verbs::package::run(runner, common, request),
         Verb::Rebuild(request) => verbs::rebuild::run(runner, common, request),

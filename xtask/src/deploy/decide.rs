@@ -189,8 +189,7 @@ pub fn decide(target: &Target, request: &Request) -> Result<Decided> {
             target.free.unwrap_or_default()
         );
     }
-    let kernel = target.kernel().unwrap_or_default();
-    let runs = Runs { name, folder, kernel, btf: target.btf };
+    let runs = Runs { name, folder, kernel: target.unit_kernel() };
     let service = request.service.then(|| unit::text(request.config, &runs));
     // The text as it is in the file.
     let unit_hash = service.as_ref().map(|text| hash::bytes(format!("{}\n", text.trim_end()).as_bytes()).to_string());
@@ -239,6 +238,22 @@ fn notes(target: &Target, request: &Request) -> Vec<String> {
         notes.push(
             "its kernel has no BTF, and tracefs is not mounted: `mount -t tracefs tracefs /sys/kernel/tracing`".into(),
         );
+    }
+    if request.service
+        && let Some(level) = target.paranoid.filter(|level| *level > 2)
+    {
+        let kernel = target.unit_kernel();
+        let name = &request.place.name;
+        notes.push(match request.config.perf_events.are_used(kernel.btf) {
+            true => format!(
+                "its kernel.perf_event_paranoid is {level}, so the service gets CAP_SYS_ADMIN for perf events: with 2 it would not need it"
+            ),
+            false => format!(
+                "its kernel.perf_event_paranoid is {level}: if {name} opens perf events, by which probes and tracepoints are attached, set \
+                 {} and its service gets CAP_SYS_ADMIN",
+                crate::workspace::keys::key("deploy.perf-events")
+            ),
+        });
     }
     if target.year.is_some_and(|year| year < 2024) {
         notes.push("its clock is wrong: set it, or what it records has wrong times".into());
@@ -468,6 +483,11 @@ mod tests {
         assert!(notes(&["year 1970"]).contains("its clock is wrong"));
         assert!(notes(&["kernel Linux 4.19.0"]).contains("is made for 5.10 or newer"));
         assert!(notes(&["pending 12"]).contains("is undone first"));
+        let of_a_service = |line: &str| decided(&[line], |request| request.service = true).unwrap().notes.join("\n");
+        assert_eq!(of_a_service("paranoid 2"), "");
+        let note = of_a_service("paranoid 3");
+        assert!(note.contains("kernel.perf_event_paranoid is 3: if probe opens perf events"), "{note}");
+        assert!(!notes(&["paranoid 3"]).contains("paranoid"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::deploy::host::Host;
 use crate::deploy::report::Report;
 use crate::deploy::script::Place;
 use crate::deploy::ssh::{Ssh, shell};
+use crate::deploy::unit::Kernel;
 use crate::sys::hash::Sha256;
 use crate::sys::process::{Runner, Watched};
 
@@ -27,6 +28,8 @@ pub struct Target {
     /// Bytes.
     pub page: Option<u64>,
     pub btf: bool,
+    /// kernel.perf_event_paranoid.
+    pub paranoid: Option<i32>,
     pub tracefs: bool,
     /// The first process: `systemd`, `openrc`, `procd`, `init`.
     pub init: String,
@@ -109,6 +112,7 @@ impl Target {
             elf,
             page: report.get("page").and_then(|it| it.parse::<u64>().ok()).map(|kib| kib * 1024),
             btf: report.get("btf") == Some("yes"),
+            paranoid: report.get("paranoid").and_then(|it| it.parse().ok()),
             tracefs: report.get("tracefs") == Some("yes"),
             init: text("init"),
             year: report.get("year").and_then(|it| it.parse().ok()),
@@ -143,6 +147,12 @@ impl Target {
     pub fn kernel(&self) -> Option<(u32, u32)> {
         let mut numbers = self.release.split(|char: char| !char.is_ascii_digit());
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+
+    /// What a unit has to know of its kernel.
+    pub fn unit_kernel(&self) -> Kernel {
+        let is_paranoid = self.paranoid.is_some_and(|level| level > 2);
+        Kernel { version: self.kernel().unwrap_or_default(), btf: self.btf, is_paranoid }
     }
 
     /// The version that is current.

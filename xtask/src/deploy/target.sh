@@ -77,6 +77,7 @@ END
     btf=no
     [ -r /sys/kernel/btf/vmlinux ] && btf=yes
     say "btf $btf"
+    say "paranoid $(cat /proc/sys/kernel/perf_event_paranoid 2>/dev/null)"
     tracefs=no
     grep -q ' tracefs ' /proc/mounts 2>/dev/null && tracefs=yes
     say "tracefs $tracefs"

@@ -8,9 +8,16 @@ use crate::workspace::products::Deploy;
 pub struct Runs<'a> {
     pub name: &'a str,
     pub folder: &'a str,
-    /// The target's kernel: its version, and whether it has BTF.
-    pub kernel: (u32, u32),
+    pub kernel: Kernel,
+}
+
+/// What a unit has to know of a kernel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kernel {
+    pub version: (u32, u32),
     pub btf: bool,
+    /// Whether it wants CAP_SYS_ADMIN for perf events, as those of Debian and Ubuntu do if kernel.perf_event_paranoid is above 2.
+    pub is_paranoid: bool,
 }
 
 /// The first Linux with CAP_BPF and CAP_PERFMON, which were parts of CAP_SYS_ADMIN before, and the first that counts the memory of
@@ -52,17 +59,18 @@ SystemCallErrorNumber=EPERM
 /// The capabilities that the kernel asks for.
 pub fn capabilities(config: &Deploy, runs: &Runs) -> Vec<String> {
     let mut names: Vec<String> = config.capabilities.clone();
-    if !runs.btf {
+    let Kernel { version, btf, is_paranoid } = runs.kernel;
+    if !btf {
         names.extend(config.capabilities_without_btf.iter().cloned());
     }
-    if runs.kernel < SPLIT {
+    if version < SPLIT || is_paranoid && config.perf_events.are_used(btf) {
         let split = ["CAP_BPF", "CAP_PERFMON"];
         if names.iter().any(|name| split.contains(&name.as_str())) {
             names.retain(|name| !split.contains(&name.as_str()));
             names.push("CAP_SYS_ADMIN".into());
         }
     }
-    if runs.kernel < NO_MEMLOCK && !names.iter().any(|name| name == "CAP_SYS_RESOURCE") {
+    if version < NO_MEMLOCK && !names.iter().any(|name| name == "CAP_SYS_RESOURCE") {
         names.push("CAP_SYS_RESOURCE".into());
     }
     names.sort();
@@ -77,10 +85,10 @@ pub fn text(config: &Deploy, runs: &Runs) -> String {
 
 /// The same without the line at its top that says whose it is.
 pub fn body(config: &Deploy, runs: &Runs) -> String {
-    let Runs { name, folder, btf, .. } = runs;
+    let Runs { name, folder, kernel } = runs;
     let names = capabilities(config, runs).join(" ");
     let words: String = config.args.iter().map(|word| format!(" {}", quoted(word))).collect();
-    let tracefs = if *btf { "" } else { "After=sys-kernel-tracing.mount\nWants=sys-kernel-tracing.mount\n" };
+    let tracefs = if kernel.btf { "" } else { "After=sys-kernel-tracing.mount\nWants=sys-kernel-tracing.mount\n" };
     let program = quoted(&format!("{}/{name}", folder.trim_end_matches('/')));
     format!(
         "\
@@ -107,14 +115,15 @@ WantedBy=multi-user.target
 
 /// For tests: the unit of a program with the usual capabilities, for a kernel.
 #[doc(hidden)]
-pub fn example(kernel: (u32, u32), btf: bool) -> String {
+pub fn example(version: (u32, u32), btf: bool) -> String {
     let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let config = Deploy {
         capabilities: list(&["CAP_BPF", "CAP_PERFMON"]),
         capabilities_without_btf: list(&["CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN"]),
         ..Deploy::default()
     };
-    text(&config, &Runs { name: "probe", folder: "/usr/local/bin", kernel, btf })
+    let kernel = Kernel { version, btf, is_paranoid: false };
+    text(&config, &Runs { name: "probe", folder: "/usr/local/bin", kernel })
 }
 
 /// A word as systemd takes it.
@@ -129,6 +138,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace::products::PerfEvents;
 
     fn config() -> Deploy {
         let words = |text: &str| text.split(' ').map(String::from).collect();
@@ -140,8 +150,8 @@ mod tests {
         }
     }
 
-    fn on(kernel: (u32, u32), btf: bool) -> Runs<'static> {
-        Runs { name: "probe", folder: "/usr/local/bin", kernel, btf }
+    fn on(version: (u32, u32), btf: bool) -> Runs<'static> {
+        Runs { name: "probe", folder: "/usr/local/bin", kernel: Kernel { version, btf, is_paranoid: false } }
     }
 
     #[test]
@@ -153,6 +163,21 @@ mod tests {
             ((5, 4), true, "CAP_SYS_ADMIN CAP_SYS_RESOURCE"),
         ] {
             assert_eq!(capabilities(&config(), &on(kernel, btf)).join(" "), expected, "{kernel:?} {btf}");
+        }
+    }
+
+    #[test]
+    fn perf_events_take_more_where_the_kernel_is_paranoid() {
+        for (perf_events, btf, expected) in [
+            (PerfEvents::Never, false, "CAP_BPF CAP_DAC_READ_SEARCH CAP_PERFMON"),
+            (PerfEvents::WithoutBtf, false, "CAP_DAC_READ_SEARCH CAP_SYS_ADMIN"),
+            (PerfEvents::WithoutBtf, true, "CAP_BPF CAP_PERFMON"),
+            (PerfEvents::Always, true, "CAP_SYS_ADMIN"),
+        ] {
+            let config = Deploy { perf_events, ..config() };
+            let kernel = Kernel { version: (6, 1), btf, is_paranoid: true };
+            let runs = Runs { kernel, ..on((6, 1), btf) };
+            assert_eq!(capabilities(&config, &runs).join(" "), expected, "{perf_events:?} {btf}");
         }
     }
 

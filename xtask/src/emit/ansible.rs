@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::arch::{ARCHES, Arch, Endian};
+use crate::deploy::unit::Kernel;
 use crate::emit::plan::{Content, File};
 use crate::emit::{Program, units};
 use crate::release::install;
@@ -22,12 +23,11 @@ pub fn files(program: Program, archive: &Archive, artifacts: &[(&Artifact, &Bina
         binaries.insert(arch.triple.into(), json!({ "version": version, "sha256": binary.sha256 }));
     }
     let released: Vec<&'static Arch> = artifacts.iter().map(|(artifact, _)| artifact.arch).collect();
-    let listed: Vec<Value> = units
-        .iter()
-        .map(
-            |((major, minor), btf, file)| json!({ "since": format!("{major}.{minor}"), "btf": btf, "file": file.path }),
-        )
-        .collect();
+    let described = |(kernel, file): &(Kernel, File)| {
+        let Kernel { version: (major, minor), btf, is_paranoid } = kernel;
+        json!({ "since": format!("{major}.{minor}"), "btf": btf, "paranoid": is_paranoid, "file": file.path })
+    };
+    let listed: Vec<Value> = units.iter().map(described).collect();
     let release = json!({
         "program": program.name,
         "folder": program.folder.trim_end_matches('/'),
@@ -42,7 +42,7 @@ pub fn files(program: Program, archive: &Archive, artifacts: &[(&Artifact, &Bina
         File::text("deploy.yml", PLAYBOOK),
         File::text("release.json", format!("{:#}\n", json!({ "release": release }))),
     ];
-    files.extend(units.into_iter().map(|(.., file)| file));
+    files.extend(units.into_iter().map(|(_, file)| file));
     files.extend(artifacts.iter().map(|(artifact, binary)| File {
         path: format!("binaries/{}/{}", artifact.triple, binary.file),
         content: Content::Binary {

@@ -1,7 +1,7 @@
 //! A DaemonSet for Kubernetes, with the rights that the program needs and no others.
 
 use crate::arch::Arch;
-use crate::deploy::unit::{self, Runs};
+use crate::deploy::unit::{self, Kernel, Runs};
 use crate::emit::Program;
 use crate::emit::plan::File;
 
@@ -12,8 +12,7 @@ pub struct Cluster<'a> {
     pub version: &'a str,
     pub arches: &'a [&'static Arch],
     /// Of the nodes: the oldest kernel, and whether all have BTF.
-    pub kernel: (u32, u32),
-    pub btf: bool,
+    pub kernel: Kernel,
     /// Whether it sees the processes of the node.
     pub host_pid: bool,
 }
@@ -21,7 +20,7 @@ pub struct Cluster<'a> {
 /// The DaemonSet.
 pub fn file(program: Program, cluster: &Cluster) -> File {
     let Program { name, folder, config } = program;
-    let runs = Runs { name, folder, kernel: cluster.kernel, btf: cluster.btf };
+    let runs = Runs { name, folder, kernel: cluster.kernel };
     let capabilities = unit::capabilities(config, &runs);
     let list = |words: &[&str]| serde_json::to_string(words).expect("words are JSON").replace("\",\"", "\", \"");
     let strings = |words: &[String]| list(&words.iter().map(String::as_str).collect::<Vec<_>>());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use crate::deploy::unit::{self, Runs};
+use crate::deploy::unit::{self, Kernel, Runs};
 use crate::package::format::{Format, Row};
 use crate::release::layout::{LICENSES, STD_LICENSES};
 use crate::release::licenses;
@@ -50,7 +50,8 @@ pub fn units(archive: &Archive) -> Vec<String> {
 pub fn unit_texts(name: &str, archive: &Archive, minimum_kernel: Option<&str>) -> Vec<(String, String)> {
     let kernel = minimum_kernel.and_then(kernel_version).map_or(KERNEL, |needed| needed.max(KERNEL));
     let text = |(product, bin): (&Product, &str)| {
-        let runs = Runs { name: bin, folder: "/usr/bin", kernel, btf: true };
+        let kernel = Kernel { version: kernel, btf: true, is_paranoid: false };
+        let runs = Runs { name: bin, folder: "/usr/bin", kernel };
         let head = format!("# Of the package {name}: put changes into /etc/systemd/system/{bin}.service.d/.\n");
         (format!("{bin}.service"), head + &unit::body(&product.deploy, &runs))
     };

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::arch::Arch;
+use crate::deploy::unit::Kernel;
 use crate::emit::k8s::Cluster;
 use crate::emit::plan::File;
 use crate::emit::{Packaged, Program, ansible, aur, facts, homebrew, k8s, plan, sysupdate, units};
@@ -61,7 +62,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
     };
     let files = match &request.what {
         Emitted::Systemd { kernels, dir, .. } => {
-            vec![units::unit(program(&dir.dir), kernel(&workspace.config, kernels), !kernels.no_btf)]
+            vec![units::unit(program(&dir.dir), kernel(&workspace.config, kernels))]
         }
         Emitted::Ansible { release, dir, .. } => {
             let manifest = read(release)?;
@@ -93,7 +94,6 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Emit) -> Result<()>
                 version: &archive.version,
                 arches: &arches(&artifacts),
                 kernel: kernel(&workspace.config, kernels),
-                btf: !kernels.no_btf,
                 host_pid: *host_pid,
             };
             vec![k8s::file(program("/"), &cluster)]
@@ -166,7 +166,8 @@ fn arches(artifacts: &[(&Artifact, &Binary)]) -> Vec<&'static Arch> {
     artifacts.iter().map(|(artifact, _)| artifact.arch).collect()
 }
 
-fn kernel(config: &Config, named: &flags::Kernel) -> (u32, u32) {
+fn kernel(config: &Config, named: &flags::Kernel) -> Kernel {
     let configured = || config.minimum_kernel.as_deref().and_then(kernel_version);
-    named.kernel.or_else(configured).unwrap_or(KERNEL)
+    let version = named.kernel.or_else(configured).unwrap_or(KERNEL);
+    Kernel { version, btf: !named.no_btf, is_paranoid: named.paranoid }
 }

@@ -100,6 +100,30 @@ pub struct Deploy {
     /// The capabilities that it needs as a service; and those that it needs besides where the kernel has no BTF.
     pub capabilities: Vec<String>,
     pub capabilities_without_btf: Vec<String>,
+    /// When it opens perf events.
+    pub perf_events: PerfEvents,
+}
+
+/// When a program calls `perf_event_open()`, which probes and tracepoints are attached by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PerfEvents {
+    #[default]
+    Never,
+    WithoutBtf,
+    Always,
+}
+
+impl PerfEvents {
+    /// Whether it does on a kernel with BTF, or without.
+    pub fn are_used(self, btf: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::WithoutBtf => !btf,
+            Self::Always => true,
+        }
+    }
 }
 
 /// Stands for a file of BTF in a guest.
@@ -182,6 +206,9 @@ pub struct WrittenDeploy {
     capabilities: Option<Vec<String>>,
     /// Those that it needs besides where the kernel has no BTF.
     capabilities_without_btf: Option<Vec<String>>,
+    /// When it opens perf events, by which probes and tracepoints are attached: `never`, `without-btf` or `always`. Kernels of Debian
+    /// and Ubuntu want CAP_SYS_ADMIN for them.
+    perf_events: Option<PerfEvents>,
 }
 
 /// Reads products, and puts together what goes into one archive. `include` goes into all of them, and the other two hold for
@@ -433,6 +460,7 @@ impl Deploy {
             args: split(vec![args], &format!("{path}.args"))?.concat(),
             capabilities,
             capabilities_without_btf,
+            perf_events: own.perf_events.or(all.perf_events).unwrap_or_default(),
         })
     }
 }

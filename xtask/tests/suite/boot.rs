@@ -52,7 +52,7 @@ fn can_build(arch: &Arch) -> bool {
     let kernel = kernels::default_of(arch);
     let cache = bpfship::testing::Cache::find().unwrap();
     !matches!(kernel.source, Source::Built(_))
-        || cache.path(&kernel.entry()).exists()
+        || cache.path(&kernel.entry(None)).exists()
         || has(
             "clang-19",
             "docs/own-kernels.md shows how to build a kernel",
@@ -275,6 +275,64 @@ fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_i
     let boot = boots.find(|boot| boot["kernel"]["label"] == "debian-12-6.1").unwrap();
     assert_eq!(boot["kernel"]["source"]["package"], "linux-image-6.1.0-9-cloud-amd64");
     assert_eq!(boot["kernel"]["source"]["version"], "6.1.9-1");
+}
+
+#[test]
+fn a_pinned_kernel_is_booted_and_no_other() {
+    if !has("apt-get", "a Debian machine", is_on_path("apt-get")) {
+        return;
+    }
+    let workspace = small("boot pins");
+    write_image(&workspace);
+    let path = path_with(&workspace, "apt", "exit 1");
+    let folder = workspace.path("stubs/apt");
+    fs::create_dir_all(folder.join("boot")).unwrap();
+    fs::copy(workspace.path("image"), folder.join("boot/vmlinuz-6.1.0-9-cloud-amd64")).unwrap();
+    let download = "case \"$*\" in\n\
+                    *=6.1.9-1) touch linux-image-6.1.0-9-cloud-amd64_6.1.9-1_amd64.deb;;\n\
+                    *download*) echo 'E: there is no such version'; exit 100;;\n\
+                    esac";
+    write_program(&folder, "apt-get", download);
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let cache = format!(
+        "case $1 in\n\
+         pkgnames) for version in 5.10.0-1 6.1.0-9 6.1.0-8 6.12.3 6.18.3; do echo linux-image-$version-cloud-amd64; done\n\
+           echo linux-binary-7.1-cloud-amd64;;\n\
+         show) printf 'Version: 6.1.9-1\\nSHA256: {empty}\\n';;\n\
+         esac"
+    );
+    write_program(&folder, "apt-cache", &cache);
+    write_program(&folder, "dpkg-deb", &format!("tar --create --directory='{}' boot", folder.display()));
+    let run = |line: &str| {
+        let mut command = workspace.command(line);
+        command.env("PATH", &path).env("BPFSHIP_DEBIAN_MIRROR", "http://mirror.example/debian");
+        Run::of(&mut command)
+    };
+
+    run("kernels --update --arch amd64").succeeds().says("kernels.lock: 5 pins have changed");
+    run("kernels --update --arch amd64").succeeds().says("kernels.lock pins the newest packages already");
+    let pinned = format!("kernel amd64 debian-12-6.1 linux-image-6.1.0-9-cloud-amd64 6.1.9-1 {empty}\n");
+    let lock = workspace.read("kernels.lock");
+    assert!(lock.contains(&pinned) && lock.lines().count() == 6, "{lock}");
+
+    let boot = "boot --arch amd64 --kernel debian-12-6.1";
+    run(boot).ends_with(1).says("amd64 on debian-12-6.1: QEMU failed (exit code 1) before init started");
+    let report: Value = serde_json::from_str(&workspace.read("dist/boot-report.json")).unwrap();
+    assert_eq!(report["boots"][0]["kernel"]["source"]["version"], "6.1.9-1");
+
+    for (altered, sentence) in [
+        (
+            pinned.replace("6.1.9-1", "6.1.8-1"),
+            "pins linux-image-6.1.0-9-cloud-amd64 6.1.8-1, which http://mirror.example/debian",
+        ),
+        (pinned.replace("e3b0", "e3b1"), "and what was downloaded has e3b0c442"),
+    ] {
+        fs::remove_dir_all(workspace.path("cache")).unwrap();
+        fs::write(workspace.path("kernels.lock"), altered).unwrap();
+        run(boot).ends_with(1).says(sentence);
+    }
+    fs::write(workspace.path("kernels.lock"), "kernel amd64\n").unwrap();
+    run(boot).ends_with(2).says("kernels.lock cannot be read: `kernel amd64` is not understood").in_one_line();
 }
 
 #[test]
@@ -515,7 +573,7 @@ fn a_shell_that_runs_the_printed_plan_fetches_a_kernel() {
     let fetch = fetch.take_while(|line| !line.starts_with("# keep ")).filter(|line| !line.starts_with("rm -rf"));
     let script: String = fetch.map(|line| format!("{line}\n")).collect();
     workspace.shell(&format!("set -e\n{script}")).succeeds();
-    let entry = kernels::default_of(amd64()).entry();
+    let entry = kernels::default_of(amd64()).entry(None);
     let kernel = fs::read(workspace.path("cache").join(format!("{entry}.partial/kernel"))).unwrap();
     let magic = amd64().kernel_magic.as_ref().unwrap();
     assert_eq!(&kernel[magic.offset..][..magic.bytes.len()], magic.bytes);

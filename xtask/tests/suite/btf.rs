@@ -145,7 +145,7 @@ fn headers_are_those_of_the_kernels_that_boot_has() {
     assert!(
         text.contains("\nstruct task_struct {\n") && text.contains("\nstruct pt_regs {\n\tlong unsigned int r15;\n")
     );
-    let image = Cache::find().unwrap().path(&kernels::default_of(arches[1]).entry()).join("kernel");
+    let image = Cache::find().unwrap().path(&kernels::default_of(arches[1]).entry(None)).join("kernel");
     let bytes = fs::read(&image).unwrap();
     let (endian, data) = find::find(&bytes).unwrap();
     let whole = header::write(&Btf::parse(data, endian).unwrap(), Wanted::All).unwrap();

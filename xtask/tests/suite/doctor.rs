@@ -60,7 +60,7 @@ fn with_everything(name: &str) -> Workspace {
         llvm: "1".into(),
         host: "h".into(),
     };
-    let kernels = ARCHES.iter().map(|arch| kernels::default_of(arch).entry());
+    let kernels = ARCHES.iter().map(|arch| kernels::default_of(arch).entry(None));
     for name in bpfship::testing::names(Some(&rust)).into_iter().chain(kernels) {
         workspace = workspace.write(&format!("cache/{name}/file"), "");
     }

@@ -13,7 +13,8 @@ fn workspace(name: &str) -> Workspace {
     let config = "package = \"tool\"\nbpf.folder = \"kernel\"\n\
                   [workspace.metadata.bpfship.deploy]\n\
                   args = \"--output '/var/log/a b'\"\n\
-                  capabilities-without-btf = [\"CAP_DAC_READ_SEARCH\"]\n";
+                  capabilities-without-btf = [\"CAP_DAC_READ_SEARCH\"]\n\
+                  perf-events = \"without-btf\"\n";
     let workspace = Workspace::new(name, config);
     release(&workspace, "1.0.0", "echo one");
     release(&workspace, "1.1.0", "[ \"$1\" != --self-test ] || exit 3; echo two");
@@ -53,6 +54,8 @@ fn a_unit_is_for_the_kernel_that_is_named() {
     for (words, capabilities) in [
         ("--kernel 5.11", "CAP_BPF CAP_PERFMON"),
         ("", "CAP_BPF CAP_PERFMON CAP_SYS_RESOURCE"),
+        ("--kernel 5.11 --paranoid", "CAP_BPF CAP_PERFMON"),
+        ("--kernel 5.11 --no-btf --paranoid", "CAP_DAC_READ_SEARCH CAP_SYS_ADMIN"),
         ("--kernel 5.4 --no-btf", "CAP_DAC_READ_SEARCH CAP_SYS_ADMIN CAP_SYS_RESOURCE"),
     ] {
         workspace.xtask(&format!("emit systemd --force --dir /bin {words}")).succeeds();
