@@ -40,6 +40,7 @@ fn workspace(name: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn each_technique_of_the_guide_compiles_and_is_loaded() {
     let [usual, symbols] = sources(&guide());
     // bpftool loads every program, and this kernel may have neither rung of the ladder.
@@ -133,6 +134,7 @@ fn application() -> Workspace {
 
 /// With the first rung of its ladder where there is one, and with the second elsewhere: arm64 got fentry with Linux 6.4.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_rust_of_the_guide_loads_every_technique_on_real_kernels() {
     if !["amd64", "arm64"].map(Arch::named).iter().all(|arch| can_boot(arch)) {
         return;
