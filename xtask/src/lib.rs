@@ -54,6 +54,9 @@ pub(crate) const NAME: &str = "bpfship";
 ///
 /// Called by the name of a compiler, it is that compiler, and nothing else (`cc/`).
 pub fn main() -> ExitCode {
+    if let Some(code) = bpf::rust::shim::as_clang() {
+        return code;
+    }
     if let Some(code) = cc::tool::as_tool() {
         return code;
     }
@@ -118,7 +121,7 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
         Verb::Emit(request) => verbs::emit::run(runner, common, request),
         Verb::Image(request) => verbs::image::run(runner, common, request),
         Verb::Init(request) => verbs::init::run(runner, common, request),
-        Verb::Kernels(request) => verbs::kernels::run(request),
+        Verb::Kernels(request) => verbs::kernels::run(runner, common, request),
         Verb::Merge(request) => verbs::merge::run(runner, common, request),
         Verb::Package(request) => verbs::package::run(runner, common, request),
         Verb::Rebuild(request) => verbs::rebuild::run(runner, common, request),

@@ -140,7 +140,7 @@ fn plan() -> Value {
     }))
 }
 
-fn all() -> [(&'static str, Value); 29] {
+fn all() -> [(&'static str, Value); 30] {
     [
         ("configuration", configuration()),
         ("error", error()),
@@ -164,6 +164,7 @@ fn all() -> [(&'static str, Value); 29] {
         ("image", result::<verbs::image::Images>()),
         ("init", result::<verbs::init::Done>()),
         ("kernels", result::<verbs::kernels::Kernels>()),
+        ("kernels-update", result::<verbs::kernels::Updated>()),
         ("package", result::<verbs::package::Packages>()),
         ("rebuild", result::<verbs::rebuild::Rebuilt>()),
         ("report", result::<verbs::report::Reports>()),

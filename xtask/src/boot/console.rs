@@ -12,6 +12,9 @@ const KEPT_BEFORE: usize = 30;
 /// Reports that are kept. Of a program's output, nothing is kept beyond that.
 const MAX_MESSAGES: usize = 50_000;
 
+/// What QEMU prints when the processor cannot run a guest, which it then keeps as it is.
+const STOPPED: &str = "KVM internal error";
+
 /// What has come so far.
 #[derive(Debug)]
 pub struct Console {
@@ -24,11 +27,19 @@ pub struct Console {
     panic: Option<String>,
     /// What QEMU itself printed.
     complaint: Option<String>,
+    has_stopped: bool,
 }
 
 impl Console {
     pub fn new(nonce: String) -> Console {
-        Console { nonce, messages: BTreeMap::new(), lines: VecDeque::new(), panic: None, complaint: None }
+        Console {
+            nonce,
+            messages: BTreeMap::new(),
+            lines: VecDeque::new(),
+            panic: None,
+            complaint: None,
+            has_stopped: false,
+        }
     }
 
     /// Takes in a line, and returns what there is to show of it.
@@ -42,9 +53,10 @@ impl Console {
             if self.panic.is_none() {
                 self.panic = line.split_once("Kernel panic - not syncing: ").map(|(_, reason)| reason.into());
             }
+            self.has_stopped |= line.starts_with(STOPPED);
             if self.complaint.is_none() {
-                self.complaint =
-                    line.strip_prefix("qemu-system-").and_then(|rest| Some(rest.split_once(": ")?.1.into()));
+                let of_qemu = line.strip_prefix("qemu-system-").and_then(|rest| Some(rest.split_once(": ")?.1));
+                self.complaint = of_qemu.or(line.starts_with(STOPPED).then_some(&*line)).map(String::from);
             }
             return self.keep(line);
         }
@@ -76,6 +88,11 @@ impl Console {
     /// Whether the first process has reported that it is done.
     pub fn is_done(&self) -> bool {
         self.messages.last_key_value().is_some_and(|(_, message)| *message == Message::Done)
+    }
+
+    /// Whether QEMU has stopped the guest, and waits for somebody to look at it.
+    pub fn has_stopped(&self) -> bool {
+        self.has_stopped
     }
 
     /// Whether the first process has reported anything.

@@ -73,8 +73,10 @@ impl Host {
                         bad_request!("--kernel {} cannot be booted: {error:#}", file.display());
                     }
                 }
-                Origin::Table(kernel) if !facts.installed.cached.contains(&kernel.entry()) => missing.push(*kernel),
-                Origin::Table(_) => {}
+                Origin::Table(kernel, pin) => {
+                    let is_cached = facts.installed.cached.contains(&kernel.entry(pin.as_ref()));
+                    missing.extend((!is_cached).then_some(*kernel));
+                }
             }
         }
         let (mirror, build_tools) = suppliers(runner, &facts.passed_on, &missing);

@@ -29,13 +29,24 @@ pub struct Load<'a> {
     pub device_tree: Option<&'a Path>,
 }
 
+/// QEMU's words for a machine and its processor; with `kvm`, that of this machine.
+pub fn words(machine: &Machine, arch: &Arch, kvm: bool) -> (String, String) {
+    match kvm {
+        true => (format!("{},accel=kvm", machine.name), "host".into()),
+        false => (machine.name.into(), machine.cpu(arch).into()),
+    }
+}
+
 /// QEMU's arguments. The console is its standard output; a kernel that panics ends it.
-pub fn arguments(machine: &Machine, arch: &Arch, load: Load) -> Vec<String> {
+pub fn arguments(machine: &Machine, arch: &Arch, load: Load, kvm: bool) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut args: Vec<String> = vec!["-no-user-config".into(), "-M".into(), machine.name.into()];
+    let (name, cpu) = words(machine, arch, kvm);
+    let mut args: Vec<String> = vec!["-no-user-config".into(), "-M".into(), name];
     let mut add = |flag: &str, value: String| args.extend([flag.into(), value]);
-    add("-accel", "tcg".into());
-    add("-cpu", machine.cpu(arch).into());
+    if !kvm {
+        add("-accel", "tcg".into());
+    }
+    add("-cpu", cpu);
     add("-m", machine.memory.to_string());
     add("-display", "none".into());
     add("-monitor", "none".into());
@@ -61,11 +72,19 @@ mod tests {
     fn line(machine: &Machine, arch: &str, device_tree: Option<&str>) -> String {
         let load =
             Load { kernel: Path::new("/k"), initramfs: Path::new("/i"), device_tree: device_tree.map(Path::new) };
-        arguments(machine, Arch::named(arch), load).join(" ")
+        arguments(machine, Arch::named(arch), load, false).join(" ")
     }
 
     fn usual(arch: &str) -> String {
         line(&Arch::named(arch).machine, arch, None)
+    }
+
+    #[test]
+    fn a_processor_that_is_not_translated_is_this_machine_s() {
+        let arch = Arch::named("amd64");
+        let load = Load { kernel: Path::new("/k"), initramfs: Path::new("/i"), device_tree: None };
+        let line = arguments(&arch.machine, arch, load, true).join(" ");
+        assert!(line.starts_with("-no-user-config -M q35,accel=kvm -cpu host -m 512 "), "{line}");
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub fn plan(facts: &Facts, host: &Host, released: &[Artifact], guests: &[Guest])
 impl Shared<'_> {
     /// Plans to boot one guest, and its entry in the report.
     fn boot(&self, guest: &Guest, number: usize) -> Result<(Task, Booted)> {
-        let Guest { arch, artifact, label, machine, btf, .. } = guest;
+        let Guest { arch, artifact, label, machine, btf, kvm, .. } = guest;
         let config = &self.facts.config;
         let qemu_version = match self.host.qemu.get(arch.name) {
             Some(Ok(version)) => version.clone(),
@@ -96,7 +96,7 @@ impl Shared<'_> {
         let load = Load { kernel: &image, initramfs: &initramfs, device_tree: device_tree.as_deref() };
         let qemu = Command::new(arch.emulator(), Path::new("/"))
             .only(self.facts.passed_on.clone())
-            .args(machines::arguments(machine, arch, load));
+            .args(machines::arguments(machine, arch, load, *kvm));
         let Some(archive) = config.archives.iter().find(|archive| archive.name == artifact.archive) else {
             bail!("dist/ has {}, which this workspace does not ship: run `cargo xtask dist` again", artifact.file);
         };
@@ -194,12 +194,14 @@ fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
     let mut entries = BTreeSet::new();
     for (number, guest) in guests.iter().enumerate() {
         match &guest.origin {
-            Origin::Table(kernel) => {
-                let entry = kernel.entry();
+            Origin::Table(kernel, pin) => {
+                let entry = kernel.entry(pin.as_ref());
                 let is_cached = facts.installed.cached.contains(&entry);
                 if entries.insert(entry) && !is_cached {
                     tasks.push(
-                        kernels::plan::fetch(&means, kernel)?.beside("kernels").failure("cannot get the kernels"),
+                        kernels::plan::fetch(&means, kernel, pin.as_ref())?
+                            .beside("kernels")
+                            .failure("cannot get the kernels"),
                     );
                 }
             }
@@ -239,8 +241,8 @@ struct KernelFiles {
 fn kernel_files(facts: &Facts, guest: &Guest, folder: &Path) -> KernelFiles {
     match &guest.origin {
         Origin::File(_) => KernelFiles { image: folder.join("kernel"), device_tree: None },
-        Origin::Table(kernel) => {
-            let entry = facts.cache.path(&kernel.entry());
+        Origin::Table(kernel, pin) => {
+            let entry = facts.cache.path(&kernel.entry(pin.as_ref()));
             let device_tree = match &kernel.source {
                 Source::Debian(package) => package.device_tree.map(|_| entry.join(kernels::DEVICE_TREE)),
                 Source::Built(_) => None,
@@ -270,6 +272,7 @@ mod tests {
     use super::*;
     use crate::arch::Arch;
     use crate::boot::kernels::from_source::BuildTools;
+    use crate::boot::kernels::lock::Lock;
     use crate::boot::select::tests::{artifact, label};
     use crate::boot::select::{self, KernelArg, Selection};
     use crate::debian::apt::Mirror;
@@ -299,7 +302,7 @@ mod tests {
 
     fn planned(facts: &Facts, host: &Host, arches: &[&str], selection: &Selection) -> Result<Plan> {
         let released: Vec<Artifact> = arches.iter().map(|arch| artifact(arch)).collect();
-        let guests = select::guests(&released, &[], selection)?;
+        let guests = select::guests(&released, &[], selection, &Lock::default())?;
         plan(facts, host, &released, &guests)
     }
 
@@ -356,7 +359,7 @@ mod tests {
         assert_eq!(count(&text, "# fetching the kernel debian-13-6.12 for amd64"), 1, "{text}");
         assert_eq!(count(&text, "# booting"), 2, "{text}");
         let mut cached = facts();
-        cached.installed.cached.insert(kernels::default_of(Arch::named("amd64")).entry());
+        cached.installed.cached.insert(kernels::default_of(Arch::named("amd64")).entry(None));
         let nothing = Host { mirror: None, build_tools: None, ..host() };
         let text = sys::plan::script(&planned(&cached, &nothing, &["amd64"], &both).unwrap().tasks);
         assert_eq!(count(&text, "# fetching"), 0, "{text}");

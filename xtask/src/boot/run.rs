@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::arch::Arch;
 use crate::boot::console::Console;
+use crate::boot::machines;
 use crate::boot::memory::Memory;
 use crate::boot::select::Guest;
 use crate::boot::verdict::{self, Request};
@@ -132,9 +133,14 @@ impl BootGuest {
             if let Some(seen) = console.push_line(text) {
                 work.show(&format!("{}: {seen}", self.guest.label));
             }
-            if console.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if console.is_done() || self.guest.kvm && console.has_stopped() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })?;
         let ended = match watched {
+            Watched::Stopped if !console.is_done() => verdict::Ended::Alone("stopped the guest".into()),
             Watched::Stopped => verdict::Ended::Done,
             Watched::Late => verdict::Ended::Late(self.timeout),
             Watched::Ended(status) if status.success() => verdict::Ended::Alone("ended".into()),
@@ -222,7 +228,8 @@ impl Step for WriteReport {
 
 impl Booted {
     fn describe(&self) -> Result<boot_report::Boot> {
-        let Guest { artifact, arch, label, machine, .. } = &self.guest;
+        let Guest { artifact, arch, label, machine, kvm, .. } = &self.guest;
+        let (machine, cpu) = machines::words(machine, arch, *kvm);
         let outcome = self.outcome.get()?;
         let fact = |name: &str| outcome.console.fact(name).map(String::from);
         let number = |name: &str| outcome.console.fact(name).and_then(|text| text.parse().ok());
@@ -243,8 +250,8 @@ impl Booted {
                 page: number(facts::PAGE),
             },
             qemu: self.qemu_version.clone(),
-            machine: machine.name.into(),
-            cpu: machine.cpu(arch).into(),
+            machine,
+            cpu,
             commands: self.commands.clone(),
             verdict: outcome.verdict.clone(),
             seconds: outcome.seconds,

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::arch::{ARCHES, Arch, Machine};
+use crate::boot::kernels::lock::Lock;
 use crate::boot::kernels::{self, Btf, KERNELS, Kernel};
+use crate::debian::deb::Deb;
 use crate::release::manifest::Artifact;
 use crate::route::Route;
 use crate::ui::error::bad_request;
@@ -37,30 +39,39 @@ pub struct Guest {
     pub machine: &'static Machine,
     pub btf: Btf,
     pub origin: Origin,
+    /// Whether this machine's processor runs it, and QEMU does not translate.
+    pub kvm: bool,
 }
 
 /// Where a kernel comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    Table(&'static Kernel),
+    /// One of the table, and the package that it is pinned to.
+    Table(&'static Kernel, Option<Deb>),
     File(PathBuf),
 }
 
 /// Decides which of the released archives are booted on what, in the order of architectures. `arches` are those that
-/// the user named.
-pub fn guests(released: &[Artifact], arches: &[&'static Arch], selection: &Selection) -> Result<Vec<Guest>> {
+/// the user named, and `lock` pins kernels.
+pub fn guests(
+    released: &[Artifact],
+    arches: &[&'static Arch],
+    selection: &Selection,
+    lock: &Lock,
+) -> Result<Vec<Guest>> {
     let artifacts = artifacts(released, arches)?;
+    let of_table = |artifact: &Artifact, kernel| Guest::of_table(artifact, kernel, lock);
     let mut guests = Vec::new();
     for (arch, artifact) in &artifacts {
         match selection {
-            Selection::Defaults => guests.push(Guest::of_table(artifact, kernels::default_of(arch))),
-            Selection::All => guests.extend(kernels::of(arch).map(|kernel| Guest::of_table(artifact, kernel))),
+            Selection::Defaults => guests.push(of_table(artifact, kernels::default_of(arch))),
+            Selection::All => guests.extend(kernels::of(arch).map(|kernel| of_table(artifact, kernel))),
             Selection::Named(args) => {
                 for arg in args {
                     match arg {
                         KernelArg::Label(label) => {
                             let named = kernels::of(arch).filter(|kernel| kernel.label == label);
-                            guests.extend(named.map(|kernel| Guest::of_table(artifact, kernel)));
+                            guests.extend(named.map(|kernel| of_table(artifact, kernel)));
                         }
                         KernelArg::File(file) if artifacts.iter().any(|(other, _)| other != arch) => {
                             bad_request!("--kernel {}: name its architecture with --arch", file.display())
@@ -85,14 +96,15 @@ pub fn guests(released: &[Artifact], arches: &[&'static Arch], selection: &Selec
 }
 
 impl Guest {
-    fn of_table(artifact: &Artifact, kernel: &'static Kernel) -> Guest {
+    fn of_table(artifact: &Artifact, kernel: &'static Kernel, lock: &Lock) -> Guest {
         Guest {
             artifact: artifact.clone(),
             arch: kernel.arch,
             label: kernel.label.into(),
             machine: kernel.machine,
             btf: kernel.btf,
-            origin: Origin::Table(kernel),
+            origin: Origin::Table(kernel, lock.pin(kernel).cloned()),
+            kvm: false,
         }
     }
 
@@ -110,6 +122,7 @@ impl Guest {
             // Whether it has any is for it to show.
             btf: Btf::Yes,
             origin: Origin::File(file.into()),
+            kvm: false,
         }
     }
 }
@@ -161,7 +174,7 @@ pub(crate) mod tests {
     fn selected(released: &[&str], arches: &[&str], selection: &Selection) -> Result<Vec<String>> {
         let released: Vec<Artifact> = released.iter().map(|arch| artifact(arch)).collect();
         let arches: Vec<&Arch> = arches.iter().map(|name| Arch::named(name)).collect();
-        let guests = guests(&released, &arches, selection)?;
+        let guests = guests(&released, &arches, selection, &Lock::default())?;
         Ok(guests.iter().map(|guest| format!("{} {}", guest.arch, guest.label)).collect())
     }
 

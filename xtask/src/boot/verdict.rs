@@ -208,6 +208,8 @@ mod tests {
             &off(),
             "QEMU ended: could not load kernel 'x'",
         );
+        let stopped = Ended::Alone("stopped the guest".into());
+        fails(&["KVM internal error. Suberror: 1".into()], &stopped, "QEMU stopped the guest: KVM internal error");
     }
 
     #[test]

@@ -196,7 +196,11 @@ fn names_of_headers(staged: &BTreeMap<String, Sha256>, units: &[Unit], bpf: &Bpf
 fn key(facts: &Facts, unit: &Unit, target: &BpfTarget, names: &Sha256) -> Sha256 {
     let bpf = &facts.config.bpf;
     let words = match &unit.rust {
-        Some((package, bin)) => format!("{package} {bin} {target}\n{}", facts.bpf.rust.lines(bpf).join("\n")),
+        Some((package, bin)) => {
+            // A build script may compile C that includes libbpf's headers.
+            let libbpf: String = facts.bpf.libbpf.values().map(|sha256| format!(" {sha256}")).collect();
+            format!("{package} {bin} {target}{libbpf}\n{}", facts.bpf.rust.lines(bpf).join("\n"))
+        }
         None => arguments(facts, unit, target).join("\n"),
     };
     hash::bytes(format!("{}\n{OBJECT_FORMAT_VERSION}\n{names}\n{words}", compiler(bpf)).as_bytes())

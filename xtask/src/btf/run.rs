@@ -25,7 +25,7 @@ pub fn files(runner: Runner, offline: bool, sources: &[From]) -> Result<Vec<Path
         let mut entries = BTreeSet::new();
         let missing: Vec<&Kernel> = kernels
             .iter()
-            .filter(|kernel| entries.insert(kernel.entry()) && !cached.contains(&kernel.entry()))
+            .filter(|kernel| entries.insert(kernel.entry(None)) && !cached.contains(&kernel.entry(None)))
             .copied()
             .collect();
         let (mirror, build_tools) = suppliers(runner, &passed_on, &missing);
@@ -37,8 +37,9 @@ pub fn files(runner: Runner, offline: bool, sources: &[From]) -> Result<Vec<Path
             build_tools: build_tools.as_ref(),
             instead: "name a FILE",
         };
-        let fetched =
-            missing.iter().map(|kernel| Ok(fetch(&means, kernel)?.beside("kernels").failure("cannot get the kernels")));
+        let fetched = missing
+            .iter()
+            .map(|kernel| Ok(fetch(&means, kernel, None)?.beside("kernels").failure("cannot get the kernels")));
         let mut tasks = fetched.collect::<Result<Vec<Task>>>()?;
         let hold = HoldEntries::new(cache.clone(), entries.iter().cloned().collect());
         tasks.push(Task::new("keeping the kernels in the cache", vec![Box::new(hold)]));
@@ -50,7 +51,7 @@ pub fn files(runner: Runner, offline: bool, sources: &[From]) -> Result<Vec<Path
     }
     let file = |source: &From| match source {
         From::File(file) => file.clone(),
-        From::Boot(kernel) => cache.path(&kernel.entry()).join(IMAGE),
+        From::Boot(kernel) => cache.path(&kernel.entry(None)).join(IMAGE),
     };
     Ok(sources.iter().map(file).collect())
 }

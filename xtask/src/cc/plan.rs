@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use toml::Table;
 
-use crate::arch::{Arch, Target};
+use crate::arch::{ARCHES, Arch, Target};
 use crate::build::site::Site;
 use crate::cc::cxx;
 use crate::cc::libbpf::{self, For};
@@ -70,7 +70,8 @@ impl<'a> Compiler<'a> {
             Box::new(Write { file: folder.join("none/README"), text: NONE.into() }),
         ];
         steps.extend(self.targets.iter().map(|(arch, _)| self.toolchain_file(arch)));
-        steps.push(Box::new(DropOthers { target: target.into(), file: folder.join("key"), key: key() }));
+        let folders = ARCHES.iter().map(|arch| target.join(arch.triple)).collect();
+        steps.push(Box::new(DropOthers { folders, file: folder.join("key"), key: key() }));
         Ok(steps)
     }
 

@@ -165,27 +165,7 @@ impl Recipe {
 
     /// What zig is called with, to compile BPF programs for the machine that a build script builds for.
     pub fn bpf_arguments(&self, arch: &Arch, given: Vec<String>) -> Vec<String> {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let mut args: Vec<String> = [
-            "clang",
-            "-Wno-unused-command-line-argument",
-            // Programs that were written for older versions assign `struct NAME` to `struct NAME___OLD`, for CO-RE.
-            "-Wno-error=incompatible-pointer-types",
-            "-nostdlibinc",
-            "-mcpu=v1",
-        ]
-        .map(String::from)
-        .into();
-        args.push(format!("-resource-dir={}", text(&self.compiler.join("lib"))));
-        args.extend(given);
-        args.extend(headers(&self.compiler, arch).into_iter().flat_map(|folder| ["-idirafter".into(), folder]));
-        // libbpf-cargo has the machine compile for itself, and for its order of bytes.
-        args.extend(ARCHES.iter().map(|other| format!("-U__TARGET_ARCH_{}", other.linux)));
-        args.push(format!("-D__TARGET_ARCH_{}", arch.linux));
-        args.extend(self.names.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", text(from))));
-        args.extend(["-fno-ident".into(), "-fno-addrsig".into(), "-fdebug-compilation-dir=.".into()]);
-        args.push(format!("--target={}", arch.endian.bpf_target()));
-        args
+        for_bpf(&self.compiler, &self.names, "v1", arch, Some(arch.linux), given)
     }
 
     /// A macro that holds a path gets what code may call it: OpenSSL, for one, keeps the folder that it would be installed
@@ -200,6 +180,39 @@ impl Recipe {
             .rev()
             .fold(arg, |arg, (from, to)| arg.replace(&format!("{}/", from.display()), &format!("{to}/")))
     }
+}
+
+/// What zig is called with, to compile C to BPF. The headers are those of `arch`; `word` is libbpf's for an architecture, if
+/// the code may depend on one.
+pub fn for_bpf(
+    compiler: &Path,
+    names: &[(PathBuf, String)],
+    cpu: &str,
+    arch: &Arch,
+    word: Option<&str>,
+    given: Vec<String>,
+) -> Vec<String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut args: Vec<String> = [
+        "clang",
+        "-Wno-unused-command-line-argument",
+        // Programs that were written for older versions assign `struct NAME` to `struct NAME___OLD`, for CO-RE.
+        "-Wno-error=incompatible-pointer-types",
+        "-nostdlibinc",
+    ]
+    .map(String::from)
+    .into();
+    args.push(format!("-mcpu={cpu}"));
+    args.push(format!("-resource-dir={}", text(&compiler.join("lib"))));
+    args.extend(given);
+    args.extend(headers(compiler, arch).into_iter().flat_map(|folder| ["-idirafter".into(), folder]));
+    // libbpf-cargo has the machine compile for itself, and for its order of bytes.
+    args.extend(ARCHES.iter().map(|other| format!("-U__TARGET_ARCH_{}", other.linux)));
+    args.extend(word.map(|word| format!("-D__TARGET_ARCH_{word}")));
+    args.extend(names.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", text(from))));
+    args.extend(["-fno-ident", "-fno-addrsig", "-fdebug-compilation-dir=."].map(String::from));
+    args.push(format!("--target={}", arch.endian.bpf_target()));
+    args
 }
 
 /// What decides the bytes that are compiled from C, for the manifest.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::arch::ARCHES;
 use crate::sys::command::{Command, quote};
 use crate::sys::files;
 use crate::sys::parallel;
@@ -66,8 +65,8 @@ impl Step for CompileArchive {
 /// Removes what was compiled with another C compiler or by other flags, for cargo does not see that it has to be built again.
 #[derive(Debug)]
 pub struct DropOthers {
-    /// cargo's target folder.
-    pub target: PathBuf,
+    /// The folders of what was built.
+    pub folders: Vec<PathBuf>,
     /// Where it stands what that was compiled with.
     pub file: PathBuf,
     pub key: String,
@@ -75,21 +74,19 @@ pub struct DropOthers {
 
 impl Step for DropOthers {
     fn line(&self) -> String {
-        let target = quote(&self.target);
-        format!("# if {} is not {}, remove what was built for targets in {target}", quote(&self.file), self.key)
+        let folders: String = self.folders.iter().map(|folder| format!(" {}", quote(folder))).collect();
+        format!("# if {} is not {}: rm -rf{folders}", quote(&self.file), self.key)
     }
 
     fn json(&self) -> Value {
-        json!({ "drop-others": { "target": self.target, "file": self.file, "key": self.key } })
+        json!({ "drop-others": { "folders": self.folders, "file": self.file, "key": self.key } })
     }
 
     fn run(&self, _: &Work) -> Result<()> {
         if files::read_if_there(&self.file)?.is_some_and(|key| key == self.key) {
             return Ok(());
         }
-        for arch in &ARCHES {
-            files::remove_folder(&self.target.join(arch.triple))?;
-        }
+        self.folders.iter().try_for_each(|folder| files::remove_folder(folder))?;
         files::write(&self.file, &self.key)
     }
 }

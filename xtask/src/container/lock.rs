@@ -6,6 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context, Error, Result, bail};
 use serde::Serialize;
 
+use crate::debian::deb::Deb;
 use crate::sys::hash::Sha256;
 
 /// The name of the file: beside an image in the cache, and in a workspace that wants this image and no other.
@@ -18,29 +19,9 @@ pub const SUITE: &str = "trixie";
 pub struct Lock {
     pub architecture: String,
     /// In the order of their names.
-    pub packages: Vec<Package>,
+    pub packages: Vec<Deb>,
     /// The id of the image, which is the same in every engine.
     pub image: Sha256,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Package {
-    pub name: String,
-    pub version: String,
-    /// Of its file.
-    pub sha256: Sha256,
-}
-
-impl Package {
-    /// The package that is in a file of this name, as apt leaves it: `NAME_VERSION_ARCHITECTURE.deb`.
-    pub fn of_file(file: &str, sha256: Sha256) -> Result<Package> {
-        let mut parts = file.split('_');
-        let (Some(name), Some(version), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            bail!("{file} is not named as apt names packages");
-        };
-        Ok(Package { name: name.into(), version: version.replace("%3a", ":"), sha256 })
-    }
 }
 
 impl fmt::Display for Lock {
@@ -67,11 +48,7 @@ impl FromStr for Lock {
                 ["architecture", word] => architecture = Some((*word).to_owned()),
                 ["image", id] => image = Some(id.trim_start_matches("sha256:").parse()?),
                 ["package", name, version, sha256] => {
-                    packages.push(Package {
-                        name: (*name).into(),
-                        version: (*version).into(),
-                        sha256: sha256.parse()?,
-                    });
+                    packages.push(Deb { name: (*name).into(), version: (*version).into(), sha256: sha256.parse()? });
                 }
                 _ => bail!("`{line}` is not understood"),
             }
@@ -89,7 +66,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_and_nothing_else_is() {
         let zlib = "zlib1g_1%3a1.3.dfsg+really1.3.1-1_amd64.deb";
-        let packages = vec![Package::of_file(zlib, hash::bytes(b"z")).unwrap()];
+        let packages = vec![Deb::of_file(zlib, hash::bytes(b"z")).unwrap()];
         assert_eq!(packages[0].version, "1:1.3.dfsg+really1.3.1-1");
         let lock = Lock { architecture: "amd64".into(), packages, image: hash::bytes(b"i") };
         assert_eq!(lock.to_string().parse::<Lock>().unwrap(), lock);

@@ -11,8 +11,9 @@ use crate::container::archive;
 use crate::container::engine::Image;
 use crate::container::facts::Container;
 use crate::container::layer::Layer;
-use crate::container::lock::{self, Lock, Package};
+use crate::container::lock::{self, Lock};
 use crate::container::recipe::Recipe;
+use crate::debian::deb::Deb;
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Step, Work};
 use crate::sys::{files, hash};
@@ -115,11 +116,11 @@ impl Step for MakeImage {
 
 impl MakeImage {
     /// The packages, by the names of their files: those of the lock, if there is one.
-    fn check(&self) -> Result<Vec<(String, Package)>> {
+    fn check(&self) -> Result<Vec<(String, Deb)>> {
         let mut packages = Vec::new();
         for file in files::list(&self.packages)?.into_iter().filter(|file| file.ends_with(".deb")) {
             let sha256 = hash::file(&self.packages.join(&file))?;
-            let package = Package::of_file(&file, sha256)?;
+            let package = Deb::of_file(&file, sha256)?;
             packages.push((file, package));
         }
         packages.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
@@ -144,7 +145,7 @@ impl MakeImage {
         }
     }
 
-    fn write_layer(&self, work: &Work, packages: &[(String, Package)], to: &Path) -> Result<()> {
+    fn write_layer(&self, work: &Work, packages: &[(String, Deb)], to: &Path) -> Result<()> {
         let mut layer = Layer::new(create(to)?)?;
         for (file, package) in packages {
             work.show(&package.name);

@@ -129,6 +129,7 @@ remove() { rm "$folder/$1" || refuse "$folder/$1 was not removed"; echo "removed
 each programs ours
 case ${1-} in
 --uninstall) each programs remove ;;
+-h | --help) sed -n '1d; /^set/q; s/^# \{0,1\}//p' "$0" ;;
 -*) refuse "sh install.sh [FOLDER|URL], or --uninstall, is expected" ;;
 *)
     from=${1:-$(dirname "$0")}

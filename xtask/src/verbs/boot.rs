@@ -1,12 +1,15 @@
 //! `cargo xtask boot`: proves on real kernels, under QEMU, that what was released works there.
 
+use std::fs::File;
 use std::path::absolute;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use crate::arch::Arch;
 use crate::boot::facts::Host;
 use crate::boot::kernels::KERNELS;
+use crate::boot::kernels::lock::Lock;
 use crate::boot::plan;
 use crate::boot::run::Outcome;
 use crate::boot::select::{self, Guest, KernelArg, Selection};
@@ -32,7 +35,10 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Res
     let (facts, _locks) = Facts::read(runner, common, None, None)?;
     let dist = facts.dist.clone();
     let manifest = artifacts::read(&dist)?;
-    let guests = select::guests(&manifest.artifacts, &request.arches, &selection)?;
+    let mut guests = select::guests(&manifest.artifacts, &request.arches, &selection, &Lock::read(&facts.root)?)?;
+    if request.kvm {
+        use_kvm(&mut guests)?;
+    }
     let host = Host::read(runner, &facts, &guests)?;
     let plan = plan::plan(&facts, &host, &manifest.artifacts, &guests)?;
     if request.show.plan {
@@ -53,6 +59,25 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Res
     if !failures.is_empty() {
         bail!("{} of {} boots failed:{}", failures.len(), guests.len(), failures.concat());
     }
+    Ok(())
+}
+
+/// Has this machine's processor run the guests that are of its kind.
+fn use_kvm(guests: &mut [Guest]) -> Result<()> {
+    let own: &'static Arch = match std::env::consts::ARCH.parse() {
+        Ok(arch) => arch,
+        Err(_) => bad_request!("--kvm: nothing is shipped for this machine's architecture, {}", std::env::consts::ARCH),
+    };
+    if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
+        bad_request!("--kvm: /dev/kvm cannot be opened ({error}): this machine has no KVM, or you may not use it");
+    }
+    // Boards have their own processors.
+    let mut same =
+        guests.iter_mut().filter(|guest| guest.arch == own && guest.machine.name == own.machine.name).peekable();
+    if same.peek().is_none() {
+        bad_request!("--kvm: this machine is {own}, and none of the guests is");
+    }
+    same.for_each(|guest| guest.kvm = true);
     Ok(())
 }
 

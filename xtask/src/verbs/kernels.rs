@@ -4,11 +4,19 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::arch::Arch;
-use crate::boot::kernels::{Btf, KERNELS};
-use crate::flags;
+use crate::boot::kernels::lock::{FILE, Lock};
+use crate::boot::kernels::update;
+use crate::boot::kernels::{self, Btf, KERNELS};
+use crate::debian::apt::Mirror;
+use crate::debian::deb::Deb;
+use crate::flags::{self, Common};
+use crate::sys;
+use crate::sys::process::Runner;
+use crate::ui::error::{Request, bad_request};
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
+use crate::workspace::facts::Workspace;
 
 /// What is printed as JSON.
 #[derive(Debug, Serialize)]
@@ -34,9 +42,28 @@ pub struct Kernel {
     pub cache_entry: String,
 }
 
+/// What `--update` prints as JSON.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Updated {
+    pub kernels: Vec<Pinned>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Pinned {
+    pub arch: &'static Arch,
+    pub label: &'static str,
+    /// What kernels.lock pins it to. A kernel that is built is from the sources in it.
+    pub package: Deb,
+}
+
 /// Runs the verb.
-pub fn run(request: &flags::Kernels) -> Result<()> {
+pub fn run(runner: Runner, common: &Common, request: &flags::Kernels) -> Result<()> {
     let wanted = KERNELS.iter().filter(|kernel| request.arches.is_empty() || request.arches.contains(&kernel.arch));
+    if request.update {
+        return update(runner, common, request, &wanted.collect::<Vec<_>>());
+    }
     if request.json {
         let kernels = wanted.map(|kernel| Kernel {
             arch: kernel.arch,
@@ -46,7 +73,7 @@ pub fn run(request: &flags::Kernels) -> Result<()> {
             machine: kernel.machine.name,
             cpu: kernel.machine.cpu(kernel.arch),
             from: kernel.describe(),
-            cache_entry: kernel.entry(),
+            cache_entry: kernel.entry(None),
         });
         return screen::print_result(Kernels { kernels: kernels.collect() });
     }
@@ -64,4 +91,37 @@ pub fn run(request: &flags::Kernels) -> Result<()> {
         table
     };
     screen::print_tables(&[6, 5, 4, 3].map(table))
+}
+
+/// Pins kernels.
+fn update(
+    runner: Runner,
+    common: &Common,
+    request: &flags::Kernels,
+    wanted: &[&'static kernels::Kernel],
+) -> Result<()> {
+    let (workspace, _) = Workspace::find(runner, common)?;
+    if common.offline {
+        bad_request!("--offline, and --update asks a mirror of Debian");
+    }
+    let mirror = Mirror::find(runner).map_err(|status| Request(status.sentence()))?;
+    let before = Lock::read(&workspace.root)?;
+    let (work, file) = (workspace.work.join("pins"), workspace.root.join(FILE));
+    let tasks = update::tasks(&mirror, &work, wanted, before.clone(), file)?;
+    if request.plan {
+        return sys::plan::print(&tasks, request.json);
+    }
+    sys::plan::run(runner, &tasks)?;
+    let lock = Lock::read(&workspace.root)?;
+    if request.json {
+        let pinned = wanted.iter().filter_map(|kernel| {
+            Some(Pinned { arch: kernel.arch, label: kernel.label, package: lock.pin(kernel)?.clone() })
+        });
+        return screen::print_result(Updated { kernels: pinned.collect() });
+    }
+    runner.status(match lock.moved(&before) {
+        0 => format!("{FILE} pins the newest packages already"),
+        moved => format!("{FILE}: {moved} pins have changed"),
+    });
+    Ok(())
 }

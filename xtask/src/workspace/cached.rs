@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::arch::ARCHES;
-use crate::boot::kernels::{self, KERNELS, Kernel};
+use crate::boot::kernels::{self, KERNELS};
 use crate::cc::facts::Libbpf;
 use crate::cc::libbpf::{self, For};
 use crate::cc::{cxx, recipe};
@@ -59,7 +59,7 @@ pub enum State {
     OtherVersion,
     /// A run that was killed left it; or one that is under way is at it.
     HalfDone,
-    /// It depends on the pinned Rust, or on crates, which are not there; or on what a workspace wants in its image.
+    /// It depends on the pinned Rust, or on crates, which are not there; or on what a workspace wants in its image, or pins.
     Unknown,
 }
 
@@ -67,7 +67,7 @@ impl Listing {
     /// `crates` are those of the workspace, if they are known: they decide which libbpf it is built with.
     pub fn read(cache: &Cache, rust: Option<&Rust>, crates: Option<&Crates>) -> Result<Listing> {
         let mut names = facts::names(rust);
-        names.extend(KERNELS.iter().map(Kernel::entry));
+        names.extend(KERNELS.iter().map(|kernel| kernel.entry(None)));
         names.extend(ARCHES.iter().map(|arch| cxx::name(arch, &recipe::flags())));
         names.extend(image::usual().map(|recipe| recipe.entry()));
         names.extend(rust.map(|rust| cross::name(&rust.host)));
@@ -88,6 +88,7 @@ impl Listing {
                 }
                 true if known.is_none() && name.starts_with(libbpf::PREFIX) => State::Unknown,
                 true if name.starts_with(image::PREFIX) => State::Unknown,
+                true if name.starts_with(kernels::PREFIX) && name.contains(kernels::PINNED) => State::Unknown,
                 true => State::OtherVersion,
             };
             let age_days = made.unwrap_or_default().as_secs() / 86_400;

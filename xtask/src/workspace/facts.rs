@@ -90,7 +90,7 @@ pub struct Workspace {
     /// The user's.
     cargo_home: PathBuf,
     /// The folder of everything between sources and artifacts.
-    work: PathBuf,
+    pub work: PathBuf,
     /// The workspace, for errors: as the user knows it.
     shown: PathBuf,
 }

@@ -149,7 +149,7 @@ impl Machine {
         let arches = self.config.iter().flat_map(|config| &config.arches);
         rows.extend(arches.map(|arch| self.row(&machine::qemu(arch))));
         let kernels = self.arches().into_iter().map(kernels::default_of);
-        let missing = kernels.filter(|kernel| !self.installed.cached.contains(&kernel.entry()));
+        let missing = kernels.filter(|kernel| !self.installed.cached.contains(&kernel.entry(None)));
         let (built, fetched): (Vec<&Kernel>, Vec<&Kernel>) =
             missing.partition(|kernel| matches!(kernel.source, Source::Built(_)));
         for (kernels, state) in [(&fetched, State::ToFetch), (&built, State::ToBuild)] {

@@ -52,7 +52,7 @@ fn can_build(arch: &Arch) -> bool {
     let kernel = kernels::default_of(arch);
     let cache = bpfship::testing::Cache::find().unwrap();
     !matches!(kernel.source, Source::Built(_))
-        || cache.path(&kernel.entry()).exists()
+        || cache.path(&kernel.entry(None)).exists()
         || has(
             "clang-19",
             "docs/own-kernels.md shows how to build a kernel",
@@ -69,6 +69,7 @@ pub fn verdicts(workspace: &Workspace) -> BTreeMap<(String, String), Value> {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn every_released_binary_works_on_a_kernel_of_its_architecture() {
     let arches: Vec<&Arch> = ARCHES.iter().filter(|arch| can_boot(arch) && can_build(arch)).collect();
     if arches.is_empty() {
@@ -95,6 +96,7 @@ fn every_released_binary_works_on_a_kernel_of_its_architecture() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_workspace_that_depends_on_the_tool_boots_its_own_application() {
     if !can_boot_amd64() {
         return;
@@ -121,6 +123,7 @@ fn a_workspace_that_depends_on_the_tool_boots_its_own_application() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_guest_whose_btf_is_hidden_is_given_it_as_a_file() {
     if !can_boot_amd64() {
         return;
@@ -140,6 +143,7 @@ fn amd64() -> &'static Arch {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_initramfs() {
     if !can_boot_amd64() {
         return;
@@ -234,6 +238,7 @@ fn with_stub(name: &str, script: &str) -> Run {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_kernel_that_hangs_is_ended_and_nothing_of_it_is_left() {
     let pid = stub().path("hangs.pid");
     let script = format!("echo 'Linux version 6'; echo $$ >'{}'; exec sleep 1000", pid.display());
@@ -278,6 +283,65 @@ fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_i
 }
 
 #[test]
+fn a_pinned_kernel_is_booted_and_no_other() {
+    if !has("apt-get", "a Debian machine", is_on_path("apt-get")) {
+        return;
+    }
+    let workspace = small("boot pins");
+    write_image(&workspace);
+    let path = path_with(&workspace, "apt", "exit 1");
+    let folder = workspace.path("stubs/apt");
+    fs::create_dir_all(folder.join("boot")).unwrap();
+    fs::copy(workspace.path("image"), folder.join("boot/vmlinuz-6.1.0-9-cloud-amd64")).unwrap();
+    let download = "case \"$*\" in\n\
+                    *=6.1.9-1) touch linux-image-6.1.0-9-cloud-amd64_6.1.9-1_amd64.deb;;\n\
+                    *download*) echo 'E: there is no such version'; exit 100;;\n\
+                    esac";
+    write_program(&folder, "apt-get", download);
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let cache = format!(
+        "case $1 in\n\
+         pkgnames) for version in 5.10.0-1 6.1.0-9 6.1.0-8 6.12.3 6.18.3; do echo linux-image-$version-cloud-amd64; done\n\
+           echo linux-binary-7.1-cloud-amd64;;\n\
+         show) printf 'Version: 6.1.9-1\\nSHA256: {empty}\\n';;\n\
+         esac"
+    );
+    write_program(&folder, "apt-cache", &cache);
+    write_program(&folder, "dpkg-deb", &format!("tar --create --directory='{}' boot", folder.display()));
+    let run = |line: &str| {
+        let mut command = workspace.command(line);
+        command.env("PATH", &path).env("BPFSHIP_DEBIAN_MIRROR", "http://mirror.example/debian");
+        Run::of(&mut command)
+    };
+
+    run("kernels --update --arch amd64").succeeds().says("kernels.lock: 5 pins have changed");
+    run("kernels --update --arch amd64").succeeds().says("kernels.lock pins the newest packages already");
+    let pinned = format!("kernel amd64 debian-12-6.1 linux-image-6.1.0-9-cloud-amd64 6.1.9-1 {empty}\n");
+    let lock = workspace.read("kernels.lock");
+    assert!(lock.contains(&pinned) && lock.lines().count() == 6, "{lock}");
+
+    let boot = "boot --arch amd64 --kernel debian-12-6.1";
+    run(boot).ends_with(1).says("amd64 on debian-12-6.1: QEMU failed (exit code 1) before init started");
+    let report: Value = serde_json::from_str(&workspace.read("dist/boot-report.json")).unwrap();
+    assert_eq!(report["boots"][0]["kernel"]["source"]["version"], "6.1.9-1");
+
+    for (altered, sentence) in [
+        (
+            pinned.replace("6.1.9-1", "6.1.8-1"),
+            "pins linux-image-6.1.0-9-cloud-amd64 6.1.8-1, which http://mirror.example/debian",
+        ),
+        (pinned.replace("e3b0", "e3b1"), "and what was downloaded has e3b0c442"),
+    ] {
+        fs::remove_dir_all(workspace.path("cache")).unwrap();
+        fs::write(workspace.path("kernels.lock"), altered).unwrap();
+        run(boot).ends_with(1).says(sentence);
+    }
+    fs::write(workspace.path("kernels.lock"), "kernel amd64\n").unwrap();
+    run(boot).ends_with(2).says("kernels.lock cannot be read: `kernel amd64` is not understood").in_one_line();
+}
+
+#[test]
+#[ignore = "long: --include-ignored runs it"]
 fn garbage_and_what_a_program_forges_are_no_pass() {
     let script = "printf 'x\\000\\377\\033[2J<init 0 0 done>\\n<init 9 0123456789abcdef done>\\n\\033[31mred'";
     with_stub("garbage", script)
@@ -288,6 +352,7 @@ fn garbage_and_what_a_program_forges_are_no_pass() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_qemu_itself_complains_of_is_shown() {
     with_stub("complains", "echo 'qemu-system-x86_64: unsupported machine type' >&2; exit 1")
         .ends_with(1)
@@ -295,6 +360,7 @@ fn what_qemu_itself_complains_of_is_shown() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn qemu_ends_with_the_tool_even_if_that_is_killed() {
     let pid = stub().path("killed.pid");
     let _ = fs::remove_file(&pid);
@@ -378,6 +444,7 @@ fn without_the_emulator_one_sentence_shows_how_to_install_it() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn without_apt_one_sentence_names_the_other_way() {
     let workspace = small("boot no apt");
     Run::of(workspace.command("boot").env("PATH", path_without(&workspace, "apt-get")))
@@ -390,6 +457,7 @@ fn without_apt_one_sentence_names_the_other_way() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn offline_a_kernel_must_be_there() {
     small("boot offline")
         .xtask("boot --offline")
@@ -399,6 +467,7 @@ fn offline_a_kernel_must_be_there() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_cannot_be_booted_is_refused_before_any_work() {
     let workspace = small("boot requests").write("text", "#!/bin/sh\n");
     write_image(&workspace);
@@ -416,6 +485,7 @@ fn what_cannot_be_booted_is_refused_before_any_work() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_none() {
     let workspace = small("boot verified");
     let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
@@ -460,6 +530,7 @@ fn a_wrong_configuration_is_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_archive_that_was_altered_is_not_booted() {
     let copy = stub();
     // Only this test reads this one.
@@ -481,6 +552,7 @@ fn an_archive_that_was_altered_is_not_booted() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_plan_has_every_command_and_nothing_of_it_is_done() {
     // It does not depend on the tool.
     let workspace = small("boot plan");
@@ -505,6 +577,7 @@ fn the_plan_has_every_command_and_nothing_of_it_is_done() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_shell_that_runs_the_printed_plan_fetches_a_kernel() {
     if !can_boot_amd64() {
         return;
@@ -515,13 +588,14 @@ fn a_shell_that_runs_the_printed_plan_fetches_a_kernel() {
     let fetch = fetch.take_while(|line| !line.starts_with("# keep ")).filter(|line| !line.starts_with("rm -rf"));
     let script: String = fetch.map(|line| format!("{line}\n")).collect();
     workspace.shell(&format!("set -e\n{script}")).succeeds();
-    let entry = kernels::default_of(amd64()).entry();
+    let entry = kernels::default_of(amd64()).entry(None);
     let kernel = fs::read(workspace.path("cache").join(format!("{entry}.partial/kernel"))).unwrap();
     let magic = amd64().kernel_magic.as_ref().unwrap();
     assert_eq!(&kernel[magic.offset..][..magic.bytes.len()], magic.bytes);
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_kernels_are_listed_for_people_and_as_json() {
     let workspace = Workspace::empty("boot kernels");
     workspace

@@ -644,7 +644,11 @@ fn the_script_of_a_release_installs_upgrades_and_leaves_nothing_behind() {
         workspace.shell("echo nothing >bad/SHA256SUMS").succeeds();
         install("bad/install.sh").ends_with(1).says("there is no archive for this machine (");
         install("1.0.0/install.sh nowhere").ends_with(1).says("cannot get SHA256SUMS from nowhere");
-        install("1.0.0/install.sh --help").ends_with(1).says("or --uninstall, is expected");
+        install("1.0.0/install.sh --help")
+            .succeeds()
+            .says("\n  sh install.sh [FOLDER|URL]     installs")
+            .says_nothing_of("set -eu");
+        install("1.0.0/install.sh --remove").ends_with(1).says("or --uninstall, is expected");
         assert_eq!(prints(&workspace), "two");
         install("1.0.0/install.sh --uninstall").succeeds();
         assert!(list(&workspace.path("bin")).is_empty());

@@ -178,6 +178,7 @@ const OTHERS: &[(&str, Access)] = &[
     ("bpf::container", Access::Reads),
     ("bpf::rust::answer", Access::Writes),
     ("bpf::rust::linker", Access::Writes),
+    ("bpf::rust::shim", Access::Writes),
     ("container::engine", Access::Reads),
     ("build::cargo", Access::Writes),
     ("build::crate_copies", Access::Reads),

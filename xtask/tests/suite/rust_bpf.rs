@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::engines::{IMAGES, engines};
 use super::support::{Workspace, copy_changed, has, list, own_root};
 
 /// The workspace in `xtask/tests/rust`.
@@ -39,6 +40,7 @@ fn main() {
 "#;
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn programs_in_rust_become_objects_that_this_kernel_takes() {
     let workspace = fixture("rust-bpf");
     workspace
@@ -70,6 +72,7 @@ fn programs_in_rust_become_objects_that_this_kernel_takes() {
         let read = |of: &Workspace| fs::read(of.path(&format!("bpf/objects/{name}"))).unwrap();
         assert!(read(&workspace) == read(&other), "{name}");
     }
+    are_the_same_from_each_engine(other);
 
     // One of its programs embeds objects, and the other one has its build script ask for them, as aya-build does.
     workspace.xtask("dist --arch amd64").succeeds();
@@ -89,6 +92,29 @@ fn programs_in_rust_become_objects_that_this_kernel_takes() {
         }
     }
     takes_objects_from_the_target_folder(workspace);
+}
+
+/// C beside.
+const C: &str = "__attribute__((section(\"raw_tp/sys_enter\"), used)) int beside(void *context) { return 0; }\n\
+                 char _license[] __attribute__((section(\"license\"), used)) = \"GPL\";\n";
+
+/// Whatever engine compiles C, in the same run or not, objects of Rust are made on this machine.
+fn are_the_same_from_each_engine(workspace: Workspace) {
+    let _images = IMAGES.read().unwrap();
+    let workspace = workspace.write("bpf/beside.bpf.c", C);
+    let mut objects = Vec::new();
+    for engine in [&["host"], engines().as_slice()].concat() {
+        let _ = fs::remove_file(workspace.path("target/bpfship/bpf-records.json"));
+        workspace.xtask(&format!("bpf --engine {engine}")).succeeds();
+        let names = list(&workspace.path("bpf/objects"));
+        let read =
+            names.into_iter().map(|name| (fs::read(workspace.path(&format!("bpf/objects/{name}"))).unwrap(), name));
+        objects.push((engine, read.collect::<Vec<_>>()));
+    }
+    assert!(objects[0].1.len() >= 16, "{}", objects[0].1.len());
+    for (engine, made) in &objects {
+        assert!(*made == objects[0].1, "{engine}");
+    }
 }
 
 /// The application finds the objects for each target where cargo would have left those for this machine.
@@ -131,7 +157,39 @@ fn program(before: &str, body: &str) -> String {
     )
 }
 
+/// A build script that has C linked to its program, and does something `more` with what was compiled.
+fn shim(more: &str) -> String {
+    format!(
+        "fn main() {{\n    let object = std::env::var(\"OUT_DIR\").unwrap() + \"/shim.o\";\n    \
+         let words = [\"-target\", \"bpf\", \"-O2\", \"-emit-llvm\", \"-c\", \"src/shim.c\", \"-o\", &object];\n    \
+         if !std::process::Command::new(\"clang\").args(words).status().unwrap().success() {{\n        std::process::exit(1);\n    }}\n    \
+         {more}\n    println!(\"cargo:rerun-if-changed=src/shim.c\\ncargo:rustc-link-arg-bins={{object}}\");\n}}\n"
+    )
+}
+
+/// What is included by C that a build script compiles is an input, and what was compiled elsewhere is not linked.
+fn links_c(workspace: Workspace) -> Workspace {
+    let calls = program("unsafe extern \"C\" { fn twice(n: u64) -> u64; }", "unsafe { twice(*context) }");
+    let c = |start: &str| format!("{start}unsigned long twice(unsigned long n) {{ return 2 * n; }}\n");
+    let workspace = workspace
+        .write("probe/src/main.rs", &calls)
+        .write("probe/build.rs", &shim(""))
+        .write("probe/src/shim.c", &c("int seven =\n#include \"../../number\"\n;\n"));
+    workspace.xtask("bpf").ends_with(1).says("compiles C that includes").says("/number, which bpf.lock does not know");
+    let workspace = workspace
+        .write("probe/src/shim.c", &c(""))
+        .write("probe/build.rs", &shim("std::fs::write(&object, \"other\").unwrap();"));
+    workspace.xtask("bpf").ends_with(1).says("a build script links shim.o to a BPF program, which is no bitcode");
+    let workspace = workspace.write("probe/build.rs", &shim(""));
+    workspace.xtask("bpf").succeeds();
+    workspace.xtask("report").succeeds();
+    let workspace = workspace.write("probe/src/shim.c", &c("// Doubles.\n"));
+    workspace.xtask("report").ends_with(1).says("probe/src/shim.c changed");
+    workspace
+}
+
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
     let config = "package = \"tool\"\nbpf.rust = [\"probe\"]\nbpf.folder = \"kernel\"\narches = [\"amd64\"]\n";
     let manifest = "[package]\nname = \"probe\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
@@ -188,6 +246,8 @@ fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
     let workspace =
         workspace.write("probe/src/main.rs", &program("", &reads("number"))).write("probe/build.rs", script);
     workspace.xtask("bpf").succeeds();
+
+    let workspace = links_c(workspace);
 
     // As a workspace of its own, with a Rust of its own, it is named by its folder.
     let own = "version = 4\n\n[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n";

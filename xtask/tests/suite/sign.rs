@@ -58,6 +58,7 @@ pub fn released(name: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_release_is_signed_and_whatever_is_altered_then_is_refused() {
     if !has_ssh_keygen() {
         return;
@@ -189,6 +190,7 @@ for name in sys.argv[3:]:
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn as_many_rebuilders_as_are_demanded_must_state_the_same_bytes() {
     if !has_ssh_keygen() {
         return;
@@ -215,6 +217,7 @@ fn as_many_rebuilders_as_are_demanded_must_state_the_same_bytes() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn install_sh_installs_only_what_the_signer_has_signed() {
     if !has_ssh_keygen() {
         return;
@@ -264,6 +267,7 @@ fn install_sh_installs_only_what_the_signer_has_signed() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn install_sh_demands_the_keys_and_rebuilders_that_the_configuration_names() {
     if !has_ssh_keygen() {
         return;
@@ -303,6 +307,7 @@ fn install_sh_demands_the_keys_and_rebuilders_that_the_configuration_names() {
 
 /// One byte of each file of a release, every signature in the place of another, and what is no file at all.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn whatever_byte_of_a_signed_release_is_altered_it_is_refused() {
     if !has_ssh_keygen() {
         return;

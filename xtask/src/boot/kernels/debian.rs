@@ -2,29 +2,34 @@
 
 use anyhow::{Context, Result};
 
-use crate::boot::kernels::run::{DownloadNewest, KeepFiles, WriteRecord};
+use crate::boot::kernels::run::{DownloadNewest, DownloadPinned, KeepFiles, WriteRecord};
 use crate::boot::kernels::{DEVICE_TREE, IMAGE, Kernel, Package, RECORD};
 use crate::debian::apt::{self, Mirror};
+use crate::debian::deb::Deb;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::plan::Task;
 use crate::sys::steps::{CacheEntry, Remove};
 
-/// Plans to fetch a kernel into the cache.
-pub fn fetch(cache: &Cache, mirror: &Mirror, kernel: &Kernel, package: &Package) -> Result<Task> {
+/// Plans to fetch a kernel into the cache, from the package that is pinned or the newest.
+pub fn fetch(cache: &Cache, mirror: &Mirror, kernel: &Kernel, package: &Package, pin: Option<&Deb>) -> Result<Task> {
     let Kernel { arch, label, .. } = kernel;
     let debian = arch.debian.with_context(|| format!("Debian has no {arch}"))?;
-    let name = kernel.entry();
+    let name = kernel.entry(pin);
     let entry = cache.partial(&name);
     let folder = entry.join("apt");
     let prefix = package.name.split('*').next().unwrap_or_default();
     let mut steps = apt::update(&folder, mirror, package.suite, debian);
-    steps.push(Box::new(DownloadNewest {
-        mirror: mirror.url.clone(),
-        package: *package,
-        names: apt::command("apt-cache", &folder).args(["pkgnames", prefix]),
-        download: apt::command("apt-get", &folder).args(["--quiet", "download"]),
-    }));
+    let download = apt::command("apt-get", &folder).args(["--quiet", "download"]);
+    steps.push(match pin {
+        Some(deb) => Box::new(DownloadPinned { mirror: mirror.url.clone(), deb: deb.clone(), download }),
+        None => Box::new(DownloadNewest {
+            mirror: mirror.url.clone(),
+            package: *package,
+            names: apt::command("apt-cache", &folder).args(["pkgnames", prefix]),
+            download,
+        }),
+    });
     let device_tree = package.device_tree.map(|pattern| (pattern, DEVICE_TREE));
     steps.push(Box::new(KeepFiles {
         arch,

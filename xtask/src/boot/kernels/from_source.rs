@@ -7,9 +7,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::arch::ConfigFile;
 use crate::boot::kernels::recipe::{self, LLVM, PACKAGE, SUITE};
-use crate::boot::kernels::run::{CheckOptions, ExtractPackage, Make, WriteRecord};
+use crate::boot::kernels::run::{CheckOptions, DownloadPinned, ExtractPackage, Make, WriteRecord};
 use crate::boot::kernels::{IMAGE, Kernel, RECORD};
 use crate::debian::apt::{self, BuildRecord, Mirror};
+use crate::debian::deb::Deb;
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::hash;
@@ -17,7 +18,7 @@ use crate::sys::plan::Task;
 use crate::sys::steps::{CacheEntry, Download, Remove, Run, Write};
 
 /// Whose list of packages is read: a package of sources is for all architectures.
-const INDEX: &str = "amd64";
+pub const INDEX: &str = "amd64";
 
 /// What makes the kernel that QEMU takes of the ELF file that make leaves.
 const ELF: &[&str] = &["--strip-all"];
@@ -130,10 +131,11 @@ pub fn build(
     tools: &BuildTools,
     kernel: &Kernel,
     own: &ConfigFile,
+    pin: Option<&Deb>,
 ) -> Result<Task> {
     let Kernel { arch, label, .. } = kernel;
     let kernel_build = arch.kernel_build.as_ref().with_context(|| format!("no kernel can be built for {arch}"))?;
-    let name = kernel.entry();
+    let name = kernel.entry(pin);
     let partial = cache.partial(&name);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     if text(&partial).contains([' ', ':']) {
@@ -155,10 +157,11 @@ pub fn build(
     };
 
     let mut steps = apt::update(&apt, mirror, SUITE, INDEX);
-    steps.push(Box::new(Download {
-        command: apt::command("apt-get", &apt).args(["--quiet", "download", PACKAGE]),
-        folder: apt.clone(),
-    }));
+    let download = apt::command("apt-get", &apt).args(["--quiet", "download"]);
+    steps.push(match pin {
+        Some(deb) => Box::new(DownloadPinned { mirror: mirror.url.clone(), deb: deb.clone(), download }),
+        None => Box::new(Download { command: download.arg(PACKAGE), folder: apt.clone() }),
+    });
     steps.push(Box::new(ExtractPackage { apt: apt.clone(), into: work.clone() }));
     let unpack = Command::new("tar", &work)
         .args(["--extract", "--file", &format!("usr/src/{PACKAGE}.tar.xz"), "--wildcards"])
@@ -233,7 +236,7 @@ mod tests {
         let passed_on = [("PATH".to_owned(), "/usr/bin".to_owned()), ("CARGO_BUILD_JOBS".to_owned(), "3".to_owned())];
         let (kernel, own) = built().find(|(kernel, _)| kernel.arch.name == arch && kernel.label == label).unwrap();
         let cache = Cache { folder: folder.into() };
-        Ok(plan::script(&[build(&cache, &passed_on.into(), &mirror, &tools, kernel, own)?]))
+        Ok(plan::script(&[build(&cache, &passed_on.into(), &mirror, &tools, kernel, own, None)?]))
     }
 
     #[test]
@@ -262,7 +265,7 @@ mod tests {
     fn all_of_it_happens_in_a_folder_that_goes_away() {
         let script = planned("/cache", "mips", "linux-6.12-btf").unwrap();
         let (kernel, _) = built().find(|(kernel, _)| kernel.arch.name == "mips").unwrap();
-        let partial = format!("/cache/{}.partial", kernel.entry());
+        let partial = format!("/cache/{}.partial", kernel.entry(None));
         for line in script.lines().filter(|line| line.starts_with("(cd ")) {
             assert!(line.starts_with(&format!("(cd {partial}/work")), "{line}");
         }

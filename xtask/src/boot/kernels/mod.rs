@@ -2,18 +2,22 @@
 
 pub mod debian;
 pub mod from_source;
+pub mod lock;
 pub mod plan;
 pub mod recipe;
 pub mod run;
+pub mod update;
 
 use serde::Serialize;
 
 use crate::arch::{Arch, ConfigFile, Machine, config_file};
 use crate::boot::machines::{ARM_16K, RASPBERRY_PI_1, RASPBERRY_PI_3};
+use crate::debian::deb::Deb;
 use crate::sys::hash;
 
-/// What the names of kernels in the cache begin with.
+/// What the names of kernels in the cache begin with, and what those contain that a workspace pins.
 pub const PREFIX: &str = "kernel-";
+pub const PINNED: &str = "-pinned-";
 
 /// The kernel in an entry of the cache, in the form that QEMU takes.
 pub const IMAGE: &str = "kernel";
@@ -184,15 +188,19 @@ pub fn default_of(arch: &Arch) -> &'static Kernel {
 }
 
 impl Kernel {
-    /// The name of its entry in the cache, which identifies all that it is made from but the version.
-    pub fn entry(&self) -> String {
+    /// The name of its entry in the cache, which identifies all that it is made from, but the version only if that is pinned.
+    pub fn entry(&self, pin: Option<&Deb>) -> String {
         let key = match &self.source {
             Source::Debian(Package { suite, name, image, device_tree }) => {
                 format!("{suite}\0{name}\0{image}\0{device_tree:?}")
             }
             Source::Built(options) => recipe::key(self.arch, options),
         };
-        format!("{PREFIX}{}-{}-{:.16}", self.arch, self.kept_as, hash::bytes(key.as_bytes()))
+        let start = format!("{PREFIX}{}-{}", self.arch, self.kept_as);
+        match pin {
+            Some(deb) => format!("{start}{PINNED}{:.16}", hash::bytes(format!("{key}\0{}", deb.sha256).as_bytes())),
+            None => format!("{start}-{:.16}", hash::bytes(key.as_bytes())),
+        }
     }
 
     /// Where it comes from, in a few words.
@@ -260,8 +268,8 @@ mod tests {
     #[test]
     fn a_kernel_is_kept_once_also_where_its_btf_is_hidden() {
         for kernel in &KERNELS {
-            let entry = kernel.entry();
-            let sharing: Vec<_> = KERNELS.iter().filter(|other| other.entry() == entry).collect();
+            let entry = kernel.entry(None);
+            let sharing: Vec<_> = KERNELS.iter().filter(|other| other.entry(None) == entry).collect();
             let hidden = sharing.iter().filter(|kernel| kernel.btf == Btf::Hidden).count();
             assert_eq!(sharing.len() - hidden, 1, "{entry}");
         }

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use crate::boot::kernels::from_source::BuildTools;
 use crate::boot::kernels::{Kernel, Source, debian, from_source};
 use crate::debian::apt::Mirror;
+use crate::debian::deb::Deb;
 use crate::sys::cache::Cache;
 use crate::sys::plan::Task;
 use crate::ui::status::Found;
@@ -26,8 +27,8 @@ pub struct Means<'a> {
     pub instead: &'static str,
 }
 
-/// Plans to get a kernel into the cache.
-pub fn fetch(means: &Means, kernel: &Kernel) -> Result<Task> {
+/// Plans to get a kernel into the cache, from the package that is pinned, if one is.
+pub fn fetch(means: &Means, kernel: &Kernel, pin: Option<&Deb>) -> Result<Task> {
     let Kernel { arch, label, .. } = kernel;
     let instead = means.instead;
     if means.offline {
@@ -43,14 +44,14 @@ pub fn fetch(means: &Means, kernel: &Kernel) -> Result<Task> {
         None => bail!("no mirror was read for the kernel {label} for {arch}"),
     };
     match &kernel.source {
-        Source::Debian(package) => debian::fetch(means.cache, mirror, kernel, package),
+        Source::Debian(package) => debian::fetch(means.cache, mirror, kernel, package, pin),
         Source::Built(own) => {
             let tools = match means.build_tools {
                 Some(Ok(tools)) => tools,
                 Some(Err(status)) => bail!("the kernel {label} for {arch} must be built, and {}", status.sentence()),
                 None => bail!("no build tools were read for the kernel {label} for {arch}"),
             };
-            from_source::build(means.cache, means.passed_on, mirror, tools, kernel, own)
+            from_source::build(means.cache, means.passed_on, mirror, tools, kernel, own, pin)
         }
     }
 }

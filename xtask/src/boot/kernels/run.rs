@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 
 use crate::arch::Arch;
 use crate::boot::kernel_image;
+use crate::boot::kernels::lock::FILE;
 use crate::boot::kernels::recipe::{self, PACKAGE};
 use crate::boot::kernels::{IMAGE, Package};
 use crate::debian::apt::{BuildRecord, Record};
+use crate::debian::deb::Deb;
 use crate::sys::command::{Command, quote, word};
 use crate::sys::plan::{Step, Work};
 use crate::sys::steps::download;
@@ -74,6 +76,49 @@ impl Step for DownloadNewest {
             }
         }
         fetch(last)
+    }
+}
+
+/// Downloads one package, and no other.
+#[derive(Debug)]
+pub struct DownloadPinned {
+    pub mirror: String,
+    pub deb: Deb,
+    /// Downloads the package that follows.
+    pub download: Command,
+}
+
+impl DownloadPinned {
+    fn command(&self) -> Command {
+        self.download.clone().arg(format!("{}={}", self.deb.name, self.deb.version))
+    }
+}
+
+impl Step for DownloadPinned {
+    fn line(&self) -> String {
+        format!("{}\n# check that its SHA-256 is {}", self.command(), self.deb.sha256)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "download-pinned": { "package": self.deb, "download": self.command() } })
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        let Deb { name, version, sha256 } = &self.deb;
+        work.show(name);
+        let folder = &self.download.folder;
+        download(work, &self.command(), folder).with_context(|| {
+            format!(
+                "{FILE} pins {name} {version}, which {} does not have any more, perhaps: `cargo xtask kernels --update` pins \
+                 what it has, or set BPFSHIP_DEBIAN_MIRROR to a mirror that keeps old packages",
+                self.mirror
+            )
+        })?;
+        let found = hash::file(&folder.join(package_file(folder)?))?;
+        if found != *sha256 {
+            bail!("{FILE} pins {name} {version} with the SHA-256 {sha256}, and what was downloaded has {found}");
+        }
+        Ok(())
     }
 }
 
@@ -153,7 +198,7 @@ fn matches(pattern: &str, name: &str, never: char) -> bool {
 }
 
 /// The packages that fit a pattern, the newest first.
-fn newest_first<'a>(pattern: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn newest_first<'a>(pattern: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.filter(|name| matches(pattern, name, '-')).collect();
     names.sort_by(|one, other| by_number(other, one));
     names
@@ -243,15 +288,9 @@ impl Step for WriteRecord {
 
     fn run(&self, _: &Work) -> Result<()> {
         let file = package_file(&self.apt)?;
-        let mut parts = file.split('_');
-        let record = Record {
-            package: parts.next().unwrap_or_default().into(),
-            version: parts.next().unwrap_or_default().replace("%3a", ":"),
-            suite: self.suite.into(),
-            mirror: self.mirror.clone(),
-            sha256: hash::file(&self.apt.join(&file))?,
-            build: self.build.clone(),
-        };
+        let Deb { name, version, sha256 } = Deb::of_file(&file, hash::file(&self.apt.join(&file))?)?;
+        let (suite, mirror, build) = (self.suite.into(), self.mirror.clone(), self.build.clone());
+        let record = Record { package: name, version, suite, mirror, sha256, build };
         files::write(&self.file, format!("{:#}\n", serde_json::to_value(record)?))
     }
 }

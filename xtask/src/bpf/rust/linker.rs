@@ -1,12 +1,13 @@
-//! Being rustc's linker for BPF: it is given one module of bitcode, which is all that there is to link, and hands it on.
+//! Being rustc's linker for BPF: it is given one module of bitcode and hands it on, with what build scripts made of C linked in.
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use crate::bpf::rust::shim::{FILE, Recipe};
 use crate::sys::process;
 
 /// By which name the tool is called in place of a linker.
@@ -32,18 +33,11 @@ fn hand_on(words: &[String]) -> Result<()> {
     match modules.as_slice() {
         [module] => fs::copy(module, to).map(drop).with_context(|| format!("cannot write {to}")),
         [] => bail!("rustc gave no bitcode to link"),
-        [_, others @ ..] => {
-            let names: Vec<&str> = others.iter().map(|other| name(other)).collect();
-            bail!(
-                "a build script links {} to a BPF program, and only Rust can be linked: have it in a BPF source in C of its own",
-                names.join(", ")
-            )
+        [module, shims @ ..] => {
+            let recipe = Recipe::beside_us()?.with_context(|| format!("there is no {FILE} beside {PROGRAM}"))?;
+            recipe.link(module, shims, to)
         }
     }
-}
-
-fn name(path: &str) -> &str {
-    Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path)
 }
 
 /// What rustc asks of a linker for BPF.
@@ -77,12 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_module_of_rustc_is_found_among_its_flags() {
+    fn modules_are_found_among_rustcs_flags() {
         let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
         let usual = words("--export-symbols /t/symbols /d/e.o -L /t/raw --cpu v1 -o /d/e -O3 --debug");
         assert_eq!(Call::parse(&usual).unwrap(), Call { modules: vec!["/d/e.o"], to: "/d/e" });
-        let error = hand_on(&words("/d/e.o /o/shim.o -o /d/e")).unwrap_err().to_string();
-        assert!(error.starts_with("a build script links shim.o to a BPF program"), "{error}");
+        let more = words("/d/e.o /o/shim.o -o /d/e");
+        assert_eq!(Call::parse(&more).unwrap().modules, ["/d/e.o", "/o/shim.o"]);
         assert!(Call::parse(&words("/d/e.o")).is_err());
     }
 }

@@ -8,3 +8,4 @@ pub mod linker;
 pub mod plan;
 pub mod run;
 pub mod scripts;
+pub mod shim;

@@ -5,23 +5,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::bpf::flags::CLOCK;
+use crate::arch::ARCHES;
+use crate::bpf::flags::{self, CLOCK};
 use crate::bpf::paths;
 use crate::bpf::rust::flags::{CLANG, PROFILE, rust_arch};
 use crate::bpf::rust::linker;
 use crate::bpf::rust::run::{BuildBitcode, CompileBitcode};
 use crate::bpf::rust::scripts;
+use crate::bpf::rust::shim::{self, Recipe};
 use crate::bpf::settle::Compiled;
-use crate::bpf::target::BpfTarget;
+use crate::bpf::target::{BpfTarget, TARGETS};
 use crate::bpf::units::Unit;
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::crate_names;
 use crate::build::plan::source_root;
 use crate::build::site;
+use crate::cc::recipe;
+use crate::cc::run::DropOthers;
 use crate::sys::command::Command;
-use crate::sys::hash::Sha256;
-use crate::sys::plan::{Slot, Steps, Task};
-use crate::sys::steps::{CheckEntry, InstallNames, Link, MakeFolder};
+use crate::sys::hash::{self, Sha256};
+use crate::sys::plan::{Slot, Step, Steps, Task};
+use crate::sys::steps::{CheckEntry, InstallNames, Link, MakeFolder, Write};
 use crate::toolchain::bpf_core::{self, Core};
 use crate::toolchain::zig;
 use crate::workspace::cargo_home;
@@ -57,13 +61,13 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     let config = facts.network_config.clone();
     let mut steps = cargo_home::steps(&home, &facts.cargo_home, &config);
     steps.extend(scripts::steps(facts, &facts.work));
-    steps.push(Box::new(InstallNames { folder: folder(facts), names: vec![linker::PROGRAM.into()] }));
     if facts.has_packages_beside() {
         steps.push(Box::new(InstallNames { folder: facts.work.clone(), names: vec![crate_names::PROGRAM.into()] }));
     }
     steps.push(Box::new(MakeFolder { folder: folder(facts).join(HOST) }));
     // clang looks there for the sources that debug information names, and is to find none.
     steps.push(Box::new(MakeFolder { folder: empty(facts) }));
+    steps.push(Box::new(drop_others(facts)?));
     let cache = facts.cache.clone();
     steps.push(Box::new(CheckEntry { cache, name: zig::name()?, reads: |file| file == "zig" }));
     let mut tasks = vec![Task::new("preparing the build of BPF in Rust", steps)];
@@ -81,12 +85,14 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     }
     let built = Slot::default();
     for ((_, workspace), (target, packages)) in builds {
-        tasks.push(bitcode(facts, target, workspace, &packages.into_iter().collect::<Vec<_>>()));
+        tasks.push(bitcode(facts, target, workspace, &packages.into_iter().collect::<Vec<_>>())?);
     }
     built.put(true)?;
+    let sources = &facts.sources;
+    let generated = facts.config.generated.iter().filter_map(|pattern| paths::join(&sources.path, pattern)).collect();
     tasks.push(Task::new(
         "checking the sources of BPF in Rust",
-        vec![Box::new(Verify { folder: facts.sources.folder.clone(), generated: Vec::new(), built })],
+        vec![Box::new(Verify { folder: sources.folder.clone(), generated, built })],
     ));
     for Call { unit, shown, object, targets, made } in calls {
         let (_, bin) = unit.rust.as_ref().context("a unit without a package")?;
@@ -108,13 +114,16 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
 }
 
 /// Has cargo make the bitcode of packages of a workspace for a target.
-fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages: &[&str]) -> Task {
+fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages: &[&str]) -> Result<Task> {
     let triple = bpf_core::triple(target.endian);
     let (home, to) = (home(facts), target_folder(facts, target));
     let mut environment = facts.build_environment(&home);
     environment.insert(CLOCK.0.into(), CLOCK.1.into());
     // Build scripts of aya's template look for a linker there.
     scripts::put_on_path(&facts.work, &mut environment);
+    let tools = tools(facts, target);
+    environment.entry("PATH".into()).and_modify(|path| *path = format!("{}:{path}", tools.display()));
+    environment.insert(format!("BINDGEN_EXTRA_CLANG_ARGS_{}", triple.replace('-', "_")), bindgen(facts, target)?);
     // BPF needs what is unstable: its instructions in Rust, and more.
     environment.insert("RUSTC_BOOTSTRAP".into(), "1".into());
     if facts.has_packages_beside() {
@@ -122,7 +131,7 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
         environment.insert("RUSTC_WRAPPER".into(), program.to_string_lossy().into_owned());
     }
     let set = |key: &str, value: toml::Value| format!("--config=target.{triple}.{key}={value}");
-    let program = folder(facts).join(linker::PROGRAM);
+    let program = tools.join(linker::PROGRAM);
     let command = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(environment)
         .args(["build", "--release", "--locked", "--offline", "--bins"])
@@ -138,17 +147,66 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
         .args(["--target", triple]);
     // What runs on this machine, build scripts and procedural macros, is the same for all targets.
     let host = Link { file: to.join("release"), to: folder(facts).join(HOST) };
+    let members = facts.members.iter().map(|package| package.name.clone()).collect();
+    let generated = &facts.config.generated;
     let build = BuildBitcode {
         build: CargoBuild { command, target: to.clone(), within: None },
+        target: to.join(triple),
+        anew: if generated.is_empty() { Vec::new() } else { members },
         snapshot: facts.sources.folder.clone(),
         sources: sources(facts),
         top: facts.sources.top.clone(),
         ignored: facts.sources.ignored.clone(),
     };
-    let steps: Steps = vec![Box::new(MakeFolder { folder: to }), Box::new(host), Box::new(build)];
-    Task::new(format!("building {} for {target}", packages.join(", ")), steps)
+    let mut steps = compiler(facts, target)?;
+    steps.extend([Box::new(MakeFolder { folder: to }) as Box<dyn Step>, Box::new(host), Box::new(build)]);
+    Ok(Task::new(format!("building {} for {target}", packages.join(", ")), steps)
         .live(target.name)
-        .failure("cannot compile the BPF objects; the previous ones are untouched")
+        .failure("cannot compile the BPF objects; the previous ones are untouched"))
+}
+
+/// What a build script finds that compiles C for a target, and what links it.
+fn compiler(facts: &Facts, target: &'static BpfTarget) -> Result<Steps> {
+    let tools = tools(facts, target);
+    let libbpf = facts.bpf.libbpf_folder.as_ref();
+    let mut names = site::names(facts, &home(facts), &target_folder(facts, target));
+    names.extend(libbpf.map(|_| (headers(facts, target), flags::LIBBPF.into())));
+    let recipe = Recipe {
+        compiler: facts.cache.path(&zig::name()?),
+        cpu: facts.config.bpf.cpu.clone(),
+        target: target.name.into(),
+        libbpf: libbpf.map(|_| headers(facts, target)),
+        names,
+        sources: sources(facts).into_iter().chain(libbpf.cloned()).collect(),
+    };
+    let text = serde_json::to_string_pretty(&recipe)?;
+    let mut steps: Steps = vec![Box::new(Write { file: tools.join(shim::FILE), text })];
+    if let Some(libbpf) = libbpf {
+        steps.push(Box::new(MakeFolder { folder: headers(facts, target) }));
+        steps.push(Box::new(Link { file: headers(facts, target).join("bpf"), to: libbpf.clone() }));
+    }
+    let programs = [linker::PROGRAM, recipe::CLANG, recipe::FORMATTER].map(String::from).into();
+    steps.push(Box::new(InstallNames { folder: tools, names: programs }));
+    Ok(steps)
+}
+
+/// What bindgen tells its own clang: to see the headers that C for this target sees, and none of this machine's.
+fn bindgen(facts: &Facts, target: &'static BpfTarget) -> Result<String> {
+    let compiler = facts.cache.path(&zig::name()?);
+    let arch = ARCHES.iter().find(|arch| target.is_for(arch)).context("a target of no architecture")?;
+    let kernel = recipe::headers(&compiler, arch).into_iter().map(PathBuf::from);
+    let libbpf = facts.bpf.libbpf_folder.iter().map(|_| headers(facts, target));
+    let folders = kernel.chain(libbpf).flat_map(|folder| ["-idirafter".into(), folder.to_string_lossy().into_owned()]);
+    let words: Vec<String> = std::iter::once("-nostdlibinc".to_owned()).chain(folders).collect();
+    Ok(shlex::try_join(words.iter().map(String::as_str))?)
+}
+
+/// Removes what was made with another compiler of C, for cargo does not see that it has to be made again.
+fn drop_others(facts: &Facts) -> Result<DropOthers> {
+    let libbpf = facts.bpf.libbpf.iter().map(|(name, sha256)| format!(" {name} {sha256}")).collect::<String>();
+    let key = hash::bytes(format!("{} {} {}{libbpf}", shim::VERSION, zig::name()?, facts.config.bpf.cpu).as_bytes());
+    let folders = TARGETS.iter().map(|target| target_folder(facts, target)).collect();
+    Ok(DropOthers { folders, file: folder(facts).join("key"), key: key.to_string() })
 }
 
 /// What bitcode may be made of, and the names that build scripts look for.
@@ -198,6 +256,16 @@ const HOST: &str = "host";
 
 fn empty(facts: &Facts) -> PathBuf {
     folder(facts).join("empty")
+}
+
+/// The folder of the programs that are for one target.
+fn tools(facts: &Facts, target: &BpfTarget) -> PathBuf {
+    folder(facts).join("tools").join(target.name)
+}
+
+/// The folder in which `bpf` is that of libbpf's headers.
+fn headers(facts: &Facts, target: &BpfTarget) -> PathBuf {
+    tools(facts, target).join("include")
 }
 
 fn target_folder(facts: &Facts, target: &BpfTarget) -> PathBuf {

@@ -15,6 +15,7 @@ use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::bpf::{LOCK, OBJECTS};
 use crate::build::cargo::CargoBuild;
 use crate::build::reads;
+use crate::build::run::forget;
 use crate::sys::command::{Command, quote};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
@@ -31,6 +32,10 @@ pub const GIVEN: &str = "bpfship-objects";
 #[derive(Debug)]
 pub struct BuildBitcode {
     pub build: CargoBuild,
+    /// cargo's folder for the target.
+    pub target: PathBuf,
+    /// Packages that are built though they are built already.
+    pub anew: Vec<String>,
     /// The folder of the snapshot that is built.
     pub snapshot: PathBuf,
     /// The files that bpf.lock knows, and the folders of what is generated and kept.
@@ -43,15 +48,21 @@ pub struct BuildBitcode {
 
 impl Step for BuildBitcode {
     fn line(&self) -> String {
-        self.build.line()
+        match self.anew.as_slice() {
+            [] => self.build.line(),
+            anew => {
+                format!("# whatever is built already, build these anew: {}\n{}", anew.join(", "), self.build.line())
+            }
+        }
     }
 
     fn json(&self) -> Value {
-        json!({ "build-bitcode": self.build.json() })
+        json!({ "build-bitcode": { "build": self.build.json(), "anew": self.anew } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
         snapshot::begin(&self.snapshot)?;
+        self.anew.iter().try_for_each(|package| forget(&self.target, package))?;
         let mut made = Vec::new();
         let (status, messages) = self.build.run(work.runner, &|_, text| work.show(text), |_, artifact| {
             made.extend(artifact.executable.map(PathBuf::from));

@@ -43,7 +43,7 @@ impl Step for Touch {
 pub struct Verify {
     /// The folder of the snapshot.
     pub folder: PathBuf,
-    /// Patterns of what may have been written there, and is removed.
+    /// Patterns of what may have been written there. What is new is removed.
     pub generated: Vec<String>,
     /// Whether anything was built. Else no program ran that could have written there.
     pub built: Slot<bool>,
@@ -55,7 +55,7 @@ impl Step for Verify {
         match self.generated.as_slice() {
             [] => format!("# if anything was compiled, check that nothing was written to {source}"),
             generated => format!(
-                "# if anything was compiled, remove {} of {source}, and check that nothing else was written there",
+                "# if anything was compiled, remove what was added as {} to {source}, and check that nothing else was written there",
                 generated.join(", ")
             ),
         }
@@ -70,11 +70,11 @@ impl Step for Verify {
             return checked(&self.folder);
         }
         sweep(&self.folder, &self.generated)?;
-        match verify(&self.folder)?.as_slice() {
+        match verify(&self.folder, &self.generated)?.as_slice() {
             [] => Ok(()),
             faults => {
-                let are_new = faults.iter().all(|fault| matches!(fault, Fault::Added(_)));
-                let or = if are_new { ", or name these files in `generated` (docs/c-code.md)" } else { "" };
+                let are_there = faults.iter().all(|fault| !matches!(fault, Fault::Removed(_)));
+                let or = if are_there { ", or name these files in `generated` (docs/c-code.md)" } else { "" };
                 bail!(
                     "the build wrote into its own sources, so what it made is of no commit: {}; have build scripts write to \
                      OUT_DIR{or}",

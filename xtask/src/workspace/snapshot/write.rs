@@ -393,8 +393,9 @@ fn load(folder: &Path) -> Result<Record> {
     Record::load(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// How the snapshot in a folder is not what was written, by the paths in it. What was built of it has been built.
-pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
+/// How the snapshot in a folder is not what was written, by the paths in it. What was built of it has been built. What has the
+/// form of one of these patterns may have been written anew.
+pub fn verify(folder: &Path, generated: &[String]) -> Result<Vec<Fault>> {
     Clock::built(folder)?;
     let (source, record) = (folder.join(SOURCE), load(folder)?);
     let mut faults = Vec::new();
@@ -417,6 +418,8 @@ pub fn verify(folder: &Path) -> Result<Vec<Fault>> {
         }
     }
     faults.extend(added(&source, &record)?.into_iter().map(Fault::Added));
+    let is_generated = |path: &str| generated.iter().any(|pattern| paths::matches(pattern, path));
+    faults.retain(|fault| !matches!(fault, Fault::Changed(path) if is_generated(path)));
     faults.sort();
     if faults.is_empty() {
         checked(folder)?;

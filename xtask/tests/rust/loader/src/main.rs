@@ -187,7 +187,7 @@ fn forked() -> Result<String> {
     wait_for(|| {
         // A thread is made in the same way.
         let _ = Command::new("/proc/self/exe").arg("--version").output();
-        Ok((forks.get(&0, 0)? > 0).then_some(()))
+        Ok((forks.get(&0, 0)? > 0 && forks.get(&1, 0)? == u64::from(std::process::id())).then_some(()))
     })?;
-    Ok("a new process was counted".into())
+    Ok("a new process was counted, and C found out by whom".into())
 }
