@@ -25,6 +25,7 @@ fn after(workspace: &Workspace, script: &str, args: &str, code: i32, words: &str
 const SUMS: &str = "while read -r _ file; do sha256sum \"$file\"; done <SHA256SUMS >new; mv new SHA256SUMS";
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_is_beside_a_signed_archive_must_be_signed_too() {
     if !has_ssh_keygen() {
         return;
@@ -79,6 +80,7 @@ fn what_is_beside_a_signed_archive_must_be_signed_too() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_boot_that_is_signed_as_failed_cannot_be_left_out_of_the_report() {
     if !has_ssh_keygen() {
         return;
@@ -102,6 +104,7 @@ fn a_boot_that_is_signed_as_failed_cannot_be_left_out_of_the_report() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_was_altered_before_it_is_signed_is_not_signed() {
     if !has_ssh_keygen() {
         return;
@@ -127,6 +130,7 @@ fn what_was_altered_before_it_is_signed_is_not_signed() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_rebuild_is_of_all_that_the_manifest_says() {
     if !has_ssh_keygen() {
         return;
@@ -164,6 +168,7 @@ fn a_rebuild_is_of_all_that_the_manifest_says() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_file_of_keys_may_be_anything() {
     if !has_ssh_keygen() {
         return;
@@ -188,6 +193,7 @@ fn a_file_of_keys_may_be_anything() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn install_sh_takes_nothing_that_it_does_not_understand_for_less_than_it_says() {
     if !has_ssh_keygen() {
         return;
