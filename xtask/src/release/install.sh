@@ -101,8 +101,7 @@ rebuilt() {
 
 # Puts the programs of an archive beside their places, if they are what they should be and start.
 stage() {
-    name=$1 && shift
-    target "$name"
+    name=$1; shift; target "$name"
     archive=$name-$triple.tar.gz
     get "$archive" || refuse "cannot get $archive from $from"
     found=$(sum "$work/$archive")
