@@ -1,7 +1,8 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgGroup, Parser, ValueEnum};
 use nix::unistd::User;
 use regex_lite::Regex;
@@ -16,11 +17,11 @@ pub(crate) struct Cli {
     pub(crate) json: bool,
 
     /// Only this process and its descendants (may be given more than once)
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i32::MAX as i64))]
+    #[arg(long, value_name = "PID", value_parser = |text: &str| number(text, 1..=i32::MAX as u32, A_PROCESS))]
     pub(crate) pid: Vec<u32>,
 
     /// Only programs of this name, of which the kernel keeps 15 bytes (may be given more than once)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = OsStringValueParser::new().try_map(not_empty))]
     pub(crate) comm: Vec<OsString>,
 
     /// Only programs run by this user, a name or a number (may be given more than once)
@@ -28,7 +29,7 @@ pub(crate) struct Cli {
     pub(crate) uid: Vec<u32>,
 
     /// Only children of this process (may be given more than once)
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = |text: &str| number(text, 0..=i32::MAX as u32, A_PROCESS))]
     pub(crate) ppid: Vec<u32>,
 
     /// Only programs in this control group (v2), such as /system.slice, or below it (may be given more than once)
@@ -84,11 +85,11 @@ pub(crate) struct Cli {
     pub(crate) duration: Option<Duration>,
 
     /// Stop after this many events
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number(text, 1..=u64::MAX, "a whole number above 0"))]
     pub(crate) count: Option<u64>,
 
     /// Room for events not yet shown; rounded up to a power of two, and to a page
-    #[arg(long, value_name = "KIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, value_name = "KIB", default_value_t = 1024, value_parser = |text: &str| number(text, 1..=1_u32 << 20, BUFFER))]
     pub(crate) buffer: u32,
 
     /// The kernel's types, should /sys/kernel/btf/vmlinux be missing; or in the variable EXECTRACE_BTF
@@ -155,6 +156,18 @@ pub(crate) enum BackendName {
     Tracepoints,
     /// Without BPF
     Perf,
+}
+
+const A_PROCESS: &str = "the number of a process, such as 1234";
+const BUFFER: &str = "a number of KiB from 1 to 1048576";
+
+/// What is expected is said in words, for the error of `parse` speaks of digits.
+fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>, expected: &str) -> Result<T, String> {
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| format!("expected {expected}"))
+}
+
+fn not_empty(name: OsString) -> Result<OsString, String> {
+    if name.is_empty() { Err("every program has a name".to_owned()) } else { Ok(name) }
 }
 
 /// By number, or by name.
@@ -265,6 +278,29 @@ mod tests {
         for wrong in ["", "0", "-1", "x", "nan", "inf", "1e30"] {
             assert!(parse_seconds(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_no_number_or_no_name_is_refused_in_words() {
+        for (words, sentence) in [
+            (["--pid", "abc"], "expected the number of a process"),
+            (["--pid", "0"], "expected the number of a process"),
+            (["--pid", "2147483648"], "expected the number of a process"),
+            (["--ppid", "init"], "expected the number of a process"),
+            (["--count", "many"], "expected a whole number above 0"),
+            (["--count", "0"], "expected a whole number above 0"),
+            (["--buffer", "1M"], "expected a number of KiB from 1 to 1048576"),
+            (["--comm", ""], "every program has a name"),
+            (["--uid", ""], "no user has this name"),
+        ] {
+            let error = Cli::try_parse_from(["exectrace"].into_iter().chain(words)).unwrap_err().to_string();
+            assert!(error.contains(sentence) && !error.contains("invalid digit"), "{words:?}: {error}");
+        }
+        let cli =
+            Cli::try_parse_from(["exectrace", "--pid", "1", "--ppid", "0", "--count", "1", "--buffer", "1048576"])
+                .unwrap();
+        assert_eq!((&cli.pid[..], &cli.ppid[..], cli.count, cli.buffer), (&[1][..], &[0][..], Some(1), 1 << 20));
+        assert_eq!(Cli::try_parse_from(["exectrace"]).unwrap().buffer, 1024);
     }
 
     #[test]

@@ -629,6 +629,13 @@ impl Arch {
         [self].into_iter().chain(&ARCHES).find(is_it)
     }
 
+    /// Itself, or what there is an archive for in its place: ARMv6 runs on all that came later.
+    pub fn or_older(&'static self, released: &[&'static Arch]) -> &'static Arch {
+        let older = Arch::named("arm");
+        let is_there = |arch: &'static Arch| released.contains(&arch);
+        if self.linux == older.linux && !is_there(self) && is_there(older) { older } else { self }
+    }
+
     /// QEMU's program that emulates a whole machine.
     pub fn emulator(&self) -> String {
         format!("qemu-system-{}", self.qemu)

@@ -214,19 +214,13 @@ fn argument_tip(all: &clap::Command, verb: &clap::Command, arg: &str) -> Option<
 
 /// What to do instead of giving that word to a command that has commands.
 fn verb_tip(verb: &clap::Command, word: &str) -> Option<String> {
-    let table: &[(&[&str], &str)] = match verb.get_name() {
-        "cache" => &FOREIGN_OF_CACHE,
-        "emit" if ["deb", "rpm", "apk", "ipk"].contains(&word) => {
-            return Some(format!("`cargo xtask package --format {word}` makes it"));
-        }
-        "emit" => {
-            let known: Vec<&str> = verb.get_subcommands().map(clap::Command::get_name).collect();
-            let known: Vec<&str> = known.into_iter().filter(|name| *name != "help").collect();
-            return Some(format!("known are {}", known.join(", ")));
-        }
-        _ => &FOREIGN_VERBS,
-    };
-    table.iter().find(|(names, _)| names.contains(&word)).map(|(_, tip)| (*tip).to_owned())
+    let table: &[(&[&str], &str)] = if verb.get_name() == "cache" { &FOREIGN_OF_CACHE } else { &FOREIGN_VERBS };
+    let tip = table.iter().find(|(names, _)| names.contains(&word)).map(|(_, tip)| (*tip).to_owned());
+    // Its words are no verbs, so few know them.
+    tip.or_else(|| {
+        let known = verb.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "help");
+        (verb.get_name() == "emit").then(|| format!("known are {}", known.collect::<Vec<_>>().join(", ")))
+    })
 }
 
 /// Where `--help` lists the flags of every verb.
@@ -1201,7 +1195,8 @@ mod tests {
             ("xtask cache list", "tip: `cargo xtask cache` does that"),
             ("xtask cache prune", "tip: `cargo xtask cache clean` does that"),
             ("xtask cache --clean", "tip: nothing needs to be cleaned; `cargo xtask cache clean`"),
-            ("xtask emit ipk", "tip: `cargo xtask package --format ipk` makes it"),
+            ("xtask emit ipk", "tip: `cargo xtask package` does that"),
+            ("xtask emit docker", "tip: `cargo xtask image` does that"),
             ("xtask emit helm", "tip: known are ansible, systemd, sysupdate, homebrew, aur, k8s"),
             ("xtask cache clean -n", "tip: `--plan` prints what would be done"),
             ("xtask dist -j 4", "tip: CARGO_BUILD_JOBS is the number of jobs"),

@@ -208,7 +208,7 @@ impl Backend {
         gaps.push(match ends {
             Ends::Reported { .. } => gap("ppid", "of an exec right after the parent has ended"),
             Ends::Observed => {
-                gap("ppid", "of an exec, and before Linux 5.8 of an exit, right after the parent has ended")
+                gap("ppid", "of an exec, and before Linux 5.7 of an exit, right after the parent has ended")
             }
         });
         gaps

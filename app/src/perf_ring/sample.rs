@@ -24,7 +24,7 @@ pub(crate) enum Content {
     Forked { maker: u32, maker_tid: u32 },
     /// A thread has got another name.
     Renamed { comm: Vec<u8>, by_exec: bool },
-    /// A thread has ended, of a process that has this parent: unknown before Linux 5.8, which puts the process itself there.
+    /// A thread has ended, of a process that has this parent: unknown before Linux 5.7, which puts the process itself there.
     Exited { ppid: Option<u32> },
     /// A thread has another real user. Not from perf: from the proc connector.
     UserSet(u32),

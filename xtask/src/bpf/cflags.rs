@@ -103,6 +103,9 @@ pub fn refusal(flags: &[String], image: Option<&str>) -> Option<String> {
     while let Some(word) = words.next() {
         let path = PATHS.iter().find_map(|flag| Some((*flag, word.strip_prefix(flag)?)));
         let (flag, reason) = match path {
+            Some((flag, rest)) if rest.starts_with(' ') => {
+                return Some(format!("`{word}` is two words in one: write \"{flag}\", \"{}\"", rest.trim_start()));
+            }
             Some((flag, rest)) => {
                 let path =
                     if rest.is_empty() { words.next().unwrap_or_default() } else { rest.trim_start_matches('=') };
@@ -181,8 +184,11 @@ mod tests {
             let found = reason(flags);
             assert!(found.starts_with(expected) && found.ends_with(": leave it out"), "{flags:?}: {found}");
         }
+        let two = "`-include /etc/passwd` is two words in one: write \"-include\", \"/etc/passwd\"";
+        assert_eq!(reason(&["-include /etc/passwd"]), two);
+        assert_eq!(reason(&["-I ../shared"]), "`-I ../shared` is two words in one: write \"-I\", \"../shared\"");
         for flags in [
-            &["-Wextra", "-Werror", "-DNAME=1", "-D", "OTHER", "-U", "X", "-g", "-O3"][..],
+            &["-Wextra", "-Werror", "-DNAME=1", "-D", "OTHER", "-DTEXT=\"a b\"", "-U", "X", "-g", "-O3"][..],
             &["-Ikernel/more", "-include", "kernel/vmlinux.h", "-mllvm", "-bpf-stack-size=512", "-std=gnu2x"],
             &["-Xclang", "-disable-O0-optnone", "-fno-builtin", "-Wno-unused"],
         ] {

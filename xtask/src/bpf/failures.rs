@@ -139,8 +139,9 @@ fn cause(failure: &Failure, Scope { layouts, folder, files, .. }: &Scope) -> Cau
             let files: Vec<String> = arches().into_iter().filter_map(|arch| layouts.missing(arch)).collect();
             let text = match files.as_slice() {
                 [] => format!(
-                    "need vmlinux.h, which is not there: write {folder}/vmlinux.h with `cargo xtask vmlinux`, or with \
-                     bpftool, or {folder}/ARCH/vmlinux.h for each architecture"
+                    "need vmlinux.h, which is not there: `cargo xtask vmlinux -o {folder}/vmlinux.h` writes this machine's; a \
+                     program that reads registers (BPF_KPROBE, PT_REGS_PARM1) wants one for each architecture (`cargo xtask \
+                     vmlinux amd64 arm64 -o {folder}`)"
                 ),
                 files => format!(
                     "need a vmlinux.h that is missing ({}): add it (`cargo xtask vmlinux ARCH` writes one), or leave the \
@@ -153,7 +154,9 @@ fn cause(failure: &Failure, Scope { layouts, folder, files, .. }: &Scope) -> Cau
         Some(name) => {
             let folders = files.iter().filter_map(|file| file.strip_suffix(name)?.strip_suffix('/'));
             let text = match folders.collect::<Vec<_>>().as_slice() {
-                [only] => format!("include {name}, which is in {only}: have that folder among clang's (`cflags = [\"-I{only}\"]`)"),
+                [only] => format!(
+                    "include {name}, which is in {only}: have that folder among clang's (`cflags = [\"-I{only}\"]`)"
+                ),
                 _ => format!(
                     "include {name}, which is not there: have its folder among clang's (`cflags = [\"-IFOLDER\"]`, from the \
                      workspace), or add it to the repository"
@@ -162,9 +165,11 @@ fn cause(failure: &Failure, Scope { layouts, folder, files, .. }: &Scope) -> Cau
             (text, Words::First)
         }
         None if is_of_other_arch(words) => (
-            "need the registers of each architecture, and the vmlinux.h or header that is included has those of another one: \
-             have a vmlinux.h for each, ARCH/vmlinux.h (`cargo xtask vmlinux ARCH` writes one)"
-                .into(),
+            format!(
+                "need the registers of each architecture, and the vmlinux.h or header that is included has those of another one: \
+                 have a vmlinux.h for each (`cargo xtask vmlinux amd64 arm64 -o {folder}` writes them), or fewer architectures in \
+                 `arches` of [workspace.metadata.bpfship]"
+            ),
             Words::All,
         ),
         // What is wrong with an object is a sentence, and says all.
@@ -264,8 +269,9 @@ mod tests {
                 &[]
             ),
             "54 of 58 compiled\n  \
-             2 need vmlinux.h, which is not there: write k/vmlinux.h with `cargo xtask vmlinux`, or with bpftool, or \
-             k/ARCH/vmlinux.h for each architecture: k/a.bpf.c, k/b.bpf.c\n  \
+             2 need vmlinux.h, which is not there: `cargo xtask vmlinux -o k/vmlinux.h` writes this machine's; a program that \
+             reads registers (BPF_KPROBE, PT_REGS_PARM1) wants one for each architecture (`cargo xtask vmlinux amd64 arm64 -o k`): \
+             k/a.bpf.c, k/b.bpf.c\n  \
              1 gives no object, for it contains no program: add a function with SEC(\"…\"): k/d.bpf.c\n  \
              1 has errors: k/c.bpf.c\n\n\
              k/a.bpf.c (x86):\nk/a.bpf.c:1:10: fatal error: 'vmlinux.h' file not found\n    1 | #include\n\n\
@@ -295,6 +301,7 @@ mod tests {
         let other = "a.c:1:1: error: incomplete definition of type 'const struct user_pt_regs'";
         let said = text_of(&[failure("k/a.bpf.c", &[3], other)], &layouts);
         assert!(said.contains("1 needs the registers of each architecture"), "{said}");
+        assert!(said.contains("(`cargo xtask vmlinux amd64 arm64 -o k` writes them)"), "{said}");
     }
 
     #[test]

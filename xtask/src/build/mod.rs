@@ -5,6 +5,7 @@ pub mod cargo;
 pub mod contained;
 pub mod crate_copies;
 pub mod crate_names;
+pub mod durations;
 pub mod facts;
 pub mod kind;
 pub mod libraries;

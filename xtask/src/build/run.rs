@@ -1,5 +1,6 @@
 //! The step that builds binaries, and what comes out of it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::arch::Target;
 use crate::build::cargo::CargoBuild;
 use crate::build::crate_copies::{self, Fault};
 use crate::build::crate_names;
+use crate::build::durations::{self, Durations};
 use crate::build::libraries;
 use crate::build::messages::{Linked, Messages};
 use crate::build::reads::{self, Said};
@@ -131,16 +133,25 @@ impl Step for BuildBinaries {
         let begin = Instant::now();
         let lines: BTreeMap<&str, _> =
             self.targets.iter().map(|(arch, _)| (arch.triple, work.runner.line(arch.name))).collect();
+        let earlier = self.build.target.join(durations::FILE);
+        // What cannot be read is not known.
+        let text = files::read_if_there(&earlier).ok().flatten().unwrap_or_default();
+        let durations = Durations::parse(&text, &lines.keys().copied().collect::<Vec<_>>());
+        // Whether something was there already. cargo tells that first.
+        let again = Cell::new(false);
         let show = |triple: &str, text: &str| {
             if let Some(line) = lines.get(triple) {
-                line.set(text);
+                let last_time = durations.last_time(triple, again.get());
+                line.set(&last_time.map_or_else(|| text.to_owned(), |last_time| format!("{text}  ({last_time})")));
             }
         };
         let mut built = Built::default();
         snapshot::begin(&self.snapshot)?;
         self.anew.iter().try_for_each(|package| self.forget_for_targets(package))?;
         let (status, messages) = self.build.run(work.runner, &show, |triple, artifact| {
-            if !artifact.fresh {
+            if artifact.fresh {
+                again.set(true);
+            } else {
                 built.compiled.insert(triple.into());
             }
             let name = artifact.target.name;
@@ -173,6 +184,9 @@ impl Step for BuildBinaries {
         // Where something failed, cargo writes no list of what the rest was made of, and nothing is shipped.
         if status.success() {
             self.check_reads(work.runner, &built, &messages)?;
+            if !built.compiled.is_empty() {
+                files::write(&earlier, durations.with(&built.seconds, again.get()))?;
+            }
         }
         self.compiled.put(!built.compiled.is_empty())?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len() * self.bins.len()) {

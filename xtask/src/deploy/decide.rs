@@ -87,13 +87,7 @@ pub fn arch(target: &Target, released: &[&'static Arch]) -> Result<&'static Arch
     if let Some(page) = target.page.filter(|page| *page > arch.max_page_size) {
         bail!("its pages have {page} bytes, and binaries for {arch} are made for {} at most", arch.max_page_size);
     }
-    // ARMv6 runs on all that came later.
-    let older = Arch::named("arm");
-    let is_there = |arch: &'static Arch| released.contains(&arch);
-    if arch.linux == older.linux && !is_there(arch) && is_there(older) {
-        return Ok(older);
-    }
-    Ok(arch)
+    Ok(arch.or_older(released))
 }
 
 /// Decides what is done on a target; or says why nothing can be, with what helps.

@@ -6,12 +6,14 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::build::kind::Kind;
-use crate::rebuild::run::{BuildAgain, CompareArchive, MakePrivateFolder};
+use crate::rebuild::run::{BuildAgain, CompareArchive, CompareManifest, MakePrivateFolder};
+use crate::release::layout::MANIFEST;
 use crate::release::manifest::{Artifact, Manifest};
 use crate::route::Route;
 use crate::sys::command::Command;
 use crate::sys::plan::{Step, Task};
 use crate::sys::steps::Remove;
+use crate::ui::screen::plain;
 
 /// What a rebuild needs to know.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
     };
     if manifest.dirty {
         bail!("the manifest has `dirty`: the work tree had changes, and what was built then is in no commit");
+    }
+    // A name would be of whatever commit it is now.
+    if ![40, 64].contains(&commit.len()) || !commit.chars().all(|char| char.is_ascii_hexdigit()) {
+        bail!("the manifest names the commit `{}`: its number is expected, 40 or 64 hexadecimal digits", plain(commit));
     }
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let again = folder.join("dist");
@@ -74,6 +80,12 @@ pub fn plan(request: &Request) -> Result<Vec<Task>> {
                 .failure("built again, the release is another one"),
         );
     }
+    let compare =
+        CompareManifest { folder: release.to_path_buf(), manifest: (*manifest).clone(), again: again.join(MANIFEST) };
+    tasks.push(
+        Task::new(format!("comparing {MANIFEST}"), vec![Box::new(compare)])
+            .failure("built again, the release is described otherwise"),
+    );
     tasks.push(Task::new("removing what was built", vec![Box::new(Remove { folder: folder.to_path_buf() })]).always());
     Ok(tasks)
 }

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::release::manifest::Artifact;
+use crate::release::layout::MANIFEST;
+use crate::release::manifest::{self, Artifact, Manifest};
 use crate::release::pack::Entry;
 use crate::release::{compare, unpack};
 use crate::sys::command::{Command, quote};
 use crate::sys::plan::{Step, Work};
 use crate::sys::{files, hash, process};
+use crate::ui::screen::plain;
 
 /// Makes a folder that no other user may enter, and that is not there yet.
 #[derive(Debug)]
@@ -103,6 +105,35 @@ impl Step for CompareArchive {
         let unpack = |bytes: &[u8]| unpack::archive(bytes, stem).files;
         let differences = differences(&unpack(&found), &unpack(&files::read(&self.again)?));
         bail!("{}", differences.join("; "))
+    }
+}
+
+/// Compares what is said of a release with what is said of the one that was built again.
+#[derive(Debug)]
+pub struct CompareManifest {
+    /// Where the release is.
+    pub folder: PathBuf,
+    pub manifest: Manifest,
+    pub again: PathBuf,
+}
+
+impl Step for CompareManifest {
+    fn line(&self) -> String {
+        format!("cmp {} {}", quote(&self.folder.join(MANIFEST)), quote(&self.again))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "compare-manifest": { "manifest": self.folder.join(MANIFEST), "again": self.again } })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        let again = Manifest::parse(&String::from_utf8_lossy(&files::read(&self.again)?))?;
+        match manifest::difference(&self.manifest, &again)? {
+            Some((key, found, again)) => {
+                bail!("{MANIFEST} has {key} {}, and {} is expected", plain(&found), plain(&again))
+            }
+            None => Ok(()),
+        }
     }
 }
 

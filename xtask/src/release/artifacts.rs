@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
 use crate::release::layout::MANIFEST;
-use crate::release::manifest::{Artifact, Binary, Manifest};
+use crate::release::manifest::{self, Artifact, Binary, Manifest};
 use crate::release::pack::Entry;
 use crate::release::unpack;
 use crate::sys::{files, hash};
@@ -16,7 +16,8 @@ use crate::ui::error::bad_request;
 /// What dist/ holds.
 pub fn read(dist: &Path) -> Result<Manifest> {
     let path = dist.join(MANIFEST);
-    let Some(text) = files::read_if_there(&path)? else {
+    let text = files::foreign_text(&path, manifest::MAX_TEXT);
+    let Some(text) = text.with_context(|| format!("cannot use {}", path.display()))? else {
         bad_request!("there is no release yet: {} is not there; run `cargo xtask dist`", path.display());
     };
     match Manifest::parse(&text) {
@@ -47,7 +48,7 @@ pub fn binaries(dist: &Path, artifact: &Artifact) -> Result<BTreeMap<String, Vec
 /// All files in a tarball, by their paths below its top folder. The binaries are among them.
 pub fn contents(dist: &Path, artifact: &Artifact) -> Result<BTreeMap<String, Entry>> {
     let path = dist.join(&artifact.file);
-    let archive = files::read(&path).context("run `cargo xtask dist` again")?;
+    let archive = files::foreign(&path).context("run `cargo xtask dist` again")?;
     let altered = |what: &str| format!("{what} does not match {MANIFEST}: run `cargo xtask dist` again");
     if hash::bytes(&archive) != artifact.sha256 {
         bail!("{}", altered(&path.display().to_string()));

@@ -30,7 +30,7 @@ pub fn script(manifest: &Manifest, demanded: &Install) -> String {
 fn line(archive: &Archive) -> String {
     let programs = archive.products.iter().flat_map(|product| &product.bins);
     let words = std::iter::once(format!("{}-{}", archive.name, archive.version)).chain(programs.cloned());
-    format!("    \"$1\" {}", words.collect::<Vec<_>>().join(" "))
+    format!("    \"$@\" {}", words.collect::<Vec<_>>().join(" "))
 }
 
 /// What kernels may call its machines.

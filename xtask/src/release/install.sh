@@ -9,15 +9,16 @@
 # REBUILDERS says must state that they built the archive again. minisign or ssh-keygen checks that, whichever is here.
 set -eu
 umask 022
-
 folder=${DIR:-/usr/local/bin}
 signers=${SIGNER-'@SIGNERS@'}
 rebuilders=${REBUILDERS-@REBUILDERS@}
 
-# Calls a function for each archive, with its name and its programs.
+# Calls a function for each archive, behind its own words with the name of that and its programs.
 each() {
 @ARCHIVES@
 }
+# Calls a function for each program of an archive.
+programs() { call=$1 name=$2 && shift 2 && for program; do "$call" "$program"; done; }
 
 refuse() { echo "install.sh: $*" >&2; exit 1; }
 here() { command -v "$1" >/dev/null; }
@@ -41,12 +42,12 @@ target() {
     released "$1" "$triple" || refuse "there is no archive for this machine ($machine) in $from"
 }
 
-# Gets a file of the release, if it is there.
+# Gets a file of the release, if it is there; of what never ends, no more than an archive may have.
 get() {
     case $from in
-    http://* | https://*) if here curl; then curl -fsL -o "$work/$1" "$from/$1"; else wget -q -O "$work/$1" "$from/$1"; fi ;;
-    *) cp "$from/$1" "$work/$1" ;;
-    esac 2>/dev/null
+    http://* | https://*) if here curl; then curl -fsL "$from/$1"; else wget -q -O - "$from/$1"; fi ;;
+    *) cat "$from/$1" ;;
+    esac 2>/dev/null | head -c 300000000 >"$work/$1" && [ -s "$work/$1" ]
 }
 
 sum() { if here sha256sum; then sha256sum; else openssl dgst -sha256 -r; fi <"$1" | cut -d ' ' -f 1; }
@@ -55,7 +56,7 @@ sum() { if here sha256sum; then sha256sum; else openssl dgst -sha256 -r; fi <"$1
 keys() {
     echo "$signers" | while read -r kind key _; do
         case $kind in "" | \#*) continue ;; RW*) key=$kind ;; ssh-ed25519) ;; *) key= ;; esac
-        if [ "$key" ]; then echo "$key" | base64 -d | tail -c 32 | base64; else echo none; fi
+        case ${#key} in 56 | 68) echo "$key" | base64 -d | tail -c 32 | base64 ;; *) echo none ;; esac
     done | sort -u
 }
 
@@ -75,6 +76,7 @@ signed() {
 # Refuses checksums that no signer has signed.
 trusted() {
     [ "$signers$rebuilders" ] || return 0
+    case $rebuilders in "" | [1-9] | [1-9][0-9]) ;; *) refuse "REBUILDERS is no number from 1 to 99" ;; esac
     { here base64 && { here minisign || here ssh-keygen; }; } ||
         refuse "nothing here checks signatures: install base64, and minisign or openssh, or set SIGNER and REBUILDERS to nothing"
     keys=$(keys)
@@ -109,37 +111,37 @@ stage() {
     gzip -dc "$work/$archive" | (cd "$work" && tar xf -)
     for program; do
         new=$folder/.$program.new
+        rm -f "$new" # It may be a link, which cp would follow.
         cp "$work/$name-$triple/$program" "$new" || refuse "cannot write to $folder: run this as root, or set DIR"
         chmod 755 "$new"
         "$new" --version >/dev/null || refuse "$program does not start on this machine: nothing was installed"
     done
 }
 
-ours() { shift && for program; do [ ! -L "$folder/$program" ] || refuse "$folder/$program is a link, and not of this script"; done; }
-place() {
-    name=$1 && shift
-    for program; do mv -f "$folder/.$program.new" "$folder/$program" && echo "$folder/$program is of $name"; done
+ours() {
+    if [ -L "$folder/$1" ] || [ -d "$folder/$1" ]; then refuse "$folder/$1 is a link or a folder, and not of this script"; fi
 }
-drop() { shift && for program; do rm -f "$folder/.$program.new"; done; }
-remove() {
-    shift
-    for program; do rm "$folder/$program" || refuse "$folder/$program was not removed"; echo "removed $folder/$program"; done
-}
+place() { mv -f "$folder/.$1.new" "$folder/$1" && echo "$folder/$1 is of $name"; }
+drop() { rm -f "$folder/.$1.new"; }
+remove() { rm "$folder/$1" || refuse "$folder/$1 was not removed"; echo "removed $folder/$1"; }
 
-each ours
+[ $# -lt 2 ] || refuse "more than one argument: sh install.sh [FOLDER|URL], or --uninstall, is expected"
+each programs ours
 case ${1-} in
---uninstall) each remove ;;
+--uninstall) each programs remove ;;
+-h | --help) sed -n '1d; /^set/q; s/^# \{0,1\}//p' "$0" ;;
 -*) refuse "sh install.sh [FOLDER|URL], or --uninstall, is expected" ;;
 *)
     from=${1:-$(dirname "$0")}
     here sha256sum || here openssl || refuse "nothing here computes SHA-256: install coreutils or openssl"
     [ -d "$folder" ] || refuse "there is no folder $folder: set DIR to another one"
     work=$(mktemp -d)
-    trap 'rm -rf "$work"; each drop' EXIT
+    trap 'rm -rf "$work"; each programs drop' EXIT
     trap 'exit 1' HUP INT TERM
+    case $from in http*://*) here curl || here wget || refuse "nothing here downloads: install curl or wget" ;; esac
     get SHA256SUMS || refuse "cannot get SHA256SUMS from $from"
     trusted
     each stage
-    each place
+    each programs place
     ;;
 esac

@@ -17,6 +17,9 @@ use crate::ui::screen;
 /// What [`Manifest::schema`] is now.
 pub const SCHEMA: u32 = 3;
 
+/// How many bytes it may have, and a list of checksums.
+pub const MAX_TEXT: u64 = 1 << 20;
+
 /// The manifest. In the file, keys are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -267,6 +270,10 @@ impl Manifest {
                     "it names {file}, which is not {name} {version} for {arch} ({triple}, {endian}-endian)"
                 ));
             }
+            let names = [file, &sbom.file].into_iter().chain(binaries.iter().map(|binary| &binary.file));
+            if let Some(name) = names.into_iter().find(|name| !is_file_name(name)) {
+                faults.push(format!("it names {name}, which is no name of a file"));
+            }
             let sbom_expected = archive.map(|archive| layout::sbom(&archive.name, &archive.version, arch));
             if sbom_expected.is_some_and(|expected| expected != sbom.file) {
                 faults.push(format!("it names {}, which is not that of {file}", sbom.file));
@@ -474,7 +481,7 @@ pub mod tests {
         Manifest::parse(&good.to_string()).unwrap();
 
         let swapped = Value::Array(good["artifacts"].as_array().unwrap().iter().rev().cloned().collect());
-        let cases: [(&str, Value, &str); 14] = [
+        let cases: [(&str, Value, &str); 15] = [
             ("/schema", 1.into(), "its schema is 1, and this tool knows 3"),
             (
                 "/artifacts/0/arch",
@@ -491,6 +498,7 @@ pub mod tests {
             ("/bpf_lock", "3".into(), "bpf_lock: `3` is no SHA-256"),
             ("/bpf_objects/0/file", "tick.o".into(), "bpf_objects[0].file: `tick.o` is no name of a BPF object"),
             ("/artifacts", swapped, "not sorted"),
+            ("/artifacts/1/binaries/0/file", "../x".into(), "it names ../x, which is no name of a file"),
             ("/rustc", serde_json::json!({ "commit": "c", "more": 1 }), "rustc.more: unknown field `more`"),
             ("/artifacts", serde_json::json!([{ "more": 1 }]), "artifacts[0].more: unknown field `more`"),
         ];

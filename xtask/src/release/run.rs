@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use bpfship_embed::{Lock, bundle_for};
 use bpfship_object::report::Report;
 use cargo_metadata::PackageId;
@@ -67,8 +67,8 @@ pub struct Inputs {
     /// What archives contain besides binaries, by their names.
     documents: BTreeMap<String, BTreeMap<String, Entry>>,
     cargo_lock: CargoLock,
-    /// The crates of others that standard libraries consist of.
-    std: BTreeMap<String, StdCrate>,
+    /// The crates of others that standard libraries consist of. Where nothing was built, nobody asks for them.
+    std: Result<BTreeMap<String, StdCrate>>,
     /// The manifest of an earlier run in dist/.
     earlier: Option<Manifest>,
 }
@@ -187,7 +187,7 @@ impl Step for ReadInputs {
             objects: Objects::read(facts)?,
             documents: documents.iter().map(entries).collect::<Result<_>>()?,
             cargo_lock: CargoLock::parse(&String::from_utf8_lossy(&cargo_lock))?,
-            std: std_facts::known(&std_lib(&facts.rust.sysroot, &facts.rust.host), &std_docs, &facts.rust.commit)?,
+            std: std_facts::known(&std_lib(&facts.rust.sysroot, &facts.rust.host), &std_docs, &facts.rust.commit),
             earlier: staging::earlier(dist),
         })
     }
@@ -320,7 +320,8 @@ impl CheckAndPack {
             Route::Source => cache.path(&Sysroot::new(arch, rust).name),
             Route::Prebuilt => rust.sysroot.clone(),
         };
-        std_facts::read(&std_lib(&root, arch.triple), &inputs.std)
+        let known = inputs.std.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+        std_facts::read(&std_lib(&root, arch.triple), known)
     }
 
     /// The crates that are linked into what these builds gave.

@@ -1,11 +1,12 @@
 //! Keys, signatures and statements, read from where they are.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::release::layout::{MINISIG, SSHSIG};
 use crate::sign::dsse::{self, Signed};
@@ -18,8 +19,8 @@ use crate::ui::error::bad_request;
 /// How many bytes a signature may have, or a file of statements: a statement of a boot has two thousand.
 const MAX_TEXT: u64 = 16 << 20;
 
-/// How many bytes a file that is signed may have: more than an archive of ours.
-const MAX_SIGNED: u64 = 512 << 20;
+/// How many bytes a file of public keys may have.
+const MAX_KEYS: u64 = 1 << 20;
 
 /// The variable that has the key itself.
 pub const VARIABLE: &str = "BPFSHIP_SIGNING_KEY";
@@ -46,11 +47,11 @@ pub fn secret(file: Option<&Path>) -> Result<SecretKey> {
 pub fn signers(words: &[String]) -> Result<Vec<PublicKey>> {
     let mut keys: Vec<PublicKey> = Vec::new();
     for word in words {
-        let text = match fs::read_to_string(word) {
-            Ok(text) => text,
-            Err(_) => word.clone(),
+        let text = match Path::new(word).exists() {
+            true => keys_of(Path::new(word)),
+            false => Ok(word.clone()),
         };
-        match PublicKey::parse(&text) {
+        match text.and_then(|text| PublicKey::parse(&text)) {
             Ok(found) => keys.extend(found),
             Err(error) => bad_request!("--signer {word}: {error:#}; a public key, or a file with one, is expected"),
         }
@@ -60,16 +61,23 @@ pub fn signers(words: &[String]) -> Result<Vec<PublicKey>> {
     Ok(keys)
 }
 
+/// What is in a file of keys. Comments there may be in any encoding; and it may be a pipe, as `<(…)` of a shell is.
+fn keys_of(path: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_KEYS + 1).read_to_end(&mut bytes));
+    read.context("cannot read it")?;
+    ensure!(bytes.len() as u64 <= MAX_KEYS, "it has more than {MAX_KEYS} bytes");
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Whether a file is signed by one of these keys. A signature that is there and is of none of them is an error.
 pub fn is_signed(folder: &Path, name: &str, keys: &[PublicKey]) -> Result<bool> {
-    let read = |ending: &str| text(&folder.join(format!("{name}{ending}")));
+    let read = |ending: &str| text(folder, &format!("{name}{ending}"));
     let (of_minisign, of_ssh) = (read(MINISIG)?, read(SSHSIG)?);
     if of_minisign.is_none() && of_ssh.is_none() {
         return Ok(false);
     }
-    let path = folder.join(name);
-    check_size(&path, MAX_SIGNED)?;
-    let bytes = files::read(&path)?;
+    let bytes = files::foreign(&folder.join(name))?;
     let results = [
         (MINISIG, of_minisign.map(|text| minisign::verify(keys, &bytes, name, &text))),
         (SSHSIG, of_ssh.map(|text| sshsig::verify(keys, &bytes, &text))),
@@ -88,7 +96,7 @@ pub fn is_signed(folder: &Path, name: &str, keys: &[PublicKey]) -> Result<bool> 
 pub fn statements(folder: &Path, keys: &[PublicKey]) -> Result<Vec<Signed>> {
     let (mut found, mut left) = (Vec::new(), dsse::MAX_SIGNATURES);
     for name in files::list(folder)?.iter().filter(|name| name.ends_with(dsse::ENDING)) {
-        let text = text(&folder.join(name))?.unwrap_or_default();
+        let text = text(folder, name)?.unwrap_or_default();
         let statements = dsse::read(keys, &text, &mut left).with_context(|| format!("{name} cannot be used"))?;
         // What is signed as a file, too, is what others than we read.
         if !statements.is_empty() {
@@ -100,19 +108,8 @@ pub fn statements(folder: &Path, keys: &[PublicKey]) -> Result<Vec<Signed>> {
 }
 
 /// The text of a file that may be anybody's, if it is there.
-fn text(path: &Path) -> Result<Option<String>> {
-    check_size(path, MAX_TEXT)?;
-    files::read_if_there(path)
-}
-
-/// Refuses what is not a file, or a large one, if it is there: reading it may never end.
-fn check_size(path: &Path, most: u64) -> Result<()> {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() || metadata.len() > most => {
-            bail!("{} is no file of at most {most} bytes", path.display())
-        }
-        _ => Ok(()),
-    }
+fn text(folder: &Path, name: &str) -> Result<Option<String>> {
+    files::foreign_text(&folder.join(name), MAX_TEXT).with_context(|| format!("{name} cannot be used"))
 }
 
 /// What is known of this machine.

@@ -83,8 +83,9 @@ impl PublicKey {
             let bytes = bytes.strip_prefix(&SPKI).and_then(|bytes| bytes.try_into().ok());
             return Ok(vec![PublicKey::new(bytes.context("it is no Ed25519 key")?, None)]);
         }
+        ensure!(!text.contains("PRIVATE KEY-----"), "it is a private key: name the public one of it");
         let mut keys = Vec::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+        for line in text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();
             let mut options: Vec<&str> = Vec::new();
             if words.by_ref().inspect(|word| options.push(word)).any(|word| word == wire::KIND) {
@@ -129,20 +130,33 @@ impl PublicKey {
     }
 }
 
-/// Refuses what a line of `allowed_signers` says of its key, where that is not what is meant here: ssh-keygen heeds it.
+/// Refuses what a line of `allowed_signers` says of its key, where that is not what is meant here: ssh-keygen heeds it, in small
+/// and in capital letters.
 fn check_options(words: &[&str]) -> Result<()> {
-    for option in words.iter().flat_map(|words| words.split_inclusive("\",")).map(|word| word.trim_end_matches(',')) {
-        let name = option.split('=').next().unwrap_or_default();
-        if let Some(list) = option.strip_prefix("namespaces=") {
-            let is_ours = list.trim_matches('"').split(',').any(|name| name == wire::NAMESPACE);
-            ensure!(is_ours, "a key in it is not for `{}`: {option}", wire::NAMESPACE);
-        } else if ["cert-authority", "valid-after", "valid-before"].contains(&name) {
-            bail!(
+    for option in options(&words.join(" ")) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name.to_ascii_lowercase().as_str() {
+            "namespaces" => {
+                let mut names = value.trim_matches('"').split(',');
+                let is_ours = !value.contains('!') && names.any(|name| name == wire::NAMESPACE);
+                ensure!(is_ours, "a key in it is not for `{}`: {option}", wire::NAMESPACE);
+            }
+            "cert-authority" | "valid-after" | "valid-before" | "@revoked" | "@cert-authority" => bail!(
                 "what it says of a key is not understood, {name}: leave the line out, or the word if the key is good"
-            );
+            ),
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// The words of a line: a comma or a space between quotation marks is part of one.
+fn options(line: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    line.split(move |char| {
+        is_quoted ^= char == '"';
+        [',', ' '].contains(&char) && !is_quoted
+    })
 }
 
 /// `openssh-key-v1`: <https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.key>.
@@ -183,6 +197,14 @@ pub mod tests {
             ("valid-before=\"20200101\"", "not understood, valid-before"),
             ("namespaces=\"bpfship\",valid-after=\"20200101\"", "not understood, valid-after"),
             ("cert-authority", "not understood, cert-authority"),
+            ("cert-authority,namespaces=\"bpfship\"", "not understood, cert-authority"),
+            ("namespaces=bpfship,valid-before=20200101", "not understood, valid-before"),
+            ("namespaces=\"bpfship,a b\",valid-before=\"20200101\"", "not understood, valid-before"),
+            ("Valid-Before=\"20200101\"", "not understood, Valid-Before"),
+            ("CERT-AUTHORITY", "not understood, CERT-AUTHORITY"),
+            ("Namespaces=\"git\"", "is not for `bpfship`"),
+            ("namespaces=\"bpfship,!bpfship\"", "is not for `bpfship`"),
+            ("@revoked", "not understood, @revoked"),
         ] {
             assert!(parse(wrong).unwrap_err().to_string().contains(words), "{wrong}");
         }
@@ -195,9 +217,13 @@ pub mod tests {
             assert_eq!(PublicKey::parse(&text).unwrap()[0].bytes, key.bytes, "{text}");
         }
         assert_eq!(PublicKey::parse(&format!("# ann\n{}\n\n{}", key.ssh(), example(2).public.ssh())).unwrap().len(), 2);
-        for text in ["", "ssh-ed25519", "ssh-rsa AAAA", "ssh-ed25519 AAAA", "RWQ"] {
+        assert_eq!(PublicKey::parse(&format!("\u{feff}{} J\u{fffd}rg\r\n", key.ssh())).unwrap(), [key]);
+        let longer = encode(&[wire::wire(&key.bytes).as_slice(), b"x"].concat());
+        for text in ["", "ssh-ed25519", "ssh-rsa AAAA", "ssh-ed25519 AAAA", "RWQ", &format!("ssh-ed25519 {longer}")] {
             assert!(PublicKey::parse(text).is_err(), "{text}");
         }
+        let error = PublicKey::parse("-----BEGIN OPENSSH PRIVATE KEY-----").unwrap_err().to_string();
+        assert_eq!(error, "it is a private key: name the public one of it");
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 pub const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 pub const REBUILD: &str = "bpfship:rebuild/v1";
 
+const FAILED: &str = "FAILED";
+
 /// How it was built: what `dist` does, by the schema of the manifest.
 const BUILD_TYPE: &str = "bpfship:dist/v3";
 
@@ -96,7 +98,7 @@ pub fn test_result(boot: &Boot) -> Value {
     let (result, warned, failed) = match verdict {
         Verdict::Pass => ("PASSED", &[][..], &[][..]),
         Verdict::Gaps(gaps) => ("WARNED", gaps.as_slice(), &[][..]),
-        Verdict::Fail(why) => ("FAILED", &[][..], std::slice::from_ref(why)),
+        Verdict::Fail(why) => (FAILED, &[][..], std::slice::from_ref(why)),
     };
     let kernel = json!({
         "name": kernel.label,
@@ -157,6 +159,16 @@ pub fn rebuild(manifest: &Manifest, manifest_text: &[u8], place: &Place) -> Valu
 pub fn is_about(statement: &Value, kind: &str, name: &str, sha256: &Sha256) -> bool {
     let subjects = statement["subject"].as_array().into_iter().flatten();
     statement["predicateType"] == kind && subjects.into_iter().any(|subject| *subject == resource(name, sha256))
+}
+
+/// Whether what was built again is all of a release that is described so.
+pub fn is_of_manifest(rebuild: &Value, manifest: &Sha256) -> bool {
+    rebuild["predicate"]["manifest"] == resource(MANIFEST, manifest)
+}
+
+/// Whether it is of a boot that failed.
+pub fn is_failure(test_result: &Value) -> bool {
+    test_result["predicate"]["result"] == FAILED
 }
 
 #[cfg(test)]

@@ -40,5 +40,7 @@ pub fn wire(key: &[u8; 32]) -> Vec<u8> {
 pub fn public(bytes: &[u8]) -> Result<[u8; 32]> {
     let mut wire = Wire(bytes);
     ensure!(wire.string()? == KIND.as_bytes(), "it is no Ed25519 key");
-    wire.string()?.try_into().context("it is no Ed25519 key")
+    let key = wire.string()?.try_into().context("it is no Ed25519 key")?;
+    ensure!(wire.0.is_empty(), "more follows behind an Ed25519 key");
+    Ok(key)
 }

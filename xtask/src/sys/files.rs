@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirEntry, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -132,7 +132,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// The bytes of a file, if it still holds what it held when this hash was taken.
 pub fn read_unchanged(path: &Path, sha256: &Sha256) -> Result<Vec<u8>> {
-    let bytes = read(path)?;
+    let bytes = foreign(path)?;
     if hash::bytes(&bytes) != *sha256 {
         bail!("{} has changed since this run started: run it again", path.display());
     }
@@ -148,9 +148,51 @@ pub fn read_if_there(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// How many bytes an archive may have, or another file of a release: more than ours have.
+const MAX_FOREIGN: u64 = 512 << 20;
+
+/// The bytes of a file that may be anybody's: of a file only, and of a large one none.
+pub fn foreign(path: &Path) -> Result<Vec<u8>> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() || metadata.len() > MAX_FOREIGN => {
+            bail!("{} is no file of at most {MAX_FOREIGN} bytes", path.display())
+        }
+        _ => read(path),
+    }
+}
+
+/// The text of a file that may be anybody's, if it is there: of a file only, and of at most so many bytes. Whatever else is called
+/// so may never end.
+pub fn foreign_text(path: &Path, most: u64) -> Result<Option<String>> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?,
+    };
+    if !metadata.is_file() {
+        bail!("it is not a file");
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        bail!("it has more than {most} bytes");
+    }
+    Ok(Some(String::from_utf8(bytes).ok().context("it is not text")?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_never_ends_is_not_read() {
+        let zeros = Path::new("/dev/zero");
+        assert_eq!(foreign_text(zeros, 9).unwrap_err().to_string(), "it is not a file");
+        let words = format!("/dev/zero is no file of at most {MAX_FOREIGN} bytes");
+        assert_eq!(foreign(zeros).unwrap_err().to_string(), words);
+        assert_eq!(read_unchanged(zeros, &hash::bytes(b"")).unwrap_err().to_string(), words);
+        assert_eq!(foreign_text(Path::new("/nowhere"), 9).unwrap(), None);
+        assert_eq!(foreign_text(Path::new("/proc/version"), 9).unwrap_err().to_string(), "it has more than 9 bytes");
+    }
 
     #[test]
     fn of_files_that_cannot_all_be_written_none_is_replaced() {

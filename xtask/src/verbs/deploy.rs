@@ -109,119 +109,154 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> R
     let place = Place { name: bin.into(), folder: request.dir.clone(), operator: operator() };
     let release = request.from.as_deref().map(released).transpose()?;
     check_signers(runner, request, release.as_ref())?;
-    let done = with_targets(runner, common, request, (&workspace, product), &hosts, &ssh, &place, release);
+    let deployment = Deployment { runner, common, request, workspace: &workspace, product, ssh, place };
+    let done = deployment.run(&hosts, release);
     // Also after an error: what holds the connections open is not ours to leave behind.
-    hosts.iter().for_each(|host| runner.sweep(&ssh.close(host)));
+    hosts.iter().for_each(|host| runner.sweep(&deployment.ssh.close(host)));
     done
 }
 
-#[expect(clippy::too_many_arguments, reason = "all that is known before a target is called")]
-fn with_targets(
+/// A release, and the folder that it is in.
+type Found = (PathBuf, Manifest);
+
+/// All that is known before a target is called.
+struct Deployment<'a> {
     runner: Runner,
-    common: &flags::Common,
-    request: &flags::Deploy,
-    (workspace, product): (&Workspace, &Product),
-    hosts: &[Host],
-    ssh: &Ssh,
-    place: &Place,
-    release: Option<(PathBuf, Manifest)>,
-) -> Result<()> {
-    let token = hash::nonce()?;
-    let asked = parallel::map_waiting(hosts, |host| {
-        let line = runner.line(&host.to_string());
-        line.set("asking it what it is");
-        Target::read(runner, ssh, host, place, &token)
-    });
-    runner.check_interrupted()?;
-    if request.status {
-        return status(runner, request, hosts, &asked);
-    }
-    let mut failures: Vec<(Host, anyhow::Error)> = Vec::new();
-    let mut targets: Vec<(Host, Target)> = Vec::new();
-    for (host, target) in hosts.iter().zip(asked) {
-        match target {
-            Ok(target) => targets.push((host.clone(), target)),
-            Err(error) => failures.push((host.clone(), error)),
+    common: &'a flags::Common,
+    request: &'a flags::Deploy,
+    workspace: &'a Workspace,
+    product: &'a Product,
+    ssh: Ssh,
+    place: Place,
+}
+
+impl Deployment<'_> {
+    fn run(&self, hosts: &[Host], release: Option<Found>) -> Result<()> {
+        let asked = self.ask(hosts)?;
+        if self.request.status {
+            return status(self.runner, self.request, hosts, &asked);
         }
-    }
-    let wanted = match (&request.rollback, request.uninstall) {
-        (Some(version), _) => Wanted::Rollback(version.clone()),
-        (None, true) => Wanted::Uninstall,
-        (None, false) => Wanted::Install,
-    };
-    let mut tasks = Vec::new();
-    if wanted == Wanted::Install && release.is_none() && !targets.is_empty() {
-        tasks.extend(build(common, workspace, &targets));
-        if !request.plan {
-            sys::plan::run(runner, &tasks)?;
-            tasks.clear();
-        }
-    }
-    let dist = workspace.dist.clone();
-    let (folder, manifest) = match (wanted.clone(), release) {
-        (_, Some((folder, manifest))) => (folder, Some(manifest)),
-        (Wanted::Install, None) if request.plan && !dist.join(MANIFEST).exists() => (dist, None),
-        (Wanted::Install, None) => (dist.clone(), Some(artifacts::read(&dist)?)),
-        _ => (dist, None),
-    };
-    let config = &product.deploy;
-    let same = Request {
-        wanted,
-        service: request.service,
-        keep: usize::from(request.keep),
-        confirm: u64::from(request.confirm),
-        watch: u64::from(request.watch),
-        canary: request.canary.map(usize::from),
-        batch: request.batch.map(usize::from),
-        config,
-        place: place.clone(),
-        ssh: ssh.clone(),
-        folder,
-        manifest: manifest.as_ref(),
-    };
-    let mut decided: Vec<(Host, Decided)> = Vec::new();
-    let mut said: Vec<(String, String)> = Vec::new();
-    for (host, target) in &targets {
-        match decide::decide(target, &same) {
-            Ok(decision) => {
-                decision.notes.iter().for_each(|note| runner.status(format!("{host}: {note}")));
-                if let Decision::Nothing(why) = &decision.decision {
-                    said.push((host.to_string(), format!("nothing to do: {why}")));
-                }
-                decided.push((host.clone(), decision));
+        let mut failures: Vec<(Host, anyhow::Error)> = Vec::new();
+        let mut targets: Vec<(Host, Target)> = Vec::new();
+        for (host, target) in hosts.iter().zip(asked) {
+            match target {
+                Ok(target) => targets.push((host.clone(), target)),
+                Err(error) => failures.push((host.clone(), error)),
             }
-            // What is wrong with the request is wrong for all.
-            Err(error) if error.is::<error::Request>() => return Err(error.context(host.to_string())),
-            Err(error) => failures.push((host.clone(), error)),
+        }
+        let wanted = match (&self.request.rollback, self.request.uninstall) {
+            (Some(version), _) => Wanted::Rollback(version.clone()),
+            (None, true) => Wanted::Uninstall,
+            (None, false) => Wanted::Install,
+        };
+        let mut tasks = Vec::new();
+        if wanted == Wanted::Install && release.is_none() && !targets.is_empty() {
+            tasks.extend(build(self.common, self.workspace, &targets));
+            if !self.request.plan {
+                sys::plan::run(self.runner, &tasks)?;
+                tasks.clear();
+            }
+        }
+        let (folder, manifest) = match release {
+            Some((folder, manifest)) => (folder, Some(manifest)),
+            None => (self.workspace.dist.clone(), self.built(&wanted)?),
+        };
+        let same = self.same(wanted, folder, manifest.as_ref());
+        let mut said: Vec<(String, String)> = Vec::new();
+        let decided = self.decide(&targets, &same, &mut said, &mut failures)?;
+        let (more, outcomes) = plan::tasks(&same, decided);
+        tasks.extend(more);
+        if self.request.plan {
+            sys::plan::print(&tasks, self.request.json)?;
+            return refuse(&failures);
+        }
+        let ran = sys::plan::run(self.runner, &tasks);
+        let mut waiting = Vec::new();
+        for (host, done) in &outcomes {
+            match done.get() {
+                Ok(Ok(words)) => said.push((host.to_string(), words.clone())),
+                // It is in the error of the run.
+                Ok(Err(words)) if self.request.json => failures.push((host.clone(), anyhow!("{words}"))),
+                Ok(Err(_)) => {}
+                Err(_) => waiting.push(host.to_string()),
+            }
+        }
+        if ran.is_err() && !waiting.is_empty() {
+            let waiting = waiting.join(", ");
+            self.runner.status(format!("nothing was begun on {waiting}, because a batch before failed"));
+        }
+        report(self.runner, self.request, &said, &failures)?;
+        ran?;
+        refuse(&failures)
+    }
+
+    /// Asks all targets at once what they are.
+    fn ask(&self, hosts: &[Host]) -> Result<Vec<Result<Target>>> {
+        let token = hash::nonce()?;
+        let asked = parallel::map_waiting(hosts, |host| {
+            let line = self.runner.line(&host.to_string());
+            line.set("asking it what it is");
+            Target::read(self.runner, &self.ssh, host, &self.place, &token)
+        });
+        self.runner.check_interrupted()?;
+        Ok(asked)
+    }
+
+    /// What dist/ has, if something is to be installed out of it: nothing yet, where all is only planned.
+    fn built(&self, wanted: &Wanted) -> Result<Option<Manifest>> {
+        let dist = &self.workspace.dist;
+        let is_missing = self.request.plan && !dist.join(MANIFEST).exists();
+        if *wanted != Wanted::Install || is_missing { Ok(None) } else { artifacts::read(dist).map(Some) }
+    }
+
+    /// What is asked of every target.
+    fn same<'a>(&'a self, wanted: Wanted, folder: PathBuf, manifest: Option<&'a Manifest>) -> Request<'a> {
+        let request = self.request;
+        Request {
+            wanted,
+            service: request.service,
+            keep: usize::from(request.keep),
+            confirm: u64::from(request.confirm),
+            watch: u64::from(request.watch),
+            canary: request.canary.map(usize::from),
+            batch: request.batch.map(usize::from),
+            config: &self.product.deploy,
+            place: self.place.clone(),
+            ssh: self.ssh.clone(),
+            folder,
+            manifest,
         }
     }
-    let (more, outcomes) = plan::tasks(&same, decided);
-    tasks.extend(more);
-    if request.plan {
-        sys::plan::print(&tasks, request.json)?;
-        return refuse(&failures);
-    }
-    let ran = sys::plan::run(runner, &tasks);
-    let mut waiting = Vec::new();
-    for (host, done) in &outcomes {
-        match done.get() {
-            Ok(Ok(words)) => said.push((host.to_string(), words.clone())),
-            // It is in the error of the run.
-            Ok(Err(words)) if request.json => failures.push((host.clone(), anyhow!("{words}"))),
-            Ok(Err(_)) => {}
-            Err(_) => waiting.push(host.to_string()),
+
+    /// Decides what is done on each target. `said` gets those where nothing is to do, `failures` those where nothing can be.
+    fn decide(
+        &self,
+        targets: &[(Host, Target)],
+        same: &Request,
+        said: &mut Vec<(String, String)>,
+        failures: &mut Vec<(Host, anyhow::Error)>,
+    ) -> Result<Vec<(Host, Decided)>> {
+        let mut decided: Vec<(Host, Decided)> = Vec::new();
+        for (host, target) in targets {
+            match decide::decide(target, same) {
+                Ok(decision) => {
+                    decision.notes.iter().for_each(|note| self.runner.status(format!("{host}: {note}")));
+                    if let Decision::Nothing(why) = &decision.decision {
+                        said.push((host.to_string(), format!("nothing to do: {why}")));
+                    }
+                    decided.push((host.clone(), decision));
+                }
+                // What is wrong with the request is wrong for all.
+                Err(error) if error.is::<error::Request>() => return Err(error.context(host.to_string())),
+                Err(error) => failures.push((host.clone(), error)),
+            }
         }
+        Ok(decided)
     }
-    if ran.is_err() && !waiting.is_empty() {
-        runner.status(format!("nothing was begun on {}, because a batch before failed", waiting.join(", ")));
-    }
-    report(runner, request, &said, &failures)?;
-    ran?;
-    refuse(&failures)
 }
 
 /// A release that the user names by its folder, or by one of its archives: that alone is taken then.
-fn released(from: &Path) -> Result<(PathBuf, Manifest)> {
+fn released(from: &Path) -> Result<Found> {
     let path = absolute(from).with_context(|| format!("cannot find {}", from.display()))?;
     if !path.exists() {
         bad_request!("--from {}: it is not there", from.display());
@@ -240,7 +275,7 @@ fn released(from: &Path) -> Result<(PathBuf, Manifest)> {
 }
 
 /// Refuses a release behind which those who must do not stand, before any target is asked.
-fn check_signers(runner: Runner, request: &flags::Deploy, release: Option<&(PathBuf, Manifest)>) -> Result<()> {
+fn check_signers(runner: Runner, request: &flags::Deploy, release: Option<&Found>) -> Result<()> {
     let trust = Trust::read(&request.trust)?;
     match release {
         _ if trust.signers.is_empty() => Ok(()),

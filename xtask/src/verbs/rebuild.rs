@@ -3,19 +3,18 @@
 use std::env;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::flags::{self, Common};
 use crate::rebuild::plan;
-use crate::release::layout::MANIFEST;
-use crate::release::manifest::Manifest;
 use crate::sign::{self, statement};
+use crate::sys;
 use crate::sys::hash::Sha256;
 use crate::sys::process::Runner;
-use crate::sys::{self, files, hash};
 use crate::ui::error::bad_request;
 use crate::ui::screen;
+use crate::verify::release as verify;
 use crate::workspace::facts::Workspace;
 
 /// What came out the same.
@@ -37,20 +36,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
     let found = Workspace::find(runner, common).context("a rebuild is of a commit in the repository of a workspace")?;
     let Workspace { root, dist, manifest: cargo_toml, .. } = found.0;
     let release = request.folder.clone().unwrap_or(dist);
-    let path = release.join(MANIFEST);
-    let Some(text) = files::read_if_there(&path)? else {
-        bad_request!("{} is not there: name the folder of a release", path.display());
-    };
-    let manifest = match Manifest::parse(&text) {
-        Ok(manifest) => manifest,
-        Err(error) => bail!("cannot use {}: {error}: get it again, or use the tool that wrote it", path.display()),
-    };
-    for artifact in &manifest.artifacts {
-        let archive = release.join(&artifact.file);
-        if hash::file(&archive)? != artifact.sha256 {
-            bail!("{} does not match {MANIFEST}: run `cargo xtask verify`", archive.display());
-        }
-    }
+    let (manifest, text) = verify::whole(&release)?;
 
     let flags::Signing { key, by } = &request.signing;
     if !request.sign && (key.is_some() || by.is_some()) {

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::flags::{self, Common};
-use crate::release::artifacts;
 use crate::release::boot_report::{REPORT, Report};
-use crate::release::layout::MANIFEST;
 use crate::sign::run::Key;
 use crate::sign::{facts, plan, statement};
+use crate::sys;
 use crate::sys::process::Runner;
-use crate::sys::{self, files, hash};
 use crate::ui::screen;
+use crate::verify::release as verify;
 use crate::workspace::facts as workspace;
 
 /// What was signed.
@@ -53,18 +52,14 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()>
         None => workspace::dist_of(&workspace::find_manifest(common.manifest_path.as_deref())?),
     };
     let secret = if request.show.plan { None } else { Some(facts::secret(request.signing.key.as_deref())?) };
-    let manifest = artifacts::read(&folder)?;
-    for artifact in &manifest.artifacts {
-        if hash::file(&folder.join(&artifact.file))? != artifact.sha256 {
-            bail!("{} does not match {MANIFEST}: run `cargo xtask verify`", folder.join(&artifact.file).display());
-        }
-    }
-    let boots = match files::read_if_there(&folder.join(REPORT))?.map(|text| Report::parse(&text)) {
+    // What was altered since `dist` must not be signed.
+    let (manifest, text) = verify::whole(&folder)?;
+    verify::check_list(&folder, &manifest)?;
+    let boots = match verify::text(&folder.join(REPORT)).context(REPORT)?.map(|text| Report::parse(&text)) {
         Some(Some(boots)) => boots,
         Some(None) => bail!("{REPORT} is none that this version understands: run `cargo xtask boot` again"),
         None => Report::new(),
     };
-    let text = files::read(&folder.join(MANIFEST))?;
     let builder = match (&request.signing.by, &secret) {
         (Some(builder), _) => builder.clone(),
         (None, Some(key)) => statement::builder_of(&key.public.fingerprint()),
@@ -73,7 +68,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Sign) -> Result<()>
     if let Some(secret) = secret {
         key.put(Arc::new(secret))?;
     }
-    let tasks = plan::sign(&folder, &manifest, &text, &boots, &builder, &key);
+    let tasks = plan::sign(&folder, &manifest, text.as_bytes(), &boots, &builder, &key);
     if request.show.plan {
         return sys::plan::print(&tasks, request.show.json);
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::report::Report;
+use super::report::{self, Report};
 use crate::arch::{ARCHES, Arch};
 use crate::release::binary::{self, Objects};
 use crate::release::boot_report::{self, REPORT, Verdict};
@@ -16,11 +16,10 @@ use crate::release::layout::{CHECKSUMS, MANIFEST};
 use crate::release::manifest::{self, Artifact, Binary, Manifest};
 use crate::release::pack::Entry;
 use crate::release::unpack::{self, Unpacked};
-use crate::sign::facts as sign;
-use crate::sign::key::PublicKey;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
+use crate::ui::screen;
 
 const ARCHIVE: &str = ".tar.gz";
 const CHECKSUM: &str = ".sha256";
@@ -28,9 +27,6 @@ const SBOM: &str = ".cdx.json";
 
 /// How many bytes an archive may have: one that could not be compressed at all has little more than what is in it.
 const MAX_ARCHIVE: u64 = unpack::LIMIT + (1 << 20);
-
-/// How many bytes a manifest or a list of checksums may have.
-const MAX_TEXT: u64 = 1 << 20;
 
 /// The archives that are checked, and the files beside them.
 pub struct Archives {
@@ -69,6 +65,35 @@ pub fn find(path: &Path) -> Result<Archives> {
             Ok(Archives { release: Release::read(folder), names: BTreeSet::from([name.into()]), is_folder: false })
         }
         _ => bad_request!("{shown} cannot be verified: an archive (*{ARCHIVE}), or a folder of them, is expected"),
+    }
+}
+
+/// Reads the manifest of a release, if all that is in its folder is as that says. Gives its text, too.
+pub fn whole(folder: &Path) -> Result<(Manifest, String)> {
+    let release = Release::read(folder);
+    let (Some(manifest), Some(text)) = (&release.manifest, &release.manifest_text) else {
+        report::refuse(&release.reports)?;
+        bad_request!("{} is not there: name the folder of a release", folder.join(MANIFEST).display());
+    };
+    let mut reports: Vec<Report> = manifest.files().map(|name| release.check(&name, false)).collect();
+    reports.push(release.check_script());
+    report::refuse(&[release.reports.as_slice(), &reports].concat())?;
+    Ok((manifest.clone(), text.clone()))
+}
+
+/// Refuses a list of checksums that has files of another release, such as archives that an earlier run of `dist` left.
+pub fn check_list(folder: &Path, manifest: &Manifest) -> Result<()> {
+    let shown = folder.join(CHECKSUMS);
+    let Some(checksums) = Release::read(folder).checksums else { bail!("there is no {}", shown.display()) };
+    let mut own = vec![MANIFEST, INSTALL];
+    own.extend(manifest.artifacts.iter().flat_map(|artifact| [artifact.file.as_str(), &artifact.sbom.file]));
+    match checksums.keys().find(|name| !own.contains(&name.as_str())) {
+        Some(other) => bail!(
+            "{} names {}, which is not of this release: make all of it in one run, or in another folder (`dist --to`)",
+            shown.display(),
+            screen::plain(other)
+        ),
+        None => Ok(()),
     }
 }
 
@@ -187,13 +212,18 @@ impl Release {
 
     /// What lists all that is in an archive must be the one that was made with it, where it is there.
     fn check_sbom(&self, name: &str, artifact: Option<&Artifact>, report: &mut Report) {
-        let file = format!("{}{SBOM}", name.strip_suffix(ARCHIVE).unwrap_or(name));
+        let file = sbom(name);
         let listed = self.checksums.as_ref().and_then(|checksums| checksums.get(&file));
-        let Some(wanted) = artifact.map(|artifact| &artifact.sbom.sha256).or(listed) else { return };
         let path = self.folder.join(&file);
-        if !path.exists() {
+        if path.symlink_metadata().is_err() {
             return;
         }
+        let Some(wanted) = artifact.map(|artifact| &artifact.sbom.sha256).or(listed) else {
+            report
+                .notes
+                .push(format!("no {MANIFEST} or {CHECKSUMS} names {file} beside it: nothing in that was checked"));
+            return;
+        };
         if !path.is_file() || !hash::file(&path).is_ok_and(|found| found == *wanted) {
             report.fault(format!("{file} beside it is not the one that was made with it: get it again"));
         }
@@ -220,7 +250,7 @@ impl Release {
     }
 
     /// The script beside the archives must be the one that was made with them, if it is there.
-    pub fn check_script(&self, signers: &[PublicKey]) -> Report {
+    pub fn check_script(&self) -> Report {
         let path = self.folder.join(INSTALL);
         let mut report = Report::new(&path);
         if path.symlink_metadata().is_err() {
@@ -234,11 +264,6 @@ impl Release {
             }
         };
         self.check_checksum(INSTALL, found, None, true, &mut report);
-        if !signers.is_empty()
-            && let Err(error) = sign::is_signed(&self.folder, INSTALL, signers)
-        {
-            report.fault(format!("{error:#}"));
-        }
         report
     }
 
@@ -275,6 +300,11 @@ impl Release {
             Ok(_) => {}
         }
     }
+}
+
+/// What lists all that is in an archive.
+pub fn sbom(archive: &str) -> String {
+    format!("{}{SBOM}", archive.strip_suffix(ARCHIVE).unwrap_or(archive))
 }
 
 /// The checksum file beside an archive, if it is there.
@@ -346,17 +376,5 @@ fn check_binary(name: &str, entry: &Entry, arch: &Arch, objects: Option<&Objects
 
 /// The text of a file, if it is there.
 pub fn text(path: &Path) -> Result<Option<String>> {
-    let metadata = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        metadata => metadata?,
-    };
-    if !metadata.is_file() {
-        bail!("it is not a file");
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_TEXT {
-        bail!("it has more than {MAX_TEXT} bytes");
-    }
-    Ok(Some(String::from_utf8(bytes).ok().context("it is not text")?))
+    files::foreign_text(path, manifest::MAX_TEXT)
 }

@@ -9,7 +9,7 @@ use crate::sys::hash::Sha256;
 use crate::ui::screen;
 
 /// The result for one archive, or for a file beside it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     pub file: String,

@@ -38,6 +38,7 @@ fn repository() -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_workspace_that_takes_the_tool_from_git_ships_verifies_and_boots_its_application() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter");
     let workspace = application().env("CARGO_TARGET_DIR", target.to_str().unwrap());

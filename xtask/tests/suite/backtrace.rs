@@ -34,6 +34,7 @@ fn locked(name: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_backtrace_has_the_frames_of_the_stack_on_every_architecture() {
     let workspace = Workspace::usual("deep");
     let [manifest, main, lock] = ["tool/Cargo.toml", "tool/main.rs", "Cargo.lock"].map(|path| workspace.read(path));

@@ -69,6 +69,7 @@ pub fn verdicts(workspace: &Workspace) -> BTreeMap<(String, String), Value> {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn every_released_binary_works_on_a_kernel_of_its_architecture() {
     let arches: Vec<&Arch> = ARCHES.iter().filter(|arch| can_boot(arch) && can_build(arch)).collect();
     if arches.is_empty() {
@@ -95,6 +96,7 @@ fn every_released_binary_works_on_a_kernel_of_its_architecture() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_workspace_that_depends_on_the_tool_boots_its_own_application() {
     if !can_boot_amd64() {
         return;
@@ -121,6 +123,7 @@ fn a_workspace_that_depends_on_the_tool_boots_its_own_application() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_guest_whose_btf_is_hidden_is_given_it_as_a_file() {
     if !can_boot_amd64() {
         return;
@@ -140,6 +143,7 @@ fn amd64() -> &'static Arch {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_binary_with_the_object_of_the_other_byte_order_fails_and_so_does_a_damaged_initramfs() {
     if !can_boot_amd64() {
         return;
@@ -234,6 +238,7 @@ fn with_stub(name: &str, script: &str) -> Run {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_kernel_that_hangs_is_ended_and_nothing_of_it_is_left() {
     let pid = stub().path("hangs.pid");
     let script = format!("echo 'Linux version 6'; echo $$ >'{}'; exec sleep 1000", pid.display());
@@ -336,6 +341,7 @@ fn a_pinned_kernel_is_booted_and_no_other() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn garbage_and_what_a_program_forges_are_no_pass() {
     let script = "printf 'x\\000\\377\\033[2J<init 0 0 done>\\n<init 9 0123456789abcdef done>\\n\\033[31mred'";
     with_stub("garbage", script)
@@ -346,6 +352,7 @@ fn garbage_and_what_a_program_forges_are_no_pass() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_qemu_itself_complains_of_is_shown() {
     with_stub("complains", "echo 'qemu-system-x86_64: unsupported machine type' >&2; exit 1")
         .ends_with(1)
@@ -353,6 +360,7 @@ fn what_qemu_itself_complains_of_is_shown() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn qemu_ends_with_the_tool_even_if_that_is_killed() {
     let pid = stub().path("killed.pid");
     let _ = fs::remove_file(&pid);
@@ -436,6 +444,7 @@ fn without_the_emulator_one_sentence_shows_how_to_install_it() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn without_apt_one_sentence_names_the_other_way() {
     let workspace = small("boot no apt");
     Run::of(workspace.command("boot").env("PATH", path_without(&workspace, "apt-get")))
@@ -448,6 +457,7 @@ fn without_apt_one_sentence_names_the_other_way() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn offline_a_kernel_must_be_there() {
     small("boot offline")
         .xtask("boot --offline")
@@ -457,6 +467,7 @@ fn offline_a_kernel_must_be_there() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_cannot_be_booted_is_refused_before_any_work() {
     let workspace = small("boot requests").write("text", "#!/bin/sh\n");
     write_image(&workspace);
@@ -474,6 +485,7 @@ fn what_cannot_be_booted_is_refused_before_any_work() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_pass_with_gaps_is_a_pass_and_a_failure_or_the_report_of_another_version_is_none() {
     let workspace = small("boot verified");
     let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
@@ -518,6 +530,7 @@ fn a_wrong_configuration_is_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_archive_that_was_altered_is_not_booted() {
     let copy = stub();
     // Only this test reads this one.
@@ -539,6 +552,7 @@ fn an_archive_that_was_altered_is_not_booted() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_plan_has_every_command_and_nothing_of_it_is_done() {
     // It does not depend on the tool.
     let workspace = small("boot plan");
@@ -563,6 +577,7 @@ fn the_plan_has_every_command_and_nothing_of_it_is_done() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_shell_that_runs_the_printed_plan_fetches_a_kernel() {
     if !can_boot_amd64() {
         return;
@@ -580,6 +595,7 @@ fn a_shell_that_runs_the_printed_plan_fetches_a_kernel() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_kernels_are_listed_for_people_and_as_json() {
     let workspace = Workspace::empty("boot kernels");
     workspace

@@ -170,6 +170,7 @@ fn compiled_by(plan: &str, workspace: &Workspace, endian: Endian, change: impl F
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn neither_paths_nor_the_environment_nor_an_engine_affect_the_order_of_types() {
     let mut compiled: BTreeMap<Endian, BTreeSet<Vec<u8>>> = BTreeMap::new();
     for length in 1..=10 {
@@ -234,6 +235,7 @@ fn compiler_for_aarch64() -> Option<PathBuf> {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_compiler_on_another_architecture_gives_the_same_object() {
     let emulator = found("qemu-aarch64");
     if !has("qemu-aarch64", "Debian: apt install qemu-user, version 10 from backports", emulator.is_some()) {
@@ -375,6 +377,7 @@ fn check_names_types_and_sections_that_came_or_went() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_plan_of_a_check_compares() {
     let workspace = Workspace::usual("check-plan");
     workspace.xtask("bpf --check --plan").succeeds().says("# compare with ").says_nothing_of("write it to");
@@ -383,6 +386,7 @@ fn the_plan_of_a_check_compares() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn objects_of_an_earlier_form_are_out_of_date() {
     let workspace = Workspace::usual("form");
     let result = workspace.xtask("bpf --json").succeeds().json();
@@ -407,6 +411,7 @@ fn with_program(name: &str, program: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_header_from_outside_of_the_repository_is_refused() {
     let outside = Workspace::empty("outside, with a space").write("site.h", "#define ANSWER 1\n");
     let absolute = outside.path("site.h").to_str().unwrap().to_owned();
@@ -458,6 +463,7 @@ fn flags_that_are_the_tool_s_are_refused_before_anything_is_compiled() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_a_source_does_behind_clang_s_list_is_refused_with_its_line() {
     for (header, words) in [
         (
@@ -482,6 +488,7 @@ fn what_a_source_does_behind_clang_s_list_is_refused_with_its_line() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_clock_in_a_source_is_an_error() {
     for clock in ["__TIME__", "__DATE__", "__TIMESTAMP__"] {
         with_program(
@@ -495,6 +502,7 @@ fn a_clock_in_a_source_is_an_error() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_depends_on_the_architecture_gives_an_object_for_each() {
     let program = |header: &str, value: &str| {
         format!("#include <{header}>\nSEC(\"raw_tp/sys_enter\") int tick(void *context) {{ return {value}; }}\n")
@@ -668,6 +676,7 @@ fn a_source_has_variants() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn one_object_is_for_all_only_if_it_is_for_32_bit_arm_too_which_is_shipped_where_it_is_named() {
     let source = |of_arm: &str| {
         format!(
@@ -713,6 +722,7 @@ fn flags_may_follow_and_editors_know_them() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_object_may_hold_thousands_of_programs() {
     let program = |number| format!("SEC(\"raw_tp/sys_enter\") int tick_{number}(int *x) {{ return *x + {number}; }}\n");
     let workspace = with_program("thousands", &(0..2500).map(program).collect::<String>());

@@ -142,6 +142,7 @@ fn an_object_that_is_not_what_its_source_gives_is_not_reported() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn maps_and_functions_and_instructions_are_reported() {
     let workspace = compiled("maps", MAPS);
     let report = report(&workspace);
@@ -205,6 +206,7 @@ fn maps_and_functions_and_instructions_are_reported() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_the_types_of_the_kernel_are_needed_for_is_reported() {
     let workspace = compiled("types", TYPES);
     let report = report(&workspace);
@@ -250,6 +252,7 @@ fn what_the_types_of_the_kernel_are_needed_for_is_reported() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_is_the_kernels_own_is_reported() {
     let workspace = compiled(
         "symbols",
@@ -282,6 +285,7 @@ SEC("tc") int filters(void *context)
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_is_read_of_the_kernels_configuration_is_reported() {
     let workspace = compiled(
         "kconfig",
@@ -304,6 +308,7 @@ SEC("socket") int new_enough(void *context) { return LINUX_KERNEL_VERSION > 0x50
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn registers_of_one_architecture_are_noted() {
     let workspace = compiled(
         "registers",
@@ -323,6 +328,7 @@ SEC("kprobe/do_exit") int first(struct pt_regs *context) { return context->di !=
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn structs_of_functions_are_reported() {
     let workspace = compiled(
         "struct-ops",
@@ -350,6 +356,7 @@ SEC(".struct_ops.link") struct sched_ext_ops___new scheduling = { .choose = choo
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_an_old_kernel_finds_too_long_is_reported() {
     let program = |count: usize| {
         format!(
@@ -383,6 +390,7 @@ SEC("xdp") int swaps(u32 *context)
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn any_object_can_be_reported() {
     let workspace = Workspace::usual("files");
     workspace.xtask("bpf").succeeds();
@@ -422,6 +430,7 @@ fn a_name_does_nothing_to_a_terminal() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_guide_names_every_field_and_no_other_command() {
     let guide = fs::read_to_string(own_root().join("docs/bpf-report.md")).unwrap();
     knows_the_commands(&guide);
@@ -461,6 +470,7 @@ fn helpers_have_the_numbers_that_libbpf_gives_them() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn whatever_comes_is_reported_or_refused() {
     let mut objects = Vec::new();
     for (name, program) in [("mutated-maps", MAPS), ("mutated-types", TYPES)] {

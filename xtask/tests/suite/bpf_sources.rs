@@ -12,6 +12,7 @@ use bpfship_object::report::Report;
 const BY_ARCHITECTURE: [&str; 5] = ["kprobe_core", "kprobe_headers", "numbers", "uprobe", "usdt"];
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn every_kind_of_program_compiles_for_every_architecture() {
     let workspace = Workspace::copy_of_our_own("sources");
     let manifest = workspace.read("Cargo.toml").replace(
@@ -75,6 +76,7 @@ fn a_source_that_hides_its_clock_from_clang_has_a_fixed_one() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_binary_contains_the_object_for_its_architecture() {
     const EXECVE: &str = "#define SEC(name) __attribute__((section(name), used))\n#include <asm/unistd.h>\n\
         SEC(\"raw_tp/sys_enter\") int tick(void *context) { return __NR_execve; }\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";

@@ -28,6 +28,7 @@ fn workspace() -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn parts_of_kernels_are_written_locked_and_removed() {
     let workspace = workspace();
     let btf = |words: &str| workspace.xtask(&format!("btf {words}"));
@@ -79,6 +80,7 @@ fn parts_of_kernels_are_written_locked_and_removed() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn parts_that_are_not_what_the_lock_file_says_are_noticed() {
     let workspace = workspace();
     let name = "--name debian/12/x86_64/6.1";
@@ -133,6 +135,7 @@ fn what_kernel_is_meant_has_to_be_known() {
 
 /// That of amd64 is packed by zstd, and that of arm64 is plain.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn headers_are_those_of_the_kernels_that_boot_has() {
     let arches: Vec<&Arch> =
         ARCHES.iter().filter(|arch| ["amd64", "arm64"].contains(&arch.name) && can_boot(arch)).collect();
@@ -164,6 +167,7 @@ fn headers_are_those_of_the_kernels_that_boot_has() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_binary_finds_the_btf_that_it_carries_where_the_kernel_has_none() {
     if !can_boot_amd64() {
         return;

@@ -61,6 +61,7 @@ fn built(workspace: &Workspace, folder: &str) -> [String; 2] {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn host_and_containers_give_the_same_bytes_with_c_code_too() {
     let workspace = c_code::workspace("builders");
     let dist = |builder: &str| {
@@ -80,6 +81,7 @@ fn host_and_containers_give_the_same_bytes_with_c_code_too() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_build_in_a_container_can_write_nothing_and_reach_nothing_and_sees_nothing_else() {
     for (engine, builder) in builders().into_iter().flat_map(|engine| CONTAINED.map(|builder| (engine, builder))) {
         let workspace = Workspace::usual("tight");
@@ -116,6 +118,7 @@ fn a_build_in_a_container_can_write_nothing_and_reach_nothing_and_sees_nothing_e
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_rebuild_may_use_another_builder() {
     let Some(engine) = builders().pop() else { return };
     let workspace = Workspace::usual("rebuilt elsewhere").write(".gitignore", "target\ndist\n");
@@ -129,6 +132,7 @@ fn a_rebuild_may_use_another_builder() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_lock_pins_the_image_to_its_id_and_each_package_to_its_hash() {
     let Some(engine) = builders().first().copied() else { return };
     let workspace = Workspace::usual("locked");
@@ -180,6 +184,7 @@ fn what_is_wrong_with_the_configuration_of_a_builder_is_said() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn each_architecture_may_have_a_builder_of_its_own() {
     let Some(engine) = builders().first().copied() else { return };
     let config = "package = \"tool\"\nbpf.folder = \"kernel\"\narch.arm64.builder = \"container\"\n";
@@ -193,6 +198,7 @@ fn each_architecture_may_have_a_builder_of_its_own() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_folder_that_no_container_can_be_given_is_refused() {
     let Some(engine) = builders().first().copied() else { return };
     Workspace::usual("a,b")
@@ -202,6 +208,7 @@ fn a_folder_that_no_container_can_be_given_is_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_build_in_a_container_that_is_interrupted_is_over() {
     for (engine, builder) in builders().into_iter().flat_map(|engine| CONTAINED.map(|builder| (engine, builder))) {
         let sleeps = "fn main() { std::thread::sleep(std::time::Duration::from_secs(600)); }";
@@ -271,6 +278,7 @@ fn with_compiler(workspace: &Workspace, engine: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_architecture_may_have_an_image_whose_compiler_compiles_its_c_code() {
     for engine in builders() {
         let workspace = c_code::workspace("own compiler").write("tool/build.rs", BY_ANOTHER).write("tool/sum.c", SUM);

@@ -118,6 +118,7 @@ fn sums(workspace: &Workspace) -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn c_code_runs_on_the_oldest_processor_and_is_the_same_bytes_in_another_folder() {
     let here = workspace("c");
     here.xtask(DIST).succeeds();
@@ -146,6 +147,7 @@ fn c_code_runs_on_the_oldest_processor_and_is_the_same_bytes_in_another_folder()
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_the_machines_own_compiler_made_is_not_linked_in_silence() {
     let workspace = workspace("c by name").write("tool/build.rs", BY_NAME);
     // Also the second time, when nothing is compiled anew.

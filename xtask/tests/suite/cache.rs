@@ -183,6 +183,7 @@ fn what_a_run_uses_stays_while_it_runs() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_libbpf_that_the_workspace_is_not_built_with_is_from_another_version() {
     let entry = "libbpf-aarch64-unknown-linux-musl-0123456789abcdef";
     let workspace = workspace("cache libbpf").write(&format!("cache/{entry}/libbpf.a"), "");

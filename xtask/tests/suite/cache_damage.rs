@@ -35,6 +35,7 @@ fn a_compiler_of_which_nothing_is_known_is_not_run() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_standard_library_with_a_flipped_byte_gets_into_no_archive() {
     // Makes the standard library, if no test has yet.
     let whole = Workspace::usual("whole std");

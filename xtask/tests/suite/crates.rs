@@ -44,6 +44,7 @@ fn script(does: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_registry_is_known_from_the_environment_and_from_what_a_configuration_includes() {
     let (workspace, index) = with_registry("registry", "");
     let workspace = workspace.env("CARGO_REGISTRIES_MINE_INDEX", &index);
@@ -71,6 +72,7 @@ const WRITES: [(&str, &str); 3] = [
 const SENTENCE: &str = "a build script wrote into the sources of its crate, which all targets and later builds share: ";
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_build_script_that_writes_into_the_sources_of_its_crate_is_caught_each_time() {
     for (does, fault) in WRITES {
         let (workspace, index) = with_registry("writes", does);
@@ -83,6 +85,7 @@ fn a_build_script_that_writes_into_the_sources_of_its_crate_is_caught_each_time(
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_same_holds_for_crates_of_git_and_for_those_of_folders_outside_the_repository() {
     let (does, fault) = WRITES[0];
     let fault = fault.replace("changed", "written");

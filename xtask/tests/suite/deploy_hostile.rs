@@ -24,6 +24,7 @@ const LIES: [(&str, &str, &str); 13] = [
 ];
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn programs_that_lie_or_fail_break_nothing() {
     let workspace = with_stand_in("deploy liars", "PATH=$here/odd:$PATH");
     fs::create_dir_all(workspace.path("odd")).unwrap();

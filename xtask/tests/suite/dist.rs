@@ -32,6 +32,7 @@ fn sha256(workspace: &Workspace, archive: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_archive_has_what_a_user_needs_in_one_folder() {
     let workspace = Workspace::new(
         "archive",
@@ -89,6 +90,7 @@ fn an_archive_has_what_a_user_needs_in_one_folder() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_manifest_contains_the_artifacts_and_their_origin() {
     let workspace = Workspace::usual("manifest-json");
     let result = workspace.xtask("dist --arch amd64 --json").succeeds().json();
@@ -115,11 +117,18 @@ fn the_manifest_contains_the_artifacts_and_their_origin() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn two_runs_leave_checksums_and_manifest_of_both() {
     let workspace = Workspace::usual("both");
     workspace.xtask("dist --arch arm64").succeeds();
     fs::write(workspace.path("dist/tool-0.2.9-x86_64-unknown-linux-musl.tar.gz"), "of another version").unwrap();
     workspace.xtask("dist --arch amd64").succeeds();
+    // For the estimate of the next ones.
+    let durations: Value =
+        serde_json::from_str(&workspace.read("target/bpfship/build/bpfship-durations.json")).unwrap();
+    for triple in ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl"] {
+        assert!(durations[triple][triple].as_f64().unwrap() > 0.0, "{durations}");
+    }
 
     let sums = workspace.read("dist/SHA256SUMS");
     let names: Vec<&str> = sums.lines().map(|line| line.split_once("  ").unwrap().1).collect();
@@ -140,6 +149,7 @@ fn two_runs_leave_checksums_and_manifest_of_both() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn objects_that_are_not_up_to_date_are_refused_with_locked_and_made_without() {
     let workspace = Workspace::usual("stale");
     workspace.xtask("bpf").succeeds();
@@ -160,6 +170,7 @@ fn objects_that_are_not_up_to_date_are_refused_with_locked_and_made_without() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_build_is_deaf_to_the_settings_of_the_user() {
     let plain = Workspace::usual("plain");
     plain.shell("chmod 755 README.md && \"$BPFSHIP\" dist --arch amd64").succeeds();
@@ -192,6 +203,7 @@ fn a_build_is_deaf_to_the_settings_of_the_user() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_profile_of_the_workspace_cannot_make_a_binary_of_another_kind() {
     const FAT: &str = "[profile.release]\nlto = 'fat'\npanic = 'abort'\nstrip = true\n";
     let [usual, other] = [FAT, ""].map(|profile| {
@@ -212,6 +224,7 @@ fn a_profile_of_the_workspace_cannot_make_a_binary_of_another_kind() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_target_that_does_not_compile_is_named_and_dist_is_as_it_was() {
     let workspace = Workspace::usual("failing");
     workspace.xtask("dist --arch amd64").succeeds();
@@ -230,6 +243,7 @@ fn a_target_that_does_not_compile_is_named_and_dist_is_as_it_was() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_binary_without_its_bpf_object_is_not_shipped() {
     let workspace = Workspace::usual("no-object").write("tool/main.rs", "fn main() {}\n");
     workspace
@@ -240,6 +254,7 @@ fn a_binary_without_its_bpf_object_is_not_shipped() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_binary_that_contains_a_path_of_this_machine_is_not_shipped() {
     let workspace = Workspace::usual("path");
     let main = workspace.read("tool/main.rs");
@@ -249,6 +264,7 @@ fn a_binary_that_contains_a_path_of_this_machine_is_not_shipped() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_full_disk_leaves_dist_as_it_was() {
     if !can_mount() {
         return;
@@ -324,6 +340,7 @@ fn an_interrupted_run_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_second_run_in_the_same_workspace_waits_for_the_first() {
     let workspace = Workspace::usual("twice");
     let mut runs: Vec<Child> = (0..2)
@@ -371,6 +388,7 @@ fn vendored(workspace: Workspace, folder: &str, krate: &str, version: &str) -> W
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_vendored_crate_gives_the_same_bytes_wherever_it_lies_and_whatever_was_there_before() {
     let shipped = |workspace: &Workspace| {
         workspace.xtask("dist --arch amd64").succeeds();
@@ -404,6 +422,7 @@ fn what_cannot_be_packed_is_refused_before_anything_is_built() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_git_ignores_is_not_shipped_and_what_is_not_committed_is_reported() {
     let workspace = Workspace::new("git", "package = \"tool\"\nbpf.folder = \"kernel\"\ninclude = [\"docs\"]\n")
         .without_env("SOURCE_DATE_EPOCH")

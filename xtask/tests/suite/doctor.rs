@@ -68,6 +68,7 @@ fn with_everything(name: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn where_everything_is_there_it_is_ready() {
     let workspace = with_everything("doctor all");
     workspace
@@ -83,6 +84,7 @@ fn where_everything_is_there_it_is_ready() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn without_an_emulator_it_is_boot_that_cannot_work() {
     let workspace = without(with_everything("doctor qemu"), "qemu-system-mips");
     workspace
@@ -120,6 +122,7 @@ fn offline_what_is_missing_needs_the_user() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_fetches_is_needed_while_something_must_be_fetched() {
     let workspace = without(machine("doctor no rustup"), "rustup");
     workspace
@@ -171,6 +174,7 @@ fn a_machine_without_any_program_gets_a_full_report() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn git_is_needed_in_a_repository_only() {
     let workspace = with_everything("doctor git");
     workspace.xtask("doctor").succeeds().says("not in git; the date is from SOURCE_DATE_EPOCH");
@@ -192,6 +196,7 @@ fn a_linker_without_a_c_library_is_found() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_engine_is_needed_only_where_it_is_asked_for() {
     let workspace = with_everything("doctor engine");
     workspace.xtask("doctor").succeeds().says("  optional   docker       there is no docker on this machine\n");
@@ -203,6 +208,7 @@ fn an_engine_is_needed_only_where_it_is_asked_for() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_cache_that_cannot_be_written_matters_while_something_is_missing() {
     machine("doctor cache")
         .env("BPFSHIP_CACHE", "/proc/nowhere")

@@ -100,6 +100,7 @@ fn machines_pull_the_newest_release_by_its_checksums() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_daemon_set_is_what_kubernetes_takes() {
     let workspace = workspace("emit k8s");
     workspace.xtask(&format!("emit k8s --from 1.0.0 --kernel 5.11 --image {IMAGE}")).succeeds();
@@ -124,6 +125,7 @@ fn a_daemon_set_is_what_kubernetes_takes() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_playbook_installs_and_goes_back_over_ssh() {
     let found = Command::new("ansible-playbook").arg("--version").output().is_ok();
     if !has("ansible-playbook", "apt install ansible-core", found) {

@@ -40,6 +40,7 @@ fn left_behind(workspace: &Workspace, engine: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_bytes_are_the_same_from_docker_podman_and_host() {
     let _images = IMAGES.read().unwrap();
     let copy = Workspace::copy_of_our_own("engines");
@@ -55,6 +56,7 @@ fn the_bytes_are_the_same_from_docker_podman_and_host() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_container_sees_the_sources_only_and_can_write_nowhere_and_runs_as_nobody() {
     let _images = IMAGES.read().unwrap();
     for engine in engines() {
@@ -88,6 +90,7 @@ fn a_container_sees_the_sources_only_and_can_write_nowhere_and_runs_as_nobody() 
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_commands_printed_for_a_container_compile_the_same_object() {
     let _images = IMAGES.read().unwrap();
     for engine in engines() {
@@ -105,6 +108,7 @@ fn the_commands_printed_for_a_container_compile_the_same_object() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_compile_error_is_the_same_in_a_container() {
     let _images = IMAGES.read().unwrap();
     for engine in engines() {
@@ -129,6 +133,7 @@ fn endless() -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_compile_in_a_container_that_is_interrupted_is_over() {
     let _images = IMAGES.read().unwrap();
     for engine in engines() {
@@ -161,6 +166,7 @@ fn stage_of(workspace: &Workspace) -> String {
 
 /// A compiler image of somebody else: the same compiler, under other paths, that brings along its headers.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_image_of_ones_own_is_taken_by_its_digest_and_recorded() {
     let _images = IMAGES.read().unwrap();
     for engine in engines() {
@@ -243,6 +249,7 @@ fn an_engine_that_is_not_there_is_named_with_how_to_install_it() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn without_a_choice_the_first_engine_that_answers_is_taken_and_reported() {
     let _images = IMAGES.read().unwrap();
     let refuses = with_docker("auto", "echo 'Cannot connect to the Docker daemon' >&2; exit 1");
@@ -257,6 +264,7 @@ fn without_a_choice_the_first_engine_that_answers_is_taken_and_reported() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_image_that_only_has_our_name_is_not_used() {
     let _images = IMAGES.write().unwrap();
     for engine in engines() {
@@ -345,6 +353,7 @@ fn an_image_for_another_kind_of_machine_is_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_docker_that_is_podman_is_taken_for_podman() {
     let _images = IMAGES.read().unwrap();
     if !engines().contains(&"podman") {
@@ -362,6 +371,7 @@ fn a_docker_that_is_podman_is_taken_for_podman() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_user_s_settings_of_an_engine_and_its_own_warnings_do_not_matter() {
     let _images = IMAGES.read().unwrap();
     for engine in engines() {
@@ -376,6 +386,7 @@ fn the_user_s_settings_of_an_engine_and_its_own_warnings_do_not_matter() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_source_may_have_a_name_that_no_container_can_have() {
     let _images = IMAGES.read().unwrap();
     for engine in [&["host"], engines().as_slice()].concat() {
@@ -388,6 +399,7 @@ fn a_source_may_have_a_name_that_no_container_can_have() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_depends_on_the_architecture_gives_an_object_for_each_in_a_container_too() {
     let _images = IMAGES.read().unwrap();
     let program = |value: &str| {

@@ -42,6 +42,7 @@ fn shape(line: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_documentation_shows_what_dist_prints() {
     let page = std::fs::read_to_string(own_root().join("docs/commands.md")).unwrap();
     let (_, after) = page.split_once("$ cargo xtask dist\n").expect("no block that shows it");
@@ -53,6 +54,7 @@ fn the_documentation_shows_what_dist_prints() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_commands_for_a_raspberry_pi_fit_the_archive() {
     let readme = std::fs::read_to_string(own_root().join("README.md")).unwrap();
     let words = readme.lines().filter_map(|line| line.strip_prefix("$ ")).flat_map(str::split_whitespace);
@@ -65,6 +67,7 @@ fn the_commands_for_a_raspberry_pi_fit_the_archive() {
 
 /// Whoever unpacks an archive has nothing else of ours.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_the_documents_of_an_archive_name_is_in_it() {
     for arch in &ARCHES {
         let folder = binary(arch).parent().unwrap().to_owned();
@@ -86,6 +89,7 @@ fn this_arch() -> &'static Arch {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn every_binary_starts_on_the_oldest_processor_and_refuses_where_there_is_no_bpf() {
     for arch in &ARCHES {
         let emulator = format!("qemu-{}", arch.qemu);
@@ -105,6 +109,7 @@ fn every_binary_starts_on_the_oldest_processor_and_refuses_where_there_is_no_bpf
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_released_binary_passes_its_self_test_on_this_kernel() {
     let root = rustix::process::geteuid().is_root();
     let btf = Path::new("/sys/kernel/btf/vmlinux").exists();

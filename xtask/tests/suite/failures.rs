@@ -146,6 +146,7 @@ const OLD_PIP: &str = "this pip is too old: bring it up to date: python3 -m pip 
 const CACHE_IS_FULL: &str = "the disk is full: free some space, or set BPFSHIP_CACHE to a folder on a larger disk";
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_keeps_pip_from_getting_the_compiler_is_reported() {
     for (name, words, reason) in [
         (
@@ -204,6 +205,7 @@ No matching distribution found for ziglang==0.17.1 (from -r requirements.txt (li
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_real_pip_without_a_network_is_understood() {
     let pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
     if !has("pip", "install it", pip.is_ok_and(|output| output.status.success())) {
@@ -223,6 +225,7 @@ fn the_real_pip_without_a_network_is_understood() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_program_that_prints_nothing_or_nonsense_or_too_much_is_handled() {
     let sentence = "cannot get ziglang==0.17.1 with pip: python3 failed (exit code 3)";
     let silent = fails(&with_pip("silent", "exit 3"), "bpf", sentence);
@@ -245,6 +248,7 @@ fn a_program_that_prints_nothing_or_nonsense_or_too_much_is_handled() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_keeps_rustup_from_getting_a_standard_library_is_reported() {
     const DOWNLOAD: &str = "info: downloading component rust-std\nerror: component download failed for rust-std-aarch64-unknown-linux-musl\n\nCaused by:";
     const URL: &str = "https://mirror.example/dist/2026-04-16/rust-std-1.95.0-aarch64-unknown-linux-musl.tar.xz";
@@ -299,6 +303,7 @@ fn up_to_date(workspace: Workspace) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_incomplete_toolchain_is_reported_with_what_it_lacks() {
     let lacking = |name: &str| up_to_date(with_toolchain(with_cache(name), ""));
 
@@ -439,6 +444,7 @@ fn arches() -> &'static str {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_build_script_that_fails_for_each_target_is_reported_once() {
     let arches = arches();
     let line = format!("dist --arch {}", arches.replace(' ', ""));
@@ -478,6 +484,7 @@ const UNDEFINED: &str = "linking failed, because a symbol is undefined (`deflate
                          it for this target, or use a feature of that crate, or another crate, that does not need it";
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_crate_that_cannot_be_linked_is_reported_with_what_is_missing() {
     for (name, declaration, words, reason) in [
         (
@@ -502,6 +509,7 @@ fn a_crate_that_cannot_be_linked_is_reported_with_what_is_missing() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_architectures_that_fail_are_listed_each_with_its_own_reason() {
     if !["mips", "s390x"].iter().all(|cpu| has_sysroot(&format!("{cpu}-unknown-linux-musl"))) {
         return;
@@ -533,6 +541,7 @@ fn the_architectures_that_fail_are_listed_each_with_its_own_reason() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn with_quiet_only_failures_are_printed_and_a_warning_never_more_than_once() {
     let failing = with_code("quiet", "fn unused() {}\ncompile_error!(\"no way\");");
     let text =
@@ -571,6 +580,7 @@ fn a_compiler_that_is_killed_is_reported_with_the_likely_reason() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_engine_that_fails_after_it_answered_is_reported_with_its_output() {
     const ANSWERS: &str = "case \"$1\" in version) echo '27.0 linux/amd64 2'; exit;; \
                            image) echo sha256:1 linux/amd64; exit;; rm|cp) exit;; esac";
@@ -634,6 +644,7 @@ fn with_file_system(workspace: &Workspace, folder: &str, options: &str, script: 
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_full_cache_is_reported_and_left_empty() {
     if !can_mount() {
         return;
@@ -679,6 +690,7 @@ fn a_read_only_cache_is_reported_with_the_remedy() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_full_target_folder_is_reported() {
     if !can_mount() {
         return;

@@ -32,6 +32,7 @@ fn build(workspace: &Workspace) -> Run {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn objects_that_do_not_match_their_sources_are_refused() {
     let copy = Workspace::copy_of_our_own("guard");
     build(&copy).succeeds();
@@ -61,6 +62,7 @@ fn objects_that_do_not_match_their_sources_are_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_source_that_takes_the_place_of_another_is_noticed_however_old_it_is() {
     let copy = Workspace::copy_of_our_own("guard-times/copy");
     let prepare = "set -e; rm -rf .git ../other ../kept; git init -q; git config user.name a; git config user.email a@b.invalid; \

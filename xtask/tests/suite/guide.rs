@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::boot::can_boot;
 use super::support::{Workspace, can_mount, has, own_root};
+use bpfship::testing::Arch;
 
 fn guide() -> String {
     fs::read_to_string(own_root().join("docs/portable-ebpf.md")).unwrap()
@@ -38,11 +40,11 @@ fn workspace(name: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn each_technique_of_the_guide_compiles_and_is_loaded() {
     let [usual, symbols] = sources(&guide());
-    // bpftool fails if a program is not loaded unless it is asked for, and this kernel may have neither rung of the ladder.
-    let loadable: Vec<String> = usual.iter().filter(|block| !block.contains("?fentry/")).cloned().collect();
-    let loadable = loadable.concat().replace("SEC(\"?", "SEC(\"");
+    // bpftool loads every program, and this kernel may have neither rung of the ladder.
+    let loadable: String = usual.iter().filter(|block| !block.contains("fentry/")).map(String::as_str).collect();
     let workspace = workspace("guide")
         .write("bpf/techniques.bpf.c", &usual.concat())
         .write("bpf/loaded.bpf.c", &loadable)
@@ -69,7 +71,7 @@ fn each_technique_of_the_guide_compiles_and_is_loaded() {
             assert!(relocations.iter().any(|relocation| relocation["kind"] == kind), "{kind}: {object:#}");
         }
         let programs = object["programs"].as_array().unwrap();
-        for section in ["?raw_tp/sched_switch", "?fentry/do_unlinkat", "?kprobe/do_unlinkat"] {
+        for section in ["raw_tp/sched_switch", "fentry/do_unlinkat", "kprobe/do_unlinkat"] {
             assert!(programs.iter().any(|program| program["section"] == section), "{programs:?}");
         }
     }
@@ -94,7 +96,61 @@ fn each_technique_of_the_guide_compiles_and_is_loaded() {
     }
 }
 
+const MAIN: &str = r#"
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../kernel/objects/techniques_bpfel.o");
+
+fn main() {
+    match load(OBJECT) {
+        Ok("fentry") => {}
+        Ok(rung) => println!("gap: it was {rung}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+"#;
+
+/// An application of nothing but the guide's C for aya and its Rust. What was compiled for it is kept.
+fn application() -> Workspace {
+    let guide = guide();
+    let [usual, _] = sources(&guide);
+    let program = blocks(&guide, "rust").concat();
+    let config = "package = \"tool\"\nbpf.folder = \"kernel\"\nboot.commands = [\"\"]\n\n\
+                  [profile.release]\nlto = \"thin\"\npanic = \"abort\"\n";
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide-rust");
+    let workspace = Workspace::new("guide", config).env("CARGO_TARGET_DIR", target.to_str().unwrap());
+    fs::remove_file(workspace.path("kernel/tick.bpf.c")).unwrap();
+    let manifest = workspace.read("tool/Cargo.toml");
+    let dependencies = "[dependencies]\naya = { version = \"0.14.0\", default-features = false }\n\n\
+                        [target.'cfg(any())'.dependencies]\n\
+                        libbpf-sys = { version = \"=1.7.0\", default-features = false }\n";
+    let workspace = workspace
+        .write("kernel/techniques.bpf.c", &usual.concat())
+        .write("tool/main.rs", &format!("//! What the guide shows.\n\n{program}{MAIN}"))
+        .write("tool/Cargo.toml", &format!("{manifest}\n{dependencies}"))
+        // The same versions as here, which are on this machine.
+        .write("Cargo.lock", &fs::read_to_string(own_root().join("Cargo.lock")).unwrap());
+    workspace.shell("cargo update --workspace --offline --quiet").succeeds();
+    workspace
+}
+
 /// With the first rung of its ladder where there is one, and with the second elsewhere: arm64 got fentry with Linux 6.4.
+#[test]
+#[ignore = "long: --include-ignored runs it"]
+fn the_rust_of_the_guide_loads_every_technique_on_real_kernels() {
+    if !["amd64", "arm64"].map(Arch::named).iter().all(|arch| can_boot(arch)) {
+        return;
+    }
+    let workspace = application();
+    workspace.xtask("dist --arch amd64,arm64").succeeds();
+    for (arch, kernel, verdict) in [("amd64", "debian-13-6.12", "pass"), ("arm64", "debian-11-5.10", "gaps")] {
+        let result = workspace.xtask(&format!("boot --arch {arch} --kernel {kernel} --json")).succeeds().json();
+        let boot = &result["boots"][0];
+        assert_eq!(boot["verdict"]["is"], verdict, "{boot:#}");
+        if verdict == "gaps" {
+            assert_eq!(boot["verdict"]["why"][0], "it was kprobe", "{boot:#}");
+        }
+    }
+}
+
 #[test]
 fn the_guide_says_since_when_as_the_tables_do() {
     let table = bpfship::testing::features_table();

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::support::{has, released};
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn skopeo_reads_an_image_of_all_architectures_under_the_digest_that_is_printed() {
     let workspace = released("image", "image.user = \"65532:65532\"\n", &["arm64", "armv7", "amd64", "mips"]);
     let made = workspace.xtask("image --json").succeeds().json();

@@ -57,6 +57,7 @@ fn as_plain_user(workspace: &Workspace, line: &str) -> Run {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_link_that_leads_out_of_the_repository_never_ships() {
     for (file, to, include) in [
         ("evil", "/etc/hostname", "evil"),
@@ -82,6 +83,7 @@ fn a_link_that_leads_out_of_the_repository_never_ships() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_link_inside_the_repository_is_packed_as_what_it_leads_to() {
     // The workspace is a folder of the repository, and one of its submodules is included.
     let workspace = with("inside", "include = [\"manual\", \"page\", \"module\", \"by-link\"]\n")
@@ -124,6 +126,7 @@ fn a_document_does_not_get_lost_behind_a_file_of_the_same_name() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_profile_that_would_make_another_program_is_refused() {
     for (profile, words) in [
         ("panic = \"unwind\"", "`panic` in [profile.release]"),
@@ -161,6 +164,7 @@ fn settings_of_cargo_that_have_no_effect_are_named() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_is_in_the_way_is_named_before_a_build() {
     let in_the_way = |make: fn(&Workspace), words: &str| {
         let workspace = with("way", "");
@@ -192,6 +196,7 @@ fn what_is_in_the_way_is_named_before_a_build() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_date_that_an_archive_cannot_hold_is_refused() {
     for (date, words) in [
         ("8589934592", "no archive can hold a date after 8589934591"),
@@ -211,6 +216,7 @@ fn a_date_that_an_archive_cannot_hold_is_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_archive_with_another_date_is_left_out_for_that_reason() {
     let workspace = with("dates", "").write(".gitignore", "/target\n/dist\n");
     workspace.xtask("bpf").succeeds();
@@ -235,6 +241,7 @@ fn an_archive_with_another_date_is_left_out_for_that_reason() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn licences_in_a_folder_and_of_members_are_packed() {
     let workspace = with("licences", "")
         .write("legal/terms", "Our terms.\n")
@@ -304,6 +311,7 @@ fn a_lock_file_is_got_back_from_git_where_git_has_it() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_path_that_cargo_or_the_linker_cannot_take_is_refused_and_no_other_changes_a_byte() {
     let plain = with("plain", "");
     plain.xtask("dist").succeeds();
@@ -325,6 +333,7 @@ fn a_path_that_cargo_or_the_linker_cannot_take_is_refused_and_no_other_changes_a
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_name_that_is_not_text_stands_in_the_way_only_where_text_is_needed() {
     let odd = |workspace: &Workspace, path: &[u8]| {
         let path = workspace.root.join(std::ffi::OsStr::from_bytes(path));
@@ -357,6 +366,7 @@ fn a_name_that_is_not_text_stands_in_the_way_only_where_text_is_needed() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn features_of_the_binary_are_configuration_and_part_of_the_origin() {
     let workspace = with("features", "features = [\"loud\"]\nno-default-features = true\n");
     let tool = workspace.read("tool/Cargo.toml")
@@ -424,6 +434,7 @@ fn without_a_workspace_an_archive_must_be_named() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_the_cache_would_lose_is_shown_and_kept() {
     let workspace = Workspace::empty("cache").write("cache/ziglang-0.16.0-0123456789abcdef/zig", "a compiler");
     let cache = workspace.path("cache");

@@ -42,6 +42,7 @@ mod rust_bpf;
 mod sbom;
 mod schemas;
 mod sign;
+mod sign_hostile;
 mod snapshot;
 mod support;
 mod survey;

@@ -86,6 +86,7 @@ fn contents(workspace: &Workspace, folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn parts_built_apart_become_what_one_run_makes_byte_for_byte() {
     let both = Workspace::usual("both");
     both.xtask("dist --arch amd64 --arch arm64").succeeds();

@@ -19,6 +19,7 @@ fn is_there(program: &str) -> bool {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn every_system_gets_what_it_has_a_name_for_and_the_rest_is_said() {
     let workspace = released("all", MAINTAINER, &ALL);
     let manifest = workspace.read("dist/release.json");

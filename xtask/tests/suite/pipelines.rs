@@ -47,6 +47,7 @@ fn check_jsonschema() -> Option<Vec<&'static str>> {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn every_pipeline_is_one_that_its_service_understands() {
     let way = check_jsonschema();
     if !has("check-jsonschema", "pip install check-jsonschema", way.is_some()) {
@@ -210,6 +211,7 @@ fn run_job(workspace: &Workspace, job: &Value, name: &str, tag: &str) -> Result<
 
 /// The programs in place of the actions do what these are for.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn every_command_of_a_release_works_in_order_up_to_the_door_of_the_service() {
     let has_yaml = Command::new("python3").args(["-c", "import ruamel.yaml"]).output();
     if !has("ruamel.yaml", "pip install ruamel.yaml", has_yaml.is_ok_and(|output| output.status.success())) {

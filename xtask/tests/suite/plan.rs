@@ -14,6 +14,7 @@ fn loaded(elf: &[u8]) -> &[u8] {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_printed_commands_give_the_same_binary() {
     let workspace = Workspace::usual("plan");
     workspace.xtask("dist --arch amd64").succeeds();
@@ -54,6 +55,7 @@ fn a_plan_does_nothing_and_contains_everything() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_plan_in_json_has_the_commands_too() {
     let workspace = Workspace::usual("plan-json");
     let text = workspace.xtask("dist --arch amd64 --arch s390x --plan --json").succeeds().text();

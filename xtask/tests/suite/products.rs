@@ -52,6 +52,7 @@ fn manifest(workspace: &Workspace) -> Value {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn two_packages_with_three_binaries_are_shipped_in_one_archive_and_run() {
     let workspace = workspace("together", &format!("{TOOL}{TOGETHER}"));
     workspace.xtask("dist --arch amd64,s390x").succeeds().says("binaries");
@@ -83,6 +84,7 @@ fn two_packages_with_three_binaries_are_shipped_in_one_archive_and_run() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn each_package_may_have_an_archive_of_its_own() {
     let workspace = workspace("apart", &format!("{TOOL}{APART}"));
     workspace.xtask("dist --arch amd64").succeeds();
@@ -128,6 +130,7 @@ fn what_is_wrong_with_products_is_one_sentence() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_repository_of_one_package_may_have_the_configuration_in_its_own_table() {
     let workspace = Workspace::usual("single");
     let manifest = workspace.read("tool/Cargo.toml").replace("main.rs", "tool/main.rs");
@@ -144,6 +147,7 @@ fn a_repository_of_one_package_may_have_the_configuration_in_its_own_table() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_package_with_a_table_of_its_own_has_a_release_of_its_own() {
     let workspace = workspace("own release", "package = \"tool\"\nbin = \"probe\"\n");
     let package = workspace.read("extra/Cargo.toml")

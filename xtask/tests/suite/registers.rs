@@ -10,6 +10,7 @@ const PROGRAM: &str = include_str!("../registers/registers.bpf.c");
 const MAIN: &str = include_str!("../registers/program.rs");
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_kprobe_finds_the_arguments_of_a_call_in_the_registers() {
     let wanted = ["amd64", "arm64", "riscv64", "s390x"];
     let arches: Vec<&Arch> = ARCHES.iter().filter(|arch| wanted.contains(&arch.name) && can_boot(arch)).collect();

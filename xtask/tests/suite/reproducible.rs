@@ -14,6 +14,7 @@ use super::support::{Workspace, commit, list, rustup_home};
 const ARCHIVES: [&str; 2] = ["aarch64", "s390x"];
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn another_folder_home_cache_locale_and_number_of_jobs_give_the_same_archives() {
     let here = built();
     let elsewhere = Workspace::copy_of_our_own("another folder, whose name is longer, with spaces");
@@ -135,6 +136,7 @@ fn with_paths(name: &str, git: &Workspace) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_paths_that_code_contains_are_the_same_everywhere() {
     let git = with_crate(Workspace::empty("git"), "", "fetched");
     commit(&git);
@@ -180,6 +182,7 @@ fn the_paths_that_code_contains_are_the_same_everywhere() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_standard_library_that_is_made_elsewhere_gives_the_same_archive() {
     let [here, there] = ["here", "there"].map(|name| {
         let workspace = Workspace::usual(name);

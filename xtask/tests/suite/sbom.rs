@@ -22,6 +22,7 @@ fn released(name: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_archive_has_a_document_of_its_parts_and_each_binary_a_list_of_its_crates() {
     let workspace = released("sbom");
     workspace.xtask("dist --arch arm64,s390x").succeeds();

@@ -69,6 +69,7 @@ fn can_check() -> bool {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_verbs_print_as_json_is_what_the_schemas_describe() {
     if !can_check() {
         return;
@@ -113,6 +114,7 @@ fn what_verbs_print_as_json_is_what_the_schemas_describe() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_error_is_json_with_json() {
     let workspace = Workspace::usual("errors");
     let error =
@@ -129,6 +131,7 @@ fn an_error_is_json_with_json() {
 
 /// The keys of the schema are those of the parser, since it is written from it. Here: that it takes what the documentation shows.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_configuration_of_the_documentation_fits_its_schema() {
     if !can_check() {
         return;

@@ -14,12 +14,12 @@ fn has_program(name: &str, how: &str) -> bool {
     has(name, how, Workspace::empty("program").shell(&format!("command -v {name}")).text().contains(name))
 }
 
-fn has_ssh_keygen() -> bool {
+pub fn has_ssh_keygen() -> bool {
     has_program("ssh-keygen", "apt-get install openssh-client")
 }
 
 /// A release of one archive with a boot of it, and two keys: `ours`, and `other`.
-fn released(name: &str) -> Workspace {
+pub fn released(name: &str) -> Workspace {
     let workspace = Workspace::usual(name).write(".gitignore", "target\ndist\nours*\nother*\n");
     workspace.xtask("bpf").succeeds();
     commit(&workspace);
@@ -58,6 +58,7 @@ fn released(name: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_release_is_signed_and_whatever_is_altered_then_is_refused() {
     if !has_ssh_keygen() {
         return;
@@ -189,6 +190,7 @@ for name in sys.argv[3:]:
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn as_many_rebuilders_as_are_demanded_must_state_the_same_bytes() {
     if !has_ssh_keygen() {
         return;
@@ -215,6 +217,7 @@ fn as_many_rebuilders_as_are_demanded_must_state_the_same_bytes() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn install_sh_installs_only_what_the_signer_has_signed() {
     if !has_ssh_keygen() {
         return;
@@ -225,7 +228,7 @@ fn install_sh_installs_only_what_the_signer_has_signed() {
     let public = workspace.xtask("sign --key ours --public --json").succeeds().json();
     let minisign = public["minisign"].as_str().unwrap();
     // Nothing but what every system has, and one program that checks signatures, or none.
-    let few = "for name in sh busybox cp sed base64 head tail tr cut sort grep od dd uname mktemp rm mv chmod gzip tar sha256sum dirname; do
+    let few = "for name in sh busybox cat cp sed base64 head tail tr cut sort grep od dd uname mktemp rm mv chmod gzip tar sha256sum dirname; do
             ln -sf $(command -v $name) few/$name; done";
     workspace.shell(&format!("mkdir -p bin few && {few}")).succeeds();
     let with = |checker: &str, shell: &str, words: &str| {
@@ -264,6 +267,7 @@ fn install_sh_installs_only_what_the_signer_has_signed() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn install_sh_demands_the_keys_and_rebuilders_that_the_configuration_names() {
     if !has_ssh_keygen() {
         return;
@@ -303,6 +307,7 @@ fn install_sh_demands_the_keys_and_rebuilders_that_the_configuration_names() {
 
 /// One byte of each file of a release, every signature in the place of another, and what is no file at all.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn whatever_byte_of_a_signed_release_is_altered_it_is_refused() {
     if !has_ssh_keygen() {
         return;

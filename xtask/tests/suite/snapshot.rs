@@ -79,6 +79,7 @@ fn a_source_whose_date_is_older_than_the_last_build_is_built() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_build_script_that_watches_only_itself_knows_the_commit_and_the_files() {
     let script = r#"fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -199,6 +200,7 @@ fn a_pointer_of_git_lfs_is_not_shipped() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_release_is_rebuilt_deaf_to_settings_hooks_and_templates_and_with_submodules() {
     let workspace = released("rebuilt");
     let sub = Workspace::empty("sub").write("q.h", "#define Q 0\n");
@@ -225,6 +227,7 @@ fn a_release_is_rebuilt_deaf_to_settings_hooks_and_templates_and_with_submodules
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_commit_is_built_whatever_the_work_tree_holds() {
     let workspace = released("commit").write("part/src/lib.rs", "not Rust");
     workspace.xtask("dist --locked").ends_with(1).says("part/src/lib.rs is changed; commit them").in_one_line();
@@ -266,6 +269,7 @@ fn what_is_edited_while_it_builds_is_for_the_next_build() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_build_script_that_writes_into_the_sources_is_caught() {
     for (does, fault) in [
         (
@@ -399,6 +403,7 @@ fn a_source_that_reads_a_file_outside_the_repository_is_refused_each_time() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_build_finds_no_repository_but_the_commit() {
     let script = r#"fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -419,6 +424,7 @@ fn a_build_finds_no_repository_but_the_commit() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_package_behind_a_link_is_built_if_that_stays_in_the_repository() {
     let workspace = released("linked");
     workspace.shell("mkdir real && git mv part real/part && ln -s real/part part").succeeds();
@@ -446,6 +452,7 @@ fn a_link_that_leads_out_of_the_repository_is_not_shipped() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_dependency_beside_the_workspace_is_of_the_snapshot() {
     let outer = Workspace::empty("outer").env("GIT_CONFIG_GLOBAL", "/dev/null");
     let inner = released("inner");

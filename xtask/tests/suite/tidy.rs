@@ -111,3 +111,17 @@ fn a_test_that_the_documentation_names_is_one_that_exists() {
         assert!(sources.contains(&format!("fn {name}()")), "there is no test {name}");
     }
 }
+
+#[test]
+fn a_test_is_ignored_for_nothing_but_its_length_and_ci_runs_it() {
+    for file in all_rust_files() {
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("#[ignore")) {
+            assert_eq!(line, "#[ignore = \"long: --include-ignored runs it\"]", "{}", file.display());
+        }
+    }
+    for page in [".ci/run", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(own_root().join(page)).unwrap();
+        assert!(text.contains("cargo test --workspace -- --include-ignored"), "{page}");
+    }
+}

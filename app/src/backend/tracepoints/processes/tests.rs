@@ -488,7 +488,7 @@ fn who_the_first_thread_was_is_no_matter_once_another_one_has_executed_a_program
     assert_left(&mut table, &leaves(20, 131, 800), 800);
 }
 
-/// Before Linux 5.8.
+/// Before Linux 5.7.
 #[test]
 fn where_perf_does_not_name_the_parent_the_report_does_or_it_is_the_last_one_known() {
     let mut table = table();
