@@ -387,6 +387,7 @@ fn execs_are_found_by_pattern_parent_user_and_control_group() {
 
 /// Also of a process that moves between its events.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn control_groups_are_those_of_the_moment_in_every_backend() {
     if !can_trace() {
         return;
@@ -673,6 +674,7 @@ fn without_reports_of_ends_it_watches_system_calls_and_signals() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn after_a_loss_everything_is_shown_again() {
     if !can_trace() {
         return;
@@ -813,6 +815,7 @@ fn a_processor_that_is_switched_on_later_is_watched() {
 
 /// As lxcfs does.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn where_a_container_shows_its_own_processors_only_all_are_watched() {
     if !can_trace() || !can_unshare() || !has_two_processors() {
         return;
@@ -848,6 +851,7 @@ fn has_two_processors() -> bool {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn in_a_time_namespace_times_are_right() {
     if !can_trace() || !can_unshare() {
         return;
@@ -1010,6 +1014,7 @@ fn tracefs_that_is_not_mounted_is_mounted_for_itself_alone() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn btf_from_a_file_is_used_and_that_of_another_kernel_refused() {
     if !can_trace() || !can_unshare() {
         return;

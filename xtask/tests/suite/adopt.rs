@@ -61,6 +61,7 @@ fn a_workspace_that_takes_the_tool_from_git_ships_verifies_and_boots_its_applica
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_is_there_is_not_overwritten_and_a_second_time_adds_nothing() {
     let workspace = application()
         .write(".gitignore", "*.tmp\n")

@@ -250,6 +250,7 @@ fn a_kernel_that_hangs_is_ended_and_nothing_of_it_is_left() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_it() {
     if !has("apt-get", "a Debian machine", is_on_path("apt-get")) {
         return;
@@ -283,6 +284,7 @@ fn a_package_that_the_mirror_lists_and_has_not_got_gives_way_to_the_one_before_i
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_pinned_kernel_is_booted_and_no_other() {
     if !has("apt-get", "a Debian machine", is_on_path("apt-get")) {
         return;

@@ -444,6 +444,7 @@ fn a_header_from_outside_of_the_repository_is_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn flags_that_are_the_tool_s_are_refused_before_anything_is_compiled() {
     for (flags, reason) in [
         (
@@ -648,6 +649,7 @@ fn sources_lie_in_folders_below_in_several_and_by_other_names() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_source_has_variants() {
     let config = "package = \"tool\"\n[workspace.metadata.bpfship.bpf]\nfolder = \"kernel\"\n\
         [[workspace.metadata.bpfship.bpf.variant]]\nname = \"two\"\nsources = [\"tock.bpf.c\"]\ndefines = [\"STEP=2\"]\n\

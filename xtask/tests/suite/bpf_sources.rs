@@ -107,6 +107,7 @@ fn a_binary_contains_the_object_for_its_architecture() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_source_may_be_for_some_architectures_only() {
     const ONLY: &str = "#define SEC(name) __attribute__((section(name), used))\n#ifndef __TARGET_ARCH_x86\n#error for x86 only\n#endif\n\
         SEC(\"raw_tp/sys_enter\") int only(void *context) { return 0; }\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";

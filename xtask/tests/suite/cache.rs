@@ -53,6 +53,7 @@ fn each_entry_is_shown_with_size_age_and_whether_it_is_used() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_listing_is_shown_as_json() {
     let workspace = workspace("cache json");
     make_older(&workspace, OLD, 40);
@@ -151,6 +152,7 @@ fn a_cache_that_is_not_there_is_empty() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_wrong_request_is_refused() {
     let workspace = workspace("cache wrong");
     for line in ["cache clean --older-than -1", "cache clean --older-than week", "cache clean --older-than", "cache x"]

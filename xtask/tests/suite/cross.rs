@@ -96,6 +96,7 @@ fn tried() -> &'static Tried {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn cross_installs_no_toolchain_and_no_component() {
     let tried = tried();
     let called = fs::read_to_string(tried.workspace.path("programs/rustup.called")).unwrap_or_default();
@@ -145,6 +146,7 @@ fn a_container_that_is_not_started_is_said_to_be_so() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn cross_pulls_no_image_and_takes_no_other_and_makes_none() {
     let tried = tried();
     assert_eq!(tried.values("--pull"), ["never"]);
@@ -153,6 +155,7 @@ fn cross_pulls_no_image_and_takes_no_other_and_makes_none() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn cross_mounts_to_be_written_nothing_but_empty_folders_of_ours() {
     let tried = tried();
     let stage = tried.workspace.path("target/bpfship/cross/stage").display().to_string();
@@ -173,6 +176,7 @@ fn cross_mounts_to_be_written_nothing_but_empty_folders_of_ours() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn cross_is_sealed_as_every_container_is() {
     let tried = tried();
     for (flag, value) in [("--network", "none"), ("--cap-drop", "ALL"), ("--entrypoint", "/rust/bin/first")] {
@@ -191,6 +195,7 @@ fn cross_is_sealed_as_every_container_is() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn cross_makes_nothing_in_the_user_s_folders() {
     let tried = tried();
     assert!(!list(&tried.workspace.path("home")).contains(&".xargo".to_owned()));
@@ -198,6 +203,7 @@ fn cross_makes_nothing_in_the_user_s_folders() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_the_user_says_to_cross_is_named_with_what_becomes_of_it() {
     let printed = &tried().printed;
     for words in [
@@ -216,6 +222,7 @@ fn what_the_user_says_to_cross_is_named_with_what_becomes_of_it() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn cross_says_nothing_misleading_of_a_standard_library() {
     let printed = &tried().printed;
     assert!(printed.contains("the stand-in starts nothing"), "{printed}");

@@ -256,6 +256,7 @@ fn lifecycle(workspace: &Workspace) {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn by_openssh_a_program_comes_is_upgraded_goes_back_and_goes() {
     let workspace = workspace("deploy-openssh");
     let Some(_server) = server(&workspace, Kind::OpenSsh("")) else { return };
@@ -271,6 +272,7 @@ fn by_openssh_a_program_comes_is_upgraded_goes_back_and_goes() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_target_needs_nothing_but_busybox() {
     let workspace = workspace("deploy-busybox");
     if !has(
@@ -287,6 +289,7 @@ fn a_target_needs_nothing_but_busybox() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn by_dropbear_too() {
     let workspace = workspace("deploy-dropbear");
     let Some(_server) = server(&workspace, Kind::Dropbear) else { return };
@@ -294,6 +297,7 @@ fn by_dropbear_too() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn whoever_is_not_root_needs_sudo_without_a_password_or_a_folder_of_their_own() {
     let workspace = workspace("deploy-sudo");
     release(&workspace, "2.0.0", WAITS);
@@ -322,6 +326,7 @@ fn whoever_is_not_root_needs_sudo_without_a_password_or_a_folder_of_their_own() 
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn where_there_is_doas_it_makes_root_of_the_user() {
     if !has("doas", "apt install opendoas", Path::new("/usr/bin/doas").exists()) {
         return;
@@ -336,6 +341,7 @@ fn where_there_is_doas_it_makes_root_of_the_user() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn cut_off_at_any_byte_a_target_is_as_it_was() {
     // The first call asks what the target is.
     let workspace = with_stand_in(
@@ -373,6 +379,7 @@ fn altering(name: &str, bytes: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_arrives_altered_or_in_part_is_never_switched_to() {
     for (name, filter) in [("altered", "tr e a"), ("part", "head -c 5"), ("more", "cat - /etc/passwd")] {
         let workspace = altering(&format!("deploy {name}"), filter);
@@ -385,6 +392,7 @@ fn what_arrives_altered_or_in_part_is_never_switched_to() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_program_that_fails_before_or_after_the_switch_is_not_current() {
     let workspace = with_stand_in("deploy bad", "");
     release(&workspace, "2.0.0", "[ \"$1\" != --version ]");
@@ -433,6 +441,7 @@ fn goes_back(workspace: &Workspace, before: &BTreeMap<PathBuf, String>) {
 const WAITS: &str = "[ \"$1\" = --self-test ] || exit 0\n: >\"$0.began\"; until [ -e \"$0.go\" ]; do sleep 1; done";
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn whoever_is_cut_off_after_the_switch_leaves_a_target_that_goes_back_alone() {
     let workspace = with_stand_in("deploy killed", "");
     release(&workspace, "2.0.0", WAITS);
@@ -450,6 +459,7 @@ fn whoever_is_cut_off_after_the_switch_leaves_a_target_that_goes_back_alone() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn whoever_is_cut_off_and_comes_back_confirms() {
     // The second call is the one that deploys: of it, three lines arrive.
     let workspace = with_stand_in(
@@ -466,6 +476,7 @@ fn whoever_is_cut_off_and_comes_back_confirms() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_a_loss_of_power_left_is_undone_by_the_next_deployment_and_its_lock_is_void() {
     let workspace = with_stand_in("deploy power", "");
     deploy(&workspace, "--from 1.0.0").succeeds();
@@ -484,6 +495,7 @@ fn what_a_loss_of_power_left_is_undone_by_the_next_deployment_and_its_lock_is_vo
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn only_as_many_versions_stay_as_are_to_be_kept() {
     let workspace = with_stand_in("deploy keep", "umask 077");
     for number in 0..4 {
@@ -499,6 +511,7 @@ fn only_as_many_versions_stay_as_are_to_be_kept() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_target_that_prints_what_it_likes_can_do_no_harm() {
     let workspace = with_stand_in("deploy hostile", "[ -e \"$here/yes\" ] && exec yes \"$(printf '\\033[2J')\"");
     fs::write(workspace.path("yes"), "").unwrap();
@@ -538,6 +551,7 @@ fn a_wrong_request_is_refused_before_anybody_is_called() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn where_there_is_no_room_or_no_program_may_run_nothing_is_changed() {
     if !has("mounts", "run as root, where mounts are allowed", can_mount()) {
         return;
@@ -577,6 +591,7 @@ esac
 "#;
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_service_comes_is_watched_goes_back_and_goes() {
     if !has("mounts", "run as root, where mounts are allowed", can_mount()) {
         return;
@@ -710,6 +725,7 @@ fn a_unit_is_safe_by_systemd_s_own_rules() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn of_many_targets_the_first_batch_that_fails_is_the_last() {
     // Each target has a folder of its own, by its name.
     let more = "for word; do [ \"$host\" != -- ] || name=$word; host=$word; done\n\

@@ -32,7 +32,6 @@ fn sha256(workspace: &Workspace, archive: &str) -> String {
 }
 
 #[test]
-#[ignore = "long: --include-ignored runs it"]
 fn an_archive_has_what_a_user_needs_in_one_folder() {
     let workspace = Workspace::new(
         "archive",
@@ -316,6 +315,7 @@ fn running_in(workspace: &Workspace) -> usize {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_interrupted_run_leaves_nothing_behind() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let workspace = Workspace::usual("interrupted");

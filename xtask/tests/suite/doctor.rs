@@ -250,6 +250,7 @@ fn outside_of_a_workspace_there_is_nothing_to_report_on() {
 
 /// The fields that docs/doctor.md documents.
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn the_report_is_shown_as_json() {
     let workspace = without(machine("doctor json"), "rustup");
     let run = workspace.xtask("doctor --json").ends_with(1).says("error: dist cannot work on this machine: rustup");

@@ -58,6 +58,7 @@ fn sha256(workspace: &Workspace) -> String {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_source_whose_date_is_older_than_the_last_build_is_built() {
     // Not the first file of a crate: that is made newer for each commit.
     let inner = |word: &str| format!("pub fn word() -> &'static str {{ {word:?} }}\n");
@@ -104,6 +105,7 @@ fn a_build_script_that_watches_only_itself_knows_the_commit_and_the_files() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_git_ignores_takes_no_part_and_is_named() {
     let workspace = released("ignored")
         .write("part/src/lib.rs", "mod r#gen; pub fn word() -> &'static str { r#gen::WORD }\n")
@@ -144,6 +146,7 @@ fn what_git_ignores_takes_no_part_and_is_named() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn of_one_commit_the_bytes_are_the_same_with_any_settings_of_git() {
     let workspace = released("settings").write("README.md", "A tool. $Id$\n");
     commit(&workspace);
@@ -187,6 +190,7 @@ fn of_one_commit_the_bytes_are_the_same_with_any_settings_of_git() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_pointer_of_git_lfs_is_not_shipped() {
     let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "7".repeat(64));
     let workspace =
@@ -242,6 +246,7 @@ fn a_commit_is_built_whatever_the_work_tree_holds() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_is_edited_while_it_builds_is_for_the_next_build() {
     let workspace = released("edited");
     let [started, go] = ["started", "go"].map(|name| workspace.path(&format!("../{name}")));
@@ -311,6 +316,7 @@ const GENERATES: &str = r#"fn main() {
 "#;
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_build_scripts_write_among_the_sources_and_is_named_is_each_targets_own() {
     let arches = [("amd64", "x86_64"), ("arm64", "aarch64")];
     let workspace = released("generates")
@@ -352,6 +358,7 @@ fn what_build_scripts_write_among_the_sources_and_is_named_is_each_targets_own()
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_source_that_reads_a_file_outside_the_repository_is_refused_each_time() {
     let workspace = released("outside").write("part/src/word", "inside");
     let secret = workspace.path("../secret");
@@ -436,6 +443,7 @@ fn a_package_behind_a_link_is_built_if_that_stays_in_the_repository() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_link_that_leads_out_of_the_repository_is_not_shipped() {
     let workspace = released("links");
     let manifest = workspace.read("Cargo.toml").replace("arches", "include = [\"docs\"]\narches");
