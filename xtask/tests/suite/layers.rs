@@ -181,6 +181,8 @@ const OTHERS: &[(&str, Access)] = &[
     ("bpf::rust::answer", Access::Writes),
     ("bpf::rust::linker", Access::Writes),
     ("bpf::rust::shim", Access::Writes),
+    ("boot::kernels::lock", Access::Reads),
+    ("boot::kernels::update", Access::Writes),
     ("container::engine", Access::Reads),
     ("build::cargo", Access::Writes),
     ("build::crate_copies", Access::Reads),
