@@ -175,8 +175,6 @@ enum Access {
 
 /// The modules that read or write although they are not called so.
 const OTHERS: &[(&str, Access)] = &[
-    ("boot::kernels::lock", Access::Reads),
-    ("boot::kernels::update", Access::Writes),
     ("bpf::container", Access::Reads),
     ("bpf::rust::answer", Access::Writes),
     ("bpf::rust::linker", Access::Writes),
