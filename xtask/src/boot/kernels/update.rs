@@ -50,7 +50,7 @@ pub fn tasks(
                     Source::Debian(package) => package.name,
                     Source::Built(_) => PACKAGE,
                 },
-                where_: format!("{} has no package for {} {} in {suite}", mirror.url, kernel.arch, kernel.label),
+                missing: format!("{} has no package for {} {} in {suite}", mirror.url, kernel.arch, kernel.label),
                 cache: apt::command("apt-cache", &apt),
                 deb: deb.clone(),
             }));
@@ -68,7 +68,7 @@ pub fn tasks(
 struct FindNewest {
     name: &'static str,
     /// The sentence if there is none.
-    where_: String,
+    missing: String,
     /// apt-cache.
     cache: Command,
     deb: Slot<Deb>,
@@ -96,7 +96,7 @@ impl Step for FindNewest {
     fn run(&self, work: &Work) -> Result<()> {
         let names = work.runner.read(&self.names())?;
         let Some(name) = newest_first(self.name, names.lines()).first().map(|name| (*name).to_owned()) else {
-            bail!("{}", self.where_);
+            bail!("{}", self.missing);
         };
         let text = work.runner.read(&self.show(&name))?;
         let field = |word: &str| {
