@@ -230,18 +230,18 @@ fn output_goes_to_a_file_that_can_be_rotated() {
     let folder = Folder::new("rotated");
     let (path, old) = (folder.0.join("log"), folder.0.join("log.1"));
     let tracing = Tracing::start(&["--json", "--no-exits", "--output", path.to_str().unwrap(), "--comm", &script.name]);
-    run(Command::new(&script.path).arg("one"));
-    wait_until(|| fs::read_to_string(&path).is_ok_and(|text| text.contains("one")));
+    run(Command::new(&script.path).arg("before-it"));
+    wait_until(|| fs::read_to_string(&path).is_ok_and(|text| text.contains("before-it")));
     fs::rename(&path, &old).unwrap();
     tracing.signal(Signal::SIGHUP);
     wait_until(|| path.exists());
-    run(Command::new(&script.path).arg("two"));
+    run(Command::new(&script.path).arg("after-it"));
     let ended = tracing.stop(Signal::SIGTERM);
     assert!(ended.success, "{ended:?}");
     assert_eq!(ended.stdout, "");
     let texts = [old, path].map(|path| fs::read_to_string(path).unwrap());
-    assert!(texts[0].contains("one") && !texts[0].contains("two"), "{texts:?}");
-    assert!(!texts[1].contains("one") && texts[1].contains("two"), "{texts:?}");
+    assert!(texts[0].contains("before-it") && !texts[0].contains("after-it"), "{texts:?}");
+    assert!(!texts[1].contains("before-it") && texts[1].contains("after-it"), "{texts:?}");
 }
 
 #[test]
