@@ -1,5 +1,6 @@
 //! Pins kernels: writes down which packages are the newest now.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -25,7 +26,7 @@ pub fn tasks(
     to: PathBuf,
 ) -> Result<Vec<Task>> {
     // By what apt knows at once: a suite, and Debian's word for an architecture.
-    let mut groups: Vec<((&str, &str), Vec<&'static Kernel>)> = Vec::new();
+    let mut groups: BTreeMap<(&str, &str), Vec<&'static Kernel>> = BTreeMap::new();
     for kernel in kernels {
         let known = match &kernel.source {
             Source::Debian(package) => {
@@ -33,10 +34,7 @@ pub fn tasks(
             }
             Source::Built(_) => (SUITE, INDEX),
         };
-        match groups.iter_mut().find(|(other, _)| *other == known) {
-            Some((_, members)) => members.push(kernel),
-            None => groups.push((known, vec![kernel])),
-        }
+        groups.entry(known).or_default().push(kernel);
     }
     let mut newest = Vec::new();
     let mut tasks = Vec::new();
