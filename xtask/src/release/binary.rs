@@ -47,10 +47,11 @@ pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[St
     let mut faults = identity(&file, arch);
     faults.extend(segments(&file, arch));
     faults.extend(well_formed(&file, arch));
-    faults.extend(elsewhere(bytes, &file, arch));
+    let loose = loose(bytes, &file);
+    faults.extend(elsewhere(&loose, arch));
     faults.extend(match objects {
-        Some(objects) => embedded(&file, objects, &loose(bytes, &file)),
-        None => any_embedded(bytes, &file),
+        Some(objects) => embedded(&file, objects, &loose),
+        None => any_embedded(&file, &loose),
     });
     for path in private {
         if memmem::find(bytes, path.as_bytes()).is_some() {
@@ -133,9 +134,9 @@ fn loose<'a>(bytes: &'a [u8], file: &Elf) -> Vec<(usize, &'a [u8])> {
 }
 
 /// What no kernel would load of those.
-fn elsewhere(bytes: &[u8], file: &Elf, arch: &Arch) -> Vec<String> {
+fn elsewhere(loose: &[(usize, &[u8])], arch: &Arch) -> Vec<String> {
     let mut faults = Vec::new();
-    for (at, object) in loose(bytes, file) {
+    for (at, object) in loose {
         // Of a copy, for where it is, it may not be aligned as the reader needs it.
         let object = object.to_vec();
         if let Err(error) = bpfship_object::check(&object, arch.endian) {
@@ -164,9 +165,8 @@ fn bpf_object(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..usize::try_from(end).ok()?)
 }
 
-fn any_embedded(bytes: &[u8], file: &Elf) -> Vec<String> {
-    let mut found = memmem::find_iter(bytes, ELF_MAGIC).filter_map(|at| bpf_object(&bytes[at..]));
-    match sections(file).next().is_some() || found.next().is_some() {
+fn any_embedded(file: &Elf, loose: &[(usize, &[u8])]) -> Vec<String> {
+    match sections(file).next().is_some() || !loose.is_empty() {
         true => Vec::new(),
         false => vec![format!("it has no section {BPF_SECTION}NAME with a BPF object, nor one elsewhere")],
     }
@@ -333,7 +333,8 @@ mod tests {
             let at = if order == 1 { 0x28 } else { 0x2e };
             object[at..at + 2].copy_from_slice(&end);
             assert_eq!(bpf_object(&object).map(<[u8]>::len), Some(66));
-            let faults = elsewhere(&[b"data", &object[..]].concat(), &good(), arm64());
+            let bytes = [b"data", &object[..]].concat();
+            let faults = elsewhere(&loose(&bytes, &good()), arm64());
             assert!(
                 matches!(&faults[..], [only] if only.contains("the BPF object at its byte 4 is none")),
                 "{faults:?}"

@@ -251,8 +251,8 @@ impl CheckAndPack {
         let tar = pack::tar(stem, &packed, source.date)?;
         let file = self.tarball.file();
         let tar_sha256 = hash::bytes(&tar);
-        let archive = match self.present(inputs, &file, tar_sha256) {
-            Some(archive) => archive,
+        let (archive, sha256) = match self.present(inputs, &file, tar_sha256) {
+            Some(present) => present,
             None => {
                 let archive = pack::gzip(&tar)?;
                 // As everybody else will read it.
@@ -263,10 +263,10 @@ impl CheckAndPack {
                 if unpacked.files != packed {
                     bail!("{file} must not be shipped: it does not contain what was packed");
                 }
-                archive
+                let sha256 = hash::bytes(&archive);
+                (archive, sha256)
             }
         };
-        let sha256 = hash::bytes(&archive);
         self.release.staging.get()?.write_archive(&file, &archive, &sha256)?;
         let artifact = Artifact {
             file,
@@ -353,13 +353,14 @@ impl CheckAndPack {
         Ok((Binary { file: name.into(), size, sha256: hash::bytes(&binary), bpf_objects }, binary))
     }
 
-    /// The archive that an earlier run made of the same files, if it still is what that run reported: compressing is
-    /// most of the work of a run that changes nothing.
-    fn present(&self, inputs: &Inputs, file: &str, tar_sha256: Sha256) -> Option<Vec<u8>> {
+    /// The archive that an earlier run made of the same files, and its checksum, if it still is what that run reported:
+    /// compressing is most of the work of a run that changes nothing.
+    fn present(&self, inputs: &Inputs, file: &str, tar_sha256: Sha256) -> Option<(Vec<u8>, Sha256)> {
         let earlier = inputs.earlier.as_ref().filter(|earlier| earlier.compressor == pack::COMPRESSOR)?;
         let artifact = earlier.artifacts.iter().find(|artifact| artifact.file == file)?;
         let archive = fs::read(self.release.dist.join(file)).ok()?;
-        (artifact.tar_sha256 == tar_sha256 && artifact.sha256 == hash::bytes(&archive)).then_some(archive)
+        let is_it = artifact.tar_sha256 == tar_sha256 && artifact.sha256 == hash::bytes(&archive);
+        is_it.then_some((archive, artifact.sha256))
     }
 
     fn licenses(&self, runner: Runner, std: &Std) -> Result<Vec<u8>> {

@@ -112,15 +112,14 @@ impl Staging {
 impl Staging {
     /// Removes signatures of other bytes than those that a file gets now.
     fn drop_signatures(&self, name: &str) -> Result<()> {
+        let signatures = [MINISIG, SSHSIG].map(|ending| self.dist.join(format!("{name}{ending}")));
+        let signatures: Vec<_> = signatures.into_iter().filter(|signature| signature.exists()).collect();
         let there = self.dist.join(name);
-        if !there.exists() || hash::file(&there)? == hash::file(&self.folder.join(name))? {
+        if signatures.is_empty() || there.exists() && hash::file(&there)? == hash::file(&self.folder.join(name))? {
             return Ok(());
         }
-        for ending in [MINISIG, SSHSIG] {
-            let signature = self.dist.join(format!("{name}{ending}"));
-            if signature.exists() {
-                fs::remove_file(&signature).with_context(|| format!("cannot remove {}", signature.display()))?;
-            }
+        for signature in signatures {
+            fs::remove_file(&signature).with_context(|| format!("cannot remove {}", signature.display()))?;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! What a standard library consists of, read from its own files.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use memchr::memmem;
 
 use crate::release::layout::STD_LICENSES;
@@ -68,15 +69,13 @@ pub fn known(host: &Path, docs: &Path, commit: &str) -> Result<BTreeMap<String, 
     }
     let unnamed = UNNAMED.iter().filter(|(of, _, _)| *of == commit);
     versions.extend(unnamed.map(|(_, name, version)| ((*name).to_owned(), (*version).to_owned())));
-    let text = |name: &str| {
-        String::from_utf8(files::read(&docs.join(name))?).with_context(|| format!("{name} of Rust is no text"))
-    };
-    let (of_library, of_all) = (text(STD_LICENSES)?, text(ALL_LICENSES)?);
+    let (of_library, of_all) = (files::read(&docs.join(STD_LICENSES))?, files::read(&docs.join(ALL_LICENSES))?);
+    let (of_library, of_all) = (sections(&of_library), sections(&of_all));
     let described = versions.into_iter().map(|(name, version)| {
         let (license, texts) = match section(&of_library, &name, Some(&version)) {
-            Some(section) => (license(section), Vec::new()),
+            Some(section) => (license(&section), Vec::new()),
             None => match section(&of_all, &name, Some(&version)).or_else(|| section(&of_all, &name, None)) {
-                Some(section) => (license(section), texts(section)),
+                Some(section) => (license(&section), texts(&section)),
                 None => (None, Vec::new()),
             },
         };
@@ -98,15 +97,22 @@ pub fn read(lib: &Path, known: &BTreeMap<String, StdCrate>) -> Result<Std> {
     Ok(Std { crates: crates.collect(), musl: musl_version(&libc) })
 }
 
+/// The parts of a page, each from its heading on: `x cfg-if-1.0.4</h3>…`. The page of all is large, and nearly all of it is of no use.
+fn sections(html: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<usize> = memmem::find_iter(html, b"<h3>").map(|at| at + b"<h3>".len()).collect();
+    let ends = starts.iter().skip(1).copied().chain([html.len()]);
+    starts.iter().zip(ends).map(|(start, end)| &html[*start..end]).collect()
+}
+
 /// What stands below the name of a crate and its version, or below its last version that is there.
-fn section<'a>(html: &'a str, name: &str, version: Option<&str>) -> Option<&'a str> {
+fn section<'a>(sections: &[&'a [u8]], name: &str, version: Option<&str>) -> Option<Cow<'a, str>> {
     let before = format!(" {name}-");
-    let is_it = |at: &usize| {
-        let found = html[at + before.len()..].split_once("</h3>").map_or("", |(found, _)| found);
-        version.map_or(found.starts_with(|char: char| char.is_ascii_digit()), |version| found == version)
-    };
-    let at = memmem::find_iter(html.as_bytes(), &before).filter(is_it).last()?;
-    html[at..].split("<h3>").next()
+    sections.iter().rev().find_map(|section| {
+        let heading = &section[..memmem::find(section, b"</h3>")?];
+        let found = &heading[memmem::find(heading, before.as_bytes())? + before.len()..];
+        let is_it = version.map_or(found.first().is_some_and(u8::is_ascii_digit), |it| found == it.as_bytes());
+        is_it.then(|| String::from_utf8_lossy(section))
+    })
 }
 
 fn license(section: &str) -> Option<String> {
@@ -175,13 +181,14 @@ mod tests {
     fn a_licence_stands_below_its_crate() {
         let html = "<h3>x a-1.0.0</h3><p>none</p><h3>x b-1.0.0</h3><p><b>License:</b> MIT OR Apache-2.0</p>\
             <pre>(c) Ann &#60;a@b&#62;</pre><pre>No &#34;warranty&#34;</pre><h3>x b-c-2.0.0</h3><h3>x b-0.9.0</h3>";
-        let of = |name, version| section(html, name, version);
+        let sections = sections(html.as_bytes());
+        let of = |name, version| section(&sections, name, version);
         let found = of("b", Some("1.0.0")).unwrap();
-        assert_eq!(license(found).as_deref(), Some("MIT OR Apache-2.0"));
-        assert_eq!(texts(found), ["(c) Ann <a@b>", "No \"warranty\""]);
-        assert_eq!(of("a", Some("1.0.0")).map(license), Some(None));
+        assert_eq!(license(&found).as_deref(), Some("MIT OR Apache-2.0"));
+        assert_eq!(texts(&found), ["(c) Ann <a@b>", "No \"warranty\""]);
+        assert_eq!(of("a", Some("1.0.0")).map(|found| license(&found)), Some(None));
         assert_eq!(of("b", Some("1.0")), None);
-        assert_eq!(of("b", None), Some(" b-0.9.0</h3>"));
+        assert_eq!(of("b", None).as_deref(), Some("x b-0.9.0</h3>"));
         assert_eq!(of("c", None), None);
     }
 
