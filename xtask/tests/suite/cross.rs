@@ -125,6 +125,7 @@ fn cross_that_falls_back_to_the_host_builds_nothing_there() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn what_cross_leaves_without_a_container_is_not_taken() {
     // It takes the machine's own cargo by its path, succeeds, and says nothing.
     let cargo = "unset RUSTC; PATH=${PATH#*:} exec cargo \"$@\" --target-dir \"$CARGO_HOME/../../../build\"";

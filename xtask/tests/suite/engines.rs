@@ -293,6 +293,7 @@ fn with_wrapper(workspace: Workspace, engine: &str, script: &str) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_engine_that_never_answers_is_given_up_and_the_next_one_is_taken() {
     let hangs = || with_docker("hangs", "exec sleep 100");
     hangs().xtask("bpf --engine docker").ends_with(1).says("docker does not answer within 10 seconds: ").in_one_line();
@@ -305,6 +306,7 @@ fn an_engine_that_never_answers_is_given_up_and_the_next_one_is_taken() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn an_engine_that_hangs_in_the_middle_is_given_up() {
     let docker = "case $1 in version) [ ! -e hangs ] || exec sleep 100; echo 27.0 linux/amd64 2;; image) exit 1;; \
                   *) touch hangs; exec sleep 100;; esac";

@@ -189,6 +189,7 @@ fn links_c(workspace: Workspace) -> Workspace {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
     let config = "package = \"tool\"\nbpf.rust = [\"probe\"]\nbpf.folder = \"kernel\"\narches = [\"amd64\"]\n";
     let manifest = "[package]\nname = \"probe\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";

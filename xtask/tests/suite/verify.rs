@@ -290,6 +290,7 @@ fn disguised(from: &str, to: &str) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn a_binary_of_another_architecture_is_refused() {
     alone(ARM64, &disguised(AMD64, ARM64)).ends_with(1).says("probe: it is for machine 62, and arm64 is 183");
     alone(AMD64, &disguised(ARM64, AMD64)).ends_with(1).says("probe: it is for machine 183").in_one_line();

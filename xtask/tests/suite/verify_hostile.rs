@@ -103,6 +103,7 @@ fn good_tar() -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn any_gzip_stream_is_read_or_refused() {
     let mut random = Random(1);
     let (seed, tar) = (seed("good.tar.gz"), good_tar());
@@ -114,6 +115,7 @@ fn any_gzip_stream_is_read_or_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn any_tar_archive_is_read_or_refused() {
     let mut random = Random(5);
     let tar = good_tar();
@@ -146,6 +148,7 @@ fn any_binary_is_read_or_refused() {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
 fn any_manifest_is_read_or_refused() {
     let mut random = Random(3);
     let seed = seed("good.json");
