@@ -126,7 +126,7 @@ fn follow_events(
         let (watched, wake) = match (drained, show.batch_had_events, tracer.holds_back()) {
             (true, true, _) => (None, Some(wake.unwrap_or(PAUSE).min(PAUSE))),
             (true, false, true) => (None, Some(wake.unwrap_or(MOMENT).min(MOMENT))),
-            _ => (Some(&*tracer), wake),
+            _ => (Some(&*tracer), [wake, tracer.look_after()].into_iter().flatten().min()),
         };
         match wait(watched, Some(signals), &show.output, wake)? {
             Wake::ReaderGone => return Err(Stop::ReaderGone),

@@ -71,8 +71,8 @@ const fn row(
 }
 
 impl Definition {
-    /// Whether samples of it hold the user's stack.
-    pub(crate) fn has_stack(&self) -> bool {
+    /// Samples of it hold the user's stack.
+    pub(crate) fn is_exec(&self) -> bool {
         self.number == Id::SCHED_PROCESS_EXEC
     }
 
@@ -113,7 +113,7 @@ impl Tracepoint {
 
     /// Where perf's samples of execs come from.
     pub(crate) fn exec_source(&self) -> Option<Source> {
-        self.definition.has_stack().then_some(Source::Tracepoint(self.format.id))
+        self.definition.is_exec().then_some(Source::Tracepoint(self.format.id))
     }
 
     /// Where the word is that says where the name of the executed file lies.

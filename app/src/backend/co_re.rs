@@ -106,7 +106,7 @@ impl CoRe {
             let map = map_data(&mut ebpf, exectrace_perf::maps::events::NAME)?;
             let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
             let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
-            buffers.open(Source::Bpf, Extras::default()).map_err(failed)?;
+            buffers.open(Source::Bpf, Extras { wakes: true, ..Extras::default() }).map_err(failed)?;
             fill(&map, &buffers, Source::Bpf).map_err(failed)?;
             buffers.enable().map_err(failed)?;
             Output::Perf { buffers, samples: VecDeque::new(), map }

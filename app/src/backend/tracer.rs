@@ -1,12 +1,12 @@
 //! What sees the events: one of the backends, behind one face.
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, time::Duration};
 
 use super::{
     Backend,
     co_re::CoRe,
     terms::{Lost, Settings},
-    tracepoints::{Tracepoints, Wanted},
+    tracepoints::{self, Tracepoints, Wanted},
 };
 use crate::{error::Error, event::Event};
 
@@ -54,6 +54,14 @@ impl Tracer {
         match self {
             Self::Structs(tracer) => tracer.fds(),
             Self::Tracepoints(tracer) => tracer.fds().collect(),
+        }
+    }
+
+    /// After so long, [`Self::next`] is to be called although nothing is readable.
+    pub(crate) fn look_after(&self) -> Option<Duration> {
+        match self {
+            Self::Structs(_) => None,
+            Self::Tracepoints(_) => Some(tracepoints::LOOK_AFTER),
         }
     }
 

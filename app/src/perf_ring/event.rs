@@ -78,13 +78,16 @@ pub(super) fn enabled_ns(event: impl AsFd) -> u64 {
     }
 }
 
-/// What a sample holds besides who, when and what.
+/// What is asked of samples, besides who, when and what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Extras {
     /// The top of the user's stack.
     pub(crate) stack: bool,
     /// The control group, in the hierarchy of perf's own controller: since Linux 5.7, with `CONFIG_CGROUP_PERF`.
     pub(crate) cgroup: bool,
+    /// Each wakes up who waits for the buffer: an interrupt, which costs more than the sample. Nothing else does before a
+    /// half of the buffer is full.
+    pub(crate) wakes: bool,
 }
 
 /// A BPF program on a tracepoint: it runs on all processors as long as what this gives is there.
@@ -115,7 +118,7 @@ pub(super) fn open(source: Source, cpu: Option<u32>, extras: Extras, counts_lost
     attr.clockid = libc::CLOCK_MONOTONIC;
     if cpu.is_some() {
         attr.__bindgen_anon_1.sample_period = 1;
-        attr.__bindgen_anon_2.wakeup_events = 1;
+        attr.__bindgen_anon_2.wakeup_events = extras.wakes.into();
         attr.sample_type = PERF_SAMPLE_TID as u64 | PERF_SAMPLE_TIME as u64 | PERF_SAMPLE_RAW as u64;
     }
     if source == Source::Tasks {
@@ -124,9 +127,6 @@ pub(super) fn open(source: Source, cpu: Option<u32>, extras: Extras, counts_lost
         attr.set_comm_exec(1);
         // Who and when, behind each record.
         attr.set_sample_id_all(1);
-        // No samples, so that their number wakes nobody up: the first byte does.
-        attr.set_watermark(1);
-        attr.__bindgen_anon_2.wakeup_watermark = 1;
     }
     attr.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | if counts_lost { PERF_FORMAT_LOST } else { 0 };
     if extras.cgroup {

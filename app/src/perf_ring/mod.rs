@@ -165,7 +165,7 @@ impl Buffers {
         Ok(is_new)
     }
 
-    /// One for each processor: readable when its buffer is not empty.
+    /// One for each processor: readable when there is a sample that wakes, or much else.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.buffers.iter().filter_map(|buffer| buffer.events.first()).map(|event| event.as_fd())
     }

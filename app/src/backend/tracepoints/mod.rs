@@ -59,6 +59,8 @@ const BATCH: usize = 4096;
 const READ_AT_A_TIME: usize = 64;
 /// So long it is waited for processes that are about to end.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So long an end may wait in the buffers. To be woken up by each record of a task costs the program that ends more than the record.
+pub(crate) const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// What is to be used of what there is.
 #[derive(Debug, Clone, Copy)]
@@ -130,10 +132,11 @@ impl Tracepoints {
         let mut buffers = Buffers::new(kib).map_err(Error::Perf)?;
         let with_cgroups = what.cgroups && !what.bpf;
         let perf_groups = if with_cgroups { PerfGroups::find() } else { None };
-        // The first one: it says when to wake up.
         buffers.open(Source::Tasks, Extras::default()).map_err(failed)?;
         let bpf = if what.bpf {
-            buffers.open(Source::BpfExecs, Extras { stack: what.stacks, cgroup: false }).map_err(failed)?;
+            buffers
+                .open(Source::BpfExecs, Extras { stack: what.stacks, cgroup: false, wakes: true })
+                .map_err(failed)?;
             buffers.open(Source::Bpf, Extras::default()).map_err(failed)?;
             let mut ebpf = load(&tracepoints, what.cgroups, settings.buffer_kib)?;
             let maps = [
@@ -153,8 +156,9 @@ impl Tracepoints {
             for tracepoint in &tracepoints {
                 let source = Source::Tracepoint(tracepoint.format.id);
                 let extras = Extras {
-                    stack: what.stacks && tracepoint.definition.has_stack(),
+                    stack: what.stacks && tracepoint.definition.is_exec(),
                     cgroup: with_cgroups && tracepoint.definition.has_cgroup(),
+                    wakes: tracepoint.definition.is_exec(),
                 };
                 buffers.open(source, extras).map_err(failed)?;
             }
@@ -205,7 +209,7 @@ impl Tracepoints {
         self.processes.has_tracked()
     }
 
-    /// Readable when something has happened.
+    /// Readable when something was executed. The rest is found when it is looked for.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.buffers.fds()
     }
