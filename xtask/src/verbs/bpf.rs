@@ -98,9 +98,12 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
     }
     let settled = plan.settled.get()?;
     let (mut compiled, before) = (Vec::new(), &facts.bpf.objects);
+    let mut written: Vec<&str> = settled.objects.iter().map(|(name, _)| name.as_str()).collect();
+    written.retain(|name| before.get(*name) != Some(&settled.objects[*name].kept.sha256));
     for line in &settled.compiled {
         let ready = |name: &ObjectName| settled.objects.get(&name.to_string());
         let kept: Vec<_> = line.objects.iter().filter_map(|name| Some((name.to_string(), ready(name)?.kept))).collect();
+        written.retain(|name| kept.iter().all(|(compiled, _)| compiled != name));
         let same = kept.iter().all(|(name, kept)| before.get(name) == Some(&kept.sha256));
         let objects = kept.iter().map(|(name, kept)| Object { name: name.clone(), sha256: kept.sha256 }).collect();
         compiled.push(Source { source: line.shown.clone(), objects, changed: !same, why_several: line.why.clone() });
@@ -122,12 +125,17 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
     if request.show.json {
         return screen::print_result(Compiled { compiled, up_to_date: settled.unchanged });
     }
-    match (settled.unchanged, settled.compiled.len()) {
-        (0, _) => {}
-        (1, 0) => runner.status("1 source, whose objects are up to date"),
-        (1, _) => runner.status("1 other source, whose objects are up to date"),
-        (count, 0) => runner.status(format!("{count} sources, whose objects are up to date")),
-        (count, _) => runner.status(format!("{count} other sources, whose objects are up to date")),
-    }
+    let other = if settled.compiled.is_empty() { "" } else { "other " };
+    let sources = match settled.unchanged {
+        0 => return Ok(()),
+        1 => format!("1 {other}source"),
+        count => format!("{count} {other}sources"),
+    };
+    runner.status(match written.as_slice() {
+        [] => format!("{sources}, whose objects are up to date"),
+        names => {
+            format!("{sources} without a change; written as an earlier run compiled them: {}", names.join(", "))
+        }
+    });
     Ok(())
 }
