@@ -19,7 +19,7 @@ pub const OBJECT_FORMAT_VERSION: u32 = 2;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Object {
     pub bytes: Vec<u8>,
-    /// The names of the sections that contain programs.
+    /// The names of its programs.
     pub programs: Vec<String>,
     /// Whether it says under which license it is. Without, helpers for GPL programs are refused to it, and nothing else.
     pub has_license: bool,
@@ -127,7 +127,7 @@ pub fn parse(bytes: &[u8]) -> Result<Elf<'_>> {
     Ok(file)
 }
 
-/// Refuses what no kernel would load. Returns the names of the sections that contain programs.
+/// Refuses what no kernel would load. Returns the names of the programs.
 pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
     let file = parse(bytes)?;
     if file.endian != endian {
@@ -139,10 +139,10 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
     }
     // Functions that programs call are in `.text`.
     let is_program = |section: &&Section| section.executable && !section.data.is_empty() && section.name != ".text";
-    let programs: Vec<_> = file.sections.iter().filter(is_program).map(|section| section.name.clone()).collect();
+    let has_program = file.sections.iter().any(|section| is_program(&section));
     // Maps may be all that an application takes from it, and one of operations may have none that is a program.
     let has_maps = [".maps", ".struct_ops", ".struct_ops.link"].iter().any(|name| has(name));
-    if programs.is_empty() && !has_maps {
+    if !has_program && !has_maps {
         bail!(match has(".text") {
             true => {
                 "it contains functions, but no program, and objects are not linked with each other: include its source \
@@ -151,19 +151,23 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
             false => "it contains no program: add a function with SEC(\"…\")",
         });
     }
-    refuse_static_programs(bytes)?;
-    Ok(programs)
+    programs(bytes)
 }
 
-/// libbpf loads no program that only its own file can refer to.
-fn refuse_static_programs(bytes: &[u8]) -> Result<()> {
+/// The functions of each section but `.text`. libbpf loads none that only its own file can refer to.
+fn programs(bytes: &[u8]) -> Result<Vec<String>> {
     let file = File::parse(bytes)?;
-    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_local()) {
+    let mut names = Vec::new();
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
         if let Some(section) = symbol.section_index()
             && file.section_by_index(section)?.name_bytes()? != b".text"
         {
-            bail!("program `{}` is static, which libbpf refuses: make it global", symbol.name()?);
+            let name = symbol.name()?;
+            if symbol.is_local() {
+                bail!("program `{name}` is static, which libbpf refuses: make it global");
+            }
+            names.push(name.into());
         }
     }
-    Ok(())
+    Ok(names)
 }

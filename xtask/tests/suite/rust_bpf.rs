@@ -183,6 +183,9 @@ fn links_c(workspace: Workspace) -> Workspace {
     let workspace = workspace.write("probe/build.rs", &shim(""));
     workspace.xtask("bpf").succeeds();
     workspace.xtask("report").succeeds();
+    let as_library = shim("").replace("rustc-link-arg-bins=", "rustc-link-lib=link-arg=");
+    let workspace = workspace.write("probe/build.rs", &as_library);
+    workspace.xtask("bpf").succeeds();
     let workspace = workspace.write("probe/src/shim.c", &c("// Doubles.\n"));
     workspace.xtask("report").ends_with(1).says("probe/src/shim.c changed");
     workspace

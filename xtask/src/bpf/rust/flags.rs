@@ -19,6 +19,9 @@ pub const PROFILE: [&str; 9] = [
     "--config=profile.release.debug-assertions=false",
 ];
 
+/// A build script of a library has C linked by `rustc-link-lib=link-arg=…`, which is unstable. What cargo names crates by depends on it.
+pub const UNSTABLE: &str = "-Zunstable-options";
+
 /// clang's flags for bitcode. A call of memcpy that it cannot make shorter is an error to it, and there may be many.
 pub const CLANG: [&str; 11] = [
     "-x",
@@ -37,7 +40,7 @@ pub const CLANG: [&str; 11] = [
 /// The flags that affect the bytes, for the lock file.
 pub fn of(bpf: &Bpf) -> Vec<String> {
     let (profile, clang) = (PROFILE.iter().map(ToString::to_string), CLANG.iter().map(ToString::to_string));
-    profile.chain(bpf_core::rustflags(&bpf.cpu)).chain(clang).collect()
+    profile.chain(bpf_core::rustflags(&bpf.cpu)).chain([UNSTABLE.into()]).chain(clang).collect()
 }
 
 /// Whether a file of a package may be part of what is compiled, by its name.

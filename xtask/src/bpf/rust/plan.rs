@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::arch::ARCHES;
 use crate::bpf::flags::{self, CLOCK};
 use crate::bpf::paths;
-use crate::bpf::rust::flags::{CLANG, PROFILE, rust_arch};
+use crate::bpf::rust::flags::{CLANG, PROFILE, UNSTABLE, rust_arch};
 use crate::bpf::rust::linker;
 use crate::bpf::rust::run::{BuildBitcode, CompileBitcode};
 use crate::bpf::rust::scripts;
@@ -220,6 +220,7 @@ fn sources(facts: &Facts) -> Vec<PathBuf> {
 fn rustflags(facts: &Facts, target: &'static BpfTarget) -> Vec<String> {
     let cpu = &facts.config.bpf.cpu;
     let mut flags = bpf_core::rustflags(cpu).to_vec();
+    flags.push(UNSTABLE.into());
     flags.push(Core::new(target.endian, cpu, &facts.rust).rustflag(&facts.cache));
     // Else aya-ebpf takes the registers of the machine that it is compiled on.
     flags.extend(rust_arch(target).map(|arch| format!("--cfg=bpf_target_arch=\"{arch}\"")));
