@@ -327,6 +327,14 @@ fn a_pinned_kernel_is_booted_and_no_other() {
     let report: Value = serde_json::from_str(&workspace.read("dist/boot-report.json")).unwrap();
     assert_eq!(report["boots"][0]["kernel"]["source"]["version"], "6.1.9-1");
 
+    // So do other verbs.
+    let vmlinux = "vmlinux amd64 --kernel debian-12-6.1 --offline";
+    run(vmlinux).ends_with(1).says("/kernel-amd64-debian-12-6.1-pinned-");
+    let listed = run("cache --json").succeeds().json();
+    let entries: Vec<&Value> = listed["entries"].as_array().unwrap().iter().collect();
+    let pinned_entry = entries.iter().find(|entry| entry["name"].as_str().unwrap().contains("-pinned-")).unwrap();
+    assert_eq!(pinned_entry["state"], "in-use");
+
     for (altered, sentence) in [
         (
             pinned.replace("6.1.9-1", "6.1.8-1"),

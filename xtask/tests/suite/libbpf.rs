@@ -36,7 +36,7 @@ bpfship-embed = {{ path = '{embed}', default-features = false }}\n
 [build-dependencies]\nbpfship-embed = {{ path = '{embed}' }}\n
 [target.'cfg(any())'.dependencies]\nlibbpf-sys = {{ version = \"=1.7.0\", default-features = false }}\n"
     );
-    let config = "package = \"tool\"\narches = [\"386\"]\nbpf.folder = \"kernel\"\nboot.commands = [\"--version\", \"--calls\"]\n";
+    let config = "package = \"tool\"\narches = [\"386\"]\nbpf.folder = \"kernel\"\nboot.timeout = 600\nboot.commands = [\"--version\", \"--calls\"]\n";
     let workspace = Workspace::new("libbpf", config)
         .write("tool/Cargo.toml", &manifest)
         .write("tool/build.rs", "fn main() {\n    bpfship_embed::check(\"../kernel\");\n}\n")
