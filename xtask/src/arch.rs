@@ -126,6 +126,9 @@ pub const VIRT: Machine =
 /// arm64's usual machine.
 pub const ARM_VIRT: Machine = Machine { console: "ttyAMA0", ..VIRT };
 
+/// Where a `bzImage` says what it is.
+const PC_KERNEL: Magic = Magic { offset: 0x202, bytes: b"HdrS" };
+
 /// Where a `zImage` of 32-bit ARM says what it is.
 const ARM_KERNEL: Magic = Magic { offset: 0x24, bytes: b"\x18\x28\x6f\x01" };
 
@@ -169,7 +172,7 @@ pub type Target = (&'static Arch, Route);
 const KIB: u64 = 1024;
 
 /// Every architecture, in the order in which they are shown and built.
-pub static ARCHES: [Arch; 10] = [
+pub static ARCHES: [Arch; 11] = [
     Arch {
         name: "amd64",
         aliases: &["x86_64", "x64"],
@@ -202,7 +205,7 @@ pub static ARCHES: [Arch; 10] = [
         linux: "x86",
         linux_headers: "x86-linux-any",
         header_macros: &[],
-        kernel_magic: Some(Magic { offset: 0x202, bytes: b"HdrS" }),
+        kernel_magic: Some(PC_KERNEL),
         kernel_build: None,
         machines: "PCs, servers",
     },
@@ -517,6 +520,44 @@ pub static ARCHES: [Arch; 10] = [
         kernel_build: None,
         machines: "little-endian 32-bit routers, such as those with an MT7621 (soft float)",
     },
+    Arch {
+        name: "386",
+        aliases: &["i386", "i686", "x86"],
+        by_default: false,
+        // i586 would do without SSE2, but computes with the x87, whose results are not those of IEEE 754.
+        triple: "i686-unknown-linux-musl",
+        endian: Endian::Little,
+        bits: 32,
+        elf_machine: elf::EM_386,
+        max_page_size: 4 * KIB,
+        route: Route::Prebuilt,
+        in_rustup: true,
+        zig_target: "x86-linux-musl",
+        zig_cpu: Some("pentium4"),
+        musl_headers: "x86-linux-musl",
+        c_flags: &["-march=pentium4"],
+        min_kernel: "3.2",
+        qemu: "i386",
+        // What a Pentium 4 has that programs use.
+        oldest_cpu: "pentium3,sse2=on",
+        machine: Machine { name: "q35", append: &["no_timer_check"], ..VIRT },
+        debian: Some("i386"),
+        packages: PackageNames {
+            deb: Some("i386"),
+            rpm: Some("i686"),
+            apk: Some("x86"),
+            ipk: Some("i386_pentium4"),
+            arch: Some("pentium4"),
+        },
+        platform: Platform { architecture: "386", variant: None },
+        // The word for its makefiles only. libbpf's headers know none, and have the registers of x86_64 for `x86`.
+        linux: "i386",
+        linux_headers: "x86-linux-any",
+        header_macros: &["__i386__"],
+        kernel_magic: Some(PC_KERNEL),
+        kernel_build: None,
+        machines: "32-bit PCs with SSE2: Pentium 4, Pentium M and later",
+    },
 ];
 
 /// What people ask for and there is no row for, and why.
@@ -528,8 +569,8 @@ const UNSUPPORTED: [(&[&str], &str); 11] = [
     (&["armel"], "it has no floating-point unit; a Raspberry Pi Zero or 1 has one, and runs `arm` under any system"),
     (&["armv4", "armv4t", "armv5", "armv5te", "armv5tel"], "`arm` is ARMv6 with a floating-point unit, or newer"),
     (
-        &["386", "i386", "i586", "i686", "x86"],
-        "it is the 32-bit PC, which aya, the usual loader, cannot be compiled for; a 64-bit kernel runs amd64",
+        &["i486", "i586"],
+        "it has no SSE2, which a Pentium 4 or later has, and Rust's floating-point arithmetic wants; those run `386`",
     ),
     (
         &["mips64", "mips64le", "mips64el"],
@@ -609,7 +650,7 @@ impl Arch {
 
     /// The one of the machine that this tool runs on.
     pub fn of_this_machine() -> Option<&'static Arch> {
-        ARCHES.iter().find(|arch| arch.triple.starts_with(std::env::consts::ARCH))
+        ARCHES.iter().find(|arch| arch.rust() == std::env::consts::ARCH)
     }
 
     /// Those that are shipped where none are named.
@@ -620,7 +661,18 @@ impl Arch {
     /// Rust's word for it (`target_arch`): the target's, without the version of the instruction set and the byte order.
     pub fn rust(&self) -> &'static str {
         let word = self.triple.split('-').next().unwrap_or_default();
+        if word == "i686" {
+            return "x86";
+        }
         ["gc", "v7", "le", "el"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word)
+    }
+
+    /// What clang calls it: as zig does, which has another word for one architecture only.
+    pub fn clang_target(&self) -> String {
+        match self.zig_target.strip_prefix("x86-") {
+            Some(system) => format!("i686-{system}"),
+            None => self.zig_target.into(),
+        }
     }
 
     /// The one that the kernel calls the same, of this byte order: for some, it has one word for both.
@@ -721,7 +773,7 @@ mod tests {
         assert_eq!(
             error,
             "unknown architecture `arm46`: did you mean `arm64`? known are amd64, arm64, riscv64, loong64, s390x, mips, arm, \
-             armv7, ppc64le, mipsle"
+             armv7, ppc64le, mipsle, 386"
         );
     }
 

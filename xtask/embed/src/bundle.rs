@@ -153,6 +153,7 @@ pub fn arch_in_path<'a>(rust: &'a str, endian: &str) -> &'a str {
         ("aarch64", _) => "arm64",
         ("powerpc64", "little") => "ppc64le",
         ("mips", "little") => "mipsle",
+        ("x86", _) => "386",
         _ => rust,
     }
 }

@@ -164,7 +164,7 @@ fn hand_over(objects: &[Object], kernels: &[(String, Vec<u8>)]) -> Result<(), Er
 }
 
 /// Rust's and the kernel's words for the architectures that an object may be for alone.
-const ARCHES: [(&str, &str); 8] = [
+const ARCHES: [(&str, &str); 9] = [
     ("x86_64", "_x86"),
     ("aarch64", "_arm64"),
     ("riscv64", "_riscv"),
@@ -173,6 +173,7 @@ const ARCHES: [(&str, &str); 8] = [
     ("mips", "_mips"),
     ("arm", "_arm"),
     ("powerpc64", "_powerpc"),
+    ("x86", "_i386"),
 ];
 
 /// The name of an object, if it is for this architecture: `tick` of `tick_bpfel.o` and `tick_x86_bpfel.o`.
@@ -232,6 +233,8 @@ mod tests {
             ("tick_x86_bpfel.o", "x86_64", Some("tick")),
             ("tick_arm64_bpfel.o", "x86_64", None),
             ("tick_tock_arm64_bpfel.o", "aarch64", Some("tick_tock")),
+            ("tick_i386_bpfel.o", "x86", Some("tick")),
+            ("tick_x86_bpfel.o", "x86", None),
         ] {
             assert_eq!(name_for(file, "_bpfel.o", arch), name, "{file} {arch}");
         }

@@ -105,7 +105,7 @@ mod tests {
         for arch in ARCHES.iter().filter(|arch| arch.kernel_magic.is_some()) {
             let image = kernel(arch);
             assert_eq!(prepare(&image, arch).unwrap(), image);
-            let other = ARCHES.iter().find(|other| *other != arch).unwrap();
+            let other = ARCHES.iter().find(|other| other.kernel_magic != arch.kernel_magic).unwrap();
             let error = prepare(&image, other).unwrap_err().to_string();
             assert!(error.starts_with(&format!("it is no kernel for {other}")), "{error}");
         }

@@ -22,6 +22,7 @@ use crate::bpf::settle::{Compiled, Part, Piece, Settled};
 use crate::bpf::target::{BpfTarget, ObjectName};
 use crate::bpf::units::Unit;
 use crate::build::plan::source_root;
+use crate::build::unported;
 use crate::sys::command::Command;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::plan::{Slot, Steps, Task};
@@ -157,7 +158,9 @@ pub fn pending(facts: &Facts) -> Result<Pending> {
                 || known.is_some_and(|record| record.object.is_none());
             // One object may stand for all if it does for those that are not shipped, too: anybody may name them with --arch.
             let whole = Arch::defaults().filter(|arch| arch.endian == endian).all(|arch| configured.contains(&arch));
-            let mut compared = targets_of(ARCHES.iter().filter(|arch| whole && arch.endian == endian));
+            let compiles = |arch: &Arch| unit.rust.is_none() || unported::has_rust_bpf(arch);
+            let mut compared =
+                targets_of(ARCHES.iter().filter(|arch| whole && arch.endian == endian && compiles(arch)));
             compared.retain(|target| !targets.contains(target));
             targets.extend(&compared);
             let pieces = match (depends, kept(all, known)) {

@@ -7,8 +7,10 @@ const HIDING: [&str; 2] = [".macro", ".irp"];
 
 /// Names of architectures that clang defines for a machine, and never for BPF: what is inside such a condition is not
 /// compiled.
-const HOST_ONLY: [&str; 8] =
-    ["__x86_64__", "__aarch64__", "__arm__", "__i386__", "__riscv", "__loongarch", "__s390", "__mips"];
+const HOST_ONLY: [&str; 7] = ["__x86_64__", "__aarch64__", "__arm__", "__riscv", "__loongarch", "__s390", "__mips"];
+
+/// One that the kernel's headers ask for, so that it is defined here, too.
+const DEFINED: &str = "__i386__";
 
 /// libbpf's words for an architecture begin with this.
 const ARCH_WORD: &str = "__TARGET_ARCH_";
@@ -60,7 +62,8 @@ pub fn refusal(source: &[u8]) -> Option<(usize, String)> {
             }
             Token::EndOfLine => {
                 let words = directive.take().unwrap_or_default();
-                let is_host_only = words.iter().any(|word| HOST_ONLY.iter().any(|host| word.starts_with(host)));
+                let is_host_only = words.iter().any(|word| HOST_ONLY.iter().any(|host| word.starts_with(host)))
+                    && !words.contains(&DEFINED);
                 match words.as_slice() {
                     ["if" | "ifdef" | "ifndef", ..] => conditions.push(is_host_only),
                     ["elif" | "elifdef" | "elifndef" | "else", ..] => {
@@ -232,6 +235,7 @@ mod tests {
             ("int a;\n  # define \\\n__TARGET_ARCH_arm64 1\n", 3),
             ("#ifndef __TARGET_ARCH_x86\n#define __TARGET_ARCH_x86\n#endif\n", 2),
             ("#if defined(__x86_64__)\n#endif\n#undef __TARGET_ARCH_arm64\n", 3),
+            ("#if defined(__x86_64__) || defined(__i386__)\n#define __TARGET_ARCH_x86\n#endif\n", 2),
         ] {
             let (found, why) = refusal(source.as_bytes()).expect(source);
             assert_eq!(found, line, "{source}");

@@ -24,7 +24,7 @@ pub struct BpfTarget {
 }
 
 /// Every target, in the order in which objects are compiled and shown: those for a byte order, then one for each architecture.
-pub static TARGETS: [BpfTarget; 11] = [
+pub static TARGETS: [BpfTarget; 12] = [
     BpfTarget {
         name: "bpfel",
         endian: Endian::Little,
@@ -49,6 +49,7 @@ pub static TARGETS: [BpfTarget; 11] = [
     BpfTarget::of_arch("arm_bpfel", Arch::named("arm")),
     BpfTarget::of_arch("powerpc_bpfel", Arch::named("ppc64le")),
     BpfTarget::of_arch("mips_bpfel", Arch::named("mipsle")),
+    BpfTarget::of_arch("i386_bpfel", Arch::named("386")),
 ];
 
 impl BpfTarget {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::boot::facts::suppliers;
+use crate::boot::kernels::lock::Lock;
 use crate::boot::kernels::plan::{Means, fetch};
 use crate::boot::kernels::{IMAGE, Kernel};
 use crate::btf::select::From;
@@ -16,8 +17,10 @@ use crate::sys::process::Runner;
 use crate::sys::steps::{CheckEntry, HoldEntries};
 use crate::workspace::facts::passed_on;
 
-/// Has the kernels among these in the cache, and keeps them there while this runs. Gives where each source's file is.
-pub fn files(runner: Runner, offline: bool, sources: &[From]) -> Result<Vec<PathBuf>> {
+/// Has the kernels among these in the cache, those that `lock` pins, and keeps them there while this runs. Gives where each
+/// source's file is.
+pub fn files(runner: Runner, offline: bool, sources: &[From], lock: &Lock) -> Result<Vec<PathBuf>> {
+    let entry = |kernel: &Kernel| kernel.entry(lock.pin(kernel));
     let kernels: Vec<&Kernel> = sources.iter().filter_map(From::kernel).collect();
     let cache = Cache::find()?;
     if !kernels.is_empty() {
@@ -25,7 +28,7 @@ pub fn files(runner: Runner, offline: bool, sources: &[From]) -> Result<Vec<Path
         let mut entries = BTreeSet::new();
         let missing: Vec<&Kernel> = kernels
             .iter()
-            .filter(|kernel| entries.insert(kernel.entry(None)) && !cached.contains(&kernel.entry(None)))
+            .filter(|kernel| entries.insert(entry(kernel)) && !cached.contains(&entry(kernel)))
             .copied()
             .collect();
         let (mirror, build_tools) = suppliers(runner, &passed_on, &missing);
@@ -37,9 +40,9 @@ pub fn files(runner: Runner, offline: bool, sources: &[From]) -> Result<Vec<Path
             build_tools: build_tools.as_ref(),
             instead: "name a FILE",
         };
-        let fetched = missing
-            .iter()
-            .map(|kernel| Ok(fetch(&means, kernel, None)?.beside("kernels").failure("cannot get the kernels")));
+        let fetched = missing.iter().map(|kernel| {
+            Ok(fetch(&means, kernel, lock.pin(kernel))?.beside("kernels").failure("cannot get the kernels"))
+        });
         let mut tasks = fetched.collect::<Result<Vec<Task>>>()?;
         let hold = HoldEntries::new(cache.clone(), entries.iter().cloned().collect());
         tasks.push(Task::new("keeping the kernels in the cache", vec![Box::new(hold)]));
@@ -51,7 +54,7 @@ pub fn files(runner: Runner, offline: bool, sources: &[From]) -> Result<Vec<Path
     }
     let file = |source: &From| match source {
         From::File(file) => file.clone(),
-        From::Boot(kernel) => cache.path(&kernel.entry(None)).join(IMAGE),
+        From::Boot(kernel) => cache.path(&entry(kernel)).join(IMAGE),
     };
     Ok(sources.iter().map(file).collect())
 }

@@ -15,3 +15,4 @@ pub mod profile;
 pub mod reads;
 pub mod run;
 pub mod site;
+pub mod unported;

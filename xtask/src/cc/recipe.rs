@@ -156,7 +156,7 @@ impl Recipe {
                 }
                 args.extend(self.names.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", text(from))));
                 args.push(format!("-ffile-prefix-map={}=zig", text(&self.compiler)));
-                args.push(format!("--target={}", arch.zig_target));
+                args.push(format!("--target={}", arch.clang_target()));
                 args.extend(LAST.map(String::from));
                 args
             }
@@ -209,6 +209,7 @@ pub fn for_bpf(
     // libbpf-cargo has the machine compile for itself, and for its order of bytes.
     args.extend(ARCHES.iter().map(|other| format!("-U__TARGET_ARCH_{}", other.linux)));
     args.extend(word.map(|word| format!("-D__TARGET_ARCH_{word}")));
+    args.extend(arch.header_macros.iter().map(|name| format!("-D{name}")));
     args.extend(names.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", text(from))));
     args.extend(["-fno-ident", "-fno-addrsig", "-fdebug-compilation-dir=."].map(String::from));
     args.push(format!("--target={}", arch.endian.bpf_target()));

@@ -34,8 +34,7 @@ target() {
 @TARGETS@
     *) refuse "there is no archive for this machine ($machine)" ;;
     esac
-    # ARMv6 runs on all that came later.
-    case $triple in armv7-*) released "$1" "$triple" || triple=@ARMV6@ ;; esac
+    case $triple in armv7-*) released "$1" "$triple" || triple=@ARMV6@ ;; esac # It runs on all that came later.
     # The byte order of this system's own programs: 1 is little-endian, for which the kernel has the same word.
     order=$(dd if=/proc/self/exe bs=1 skip=5 count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
     case $machine$order in mips1) triple=@MIPSLE@ ;; esac

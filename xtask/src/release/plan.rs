@@ -13,6 +13,7 @@ use crate::build::builder::Builders;
 use crate::build::plan::{self as build, Build};
 use crate::build::run::Built;
 use crate::build::site::Site;
+use crate::build::unported;
 use crate::flags;
 use crate::release::documents::Documents;
 use crate::release::layout::{LICENSES, STD_LICENSES, Tarball};
@@ -198,6 +199,9 @@ fn targets(facts: &Facts, request: &flags::Dist) -> Result<Vec<Target>> {
         if route == Route::Prebuilt && !arch.in_rustup {
             bad_request!("--std prebuilt: Rust provides no standard library for {arch}; leave --std out");
         }
+        if let Some(why) = config.products().find_map(|product| unported::refusal(facts, product, arch)) {
+            bad_request!("{why}");
+        }
         if !config.arches.contains(arch)
             && let Some(source) = facts.bpf.missing_for(&config.bpf, arch)
         {
@@ -266,7 +270,8 @@ pub(crate) mod tests {
             llvm: "22".into(),
             host: "h".into(),
         };
-        let std = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"].map(String::from).into();
+        let prebuilt = ARCHES.iter().filter(|arch| arch.route == Route::Prebuilt);
+        let std = prebuilt.map(|arch| arch.triple.to_owned()).collect();
         let cached = ARCHES.iter().map(|arch| Sysroot::new(arch, &rust).name).collect();
         Facts {
             config: Config {

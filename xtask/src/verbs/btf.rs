@@ -9,6 +9,7 @@ use bpfship_embed::{Kernel as Name, Lock, arch_in_path};
 use serde::Serialize;
 
 use crate::arch::Arch;
+use crate::boot::kernels::lock::Lock as Pins;
 use crate::bpf::facts::{Inputs, above};
 use crate::bpf::{LOCK, OBJECTS, paths};
 use crate::btf::facts::{OWN, Types, named, own_name};
@@ -80,7 +81,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
         );
     }
 
-    let files = btf::run::files(runner, common.offline, &sources)?;
+    let files = btf::run::files(runner, common.offline, &sources, &Pins::read(&workspace.root)?)?;
     let all: Vec<(From, PathBuf)> = sources.into_iter().zip(files).collect();
     let made = parallel::map(&all, |(source, file)| {
         runner.check_interrupted()?;

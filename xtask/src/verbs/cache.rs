@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::boot::kernels::lock::Lock;
 use crate::flags::{self, CacheAction, Common};
 use crate::sys;
 use crate::sys::cache::Cache;
@@ -39,7 +40,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Cache) -> Result<()
         workspace.and_then(|(manifest, rust)| Some((Workspace::read(runner, manifest, rust, true).ok()?, rust)));
     let crates = workspace.and_then(|(workspace, rust)| workspace.crates(runner, rust, true).ok());
     runner.check_interrupted()?;
-    let listing = Listing::read(&cache, rust.as_ref(), crates.as_ref())?;
+    let pins = manifest.and_then(|manifest| Lock::read(&facts::root_of(&manifest)).ok()).unwrap_or_default();
+    let listing = Listing::read(&cache, rust.as_ref(), crates.as_ref(), &pins)?;
     match request.json {
         true => screen::print_result(&listing),
         false => screen::print_tables(&[table(&listing)]),
@@ -71,7 +73,7 @@ fn table(listing: &Listing) -> Table {
 }
 
 fn clean(runner: Runner, cache: &Cache, request: &flags::Clean, json: bool) -> Result<()> {
-    let mut entries = Listing::read(cache, None, None)?.entries;
+    let mut entries = Listing::read(cache, None, None, &Lock::default())?.entries;
     // What is half done is useless, however new it is.
     let is_old = |entry: &Entry| request.older_than.is_none_or(|days| entry.age_days >= days.into());
     entries.retain(|entry| entry.state == State::HalfDone || is_old(entry));

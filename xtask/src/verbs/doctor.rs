@@ -239,10 +239,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::ARCHES;
+    use crate::arch::{ARCHES, Arch};
+    use crate::boot::kernels::{self, lock::Lock};
     use crate::bpf::container::{Container, Place};
     use crate::container::engine::{Engine, Kind};
+    use crate::debian::deb::Deb;
     use crate::release::plan::tests::facts;
+    use crate::sys::hash;
     use crate::toolchain::facts::{Installed, names};
     use crate::toolchain::zig;
     use crate::ui::remedies;
@@ -272,6 +275,7 @@ mod tests {
             with_c: false,
             stale: Ok(None),
             cache: Ok(Space { folder: "/c".into(), used: 0, free: gigabytes(9), writable: Ok(()) }),
+            pins: Ok(Lock::default()),
             place: Ok(Place::Host),
             found: found.map(|name| (name, Ok(String::new()))).collect(),
         }
@@ -310,6 +314,26 @@ mod tests {
         assert_eq!(words(&without(&empty, &["rustup"]))[0], "cannot work: rustup");
         let offline = Machine { offline: true, ..empty };
         assert_eq!(words(&offline), ["cannot work: compiler, std amd64, rust-src", "cannot work: compiler"]);
+    }
+
+    #[test]
+    fn a_pinned_kernel_is_fetched_although_another_one_is_there() {
+        let mut machine = machine();
+        for arch in &machine.config.as_ref().unwrap().arches {
+            machine.installed.cached.insert(kernels::default_of(arch).entry(None));
+        }
+        let fetches = |machine: &Machine| -> Vec<String> {
+            examined(machine).verdicts.into_iter().find(|verdict| verdict.verb == "boot").unwrap().fetches
+        };
+        assert_eq!(fetches(&machine), [""; 0]);
+        let kernel = kernels::default_of(Arch::named("amd64"));
+        let deb = Deb { name: "linux-image-6.12".into(), version: "6.12.1-1".into(), sha256: hash::bytes(b"deb") };
+        let mut pins = Lock::default();
+        pins.set(kernel, deb.clone());
+        machine.pins = Ok(pins);
+        assert_eq!(fetches(&machine), ["kernels"]);
+        machine.installed.cached.insert(kernel.entry(Some(&deb)));
+        assert_eq!(fetches(&machine), [""; 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bpfship_object::header::{self, Wanted};
 use serde::Serialize;
 
 use crate::arch::Arch;
+use crate::boot::kernels::lock::Lock;
 use crate::bpf::facts::{Inputs, above};
 use crate::btf;
 use crate::btf::facts::{OWN, Types, named};
@@ -18,7 +19,7 @@ use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
-use crate::workspace::facts::Workspace;
+use crate::workspace::facts::{self, Workspace};
 
 /// What was written.
 #[derive(Debug, Serialize)]
@@ -40,7 +41,7 @@ pub fn run(runner: Runner, common: &Common, request: &Vmlinux) -> Result<()> {
     let outputs = outputs(&sources, request.output.as_deref())?;
     let names = if request.used { Some(names(runner, common)?) } else { None };
     let mut texts = Vec::new();
-    for file in btf::run::files(runner, common.offline, &sources)? {
+    for file in btf::run::files(runner, common.offline, &sources, &pins(common)?)? {
         let types = Types::read(runner, &file)?;
         let shown = || format!("cannot read the types of {}", file.display());
         let btf = Btf::parse(&types.data, types.endian).with_context(shown)?;
@@ -100,6 +101,15 @@ fn outputs(sources: &[From], output: Option<&Path>) -> Result<Vec<PathBuf>> {
             let file = |source: &From| Some(folder.join(source.kernel()?.arch.linux).join("vmlinux.h"));
             Ok(sources.iter().filter_map(file).collect())
         }
+    }
+}
+
+/// The kernels that the workspace pins, if this is called in one.
+fn pins(common: &Common) -> Result<Lock> {
+    match facts::find_manifest(common.manifest_path.as_deref()) {
+        Ok(manifest) => Lock::read(&facts::root_of(&manifest)),
+        Err(_) if common.manifest_path.is_none() => Ok(Lock::default()),
+        Err(error) => Err(error),
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::arch::ARCHES;
+use crate::boot::kernels::lock::Lock;
 use crate::boot::kernels::{self, KERNELS};
 use crate::cc::facts::Libbpf;
 use crate::cc::libbpf::{self, For};
@@ -64,10 +65,11 @@ pub enum State {
 }
 
 impl Listing {
-    /// `crates` are those of the workspace, if they are known: they decide which libbpf it is built with.
-    pub fn read(cache: &Cache, rust: Option<&Rust>, crates: Option<&Crates>) -> Result<Listing> {
+    /// `crates` are those of the workspace, if they are known: they decide which libbpf it is built with. `pins` are the kernels
+    /// that it pins.
+    pub fn read(cache: &Cache, rust: Option<&Rust>, crates: Option<&Crates>, pins: &Lock) -> Result<Listing> {
         let mut names = facts::names(rust);
-        names.extend(KERNELS.iter().map(|kernel| kernel.entry(None)));
+        names.extend(KERNELS.iter().map(|kernel| kernel.entry(pins.pin(kernel))));
         names.extend(ARCHES.iter().map(|arch| cxx::name(arch, &recipe::flags())));
         names.extend(image::usual().map(|recipe| recipe.entry()));
         names.extend(rust.map(|rust| cross::name(&rust.host)));

@@ -9,6 +9,7 @@ use anyhow::{Context, Error, Result};
 use crate::arch::Arch;
 use crate::boot::facts::qemu_version;
 use crate::boot::kernels::from_source::BuildTools;
+use crate::boot::kernels::lock::Lock;
 use crate::bpf::container::Place;
 use crate::bpf::facts::{Inputs, above};
 use crate::build::kind::Kind;
@@ -43,6 +44,8 @@ pub struct Machine {
     pub stale: Found<Option<String>>,
     pub cache: Found<Space>,
     pub installed: Installed,
+    /// The kernels that the workspace pins.
+    pub pins: Found<Lock>,
     pub place: Found<Place>,
     /// What else was found, by its name in the report.
     pub found: BTreeMap<String, Found>,
@@ -169,6 +172,7 @@ impl Machine {
             with_c: crates.as_ref().is_ok_and(|crates| !crates.with_c.is_empty()),
             cache: cache.and_then(|cache| Space::read(&cache).map_err(Status::from)),
             installed: installed.unwrap_or_default(),
+            pins: Lock::read(&root).map_err(Status::from),
             rust,
             config,
             stale,
@@ -229,7 +233,7 @@ impl Space {
         let trial = tempfile::Builder::new().prefix(".bpfship-").tempdir_in(there);
         Ok(Space {
             folder: cache.folder.to_string_lossy().into_owned(),
-            used: Listing::read(cache, None, None)?.bytes,
+            used: Listing::read(cache, None, None, &Lock::default())?.bytes,
             free: disk.f_bavail * disk.f_frsize,
             writable: trial.map(drop).map_err(|error| error.to_string()),
         })

@@ -148,8 +148,12 @@ impl Machine {
     fn kernels(&self, rows: &mut Vec<Row>) {
         let arches = self.config.iter().flat_map(|config| &config.arches);
         rows.extend(arches.map(|arch| self.row(&machine::qemu(arch))));
+        let pins = match &self.pins {
+            Ok(pins) => pins,
+            Err(status) => return rows.push(Row::new("kernels", Err(status.clone()))),
+        };
         let kernels = self.arches().into_iter().map(kernels::default_of);
-        let missing = kernels.filter(|kernel| !self.installed.cached.contains(&kernel.entry(None)));
+        let missing = kernels.filter(|kernel| !self.installed.cached.contains(&kernel.entry(pins.pin(kernel))));
         let (built, fetched): (Vec<&Kernel>, Vec<&Kernel>) =
             missing.partition(|kernel| matches!(kernel.source, Source::Built(_)));
         for (kernels, state) in [(&fetched, State::ToFetch), (&built, State::ToBuild)] {

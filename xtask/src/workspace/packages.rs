@@ -111,6 +111,7 @@ impl Cargo<'_> {
             self.rust.commit.clone(),
             self.home.to_string_lossy().into_owned(),
             network_config.into(),
+            ARCHES.each_ref().map(|arch| arch.triple).join(" "),
             files::read_if_there(&lock)?.unwrap_or_default(),
             files::read_if_there(&manifest)?.unwrap_or_default(),
         ];

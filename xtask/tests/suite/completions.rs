@@ -21,7 +21,7 @@ fn bash_completes_what_stands_behind_cargo_and_leaves_the_rest_to_cargo() {
         completes cargo bui";
     // It is bash that this is for, and not any sh.
     let workspace = Workspace::usual("completions").write("script", script);
-    let arches = "--arch : amd64 arm64 riscv64 loong64 s390x mips arm armv7 ppc64le mipsle\n";
+    let arches = "--arch : amd64 arm64 riscv64 loong64 s390x mips arm armv7 ppc64le mipsle 386\n";
     workspace
         .shell("bash script")
         .succeeds()
@@ -47,8 +47,8 @@ fn fish_completes_what_stands_behind_cargo() {
         .env("HOME", &home)
         .shell("fish --no-config script")
         .succeeds()
-        .says("xtask dist --arch : amd64\tPCs, servers")
-        .says("\ncargo xtask dist --arch : amd64\tPCs, servers")
+        .says("xtask dist --arch : 386\t32-bit PCs")
+        .says("\ncargo xtask dist --arch : 386\t32-bit PCs")
         .says("\ncargo xtask di: dist\tBuild, check and pack the binaries\n")
         .says("\ncargo xtask boot --kernel debian-11: debian-11-5.10\n");
 }

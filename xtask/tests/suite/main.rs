@@ -30,6 +30,7 @@ mod guide;
 mod images;
 mod kinds;
 mod layers;
+mod libbpf;
 mod merge;
 mod packages;
 mod pipelines;

@@ -6,7 +6,8 @@ use super::support::{Workspace, has, released};
 
 const MAINTAINER: &str = "packages.maintainer = \"Ann Other <ann@example.org>\"\n";
 
-const ALL: [&str; 10] = ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "arm", "armv7", "ppc64le", "mipsle"];
+const ALL: [&str; 11] =
+    ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "arm", "armv7", "ppc64le", "mipsle", "386"];
 
 /// What a command of a shell prints, in the folder of packages.
 #[track_caller]
@@ -30,13 +31,24 @@ fn every_system_gets_what_it_has_a_name_for_and_the_rest_is_said() {
     };
     assert_eq!(
         names("deb"),
-        ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "armhf", "ppc64el", "mipsel"]
+        ["amd64", "arm64", "riscv64", "loong64", "s390x", "mips", "armhf", "ppc64el", "mipsel", "i386"]
             .map(|it| format!("tool_0.3.0_{it}.deb"))
     );
-    let rpm =
-        ["x86_64", "aarch64", "riscv64", "loongarch64", "s390x", "mips", "armv6hl", "armv7hl", "ppc64le", "mipsel"];
+    let rpm = [
+        "x86_64",
+        "aarch64",
+        "riscv64",
+        "loongarch64",
+        "s390x",
+        "mips",
+        "armv6hl",
+        "armv7hl",
+        "ppc64le",
+        "mipsel",
+        "i686",
+    ];
     assert_eq!(names("rpm"), rpm.map(|it| format!("tool-0.3.0-1.{it}.rpm")));
-    assert_eq!((names("apk").len(), names("ipk").len(), names("arch").len()), (10, 8, 7));
+    assert_eq!((names("apk").len(), names("ipk").len(), names("arch").len()), (11, 9, 8));
     let left_out: Vec<&str> = made["left-out"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     assert_eq!(
         left_out,
@@ -46,7 +58,7 @@ fn every_system_gets_what_it_has_a_name_for_and_the_rest_is_said() {
             "no Arch Linux package for s390x, mips, mipsle: no system that uses it runs there",
         ]
     );
-    shell(&workspace, "sha256sum --check --quiet SHA256SUMS && test $(wc -l <SHA256SUMS) = 44");
+    shell(&workspace, "sha256sum --check --quiet SHA256SUMS && test $(wc -l <SHA256SUMS) = 49");
     assert_eq!(workspace.read("dist/release.json"), manifest);
 
     assert!(!workspace.path("dist/packages/.partial").exists());

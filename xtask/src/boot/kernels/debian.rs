@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::boot::kernels::run::{DownloadNewest, DownloadPinned, KeepFiles, WriteRecord};
+use crate::boot::kernels::run::{DownloadNewest, DownloadPinned, KeepFiles, WriteRecord, pkgnames};
 use crate::boot::kernels::{DEVICE_TREE, IMAGE, Kernel, Package, RECORD};
 use crate::debian::apt::{self, Mirror};
 use crate::debian::deb::Deb;
@@ -18,7 +18,6 @@ pub fn fetch(cache: &Cache, mirror: &Mirror, kernel: &Kernel, package: &Package,
     let name = kernel.entry(pin);
     let entry = cache.partial(&name);
     let folder = entry.join("apt");
-    let prefix = package.name.split('*').next().unwrap_or_default();
     let mut steps = apt::update(&folder, mirror, package.suite, debian);
     let download = apt::command("apt-get", &folder).args(["--quiet", "download"]);
     steps.push(match pin {
@@ -26,7 +25,7 @@ pub fn fetch(cache: &Cache, mirror: &Mirror, kernel: &Kernel, package: &Package,
         None => Box::new(DownloadNewest {
             mirror: mirror.url.clone(),
             package: *package,
-            names: apt::command("apt-cache", &folder).args(["pkgnames", prefix]),
+            names: pkgnames(apt::command("apt-cache", &folder), package.name),
             download,
         }),
     });

@@ -128,7 +128,7 @@ const S390X: Kernel = row("debian-13-6.12", "s390x", debian("trixie", "linux-ima
 
 /// Every kernel, in the order in which they are shown.
 #[rustfmt::skip]
-pub static KERNELS: [Kernel; 36] = [
+pub static KERNELS: [Kernel; 40] = [
     default(AMD64),
     hiding_btf("debian-13-6.12-hidden-btf", AMD64),
     row("debian-11-5.10", "amd64", debian("bullseye", "linux-image-5.10.0-*-cloud-amd64", BOOT)),
@@ -175,6 +175,10 @@ pub static KERNELS: [Kernel; 36] = [
     row("debian-13-6.12-64k", "ppc64le", debian("trixie", "linux-image-6.12.*-powerpc64le-64k", BOOT_ELF)),
     row("debian-sid", "ppc64le", debian("sid", "linux-binary-*-powerpc64le", SPLIT)),
     default(without_btf(row("debian-12-6.1", "mipsle", debian("bookworm", "linux-image-6.1.0-*-4kc-malta", BOOT)))),
+    default(without_btf(row("debian-12-6.1", "386", debian("bookworm", "linux-image-6.1.0-*-686", BOOT)))),
+    without_btf(row("debian-12-6.1-pae", "386", debian("bookworm", "linux-image-6.1.0-*-686-pae", BOOT))),
+    without_btf(row("debian-11-5.10", "386", debian("bullseye", "linux-image-5.10.0-*-686", BOOT))),
+    without_btf(row("debian-12-6.5", "386", debian("bookworm-backports", "linux-image-6.5.0-*-686", BOOT))),
 ];
 
 /// The kernels of an architecture.

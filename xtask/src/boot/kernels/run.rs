@@ -197,6 +197,11 @@ fn matches(pattern: &str, name: &str, never: char) -> bool {
     }
 }
 
+/// Asks apt-cache for the packages whose names begin as a pattern does.
+pub fn pkgnames(apt_cache: Command, pattern: &str) -> Command {
+    apt_cache.args(["pkgnames", pattern.split('*').next().unwrap_or_default()])
+}
+
 /// The packages that fit a pattern, the newest first.
 pub fn newest_first<'a>(pattern: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.filter(|name| matches(pattern, name, '-')).collect();

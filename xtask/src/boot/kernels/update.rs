@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::boot::kernels::from_source::INDEX;
 use crate::boot::kernels::lock::Lock;
 use crate::boot::kernels::recipe::{PACKAGE, SUITE};
-use crate::boot::kernels::run::newest_first;
+use crate::boot::kernels::run::{newest_first, pkgnames};
 use crate::boot::kernels::{Kernel, Source};
 use crate::debian::apt::{self, Mirror};
 use crate::debian::deb::Deb;
@@ -74,7 +74,7 @@ struct FindNewest {
 
 impl FindNewest {
     fn names(&self) -> Command {
-        self.cache.clone().args(["pkgnames", self.name.split('*').next().unwrap_or_default()])
+        pkgnames(self.cache.clone(), self.name)
     }
 
     fn show(&self, name: &str) -> Command {
