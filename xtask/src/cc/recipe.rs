@@ -153,6 +153,9 @@ impl Recipe {
                     args.extend(["-static".into(), "-no-pie".into(), "-Wl,--start-group".into()]);
                     args.extend(runtime.iter().filter(|file| !file.ends_with("crt1.o")).map(|file| text(file)));
                     args.push("-Wl,--end-group".into());
+                    // What Rust's library of the compiler's functions names for the case of a panic, which does not come.
+                    let of_rust = runtime.iter().any(|file| file.extension().is_some_and(|it| it == "rlib"));
+                    args.extend(of_rust.then(|| "-Wl,--defsym=rust_eh_personality=0".into()));
                 }
                 args.extend(self.names.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", text(from))));
                 args.push(format!("-ffile-prefix-map={}=zig", text(&self.compiler)));
@@ -352,6 +355,10 @@ mod tests {
         assert!(linked.contains("/r/crt1.o a.c -o a -lm"), "{linked}");
         assert!(linked.contains("--ld-path=/cc/riscv64gc-unknown-linux-musl-ld -static -no-pie"), "{linked}");
         assert!(linked.contains("-Wl,--start-group /r/libc.a -Wl,--end-group"), "{linked}");
+        assert!(!linked.contains("--defsym"), "{linked}");
+        let linked = call(Tool::C, "arm64", &["a.c", "-o", "a"], &["/r/libc.a", "/r/libcompiler_builtins-1.rlib"]);
+        let group = "/r/libc.a /r/libcompiler_builtins-1.rlib -Wl,--end-group -Wl,--defsym=rust_eh_personality=0";
+        assert!(linked.contains(group), "{linked}");
         for no_program in [&["-c", "a.c"][..], &["-E", "-"], &["--version"], &["-print-search-dirs"], &["-v"]] {
             let called = call(Tool::C, "riscv64", no_program, &runtime);
             assert!(!called.contains("/r/") && !called.contains("--ld-path"), "{called}");

@@ -58,14 +58,25 @@ fn zig(recipe: &Recipe) -> Result<Command> {
 
 fn compile(tool: Tool, arch: &Arch) -> Result<ExitCode> {
     let (recipe, folder) = recipe()?;
-    let runtime = recipe.runtimes.get(arch.triple).map(|folder| RUNTIME.map(|name| folder.join(name)));
-    let mut runtime: Vec<PathBuf> = runtime.into_iter().flatten().filter(|file| file.exists()).collect();
+    let mut runtime = recipe.runtimes.get(arch.triple).map_or_else(|| Ok(Vec::new()), |folder| runtime(folder))?;
     if tool == Tool::Cxx {
         cxx::make(&recipe, arch)?;
         runtime.extend(recipe.cxx.get(arch.triple).map(|folder| folder.join(cxx::NAMES[0])));
     }
     let args = recipe.arguments(tool, arch, process::own_arguments()?, &folder, &runtime);
     Err(process::replace_us(&zig(&recipe)?.args(args)))
+}
+
+/// The libraries of a C runtime. Beside one of rustup's, functions of the compiler are in Rust's own library of them, whose name
+/// has a hash: musl's `printf` needs some on arm64.
+fn runtime(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = RUNTIME.map(|name| folder.join(name)).into_iter().filter(|it| it.exists()).collect();
+    if !folder.join("libcompiler_rt.a").exists() {
+        let beside = folder.parent().context("a C runtime in no folder")?;
+        let is_it = |name: &String| name.starts_with("libcompiler_builtins-") && name.ends_with(".rlib");
+        files.extend(files::list(beside)?.into_iter().filter(is_it).map(|name| beside.join(name)));
+    }
+    Ok(files)
 }
 
 /// clang, which compiles BPF programs for the machine that is built for. What is not BPF is for this machine: its own clang.

@@ -11,7 +11,8 @@ use super::support::{Run, Workspace, has, list, own_root};
 /// One architecture of each kind of standard library; for the second, cc would take the machine's own compiler.
 const DIST: &str = "dist --arch arm64,s390x";
 
-/// Compiles a BPF program besides, and strips it. That changes nothing, whatever the machine has by this name.
+/// Links a program besides, as a `configure` does to try something out. And compiles a BPF program, and strips it: that changes
+/// nothing, whatever the machine has by this name.
 const BUILD: &str = r#"use std::{env, fs, process::Command};
 
 fn main() {
@@ -19,6 +20,8 @@ fn main() {
     println!("cargo::rerun-if-changed=sum.c");
     let object = env::var("OUT_DIR").unwrap() + "/pass.o";
     let run = |program: &str, args: &[&str]| assert!(Command::new(program).args(args).status().unwrap().success());
+    let cc = env::var("TARGET").unwrap() + "-cc";
+    run(&cc, &["trial.c", "-o", &(env::var("OUT_DIR").unwrap() + "/trial")]);
     run("clang", &["-target", "bpf", "-O2", "-g", "-c", "pass.c", "-o", &object]);
     let made = fs::read(&object).unwrap();
     assert!(!String::from_utf8_lossy(&made).contains(".debug_info"));
@@ -47,6 +50,14 @@ int sum(const uint32_t *numbers, int count, char *text, size_t size) {
     for (int i = 0; i < count; i++) sum += numbers[i];
     uint32_t one = 1;
     return snprintf(text, size, "%d %s-endian %s %s %d", sum, *(char *)&one ? "little" : "big", __FILE__, __DATE__, answer);
+}
+"#;
+
+/// Wide floats are functions of the compiler's on some architectures, also in musl's `printf`.
+const TRIAL: &str = r#"#include <stdio.h>
+
+int main(int count, char **words) {
+    return printf("%Lf", (long double)count * 3) < 0;
 }
 "#;
 
@@ -96,6 +107,7 @@ pub fn workspace(name: &str) -> Workspace {
         .write("tool/build.rs", BUILD)
         .write("tool/sum.c", SUM)
         .write("tool/pass.c", PASS)
+        .write("tool/trial.c", TRIAL)
         .write("tool/start.S", START)
         .write("Cargo.lock", &format!("{head}{}", entries.into_iter().collect::<String>()))
 }

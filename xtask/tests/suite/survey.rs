@@ -82,3 +82,29 @@ fn a_repository_is_read_by_its_address_and_a_wrong_place_is_a_wrong_request() {
     broken.xtask("doctor --adopt").ends_with(1).says("blocks   workspace").says_nothing_of("there is no commit");
     elsewhere.xtask("doctor --adopt .").ends_with(2).says("there is no Cargo.toml in").in_one_line();
 }
+
+#[test]
+fn types_of_the_kernel_are_found_beside_a_workspace_that_is_in_a_folder_and_programs_of_others_do_not_count() {
+    let package = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nlicense = \"MIT\"\n");
+    let program = "#include \"vmlinux.h\"\nSEC(\"kprobe/x\") int BPF_KPROBE(x) { return 0; }\n";
+    let workspace = Workspace::empty("in a folder")
+        .write("rust/Cargo.toml", "[workspace]\nmembers = [\"reads\", \"passes\"]\nresolver = \"2\"\n")
+        .write("rust/reads/Cargo.toml", &package("reads"))
+        .write("rust/reads/src/main.rs", "fn main() {}\n")
+        .write("rust/reads/reads.bpf.c", program)
+        .write("rust/passes/Cargo.toml", &package("passes"))
+        .write("rust/passes/src/main.rs", "fn main() {}\n")
+        .write("rust/passes/passes.bpf.c", "#include \"vmlinux.h\"\nSEC(\"xdp\") int x(void *y) { return 2; }\n");
+    commit(&workspace);
+    let lacking = "to do    vmlinux.h";
+    workspace.xtask("doctor --adopt rust").succeeds().says(lacking).says("2 sources of BPF include it");
+
+    let workspace = workspace.write("vmlinux.h", "struct pt_regs {\n\tlong unsigned int orig_ax;\n};\n");
+    let limit = "limits   vmlinux.h";
+    workspace.xtask("doctor --adopt rust").succeeds().says(limit).says_nothing_of(lacking);
+    workspace.xtask("doctor --adopt rust --package passes").succeeds().says_nothing_of(limit);
+
+    let workspace = workspace.write("types/s390x/vmlinux.h", "\n").write("types/x86_64/vmlinux.h", "\n");
+    let run = workspace.xtask("doctor --adopt rust --package passes").succeeds().says(limit);
+    run.says("nothing known stands in the way for amd64, s390x");
+}

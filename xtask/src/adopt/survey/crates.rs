@@ -11,11 +11,13 @@ pub enum Fate {
     Program(&'static str, &'static str),
     /// Only a build shows it: what to look for.
     Unknown(&'static str),
+    /// It brings types of the kernel along, for the architectures that the kernel has these words for.
+    TypesFor(&'static [&'static str]),
     /// It stands in the way: why, and what to do.
     Blocks(&'static str, &'static str),
 }
 
-use Fate::{Blocks, Program, Unknown, Works};
+use Fate::{Blocks, Program, TypesFor, Unknown, Works};
 
 /// A library of the system.
 const SYSTEM: &str = "it links a library of the system, and there is none for a target";
@@ -23,7 +25,7 @@ const SYSTEM: &str = "it links a library of the system, and there is none for a 
 const LEAVE_OUT: &str = "leave it out, by a feature of the application";
 
 /// Crates, and what is known of them: seen on all architectures, or read in their build scripts (docs/adopted.md).
-const KNOWN: [(&str, Fate); 32] = [
+const KNOWN: [(&str, Fate); 33] = [
     ("alsa-sys", Blocks(SYSTEM, LEAVE_OUT)),
     ("aws-lc-sys", Works("its C code is compiled")),
     ("blake3", Works("its C code is compiled, where it has any for the processor")),
@@ -52,6 +54,7 @@ const KNOWN: [(&str, Fate); 32] = [
     ("pyo3-ffi", Blocks("it links Python", LEAVE_OUT)),
     ("rdkafka-sys", Program("cmake", "apt install cmake make (Debian)")),
     ("ring", Works("its C code is compiled")),
+    ("scx_cargo", TypesFor(&["arm", "arm64", "mips", "powerpc", "riscv", "s390", "x86"])),
     ("systemd", Blocks(SYSTEM, LEAVE_OUT)),
     ("tikv-jemalloc-sys", Works("its C code is compiled, for the largest page of each architecture")),
     ("vmlinux", Works("its bindings are Rust")),
@@ -77,6 +80,10 @@ pub fn fate(package: &Crate, all: &[&Crate]) -> Option<Fate> {
             "without its feature `bundled`, it looks for SQLite of the system",
             "enable `bundled` (rusqlite) or the like",
         )),
+        // That of libbpf/vmlinux.h, which is not published.
+        "vmlinux" if package.git().is_some() => {
+            Some(TypesFor(&["arm", "arm64", "loongarch", "powerpc", "riscv", "s390", "x86"]))
+        }
         "prost-build" if is_there("protoc-bin-vendored") || is_there("protobuf-src") => None,
         "bindgen" if package.has("clang-sys") => Some(Program("libclang.so", "apt install libclang-dev (Debian)")),
         "nix" if version("0.29.") => {

@@ -73,7 +73,7 @@ pub enum Kind {
     BuildScript,
     /// A BPF program in C.
     Bpf,
-    /// `vmlinux.h`, whose text is of no interest.
+    /// `vmlinux.h`. Of its text, there is only the kernel's word for the architecture whose registers it has.
     Vmlinux,
     /// Other Rust.
     Rust,
@@ -160,10 +160,22 @@ impl Survey {
             // The innermost package that it is in.
             let package =
                 homes.iter().filter(|folder| file.starts_with(folder)).max_by_key(|folder| folder.as_os_str().len());
-            let is_rust = matches!(source.kind, Kind::Rust | Kind::BuildScript);
-            !is_rust || package.is_some_and(|package| shipped.contains(package))
+            let is_shipped = package.is_some_and(|package| shipped.contains(package));
+            match source.kind {
+                Kind::Rust | Kind::BuildScript => is_shipped,
+                // Those at the top are whoever's compiles them.
+                Kind::Bpf => is_shipped || package.is_none_or(|package| *package == root),
+                Kind::Vmlinux => true,
+            }
         };
         survey.sources = sources.into_iter().filter(is_ours).collect();
+        // A workspace in a folder of a repository may have them beside it.
+        let top = git(&["rev-parse", "--show-toplevel"]).map(|top| PathBuf::from(top.trim_end()));
+        if let Some(top) = top.filter(|top| top != repository) {
+            let mut sources = Vec::new();
+            walk(&top, "", &mut Vec::new(), &mut sources)?;
+            survey.sources.extend(sources.into_iter().filter(|source| source.kind == Kind::Vmlinux));
+        }
         survey.channel = channel(&root, repository)?;
         let triples: Vec<&str> = ARCHES.iter().map(|arch| arch.triple).collect();
         survey.bpf_packages = bpf_packages(&metadata.workspace_packages());
@@ -298,7 +310,8 @@ fn walk(repository: &Path, folder: &str, roots: &mut Vec<String>, sources: &mut 
 fn source(file: &Path, path: String, name: &str, bytes: u64) -> Result<Option<Source>> {
     let is_vmlinux = name.starts_with("vmlinux") && name.ends_with(".h");
     if is_vmlinux {
-        return Ok(Some(Source { path, kind: Kind::Vmlinux, text: String::new() }));
+        let text = registers(&String::from_utf8_lossy(&std::fs::read(file)?)).unwrap_or_default().to_owned();
+        return Ok(Some(Source { path, kind: Kind::Vmlinux, text }));
     }
     let is_text = [".rs", ".c"].iter().any(|end| name.ends_with(end));
     if !is_text || bytes > LONGEST {
@@ -315,6 +328,21 @@ fn source(file: &Path, path: String, name: &str, bytes: u64) -> Result<Option<So
         return Ok(None);
     };
     Ok(Some(Source { path, kind, text }))
+}
+
+/// The kernel's word for the architecture whose registers a vmlinux.h has, by a member that no other one's have.
+fn registers(text: &str) -> Option<&'static str> {
+    const MEMBERS: [(&str, &str); 8] = [
+        ("orig_ax;", "x86"),
+        ("orig_x0;", "arm64"),
+        ("int badaddr;", "riscv"),
+        ("csr_badvaddr;", "loongarch"),
+        ("orig_gpr2;", "s390"),
+        ("cp0_badvaddr;", "mips"),
+        ("uregs[18];", "arm"),
+        ("orig_gpr3;", "powerpc"),
+    ];
+    MEMBERS.iter().find(|(member, _)| text.contains(member)).map(|(_, linux)| *linux)
 }
 
 /// Whether a C file is a BPF program, by what it includes and where it puts things.

@@ -272,6 +272,10 @@ fn named_together(code: &str) -> Vec<BTreeSet<&'static str>> {
 /// Words of sources whose object depends on the architecture.
 const REGISTERS: [&str; 6] = ["PT_REGS_", "BPF_KPROBE", "BPF_UPROBE", "BPF_KSYSCALL", "BPF_USDT", "__TARGET_ARCH_"];
 
+fn reads_registers(source: &Source) -> bool {
+    REGISTERS.iter().any(|word| source.text.contains(word))
+}
+
 fn bpf(survey: &Survey) -> Vec<Finding> {
     let sources: Vec<&Source> = survey.of(Kind::Bpf).collect();
     let in_rust = survey.of(Kind::Rust).filter(|source| source.text.contains("aya_ebpf::")).count();
@@ -295,8 +299,7 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
     if sources.is_empty() {
         return findings;
     }
-    let with_registers =
-        sources.iter().filter(|source| REGISTERS.iter().any(|word| source.text.contains(word))).count();
+    let with_registers = sources.iter().filter(|source| reads_registers(source)).count();
     let registers = match with_registers {
         0 => "one object for each byte order".to_owned(),
         some => format!("{some} of them read registers: one object for each architecture"),
@@ -334,11 +337,37 @@ fn vmlinux(survey: &Survey) -> Option<Finding> {
         survey.of(Kind::Vmlinux).any(has)
     };
     let found = Arch::defaults().filter(|arch| is_for(arch)).count();
-    if found == 0 || found == Arch::defaults().count() {
+    if found == Arch::defaults().count() {
         return None;
     }
-    let finding = Finding::new("vmlinux.h", State::Limits, "there is one for each architecture, but not for all");
-    Some(finding.only(is_for).remedy("cargo xtask vmlinux FILE writes one"))
+    if found > 0 {
+        let finding = Finding::new("vmlinux.h", State::Limits, "there is one for each architecture, but not for all");
+        return Some(finding.only(is_for).remedy("cargo xtask vmlinux ARCH writes one"));
+    }
+    let includes = |source: &&Source| {
+        source.text.lines().any(|line| line.trim_start().starts_with("#include") && line.contains("vmlinux.h"))
+    };
+    if survey.of(Kind::Vmlinux).next().is_none() && !has_crate_of_types(survey) {
+        let number = survey.of(Kind::Bpf).filter(includes).count();
+        let detail = format!("{} of BPF include it, and there is none", count(number, "source"));
+        let finding = Finding::new("vmlinux.h", State::ToDo, detail).remedy("cargo xtask vmlinux ARCH writes one");
+        return (number > 0).then_some(finding);
+    }
+    // One for all does, unless a program reads registers.
+    let linux: BTreeSet<&str> =
+        survey.of(Kind::Vmlinux).map(|source| source.text.as_str()).filter(|word| !word.is_empty()).collect();
+    if linux.is_empty() || !survey.of(Kind::Bpf).any(reads_registers) {
+        return None;
+    }
+    let detail = "the only one has the registers of one architecture, and some programs read registers";
+    let finding = Finding::new("vmlinux.h", State::Limits, detail).only(|arch| linux.contains(arch.linux));
+    Some(finding.remedy("cargo xtask vmlinux ARCH writes one for each"))
+}
+
+/// Whether a crate brings vmlinux.h along.
+fn has_crate_of_types(survey: &Survey) -> bool {
+    let crates = survey.crates.iter().flatten().flatten();
+    crates.map(|(package, _)| crates::fate(package, &[])).any(|fate| matches!(fate, Some(Fate::TypesFor(_))))
 }
 
 /// Where there are no 64-bit atomics, code that uses them does not compile.
@@ -370,6 +399,14 @@ fn packages(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding>
                 Some(Finding::new(name, State::ToDo, format!("it needs {program} on this machine")).remedy(remedy))
             }
             Some(Fate::Unknown(detail)) => Some(Finding::new(name, State::Unknown, detail)),
+            Some(Fate::TypesFor(words)) => {
+                let finding =
+                    Finding::new(name, State::Limits, "it has types of the kernel (vmlinux.h), but not for all");
+                let finding = finding.only(|arch| words.contains(&arch.linux));
+                Some(finding.remedy(
+                    "have the build script take them from a folder of yours: cargo xtask vmlinux ARCH writes one",
+                ))
+            }
             Some(Fate::Blocks(detail, remedy)) if others => {
                 let detail = format!("in {}: {detail}", shortened(by));
                 Some(Finding::new(name, State::ToDo, detail).remedy(format!("ship the others, or {remedy}")))
@@ -529,5 +566,33 @@ mod tests {
         });
         assert!(found.iter().any(|it| it.starts_with("Limits vmlinux.h") && it.contains("mips")), "{found:?}");
         assert!(found.iter().any(|it| it.starts_with("Limits atomics") && it.contains("mips")), "{found:?}");
+    }
+
+    #[test]
+    fn types_of_the_kernel_for_too_few_architectures_are_a_limit_wherever_they_are() {
+        let of_crate = |name: &str, source: &str| {
+            let mut package = reached(name, "1.1.0");
+            package.0.source = Some(source.into());
+            found(|survey| survey.crates = Some(Ok(vec![package])))
+        };
+        let git = "git+https://github.com/libbpf/vmlinux.h.git?rev=1#1";
+        assert_eq!(of_crate("vmlinux", git), ["Limits vmlinux 1.1.0 mips", "Unknown crates from git"]);
+        assert!(of_crate("vmlinux", "registry+x").is_empty());
+        assert_eq!(of_crate("scx_cargo", "registry+x"), ["Limits scx_cargo 1.1.0 loong64"]);
+
+        let none = |survey: &mut Survey| survey.sources.push(source(Kind::Bpf, "a.bpf.c", "#include <vmlinux.h>"));
+        assert!(found(none).contains(&"ToDo vmlinux.h".to_owned()));
+
+        // One for all does, unless registers are read: those are of one architecture.
+        let of_program = |text: &str, registers: &str| {
+            found(|survey| {
+                let script = source(Kind::BuildScript, "build.rs", "SkeletonBuilder::new(); OUT_DIR");
+                let types = source(Kind::Vmlinux, "bpf/vmlinux.h", registers);
+                survey.sources = vec![script, source(Kind::Bpf, "bpf/a.bpf.c", text), types];
+            })
+        };
+        assert!(of_program("SEC(\"xdp\")", "x86").is_empty());
+        assert!(of_program("PT_REGS_PARM1(ctx)", "").is_empty());
+        assert_eq!(of_program("PT_REGS_PARM1(ctx)", "x86"), ["Limits vmlinux.h arm64 riscv64 loong64 s390x mips"]);
     }
 }
