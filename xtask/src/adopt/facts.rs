@@ -27,6 +27,10 @@ pub struct Facts {
     pub packages: Vec<(String, String)>,
     /// The package that depends on this tool, and where it takes it from.
     pub tool: Option<(String, Source)>,
+    /// The program of that package.
+    pub program: Option<String>,
+    /// What packages depend on by a path outside of the workspace.
+    pub outside: Vec<Outside>,
     /// `.cargo/config.toml`, if it is there.
     pub cargo_config: Option<String>,
     pub gitignore: Option<String>,
@@ -37,6 +41,20 @@ pub struct Facts {
     pub bpf_packages: Vec<String>,
     /// Folders that hold `*.bpf.c`.
     pub bpf_folders: Vec<String>,
+    /// Whether build scripts compile those.
+    pub by_scripts: bool,
+    /// Whether there is a folder `bpf`, which is where sources are looked for if nothing else is said.
+    pub has_folder: bool,
+    /// Whether sources include libbpf's headers, and nothing brings them along.
+    pub lacks_libbpf: bool,
+}
+
+/// A dependency that a checkout of the repository lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    pub package: String,
+    pub dependency: String,
+    pub path: String,
 }
 
 /// Where the packages of this tool are from.
@@ -100,6 +118,11 @@ impl Facts {
         !self.bpf_folders.is_empty() || !self.bpf_packages.is_empty()
     }
 
+    /// Whether there is BPF that this tool compiles, and no build script.
+    pub fn compiles_bpf(&self) -> bool {
+        !self.bpf_packages.is_empty() || !self.bpf_folders.is_empty() && !self.by_scripts
+    }
+
     pub fn read(runner: Runner, manifest_path: Option<&Path>) -> Result<Facts> {
         let manifest = find_manifest(manifest_path)?;
         let metadata = metadata(runner, &manifest)?;
@@ -117,8 +140,15 @@ impl Facts {
                 && !uses_tool(package)
                 && !is_for_bpf(package)
         };
-        let mut bpf_folders = Vec::new();
-        find_bpf(&root, "", &mut bpf_folders)?;
+        let is_program = |target: &&cargo_metadata::Target| target.kind.contains(&TargetKind::Bin);
+        let program = members
+            .iter()
+            .find(|package| uses_tool(package))
+            .and_then(|package| Some(package.targets.iter().find(is_program)?.name.clone()));
+        let mut found = Found::default();
+        find_bpf(&root, "", &mut found)?;
+        let by_scripts = scripts_compile(&members)?;
+        let has_libbpf = found.has_libbpf || has_libbpf_sys(&root, &members)?;
         Ok(Facts {
             manifest: files::read_if_there(&root.join("Cargo.toml"))?.context("a workspace without a Cargo.toml")?,
             has_key: metadata.workspace_metadata.get(crate::NAME).is_some(),
@@ -131,12 +161,17 @@ impl Facts {
                 })
                 .collect(),
             bpf_packages: bpf_packages(&members),
+            lacks_libbpf: found.includes_libbpf && !has_libbpf && !by_scripts,
+            by_scripts,
+            has_folder: root.join("bpf").is_dir(),
+            outside: outside(&root, &members),
             tool,
+            program,
             cargo_config: files::read_if_there(&root.join(".cargo/config.toml"))?,
             gitignore: files::read_if_there(&root.join(".gitignore"))?,
             is_pinned: PINS.iter().any(|name| root.join(name).exists()),
             rust: rust(runner, &root)?,
-            bpf_folders,
+            bpf_folders: found.folders,
             root,
         })
     }
@@ -177,13 +212,29 @@ fn rust(runner: Runner, folder: &Path) -> Result<String> {
     Ok(release.context("rustc does not print its release")?.to_owned())
 }
 
-/// Folders of BPF sources, without what cargo and this tool write, and without what begins with a dot.
-fn find_bpf(root: &Path, folder: &str, found: &mut Vec<String>) -> Result<()> {
+/// What there is of BPF in C.
+#[derive(Debug, Default)]
+struct Found {
+    folders: Vec<String>,
+    includes_libbpf: bool,
+    /// Whether libbpf's headers are among the files.
+    has_libbpf: bool,
+}
+
+/// Finds BPF sources, without what cargo and this tool write, and without what begins with a dot.
+fn find_bpf(root: &Path, folder: &str, found: &mut Found) -> Result<()> {
     let path = root.join(folder);
     let names = files::list(&path)?;
-    if !folder.is_empty() && names.iter().any(|name| name.ends_with(".bpf.c") && !name.starts_with('.')) {
-        found.push(folder.to_owned());
+    let sources: Vec<&String> =
+        names.iter().filter(|name| name.ends_with(".bpf.c") && !name.starts_with('.')).collect();
+    if !folder.is_empty() && !sources.is_empty() {
+        found.folders.push(folder.to_owned());
+        for name in sources {
+            let text = files::read_if_there(&path.join(name))?.unwrap_or_default();
+            found.includes_libbpf |= includes_libbpf(&text);
+        }
     }
+    found.has_libbpf |= names.iter().any(|name| name == "bpf_helpers.h");
     for name in names
         .iter()
         .filter(|name| !name.starts_with('.') && !["target", "dist", "node_modules"].contains(&name.as_str()))
@@ -194,6 +245,53 @@ fn find_bpf(root: &Path, folder: &str, found: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a C source includes headers of libbpf.
+pub fn includes_libbpf(text: &str) -> bool {
+    let names = text.lines().filter_map(|line| line.trim_start().strip_prefix("#include"));
+    names.map(|name| name.trim_start_matches([' ', '\t', '<', '"'])).any(|name| name.starts_with("bpf/bpf_"))
+}
+
+/// Whether a package, or what one depends on, brings libbpf's headers along.
+fn has_libbpf_sys(root: &Path, members: &[&cargo_metadata::Package]) -> Result<bool> {
+    let lock = files::read_if_there(&root.join("Cargo.lock"))?.unwrap_or_default();
+    let mut named = members.iter().flat_map(|package| &package.dependencies);
+    Ok(lock.contains("name = \"libbpf-sys\"") || named.any(|dependency| dependency.name == "libbpf-sys"))
+}
+
+/// Whether Rust code has BPF sources in C compiled, by words in it.
+pub fn compiles_bpf(code: &str) -> bool {
+    let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let has = |word: &str| lines.iter().any(|line| line.contains(word));
+    has("SkeletonBuilder") || has("BpfBuilder") || has("clang") && has("-target") && has("bpf")
+}
+
+/// Whether a build script of a package compiles BPF sources in C.
+fn scripts_compile(members: &[&cargo_metadata::Package]) -> Result<bool> {
+    let scripts = members.iter().flat_map(|package| &package.targets);
+    for script in scripts.filter(|target| target.kind.contains(&TargetKind::CustomBuild)) {
+        let text = files::read_if_there(script.src_path.as_std_path())?.unwrap_or_default();
+        if compiles_bpf(&text) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What packages depend on by a path that is not in the workspace.
+fn outside(root: &Path, members: &[&cargo_metadata::Package]) -> Vec<Outside> {
+    let is_outside = |path: &Path| {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        !real(path).starts_with(real(root))
+    };
+    let all = members.iter().flat_map(|package| package.dependencies.iter().map(move |it| (package, it)));
+    all.filter_map(|(package, dependency)| {
+        let path = dependency.path.as_ref().filter(|path| is_outside(path.as_std_path()))?;
+        let (package, dependency) = (package.name.to_string(), dependency.name.clone());
+        Some(Outside { package, dependency, path: path.to_string() })
+    })
+    .collect()
 }
 
 /// The package to ship: the one that was named, or the only one with a binary.

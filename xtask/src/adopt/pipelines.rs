@@ -37,7 +37,13 @@ pub fn pipelines(service: Service, facts: &Facts) -> Result<Vec<Pipeline>> {
         }
     };
     let image = image(&facts.rust);
-    let fill = |text: &str| text.replace("cargo xtask", &format!("cargo {command}")).replace("rust:1.95", &image);
+    let program = facts.program.as_deref().unwrap_or("xtask");
+    let fill = |text: &str| {
+        text.replace("cargo xtask", &format!("cargo {command}"))
+            .replace("target/debug/xtask", &format!("target/debug/{program}"))
+            .replace("tool/xtask", &format!("tool/{program}"))
+            .replace("rust:1.95", &image)
+    };
     Ok(texts(service).iter().map(|(path, text)| Pipeline { path, text: fill(text) }).collect())
 }
 

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use crate::adopt::edit;
 use crate::adopt::facts::{self, Facts, Source};
 use crate::adopt::run::Add;
+use crate::bpf::failures::LIBBPF_SYS;
 use crate::sys::plan::{Steps, Task};
 use crate::sys::steps::Write;
 use crate::ui::error::bad_request;
@@ -37,8 +38,17 @@ const BUILD: &str = include_str!("../../templates/bpf-build.rs");
 const LIBRARY: &str = include_str!("../../templates/bpf-lib.rs");
 const PROGRAM: &str = include_str!("../../templates/hello.c");
 
-/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool.
-pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Result<Plan> {
+/// What libbpf's headers are from, as a manifest has it.
+const HEADERS: &str = "# Only for the headers it carries (bpf_helpers.h): Cargo.lock pins it, and nothing compiles it.";
+
+/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool, `example` whether there
+/// is to be a BPF program to begin with.
+pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>, example: bool) -> Result<Plan> {
+    let example = example && !facts.bpf_folders.iter().any(|folder| folder == BPF);
+    if example && (facts.has_bpf() || facts.has_folder) {
+        let present = facts.bpf_folders.first().or(facts.bpf_packages.first()).map_or(BPF, String::as_str);
+        bad_request!("--example is for a workspace without BPF and without a folder {BPF}: {present} is there");
+    }
     let application = facts::application(facts, package)?;
     let source = match (tool, &facts.tool) {
         (Some(tool), _) => tool,
@@ -49,11 +59,20 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
             crate::NAME
         ),
     };
+    let headers = format!("\n{HEADERS}\n[target.'cfg(any())'.dependencies]\n{LIBBPF_SYS}\n");
+    let mut next = Vec::new();
     let mut draft = Draft { root: &facts.root, steps: Vec::new() };
     let mut members = Vec::new();
 
     let runner = match &facts.tool {
-        Some((name, _)) => name.clone(),
+        Some((name, _)) => {
+            if facts.lacks_libbpf {
+                next.push(format!(
+                    "add `{LIBBPF_SYS}` to [target.'cfg(any())'.dependencies] of {name}: your BPF sources include libbpf's headers"
+                ));
+            }
+            name.clone()
+        }
         None => {
             // A workspace may have an xtask already, for other work.
             let taken = |name: &str| {
@@ -66,8 +85,9 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
                     source.dependency("", "")
                 );
             };
+            let headers = if facts.lacks_libbpf { headers.as_str() } else { "" };
             let manifest = format!(
-                "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[dependencies]\n{} = {}\n",
+                "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[dependencies]\n{} = {}\n{headers}",
                 crate::NAME,
                 source.dependency("", "")
             );
@@ -80,8 +100,8 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
 
     let mut manifest = facts.manifest.clone();
     let mut added = Vec::new();
-    if !facts.has_bpf() {
-        draft.example(application, &source);
+    if example {
+        draft.example(application, &source, &headers);
         members.push(BPF);
     }
     if !members.is_empty() {
@@ -105,7 +125,7 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
     let command = format!("run --quiet {}--package {runner} --", past_runners(config)?);
     if !config.contains(&format!("--package {runner} --")) {
         let config = edit::add_key(config, "alias", &runner, &format!("{command:?}"))?;
-        draft.create(".cargo/config.toml".into(), config, &format!("the alias `cargo {runner}`"));
+        draft.create(".cargo/config.toml".into(), config, &format!("the alias `{runner}` of cargo's"));
     }
     if !facts.is_pinned {
         if facts.rust.contains('-') {
@@ -129,14 +149,21 @@ pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>) -> Resul
         draft.create(".gitignore".into(), text, "what builds write");
     }
 
-    let mut next = Vec::new();
-    if !facts.has_bpf() {
+    if example {
         next.push(format!(
             "use `{}::hello()` in {application}: the bytes of the BPF object for the machine it is built for",
             format!("{application}-{BPF}").replace('-', "_")
         ));
     }
-    next.push(format!("cargo {runner} bpf"));
+    if facts.by_scripts && !facts.has_key && !facts.bpf_folders.is_empty() {
+        next.push(
+            "name in `bpf.folder` the folders of BPF sources that no build script compiles, if there are such".into(),
+        );
+    }
+    next.push(match example || facts.compiles_bpf() {
+        true => format!("cargo {runner} bpf"),
+        false => format!("cargo {runner} dist"),
+    });
     let mut tasks = Vec::new();
     if !draft.steps.is_empty() {
         tasks.push(Task::new("adding what is missing", draft.steps));
@@ -161,7 +188,10 @@ fn past_runners(config: &str) -> Result<String> {
 fn bpf_keys(facts: &Facts) -> String {
     let quoted = |names: Vec<&String>| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     let mut keys = String::new();
-    match facts.bpf_folders.as_slice() {
+    let folders = if facts.by_scripts { &[] } else { facts.bpf_folders.as_slice() };
+    match folders {
+        // Nothing in it is for this tool to compile.
+        [] if facts.has_folder && !facts.compiles_bpf() => keys += "folder = []\n",
         [] => {}
         [folder] if folder == BPF => {}
         [folder] => keys += &format!("folder = \"{folder}\"\n"),
@@ -185,16 +215,14 @@ impl Draft<'_> {
     }
 
     /// A package with one BPF program.
-    fn example(&mut self, application: &str, source: &Source) {
+    fn example(&mut self, application: &str, source: &Source, headers: &str) {
         // The program needs less of it than the build script.
         let slim = source.dependency("/embed", ", default-features = false");
         let embed = source.dependency("/embed", "");
         let manifest = format!(
             "[package]\nname = \"{application}-{BPF}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n\
              [dependencies]\nbpfship-embed = {slim}\n\n\
-             [build-dependencies]\nbpfship-embed = {embed}\n\n\
-             # Only for the headers it carries (bpf_helpers.h): Cargo.lock pins it, and nothing compiles it.\n\
-             [target.'cfg(any())'.dependencies]\nlibbpf-sys = {{ version = \"=1.7.0\", default-features = false }}\n"
+             [build-dependencies]\nbpfship-embed = {embed}\n{headers}"
         );
         self.create(format!("{BPF}/Cargo.toml"), manifest, "the BPF half, as a package");
         self.create(format!("{BPF}/build.rs"), BUILD.into(), "the guard against stale objects");

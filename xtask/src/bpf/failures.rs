@@ -24,6 +24,9 @@ struct Cause {
     words: Words,
 }
 
+/// The crate that carries libbpf's headers, as a dependency.
+pub const LIBBPF_SYS: &str = "libbpf-sys = { version = \"=1.7.0\", default-features = false }";
+
 /// The cause of what clang alone can explain.
 const ERRORS: &str = "have errors";
 
@@ -156,6 +159,10 @@ fn cause(failure: &Failure, Scope { layouts, folder, files, .. }: &Scope) -> Cau
             let text = match folders.collect::<Vec<_>>().as_slice() {
                 [only] => format!(
                     "include {name}, which is in {only}: have that folder among clang's (`cflags = [\"-I{only}\"]`)"
+                ),
+                [] if name.starts_with("bpf/bpf_") || name == "bpf/usdt.bpf.h" => format!(
+                    "include libbpf's headers ({name}), and no package brings them along: add `{LIBBPF_SYS}` to \
+                     [target.'cfg(any())'.dependencies] of a package, which compiles nothing of it"
                 ),
                 _ => format!(
                     "include {name}, which is not there: have its folder among clang's (`cflags = [\"-IFOLDER\"]`, from the \
@@ -316,6 +323,15 @@ mod tests {
                 "1 includes net/tcp.h, which is in lib: have that folder among clang's (`cflags = [\"-Ilib\"]`)"
             ),
             "{one}"
+        );
+        let failures = [failure("k/a.bpf.c", &[0], "k/a.bpf.c:1:10: fatal error: 'bpf/bpf_helpers.h' file not found")];
+        let scope = Scope { sources: 1, targets: 2, layouts: &Layouts::default(), folder: "k", files: &[] };
+        let libbpf = text(&failures, &scope, &[]);
+        assert!(
+            libbpf.contains(
+                "1 includes libbpf's headers (bpf/bpf_helpers.h), and no package brings them along: add `libbpf-sys = {"
+            ),
+            "{libbpf}"
         );
         let two = said(&["lib/net/tcp.h", "old/net/tcp.h"]);
         assert!(two.contains("1 includes net/tcp.h, which is not there"), "{two}");

@@ -56,7 +56,8 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
     let (mut facts, _locks) = Facts::read(runner, common, None, None)?;
     if !facts.config.bpf.has_sources() {
         bad_request!(
-            "there is no folder `bpf`, and `bpf.folder` in [workspace.metadata.bpfship] of Cargo.toml names no other"
+            "there are no BPF sources for this command: `bpf.folder` in [workspace.metadata.bpfship] of Cargo.toml names no folder, \
+             and where it says nothing, there is no folder `bpf`"
         );
     }
     if !request.cflags.is_empty() {
@@ -98,7 +99,7 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Bpf) -> Resu
     }
     let settled = plan.settled.get()?;
     let (mut compiled, before) = (Vec::new(), &facts.bpf.objects);
-    let mut written: Vec<&str> = settled.objects.iter().map(|(name, _)| name.as_str()).collect();
+    let mut written: Vec<&str> = settled.objects.keys().map(|name| name.as_str()).collect();
     written.retain(|name| before.get(*name) != Some(&settled.objects[*name].kept.sha256));
     for line in &settled.compiled {
         let ready = |name: &ObjectName| settled.objects.get(&name.to_string());

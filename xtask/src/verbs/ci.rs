@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::adopt::facts::Facts;
+use crate::adopt::facts::{Facts, Outside};
 use crate::adopt::pipelines::{MARK, first_difference, pipelines};
 use crate::adopt::run::Add;
 use crate::flags::{Ci, Common};
@@ -38,6 +38,12 @@ pub fn run(runner: Runner, common: &Common, request: &Ci) -> Result<()> {
             "pipelines lie at the top of a repository, {}, and this workspace does not: \
              run it in a workspace at the top, and set the working directory of what it writes",
             top.display()
+        );
+    }
+    if let Some(Outside { package, dependency, path }) = facts.outside.first() {
+        bad_request!(
+            "{package} depends on {dependency} by the path {path}, which no checkout of this repository has: push that, and \
+             depend on its git address (`git = \"…\"`)"
         );
     }
     let mut differences = Vec::new();

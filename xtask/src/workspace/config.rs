@@ -213,7 +213,7 @@ pub struct Written {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct WrittenBpf {
-    /// Where sources are; the first gets objects/ and bpf.lock. Default: bpf.
+    /// Where sources are; the first gets objects/ and bpf.lock. Default: bpf. An empty list: build scripts compile what there is.
     folder: Option<OneOrMore>,
     /// What the paths of sources in those folders are like. Default: `**/*.bpf.c`.
     sources: Option<Vec<String>>,
@@ -428,9 +428,13 @@ impl Bpf {
                 Vec::new()
             }
             None => vec![DEFAULT_FOLDER.into()],
-            Some(written) => match written.list() {
-                folders if folders.is_empty() => {
-                    bad_request!("{} is empty: leave it out for `bpf`", key("bpf.folder"))
+            Some(folder) => match folder.list() {
+                folders if folders.is_empty() && !written.rust.is_empty() => {
+                    bad_request!(
+                        "{} is empty, and objects of {} go there: leave it out for `bpf`",
+                        key("bpf.folder"),
+                        key("bpf.rust")
+                    )
                 }
                 folders => folders,
             },

@@ -42,7 +42,7 @@ fn repository() -> String {
 fn a_workspace_that_takes_the_tool_from_git_ships_verifies_and_boots_its_application() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter");
     let workspace = application().env("CARGO_TARGET_DIR", target.to_str().unwrap());
-    workspace.xtask(&format!("init --tool '{}'", repository())).succeeds().says("next: cargo xtask bpf");
+    workspace.xtask(&format!("init --example --tool '{}'", repository())).succeeds().says("next: cargo xtask bpf");
     let manifest = workspace.read("Cargo.toml");
     let workspace = workspace
         .write("Cargo.toml", &format!("{manifest}\n[dependencies]\nhello-bpf = {{ path = \"bpf\" }}\n"))
@@ -86,10 +86,11 @@ fn what_is_there_is_not_overwritten_and_a_second_time_adds_nothing() {
 fn a_plan_of_init_is_a_script_that_does_the_same() {
     let [planned, done] = [application(), application()];
     let tool = own_root();
-    planned.shell(&format!("\"$BPFSHIP\" init --plan --tool '{}' >../plan.sh", tool.display())).succeeds();
+    planned.shell(&format!("\"$BPFSHIP\" init --example --plan --tool '{}' >../plan.sh", tool.display())).succeeds();
     assert_eq!(planned.list("."), [".git", "Cargo.toml", "README.md", "src"]);
     planned.shell("sh ../plan.sh").succeeds();
-    done.xtask(&format!("init --tool '{}'", tool.display())).succeeds();
+    done.xtask(&format!("init --example --tool '{}'", tool.display())).succeeds().says("next: cargo xtask bpf");
+    done.xtask("init --example").succeeds().says("nothing is missing");
     for file in ["Cargo.toml", "xtask/Cargo.toml", "xtask/src/main.rs", "bpf/hello.bpf.c", ".cargo/config.toml"] {
         assert_eq!(planned.read(file), done.read(file), "{file}");
     }
@@ -139,4 +140,65 @@ fn init_takes_all_folders_of_sources() {
     let workspace = application().write("a/x.bpf.c", "").write("a/in/z.bpf.c", "").write("b/y.bpf.c", "");
     workspace.xtask(&init).succeeds();
     assert!(workspace.read("Cargo.toml").contains("\nfolder = [\"a\", \"b\"]\n"), "{}", workspace.read("Cargo.toml"));
+}
+
+#[test]
+fn a_workspace_without_bpf_or_with_a_build_script_for_it_gets_nothing_of_it() {
+    let init = format!("init --tool '{}'", own_root().display());
+    let keys = |workspace: &Workspace| {
+        let manifest = workspace.read("Cargo.toml");
+        let (_, keys) = manifest.split_once("[workspace.metadata.bpfship]\n").unwrap();
+        keys.to_owned()
+    };
+    let none = application();
+    none.xtask(&init)
+        .succeeds()
+        .says("next: cargo xtask dist")
+        .says(".cargo/config.toml: the alias `xtask`")
+        .says_nothing_of("xtask bpf");
+    assert_eq!(keys(&none), "package = \"hello\"\n");
+    assert!(!none.path("bpf").exists());
+    none.xtask("init").succeeds().says("nothing is missing");
+
+    // A folder of another kind, which objects would be looked for in.
+    let other = application().write("bpf/notes.txt", "");
+    other.xtask(&format!("{init} --example")).ends_with(2).says("--example is for a workspace without").in_one_line();
+    other.xtask(&init).succeeds();
+    assert_eq!(keys(&other), "package = \"hello\"\n\n[workspace.metadata.bpfship.bpf]\nfolder = []\n");
+
+    let program = "#include <bpf/bpf_helpers.h>\n";
+    let script = "fn main() { SkeletonBuilder::new().build_and_generate(std::env::var(\"OUT_DIR\")); }\n";
+    let by_script = application().write("src/bpf/hello.bpf.c", program).write("build.rs", script);
+    by_script.xtask(&init).succeeds().says("that no build script compiles").says("next: cargo xtask dist");
+    by_script.xtask("init").succeeds().says("nothing is missing").says_nothing_of("no build script");
+    assert_eq!(keys(&by_script), "package = \"hello\"\n");
+    assert!(!by_script.read("xtask/Cargo.toml").contains("libbpf-sys"));
+    let before = application().write("bpf/hello.bpf.c", program).write("build.rs", script);
+    before.xtask(&init).succeeds();
+    assert!(keys(&before).ends_with("\nfolder = []\n"));
+    let without = Workspace::new("without", "package = \"tool\"\nbpf.folder = []\n").write("bpf/hello.bpf.c", program);
+    without.xtask("bpf").ends_with(2).says("there are no BPF sources for this command").in_one_line();
+    without.xtask("dist --plan --arch amd64").succeeds().says_nothing_of("hello.bpf.c");
+}
+
+#[test]
+fn init_has_libbpf_s_headers_where_sources_include_them() {
+    let init = format!("init --tool '{}'", own_root().display());
+    let program = "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n";
+    let workspace = application().write("bpf/hello.bpf.c", program);
+    workspace.xtask(&init).succeeds().says("next: cargo xtask bpf");
+    let manifest = workspace.read("xtask/Cargo.toml");
+    assert!(manifest.contains("\n[target.'cfg(any())'.dependencies]\nlibbpf-sys = "), "{manifest}");
+    workspace.xtask("init").succeeds().says("nothing is missing");
+    workspace.xtask(&format!("{init} --example")).succeeds().says("nothing is missing");
+    // A package that is there is not written to.
+    let (kept, _) = manifest.split_once("\n# Only for").unwrap();
+    let workspace = workspace.write("xtask/Cargo.toml", kept);
+    workspace.xtask("init").succeeds().says("next: add `libbpf-sys = ").says("of xtask: your BPF sources include");
+
+    let own = application().write("bpf/hello.bpf.c", program).write("bpf/include/bpf/bpf_helpers.h", "");
+    own.xtask(&init).succeeds();
+    assert!(!own.read("xtask/Cargo.toml").contains("libbpf-sys"));
+    let elsewhere = application().write("kernel/hello.bpf.c", program);
+    elsewhere.xtask(&format!("{init} --example")).ends_with(2).says("kernel is there").in_one_line();
 }

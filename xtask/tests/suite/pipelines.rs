@@ -7,8 +7,9 @@ use std::process::Command;
 
 use bpfship::testing::ARCHES;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::sign::boot_report;
 use super::support::{Run, Workspace, commit, has, knows_the_commands, list, own_root};
 
 fn read(path: &str) -> String {
@@ -110,6 +111,24 @@ fn every_file_that_a_cache_is_keyed_by_is_there() {
     }
 }
 
+/// Build scripts and macros of crates run where something is compiled, and could read what is there.
+#[test]
+fn nothing_is_compiled_in_a_job_that_has_a_secret_or_may_write() {
+    let release = template("github-release");
+    let (_, jobs) = release.split_once("\njobs:\n").unwrap();
+    let is_name = |line: &str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
+    let mut powerful = Vec::new();
+    for (number, name) in jobs.lines().enumerate().filter(|(_, line)| is_name(line)) {
+        let lines: Vec<&str> = jobs.lines().skip(number + 1).take_while(|line| !is_name(line)).collect();
+        let has = |word: &str| lines.iter().any(|line| line.contains(word));
+        let may = [": write", "secrets.", "github.token"].iter().any(|word| has(word));
+        assert!(!(may && has("cargo ")), "{name}");
+        assert!(may || has("cargo "), "{name}");
+        powerful.extend(may.then_some(name.trim()));
+    }
+    assert_eq!(powerful, ["publish:"]);
+}
+
 /// A workspace with the command `cargo xtask` and two programs on PATH: `cargo`, by which that is the tool that is tested, and
 /// `gh`, which writes down what it is asked.
 fn adopter(name: &str) -> Workspace {
@@ -121,7 +140,8 @@ fn adopter(name: &str) -> Workspace {
     let manifest = workspace.read("Cargo.toml").replace("members = [", "members = [\"xtask\", ");
     let key = manifest.replace("package = \"tool\"", "package = \"tool\"\narches = [\"amd64\"]");
     let cargo = format!(
-        "#!/bin/sh\n[ \"$1\" = xtask ] || exec '{}' \"$@\"\nshift\nexec '{}' \"$@\"\n",
+        "#!/bin/sh\n[ \"$1\" = xtask ] || exec '{}' \"$@\"\nshift\nmkdir -p target/debug && ln -sf '{1}' target/debug/xtask\n\
+         exec '{1}' \"$@\"\n",
         env!("CARGO"),
         env!("CARGO_BIN_EXE_xtask")
     );
@@ -132,7 +152,7 @@ fn adopter(name: &str) -> Workspace {
         .program("cargo", &cargo)
         .program(
             "gh",
-            "#!/bin/sh\necho \"$@\" >>\"$GH_LOG\"\ncat \"${6#--notes-file=}\" >>\"$GH_LOG\" 2>/dev/null || true\n",
+            "#!/bin/sh\ntest \"$GH_TOKEN $GH_REPO\" = 'a token a/b' || exit 1\necho \"$@\" >>\"$GH_LOG\"\ncat \"${6#--notes-file=}\" >>\"$GH_LOG\" 2>/dev/null || true\n",
         )
         .without_env("SOURCE_DATE_EPOCH")
 }
@@ -166,6 +186,23 @@ fn ci_writes_pipelines_brings_them_up_to_date_and_leaves_those_of_others_alone()
     workspace.xtask("ci gitlab").succeeds();
     let text = workspace.read(".gitlab-ci.yml");
     assert!(text.contains("cargo ship dist --locked") && !text.contains("xtask"), "{text}");
+    let workspace = workspace.write("xtask/src/main.rs", "fn main() {}\n");
+    workspace.shell("rm -r .github").succeeds();
+    workspace.xtask("ci github").succeeds();
+    let text = workspace.read(".github/workflows/release.yml");
+    for words in ["cargo ship boot", "target/debug/ship\n", "chmod +x tool/ship && tool/ship sign dist"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+
+    // What no checkout has.
+    let manifest = workspace.read("xtask/Cargo.toml");
+    let outside = own_root().join("xtask");
+    let by_path = manifest.replace("\"0.1\"", &format!("{{ path = \"{}\" }}", outside.display()));
+    let workspace = workspace.write("xtask/Cargo.toml", &by_path);
+    for line in ["ci github", "ci github --check", "ci gitlab --plan"] {
+        let refused = workspace.xtask(line).ends_with(2).in_one_line();
+        refused.says("ship depends on bpfship by the path ").says("which no checkout of this repository has");
+    }
 }
 
 /// The jobs of a workflow, as JSON.
@@ -173,6 +210,19 @@ fn jobs(workspace: &Workspace, path: &str) -> Value {
     let script = "import json, sys; from ruamel.yaml import YAML; \
                   print(json.dumps(YAML(typ='safe').load(open(sys.argv[1]))['jobs']))";
     workspace.shell(&format!("python3 -c \"{script}\" {path}")).succeeds().json()
+}
+
+/// What a workflow's expressions are here. Secrets and tokens are where the workflow hands them over, and nowhere else.
+fn filled(workspace: &Workspace, expression: &str) -> String {
+    match expression {
+        "${{ secrets.BPFSHIP_SIGNING_KEY }}" => workspace.read("../key"),
+        "${{ github.token }}" => "a token".into(),
+        "${{ github.repository }}" => "a/b".into(),
+        "${{ steps.attest.outputs.bundle-path }}" => {
+            workspace.path("..").canonicalize().unwrap().join("bundle").display().to_string()
+        }
+        other => panic!("a value for {other}"),
+    }
 }
 
 /// Runs the steps of a job in a folder of its own, with programs in place of the actions. Ends with its first step that fails.
@@ -186,7 +236,10 @@ fn run_job(workspace: &Workspace, job: &Value, name: &str, tag: &str) -> Result<
         let script = match action {
             "actions/checkout" => format!("git clone -q '{}' .", workspace.path("").display()),
             "actions/upload-artifact" => {
-                format!("mkdir -p '{0}' && cp -r {1} '{0}/{2}'", artifacts.display(), with("path"), with("name"))
+                // What lies in a folder that is named, or the file, without the rights that it has.
+                let (path, to) = (with("path"), format!("'{}/{}'", artifacts.display(), with("name")));
+                let from = if path.ends_with('/') { format!("{path}.") } else { path };
+                format!("mkdir -p {to} && cp -rL {from} {to} && chmod -R a-x+X {to}")
             }
             "actions/download-artifact" => {
                 format!("mkdir -p {1} && cp -r '{0}/{2}/.' {1}", artifacts.display(), with("path"), with("name"))
@@ -199,8 +252,13 @@ fn run_job(workspace: &Workspace, job: &Value, name: &str, tag: &str) -> Result<
         };
         fs::write(top.join("step"), &script).unwrap();
         let (folder, top) = (folder.display(), top.display());
+        let handed = [&job["env"], &step["env"]].into_iter().filter_map(Value::as_object).flatten();
+        let handed = handed.map(|(name, value)| {
+            format!("export {name}='{}'\n", filled(workspace, value.as_str().unwrap()).trim_end())
+        });
+        let handed: String = handed.collect();
         let run = workspace.shell(&format!(
-            "export BPFSHIP_SIGNING_KEY=\"$(cat '{top}/key')\" GITHUB_REF_NAME={tag} RUNNER_TEMP='{top}' BUNDLE='{top}/bundle' GH_LOG='{top}/gh.log' && cd '{folder}' && bash -e '{top}/step' && echo 'it succeeds'"
+            "{handed}export GITHUB_REF_NAME={tag} RUNNER_TEMP='{top}' GH_LOG='{top}/gh.log' && cd '{folder}' && bash -e '{top}/step' && echo 'it succeeds'"
         ));
         if !run.text().contains("it succeeds\n") {
             return Err(script);
@@ -229,7 +287,19 @@ fn every_command_of_a_release_works_in_order_up_to_the_door_of_the_service() {
     );
     let other = run_job(&workspace, &jobs["dist"], "1", "v0.2.0").unwrap_err();
     assert!(other.contains("jq -r"), "the version is 0.3.0, but: {other}");
-    for name in ["dist", "rebuild", "publish"] {
+    // Booting takes a mirror of Debian's packages: what it hands on is made up.
+    assert_eq!(jobs["publish"]["needs"], json!(["dist", "rebuild", "boot", "tool"]));
+    let handed_on = jobs["boot"]["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&handed_on["with"]["name"], &handed_on["with"]["path"]),
+        (&json!("boots"), &json!("dist/boot-report.json"))
+    );
+    for name in ["dist", "rebuild", "tool", "publish"] {
+        if name == "publish" {
+            let report = boot_report(&workspace.read("../artifacts/dist/release.json"));
+            fs::create_dir(workspace.path("../artifacts/boots")).unwrap();
+            fs::write(workspace.path("../artifacts/boots/boot-report.json"), report).unwrap();
+        }
         assert_eq!(run_job(&workspace, &jobs[name], name, "v0.3.0"), Ok(()), "{name}");
     }
     let asked = workspace.read("../gh.log");
@@ -240,7 +310,7 @@ fn every_command_of_a_release_works_in_order_up_to_the_door_of_the_service() {
     for file in list(&workspace.path("../job publish/dist")) {
         assert!(create.contains(&format!(" dist/{file}")), "{file}");
     }
-    for file in ["SHA256SUMS.minisig", "attestation.sigstore.json"] {
+    for file in ["SHA256SUMS.minisig", "attestation.sigstore.json", "boot-report.json", "boots.intoto.jsonl"] {
         assert!(create.contains(&format!(" dist/{file} ")), "{create}");
     }
     assert_eq!((heading, edit), ("## 0.3.0", "release edit v0.3.0 --draft=false"));

@@ -25,7 +25,13 @@ pub fn released(name: &str) -> Workspace {
     commit(&workspace);
     workspace.xtask("dist --arch amd64").succeeds();
     workspace.shell("for key in ours other; do ssh-keygen -q -t ed25519 -N '' -C '' -f $key; done").succeeds();
-    let manifest: Value = serde_json::from_str(&workspace.read("dist/release.json")).unwrap();
+    let text = boot_report(&workspace.read("dist/release.json"));
+    workspace.write("dist/boot-report.json", &text)
+}
+
+/// What a boot of the first archive of a manifest would have reported.
+pub fn boot_report(manifest: &str) -> String {
+    let manifest: Value = serde_json::from_str(manifest).unwrap();
     let artifact = &manifest["artifacts"][0];
     let sha256 = |value: &Value| value.as_str().unwrap().parse().unwrap();
     let boot = Boot {
@@ -53,8 +59,7 @@ pub fn released(name: &str) -> Workspace {
     };
     let mut report = Report::new();
     report.add(vec![boot], |_| true);
-    let text = report.to_json().unwrap();
-    workspace.write("dist/boot-report.json", &text)
+    report.to_json().unwrap()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target, TargetKind};
+use serde_json::Value;
 
 use super::lock::{Crate, Lock};
 use crate::adopt::facts::{bpf_packages, is_for_bpf, uses_tool};
@@ -40,6 +41,13 @@ pub struct Survey {
     /// The packages of the workspace that are BPF in Rust.
     pub bpf_packages: Vec<String>,
     pub sources: Vec<Source>,
+    /// Whether a crate, or the repository, brings libbpf's headers along.
+    pub has_libbpf: bool,
+    /// The package by which the workspace has this tool already.
+    pub tool: Option<String>,
+    /// What the workspace says of BPF already: folders, from the top of the repository, and packages.
+    pub named_folders: Vec<PathBuf>,
+    pub named_packages: Vec<String>,
     /// Folders, in the repository, that should hold another one.
     pub empty_submodules: Vec<String>,
     pub is_committed: bool,
@@ -85,6 +93,9 @@ const SKIPPED: [&str; 3] = ["target", "dist", "node_modules"];
 /// Folders of a workspace that hold nothing that is shipped.
 const ASIDE: [&str; 5] = ["tests", "testdata", "benches", "examples", "fuzz"];
 
+/// The crate that carries libbpf's headers.
+const LIBBPF_SYS: &str = "libbpf-sys";
+
 /// Bytes. Longer files are generated.
 const LONGEST: u64 = 1 << 20;
 
@@ -93,7 +104,8 @@ impl Survey {
     pub fn read(runner: Runner, repository: &Path, package: Option<&str>) -> Result<Survey> {
         let mut roots = Vec::new();
         let mut sources = Vec::new();
-        walk(repository, "", &mut roots, &mut sources)?;
+        let mut has_headers = false;
+        walk(repository, "", &mut roots, &mut sources, &mut has_headers)?;
         roots.sort_by_key(|root| (root.matches('/').count() + usize::from(!root.is_empty()), root.clone()));
         let Some(path) = roots.first().cloned() else {
             bad_request!("there is no Cargo.toml in {}", repository.display());
@@ -135,11 +147,16 @@ impl Survey {
                 bad_request!("--package: `{name}` has no binary that could be shipped; {} have", all.join(", "));
             }
         }
+        survey.tool = members.iter().find(|member| uses_tool(member)).map(|member| member.name.to_string());
+        survey.read_named(&metadata);
         survey.taken = members.iter().map(|member| member.name.to_string()).chain(files::list(&root)?).collect();
         let direct = direct(&metadata, &survey);
         let lock = files::read_if_there(&root.join("Cargo.lock"))?;
         let lock = lock.map(|text| Lock::parse(&text).map_err(|failed| error::describe(&failed)));
+        let is_named = |member: &&Package| member.dependencies.iter().any(|dependency| dependency.name == LIBBPF_SYS);
+        survey.has_libbpf = has_headers || members.iter().any(is_named);
         if let Some(Ok(lock)) = &lock {
+            survey.has_libbpf |= lock.contains(LIBBPF_SYS);
             let is_outdated = |(member, names): &(&String, &BTreeSet<String>)| !lock.has(member, names);
             survey.outdated = direct.iter().find(is_outdated).map(|(member, _)| member.clone());
         }
@@ -184,6 +201,27 @@ impl Survey {
         let names = files::names(&root)?.into_iter().filter_map(|name| name.into_string().ok());
         survey.licenses = names.filter(|name| is_license(&name.to_uppercase())).collect();
         Ok(survey)
+    }
+
+    /// Whether the workspace says already that BPF sources are in a folder.
+    pub fn names_folder(&self, folder: &str) -> bool {
+        self.named_folders.iter().any(|named| Path::new(folder).starts_with(named))
+    }
+
+    /// What the workspace says of BPF already.
+    fn read_named(&mut self, metadata: &Metadata) {
+        let Some(table) = metadata.workspace_metadata.get(crate::NAME) else { return };
+        let words = |key: &str| match table.pointer(key) {
+            Some(Value::String(word)) => vec![word.clone()],
+            Some(Value::Array(words)) => words.iter().filter_map(|word| Some(word.as_str()?.to_owned())).collect(),
+            _ => Vec::new(),
+        };
+        let folders = match table.pointer("/bpf/folder") {
+            None => vec!["bpf".into()],
+            Some(_) => words("/bpf/folder"),
+        };
+        self.named_folders = folders.iter().map(|folder| Path::new(&self.path).join(folder)).collect();
+        self.named_packages = words("/bpf/rust");
     }
 
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Source> {
@@ -290,16 +328,23 @@ fn channel(root: &Path, repository: &Path) -> Result<Option<String>> {
 }
 
 /// Finds the folders of manifests, and files of interest, by their paths in the repository.
-fn walk(repository: &Path, folder: &str, roots: &mut Vec<String>, sources: &mut Vec<Source>) -> Result<()> {
+fn walk(
+    repository: &Path,
+    folder: &str,
+    roots: &mut Vec<String>,
+    sources: &mut Vec<Source>,
+    has_headers: &mut bool,
+) -> Result<()> {
     for name in files::list(&repository.join(folder))? {
         let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         let full = repository.join(&path);
         let Ok(found) = full.symlink_metadata() else { continue };
         if found.is_dir() && !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
-            walk(repository, &path, roots, sources)?;
+            walk(repository, &path, roots, sources, has_headers)?;
         } else if found.is_file() && name == "Cargo.toml" {
             roots.push(folder.to_owned());
         } else if found.is_file() {
+            *has_headers |= name == "bpf_helpers.h";
             sources.extend(source(&full, path, &name, found.len())?);
         }
     }

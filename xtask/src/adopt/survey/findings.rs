@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::crates::{self, Fate};
 use super::facts::{Application, Kind, Source, Survey};
 use super::lock::Crate;
+use crate::adopt::facts::{compiles_bpf, includes_libbpf};
 use crate::arch::Arch;
+use crate::bpf::failures::LIBBPF_SYS;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -120,7 +122,9 @@ fn workspace(survey: &Survey) -> Vec<Finding> {
     if let Some(Err(why)) = &survey.crates {
         findings.push(Finding::new("Cargo.lock", State::Blocks, why));
     }
-    if survey.taken.contains("xtask") {
+    if let Some(name) = &survey.tool {
+        findings.push(Finding::new(name, State::Ok, format!("it has this tool: `cargo {name}`")));
+    } else if survey.taken.contains("xtask") {
         let detail = "there is one for other work: `init` calls ours `ship`, and the command `cargo ship`";
         findings.push(Finding::new("xtask", State::Ok, detail));
     }
@@ -290,6 +294,10 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
             let remedy = "name the folder of their package, which has its binaries, in `bpf.rust` (docs/rust-bpf.md)";
             findings.push(Finding::new("BPF in Rust", State::ToDo, detail).remedy(remedy));
         }
+        packages if packages.iter().all(|package| survey.named_packages.contains(package)) => {
+            let detail = format!("BPF programs in Rust (aya-ebpf) in {}, named in `bpf.rust`", packages.join(", "));
+            findings.push(Finding::new("BPF in Rust", State::Ok, detail));
+        }
         packages => {
             let detail = format!("BPF programs in Rust (aya-ebpf) in {}", packages.join(", "));
             let remedy = "name them in `bpf.rust`, as `init` does (docs/rust-bpf.md)";
@@ -304,16 +312,16 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
         0 => "one object for each byte order".to_owned(),
         some => format!("{some} of them read registers: one object for each architecture"),
     };
-    let compiles = |source: &Source| {
-        let has = |word: &str| source.text.contains(word);
-        has("SkeletonBuilder") || has("BpfBuilder") || has("clang") && has("-target") && has("bpf")
-    };
+    let compiles = |source: &Source| compiles_bpf(&source.text);
     let by_script = survey.of(Kind::BuildScript).chain(survey.of(Kind::Rust)).any(compiles);
     let folders: BTreeSet<&str> =
         sources.iter().map(|source| source.path.rsplit_once('/').map_or(".", |(folder, _)| folder)).collect();
     let detail = format!("{} sources in {}; {registers}", sources.len(), count(folders.len(), "folder"));
     findings.push(match by_script {
         true => Finding::new("BPF in C", State::Ok, format!("{detail}; a build script compiles them")),
+        false if folders.iter().all(|folder| survey.names_folder(folder)) => {
+            Finding::new("BPF in C", State::Ok, format!("{detail}; named in `bpf.folder`"))
+        }
         false => {
             let odd = sources.iter().any(|source| !source.path.ends_with(".bpf.c"));
             let names = if odd { ", and `sources`, for not all are called *.bpf.c" } else { "" };
@@ -322,6 +330,12 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
                 .remedy(format!("name their folders in `bpf.folder` ({}){names} (docs/bpf.md)", shortened(&folders)))
         }
     });
+    let includes = sources.iter().filter(|source| includes_libbpf(&source.text)).count();
+    if !by_script && includes > 0 && !survey.has_libbpf {
+        let detail = format!("needed by {} of BPF, and no package brings them along", count(includes, "source"));
+        let remedy = format!("`init` has them from libbpf-sys; or add `{LIBBPF_SYS}` to a package (docs/bpf.md)");
+        findings.push(Finding::new("libbpf's headers", State::ToDo, detail).remedy(remedy));
+    }
     findings
 }
 
@@ -502,7 +516,7 @@ mod tests {
     #[test]
     fn each_obstacle_has_a_finding() {
         type Change = fn(&mut Survey);
-        let cases: [(&str, Change); 23] = [
+        let cases: [(&str, Change); 24] = [
             ("Blocks workspace", |survey| survey.unreadable = Some("no".into())),
             ("Unknown workspaces", |survey| survey.others = vec!["fuzz".into()]),
             ("ToDo submodules", |survey| survey.empty_submodules = vec!["lib".into()]),
@@ -523,6 +537,10 @@ mod tests {
             ("Unknown nix 0.29.0", |survey| survey.crates = Some(Ok(vec![reached("nix", "0.29.0")]))),
             ("Unknown -sys crates", |survey| survey.crates = Some(Ok(vec![reached("odd-sys", "1.0.0")]))),
             ("ToDo BPF in C", |survey| survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", ""))),
+            ("ToDo libbpf's headers", |survey| {
+                survey.named_folders.push("bpf".into());
+                survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", "#include <bpf/bpf_helpers.h>\n"));
+            }),
             ("ToDo BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
             ("ToDo BPF in Rust", |survey| survey.bpf_packages.push("probes".into())),
             ("ToDo a.rs", |survey| {
@@ -533,6 +551,34 @@ mod tests {
         for (expected, change) in cases {
             assert_eq!(found(change), [expected]);
         }
+    }
+
+    #[test]
+    fn what_a_workspace_says_already_is_not_asked_for() {
+        let named = |survey: &mut Survey| {
+            survey.named_folders.push("bpf".into());
+            survey.named_packages.push("probes".into());
+            survey.bpf_packages.push("probes".into());
+            survey.sources.push(source(Kind::Bpf, "bpf/net/a.bpf.c", "#include <bpf/bpf_helpers.h>\n"));
+            survey.has_libbpf = true;
+            survey.taken.insert("xtask".into());
+            survey.tool = Some("xtask".into());
+        };
+        assert!(found(named).is_empty());
+        let mut survey = good();
+        named(&mut survey);
+        let of_tool = |finding: &&Finding| finding.name == "xtask";
+        let said: Vec<String> =
+            findings(&survey, &|_| false).iter().filter(of_tool).map(|finding| finding.detail.clone()).collect();
+        assert_eq!(said, ["it has this tool: `cargo xtask`"]);
+        // Another folder is not named.
+        assert_eq!(
+            found(|survey| {
+                named(survey);
+                survey.sources.push(source(Kind::Bpf, "bpfs/b.bpf.c", ""));
+            }),
+            ["ToDo BPF in C"]
+        );
     }
 
     #[test]
