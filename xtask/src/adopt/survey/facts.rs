@@ -190,7 +190,7 @@ impl Survey {
         let top = git(&["rev-parse", "--show-toplevel"]).map(|top| PathBuf::from(top.trim_end()));
         if let Some(top) = top.filter(|top| top != repository) {
             let mut sources = Vec::new();
-            walk(&top, "", &mut Vec::new(), &mut sources)?;
+            walk(&top, "", &mut Vec::new(), &mut sources, &mut survey.has_libbpf)?;
             survey.sources.extend(sources.into_iter().filter(|source| source.kind == Kind::Vmlinux));
         }
         survey.channel = channel(&root, repository)?;
