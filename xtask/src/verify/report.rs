@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use super::release::ARCHIVE;
 use crate::sys::hash::Sha256;
 use crate::ui::screen;
 
@@ -23,11 +24,19 @@ pub struct Report {
     /// What could not be checked.
     pub notes: Vec<String>,
     pub faults: Vec<String>,
+    /// It is an archive that the manifest beside it does not name.
+    #[serde(skip)]
+    pub is_unnamed: bool,
 }
 
 impl Report {
     pub fn new(file: &Path) -> Report {
         Report { file: screen::plain(&file.to_string_lossy()), ok: true, ..Report::default() }
+    }
+
+    /// And not a file beside one.
+    pub fn is_archive(&self) -> bool {
+        self.file.ends_with(ARCHIVE)
     }
 
     pub fn fault(&mut self, fault: impl AsRef<str>) {
