@@ -902,7 +902,10 @@ fn with_hidden_processes_it_says_so() {
     );
     let output =
         run(Command::new("unshare").args(["--mount", "sh", "-c", &hidden]).arg(&copy).args(["--backend", "perf"]));
-    assert!(stderr(&output).contains("give it the capability CAP_DAC_READ_SEARCH"), "{output:?}");
+    assert!(
+        stderr(&output).contains("give it the capabilities CAP_DAC_READ_SEARCH and CAP_NET_ADMIN, too"),
+        "{output:?}"
+    );
 }
 
 #[test]
