@@ -11,7 +11,7 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
-use crate::verify::release::{Archives, Release, find};
+use crate::verify::release::{ARCHIVE, Archives, Release, find};
 use crate::verify::report::{self, Report};
 use crate::verify::sigstore::Identity;
 use crate::verify::trust::{Demands, Trust};
@@ -82,7 +82,8 @@ fn print(runner: Runner, reports: &[Report]) {
         table.row([report.file.as_str(), &sha256, "ok", &against]);
     }
     runner.table(&[table]);
-    let (some, all) = (unnamed(reports).count(), reports.iter().filter(|report| report.is_archive()).count());
+    let (some, all) =
+        (unnamed(reports).count(), reports.iter().filter(|report| report.file.ends_with(ARCHIVE)).count());
     if some > 0 {
         let are = if some == 1 { "is" } else { "are" };
         runner.println(format!("{some} of {all} {are} not in {MANIFEST}, which says nothing of what is in them"));

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::release::ARCHIVE;
 use crate::sys::hash::Sha256;
 use crate::ui::screen;
 
@@ -32,11 +31,6 @@ pub struct Report {
 impl Report {
     pub fn new(file: &Path) -> Report {
         Report { file: screen::plain(&file.to_string_lossy()), ok: true, ..Report::default() }
-    }
-
-    /// And not a file beside one.
-    pub fn is_archive(&self) -> bool {
-        self.file.ends_with(ARCHIVE)
     }
 
     pub fn fault(&mut self, fault: impl AsRef<str>) {
