@@ -5,7 +5,7 @@ complete -c exectrace -l ppid -d 'Only children of this process (may be given mo
 complete -c exectrace -l cgroup -d 'Only programs in this control group (v2), such as /system.slice, or below it (may be given more than once)' -r -f -a "(__fish_complete_directories)"
 complete -c exectrace -l match -d 'Only programs whose file and arguments, with a blank between each, match this regular expression' -r -f
 complete -c exectrace -l min-duration -d 'Only exits, of processes that ran at least so long after their last exec' -r -f
-complete -c exectrace -s o -l output -d 'Write to this file, which SIGHUP opens anew' -r -F
+complete -c exectrace -s o -l output -d 'Append to this file, which SIGHUP opens anew' -r -F
 complete -c exectrace -l duration -d 'Stop after this many seconds' -r -f
 complete -c exectrace -l count -d 'Stop after this many events' -r -f
 complete -c exectrace -l buffer -d 'Room for events not yet shown; rounded up to a power of two, and to a page' -r -f
@@ -16,7 +16,7 @@ tracepoints\t'BPF hands over the records of tracepoints'
 perf\t'Without BPF'"
 complete -c exectrace -l json -d 'One JSON object a line (--help lists the fields)'
 complete -c exectrace -l no-exits -d 'Only programs that start, not how processes end'
-complete -c exectrace -l failed -d 'Also execs that are refused, with the error'
+complete -c exectrace -l failed -d 'Also execs that are refused, with the error; needs BTF'
 complete -c exectrace -l relative -d 'Instead of the time of day, seconds since tracing began'
 complete -c exectrace -l tree -d 'Indent programs below those that started them'
 complete -c exectrace -l show-cgroup -d 'A column with the ID of the container, or else with the path of the control group'

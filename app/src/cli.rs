@@ -2,8 +2,11 @@
 
 use std::{ffi::OsString, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
+use clap::builder::Resettable;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{ArgGroup, Parser, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgGroup, ArgMatches, Command, CommandFactory as _, Error, FromArgMatches as _, Parser, ValueEnum};
 use nix::unistd::User;
 use regex_lite::Regex;
 
@@ -17,7 +20,7 @@ pub(crate) struct Cli {
     pub(crate) json: bool,
 
     /// Only this process and its descendants (may be given more than once)
-    #[arg(long, value_name = "PID", value_parser = |text: &str| number(text, 1..=i32::MAX as u32, A_PROCESS))]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true, value_parser = |text: &str| number(text, 1..=i32::MAX as u32, A_PROCESS))]
     pub(crate) pid: Vec<u32>,
 
     /// Only programs of this name, of which the kernel keeps 15 bytes (may be given more than once)
@@ -25,11 +28,11 @@ pub(crate) struct Cli {
     pub(crate) comm: Vec<OsString>,
 
     /// Only programs run by this user, a name or a number (may be given more than once)
-    #[arg(long, value_name = "USER", value_parser = parse_user)]
+    #[arg(long, value_name = "USER", allow_negative_numbers = true, value_parser = parse_user)]
     pub(crate) uid: Vec<u32>,
 
     /// Only children of this process (may be given more than once)
-    #[arg(long, value_name = "PID", value_parser = |text: &str| number(text, 0..=i32::MAX as u32, A_PROCESS))]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true, value_parser = |text: &str| number(text, 0..=i32::MAX as u32, A_PROCESS))]
     pub(crate) ppid: Vec<u32>,
 
     /// Only programs in this control group (v2), such as /system.slice, or below it (may be given more than once)
@@ -41,14 +44,14 @@ pub(crate) struct Cli {
     pub(crate) pattern: Option<Regex>,
 
     /// Only exits, of processes that ran at least so long after their last exec
-    #[arg(long, value_name = "SECS", value_parser = parse_seconds, conflicts_with = "no_exits")]
+    #[arg(long, value_name = "SECS", allow_negative_numbers = true, value_parser = parse_seconds, conflicts_with = "no_exits")]
     pub(crate) min_duration: Option<Duration>,
 
     /// Only programs that start, not how processes end
     #[arg(long)]
     pub(crate) no_exits: bool,
 
-    /// Also execs that are refused, with the error
+    /// Also execs that are refused, with the error; needs BTF
     #[arg(long)]
     pub(crate) failed: bool,
 
@@ -76,20 +79,20 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["json", "relative", "tree", "show_cgroup", "show_tty", "show_cwd", "no_exits"])]
     pub(crate) summary: bool,
 
-    /// Write to this file, which SIGHUP opens anew
+    /// Append to this file, which SIGHUP opens anew
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
     /// Stop after this many seconds
-    #[arg(long, value_name = "SECS", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECS", allow_negative_numbers = true, value_parser = parse_seconds)]
     pub(crate) duration: Option<Duration>,
 
     /// Stop after this many events
-    #[arg(long, value_name = "N", value_parser = |text: &str| number(text, 1..=u64::MAX, "a whole number above 0"))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| number(text, 1..=u64::MAX, "a whole number above 0"))]
     pub(crate) count: Option<u64>,
 
     /// Room for events not yet shown; rounded up to a power of two, and to a page
-    #[arg(long, value_name = "KIB", default_value_t = 1024, value_parser = |text: &str| number(text, 1..=1_u32 << 20, BUFFER))]
+    #[arg(long, value_name = "KIB", allow_negative_numbers = true, default_value_t = 1024, value_parser = |text: &str| number(text, 1..=1_u32 << 20, BUFFER))]
     pub(crate) buffer: u32,
 
     /// The kernel's types, should /sys/kernel/btf/vmlinux be missing; or in the variable EXECTRACE_BTF
@@ -120,6 +123,48 @@ pub(crate) struct Cli {
     /// sudo, it runs as the user who has called that
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "pid")]
     pub(crate) command: Vec<OsString>,
+}
+
+impl Cli {
+    /// What the words of a command line ask for.
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
+        let without_conflicts = |arg: Arg| arg.conflicts_with(Resettable::Reset);
+        let mut command = Self::command();
+        for (flag, _) in ALONE {
+            command = command.mut_arg(flag, without_conflicts);
+        }
+        let matches = command.try_get_matches_from_mut(words).map_err(hinted)?;
+        refuse_others(&mut command, &matches)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// The library would propose to run what it does not know as a command.
+fn hinted(mut error: Error) -> Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+        if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+            && !word.starts_with('-')
+        {
+            let tip = format!("to trace a command, put -- before it: exectrace -- {word}");
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
+    }
+    error
+}
+
+/// What shows no events, and with which option it does not go together besides those for tracing.
+const ALONE: [(&str, &str); 2] = [("preflight", "self_test"), ("self_test", "json")];
+
+/// Names the one option that does not fit. The library, which knows of it for completions, would name all that do not.
+fn refuse_others(command: &mut Command, matches: &ArgMatches) -> Result<(), Error> {
+    let Some((what, besides)) = ALONE.into_iter().find(|(what, _)| matches.get_flag(what)) else { return Ok(()) };
+    let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let Some(other) = [besides].into_iter().chain(TRACING).find(is_given) else { return Ok(()) };
+    let shown = |id: &str| command.get_arguments().find(|arg| arg.get_id() == id).map(ToString::to_string);
+    let (what, other) = (shown(what).unwrap_or_default(), shown(other).unwrap_or_default());
+    let sentence = format!("the argument '{what}' cannot be used with '{other}', for it shows no events");
+    Err(command.error(ErrorKind::ArgumentConflict, sentence))
 }
 
 /// What says what is traced, and how it is shown.
@@ -263,9 +308,12 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
+
+    fn refused(words: &[&str]) -> String {
+        let words = ["exectrace"].iter().chain(words).map(OsString::from);
+        Cli::read(words).unwrap_err().to_string()
+    }
 
     #[test]
     fn definition_is_sound() {
@@ -292,6 +340,8 @@ mod tests {
             (["--buffer", "1M"], "expected a number of KiB from 1 to 1048576"),
             (["--comm", ""], "every program has a name"),
             (["--uid", ""], "no user has this name"),
+            (["--duration", "-1"], "expected a number of seconds above 0"),
+            (["--count", "-1"], "expected a whole number above 0"),
         ] {
             let error = Cli::try_parse_from(["exectrace"].into_iter().chain(words)).unwrap_err().to_string();
             assert!(error.contains(sentence) && !error.contains("invalid digit"), "{words:?}: {error}");
@@ -305,8 +355,35 @@ mod tests {
 
     #[test]
     fn self_test_takes_no_filters() {
-        assert!(Cli::try_parse_from(["exectrace", "--self-test", "--pid", "1"]).is_err());
-        assert!(Cli::try_parse_from(["exectrace", "--self-test", "--", "true"]).is_err());
+        assert!(refused(&["--self-test", "--pid", "1"]).contains("'--self-test' cannot be used with '--pid <PID>'"));
+        assert!(refused(&["--self-test", "--", "true"]).contains("'--self-test' cannot be used with '[COMMAND]...'"));
+    }
+
+    #[test]
+    fn of_what_does_not_fit_only_that_is_named() {
+        for (words, option) in [
+            (["--uid", "root"], "--uid <USER>"),
+            (["--failed", "--json"], "--failed"),
+            (["--json", "--self-test"], "--self-test"),
+        ] {
+            let error = refused(&[&["--preflight"][..], &words].concat());
+            assert!(
+                error.contains(&format!("'--preflight' cannot be used with '{option}', for it shows no events")),
+                "{error}"
+            );
+            assert!(!error.contains("--tree"), "{error}");
+        }
+        assert!(refused(&["--self-test", "--json"]).contains("'--self-test' cannot be used with '--json'"));
+        assert!(Cli::read(["exectrace", "--preflight", "--json", "--backend", "perf"].map(OsString::from)).is_ok());
+    }
+
+    #[test]
+    fn a_command_has_to_stand_behind_two_dashes_and_no_other_word_becomes_one() {
+        assert!(
+            refused(&["--json", "ls", "-l"]).contains("tip: to trace a command, put -- before it: exectrace -- ls\n")
+        );
+        let error = refused(&["--wrong"]);
+        assert!(error.contains("unexpected argument '--wrong' found") && !error.contains("tip"), "{error}");
     }
 
     #[test]

@@ -136,10 +136,16 @@ impl fmt::Display for Error {
                 write!(f, "perf samples control groups of version 1 here: unmount the hierarchy with perf_event")
             }
             Self::NoStacks => write!(f, "perf samples no user stacks on this architecture: use a newer kernel"),
+            // EACCES is of what is mounted, EPERM of mounting it.
             Self::Tracefs(error) if error.kind() == io::ErrorKind::PermissionDenied => write!(
                 f,
-                "only root may read the kernel's tracepoints ({error}): run it as root, or mount -t tracefs tracefs \
-                 /sys/kernel/tracing and give it the capability CAP_DAC_READ_SEARCH, too"
+                "only root may read the kernel's tracepoints ({error}): run it as root, or {}give it the capabilities \
+                 CAP_DAC_READ_SEARCH and CAP_NET_ADMIN, too",
+                if error.raw_os_error() == Some(libc::EACCES) {
+                    ""
+                } else {
+                    "mount -t tracefs tracefs /sys/kernel/tracing and "
+                }
             ),
             Self::Tracefs(error) => write!(
                 f,
@@ -341,6 +347,16 @@ mod tests {
         assert!(said(libc::EACCES, 0).contains("run it on the host"));
         assert!(said(libc::EPERM, 64).contains("a smaller --buffer"));
         assert!(said(libc::ENOSYS, 0).contains("CONFIG_PERF_EVENTS"));
+    }
+
+    #[test]
+    fn tracepoints_are_mounted_only_if_they_are_not() {
+        let said = |number| Error::Tracefs(io::Error::from_raw_os_error(number)).to_string();
+        let capabilities = "give it the capabilities CAP_DAC_READ_SEARCH and CAP_NET_ADMIN, too";
+        assert!(said(libc::EACCES).ends_with(&format!("run it as root, or {capabilities}")));
+        assert!(
+            said(libc::EPERM).ends_with(&format!("mount -t tracefs tracefs /sys/kernel/tracing and {capabilities}"))
+        );
     }
 
     fn load_error(error: io::ErrorKind, log: &str) -> Error {

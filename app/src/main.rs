@@ -38,8 +38,6 @@ mod version;
 
 use std::{env, process::ExitCode};
 
-use clap::Parser as _;
-
 use crate::{cli::Cli, error::Error};
 
 fn main() -> ExitCode {
@@ -50,7 +48,7 @@ fn main() -> ExitCode {
     if let Some(fd) = command::waits_on(env::args_os().nth(1)) {
         return command::run_when_ready(fd, env::args_os().skip(2));
     }
-    let cli = Cli::parse();
+    let cli = Cli::read(env::args_os()).unwrap_or_else(|error| error.exit());
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {

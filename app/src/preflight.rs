@@ -8,6 +8,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    backend::{Backend, Refused},
     cli::{BackendName, Cli},
     error::Error,
     features::{Features, Support},
@@ -37,6 +38,8 @@ struct Report<'k> {
     backend: Option<String>,
     /// What it cannot know.
     missing: Vec<Missing>,
+    /// Options that are refused with it.
+    refused: Vec<&'static str>,
     /// Why there is no better one, or none at all, with the remedy.
     remedy: Option<String>,
 }
@@ -62,7 +65,8 @@ impl<'k> Report<'k> {
             Ok((backends, lack)) => (backends.into_iter().next(), lack),
             Err(error) => (None, Some(error.to_string())),
         };
-        let missing = backend.iter().flat_map(|backend| backend.gaps());
+        let missing = backend.iter().flat_map(Backend::gaps);
+        let refused = backend.iter().flat_map(Backend::refuses).map(Refused::name).collect();
         Self {
             kernel: &features.release,
             machine: &features.machine,
@@ -72,6 +76,7 @@ impl<'k> Report<'k> {
             offers: rows(features),
             missing: missing.map(|gap| Missing { field: gap.field, when: gap.when }).collect(),
             backend: backend.map(|backend| backend.to_string()),
+            refused,
             remedy,
         }
     }
@@ -109,6 +114,9 @@ impl<'k> Report<'k> {
                 Some(when) => text += &format!("missing: {}, {when}\n", missing.field),
                 None => text += &format!("missing: {}, always\n", missing.field),
             }
+        }
+        if !self.refused.is_empty() {
+            text += &format!("refused: {}\n", self.refused.join(", "));
         }
         if let Some(remedy) = &self.remedy {
             text += &format!("for more: {remedy}\n");

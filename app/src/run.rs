@@ -70,9 +70,9 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
             let at_most = if show.lost.is_exact { "" } else { "at most " };
             let uncounted = if show.lost.is_incomplete { " and some not counted" } else { "" };
             diag::note(format_args!(
-                "{} execs, {} exits, {at_most}{} lost{uncounted}, {:.1} s",
-                show.execs,
-                show.exits,
+                "{}, {}, {at_most}{} lost{uncounted}, {:.1} s",
+                diag::counted(show.execs, "exec"),
+                diag::counted(show.exits, "exit"),
                 show.lost.count,
                 start.elapsed().as_secs_f64()
             ));

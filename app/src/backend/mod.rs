@@ -53,6 +53,25 @@ pub(crate) struct Gap {
     pub(crate) when: Option<&'static str>,
 }
 
+/// An option that a backend cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Uid,
+    Cgroup,
+    Failed,
+}
+
+impl Refused {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Uid => "--uid",
+            Self::Cgroup => "--cgroup",
+            Self::Failed => "--failed",
+        }
+    }
+}
+
 impl BackendName {
     /// Best first.
     pub(crate) const ALL: [Self; 4] = [Self::Btf, Self::BtfPerf, Self::Tracepoints, Self::Perf];
@@ -214,6 +233,19 @@ impl Backend {
         gaps
     }
 
+    /// The options that it refuses.
+    pub(crate) fn refuses(&self) -> Vec<Refused> {
+        let Self::Tracepoints { .. } = self else { return Vec::new() };
+        let mut refused = vec![Refused::Failed];
+        if !self.knows_users() {
+            refused.push(Refused::Uid);
+        }
+        if self.never_knows("cgroup") {
+            refused.push(Refused::Cgroup);
+        }
+        refused
+    }
+
     /// Whether it knows users of execs at all.
     pub(crate) fn knows_users(&self) -> bool {
         !matches!(self, Self::Tracepoints { users: UsersFrom::Nowhere, .. })
@@ -372,7 +404,8 @@ mod tests {
         let fields = |backend: &Backend, never: bool| -> Vec<&str> {
             backend.gaps().iter().filter(|gap| gap.when.is_none() == never).map(|gap| gap.field).collect()
         };
-        assert_eq!(RING.gaps(), []);
+        assert_eq!((RING.gaps(), RING.refuses()), (vec![], vec![]));
+        assert_eq!(BPF.refuses(), [Refused::Failed]);
         // What is reported leaves little to be guessed.
         for backend in [&BPF, &PERF] {
             assert_eq!(fields(backend, true), ["cwd", "tty"]);
@@ -396,6 +429,10 @@ mod tests {
         };
         assert_eq!(fields(&poor, true), ["uid", "args", "code", "cgroup", "cwd", "tty"]);
         assert!(poor.never_knows("uid") && !poor.knows_users());
+        assert_eq!(
+            poor.refuses().into_iter().map(Refused::name).collect::<Vec<_>>(),
+            ["--failed", "--uid", "--cgroup"]
+        );
         let at_exit = tracepoints(UsersFrom::Nowhere, REPORTED);
         assert!(!at_exit.never_knows("uid") && !at_exit.knows_users());
     }

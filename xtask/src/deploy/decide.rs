@@ -117,7 +117,7 @@ pub fn decide(target: &Target, request: &Request) -> Result<Decided> {
     if request.wanted == Wanted::Uninstall {
         let has_unit = target.own_unit;
         if target.versions.is_empty() && !has_unit && target.current().is_none() {
-            return Ok(Decided { decision: Decision::Nothing("nothing of it is there".into()), r#become, notes });
+            return Ok(Decided { decision: Decision::Nothing("it is not installed there".into()), r#become, notes });
         }
         return Ok(Decided { decision: Decision::Uninstall, r#become, notes });
     }

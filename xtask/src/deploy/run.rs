@@ -172,10 +172,18 @@ impl Uninstall {
         let report: Report =
             facts::call(work.runner, ssh, host, true, &place.uninstall(&token), Some(payload), &token, 120, |_| {})?;
         match (report.get("done"), report.get("fail")) {
-            (Some(_), _) => Ok("nothing of it is left".into()),
+            (Some(_), _) => Ok(removed(&report.all("kept").collect::<Vec<_>>())),
             (_, Some(reason)) => bail!("{}", sentence(reason)),
             _ => bail!("it was cut off{}", report.below()),
         }
+    }
+}
+
+/// What is said of a program that was removed, and of the folders that are not its own to remove.
+fn removed(kept: &[&str]) -> String {
+    match kept {
+        [] => "removed: program, versions and unit".into(),
+        kept => format!("removed; kept: {}", kept.join(", ")),
     }
 }
 

@@ -388,5 +388,12 @@ uninstall() {
     fi
     rm -rf "$STORE" || fail "it cannot remove $STORE"
     sync
+    # What it wrote as a service, and what its administrator did. Of a user that systemd makes up, the first of two is a link to the other.
+    for folder in log lib; do
+        kept=/var/$folder/private/$NAME
+        [ -d "$kept" ] || kept=/var/$folder/$NAME
+        [ -d "$kept" ] && say "kept $kept"
+    done
+    [ -d "$UNIT.d" ] && say "kept $UNIT.d"
     say "done"
 }

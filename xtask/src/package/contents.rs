@@ -173,8 +173,10 @@ fn copyright(archive: &Archive, texts: &[&Vec<u8>]) -> Vec<u8> {
     let source = source.map_or_else(String::new, |source| format!("It is from {source}.\n"));
     let license = about.license.as_deref().unwrap_or("the licence below");
     let authors = if about.authors.is_empty() { String::new() } else { format!(" by {}", about.authors.join(", ")) };
+    let part = |(name, license): (&String, &String)| format!("Licence of {name}, which is a part of it: {license}.\n");
+    let parts: String = about.parts.iter().map(part).collect();
     let mut text = format!(
-        "{}{authors}.\n{source}Licence: {license}. Those of all that is linked into it are in {LICENSES} and {STD_LICENSES}.\n",
+        "{}{authors}.\n{source}Licence: {license}.\n{parts}Those of all that is linked into it are in {LICENSES} and {STD_LICENSES}.\n",
         archive.name
     )
     .into_bytes();

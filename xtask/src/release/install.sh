@@ -32,13 +32,13 @@ target() {
     machine=$(uname -m)
     case $machine in
 @TARGETS@
-    *) refuse "there is no archive for this machine ($machine)" ;;
+    *) refuse "no release has an archive for this machine ($machine)" ;;
     esac
     case $triple in armv7-*) released "$1" "$triple" || triple=@ARMV6@ ;; esac # It runs on all that came later.
     # The byte order of this system's own programs: 1 is little-endian, for which the kernel has the same word.
     order=$(dd if=/proc/self/exe bs=1 skip=5 count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
     case $machine$order in mips1) triple=@MIPSLE@ ;; esac
-    released "$1" "$triple" || refuse "there is no archive for this machine ($machine) in $from"
+    released "$1" "$triple" || refuse "there is no archive for this machine ($machine) in $from: a clone makes one by cargo xtask dist --arch ${triple%%-*}"
 }
 
 # Gets a file of the release, if it is there; of what never ends, no more than an archive may have.
@@ -119,9 +119,9 @@ stage() {
 ours() {
     if [ -L "$folder/$1" ] || [ -d "$folder/$1" ]; then refuse "$folder/$1 is a link or a folder, and not of this script"; fi
 }
-place() { mv -f "$folder/.$1.new" "$folder/$1" && echo "$folder/$1 is of $name"; }
+place() { mv -f "$folder/.$1.new" "$folder/$1" && echo "installed $name as $folder/$1"; }
 drop() { rm -f "$folder/.$1.new"; }
-remove() { rm "$folder/$1" || refuse "$folder/$1 was not removed"; echo "removed $folder/$1"; }
+remove() { [ -e "$folder/$1" ] || refuse "there is no $folder/$1: it is not installed"; rm "$folder/$1" && echo "removed $folder/$1"; }
 
 [ $# -lt 2 ] || refuse "more than one argument: sh install.sh [FOLDER|URL], or --uninstall, is expected"
 each programs ours

@@ -16,6 +16,7 @@ use crate::sys;
 use crate::sys::hash::Sha256;
 use crate::sys::process::Runner;
 use crate::ui::screen;
+use crate::verify::release as verify;
 use crate::workspace::facts::{self, Workspace};
 
 /// What was made.
@@ -24,6 +25,9 @@ use crate::workspace::facts::{self, Workspace};
 pub struct Images<'a> {
     pub folder: &'a Path,
     pub images: Vec<One<'a>>,
+    /// What is in none of them, in a sentence.
+    #[serde(rename = "left-out")]
+    pub left_out: Option<String>,
 }
 
 /// One image, for several architectures.
@@ -54,6 +58,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Image) -> Result<()
         archives.push((artifact, artifacts::contents(&dist, artifact)?));
     }
     let made = plan::images(&config, &manifest, &archives)?;
+    let left_out = verify::left_out(&dist, &manifest)?;
+    left_out.iter().for_each(|sentence| runner.status(sentence));
     let shelf = Shelf::new(&dist, "images")?;
     let tasks = plan::tasks(&shelf, &made);
     if request.show.plan {
@@ -75,7 +81,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Image) -> Result<()
                 sha256: *sha256,
             })
         });
-        return screen::print_result(Images { folder: shelf.folder(), images: list.collect() });
+        return screen::print_result(Images { folder: shelf.folder(), images: list.collect(), left_out });
     }
     let shown = staging::shown(shelf.folder()).display();
     for made in &made {

@@ -24,6 +24,7 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::{Left, Right};
 use crate::ui::table::Table;
+use crate::verify::release as verify;
 use crate::workspace::facts::{self, Workspace};
 
 /// What was made.
@@ -64,7 +65,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<
         runner.check_interrupted()?;
         archives.push((artifact, artifacts::contents(&dist, artifact)?));
     }
-    let (packages, left_out) = plan::packages(&plan::Request {
+    let (packages, mut left_out) = plan::packages(&plan::Request {
         config: &config,
         manifest: &manifest,
         formats: &request.formats,
@@ -73,11 +74,13 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<
     if packages.is_empty() {
         bad_request!("there is nothing to package: {}", left_out.join("; "));
     }
+    left_out.extend(verify::left_out(&dist, &manifest)?);
     let shelf = Shelf::new(&dist, "packages")?;
     let cache = Cache::find()?;
     let (mut tasks, packager) = toolchain::plan::packager(&cache, &root, common.offline)?;
     tasks.extend(plan::tasks(&shelf, &cache.path(&packager), &packages));
     if request.show.plan {
+        left_out.iter().for_each(|sentence| runner.status(sentence));
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)?;

@@ -22,6 +22,9 @@ use crate::workspace::facts::Workspace;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rebuilt {
     pub same: Vec<Archive>,
+    /// What was not built again, in a sentence.
+    #[serde(rename = "left-out")]
+    pub left_out: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,6 +40,8 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
     let Workspace { root, dist, manifest: cargo_toml, .. } = found.0;
     let release = request.folder.clone().unwrap_or(dist);
     let (manifest, text) = verify::whole(&release)?;
+    let left_out = verify::left_out(&release, &manifest)?;
+    left_out.iter().for_each(|sentence| runner.status(sentence));
 
     let flags::Signing { key, by } = &request.signing;
     if !request.sign && (key.is_some() || by.is_some()) {
@@ -76,7 +81,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Rebuild) -> Result<
     }
     let archives = manifest.artifacts.iter().map(|it| Archive { file: it.file.clone(), sha256: it.sha256 });
     match request.show.json {
-        true => screen::print_result(Rebuilt { same: archives.collect() }),
+        true => screen::print_result(Rebuilt { same: archives.collect(), left_out }),
         false => Ok(()),
     }
 }

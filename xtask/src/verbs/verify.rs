@@ -11,7 +11,7 @@ use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
-use crate::verify::release::{Archives, Release, find};
+use crate::verify::release::{ARCHIVE, Archives, Release, find};
 use crate::verify::report::{self, Report};
 use crate::verify::sigstore::Identity;
 use crate::verify::trust::{Demands, Trust};
@@ -23,6 +23,8 @@ use crate::workspace::facts as workspace;
 pub struct Verified {
     /// Archives, and files beside them.
     pub files: Vec<Report>,
+    /// Those of them that the release.json beside them does not name: it was not asked about them.
+    pub not_in_manifest: Vec<String>,
 }
 
 /// Runs the verb.
@@ -54,13 +56,20 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Verify) -> R
     }
     let outcome = report::refuse(&reports);
     match request.json {
-        true => screen::print_result(Verified { files: reports })?,
+        true => {
+            let not_in_manifest = unnamed(&reports).map(|report| report.file.clone()).collect();
+            screen::print_result(Verified { files: reports, not_in_manifest })?;
+        }
         false => print(runner, &reports),
     }
     outcome
 }
 
-/// One line for each archive that passed, and notes.
+fn unnamed(reports: &[Report]) -> impl Iterator<Item = &Report> {
+    reports.iter().filter(|report| report.is_unnamed)
+}
+
+/// One line for each archive that passed, and notes; the last line says how many of them the manifest does not name.
 fn print(runner: Runner, reports: &[Report]) {
     for note in reports.iter().flat_map(|report| report.notes.iter().map(|note| format!("{}: {note}", report.file))) {
         runner.status(note);
@@ -73,4 +82,10 @@ fn print(runner: Runner, reports: &[Report]) {
         table.row([report.file.as_str(), &sha256, "ok", &against]);
     }
     runner.table(&[table]);
+    let (some, all) =
+        (unnamed(reports).count(), reports.iter().filter(|report| report.file.ends_with(ARCHIVE)).count());
+    if some > 0 {
+        let are = if some == 1 { "is" } else { "are" };
+        runner.println(format!("{some} of {all} {are} not in {MANIFEST}, which says nothing of what is in them"));
+    }
 }

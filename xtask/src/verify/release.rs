@@ -21,7 +21,7 @@ use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
 use crate::ui::screen;
 
-const ARCHIVE: &str = ".tar.gz";
+pub const ARCHIVE: &str = ".tar.gz";
 const CHECKSUM: &str = ".sha256";
 const SBOM: &str = ".cdx.json";
 
@@ -95,6 +95,25 @@ pub fn check_list(folder: &Path, manifest: &Manifest) -> Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// The archives in a folder, or in its list of checksums, that its manifest does not name: in a sentence, if there are any.
+pub fn left_out(folder: &Path, manifest: &Manifest) -> Result<Option<String>> {
+    let present = files::names(folder)?.into_iter().filter_map(|name| name.into_string().ok());
+    let listed = Release::read(folder).checksums.into_iter().flat_map(BTreeMap::into_keys);
+    let is_archive = |name: &String| {
+        let stem = name.strip_suffix(ARCHIVE);
+        stem.is_some_and(|stem| ARCHES.iter().any(|arch| stem.ends_with(&format!("-{}", arch.triple))))
+    };
+    let is_named = |name: &String| manifest.artifacts.iter().any(|artifact| artifact.file == *name);
+    let others: BTreeSet<String> = present
+        .chain(listed)
+        .filter(is_archive)
+        .filter(|name| !is_named(name))
+        .map(|name| screen::plain(&name))
+        .collect();
+    let others: Vec<String> = others.into_iter().collect();
+    Ok((!others.is_empty()).then(|| format!("left out, for {MANIFEST} does not name it: {}", others.join(", "))))
 }
 
 /// A folder of archives, and what its files state about all of them.
@@ -200,7 +219,10 @@ impl Release {
         } else {
             let is_there = self.folder.join(MANIFEST).exists();
             let why = match &self.manifest {
-                Some(_) => format!("{MANIFEST} does not name it"),
+                Some(_) => {
+                    report.is_unnamed = true;
+                    format!("{MANIFEST} does not name it")
+                }
                 None if is_there => format!("{MANIFEST} cannot be used"),
                 None => format!("no {MANIFEST}"),
             };

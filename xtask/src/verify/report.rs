@@ -23,6 +23,9 @@ pub struct Report {
     /// What could not be checked.
     pub notes: Vec<String>,
     pub faults: Vec<String>,
+    /// It is an archive that the manifest beside it does not name.
+    #[serde(skip)]
+    pub is_unnamed: bool,
 }
 
 impl Report {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use cargo_metadata::{Metadata, Package, Target, TargetKind};
+use cargo_metadata::{DependencyKind, Metadata, Package, Target, TargetKind};
 use serde::Deserialize;
 
 use crate::release::layout::{LICENSES, STD_LICENSES};
@@ -35,6 +35,8 @@ pub struct About {
     pub homepage: Option<String>,
     pub repository: Option<String>,
     pub authors: Vec<String>,
+    /// Packages of the workspace that are linked into it and have a licence of their own, and that.
+    pub parts: BTreeMap<String, String>,
 }
 
 impl About {
@@ -246,7 +248,7 @@ pub fn archives(
             Some(known) => &mut archives[known],
             None => {
                 let version = package.version.to_string();
-                let about = About::of(package);
+                let about = About::of(package, metadata);
                 archives.push(Archive { name, version, about, products: Vec::new(), include: include.clone() });
                 archives.last_mut().expect("it was just added")
             }
@@ -259,7 +261,21 @@ pub fn archives(
 }
 
 impl About {
-    fn of(package: &Package) -> About {
+    fn of(package: &Package, metadata: &Metadata) -> About {
+        let mut linked = vec![package];
+        let mut next = 0;
+        while let Some(of) = linked.get(next) {
+            let own = of.dependencies.iter().filter(|it| it.path.is_some() && it.kind == DependencyKind::Normal);
+            let packages = metadata.workspace_packages();
+            let more: Vec<&Package> =
+                own.filter_map(|it| packages.iter().find(|package| *package.name == it.name).copied()).collect();
+            linked.extend(
+                more.into_iter().filter(|it| !linked.iter().any(|known| known.id == it.id)).collect::<Vec<_>>(),
+            );
+            next += 1;
+        }
+        let other =
+            |it: &&Package| Some((it.name.to_string(), it.license.clone().filter(|_| it.license != package.license)?));
         About {
             // Cargo takes one of several lines.
             description: package
@@ -272,6 +288,7 @@ impl About {
             homepage: package.homepage.clone(),
             repository: package.repository.clone(),
             authors: package.authors.clone(),
+            parts: linked.iter().filter_map(other).collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask deploy`: to targets that are this machine, by a real ssh server, and by a stand-in that cuts, alters and lies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -250,9 +250,9 @@ fn lifecycle(workspace: &Workspace) {
     assert_eq!(prints(workspace), "one");
     deploy("--rollback=1.1").succeeds();
     assert_eq!(prints(workspace), "two");
-    deploy("--uninstall").succeeds().says("nothing of it is left");
+    deploy("--uninstall").succeeds().says("removed: program, versions and unit");
     assert!(tree(&workspace.path("bin")).is_empty() && !workspace.path("bin/.probe").exists());
-    deploy("--uninstall").succeeds().says("nothing of it is there");
+    deploy("--uninstall").succeeds().says("it is not installed there");
 }
 
 #[test]
@@ -614,6 +614,7 @@ fn a_service_comes_is_watched_goes_back_and_goes() {
              [ \"$(here)\" = \"$before\" ] && echo as before $how
          done
          {two} || exit 9; [ \"$(here)\" = \"$before\" ] || echo other
+         mount -t tmpfs tmpfs /var/log; mkdir -p /var/log/private/probe $unit.d; ln -s private/probe /var/log/probe
          {}; echo \"left $(ls -A bin /etc/systemd/system)\"; [ -e pid ] || echo stopped",
         deploy("--uninstall")
     );
@@ -624,7 +625,8 @@ fn a_service_comes_is_watched_goes_back_and_goes() {
         .says("nothing to do: 1.0.0-");
     let run = run.says("\nExecStart=").says("AmbientCapabilities=CAP_").says("as before fails").says("as before dies");
     let run = run.says("the unit probe.service ended 1 s after its start: it is back").says("the log of the unit");
-    run.says("other\n").says("left /etc/systemd/system:\n\nbin:\nstopped");
+    let kept = "removed; kept: /var/log/private/probe, /etc/systemd/system/probe.service.d";
+    run.says("other\n").says(kept).says("left /etc/systemd/system:\nprobe.service.d\n\nbin:\nstopped");
 }
 
 #[test]
@@ -649,7 +651,7 @@ fn the_script_of_a_release_installs_upgrades_and_leaves_nothing_behind() {
     shells.extend(has("busybox", "apt install busybox-static", busybox).then_some("busybox sh"));
     for shell in shells {
         let install = |words: &str| workspace.shell(&format!("DIR=bin {shell} {words}"));
-        install("1.0.0/install.sh").succeeds().says("bin/probe is of tool-1.0.0");
+        install("1.0.0/install.sh").succeeds().says("installed tool-1.0.0 as bin/probe\n");
         assert_eq!(prints(&workspace), "one");
         install("1.1.0/install.sh 1.1.0/").succeeds();
         assert_eq!(prints(&workspace), "two");
@@ -657,7 +659,10 @@ fn the_script_of_a_release_installs_upgrades_and_leaves_nothing_behind() {
         workspace.shell("rm -rf bad; cp -r 1.0.0 bad && cp 1.1.0/*.gz bad/$(basename 1.0.0/*.gz)").succeeds();
         install("bad/install.sh").ends_with(1).says("has not the SHA-256 of SHA256SUMS: nothing was installed");
         workspace.shell("echo nothing >bad/SHA256SUMS").succeeds();
-        install("bad/install.sh").ends_with(1).says("there is no archive for this machine (");
+        install("bad/install.sh").ends_with(1).says("there is no archive for this machine (").says(&format!(
+            "a clone makes one by cargo xtask dist --arch {}\n",
+            this_arch().triple.split('-').next().unwrap()
+        ));
         install("1.0.0/install.sh nowhere").ends_with(1).says("cannot get SHA256SUMS from nowhere");
         install("1.0.0/install.sh --help")
             .succeeds()
@@ -667,7 +672,10 @@ fn the_script_of_a_release_installs_upgrades_and_leaves_nothing_behind() {
         assert_eq!(prints(&workspace), "two");
         install("1.0.0/install.sh --uninstall").succeeds();
         assert!(list(&workspace.path("bin")).is_empty());
-        install("1.0.0/install.sh --uninstall").ends_with(1).says("bin/probe was not removed");
+        install("1.0.0/install.sh --uninstall")
+            .ends_with(1)
+            .says("there is no bin/probe: it is not installed")
+            .in_one_line();
     }
     // A program that does not start is not installed, and a link of `deploy` is not touched.
     release(&workspace, "2.0.0", "exit 3");
@@ -697,6 +705,36 @@ fn the_script_of_a_release_is_short_and_one_that_shellcheck_finds_nothing_in() {
     assert!(workspace.read("1.0.0/install.sh").lines().count() <= 150);
     if has("shellcheck", "apt install shellcheck", Command::new("shellcheck").arg("--version").output().is_ok()) {
         workspace.shell("shellcheck 1.0.0/install.sh").succeeds();
+    }
+}
+
+/// The unit in exectrace's archive is that of `deploy` and of packages, but for its capabilities and its comments.
+#[test]
+fn the_unit_in_the_archive_of_exectrace_is_as_confined_as_that_of_deploy() {
+    let lines = |text: &str| -> BTreeSet<String> {
+        let is_same = |line: &&str| {
+            ![
+                "#",
+                "Description=",
+                "Documentation=",
+                "ExecStart=",
+                "LogsDirectory=",
+                "StateDirectory=",
+                "After=",
+                "Wants=",
+                "AmbientCapabilities=",
+                "CapabilityBoundingSet=",
+            ]
+            .iter()
+            .any(|start| line.starts_with(start))
+        };
+        text.lines().filter(is_same).map(String::from).collect()
+    };
+    let shipped = fs::read_to_string(super::support::own_root().join("app/exectrace.service")).unwrap();
+    let ours = bpfship::testing::unit((6, 1), true);
+    assert_eq!(lines(&shipped), lines(&ours));
+    for line in ["AmbientCapabilities=CAP_BPF CAP_PERFMON", "CapabilityBoundingSet=CAP_BPF CAP_PERFMON"] {
+        assert!(shipped.lines().any(|it| it == line) && ours.lines().any(|it| it == line), "{line}");
     }
 }
 

@@ -250,7 +250,7 @@ fn install_sh_installs_only_what_the_signer_has_signed() {
     for (checker, shell) in checkers.iter().flat_map(|checker| shells.iter().map(move |shell| (checker, shell))) {
         for signer in [ours.trim(), minisign, &format!("{}{minisign}\n", other)] {
             let words = format!("SIGNER='{signer}'");
-            with(checker, shell, &words).succeeds().says("bin/probe is of tool-0.3.0");
+            with(checker, shell, &words).succeeds().says("installed tool-0.3.0 as ").says("bin/probe\n");
         }
         let refused = with(checker, shell, &format!("SIGNER='{}'", other.trim())).ends_with(1);
         refused.says("SHA256SUMS is not signed by SIGNER: nothing was installed").in_one_line();
@@ -301,9 +301,9 @@ fn install_sh_demands_the_keys_and_rebuilders_that_the_configuration_names() {
         .shell("cd dist && for file in rebuild-*; do cp $file $(echo $file | sed s/rebuild-./rebuild-x/); done")
         .succeeds();
     install("").ends_with(1).says("1 of SIGNER built tool-0.3.0-").in_one_line();
-    install("REBUILDERS=1").succeeds().says("bin/probe is of tool-0.3.0");
+    install("REBUILDERS=1").succeeds().says("installed tool-0.3.0 as ").says("bin/probe\n");
     workspace.xtask("rebuild --sign --key ours").succeeds();
-    install("").succeeds().says("bin/probe is of tool-0.3.0");
+    install("").succeeds().says("installed tool-0.3.0 as ").says("bin/probe\n");
     workspace.shell("rm bin/probe; cd dist; for file in rebuild-*.jsonl; do sed -i s/eyJ/eyK/ $file; done").succeeds();
     install("").ends_with(1).says("0 of SIGNER built").in_one_line();
     assert!(!workspace.path("bin/probe").exists());

@@ -232,6 +232,6 @@ fn install_sh_takes_nothing_that_it_does_not_understand_for_less_than_it_says() 
     // What others put where a program is first written to is not written through.
     fs::write(workspace.path("precious"), "precious").unwrap();
     symlink(workspace.path("precious"), workspace.path("bin/.probe.new")).unwrap();
-    install("", "").succeeds().says("bin/probe is of tool-0.3.0");
+    install("", "").succeeds().says("installed tool-0.3.0 as ").says("bin/probe\n");
     assert_eq!(workspace.read("precious"), "precious");
 }

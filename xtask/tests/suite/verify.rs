@@ -170,6 +170,21 @@ fn an_archive_is_checked_against_whatever_lies_beside_it() {
     ] {
         Downloads::of(&[ARM64, &beside]).verify(ARM64).succeeds().says(&format!("  ok  {source}\n"));
     }
+    // One that the manifest does not name is right as far as is known, and counted.
+    let other = AMD64.replace("0.3.0", "0.2.9");
+    let renamed = altered(&release()[AMD64], |parts| {
+        for (header, _) in parts {
+            let name = header.path().unwrap().display().to_string();
+            set_name(header, &name.replace("tool-0.3.0", "tool-0.2.9"));
+        }
+    });
+    let list = format!("{}  {other}\n", hash::bytes(&renamed));
+    let downloads = Downloads::everything().with(&other, &renamed).with(&format!("{other}.sha256"), list);
+    let run = downloads.verify(".").succeeds().says(&format!("{other}  ")).says("release.json does not name it");
+    run.says("\n1 of 4 is not in release.json, which says nothing of what is in them\n");
+    let found = downloads.verify("--json .").succeeds().json();
+    assert_eq!(found["not_in_manifest"], json!([format!("./{other}")]));
+    assert_eq!(Downloads::everything().verify("--json .").succeeds().json()["not_in_manifest"], json!([]));
     // The manifest names others, too, and their absence is no fault of this one.
     let downloads = Downloads::everything().without(AMD64);
     let path = downloads.0.path(ARM64);
