@@ -858,8 +858,8 @@ pub struct Verify {
 /// Add to a workspace what this tool needs there
 ///
 /// Writes what is missing: the package behind `cargo xtask` and its alias, [workspace.metadata.bpfship], a pinned Rust,
-/// what git shall ignore, and with --example a package with a BPF program. Files of yours get lines added and keep all that
-/// is in them. What is there already stays as it is.
+/// what git shall ignore, and a package with an example BPF program where there is no BPF. Files of yours get lines added and
+/// keep all that is in them. What is there already stays as it is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask init                                  in a workspace whose xtask depends on this tool
@@ -872,9 +872,9 @@ pub struct Init {
     /// has it]
     #[arg(long, value_name = "URL|DIR")]
     pub tool: Option<String>,
-    /// Add a package `bpf` with a BPF program to begin with, where there is none
+    /// Add no BPF program to begin with, where there is none
     #[arg(long)]
-    pub example: bool,
+    pub no_example: bool,
     #[command(flatten)]
     pub show: Show,
 }

@@ -41,14 +41,10 @@ const PROGRAM: &str = include_str!("../../templates/hello.c");
 /// What libbpf's headers are from, as a manifest has it.
 const HEADERS: &str = "# Only for the headers it carries (bpf_helpers.h): Cargo.lock pins it, and nothing compiles it.";
 
-/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool, `example` whether there
-/// is to be a BPF program to begin with.
+/// Decides what to add. `package` is the application that the user named, `tool` the source of this tool, `example` whether a
+/// workspace without BPF gets a program to begin with.
 pub fn plan(facts: &Facts, package: Option<&str>, tool: Option<Source>, example: bool) -> Result<Plan> {
-    let example = example && !facts.bpf_folders.iter().any(|folder| folder == BPF);
-    if example && (facts.has_bpf() || facts.has_folder) {
-        let present = facts.bpf_folders.first().or(facts.bpf_packages.first()).map_or(BPF, String::as_str);
-        bad_request!("--example is for a workspace without BPF and without a folder {BPF}: {present} is there");
-    }
+    let example = example && !facts.has_bpf() && !facts.by_scripts && !facts.has_folder;
     let application = facts::application(facts, package)?;
     let source = match (tool, &facts.tool) {
         (Some(tool), _) => tool,

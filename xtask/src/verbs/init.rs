@@ -22,7 +22,7 @@ pub struct Done {
 pub fn run(runner: Runner, common: &Common, request: &Init) -> Result<()> {
     let facts = Facts::read(runner, common.manifest_path.as_deref())?;
     let tool = request.tool.as_deref().map(Source::parse).transpose()?;
-    let plan = plan::plan(&facts, request.package.as_deref(), tool, request.example)?;
+    let plan = plan::plan(&facts, request.package.as_deref(), tool, !request.no_example)?;
     if request.show.plan {
         return sys::plan::print(&plan.tasks, request.show.json);
     }

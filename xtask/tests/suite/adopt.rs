@@ -42,7 +42,7 @@ fn repository() -> String {
 fn a_workspace_that_takes_the_tool_from_git_ships_verifies_and_boots_its_application() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter");
     let workspace = application().env("CARGO_TARGET_DIR", target.to_str().unwrap());
-    workspace.xtask(&format!("init --example --tool '{}'", repository())).succeeds().says("next: cargo xtask bpf");
+    workspace.xtask(&format!("init --tool '{}'", repository())).succeeds().says("next: cargo xtask bpf");
     let manifest = workspace.read("Cargo.toml");
     let workspace = workspace
         .write("Cargo.toml", &format!("{manifest}\n[dependencies]\nhello-bpf = {{ path = \"bpf\" }}\n"))
@@ -86,11 +86,11 @@ fn what_is_there_is_not_overwritten_and_a_second_time_adds_nothing() {
 fn a_plan_of_init_is_a_script_that_does_the_same() {
     let [planned, done] = [application(), application()];
     let tool = own_root();
-    planned.shell(&format!("\"$BPFSHIP\" init --example --plan --tool '{}' >../plan.sh", tool.display())).succeeds();
+    planned.shell(&format!("\"$BPFSHIP\" init --plan --tool '{}' >../plan.sh", tool.display())).succeeds();
     assert_eq!(planned.list("."), [".git", "Cargo.toml", "README.md", "src"]);
     planned.shell("sh ../plan.sh").succeeds();
-    done.xtask(&format!("init --example --tool '{}'", tool.display())).succeeds().says("next: cargo xtask bpf");
-    done.xtask("init --example").succeeds().says("nothing is missing");
+    done.xtask(&format!("init --tool '{}'", tool.display())).succeeds().says("next: cargo xtask bpf");
+    done.xtask("init").succeeds().says("nothing is missing");
     for file in ["Cargo.toml", "xtask/Cargo.toml", "xtask/src/main.rs", "bpf/hello.bpf.c", ".cargo/config.toml"] {
         assert_eq!(planned.read(file), done.read(file), "{file}");
     }
@@ -151,18 +151,17 @@ fn a_workspace_without_bpf_or_with_a_build_script_for_it_gets_nothing_of_it() {
         keys.to_owned()
     };
     let none = application();
-    none.xtask(&init)
+    none.xtask(&format!("{init} --no-example"))
         .succeeds()
         .says("next: cargo xtask dist")
         .says(".cargo/config.toml: the alias `xtask`")
         .says_nothing_of("xtask bpf");
     assert_eq!(keys(&none), "package = \"hello\"\n");
     assert!(!none.path("bpf").exists());
-    none.xtask("init").succeeds().says("nothing is missing");
+    none.xtask("init --no-example").succeeds().says("nothing is missing");
 
     // A folder of another kind, which objects would be looked for in.
     let other = application().write("bpf/notes.txt", "");
-    other.xtask(&format!("{init} --example")).ends_with(2).says("--example is for a workspace without").in_one_line();
     other.xtask(&init).succeeds();
     assert_eq!(keys(&other), "package = \"hello\"\n\n[workspace.metadata.bpfship.bpf]\nfolder = []\n");
 
@@ -190,7 +189,6 @@ fn init_has_libbpf_s_headers_where_sources_include_them() {
     let manifest = workspace.read("xtask/Cargo.toml");
     assert!(manifest.contains("\n[target.'cfg(any())'.dependencies]\nlibbpf-sys = "), "{manifest}");
     workspace.xtask("init").succeeds().says("nothing is missing");
-    workspace.xtask(&format!("{init} --example")).succeeds().says("nothing is missing");
     // A package that is there is not written to.
     let (kept, _) = manifest.split_once("\n# Only for").unwrap();
     let workspace = workspace.write("xtask/Cargo.toml", kept);
@@ -199,6 +197,4 @@ fn init_has_libbpf_s_headers_where_sources_include_them() {
     let own = application().write("bpf/hello.bpf.c", program).write("bpf/include/bpf/bpf_helpers.h", "");
     own.xtask(&init).succeeds();
     assert!(!own.read("xtask/Cargo.toml").contains("libbpf-sys"));
-    let elsewhere = application().write("kernel/hello.bpf.c", program);
-    elsewhere.xtask(&format!("{init} --example")).ends_with(2).says("kernel is there").in_one_line();
 }
