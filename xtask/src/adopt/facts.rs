@@ -148,7 +148,8 @@ impl Facts {
         let mut found = Found::default();
         find_bpf(&root, "", &mut found)?;
         let by_scripts = scripts_compile(&members)?;
-        let has_libbpf = found.has_libbpf || has_libbpf_sys(&root, &members)?;
+        let lock = files::read_if_there(&root.join("Cargo.lock"))?.unwrap_or_default();
+        let has_libbpf = found.has_libbpf || has_libbpf_sys(&lock, &members);
         Ok(Facts {
             manifest: files::read_if_there(&root.join("Cargo.toml"))?.context("a workspace without a Cargo.toml")?,
             has_key: metadata.workspace_metadata.get(crate::NAME).is_some(),
@@ -253,11 +254,10 @@ pub fn includes_libbpf(text: &str) -> bool {
     names.map(|name| name.trim_start_matches([' ', '\t', '<', '"'])).any(|name| name.starts_with("bpf/bpf_"))
 }
 
-/// Whether a package, or what one depends on, brings libbpf's headers along.
-fn has_libbpf_sys(root: &Path, members: &[&cargo_metadata::Package]) -> Result<bool> {
-    let lock = files::read_if_there(&root.join("Cargo.lock"))?.unwrap_or_default();
+/// Whether a package, or what one depends on by Cargo.lock, brings libbpf's headers along.
+pub fn has_libbpf_sys(lock: &str, members: &[&cargo_metadata::Package]) -> bool {
     let mut named = members.iter().flat_map(|package| &package.dependencies);
-    Ok(lock.contains("name = \"libbpf-sys\"") || named.any(|dependency| dependency.name == "libbpf-sys"))
+    lock.contains("name = \"libbpf-sys\"") || named.any(|dependency| dependency.name == "libbpf-sys")
 }
 
 /// Whether Rust code has BPF sources in C compiled, by words in it.

@@ -23,6 +23,8 @@ pub fn has_rust_bpf(arch: &Arch) -> bool {
 
 /// Why a product cannot be built for an architecture.
 pub fn refusal(facts: &Facts, product: &Product, arch: &Arch) -> Option<String> {
+    // For nearly all, nothing need be looked for.
+    UNPORTED.iter().find(|(_, of, _)| *of == arch.name)?;
     let features = facts.features.get(&product.selection().join(" "))?.get(arch.triple)?;
     // Those of build scripts are for this machine.
     let mut used: Vec<_> = facts.members.iter().filter(|it| it.name == product.package).map(|it| &it.id).collect();

@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target,
 use serde_json::Value;
 
 use super::lock::{Crate, Lock};
-use crate::adopt::facts::{bpf_packages, is_for_bpf, uses_tool};
+use crate::adopt::facts::{bpf_packages, has_libbpf_sys, is_for_bpf, uses_tool};
 use crate::arch::ARCHES;
 use crate::build::profile;
 use crate::release::licenses::is_license;
@@ -93,9 +93,6 @@ const SKIPPED: [&str; 3] = ["target", "dist", "node_modules"];
 /// Folders of a workspace that hold nothing that is shipped.
 const ASIDE: [&str; 5] = ["tests", "testdata", "benches", "examples", "fuzz"];
 
-/// The crate that carries libbpf's headers.
-const LIBBPF_SYS: &str = "libbpf-sys";
-
 /// Bytes. Longer files are generated.
 const LONGEST: u64 = 1 << 20;
 
@@ -152,11 +149,9 @@ impl Survey {
         survey.taken = members.iter().map(|member| member.name.to_string()).chain(files::list(&root)?).collect();
         let direct = direct(&metadata, &survey);
         let lock = files::read_if_there(&root.join("Cargo.lock"))?;
+        survey.has_libbpf = has_headers || has_libbpf_sys(lock.as_deref().unwrap_or_default(), &members);
         let lock = lock.map(|text| Lock::parse(&text).map_err(|failed| error::describe(&failed)));
-        let is_named = |member: &&Package| member.dependencies.iter().any(|dependency| dependency.name == LIBBPF_SYS);
-        survey.has_libbpf = has_headers || members.iter().any(is_named);
         if let Some(Ok(lock)) = &lock {
-            survey.has_libbpf |= lock.contains(LIBBPF_SYS);
             let is_outdated = |(member, names): &(&String, &BTreeSet<String>)| !lock.has(member, names);
             survey.outdated = direct.iter().find(is_outdated).map(|(member, _)| member.clone());
         }

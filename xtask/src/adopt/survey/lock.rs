@@ -41,11 +41,6 @@ impl Lock {
         toml::from_str(text).context("cannot understand Cargo.lock")
     }
 
-    /// Whether a crate of this name is in it.
-    pub fn contains(&self, name: &str) -> bool {
-        self.package.iter().any(|package| package.name == name)
-    }
-
     /// Whether a member has these among its dependencies there.
     pub fn has(&self, member: &str, names: &BTreeSet<String>) -> bool {
         let mut members = self.package.iter().filter(|package| package.name == member && package.source.is_none());
