@@ -38,27 +38,43 @@ pub struct Objects<'a> {
     pub btf: Option<Vec<u8>>,
 }
 
-/// Everything that is wrong with a binary; nothing, if it may be shipped.
-///
-/// Where it is not known which BPF `objects` it must hold, any will do. `private` are paths that must not be named in
-/// it.
-pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[String]) -> Result<Vec<String>> {
+/// What was found in a binary.
+#[derive(Debug)]
+pub struct Checked {
+    /// Everything that is wrong with it; nothing, if it may be shipped.
+    pub faults: Vec<String>,
+    /// The names of those BPF objects that it holds, in sections of their own or among other data.
+    pub held: BTreeSet<String>,
+}
+
+/// Reads a binary. Where it is not known which BPF `objects` it must hold, any will do. `private` are paths that must not be
+/// named in it.
+pub fn check(bytes: &[u8], arch: &Arch, objects: Option<&Objects>, private: &[String]) -> Result<Checked> {
     let file = Elf::parse(bytes)?;
     let mut faults = identity(&file, arch);
     faults.extend(segments(&file, arch));
     faults.extend(well_formed(&file, arch));
     let loose = loose(bytes, &file);
     faults.extend(elsewhere(&loose, arch));
-    faults.extend(match objects {
-        Some(objects) => embedded(&file, objects, &loose),
-        None => any_embedded(&file, &loose),
-    });
+    let mut held: BTreeSet<String> = sections(&file).map(|(name, _)| name.to_owned()).collect();
+    match objects {
+        Some(objects) => {
+            let hashes = loose.iter().map(|(_, object)| hash::bytes(object)).collect();
+            faults.extend(embedded(&file, objects, &hashes));
+            let by_bytes = objects.by_name.iter().filter(|(_, object)| hashes.contains(&object.sha256));
+            held.extend(by_bytes.map(|(name, _)| name.clone()));
+        }
+        None if held.is_empty() && loose.is_empty() => {
+            faults.push(format!("it has no section {BPF_SECTION}NAME with a BPF object, nor one elsewhere"));
+        }
+        None => {}
+    }
     for path in private {
         if memmem::find(bytes, path.as_bytes()).is_some() {
             faults.push(format!("it contains a path of this machine: {path}"));
         }
     }
-    Ok(faults)
+    Ok(Checked { faults, held })
 }
 
 fn identity(file: &Elf, arch: &Arch) -> Vec<String> {
@@ -103,15 +119,6 @@ fn segments(file: &Elf, arch: &Arch) -> Vec<String> {
 fn sections<'a>(file: &'a Elf) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     let ours = file.sections.iter().filter(|section| section.name != SKELETONS);
     ours.filter_map(|section| Some((section.name.strip_prefix(BPF_SECTION)?, section.data)))
-}
-
-/// The names of those BPF objects that the binary holds, in sections of their own or among other data.
-pub fn held(bytes: &[u8], objects: &Objects) -> Result<BTreeSet<String>> {
-    let file = Elf::parse(bytes)?;
-    let found: BTreeSet<Sha256> = loose(bytes, &file).into_iter().map(|(_, object)| hash::bytes(object)).collect();
-    let by_bytes =
-        objects.by_name.iter().filter(|(_, object)| found.contains(&object.sha256)).map(|(name, _)| name.clone());
-    Ok(sections(&file).map(|(name, _)| name.to_owned()).chain(by_bytes).collect())
 }
 
 /// What no kernel would load, or not on this architecture.
@@ -165,16 +172,9 @@ fn bpf_object(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..usize::try_from(end).ok()?)
 }
 
-fn any_embedded(file: &Elf, loose: &[(usize, &[u8])]) -> Vec<String> {
-    match sections(file).next().is_some() || !loose.is_empty() {
-        true => Vec::new(),
-        false => vec![format!("it has no section {BPF_SECTION}NAME with a BPF object, nor one elsewhere")],
-    }
-}
-
-fn embedded(file: &Elf, Objects { of, by_name, some, btf }: &Objects, loose: &[(usize, &[u8])]) -> Vec<String> {
+/// `loose` are the hashes of objects that lie among other data.
+fn embedded(file: &Elf, Objects { of, by_name, some, btf }: &Objects, loose: &BTreeSet<Sha256>) -> Vec<String> {
     let mut faults = Vec::new();
-    let loose: BTreeSet<Sha256> = loose.iter().map(|(_, object)| hash::bytes(object)).collect();
     let mut found: BTreeMap<&str, &[u8]> = BTreeMap::new();
     for (name, data) in sections(file) {
         if found.insert(name, data).is_some() {
@@ -262,7 +262,7 @@ mod tests {
         let objects = objects();
         let by_name = manifest::objects_of(&objects, arm64());
         let btf = Some(b"btf".into());
-        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name, some: false, btf }, &[]));
+        faults.extend(embedded(&file, &Objects { of: "bpf.lock", by_name, some: false, btf }, &BTreeSet::new()));
         faults
     }
 
@@ -271,15 +271,15 @@ mod tests {
         let objects = objects();
         let faults = |file: &Elf| {
             let by_name = manifest::objects_of(&objects, arm64());
-            embedded(file, &Objects { of: "bpf.lock", by_name, some: true, btf: None }, &[])
+            embedded(file, &Objects { of: "bpf.lock", by_name, some: true, btf: None }, &BTreeSet::new())
         };
         assert!(faults(&good()).is_empty() && faults(&Elf { sections: Vec::new(), ..good() }).is_empty());
         // Among other data, it is held as well.
         let alone =
             Objects { of: "bpf.lock", by_name: manifest::objects_of(&objects, arm64()), some: false, btf: None };
         let bare = Elf { sections: Vec::new(), ..good() };
-        assert!(embedded(&bare, &alone, &[(7, b"object")]).is_empty());
-        assert!(embedded(&bare, &alone, &[(7, b"other")])[0].contains("nor that object elsewhere"));
+        assert!(embedded(&bare, &alone, &[hash::bytes(b"object")].into()).is_empty());
+        assert!(embedded(&bare, &alone, &[hash::bytes(b"other")].into())[0].contains("nor that object elsewhere"));
         let other = faults(&Elf { sections: vec![section(".bpf.tick", b"other")], ..good() });
         assert!(matches!(&other[..], [only] if only.contains("is not the tick_bpfel.o of bpf.lock")), "{other:?}");
     }
@@ -350,7 +350,7 @@ mod tests {
     fn a_path_of_this_machine_is_seen() {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let private = [env!("CARGO_MANIFEST_DIR").rsplit_once('/').unwrap().0.to_owned()];
-        let faults = check(&bytes, arm64(), None, &private).unwrap();
+        let faults = check(&bytes, arm64(), None, &private).unwrap().faults;
         assert!(faults.iter().any(|fault| fault.contains("contains a path")), "{faults:?}");
     }
 }

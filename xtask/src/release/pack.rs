@@ -42,10 +42,12 @@ fn write<'a>(
     files: impl Iterator<Item = (String, &'a Entry)> + Clone,
     date: u64,
 ) -> Result<Vec<u8>> {
-    for (path, _) in files.clone() {
+    let mut size = 0;
+    for (path, entry) in files.clone() {
         folders.extend(path.match_indices('/').map(|(end, _)| path[..=end].to_owned()));
+        size += entry.bytes.len() + 4 * BLOCK;
     }
-    let mut tar = tar::Builder::new(Vec::new());
+    let mut tar = tar::Builder::new(Vec::with_capacity(size));
     for folder in &folders {
         append(&mut tar, folder, EXECUTABLE, date, 0, &[])?;
     }

@@ -16,6 +16,7 @@ use crate::bpf::{LOCK, OBJECTS};
 use crate::build::plan;
 use crate::build::run::Built;
 use crate::release::artifacts;
+use crate::release::binary::{self, Checked};
 use crate::release::describe;
 use crate::release::documents::Documents;
 use crate::release::layout::{CHECKSUMS, LICENSES, MANIFEST, STD_LICENSES, Tarball};
@@ -26,7 +27,7 @@ use crate::release::sbom::crates::{self, CargoLock, Crate};
 use crate::release::sbom::facts::{self as std_facts, Std, StdCrate};
 use crate::release::sbom::{dep_info, document};
 use crate::release::staging::{self, Staging};
-use crate::release::{binary, section, unpack};
+use crate::release::{section, unpack};
 use crate::route::Route;
 use crate::sys::command::quote;
 use crate::sys::files;
@@ -306,9 +307,9 @@ impl CheckAndPack {
             compiler: (package, wheels),
             objects: objects.filter(|(object, _)| held.contains(&&object.file)).collect(),
             sources: &inputs.objects.sources,
-        });
-        let sbom = Sbom { size: text.len() as u64, sha256: hash::bytes(text.as_bytes()), ..artifact.sbom };
-        self.release.staging.get()?.write_sbom(&sbom, text.as_bytes())?;
+        })?;
+        let sbom = Sbom { size: text.len() as u64, sha256: hash::bytes(&text), ..artifact.sbom };
+        self.release.staging.get()?.write_sbom(&sbom, &text)?;
         Ok(Artifact { sbom, ..artifact })
     }
 
@@ -342,11 +343,10 @@ impl CheckAndPack {
             .with_context(|| format!("{} must not be shipped", path.display()))?;
         let has_others = facts.config.products().flat_map(|product| &product.bins).count() > 1;
         let objects = inputs.objects.of(arch, has_others);
-        let faults = binary::check(&binary, arch, Some(&objects), &facts.private)?;
+        let Checked { faults, held } = binary::check(&binary, arch, Some(&objects), &facts.private)?;
         if !faults.is_empty() {
             bail!("{} must not be shipped: {}", path.display(), faults.join("; "));
         }
-        let held = binary::held(&binary, &objects)?;
         let bpf_objects = objects.by_name.iter().filter(|(name, _)| held.contains(*name));
         let bpf_objects = bpf_objects.map(|(_, object)| object.file.clone()).collect();
         let size = binary.len() as u64;

@@ -391,7 +391,7 @@ fn check_any_binary(unpacked: &Unpacked, arch: &Arch, report: &mut Report) {
 
 fn check_binary(name: &str, entry: &Entry, arch: &Arch, objects: Option<&Objects>, report: &mut Report) {
     match binary::check(&entry.bytes, arch, objects, &[]) {
-        Ok(faults) => faults.iter().for_each(|fault| report.fault(format!("{name}: {fault}"))),
+        Ok(checked) => checked.faults.iter().for_each(|fault| report.fault(format!("{name}: {fault}"))),
         Err(error) => report.fault(format!("{name}: it cannot be understood: {error:#}")),
     }
 }

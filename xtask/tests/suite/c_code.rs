@@ -11,6 +11,13 @@ use super::support::{Run, Workspace, has, list, own_root};
 /// One architecture of each kind of standard library; for the second, cc would take the machine's own compiler.
 const DIST: &str = "dist --arch arm64,s390x";
 
+/// What every machine makes of [`workspace`], as these sums are from another one than that which runs the test. They change with the
+/// toolchain, the compiler, the flags and what is packed, and never with the machine.
+const SUMS: [&str; 2] = [
+    "1c653fe7d01c4d582fcc64ed97658d8bd0d0034be9e801671d74768cd176838f  tool-0.3.0-aarch64-unknown-linux-musl.tar.gz",
+    "a00edd6195a7c7241fda41b0215825339e338cc5409573cc0669c7e05aead6ba  tool-0.3.0-s390x-unknown-linux-musl.tar.gz",
+];
+
 /// Links a program besides, as a `configure` does to try something out. And compiles a BPF program, and strips it: that changes
 /// nothing, whatever the machine has by this name.
 const BUILD: &str = r#"use std::{env, fs, process::Command};
@@ -156,6 +163,9 @@ fn c_code_runs_on_the_oldest_processor_and_is_the_same_bytes_in_another_folder()
     let elsewhere = workspace("c in another folder").env("SOURCE_DATE_EPOCH", "1700000000");
     elsewhere.xtask(DIST).succeeds();
     assert_eq!(sums(&here), sums(&elsewhere));
+    let made = sums(&here);
+    let archives: Vec<&str> = made.lines().filter(|line| line.ends_with(".tar.gz")).collect();
+    assert_eq!(archives, SUMS);
 }
 
 #[test]

@@ -36,7 +36,8 @@ fn arch(name: &str) -> &'static Arch {
 fn faults(file: &str, bytes: &[u8]) -> Vec<String> {
     let faults = match file.split_once('.').unwrap().1 {
         "tar.gz" => Ok(unpack::archive(bytes, "tool").faults),
-        "elf" => binary::check(bytes, arch(if file.contains("mips") { "mips" } else { "arm64" }), None, &[]),
+        "elf" => binary::check(bytes, arch(if file.contains("mips") { "mips" } else { "arm64" }), None, &[])
+            .map(|checked| checked.faults),
         "json" => Manifest::parse(&String::from_utf8_lossy(bytes)).map(|_| Vec::new()),
         "sha256" => manifest::checksums(&String::from_utf8_lossy(bytes)).map(|_| Vec::new()),
         other => panic!("a corpus of {other}?"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
+use anyhow::Result;
 use bpfship_object::report::Report;
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ pub struct Contents<'a> {
 const OURS: &str = "bpfship:";
 
 /// The document.
-pub fn write(contents: &Contents) -> String {
+pub fn write(contents: &Contents) -> Result<Vec<u8>> {
     let Contents { artifact, version, date, .. } = contents;
     let mut parts = Parts::default();
     let mut used = parts.crates(contents);
@@ -95,13 +96,15 @@ pub fn write(contents: &Contents) -> String {
         "components": parts.components,
         "dependencies": dependencies,
     });
-    document["serialNumber"] = format!("urn:uuid:{}", uuid(&document.to_string())).into();
-    format!("{document:#}\n")
+    document["serialNumber"] = format!("urn:uuid:{}", uuid(&serde_json::to_vec(&document)?)).into();
+    let mut text = serde_json::to_vec_pretty(&document)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// Of the kind whose bits are the writer's own choice (RFC 9562, version 8): here those of a hash.
-fn uuid(text: &str) -> String {
-    let hash = hash::bytes(text.as_bytes()).to_string();
+fn uuid(text: &[u8]) -> String {
+    let hash = hash::bytes(text).to_string();
     let variant = ["8", "9", "a", "b"][usize::from(hash.as_bytes()[16] % 4)];
     format!("{}-{}-8{}-{variant}{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
 }
@@ -347,8 +350,9 @@ mod tests {
             objects: Vec::new(),
             sources: &BTreeMap::new(),
         };
-        assert_eq!(write(&contents), write(&contents));
-        serde_json::from_str(&write(&contents)).unwrap()
+        let text = write(&contents).unwrap();
+        assert_eq!(text, write(&contents).unwrap());
+        serde_json::from_slice(&text).unwrap()
     }
 
     #[test]

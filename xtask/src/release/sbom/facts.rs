@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use memchr::memmem;
 
 use crate::release::layout::STD_LICENSES;
@@ -93,8 +95,9 @@ pub fn read(lib: &Path, known: &BTreeMap<String, StdCrate>) -> Result<Std> {
             None => (linked.to_owned(), StdCrate::default()),
         }
     });
-    let libc = files::read(&lib.join("self-contained/libc.a"))?;
-    Ok(Std { crates: crates.collect(), musl: musl_version(&libc) })
+    let libc = lib.join("self-contained/libc.a");
+    let musl = File::open(&libc).and_then(musl_version).with_context(|| format!("cannot read {}", libc.display()))?;
+    Ok(Std { crates: crates.collect(), musl })
 }
 
 /// The parts of a page, each from its heading on: `x cfg-if-1.0.4</h3>…`. The page of all is large, and nearly all of it is of no use.
@@ -151,13 +154,31 @@ fn dependencies(bytes: &[u8]) -> BTreeMap<String, String> {
     found.collect()
 }
 
+/// How much of a library is read at a time, in bytes, and how much of that is looked at again with what follows.
+const CHUNK: usize = 0x10000;
+const OVERLAP: usize = 16;
+
 /// musl's `version` is a text of its own: before it are no letters.
-fn musl_version(libc: &[u8]) -> Option<String> {
-    memmem::find_iter(libc, b"1.2.").find_map(|at| {
-        let end = at + libc[at..].iter().take(10).position(|byte| *byte == 0)?;
-        let text = std::str::from_utf8(&libc[at..end]).ok()?;
+fn musl_version(mut libc: impl Read) -> io::Result<Option<String>> {
+    let mut chunk = Vec::with_capacity(CHUNK + OVERLAP);
+    loop {
+        let read = libc.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
+        if let Some(version) = version_in(&chunk) {
+            return Ok(Some(version));
+        }
+        if read == 0 {
+            return Ok(None);
+        }
+        chunk.drain(..chunk.len().saturating_sub(OVERLAP));
+    }
+}
+
+fn version_in(bytes: &[u8]) -> Option<String> {
+    memmem::find_iter(bytes, b"1.2.").find_map(|at| {
+        let end = at + bytes[at..].iter().take(10).position(|byte| *byte == 0)?;
+        let text = std::str::from_utf8(&bytes[at..end]).ok()?;
         let is_version =
-            text.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit()) && at > 0 && libc[at - 1] < b' ';
+            text.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit()) && at > 0 && bytes[at - 1] < b' ';
         is_version.then(|| text.to_owned())
     })
 }
@@ -194,7 +215,11 @@ mod tests {
 
     #[test]
     fn the_version_of_musl_is_a_text_of_its_own() {
-        assert_eq!(musl_version(b"\x001.2.5\0"), Some("1.2.5".into()));
-        assert_eq!(musl_version(b"x1.2.5\0\x001.2.x\0"), None);
+        let version = |bytes: &[u8]| musl_version(bytes).unwrap();
+        assert_eq!(version(b"\x001.2.5\0"), Some("1.2.5".into()));
+        assert_eq!(version(b"x1.2.5\0\x001.2.x\0"), None);
+        for before in CHUNK - 9..=CHUNK + 1 {
+            assert_eq!(version(&[&vec![0; before][..], b"1.2.5\0"].concat()), Some("1.2.5".into()), "{before}");
+        }
     }
 }
