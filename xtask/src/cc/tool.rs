@@ -15,10 +15,8 @@ use crate::cc::recipe::{self, Recipe, Tool};
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::{self, Runner};
+use crate::toolchain::sysroot::RUNTIME;
 use crate::ui::screen::Level;
-
-/// The libraries that a program of C may be linked with.
-const RUNTIME: [&str; 5] = ["crt1.o", "libc.a", "libzigc.a", "libcompiler_rt.a", "libunwind.a"];
 
 /// If this program was called by the name of a tool: what that did.
 pub fn as_tool() -> Option<ExitCode> {
