@@ -15,7 +15,7 @@ use crate::cross::settings::{self, Settings};
 use crate::sys::cache::Cache;
 use crate::sys::command::Command;
 use crate::sys::files;
-use crate::sys::process::Runner;
+use crate::sys::process::{self, Runner};
 use crate::workspace::rust::Rust;
 
 /// How long a program may take to say which version it is.
@@ -87,10 +87,7 @@ impl Cross {
 
 /// The user's own cross, if it is exactly the pinned one.
 fn own(runner: Runner, rust: &Rust) -> Result<Option<PathBuf>> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let Some(own) = env::split_paths(&path).map(|folder| folder.join("cross")).find(|file| file.is_file()) else {
-        return Ok(None);
-    };
+    let Some(own) = process::on_path("cross").next() else { return Ok(None) };
     // Asked for its version, it may have rustup install a toolchain. Here it finds neither cargo nor rustup.
     let question = Command::new(&own, Path::new("/"))
         .only(BTreeMap::new())

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::debian::apt::Mirror;
 use crate::sys::command::Command;
 use crate::sys::files;
-use crate::sys::process::Runner;
+use crate::sys::process::{self, Runner};
 use crate::ui::status::{Found, State, Status};
 
 /// The variable that names a mirror of Debian's.
@@ -19,17 +19,11 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const SETTINGS: [&str; 5] = ["http", "Retries", "ForceIPv4", "ForceIPv6", "Check-Valid-Until"];
 const APT_FOLDER: &str = "/etc/apt";
 
-/// Where a program of this name is.
-pub fn on_path(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
 impl Mirror {
     /// The mirror that the user names, or that apt has.
     pub fn find(runner: Runner) -> Found<Mirror> {
         for program in ["apt-get", "dpkg-deb"] {
-            if on_path(program).is_none() {
+            if process::on_path(program).next().is_none() {
                 let detail = format!("there is no {program} on this machine, through which they are fetched");
                 return Err(Status::new(State::NeedsYou, detail));
             }

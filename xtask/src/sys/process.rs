@@ -411,11 +411,16 @@ pub fn own_arguments() -> Result<Vec<String>> {
     given.collect()
 }
 
+/// The programs of this name on PATH, the first of which is the one that is started.
+pub fn on_path(name: &str) -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let files: Vec<PathBuf> = env::split_paths(&path).map(|folder| folder.join(name)).collect();
+    files.into_iter().filter(|file| file.is_file())
+}
+
 /// The program of this name that comes next on PATH after those in a folder.
 pub fn next_on_path(name: &str, folder: &Path) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut programs = env::split_paths(&path).filter(|place| *place != folder).map(|place| place.join(name));
-    programs.find(|program| program.is_file())
+    on_path(name).find(|program| program.parent() != Some(folder))
 }
 
 /// Becomes this command, with what it reads and prints. It returns only if that fails.

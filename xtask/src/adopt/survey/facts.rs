@@ -14,7 +14,7 @@ use crate::build::profile;
 use crate::release::licenses::is_license;
 use crate::sys::command::Command;
 use crate::sys::files;
-use crate::sys::process::Runner;
+use crate::sys::process::{self, Runner};
 use crate::ui::error::{self, bad_request};
 use crate::workspace::rust::PINS;
 
@@ -393,10 +393,7 @@ fn is_bpf(text: &str) -> bool {
 
 /// Whether this machine has a program on its PATH, or a library where libraries are looked for.
 pub fn has(name: &str) -> bool {
-    let Some(library) = name.strip_suffix(".so") else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        return std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
-    };
+    let Some(library) = name.strip_suffix(".so") else { return process::on_path(name).next().is_some() };
     let own = std::env::var_os(format!("{}_PATH", library.to_uppercase())).map(PathBuf::from);
     let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
     // In those of a target or a release, too.
