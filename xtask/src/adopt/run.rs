@@ -4,11 +4,10 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::sys::files;
 use crate::sys::plan::{Step, Work};
 use crate::sys::steps::Write;
 
-/// Writes one file aside and renames it, and prints what is new in it.
+/// Writes one file, and prints what is new in it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Add {
     #[serde(flatten)]
@@ -29,7 +28,7 @@ impl Step for Add {
     }
 
     fn run(&self, work: &Work) -> Result<()> {
-        files::replace_one(&self.write.file, self.write.text.as_bytes())?;
+        self.write.run(work)?;
         work.runner.status(format!("{}: {}", self.name, self.what));
         Ok(())
     }

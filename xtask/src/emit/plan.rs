@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::emit::run::{Put, PutBinary};
+use crate::emit::run::PutBinary;
 use crate::release::manifest::Artifact;
 use crate::release::run::TakeBinaries;
 use crate::sys::hash::Sha256;
@@ -41,7 +41,7 @@ pub fn tasks(folder: &Path, release: &Path, missing: Vec<File>) -> Vec<Task> {
     for File { path, content } in missing {
         let file = folder.join(path);
         match content {
-            Content::Text(text) => steps.push(Box::new(Put(Write { file, text }))),
+            Content::Text(text) => steps.push(Box::new(Write { file, text })),
             Content::Binary { artifact, name, .. } => {
                 let binaries = taken.entry(artifact.file.clone()).or_insert_with(|| {
                     let binaries = Slot::default();

@@ -1,4 +1,4 @@
-//! The steps that write what is emitted: aside, and renamed.
+//! The step that writes a program of what is emitted: aside, and renamed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -11,25 +11,6 @@ use serde_json::{Value, json};
 use crate::sys::command::quote;
 use crate::sys::files;
 use crate::sys::plan::{Slot, Step, Work};
-use crate::sys::steps::Write;
-
-/// Writes a text, aside.
-#[derive(Debug)]
-pub struct Put(pub Write);
-
-impl Step for Put {
-    fn line(&self) -> String {
-        self.0.line()
-    }
-
-    fn json(&self) -> Value {
-        self.0.json()
-    }
-
-    fn run(&self, _: &Work) -> Result<()> {
-        files::replace_one(&self.0.file, self.0.text.as_bytes())
-    }
-}
 
 /// Writes a program that was taken out of an archive.
 #[derive(Debug)]

@@ -80,8 +80,8 @@ impl Step for Remove {
     }
 }
 
-/// Writes a file, with the folder it is in. One that has the text already stays as it is: for cargo, a newer file has
-/// changed.
+/// Writes a file aside, with the folder it is in, and renames it. One that has the text already stays as it is: for cargo, a newer
+/// file has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Write {
     pub file: PathBuf,
@@ -98,10 +98,7 @@ impl Step for Write {
     }
 
     fn run(&self, _: &Work) -> Result<()> {
-        match fs::read(&self.file) {
-            Ok(bytes) if bytes == self.text.as_bytes() => Ok(()),
-            _ => files::write(&self.file, &self.text),
-        }
+        files::replace_one(&self.file, self.text.as_bytes())
     }
 }
 
