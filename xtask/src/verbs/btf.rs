@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::boot::kernels::lock::Lock as Pins;
-use crate::bpf::facts::{Inputs, above};
+use crate::bpf::facts::Inputs;
 use crate::bpf::{LOCK, OBJECTS, paths};
 use crate::btf::facts::{OWN, Types, named, own_name};
 use crate::btf::parts::{Made, Objects, Outcome};
@@ -63,11 +63,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
              binary carries, or name one with --output"
         ),
     };
-    let packages = workspace.crates(runner, &rust, common.offline)?.packages;
-    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, &rust, bpf)?;
-    if let Some(reason) = inputs.stale(&workspace.config) {
-        bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
-    }
+    let inputs = workspace.current_bpf(runner, &rust, common.offline)?;
     let objects = objects(&inputs, &workspace.root.join(&bpf.folder))?;
     let relocations = objects.relocations()?.to_string();
     let lock = inputs.lock.unwrap_or_default();

@@ -9,7 +9,6 @@ use bpfship_object::report::Report;
 use serde::Serialize;
 
 use crate::bpf::OBJECTS;
-use crate::bpf::facts::{Inputs, above};
 use crate::bpf::report_text;
 use crate::bpf::target::{BpfTarget, ObjectName, TARGETS};
 use crate::flags::{self, Common};
@@ -70,18 +69,13 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Report) -> Result<(
 /// The folder of the checked-in objects, and their names: those of one source in the order of their targets.
 fn checked_in(runner: Runner, common: &Common) -> Result<(PathBuf, Vec<PathBuf>)> {
     let (workspace, rust) = Workspace::find(runner, common)?;
-    let packages = workspace.crates(runner, &rust, common.offline)?.packages;
-    let bpf = &workspace.config.bpf;
-    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, &rust, bpf)?;
-    if let Some(reason) = inputs.stale(&workspace.config) {
-        bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`");
-    }
+    let inputs = workspace.current_bpf(runner, &rust, common.offline)?;
     // Those of one source together, in the order of their targets.
     let mut names: Vec<ObjectName> = inputs.objects.keys().filter_map(|name| name.parse().ok()).collect();
     let order = |name: &ObjectName| TARGETS.iter().position(|target| target == name.target);
     names.sort_by_key(|name| (name.stem.clone(), order(name)));
     let files = names.iter().map(|name| name.to_string().into()).collect();
-    Ok((workspace.root.join(&bpf.folder).join(OBJECTS), files))
+    Ok((workspace.root.join(&workspace.config.bpf.folder).join(OBJECTS), files))
 }
 
 fn read(path: &Path) -> Result<(Endian, Report)> {

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::boot::kernels::lock::Lock;
-use crate::bpf::facts::{Inputs, above};
 use crate::btf;
 use crate::btf::facts::{OWN, Types, named};
 use crate::btf::select::From;
@@ -116,10 +115,8 @@ fn pins(common: &Common) -> Result<Lock> {
 /// The words of all BPF sources, and of libbpf's headers. More than the types in them, which does no harm.
 fn names(runner: Runner, common: &Common) -> Result<BTreeSet<String>> {
     let (workspace, rust) = Workspace::find(runner, common)?;
-    let packages = workspace.crates(runner, &rust, common.offline)?.packages;
-    let bpf = &workspace.config.bpf;
-    let inputs = Inputs::read(&workspace.root, above(&workspace.root), &packages, &rust, bpf)?;
-    let folder = workspace.root.join(&bpf.folder);
+    let inputs = workspace.bpf(runner, &rust, common.offline)?;
+    let folder = workspace.root.join(&workspace.config.bpf.folder);
     let own = inputs.sources.keys().filter(|name| !name.ends_with("vmlinux.h")).map(|name| folder.join(name));
     let libbpf = inputs.libbpf_folder.iter().flat_map(|folder| inputs.libbpf.keys().map(|name| folder.join(name)));
     let mut names = BTreeSet::new();

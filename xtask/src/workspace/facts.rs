@@ -11,7 +11,7 @@ use cargo_metadata::Metadata;
 use toml::Table;
 
 use crate::bpf::cflags;
-use crate::bpf::facts::Inputs;
+use crate::bpf::facts::{Inputs, above};
 use crate::cc::facts::Libbpf;
 use crate::flags::Common;
 use crate::release::layout;
@@ -160,6 +160,21 @@ impl Workspace {
         check_folder(self.metadata.target_directory.as_std_path())?;
         check_folder(&self.work)?;
         cargo.packages((&self.metadata, &self.beside), &self.config, &network.to_string(), &self.work, &self.shown)
+    }
+
+    /// What the work tree has of BPF.
+    pub fn bpf(&self, runner: Runner, rust: &Rust, offline: bool) -> Result<Inputs> {
+        let packages = self.crates(runner, rust, offline)?.packages;
+        Inputs::read(&self.root, above(&self.root), &packages, rust, &self.config.bpf)
+    }
+
+    /// The same, where the objects are what the sources give.
+    pub fn current_bpf(&self, runner: Runner, rust: &Rust, offline: bool) -> Result<Inputs> {
+        let inputs = self.bpf(runner, rust, offline)?;
+        match inputs.stale(&self.config) {
+            Some(reason) => bail!("the BPF objects are not up to date: {reason}; run `cargo xtask bpf`"),
+            None => Ok(inputs),
+        }
     }
 
     /// cargo's target folder.
