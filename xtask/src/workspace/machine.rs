@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 
 use crate::arch::Arch;
 use crate::boot::facts::qemu_version;
@@ -65,21 +65,21 @@ impl Machine {
     pub fn read(runner: Runner, common: &Common, request: &flags::Doctor) -> Result<Machine> {
         let manifest = facts::find_manifest(common.manifest_path.as_deref())?;
         let root = facts::root_of(&manifest);
-        let ask = |program: &Path, args: &[&str]| {
+        let ask = |program: &Path, args: &[&str]| -> Found {
             // rustup must not take this for a reason to fetch something.
             let command = Command::new(program, &root).args(args.iter().copied()).env("RUSTUP_AUTO_INSTALL", "0");
-            runner.read(&command)
+            Ok(runner.read(&command)?)
         };
-        // The number, in `cargo 1.95.0 (…)` and `QEMU emulator version 10.0.2 (…)`.
-        let version = |program: &Path| {
+        // The number, in `cargo 1.95.0 (…)` and `rustup 1.29.0 (…)`.
+        let version = |program: &Path| -> Found {
             let text = ask(program, &["--version"])?;
             let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
-            Found::Ok(text.split_whitespace().find(is_number).unwrap_or_default().into())
+            Ok(text.split_whitespace().find(is_number).unwrap_or_default().into())
         };
         let rust = Rust::pinned(runner, &root).map_err(Status::from);
-        let workspace = after("Rust", &rust, |rust| Workspace::read(runner, &manifest, rust, true));
-        let crates = match (&rust, &workspace) {
-            (Ok(rust), Ok(workspace)) => workspace.crates(runner, rust, true).map_err(|error| {
+        let workspace = after("Rust", &rust, |rust| Ok((rust, Workspace::read(runner, &manifest, rust, true)?)));
+        let crates = after("workspace", &workspace, |(rust, workspace)| {
+            workspace.crates(runner, rust, true).map_err(|error| {
                 // In cargo's words, this is what keeps it from downloading one.
                 let is_missing =
                     ["--offline was", "offline mode"].iter().any(|clue| format!("{error:#}").contains(clue));
@@ -87,29 +87,23 @@ impl Machine {
                     true => fetch(common.offline, "a crate of Cargo.lock is not here", "cargo", None),
                     false => error.into(),
                 }
-            }),
-            (Err(_), _) => Err(Status::unknown("Rust")),
-            (_, Err(_)) => Err(Status::unknown("workspace")),
-        };
-        let target = workspace.as_ref().ok().map(|workspace| workspace.target().to_owned());
-        let config = workspace.map(|workspace| workspace.config);
-        let stale = match (&config, &crates, &rust) {
-            (Ok(config), Ok(crates), Ok(rust)) => {
-                let inputs = Inputs::read(&root, above(&root), &crates.packages, rust, &config.bpf);
-                inputs.map(|inputs| inputs.stale(config)).map_err(Status::from)
-            }
-            (Err(status), ..) if status.state == State::Unknown => Err(status.clone()),
-            (Err(_), ..) => Err(Status::unknown("workspace")),
-            _ => Err(Status::unknown("crates")),
-        };
+            })
+        });
+        let stale = after("crates", &crates, |crates| {
+            let (rust, Workspace { config, .. }) = workspace.as_ref().map_err(Status::clone)?;
+            Ok(Inputs::read(&root, above(&root), &crates.packages, rust, &config.bpf)?.stale(config))
+        });
+        let target = workspace.as_ref().ok().map(|(_, workspace)| workspace.target().to_owned());
+        let config = workspace.map(|(_, workspace)| workspace.config);
         let cache = Cache::find().map_err(Status::from);
         let installed = match (&rust, &cache) {
             (Ok(rust), Ok(cache)) => Installed::find(rust, cache),
             (Err(_), Ok(cache)) => cache.entries().map(|cached| Installed { cached, ..Installed::default() }),
             (_, Err(_)) => Ok(Installed::default()),
         };
+        let engines = request.clang.engine;
         let image = config.as_ref().ok().and_then(|config| config.bpf.image.as_deref());
-        let place = after("cache", &cache, |cache| Place::find(runner, &root, cache, request.clang.engine, image));
+        let place = after("cache", &cache, |cache| Ok(Place::find(runner, &root, cache, engines, image)?));
         let pin = rust::pin(&root).is_ok_and(|pin| pin.is_some());
         let pin = if pin { ", as the workspace pins it" } else { "; the workspace pins none" };
         let shipped = |config: &Config| {
@@ -118,23 +112,22 @@ impl Machine {
         };
         // It links a library of nothing, which takes a linker and a C library.
         let linker = ask("cc".as_ref(), &["-shared", "-x", "c", "/dev/null", "-o", "/dev/null"]);
-        let linker = linker.map(|_| "it links".into()).map_err(|error| {
-            let status = Status::from(error);
+        let linker = linker.map(|_| "it links".into()).map_err(|status| {
             let remedy = status.remedy.clone().or_else(|| Some(remedies::installation("cc")?.to_string()));
             Status { remedy, ..status }
         });
         let pip = ask("python3".as_ref(), &[&wheel::PIP[..], &["--help"]].concat());
-        let engine = |kind: engine::Kind| Ok(kind.probe(runner, &root).map_err(Status::from)?.version);
+        let engine = |kind: engine::Kind| -> Found { Ok(kind.probe(runner, &root)?.version) };
         let mut found: BTreeMap<String, Found> = [
             ("Rust", rust.clone().map(|rust| rust.version + pin)),
-            ("cargo", after("Rust", &rust, |rust| Ok(rust.cargo())).and_then(|cargo| version(&cargo))),
+            ("cargo", after("Rust", &rust, |rust| version(&rust.cargo()))),
             ("workspace", config.as_ref().map(shipped).map_err(Status::clone)),
             ("crates", crates.clone().map(|crates| format!("all {} of Cargo.lock", crates.packages.len()))),
             ("git", commit(runner, &root, target.as_deref()).map_err(Status::from)),
-            ("ssh", ask("ssh".as_ref(), &["-V"]).map(|_| "it answers".into()).map_err(Status::from)),
+            ("ssh", ask("ssh".as_ref(), &["-V"]).map(|_| "it answers".into())),
             ("cc", linker),
             ("rustup", version("rustup".as_ref())),
-            ("pip", pip.map(|_| "it checks hashes".into()).map_err(Status::from)),
+            ("pip", pip.map(|_| "it checks hashes".into())),
             ("docker", engine(engine::Kind::Docker)),
             ("podman", engine(engine::Kind::Podman)),
             ("mirror", Mirror::find(runner).map(|mirror| mirror.url)),
@@ -142,30 +135,21 @@ impl Machine {
         ]
         .map(|(name, found)| (name.to_owned(), found))
         .into();
-        let kinds = config.as_ref().map(Config::all_builders).unwrap_or_default();
-        if kinds.iter().any(|kind| *kind != Kind::Host) {
-            let found_one = after("cache", &cache, |cache| {
-                let config = config.as_ref().map_err(|status| Error::msg(status.sentence()))?;
-                Container::find(
-                    runner,
-                    &root,
-                    cache,
-                    request.clang.engine.kinds_for_builds(),
-                    &config.container.wanted(&root),
-                )
-            });
-            let program = match (&rust, kinds.contains(&Kind::Cross)) {
-                (Ok(rust), true) => after("cache", &cache, |cache| Program::find(runner, rust, cache)).map(Some),
-                _ => Ok(None),
-            };
-            let found_one = found_one.and_then(|container| {
-                let cross = program.map(|program| program.and_then(|program| program.missing()))?;
-                builder(&container, cross, common.offline)
-            });
-            found.insert("builder".into(), found_one);
-        }
-        for arch in config.iter().flat_map(|config| &config.arches) {
-            found.insert(qemu(arch), qemu_version(runner, arch));
+        if let (Ok(rust), Ok(config)) = (&rust, &config) {
+            let kinds = config.all_builders();
+            if kinds.iter().any(|kind| *kind != Kind::Host) {
+                let builder = after("cache", &cache, |cache| {
+                    let wanted = config.container.wanted(&root);
+                    let container = Container::find(runner, &root, cache, engines.kinds_for_builds(), &wanted)?;
+                    let cross = match kinds.contains(&Kind::Cross) {
+                        true => Program::find(runner, rust, cache)?.missing(),
+                        false => None,
+                    };
+                    builder(&container, cross, common.offline)
+                });
+                found.insert("builder".into(), builder);
+            }
+            found.extend(config.arches.iter().map(|arch| (qemu(arch), qemu_version(runner, arch))));
         }
         let machine = Machine {
             offline: common.offline,
@@ -210,9 +194,11 @@ fn commit(runner: Runner, root: &Path, target: Option<&Path>) -> Result<String> 
 }
 
 /// Reads what takes another fact, if that is there.
-fn after<T, U>(name: &str, other: &Found<T>, read: impl FnOnce(&T) -> Result<U>) -> Found<U> {
+fn after<'a, T, U>(name: &str, other: &'a Found<T>, read: impl FnOnce(&'a T) -> Found<U>) -> Found<U> {
     match other {
-        Ok(other) => read(other).map_err(Status::from),
+        Ok(other) => read(other),
+        // What that one waits for.
+        Err(status) if status.state == State::Unknown => Err(status.clone()),
         Err(_) => Err(Status::unknown(name)),
     }
 }
