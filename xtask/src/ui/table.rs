@@ -94,8 +94,20 @@ pub fn paragraph(label: &str, indent: usize, text: &str, width: usize) -> Vec<St
     textwrap::wrap(text, options).into_iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
-/// The text with no-break spaces in each part between commas that fits into `width`: it may be a command.
-pub fn keep_together(text: &str, width: usize) -> String {
+/// Paragraphs in lines of at most `width` columns, the first of them beside a label. What is between commas stays in one line, if it
+/// fits: it may be a command.
+pub fn beside<'a>(label: &str, indent: usize, texts: impl IntoIterator<Item = &'a str>, width: usize) -> String {
+    let spaces = " ".repeat(indent);
+    let labels = std::iter::once(label).chain(std::iter::repeat(spaces.as_str()));
+    let lines = texts.into_iter().zip(labels).flat_map(|(text, label)| {
+        let text = keep_together(text, width.saturating_sub(indent));
+        paragraph(label, indent, &text, width)
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+/// The text with no-break spaces in each part between commas that fits into `width`.
+fn keep_together(text: &str, width: usize) -> String {
     let part = |part: &str| match part.strip_suffix(' ') {
         Some(words) if words.chars().count() <= width => words.replace(' ', "\u{a0}") + " ",
         None if part.chars().count() <= width => part.replace(' ', "\u{a0}"),

@@ -12,7 +12,7 @@ use crate::sys::cache::Cache;
 use crate::sys::process::Runner;
 use crate::ui::screen;
 use crate::ui::status::{State, Status};
-use crate::ui::table::{keep_together, paragraph};
+use crate::ui::table::beside;
 use crate::workspace::cached;
 use crate::workspace::machine::Machine;
 use crate::workspace::needs::{OfVerb, Row};
@@ -183,10 +183,6 @@ fn text(report: &Report, width: usize, brief: bool) -> String {
     }
     // Longer names, such as those of entries of the cache, stand out of the column.
     let column = report.rows.iter().map(|row| row.name.len()).filter(|width| *width < 12).max().unwrap_or_default();
-    let lines = |label: String, indent: usize, words: &str| {
-        let words = keep_together(words, width.saturating_sub(indent));
-        paragraph(&label, indent, &words, width).join("\n") + "\n"
-    };
     for needed_by in groups {
         let mut rows: Vec<&Row> = report.rows.iter().filter(|row| row.needed_by == needed_by).collect();
         if brief {
@@ -199,17 +195,16 @@ fn text(report: &Report, width: usize, brief: bool) -> String {
             let size = status.megabytes.map(|megabytes| format!(" ({megabytes} MB)")).unwrap_or_default();
             let indent = 2 + 9 + 2 + column + 2;
             let label = format!("  {:9}  {name:column$}  ", style.apply_to(word));
-            text += &lines(label, indent, &(status.detail.clone() + &size));
-            if let Some(remedy) = &status.remedy {
-                text += &lines(" ".repeat(indent), indent, remedy);
-            }
+            let detail = status.detail.clone() + &size;
+            let texts = [detail.as_str()].into_iter().chain(status.remedy.as_deref());
+            text += &beside(&label, indent, texts, width);
         }
     }
     let column = report.verdicts.iter().map(|verdict| verdict.verb.len() + 2).max().unwrap_or_default();
     for verdict in report.verdicts.iter().filter(|_| !brief) {
         let (_, style) = if verdict.ready { State::Ok.word() } else { State::NeedsYou.word() };
-        let verb = format!("{}:", verdict.verb);
-        text += &lines(format!("{verb:column$}"), column, &style.apply_to(verdict.words()).to_string());
+        let label = format!("{:column$}", format!("{}:", verdict.verb));
+        text += &beside(&label, column, [style.apply_to(verdict.words()).to_string().as_str()], width);
     }
     text
 }

@@ -1,7 +1,5 @@
 //! What verbs need, as data, and what a machine has of it.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use crate::arch::{ARCHES, Arch, Endian};
@@ -95,13 +93,12 @@ impl Machine {
                 Need::EmptyCache => {}
             }
         }
-        match needs.contains(&Need::EmptyCache) {
-            true => {
-                let installed = Installed { cached: BTreeSet::new(), ..self.installed.clone() };
-                rows.extend(self.toolchain(&tools, &installed).into_iter().filter(|row| row.name != "cache"));
-            }
-            false => rows.extend(self.toolchain(&tools, &self.installed)),
+        let (mut installed, is_empty) = (self.installed.clone(), needs.contains(&Need::EmptyCache));
+        if is_empty {
+            installed.cached.clear();
         }
+        rows.extend(self.toolchain(&tools, &installed));
+        rows.retain(|row| !is_empty || row.name != "cache");
         rows
     }
 
@@ -186,20 +183,14 @@ impl Machine {
             let found = if is_missing { fetch("not here", "rustup", Some(STD_MB)) } else { Ok("prebuilt".into()) };
             rows.push(Row::new(format!("std {arch}"), found));
         }
-        for sysroot in &needs.sysroots {
-            let found = match missing.sysroots.contains(sysroot) {
-                true => Err(Status::new(State::ToBuild, "from its sources, once")),
-                false => Ok("in the cache".into()),
-            };
-            rows.push(Row::new(format!("std {}", sysroot.arch), found));
-        }
-        for core in &needs.cores {
-            let found = match missing.cores.contains(core) {
-                true => Err(Status::new(State::ToBuild, "from its sources, once")),
-                false => Ok("in the cache".into()),
-            };
-            rows.push(Row::new(format!("core {}", core.endian.bpf_target()), found));
-        }
+        let built = |name: String, is_missing: bool| match is_missing {
+            true => Row::new(name, Err(Status::new(State::ToBuild, "from its sources, once"))),
+            false => Row::new(name, Ok("in the cache".into())),
+        };
+        let sysroots = needs.sysroots.iter();
+        rows.extend(sysroots.map(|it| built(format!("std {}", it.arch), missing.sysroots.contains(it))));
+        let cores = needs.cores.iter();
+        rows.extend(cores.map(|it| built(format!("core {}", it.endian.bpf_target()), missing.cores.contains(it))));
         rows.extend(missing.rust_src.then(|| Row::new("rust-src", fetch("not here", "rustup", Some(RUST_SRC_MB)))));
         // A program that gets others is needed while they are missing, unless it may not get them.
         let rustup = !self.offline && (missing.rust_src || !missing.std.is_empty());

@@ -3,7 +3,7 @@
 use console::Style;
 
 use super::findings::{Finding, State, Verdict};
-use crate::ui::table::{keep_together, paragraph};
+use crate::ui::table::beside;
 
 impl State {
     fn word(self) -> (&'static str, Style) {
@@ -22,10 +22,6 @@ pub fn text(findings: &[Finding], verdict: &Verdict, width: usize, brief: bool) 
     // Longer names stand out of the column.
     let column = findings.iter().map(|it| it.name.len()).filter(|width| *width < 22).max().unwrap_or_default();
     let indent = 2 + 7 + 2 + column + 2;
-    let lines = |label: &str, indent: usize, words: &str| {
-        let words = keep_together(words, width.saturating_sub(indent));
-        paragraph(label, indent, &words, width).join("\n") + "\n"
-    };
     let mut text = String::new();
     for Finding { name, state, detail, remedy, not_for } in findings {
         if brief && *state == State::Ok {
@@ -34,15 +30,13 @@ pub fn text(findings: &[Finding], verdict: &Verdict, width: usize, brief: bool) 
         let (word, style) = state.word();
         let left_out = if not_for.is_empty() { String::new() } else { format!(": not for {}", not_for.join(", ")) };
         let label = format!("  {:7}  {name:column$}  ", style.apply_to(word));
-        text += &lines(&label, indent, &format!("{detail}{left_out}"));
-        if let Some(remedy) = remedy {
-            text += &lines(&" ".repeat(indent), indent, remedy);
-        }
+        let detail = format!("{detail}{left_out}");
+        text += &beside(&label, indent, [detail.as_str()].into_iter().chain(remedy.as_deref()), width);
     }
     let words = match (verdict.ready, verdict.arches.as_slice()) {
         (false, _) => "cannot be shipped as it is".into(),
         (true, []) => "no architecture is left".into(),
         (true, arches) => format!("nothing known stands in the way for {}", arches.join(", ")),
     };
-    text + &lines("", 0, &words)
+    text + &beside("", 0, [words.as_str()], width)
 }
