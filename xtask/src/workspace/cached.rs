@@ -29,6 +29,33 @@ use crate::workspace::rust::Rust;
 /// What the name of an entry that is being removed ends with.
 const REMOVED: &str = ".removed";
 
+/// What the names of entries of a kind begin with, and what decides which of them are used.
+const KINDS: [(&str, By); 8] = [
+    (zig::PREFIX, By::Tool),
+    (nfpm::PREFIX, By::Tool),
+    (cxx::PREFIX, By::Tool),
+    (sysroot::PREFIX, By::Rust),
+    (cross::PREFIX, By::Rust),
+    (libbpf::PREFIX, By::Crates),
+    (image::PREFIX, By::Workspace),
+    (kernels::PREFIX, By::Pins),
+];
+
+/// What decides which entries of a kind are used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// This version of the tool.
+    Tool,
+    /// The Rust that the workspace pins.
+    Rust,
+    /// The crates of the workspace, too.
+    Crates,
+    /// What the workspace wants in its image, which only a build reads.
+    Workspace,
+    /// The tool, or of those that are pinned whoever pins them.
+    Pins,
+}
+
 /// The contents of the cache. Its form as JSON is documented in docs/doctor.md.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -74,6 +101,13 @@ impl Listing {
         names.extend(image::usual().map(|recipe| recipe.entry()));
         names.extend(rust.map(|rust| cross::name(&rust.host)));
         let known = rust.zip(crates);
+        let is_known = |name: &str| match kind(name) {
+            None | Some(By::Tool) => true,
+            Some(By::Rust) => rust.is_some(),
+            Some(By::Crates) => known.is_some(),
+            Some(By::Workspace) => false,
+            Some(By::Pins) => !name.contains(kernels::PINNED),
+        };
         names.extend(known.iter().flat_map(|(rust, crates)| libbpf_names(rust, crates)));
         let mut entries = Vec::new();
         for name in cache.entries()? {
@@ -85,13 +119,8 @@ impl Listing {
             let state = match whole {
                 false => State::HalfDone,
                 true if names.contains(&name) => State::InUse,
-                true if rust.is_none() && [sysroot::PREFIX, cross::PREFIX].iter().any(|it| name.starts_with(it)) => {
-                    State::Unknown
-                }
-                true if known.is_none() && name.starts_with(libbpf::PREFIX) => State::Unknown,
-                true if name.starts_with(image::PREFIX) => State::Unknown,
-                true if name.starts_with(kernels::PREFIX) && name.contains(kernels::PINNED) => State::Unknown,
-                true => State::OtherVersion,
+                true if is_known(&name) => State::OtherVersion,
+                true => State::Unknown,
             };
             let age_days = made.unwrap_or_default().as_secs() / 86_400;
             entries.push(Entry { bytes: size(&path), name, age_days, state });
@@ -119,19 +148,11 @@ pub fn entry_of(name: &str) -> Option<(&str, bool)> {
     let entry = half.unwrap_or(name);
     let (before, hash) = entry.rsplit_once('-')?;
     let is_hash = hash.len() == 16 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_ours = [
-        zig::PREFIX,
-        nfpm::PREFIX,
-        sysroot::PREFIX,
-        kernels::PREFIX,
-        cxx::PREFIX,
-        libbpf::PREFIX,
-        image::PREFIX,
-        cross::PREFIX,
-    ]
-    .iter()
-    .any(|prefix| before.starts_with(prefix));
-    (is_ours && is_hash).then_some((entry, half.is_none()))
+    (is_hash && kind(before).is_some()).then_some((entry, half.is_none()))
+}
+
+fn kind(name: &str) -> Option<By> {
+    KINDS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, by)| *by)
 }
 
 /// What a folder takes on the disk. What vanishes meanwhile does not count.
