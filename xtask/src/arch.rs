@@ -1,5 +1,6 @@
 //! The architectures that can be shipped, one row each: everything that differs between them stands here.
 
+use std::env::consts;
 use std::fmt;
 use std::str::FromStr;
 
@@ -650,7 +651,9 @@ impl Arch {
 
     /// The one of the machine that this tool runs on.
     pub fn of_this_machine() -> Option<&'static Arch> {
-        ARCHES.iter().find(|arch| arch.rust() == std::env::consts::ARCH)
+        // Rust has one word for both byte orders.
+        let endian = if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little };
+        ARCHES.iter().find(|arch| arch.rust() == consts::ARCH && arch.endian == endian)
     }
 
     /// Those that are shipped where none are named.

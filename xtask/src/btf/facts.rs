@@ -119,9 +119,8 @@ fn xz(runner: Runner, data: &[u8]) -> Result<Option<Vec<u8>>> {
 /// What this machine's kernel is called, and its architecture.
 pub fn own_name() -> Result<(Name, &'static Arch)> {
     let name = Name::running().context("cannot read which kernel this is")?;
-    let arch = std::env::consts::ARCH;
-    match arch.parse() {
-        Ok(arch) => Ok((name, arch)),
-        Err(_) => bail!("this machine's architecture, {arch}, is none that is shipped"),
+    match Arch::of_this_machine() {
+        Some(arch) => Ok((name, arch)),
+        None => bail!("this machine's architecture, {}, is none that is shipped", std::env::consts::ARCH),
     }
 }

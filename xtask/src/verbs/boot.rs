@@ -64,9 +64,8 @@ pub fn run(runner: Runner, common: &flags::Common, request: &flags::Boot) -> Res
 
 /// Has this machine's processor run the guests that are of its kind.
 fn use_kvm(guests: &mut [Guest]) -> Result<()> {
-    let own: &'static Arch = match std::env::consts::ARCH.parse() {
-        Ok(arch) => arch,
-        Err(_) => bad_request!("--kvm: nothing is shipped for this machine's architecture, {}", std::env::consts::ARCH),
+    let Some(own) = Arch::of_this_machine() else {
+        bad_request!("--kvm: nothing is shipped for this machine's architecture, {}", std::env::consts::ARCH);
     };
     if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
         bad_request!("--kvm: /dev/kvm cannot be opened ({error}): this machine has no KVM, or you may not use it");
