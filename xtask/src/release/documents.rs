@@ -235,7 +235,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::ui::error::Request;
+    use crate::ui::error::BadRequest;
 
     #[test]
     fn what_cannot_be_packed_is_refused_and_the_rest_has_its_place() {
@@ -287,14 +287,14 @@ mod tests {
             ("docs/a", "CHANGELOG", "would be at the same path in the archive (CHANGELOG)"),
         ] {
             let error = places(path, to).unwrap_err();
-            assert!(error.is::<Request>() && format!("{error:#}").contains(fault), "{path}: {error:#}");
+            assert!(error.is::<BadRequest>() && format!("{error:#}").contains(fault), "{path}: {error:#}");
         }
 
         // It need not be named in `include`.
         for name in ["LICENSE", "README.rst"] {
             symlink("nowhere", root.join(name)).unwrap();
             let error = files.documents(&[], &[]).unwrap_err();
-            assert!(error.is::<Request>() && error.to_string().contains("is a link to nowhere"), "{error:#}");
+            assert!(error.is::<BadRequest>() && error.to_string().contains("is a link to nowhere"), "{error:#}");
             fs::remove_file(root.join(name)).unwrap();
         }
     }

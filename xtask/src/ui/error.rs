@@ -9,7 +9,7 @@ use crate::ui::remedies::{self, Installation};
 
 /// The request itself was wrong: a usage error, exit code 2, before any work.
 #[derive(Debug)]
-pub struct Request(pub String);
+pub struct BadRequest(pub String);
 
 /// Something in the cache is not what it was when it was made. It is removed, so that a second try makes it anew.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ fn words(output: &str) -> Vec<&str> {
     output.lines().filter(is_word).collect()
 }
 
-impl fmt::Display for Request {
+impl fmt::Display for BadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -129,13 +129,13 @@ impl fmt::Display for Interrupted {
 impl std::error::Error for Damaged {}
 impl std::error::Error for Failed {}
 impl std::error::Error for Missing {}
-impl std::error::Error for Request {}
+impl std::error::Error for BadRequest {}
 impl std::error::Error for Interrupted {}
 
-/// Ends the function with a [`Request`] error.
+/// Ends the function with a [`BadRequest`] error.
 macro_rules! bad_request {
     ($($message:tt)*) => {
-        return Err($crate::ui::error::Request(format!($($message)*)).into())
+        return Err($crate::ui::error::BadRequest(format!($($message)*)).into())
     };
 }
 pub(crate) use bad_request;
@@ -158,7 +158,7 @@ pub fn describe(error: &anyhow::Error) -> String {
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(Interrupted(signal)) = error.downcast_ref() {
         u8::try_from(128 + signal).unwrap_or(1)
-    } else if error.is::<Request>() {
+    } else if error.is::<BadRequest>() {
         2
     } else {
         1

@@ -247,7 +247,7 @@ impl Deployment<'_> {
                     decided.push((host.clone(), decision));
                 }
                 // What is wrong with the request is wrong for all.
-                Err(error) if error.is::<error::Request>() => return Err(error.context(host.to_string())),
+                Err(error) if error.is::<error::BadRequest>() => return Err(error.context(host.to_string())),
                 Err(error) => failures.push((host.clone(), error)),
             }
         }

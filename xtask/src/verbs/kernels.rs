@@ -12,7 +12,7 @@ use crate::debian::deb::Deb;
 use crate::flags::{self, Common};
 use crate::sys;
 use crate::sys::process::Runner;
-use crate::ui::error::{Request, bad_request};
+use crate::ui::error::{BadRequest, bad_request};
 use crate::ui::screen;
 use crate::ui::table::Align::Left;
 use crate::ui::table::Table;
@@ -104,7 +104,7 @@ fn update(
     if common.offline {
         bad_request!("--offline, and --update asks a mirror of Debian");
     }
-    let mirror = Mirror::find(runner).map_err(|status| Request(status.sentence()))?;
+    let mirror = Mirror::find(runner).map_err(|status| BadRequest(status.sentence()))?;
     let before = Lock::read(&workspace.root)?;
     let (work, file) = (workspace.work.join("pins"), workspace.root.join(FILE));
     let tasks = update::tasks(&mirror, &work, wanted, before.clone(), file)?;

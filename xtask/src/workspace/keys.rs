@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use crate::NAME;
-use crate::ui::error::{Request, bad_request};
+use crate::ui::error::{BadRequest, bad_request};
 use crate::ui::suggest;
 
 /// The tables of `metadata` that there may be in the root's Cargo.toml.
@@ -77,10 +77,10 @@ pub fn find<'a>(metadata: &'a Metadata, package: Option<&str>) -> Result<Option<
 
 /// The error for a key of a table whose name begins with that word.
 pub fn in_table(error: Error, word: &str) -> Error {
-    match error.downcast::<Request>() {
-        Ok(Request(sentence)) => {
+    match error.downcast::<BadRequest>() {
+        Ok(BadRequest(sentence)) => {
             let known = format!("[{WORKSPACE}.metadata.{NAME}");
-            Request(sentence.replace(&known, &format!("[{word}.metadata.{NAME}"))).into()
+            BadRequest(sentence.replace(&known, &format!("[{word}.metadata.{NAME}"))).into()
         }
         Err(error) => error,
     }
@@ -95,7 +95,7 @@ pub fn read<T: DeserializeOwned>(table: &Value) -> Result<T> {
         });
         let path: Vec<&str> = keys.collect();
         let message = error.inner().to_string();
-        Request(match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
+        BadRequest(match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
             // Those that are known stand behind it, in backquotes, too.
             Some((unknown, known)) => {
                 let tables: Vec<&str> = path.into_iter().filter(|key| *key != unknown).collect();

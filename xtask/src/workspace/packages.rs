@@ -12,7 +12,7 @@ use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
-use crate::ui::error::{Failed, Request};
+use crate::ui::error::{BadRequest, Failed};
 use crate::workspace::config::Config;
 use crate::workspace::features::{self, Features, Selected};
 use crate::workspace::products::Product;
@@ -77,7 +77,7 @@ impl Cargo<'_> {
         let answer = answer.with_context(|| format!("cannot read the workspace of {} with cargo", manifest.display()));
         // Only manifests were read: cargo's message is about them.
         answer.map_err(|error| match error.downcast_ref::<Failed>() {
-            Some(Failed { output, .. }) if output.contains("Cargo.toml") => Request(format!("{error:#}")).into(),
+            Some(Failed { output, .. }) if output.contains("Cargo.toml") => BadRequest(format!("{error:#}")).into(),
             _ => error,
         })
     }

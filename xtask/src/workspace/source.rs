@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::sys::process::Runner;
 use crate::sys::{files, hash};
-use crate::ui::error::{Request as BadRequest, bad_request};
+use crate::ui::error::{BadRequest, bad_request};
 use crate::ui::screen::Level;
 use crate::workspace::date;
 use crate::workspace::ignored::{IgnoredFiles, leads_out};
