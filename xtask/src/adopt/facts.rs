@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cargo_metadata::{Dependency, Metadata, MetadataCommand, TargetKind};
+use cargo_metadata::{Dependency, Metadata, MetadataCommand, Package, Target};
 
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::workspace::facts::find_manifest;
-use crate::workspace::rust::PINS;
+use crate::workspace::rust::{PINS, Rust};
 
 /// The library of this tool, by which an adopting package is known.
 const LIBRARY: &str = env!("CARGO_PKG_NAME");
@@ -125,31 +125,29 @@ impl Facts {
 
     pub fn read(runner: Runner, manifest_path: Option<&Path>) -> Result<Facts> {
         let manifest = find_manifest(manifest_path)?;
-        let metadata = metadata(runner, &manifest)?;
+        let folder = manifest.parent().context("a manifest in no folder")?;
+        let metadata = metadata(runner, folder, &manifest)
+            .with_context(|| format!("cannot read the workspace of {}", manifest.display()))?;
         let root = metadata.workspace_root.clone().into_std_path_buf();
         let members = metadata.workspace_packages();
         let relative = |folder: &Path| folder.strip_prefix(&root).unwrap_or(folder).to_string_lossy().into_owned();
-        let tool = members.iter().find(|package| uses_tool(package)).and_then(|package| {
+        let own = members.iter().find(|package| uses_tool(package));
+        let tool = own.and_then(|package| {
             let dependency = package.dependencies.iter().find(|one| one.name == LIBRARY)?;
             Some((package.name.to_string(), Source::of(dependency)))
         });
-        let is_application = |package: &&&cargo_metadata::Package| {
-            let has_binary = package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin));
-            has_binary
+        let program = own.and_then(|package| Some(package.targets.iter().find(|it| it.is_bin())?.name.clone()));
+        let is_application = |package: &&&Package| {
+            package.targets.iter().any(Target::is_bin)
                 && !["xtask", LIBRARY].contains(&package.name.as_str())
                 && !uses_tool(package)
                 && !is_for_bpf(package)
         };
-        let is_program = |target: &&cargo_metadata::Target| target.kind.contains(&TargetKind::Bin);
-        let program = members
-            .iter()
-            .find(|package| uses_tool(package))
-            .and_then(|package| Some(package.targets.iter().find(is_program)?.name.clone()));
-        let mut found = Found::default();
-        find_bpf(&root, "", &mut found)?;
+        let mut c = BpfInC::default();
+        c.find(&root, "")?;
         let by_scripts = scripts_compile(&members)?;
         let lock = files::read_if_there(&root.join("Cargo.lock"))?.unwrap_or_default();
-        let has_libbpf = found.has_libbpf || has_libbpf_sys(&lock, &members);
+        let has_libbpf = c.has_libbpf || has_libbpf_sys(&lock, &members);
         Ok(Facts {
             manifest: files::read_if_there(&root.join("Cargo.toml"))?.context("a workspace without a Cargo.toml")?,
             has_key: metadata.workspace_metadata.get(crate::NAME).is_some(),
@@ -162,7 +160,7 @@ impl Facts {
                 })
                 .collect(),
             bpf_packages: bpf_packages(&members),
-            lacks_libbpf: found.includes_libbpf && !has_libbpf && !by_scripts,
+            lacks_libbpf: c.includes_libbpf && !has_libbpf && !by_scripts,
             by_scripts,
             has_folder: root.join("bpf").is_dir(),
             outside: outside(&root, &members),
@@ -171,81 +169,77 @@ impl Facts {
             cargo_config: files::read_if_there(&root.join(".cargo/config.toml"))?,
             gitignore: files::read_if_there(&root.join(".gitignore"))?,
             is_pinned: PINS.iter().any(|name| root.join(name).exists()),
-            rust: rust(runner, &root)?,
-            bpf_folders: found.folders,
+            rust: Rust::read(runner, &root, false)?.version,
+            bpf_folders: c.folders,
             root,
         })
     }
 }
 
 /// Whether a package is one by which a workspace uses this tool.
-pub fn uses_tool(package: &cargo_metadata::Package) -> bool {
+pub fn uses_tool(package: &Package) -> bool {
     package.dependencies.iter().any(|dependency| dependency.name == LIBRARY)
 }
 
 /// The packages whose binaries are BPF written in Rust.
-pub fn bpf_packages(members: &[&cargo_metadata::Package]) -> Vec<String> {
-    let has_binary =
-        |package: &cargo_metadata::Package| package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin));
-    let programs = members.iter().filter(|package| is_for_bpf(package) && has_binary(package));
+pub fn bpf_packages(members: &[&Package]) -> Vec<String> {
+    let programs = members.iter().filter(|package| is_for_bpf(package) && package.targets.iter().any(Target::is_bin));
     programs.map(|package| package.name.to_string()).collect()
 }
 
 /// Whether it is a BPF program in Rust.
-pub fn is_for_bpf(package: &cargo_metadata::Package) -> bool {
+pub fn is_for_bpf(package: &Package) -> bool {
     package.dependencies.iter().any(|dependency| dependency.name == "aya-ebpf")
 }
 
-/// The workspace as cargo sees it. No pinned Rust is needed for that.
-fn metadata(runner: Runner, manifest: &Path) -> Result<Metadata> {
-    let folder = manifest.parent().context("a manifest in no folder")?;
+/// The workspace of a manifest as the cargo of a folder sees it.
+pub fn metadata(runner: Runner, folder: &Path, manifest: &Path) -> Result<Metadata> {
     let command = Command::new("cargo", folder)
-        .args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"])
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
         .arg(manifest.to_string_lossy());
-    let json = runner.read(&command).with_context(|| format!("cannot read the workspace of {}", manifest.display()))?;
-    MetadataCommand::parse(json).context("cannot understand what cargo prints of the workspace")
+    MetadataCommand::parse(runner.read(&command)?).context("cannot understand what cargo prints of the workspace")
 }
 
-/// The version of Rust that a folder uses.
-fn rust(runner: Runner, folder: &Path) -> Result<String> {
-    let text = runner.read(&Command::new("rustc", folder).arg("-vV"))?;
-    let release = text.lines().find_map(|line| line.strip_prefix("release: "));
-    Ok(release.context("rustc does not print its release")?.to_owned())
+/// Folders that hold nothing of a repository's own.
+const SKIPPED: [&str; 3] = ["target", "dist", "node_modules"];
+
+/// Whether sources are looked for in a folder of this name.
+pub fn is_looked_through(name: &str) -> bool {
+    !name.starts_with('.') && !SKIPPED.contains(&name)
 }
 
 /// What there is of BPF in C.
 #[derive(Debug, Default)]
-struct Found {
+struct BpfInC {
     folders: Vec<String>,
     includes_libbpf: bool,
     /// Whether libbpf's headers are among the files.
     has_libbpf: bool,
 }
 
-/// Finds BPF sources, without what cargo and this tool write, and without what begins with a dot.
-fn find_bpf(root: &Path, folder: &str, found: &mut Found) -> Result<()> {
-    let path = root.join(folder);
-    let names = files::list(&path)?;
-    let sources: Vec<&String> =
-        names.iter().filter(|name| name.ends_with(".bpf.c") && !name.starts_with('.')).collect();
-    if !folder.is_empty() && !sources.is_empty() {
-        found.folders.push(folder.to_owned());
-        for name in sources {
-            let text = files::read_if_there(&path.join(name))?.unwrap_or_default();
-            found.includes_libbpf |= includes_libbpf(&text);
+impl BpfInC {
+    /// Adds what is in a folder, without what begins with a dot.
+    fn find(&mut self, root: &Path, folder: &str) -> Result<()> {
+        let path = root.join(folder);
+        let names = files::list(&path)?;
+        let sources: Vec<&String> =
+            names.iter().filter(|name| name.ends_with(".bpf.c") && !name.starts_with('.')).collect();
+        if !folder.is_empty() && !sources.is_empty() {
+            self.folders.push(folder.to_owned());
+            for name in sources {
+                let text = files::read_if_there(&path.join(name))?.unwrap_or_default();
+                self.includes_libbpf |= includes_libbpf(&text);
+            }
         }
-    }
-    found.has_libbpf |= names.iter().any(|name| name == "bpf_helpers.h");
-    for name in names
-        .iter()
-        .filter(|name| !name.starts_with('.') && !["target", "dist", "node_modules"].contains(&name.as_str()))
-    {
-        let inner = path.join(name);
-        if inner.is_dir() && !inner.is_symlink() {
-            find_bpf(root, inner.strip_prefix(root)?.to_str().unwrap_or_default(), found)?;
+        self.has_libbpf |= names.iter().any(|name| name == "bpf_helpers.h");
+        for name in names.iter().filter(|name| is_looked_through(name)) {
+            let inner = path.join(name);
+            if inner.is_dir() && !inner.is_symlink() {
+                self.find(root, inner.strip_prefix(root)?.to_str().unwrap_or_default())?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether a C source includes headers of libbpf.
@@ -255,7 +249,7 @@ pub fn includes_libbpf(text: &str) -> bool {
 }
 
 /// Whether a package, or what one depends on by Cargo.lock, brings libbpf's headers along.
-pub fn has_libbpf_sys(lock: &str, members: &[&cargo_metadata::Package]) -> bool {
+pub fn has_libbpf_sys(lock: &str, members: &[&Package]) -> bool {
     let mut named = members.iter().flat_map(|package| &package.dependencies);
     lock.contains("name = \"libbpf-sys\"") || named.any(|dependency| dependency.name == "libbpf-sys")
 }
@@ -268,9 +262,9 @@ pub fn compiles_bpf(code: &str) -> bool {
 }
 
 /// Whether a build script of a package compiles BPF sources in C.
-fn scripts_compile(members: &[&cargo_metadata::Package]) -> Result<bool> {
+fn scripts_compile(members: &[&Package]) -> Result<bool> {
     let scripts = members.iter().flat_map(|package| &package.targets);
-    for script in scripts.filter(|target| target.kind.contains(&TargetKind::CustomBuild)) {
+    for script in scripts.filter(|target| target.is_custom_build()) {
         let text = files::read_if_there(script.src_path.as_std_path())?.unwrap_or_default();
         if compiles_bpf(&text) {
             return Ok(true);
@@ -280,7 +274,7 @@ fn scripts_compile(members: &[&cargo_metadata::Package]) -> Result<bool> {
 }
 
 /// What packages depend on by a path that is not in the workspace.
-fn outside(root: &Path, members: &[&cargo_metadata::Package]) -> Vec<Outside> {
+fn outside(root: &Path, members: &[&Package]) -> Vec<Outside> {
     let is_outside = |path: &Path| {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         !real(path).starts_with(real(root))

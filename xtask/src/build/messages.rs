@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::camino::Utf8PathBuf;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
-use cargo_metadata::{Artifact, BuildScript, Message, TargetKind};
+use cargo_metadata::{Artifact, BuildScript, Message};
 
 /// What a line of cargo's reports.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Messages {
     fn message(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::CompilerArtifact(artifact) => {
-                if artifact.target.kind.contains(&TargetKind::CustomBuild) {
+                if artifact.target.is_custom_build() {
                     let folder = artifact.manifest_path.parent().map(PathBuf::from);
                     self.with_script.extend(folder.map(|folder| (folder, package(&artifact.package_id.repr).into())));
                 }

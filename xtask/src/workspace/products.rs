@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use cargo_metadata::{DependencyKind, Metadata, Package, Target, TargetKind};
+use cargo_metadata::{DependencyKind, Metadata, Package, Target};
 use serde::Deserialize;
 
 use crate::release::layout::{LICENSES, STD_LICENSES};
@@ -513,7 +513,7 @@ fn package<'a>(metadata: &'a Metadata, name: Option<String>, path: &str) -> Resu
 
 /// Finds binaries of a package. They need not be named where there is one.
 fn bins<'a>(package: &'a Package, named: Option<OneOrMore>, path: &str) -> Result<Vec<&'a Target>> {
-    let bins: Vec<&Target> = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin)).collect();
+    let bins: Vec<&Target> = package.targets.iter().filter(|target| target.is_bin()).collect();
     let names = || bins.iter().map(|bin| bin.name.as_str());
     let Some(named) = named else {
         return match bins.as_slice() {

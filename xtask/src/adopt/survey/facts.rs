@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target, TargetKind};
+use cargo_metadata::{Dependency, DependencyKind, Metadata, Package, Target};
 use serde_json::Value;
 
 use super::lock::{Crate, Lock};
-use crate::adopt::facts::{bpf_packages, has_libbpf_sys, is_for_bpf, uses_tool};
+use crate::adopt::facts::{bpf_packages, has_libbpf_sys, is_for_bpf, is_looked_through, metadata, uses_tool};
 use crate::arch::ARCHES;
 use crate::build::profile;
 use crate::release::licenses::is_license;
@@ -87,9 +87,6 @@ pub enum Kind {
     Rust,
 }
 
-/// Folders that hold nothing of the repository's own.
-const SKIPPED: [&str; 3] = ["target", "dist", "node_modules"];
-
 /// Folders of a workspace that hold nothing that is shipped.
 const ASIDE: [&str; 5] = ["tests", "testdata", "benches", "examples", "fuzz"];
 
@@ -116,7 +113,8 @@ impl Survey {
         let modules = modules.lines().filter_map(|line| line.split_once(' ')).map(|(_, path)| path.to_owned());
         let is_empty = |path: &String| files::list(&repository.join(path)).is_ok_and(|names| names.is_empty());
         survey.empty_submodules = modules.filter(is_empty).collect();
-        let metadata = match metadata(runner, &root.join("Cargo.toml")) {
+        // In `/`, no toolchain file of the repository has another cargo run.
+        let metadata = match metadata(runner, Path::new("/"), &root.join("Cargo.toml")) {
             Ok(metadata) => metadata,
             Err(failed) => {
                 let words = error::describe(&failed);
@@ -224,17 +222,8 @@ impl Survey {
     }
 }
 
-/// The workspace as cargo sees it, whatever Rust it pins.
-fn metadata(runner: Runner, manifest: &Path) -> Result<Metadata> {
-    // In `/`, no toolchain file of the repository has another cargo run.
-    let command = Command::new("cargo", Path::new("/"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
-        .arg(std::path::absolute(manifest)?.to_string_lossy());
-    MetadataCommand::parse(runner.read(&command)?).context("cannot understand what cargo prints of the workspace")
-}
-
 fn application(package: &Package) -> Option<Application> {
-    let bins = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin));
+    let bins = package.targets.iter().filter(|target| target.is_bin());
     let enabled = enabled(package);
     let lacking = |needed: &Vec<String>| needed.iter().filter(|it| !enabled.contains(it.as_str())).cloned().collect();
     let bins: Vec<(String, Vec<String>)> =
@@ -262,7 +251,7 @@ fn direct(metadata: &Metadata, survey: &Survey) -> BTreeMap<String, BTreeSet<Str
             continue;
         }
         let enabled = enabled(member);
-        let is_built = |dependency: &&cargo_metadata::Dependency| {
+        let is_built = |dependency: &&Dependency| {
             let elsewhere = dependency.target.as_ref().map(ToString::to_string).unwrap_or_default();
             let is_elsewhere = ["windows", "macos", "cfg(any())", "wasm"].iter().any(|word| elsewhere.contains(word))
                 && !elsewhere.contains("not(");
@@ -334,7 +323,7 @@ fn walk(
         let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         let full = repository.join(&path);
         let Ok(found) = full.symlink_metadata() else { continue };
-        if found.is_dir() && !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
+        if found.is_dir() && is_looked_through(&name) {
             walk(repository, &path, roots, sources, has_headers)?;
         } else if found.is_file() && name == "Cargo.toml" {
             roots.push(folder.to_owned());
