@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cargo_metadata::Package;
+
 /// Of each crate, its sets of features: a crate for build scripts may have others than the same one for the target.
 pub type Features = BTreeMap<String, BTreeSet<String>>;
 
@@ -36,6 +38,20 @@ pub fn together<T: Copy>(targets: &[T], of: impl Fn(T) -> Features) -> Vec<Vec<T
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// All that features of a package turn on, and they: its other features, and `dep:` and the name of optional dependencies.
+pub fn enabled<'a>(package: &'a Package, features: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut enabled = BTreeSet::new();
+    let mut next: Vec<&str> = features.into_iter().collect();
+    while let Some(word) = next.pop() {
+        if enabled.insert(word) {
+            next.extend(package.features.get(word).into_iter().flatten().map(String::as_str));
+            // `a/b` turns on `a`, and `a?/b` does not.
+            next.extend(word.split_once('/').map(|(name, _)| name).filter(|name| !name.ends_with('?')));
+        }
+    }
+    enabled
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is shipped: the packages with their binaries and features, and the archives that they go into.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use cargo_metadata::{DependencyKind, Metadata, Package, Target};
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::release::layout::{LICENSES, STD_LICENSES};
 use crate::ui::error::bad_request;
 use crate::ui::suggest;
+use crate::workspace::features::enabled;
 use crate::workspace::keys::{OneOrMore, Root, check_path, key, plain_path};
 
 /// What goes into one archive for each architecture.
@@ -357,14 +358,8 @@ impl Features {
             let hint = suggest::hint(unknown, features.keys().map(String::as_str));
             bad_request!("{}: package `{name}` has no feature `{}`{hint}", key(path), suggest::cut(unknown));
         }
-        let mut enabled: BTreeSet<&str> = BTreeSet::new();
-        let mut next: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        next.extend((!self.no_default).then_some("default"));
-        while let Some(feature) = next.pop() {
-            if enabled.insert(feature) {
-                next.extend(features.get(feature).into_iter().flatten().map(String::as_str));
-            }
-        }
+        let named = self.names.iter().map(String::as_str).chain((!self.no_default).then_some("default"));
+        let enabled = enabled(package, named);
         for bin in bins {
             if let Some(missing) = bin.required_features.iter().find(|feature| !enabled.contains(feature.as_str())) {
                 bad_request!(

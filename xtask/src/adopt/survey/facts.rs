@@ -16,6 +16,7 @@ use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::{self, Runner};
 use crate::ui::error::{self, bad_request};
+use crate::workspace::features::enabled;
 use crate::workspace::rust::PINS;
 
 /// What is read of a repository. Errors are what they are called: findings.
@@ -224,7 +225,7 @@ impl Survey {
 
 fn application(package: &Package) -> Option<Application> {
     let bins = package.targets.iter().filter(|target| target.is_bin());
-    let enabled = enabled(package);
+    let enabled = enabled(package, ["default"]);
     let lacking = |needed: &Vec<String>| needed.iter().filter(|it| !enabled.contains(it.as_str())).cloned().collect();
     let bins: Vec<(String, Vec<String>)> =
         bins.map(|bin| (bin.name.clone(), lacking(&bin.required_features))).collect();
@@ -250,7 +251,7 @@ fn direct(metadata: &Metadata, survey: &Survey) -> BTreeMap<String, BTreeSet<Str
         if direct.contains_key(name) {
             continue;
         }
-        let enabled = enabled(member);
+        let enabled = enabled(member, ["default"]);
         let is_built = |dependency: &&Dependency| {
             let elsewhere = dependency.target.as_ref().map(ToString::to_string).unwrap_or_default();
             let is_elsewhere = ["windows", "macos", "cfg(any())", "wasm"].iter().any(|word| elsewhere.contains(word))
@@ -258,7 +259,7 @@ fn direct(metadata: &Metadata, survey: &Survey) -> BTreeMap<String, BTreeSet<Str
             let by = dependency.rename.as_ref().unwrap_or(&dependency.name);
             dependency.kind != DependencyKind::Development
                 && !is_elsewhere
-                && (!dependency.optional || enabled.contains(by.as_str()))
+                && (!dependency.optional || enabled.contains(by.as_str()) || enabled.contains(&*format!("dep:{by}")))
         };
         let names: BTreeSet<String> =
             member.dependencies.iter().filter(is_built).map(|dependency| dependency.name.clone()).collect();
@@ -280,21 +281,6 @@ fn crates(lock: &Lock, direct: &BTreeMap<String, BTreeSet<String>>, applications
         }
     }
     crates
-}
-
-/// The features and optional dependencies that a package has by default.
-fn enabled(package: &Package) -> BTreeSet<&str> {
-    let mut enabled = BTreeSet::new();
-    let mut next = vec!["default"];
-    while let Some(word) = next.pop() {
-        let word = word.strip_prefix("dep:").unwrap_or(word);
-        // `a?/b` enables nothing by itself.
-        let name = word.split('/').next().unwrap_or(word);
-        if !name.ends_with('?') && enabled.insert(name) {
-            next.extend(package.features.get(name).into_iter().flatten().map(String::as_str));
-        }
-    }
-    enabled
 }
 
 /// `channel` of the toolchain file, which may be above the workspace.
