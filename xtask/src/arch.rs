@@ -711,26 +711,6 @@ const fn same(one: &str, other: &str) -> bool {
     index == one.len() && index == other.len()
 }
 
-/// The table of architectures in the README.
-pub fn markdown_table() -> String {
-    let mut table = String::from(
-        "| `--arch` | Rust target | byte order | bits | std | oldest processor checked | runs on |\n|---|---|---|---|---|---|---|\n",
-    );
-    for arch in &ARCHES {
-        table += &format!(
-            "| `{}` | `{}` | {} | {} | {} | `{}` | {} |\n",
-            arch.name,
-            arch.triple,
-            arch.endian.name(),
-            arch.bits,
-            arch.route,
-            arch.oldest_cpu,
-            arch.machines
-        );
-    }
-    table
-}
-
 /// What the schema of the configuration says of a word for an architecture: one of these names, or an alias.
 #[cfg(test)]
 pub fn schema_of_word() -> serde_json::Value {

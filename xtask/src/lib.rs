@@ -135,12 +135,12 @@ fn run(runner: Runner, flags: &Flags) -> Result<()> {
 /// at any time.
 #[doc(hidden)]
 pub mod testing {
-    pub use crate::arch::{ARCHES, Arch, Endian, markdown_table};
+    pub use crate::arch::{ARCHES, Arch, Endian};
     pub use crate::boot::kernels;
     pub use crate::bpf::container;
     pub use crate::bpf::target::ObjectName;
     pub use crate::container::recipe;
-    pub use crate::deploy::unit::example as unit;
+    pub use crate::deploy::unit;
     pub use crate::flags::Flags;
     pub use crate::release::{binary, boot_report, compare, install, layout, manifest, pack, unpack};
     pub use crate::sys::cache::Cache;
@@ -148,6 +148,7 @@ pub mod testing {
     pub use crate::toolchain::facts::names;
     pub use crate::toolchain::zig;
     pub use crate::workspace::packaging::Install;
+    pub use crate::workspace::products::Deploy;
     pub use crate::workspace::rust::Rust;
     pub use bpfship_object::kernel_features::markdown_table as features_table;
 }

@@ -113,19 +113,6 @@ WantedBy=multi-user.target
     )
 }
 
-/// For tests: the unit of a program with the usual capabilities, for a kernel.
-#[doc(hidden)]
-pub fn example(version: (u32, u32), btf: bool) -> String {
-    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let config = Deploy {
-        capabilities: list(&["CAP_BPF", "CAP_PERFMON"]),
-        capabilities_without_btf: list(&["CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN"]),
-        ..Deploy::default()
-    };
-    let kernel = Kernel { version, btf, is_paranoid: false };
-    text(&config, &Runs { name: "probe", folder: "/usr/local/bin", kernel })
-}
-
 /// A word as systemd takes it.
 fn quoted(word: &str) -> String {
     let word = word.replace('%', "%%").replace('$', "$$");

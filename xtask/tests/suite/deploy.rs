@@ -12,7 +12,8 @@ use std::time::Duration;
 use bpfship::testing::install;
 use bpfship::testing::manifest::{Archive, Artifact, Binary, Manifest, Rustc, SCHEMA};
 use bpfship::testing::pack::{self, Entry};
-use bpfship::testing::{ARCHES, Arch, Install, hash};
+use bpfship::testing::unit::{self, Kernel, Runs};
+use bpfship::testing::{ARCHES, Arch, Deploy, Install, hash};
 
 use super::support::{Run, Workspace, can_mount, has, list};
 
@@ -708,6 +709,17 @@ fn the_script_of_a_release_is_short_and_one_that_shellcheck_finds_nothing_in() {
     }
 }
 
+/// The unit of a program with the usual capabilities, for a kernel.
+fn unit(version: (u32, u32), btf: bool) -> String {
+    let config = Deploy {
+        capabilities: ["CAP_BPF", "CAP_PERFMON"].map(String::from).into(),
+        capabilities_without_btf: ["CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN"].map(String::from).into(),
+        ..Deploy::default()
+    };
+    let kernel = Kernel { version, btf, is_paranoid: false };
+    unit::text(&config, &Runs { name: "probe", folder: "/usr/local/bin", kernel })
+}
+
 /// The unit in exectrace's archive is that of `deploy` and of packages, but for its capabilities and its comments.
 #[test]
 fn the_unit_in_the_archive_of_exectrace_is_as_confined_as_that_of_deploy() {
@@ -731,7 +743,7 @@ fn the_unit_in_the_archive_of_exectrace_is_as_confined_as_that_of_deploy() {
         text.lines().filter(is_same).map(String::from).collect()
     };
     let shipped = fs::read_to_string(super::support::own_root().join("app/exectrace.service")).unwrap();
-    let ours = bpfship::testing::unit((6, 1), true);
+    let ours = unit((6, 1), true);
     assert_eq!(lines(&shipped), lines(&ours));
     for line in ["AmbientCapabilities=CAP_BPF CAP_PERFMON", "CapabilityBoundingSet=CAP_BPF CAP_PERFMON"] {
         assert!(shipped.lines().any(|it| it == line) && ours.lines().any(|it| it == line), "{line}");
@@ -748,7 +760,7 @@ fn a_unit_is_safe_by_systemd_s_own_rules() {
         [("btf", (6, 1), true, 18), ("no-btf", (6, 1), false, 22), ("old", (5, 4), false, 25)]
     {
         let workspace = Workspace::empty("deploy unit");
-        let text = bpfship::testing::unit(kernel, btf).replace("/usr/local/bin/probe", "/bin/true");
+        let text = unit(kernel, btf).replace("/usr/local/bin/probe", "/bin/true");
         let workspace = workspace.write(&format!("{name}.service"), &text);
         workspace
             .shell(&format!("systemd-analyze verify ./{name}.service 2>&1 | grep {name}.service: || true"))

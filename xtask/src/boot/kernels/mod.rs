@@ -216,29 +216,6 @@ impl Kernel {
     }
 }
 
-/// The table of kernels in docs/kernels.md.
-pub fn markdown_table() -> String {
-    let mut table = String::from(
-        "| `--arch` | `--kernel` | from | QEMU's machine | processor | BTF |\n|---|---|---|---|---|---|\n",
-    );
-    for kernel in &KERNELS {
-        let from = match &kernel.source {
-            Source::Debian(package) => format!("Debian {}: `{}`", package.suite, package.name),
-            Source::Built(_) => "Debian's `linux-source`, built here".into(),
-        };
-        table += &format!(
-            "| `{}` | `{}`{} | {from} | `{}` | `{}` | {} |\n",
-            kernel.arch,
-            kernel.label,
-            if kernel.default { ", the default" } else { "" },
-            kernel.machine.name,
-            kernel.machine.cpu(kernel.arch),
-            kernel.btf.word()
-        );
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
