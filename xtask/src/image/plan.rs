@@ -10,8 +10,9 @@ use crate::image::run::WriteImage;
 use crate::package::contents;
 use crate::package::format::package_name;
 use crate::package::spec;
+use crate::release::artifacts::Opened;
 use crate::release::beside::{Open, Publish, Shelf};
-use crate::release::manifest::{Artifact, Manifest};
+use crate::release::manifest::Manifest;
 use crate::release::pack::Entry;
 use crate::sys::plan::Task;
 use crate::workspace::config::Config;
@@ -26,11 +27,7 @@ pub struct Made {
 }
 
 /// Decides which images there are: one for each archive, with all architectures.
-pub fn images(
-    config: &Config,
-    manifest: &Manifest,
-    archives: &[(&Artifact, BTreeMap<String, Entry>)],
-) -> Result<Vec<Made>> {
+pub fn images(config: &Config, manifest: &Manifest, archives: &[Opened]) -> Result<Vec<Made>> {
     let mut made = Vec::new();
     for archive in &config.archives {
         let mut platforms: Vec<_> = archives

@@ -10,8 +10,9 @@ use crate::package::contents;
 use crate::package::format::{FORMATS, Format, package_name};
 use crate::package::run::WriteFiles;
 use crate::package::spec::{self, Package};
+use crate::release::artifacts::Opened;
 use crate::release::beside::{Open, Publish, Shelf};
-use crate::release::manifest::{Artifact, Manifest};
+use crate::release::manifest::Manifest;
 use crate::release::pack::Entry;
 use crate::sys::command::Command;
 use crate::sys::plan::Task;
@@ -29,7 +30,7 @@ pub struct Request<'a> {
     pub manifest: &'a Manifest,
     pub formats: &'a [Format],
     /// The artifacts, with what is in them.
-    pub archives: &'a [(&'a Artifact, BTreeMap<String, Entry>)],
+    pub archives: &'a [Opened<'a>],
 }
 
 /// Decides which packages are made, and says which are not, and why.

@@ -10,6 +10,7 @@ use crate::release::layout::MANIFEST;
 use crate::release::manifest::{self, Artifact, Binary, Manifest};
 use crate::release::pack::Entry;
 use crate::release::unpack;
+use crate::sys::process::Runner;
 use crate::sys::{files, hash};
 use crate::ui::error::bad_request;
 
@@ -36,6 +37,23 @@ pub fn of<'a>(dist: &Path, manifest: &'a Manifest, arches: &[&'static Arch]) -> 
         );
     }
     Ok(manifest.artifacts.iter().filter(|artifact| arches.is_empty() || arches.contains(&artifact.arch)).collect())
+}
+
+/// An artifact, and the files in it.
+pub type Opened<'a> = (&'a Artifact, BTreeMap<String, Entry>);
+
+/// The same with the files in them.
+pub fn opened<'a>(
+    runner: Runner,
+    dist: &Path,
+    manifest: &'a Manifest,
+    arches: &[&'static Arch],
+) -> Result<Vec<Opened<'a>>> {
+    let unpack = |artifact| {
+        runner.check_interrupted()?;
+        Ok((artifact, contents(dist, artifact)?))
+    };
+    of(dist, manifest, arches)?.into_iter().map(unpack).collect()
 }
 
 /// The binaries in a tarball, by name.

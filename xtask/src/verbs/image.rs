@@ -1,6 +1,5 @@
 //! `cargo xtask image`: makes a container image of what was released.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -9,8 +8,6 @@ use serde::Serialize;
 use crate::flags::{self, Common};
 use crate::image::plan;
 use crate::release::beside::Shelf;
-use crate::release::manifest::Artifact;
-use crate::release::pack::Entry;
 use crate::release::{artifacts, describe, staging};
 use crate::sys;
 use crate::sys::hash::Sha256;
@@ -52,11 +49,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Image) -> Result<()
     let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
     let manifest = artifacts::read(&dist)?;
     describe::check_release(&dist, &manifest, &config)?;
-    let mut archives: Vec<(&Artifact, BTreeMap<String, Entry>)> = Vec::new();
-    for artifact in artifacts::of(&dist, &manifest, &request.arches)? {
-        runner.check_interrupted()?;
-        archives.push((artifact, artifacts::contents(&dist, artifact)?));
-    }
+    let archives = artifacts::opened(runner, &dist, &manifest, &request.arches)?;
     let made = plan::images(&config, &manifest, &archives)?;
     let left_out = verify::left_out(&dist, &manifest)?;
     left_out.iter().for_each(|sentence| runner.status(sentence));

@@ -1,6 +1,5 @@
 //! `cargo xtask package`: makes packages for systems of what was released.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -12,8 +11,6 @@ use crate::package::format::Format;
 use crate::package::plan;
 use crate::package::spec::Package;
 use crate::release::beside::Shelf;
-use crate::release::manifest::Artifact;
-use crate::release::pack::Entry;
 use crate::release::{artifacts, describe, layout, staging};
 use crate::sys;
 use crate::sys::cache::Cache;
@@ -59,12 +56,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Package) -> Result<
     let _lock = if request.show.plan { None } else { Some(facts::lock(runner, &root)?) };
     let manifest = artifacts::read(&dist)?;
     describe::check_release(&dist, &manifest, &config)?;
-    let chosen = artifacts::of(&dist, &manifest, &request.arches)?;
-    let mut archives: Vec<(&Artifact, BTreeMap<String, Entry>)> = Vec::new();
-    for artifact in chosen {
-        runner.check_interrupted()?;
-        archives.push((artifact, artifacts::contents(&dist, artifact)?));
-    }
+    let archives = artifacts::opened(runner, &dist, &manifest, &request.arches)?;
     let (packages, mut left_out) = plan::packages(&plan::Request {
         config: &config,
         manifest: &manifest,
