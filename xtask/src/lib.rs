@@ -54,16 +54,9 @@ pub(crate) const NAME: &str = "bpfship";
 ///
 /// Called by the name of a compiler, it is that compiler, and nothing else (`cc/`).
 pub fn main() -> ExitCode {
-    if let Some(code) = bpf::rust::shim::as_clang() {
-        return code;
-    }
-    if let Some(code) = cc::tool::as_tool() {
-        return code;
-    }
-    if let Some(code) = bpf::rust::linker::as_linker() {
-        return code;
-    }
-    if let Some(code) = bpf::rust::answer::as_program() {
+    let others =
+        [bpf::rust::shim::as_clang, cc::tool::as_tool, bpf::rust::linker::as_linker, bpf::rust::answer::as_program];
+    if let Some(code) = others.iter().find_map(|as_other| as_other()) {
         return code;
     }
     if let Some(error) = build::run::compile_in_place_of_rustc() {

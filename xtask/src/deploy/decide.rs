@@ -12,6 +12,7 @@ use crate::deploy::unit::{self, Runs};
 use crate::release::manifest::{Archive, Artifact, Binary, Manifest};
 use crate::sys::hash;
 use crate::ui::error::bad_request;
+use crate::workspace::config;
 use crate::workspace::products::Deploy;
 
 /// KiB that must be free besides the binary.
@@ -168,15 +169,13 @@ pub fn decide(target: &Target, request: &Request) -> Result<Decided> {
             (format!("{}-{:.12}", release.version, binary.sha256), binary.sha256, Some(artifact))
         }
     };
-    if let (Some(kernel), Some(artifact)) = (target.kernel(), &artifact) {
-        let needed =
-            artifact.minimum_kernel.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        if needed.is_some_and(|needed: (u32, u32)| kernel < needed) {
-            notes.push(format!(
-                "its kernel is {}, and {name} is made for {} or newer",
-                target.release, artifact.minimum_kernel
-            ));
-        }
+    if let (Some(kernel), Some(artifact)) = (target.kernel(), &artifact)
+        && config::kernel_version(&artifact.minimum_kernel).is_some_and(|needed| kernel < needed)
+    {
+        notes.push(format!(
+            "its kernel is {}, and {name} is made for {} or newer",
+            target.release, artifact.minimum_kernel
+        ));
     }
     let is_there = target.versions.iter().any(|(name, hash)| *name == version && *hash == Some(sha256));
     if is_there {

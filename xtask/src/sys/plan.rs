@@ -50,7 +50,7 @@ impl Work<'_> {
 }
 
 /// Steps that belong together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Task {
     /// What it does: "building probe for mips". Stands above its steps in a printed plan.
     pub title: String,
@@ -72,17 +72,7 @@ pub struct Task {
 
 impl Task {
     pub fn new(title: impl Into<String>, steps: Steps) -> Task {
-        Task {
-            title: title.into(),
-            steps,
-            announced: false,
-            name: None,
-            live: false,
-            beside: None,
-            waits: false,
-            always: false,
-            failure: None,
-        }
+        Task { title: title.into(), steps, ..Task::default() }
     }
 
     pub fn announced(self) -> Task {
