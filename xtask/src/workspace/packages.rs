@@ -219,23 +219,6 @@ impl Cargo<'_> {
     }
 }
 
-#[cfg(test)]
-impl Package {
-    /// A package for tests.
-    pub fn example(name: &str, folder: impl Into<PathBuf>) -> Package {
-        Package {
-            id: PackageId { repr: name.into() },
-            name: name.into(),
-            version: "1.2.0".into(),
-            license: None,
-            license_file: None,
-            repository: None,
-            folder: folder.into(),
-            roots: Vec::new(),
-        }
-    }
-}
-
 impl Package {
     /// Whether it is identified by its path, and not by a registry or a repository.
     pub fn is_by_path(&self) -> bool {
@@ -304,4 +287,21 @@ fn with_c(metadata: &Metadata) -> BTreeSet<String> {
 fn is_built(target: &&Target) -> bool {
     let others = [TargetKind::Bench, TargetKind::Example, TargetKind::Test];
     !target.kind.iter().any(|kind| others.contains(kind))
+}
+
+#[cfg(test)]
+impl Package {
+    /// A package for tests.
+    pub fn example(name: &str, folder: impl Into<PathBuf>) -> Package {
+        Package {
+            id: PackageId { repr: name.into() },
+            name: name.into(),
+            version: "1.2.0".into(),
+            license: None,
+            license_file: None,
+            repository: None,
+            folder: folder.into(),
+            roots: Vec::new(),
+        }
+    }
 }
