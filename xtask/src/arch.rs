@@ -40,7 +40,7 @@ pub struct Arch {
     pub zig_cpu: Option<&'static str>,
     /// The folder of musl's own headers in zig's `lib/libc/include`.
     pub musl_headers: &'static str,
-    /// What clang is told, so that C code runs on the oldest processor that the Rust target promises.
+    /// Flags of clang, so that C code runs on the oldest processor that the Rust target promises.
     pub c_flags: &'static [&'static str],
     /// The first kernel that has this architecture and all that a Rust binary for it needs.
     pub min_kernel: &'static str,

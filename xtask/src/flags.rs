@@ -562,10 +562,10 @@ pub struct Deploy {
     /// Seconds for which a service must run before it is confirmed
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub watch: u16,
-    /// Begin with so many targets, and go on only if all of them are well
+    /// Begin with N targets, and go on only if all of them are well
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub canary: Option<u8>,
-    /// So many targets at a time; the first batch with a failure is the last [default: all, at most 16 at once]
+    /// N targets at a time; the first batch with a failure is the last [default: all, at most 16 at once]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub batch: Option<u8>,
     /// Use this configuration of ssh instead of yours
@@ -805,7 +805,7 @@ pub struct Trust {
     /// Refuse an archive unless a signer states what it was built from, and each of its boots
     #[arg(long, requires = "signers")]
     pub proof: bool,
-    /// Refuse an archive unless so many of the signers state that they built the same bytes. Who made the release need
+    /// Refuse an archive unless N of the signers state that they built the same bytes. Who made the release need
     /// not be one of them
     #[arg(long, value_name = "N", requires = "signers", value_parser = clap::value_parser!(u8).range(1..))]
     pub rebuilders: Option<u8>,
@@ -1051,7 +1051,7 @@ pub enum CacheAction {
   cargo xtask cache clean --plan             what would be removed
   cargo xtask cache clean --older-than 30    only what was made more than 30 days ago")]
 pub struct Clean {
-    /// Only what was made more than so many days ago, whenever it was last used
+    /// Only what was made more than this many days ago, whenever it was last used
     #[arg(long, value_name = "DAYS")]
     pub older_than: Option<u32>,
     #[command(flatten)]

@@ -45,8 +45,8 @@ impl Within {
     fn check(&self, status: ExitStatus) -> Result<()> {
         match &self.proof {
             Some(proof) if !proof.exists() => bail!(
-                "cross made no container, so nothing that it left is taken: what it printed says why, and --plan shows what it \
-                 was told"
+                "cross made no container, so nothing that it left is taken: what it printed says why, and --plan shows how it \
+                 was called"
             ),
             _ if status.code() == Some(NOT_STARTED) => bail!(
                 "the container was not started, for the reason above; a daemon on another machine does not see the folders of this \

@@ -58,7 +58,7 @@ impl Folders {
         Folders { read, written: BTreeSet::from([base.join("build")]) }
     }
 
-    /// What an engine is told of them. It refuses a folder that is not there, which one on another machine has not.
+    /// An engine's options for them. It refuses a folder that is not there, as none is on another machine.
     fn mounts(&self) -> Vec<String> {
         let is_inside = |folder: &&PathBuf| !folder.ancestors().skip(1).any(|above| self.read.contains(above));
         let mount = |folder: &PathBuf, end: &str| format!("type=bind,source={0},target={0}{end}", folder.display());
@@ -113,7 +113,7 @@ impl Contained {
         Some(Contained { engine, within, stage, unpack, folders, home: site.home(), sweep })
     }
 
-    /// Refuses what no engine can be told.
+    /// Refuses paths that no engine takes.
     pub fn check(&self) -> Result<()> {
         for folder in self.folders.read.iter().chain(&self.folders.written) {
             if folder.to_string_lossy().contains([',', '"']) {
@@ -170,7 +170,7 @@ pub fn prepare(site: Site) -> Result<Vec<Task>> {
     Ok(tasks)
 }
 
-/// What an engine is told of the container of a build, but for its image and its user.
+/// An engine's options for the container of a build, but for its image and its user.
 fn options(name: &str, folders: &Folders) -> Vec<String> {
     let mut options = sealing(name).map(String::from).to_vec();
     // SELinux would have all that is mounted get another label, the toolchain included.

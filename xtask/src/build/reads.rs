@@ -46,7 +46,7 @@ pub fn outside(paths: Vec<PathBuf>, folders: &[PathBuf]) -> Vec<PathBuf> {
     outside
 }
 
-/// What build scripts told cargo.
+/// What build scripts printed for cargo.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Said {
     /// The files that they depend on.

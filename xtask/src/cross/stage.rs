@@ -14,7 +14,7 @@ use crate::sys::steps::{MakeFolder, Run, Write};
 /// The folders that cross mounts, to be written.
 const EMPTY: [&str; 3] = ["cargo/bin", "xargo", "target"];
 
-/// What cross tells a build, and this tool's own builds do not know.
+/// Variables that cross sets for a build, and this tool's own builds do not have.
 const UNKNOWN: [&str; 6] =
     ["PKG_CONFIG_ALLOW_CROSS", "XARGO_HOME", "CARGO_HOME", "CARGO_TARGET_DIR", "CROSS_RUNNER", "USER"];
 

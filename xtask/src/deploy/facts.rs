@@ -23,7 +23,7 @@ pub struct Target {
     /// The name of the system, and the release of its kernel.
     pub system: String,
     pub release: String,
-    /// Of its programs: 1 for 32 bits, 2 for 64; 1 for little-endian, 2 for big-endian. None if it cannot tell.
+    /// Of its programs: 1 for 32 bits, 2 for 64; 1 for little-endian, 2 for big-endian. None if that cannot be seen there.
     pub elf: Option<(u8, u8)>,
     /// Bytes.
     pub page: Option<u64>,

@@ -1,4 +1,4 @@
-//! A package, and what the packager is told of it: a file of its configuration, which is YAML, and so may be JSON.
+//! A package, and the configuration of the packager for it, which is YAML, and so may be JSON.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};

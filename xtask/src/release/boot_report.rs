@@ -133,7 +133,7 @@ impl Default for Report {
 }
 
 /// The table that a user reads, with the gaps below each boot: with the names of tarballs, and with those of
-/// architectures, which are shorter, if they tell which it is.
+/// architectures, which are shorter, where these are enough.
 pub fn tables(boots: &[Boot]) -> [Table; 2] {
     let several = boots.windows(2).any(|pair| pair[0].stem() != pair[1].stem());
     let short = |boot: &Boot| if several { format!("{} {}", boot.stem(), boot.arch) } else { boot.arch.to_string() };

@@ -56,7 +56,7 @@ pub fn run(runner: Runner, common: &Common, request: &Ci) -> Result<()> {
                 let line = first_difference(&present, &pipeline.text);
                 differences.push(format!("{} differs, first in line {line}", pipeline.path));
                 if !request.check && !present.starts_with(MARK) {
-                    bad_request!("{} is there, and not of this command: move it away first", pipeline.path);
+                    bad_request!("{} is not one that this command wrote: move it away first", pipeline.path);
                 }
                 "brought up to date"
             }

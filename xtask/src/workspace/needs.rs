@@ -212,7 +212,7 @@ impl Space {
             Err(why) if writes => {
                 Err(Status::missing(format!("{folder}: {why}"), "set BPFSHIP_CACHE to a folder that can be written"))
             }
-            Err(_) => Ok(format!("{folder}: {used}, read-only, which does while nothing is missing")),
+            Err(_) => Ok(format!("{folder}: {used}, read-only, and nothing is missing")),
             Ok(()) if needed > free => Err(Status::missing(
                 format!("{folder}: {room} free, and {} are needed", screen::size(needed)),
                 "free some space, or set BPFSHIP_CACHE to a folder on a larger disk",

@@ -223,7 +223,7 @@ fn a_cache_that_cannot_be_written_matters_while_something_is_missing() {
             "mount --bind cache cache && mount -o remount,bind,ro cache && PATH='{path}' exec \"$BPFSHIP\" doctor"
         );
         let workspace = workspace.env("PATH", &std::env::var("PATH").unwrap());
-        workspace.shell_with_mounts(&doctor).succeeds().says("read-only, which does while nothing is missing");
+        workspace.shell_with_mounts(&doctor).succeeds().says("read-only, and nothing is missing");
         fs::remove_dir_all(workspace.path("cache").join(bpfship::testing::zig::name().unwrap())).unwrap();
         workspace.shell_with_mounts(&doctor).ends_with(1).says("Read-only file system");
     }

@@ -175,7 +175,7 @@ fn ci_writes_pipelines_brings_them_up_to_date_and_leaves_those_of_others_alone()
     workspace.xtask("ci github").succeeds().says("up to date");
 
     let workspace = workspace.write(".gitlab-ci.yml", "test: {}\n");
-    workspace.xtask("ci gitlab").ends_with(2).says(".gitlab-ci.yml is there, and not of this command").in_one_line();
+    workspace.xtask("ci gitlab").ends_with(2).says(".gitlab-ci.yml is not one that this command wrote").in_one_line();
     assert_eq!(workspace.read(".gitlab-ci.yml"), "test: {}\n");
 
     // By the name that the command has there, and the Rust that is pinned.
