@@ -47,9 +47,7 @@ impl Choice {
             Choice::Host => &[],
         }
     }
-}
 
-impl Choice {
     /// Those that it leaves for builds of binaries. Where clang runs is another matter: with `host`, there still has to be one.
     pub fn kinds_for_builds(self) -> &'static [Kind] {
         if self == Choice::Host { &Kind::ALL } else { self.kinds() }

@@ -107,9 +107,7 @@ impl Staging {
         }
         Ok(())
     }
-}
 
-impl Staging {
     /// Removes signatures of other bytes than those that a file gets now.
     fn drop_signatures(&self, name: &str) -> Result<()> {
         let signatures = [MINISIG, SSHSIG].map(|ending| self.dist.join(format!("{name}{ending}")));

@@ -98,9 +98,7 @@ pub struct Workspace {
 impl Workspace {
     /// The workspace that the command line names.
     pub fn find(runner: Runner, common: &Common) -> Result<(Workspace, Rust)> {
-        let manifest = find_manifest(common.manifest_path.as_deref())?;
-        let folder = manifest.parent().context("a manifest in no folder")?;
-        let rust = Rust::read(runner, folder, common.offline)?;
+        let (manifest, rust) = find(runner, common)?;
         Ok((Workspace::read(runner, &manifest, &rust, common.offline)?, rust))
     }
 
@@ -199,9 +197,7 @@ impl Facts {
         commit: Option<&str>,
         to: Option<&Path>,
     ) -> Result<(Facts, Vec<File>)> {
-        let manifest = find_manifest(common.manifest_path.as_deref())?;
-        let folder = manifest.parent().context("a manifest in no folder")?;
-        let rust = Rust::read(runner, folder, common.offline)?;
+        let (manifest, rust) = find(runner, common)?;
         let cargo_home = cargo_home::find()?;
         let cache = Cache::find()?;
         let metadata =
@@ -421,6 +417,14 @@ pub fn dist_of(manifest: &Path) -> PathBuf {
     let has_own = manifest.parent() != Some(&root) && table(&["package", "metadata", crate::NAME]).is_some();
     let name = has_own.then(|| table(&["package", "name"])).flatten();
     layout::dist(&root, name.as_ref().and_then(toml::Value::as_str))
+}
+
+/// The manifest that the command line names, and the Rust that is in use there.
+fn find(runner: Runner, common: &Common) -> Result<(PathBuf, Rust)> {
+    let manifest = find_manifest(common.manifest_path.as_deref())?;
+    let folder = manifest.parent().context("a manifest in no folder")?;
+    let rust = Rust::read(runner, folder, common.offline)?;
+    Ok((manifest, rust))
 }
 
 pub fn find_manifest(given: Option<&Path>) -> Result<PathBuf> {
