@@ -1,27 +1,24 @@
 //! `cargo xtask btf`: the parts of kernels' types that the BPF objects need.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use bpfship_embed::{Kernel as Name, Lock, arch_in_path};
+use bpfship_embed::{Kernel as Name, arch_in_path};
 use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::boot::kernels::lock::Lock as Pins;
+use crate::bpf::OBJECTS;
 use crate::bpf::facts::Inputs;
-use crate::bpf::{LOCK, OBJECTS, paths};
+use crate::btf;
 use crate::btf::facts::{OWN, Types, named, own_name};
 use crate::btf::parts::{Made, Objects, Outcome};
 use crate::btf::select::{self, From};
-use crate::btf::{self};
 use crate::flags::{self, Common};
 use crate::sys::process::Runner;
-use crate::sys::{files, hash, parallel};
+use crate::sys::{files, parallel};
 use crate::ui::error::bad_request;
 use crate::ui::screen;
-use crate::workspace::config::Bpf;
 use crate::workspace::facts::Workspace;
 
 /// What was written.
@@ -98,9 +95,9 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
         bail!("none of these kernels is for an architecture of `arches` in [workspace.metadata.bpfship] of Cargo.toml");
     }
     let outcome = Outcome::of(made)?;
-    write(&folder, &outcome.files, request.add)?;
+    btf::run::write(&folder, &outcome.files, request.add)?;
     if request.output.is_none() {
-        remember(&workspace.root, bpf, lock, &folder, relocations)?;
+        btf::run::remember(&workspace.root, bpf, lock, &folder, relocations)?;
     }
     outcome.lines().iter().for_each(|line| runner.status(line));
     if !request.json {
@@ -172,44 +169,4 @@ fn objects(inputs: &Inputs, folder: &Path) -> Result<Objects> {
         Ok((name.parse().map_err(anyhow::Error::msg)?, bytes))
     };
     Ok(Objects(inputs.objects.keys().map(read).collect::<Result<_>>()?))
-}
-
-/// Writes the files, and removes others unless they are to be kept.
-fn write(folder: &Path, parts: &BTreeMap<String, Vec<u8>>, keep: bool) -> Result<()> {
-    let mut written = Vec::new();
-    for (path, part) in parts {
-        let file = folder.join(path);
-        file.parent().map_or(Ok(()), files::create_folder)?;
-        written.push((file, part.as_slice()));
-    }
-    files::replace(&written)?;
-    for other in present(folder)?.iter().filter(|path| !keep && !parts.contains_key(*path)) {
-        let file = folder.join(other);
-        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-        // Those above may be empty now.
-        let above = file.ancestors().skip(1).take_while(|above| *above != folder);
-        above.map_while(|above| fs::remove_dir(above).ok()).for_each(drop);
-    }
-    Ok(())
-}
-
-/// The files of BTF in a folder.
-fn present(folder: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    files::walk(folder, "", &mut found)?;
-    found.retain(|path| Name::of_path(path).is_some());
-    Ok(found)
-}
-
-/// Writes to the lock file what there is now, and for which relocations.
-fn remember(root: &Path, bpf: &Bpf, lock: Lock, folder: &Path, relocations: String) -> Result<()> {
-    let configured = bpf.btf.as_deref().unwrap_or_default();
-    let mut hashes = BTreeMap::new();
-    for path in present(folder)? {
-        let name = paths::from_folder(&bpf.folder, &format!("{configured}/{path}"));
-        hashes.insert(name, hash::file(&folder.join(path))?.to_string());
-    }
-    let (relocations, btf_relocations) = (Some(relocations.clone()), Some(relocations));
-    let text = Lock { btf: hashes, relocations, btf_relocations, ..lock }.to_string();
-    files::replace(&[(root.join(&bpf.folder).join(LOCK), text.as_bytes())])
 }
