@@ -1,5 +1,6 @@
 //! What is true of a target.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,8 +10,11 @@ use crate::deploy::report::Report;
 use crate::deploy::script::Place;
 use crate::deploy::ssh::{Ssh, shell};
 use crate::deploy::unit::Kernel;
+use crate::sys::files;
 use crate::sys::hash::Sha256;
 use crate::sys::process::{Runner, Watched};
+use crate::ui::error::bad_request;
+use crate::ui::screen;
 
 /// How long a target may take to report, in seconds.
 const LIMIT: u64 = 60;
@@ -215,4 +219,32 @@ fn unreachable(host: &Host, report: &Report) -> anyhow::Error {
     .find(|(words, _)| said.contains(words))
     .map_or("ssh failed", |(_, remedy)| remedy);
     anyhow!("{}{}", remedy.replace("HOST", &host.to_string()), report.below())
+}
+
+/// The targets that words name: each one, or with `@` a file of them.
+pub fn hosts(named: &[String]) -> Result<Vec<Host>> {
+    let mut hosts: Vec<Host> = Vec::new();
+    let mut words: Vec<String> = Vec::new();
+    for word in named {
+        match word.strip_prefix('@') {
+            None => words.push(word.clone()),
+            Some(file) => {
+                let text = files::read_if_there(Path::new(file))?;
+                let Some(text) = text else { bad_request!("{}: there is no such file of hosts", screen::plain(word)) };
+                let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+                words.extend(lines.filter(|line| !line.is_empty()).map(String::from));
+            }
+        }
+    }
+    if words.is_empty() {
+        bad_request!("no host is named");
+    }
+    for text in &words {
+        match text.parse::<Host>() {
+            Ok(host) if hosts.contains(&host) => bad_request!("{host} is named twice"),
+            Ok(host) => hosts.push(host),
+            Err(error) => bad_request!("{}: {error}", screen::plain(text)),
+        }
+    }
+    Ok(hosts)
 }

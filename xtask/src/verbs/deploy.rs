@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::deploy::decide::{self, Decided, Decision, Request, Wanted};
-use crate::deploy::facts::{Target, There};
+use crate::deploy::facts::{self, Target, There};
 use crate::deploy::host::Host;
 use crate::deploy::plan;
 use crate::deploy::script::Place;
@@ -20,10 +20,10 @@ use crate::release::manifest::Manifest;
 use crate::release::{artifacts, layout::MANIFEST};
 use crate::sys;
 use crate::sys::command::Command;
+use crate::sys::hash;
 use crate::sys::parallel;
 use crate::sys::plan::Task;
 use crate::sys::process::Runner;
-use crate::sys::{files, hash};
 use crate::ui::error::{self, bad_request};
 use crate::ui::screen;
 use crate::ui::table::{Align::Left, Table};
@@ -88,7 +88,7 @@ pub struct Installed<'a> {
 
 /// Runs the verb.
 pub fn run(runner: Runner, common: &flags::Common, request: &flags::Deploy) -> Result<()> {
-    let hosts = hosts(request)?;
+    let hosts = facts::hosts(&request.hosts)?;
     let (workspace, _) = Workspace::find(runner, common)?;
     // Nobody else can look into it. Paths of sockets must be short, and $TMPDIR may not be.
     let sockets =
@@ -304,33 +304,6 @@ fn build(common: &flags::Common, workspace: &Workspace, targets: &[(Host, Target
     build = build.arg(workspace.manifest.to_string_lossy()).args(common.offline.then_some("--offline"));
     let title = format!("building what {list} runs, as far as it has changed");
     Some(Task::new(title, vec![Box::new(BuildAgain { build })]).live("dist"))
-}
-
-fn hosts(request: &flags::Deploy) -> Result<Vec<Host>> {
-    let mut hosts: Vec<Host> = Vec::new();
-    let mut words: Vec<String> = Vec::new();
-    for word in &request.hosts {
-        match word.strip_prefix('@') {
-            None => words.push(word.clone()),
-            Some(file) => {
-                let text = files::read_if_there(Path::new(file))?;
-                let Some(text) = text else { bad_request!("{}: there is no such file of hosts", screen::plain(word)) };
-                let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-                words.extend(lines.filter(|line| !line.is_empty()).map(String::from));
-            }
-        }
-    }
-    if words.is_empty() {
-        bad_request!("no host is named");
-    }
-    for text in &words {
-        match text.parse::<Host>() {
-            Ok(host) if hosts.contains(&host) => bad_request!("{host} is named twice"),
-            Ok(host) => hosts.push(host),
-            Err(error) => bad_request!("{}: {error}", screen::plain(text)),
-        }
-    }
-    Ok(hosts)
 }
 
 /// Who deploys, for whoever finds a target locked.
