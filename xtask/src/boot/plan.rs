@@ -1,6 +1,6 @@
 //! What `boot` will do, as data: decided from the facts alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::release::manifest::Artifact;
 use crate::release::run::TakeBinaries;
 use crate::sys::command::{Command, word};
 use crate::sys::plan::{Slot, Step, Steps, Task};
-use crate::sys::steps::{CheckEntry, Copy, HoldEntries, Run, Write};
+use crate::sys::steps::{Copy, Run, Write};
 use crate::workspace::facts::Facts;
 use crate::workspace::products::{BTF, Product};
 
@@ -191,20 +191,10 @@ fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
         instead: "boot one of your own with --kernel FILE",
     };
     let mut tasks = Vec::new();
-    let mut entries = BTreeSet::new();
+    let mut wanted = Vec::new();
     for (number, guest) in guests.iter().enumerate() {
         match &guest.origin {
-            Origin::Table(kernel, pin) => {
-                let entry = kernel.entry(pin.as_ref());
-                let is_cached = facts.installed.cached.contains(&entry);
-                if entries.insert(entry) && !is_cached {
-                    tasks.push(
-                        kernels::plan::fetch(&means, kernel, pin.as_ref())?
-                            .beside("kernels")
-                            .failure("cannot get the kernels"),
-                    );
-                }
-            }
+            Origin::Table(kernel, pin) => wanted.push((*kernel, pin.as_ref())),
             Origin::File(file) => {
                 let to = kernel_files(facts, guest, &folder(facts, guest, number)).image;
                 let step = PrepareImage { from: file.clone(), arch: guest.arch, to };
@@ -214,16 +204,7 @@ fn kernels(facts: &Facts, host: &Host, guests: &[Guest]) -> Result<Vec<Task>> {
             }
         }
     }
-    if !entries.is_empty() {
-        let hold = HoldEntries::new(facts.cache.clone(), entries.iter().cloned().collect());
-        tasks.push(Task::new("keeping the kernels in the cache", vec![Box::new(hold)]));
-    }
-    // Side by side, so that all that are damaged are fetched again at once.
-    tasks.extend(entries.into_iter().map(|name| {
-        let title = format!("checking {name}");
-        let check = CheckEntry { cache: facts.cache.clone(), name, reads: |_| true };
-        Task::new(title, vec![Box::new(check)]).beside("kernel checks")
-    }));
+    tasks.extend(kernels::plan::get(&means, &facts.installed.cached, wanted)?);
     Ok(tasks)
 }
 

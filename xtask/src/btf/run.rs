@@ -1,6 +1,6 @@
 //! Gets the kernels of `boot`'s whose types are wanted, and writes the parts of their types.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,13 @@ use bpfship_embed::{Kernel as Name, Lock};
 
 use crate::boot::facts::suppliers;
 use crate::boot::kernels::lock::Lock as Pins;
-use crate::boot::kernels::plan::{Means, fetch};
+use crate::boot::kernels::plan::{Means, get};
 use crate::boot::kernels::{IMAGE, Kernel};
 use crate::bpf::{LOCK, paths};
 use crate::btf::select::From;
 use crate::sys;
 use crate::sys::cache::Cache;
-use crate::sys::plan::Task;
 use crate::sys::process::Runner;
-use crate::sys::steps::{CheckEntry, HoldEntries};
 use crate::sys::{files, hash};
 use crate::workspace::config::Bpf;
 use crate::workspace::facts::passed_on;
@@ -30,12 +28,7 @@ pub fn files(runner: Runner, offline: bool, sources: &[From], lock: &Pins) -> Re
     let cache = Cache::find()?;
     if !kernels.is_empty() {
         let (passed_on, cached) = (passed_on(), cache.entries()?);
-        let mut entries = BTreeSet::new();
-        let missing: Vec<&Kernel> = kernels
-            .iter()
-            .filter(|kernel| entries.insert(entry(kernel)) && !cached.contains(&entry(kernel)))
-            .copied()
-            .collect();
+        let missing: Vec<&Kernel> = kernels.iter().filter(|kernel| !cached.contains(&entry(kernel))).copied().collect();
         let (mirror, build_tools) = suppliers(runner, &passed_on, &missing);
         let means = Means {
             cache: &cache,
@@ -45,16 +38,7 @@ pub fn files(runner: Runner, offline: bool, sources: &[From], lock: &Pins) -> Re
             build_tools: build_tools.as_ref(),
             instead: "name a FILE",
         };
-        let fetched = missing.iter().map(|kernel| {
-            Ok(fetch(&means, kernel, lock.pin(kernel))?.beside("kernels").failure("cannot get the kernels"))
-        });
-        let mut tasks = fetched.collect::<Result<Vec<Task>>>()?;
-        let hold = HoldEntries::new(cache.clone(), entries.iter().cloned().collect());
-        tasks.push(Task::new("keeping the kernels in the cache", vec![Box::new(hold)]));
-        tasks.extend(entries.into_iter().map(|name| {
-            let title = format!("checking {name}");
-            Task::new(title, vec![Box::new(CheckEntry { cache: cache.clone(), name, reads: |_| true })])
-        }));
+        let tasks = get(&means, &cached, kernels.iter().map(|kernel| (*kernel, lock.pin(kernel))))?;
         sys::plan::run(runner, &tasks)?;
     }
     let file = |source: &From| match source {

@@ -1,6 +1,6 @@
 //! How kernels get into the cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 
@@ -10,6 +10,7 @@ use crate::debian::apt::Mirror;
 use crate::debian::deb::Deb;
 use crate::sys::cache::Cache;
 use crate::sys::plan::Task;
+use crate::sys::steps::{CheckEntry, HoldEntries};
 use crate::ui::status::Found;
 
 /// What kernels are got with.
@@ -27,8 +28,36 @@ pub struct Means<'a> {
     pub instead: &'static str,
 }
 
-/// Plans to get a kernel into the cache, from the package that is pinned, if one is.
-pub fn fetch(means: &Means, kernel: &Kernel, pin: Option<&Deb>) -> Result<Task> {
+/// Plans to have kernels in the cache, which has the entries `cached`, and to keep them there: each from the package that is
+/// pinned, if one is.
+pub fn get<'a>(
+    means: &Means,
+    cached: &BTreeSet<String>,
+    kernels: impl IntoIterator<Item = (&'a Kernel, Option<&'a Deb>)>,
+) -> Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    let mut entries = BTreeSet::new();
+    for (kernel, pin) in kernels {
+        let entry = kernel.entry(pin);
+        if entries.insert(entry.clone()) && !cached.contains(&entry) {
+            tasks.push(fetch(means, kernel, pin)?.beside("kernels").failure("cannot get the kernels"));
+        }
+    }
+    if !entries.is_empty() {
+        let hold = HoldEntries::new(means.cache.clone(), entries.iter().cloned().collect());
+        tasks.push(Task::new("keeping the kernels in the cache", vec![Box::new(hold)]));
+    }
+    // Side by side, so that all that are damaged are fetched again at once.
+    tasks.extend(entries.into_iter().map(|name| {
+        let title = format!("checking {name}");
+        let check = CheckEntry { cache: means.cache.clone(), name, reads: |_| true };
+        Task::new(title, vec![Box::new(check)]).beside("kernel checks")
+    }));
+    Ok(tasks)
+}
+
+/// Plans to get a kernel into the cache.
+fn fetch(means: &Means, kernel: &Kernel, pin: Option<&Deb>) -> Result<Task> {
     let Kernel { arch, label, .. } = kernel;
     let instead = means.instead;
     if means.offline {
