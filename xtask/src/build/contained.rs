@@ -8,7 +8,6 @@ use anyhow::{Result, bail};
 use crate::build::builder::Builder;
 use crate::build::cargo::Within;
 use crate::build::crate_names;
-use crate::build::run::DropBuilt;
 use crate::build::site::Site;
 use crate::container::facts::Container;
 use crate::container::plan::{self, sealing};
@@ -17,7 +16,7 @@ use crate::cross::plan::Call;
 use crate::sys::command::{Command, Environment};
 use crate::sys::hash;
 use crate::sys::plan::{Step, Steps, Task};
-use crate::sys::steps::{MakeFolder, Run, Sweep};
+use crate::sys::steps::{DropOthers, MakeFolder, Run, Sweep};
 use crate::ui::error::bad_request;
 use crate::workspace::facts::Facts;
 
@@ -165,7 +164,8 @@ pub fn prepare(site: Site) -> Result<Vec<Task>> {
         Some(ours) => ours.recipe.entry(),
         None => container.image.clone(),
     };
-    let drop = DropBuilt { folder: base.join("build"), file: base.join("image"), key: image };
+    // Its build scripts may want libraries of that one.
+    let drop = DropOthers { folders: vec![base.join("build")], file: base.join("image"), key: image };
     tasks.push(Task::new("leaving what was built in another image", vec![Box::new(drop)]));
     Ok(tasks)
 }

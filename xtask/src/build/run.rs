@@ -20,7 +20,7 @@ use crate::build::libraries;
 use crate::build::messages::{Linked, Messages};
 use crate::build::reads::{self, Said};
 use crate::sys::cache::Cache;
-use crate::sys::command::{Command, quote};
+use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::plan::{Slot, Step, Work};
 use crate::sys::process::{self, Runner};
@@ -333,33 +333,6 @@ pub fn forget(folder: &Path, package: &str) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Removes what was built in another image: build scripts in there may want its libraries.
-#[derive(Debug)]
-pub struct DropBuilt {
-    pub folder: PathBuf,
-    /// Where it stands in which image that was built.
-    pub file: PathBuf,
-    pub key: String,
-}
-
-impl Step for DropBuilt {
-    fn line(&self) -> String {
-        format!("# if {} is not {}:\nrm -rf {}", quote(&self.file), self.key, quote(&self.folder))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "drop-built": { "folder": self.folder, "file": self.file, "key": self.key } })
-    }
-
-    fn run(&self, _: &Work) -> Result<()> {
-        if files::read_if_there(&self.file)?.is_some_and(|key| key == self.key) {
-            return Ok(());
-        }
-        files::remove_folder(&self.folder)?;
-        files::write(&self.file, &self.key)
-    }
 }
 
 /// Why nothing came out for a target, for the empty one for every target: cargo's messages about it are above.

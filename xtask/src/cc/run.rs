@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::sys::command::{Command, quote};
-use crate::sys::files;
+use crate::sys::command::Command;
 use crate::sys::parallel;
 use crate::sys::plan::{Step, Work};
 use crate::sys::process::Runner;
@@ -59,34 +58,5 @@ impl Step for CompileArchive {
 
     fn run(&self, work: &Work) -> Result<()> {
         self.make(work.runner)
-    }
-}
-
-/// Removes what was compiled with another C compiler or by other flags, for cargo does not see that it has to be built again.
-#[derive(Debug)]
-pub struct DropOthers {
-    /// The folders of what was built.
-    pub folders: Vec<PathBuf>,
-    /// Where it stands what that was compiled with.
-    pub file: PathBuf,
-    pub key: String,
-}
-
-impl Step for DropOthers {
-    fn line(&self) -> String {
-        let folders: String = self.folders.iter().map(|folder| format!(" {}", quote(folder))).collect();
-        format!("# if {} is not {}: rm -rf{folders}", quote(&self.file), self.key)
-    }
-
-    fn json(&self) -> Value {
-        json!({ "drop-others": { "folders": self.folders, "file": self.file, "key": self.key } })
-    }
-
-    fn run(&self, _: &Work) -> Result<()> {
-        if files::read_if_there(&self.file)?.is_some_and(|key| key == self.key) {
-            return Ok(());
-        }
-        self.folders.iter().try_for_each(|folder| files::remove_folder(folder))?;
-        files::write(&self.file, &self.key)
     }
 }

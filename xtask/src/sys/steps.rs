@@ -124,6 +124,36 @@ impl Step for Copy {
     }
 }
 
+/// Removes what was built with another compiler, with other flags or in another image: cargo does not see that it has to be built
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DropOthers {
+    /// The folders of what was built.
+    pub folders: Vec<PathBuf>,
+    /// Where it stands what that was built with.
+    pub file: PathBuf,
+    pub key: String,
+}
+
+impl Step for DropOthers {
+    fn line(&self) -> String {
+        let folders: String = self.folders.iter().map(|folder| format!(" {}", quote(folder))).collect();
+        format!("# if {} is not {}: rm -rf{folders}", quote(&self.file), self.key)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "drop-others": self })
+    }
+
+    fn run(&self, _: &Work) -> Result<()> {
+        if files::read_if_there(&self.file)?.is_some_and(|key| key == self.key) {
+            return Ok(());
+        }
+        self.folders.iter().try_for_each(|folder| files::remove_folder(folder))?;
+        files::write(&self.file, &self.key)
+    }
+}
+
 /// Makes a folder, unless it is there. A link of its name is no folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MakeFolder {
