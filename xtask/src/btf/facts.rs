@@ -11,7 +11,7 @@ use bpfship_object::btf::find;
 use crate::arch::Arch;
 use crate::boot::kernel_image;
 use crate::btf::image::{self, Packed};
-use crate::btf::select::{self, From};
+use crate::btf::select::{self, Origin};
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process::Runner;
@@ -21,23 +21,23 @@ use crate::ui::error::{Failed, bad_request};
 pub const OWN: &str = "/sys/kernel/btf/vmlinux";
 
 /// What a word of the command line names: a file, the files in a folder, or a kernel of `boot`'s, by its architecture.
-pub fn named(word: &str, label: Option<&str>) -> Result<Vec<From>> {
+pub fn named(word: &str, label: Option<&str>) -> Result<Vec<Origin>> {
     let path = PathBuf::from(word);
     if path.is_file() {
-        return Ok(vec![From::File(path)]);
+        return Ok(vec![Origin::File(path)]);
     }
     if path.is_dir() {
         let mut found = Vec::new();
         files::walk(&path, "", &mut found)?;
-        let files: Vec<From> =
-            found.iter().filter(|name| select::is_btf(name)).map(|name| From::File(path.join(name))).collect();
+        let files: Vec<Origin> =
+            found.iter().filter(|name| select::is_btf(name)).map(|name| Origin::File(path.join(name))).collect();
         if files.is_empty() {
             bad_request!("there is no *.btf in {word}");
         }
         return Ok(files);
     }
     match word.parse::<&'static Arch>() {
-        Ok(arch) => Ok(vec![From::Boot(select::of_boot(arch, label)?)]),
+        Ok(arch) => Ok(vec![Origin::Boot(select::of_boot(arch, label)?)]),
         Err(_) if word.contains(['/', '.']) => bad_request!("there is no file {word}"),
         Err(error) => bad_request!("there is no file {word}, and {error}"),
     }

@@ -12,7 +12,7 @@ use crate::boot::kernels::lock::Lock as Pins;
 use crate::boot::kernels::plan::{Means, get};
 use crate::boot::kernels::{IMAGE, Kernel};
 use crate::bpf::{LOCK, paths};
-use crate::btf::select::From;
+use crate::btf::select::Origin;
 use crate::sys;
 use crate::sys::cache::Cache;
 use crate::sys::process::Runner;
@@ -22,9 +22,9 @@ use crate::workspace::facts::passed_on;
 
 /// Has the kernels among these in the cache, those that `lock` pins, and keeps them there while this runs. Gives where each
 /// source's file is.
-pub fn files(runner: Runner, offline: bool, sources: &[From], lock: &Pins) -> Result<Vec<PathBuf>> {
+pub fn files(runner: Runner, offline: bool, sources: &[Origin], lock: &Pins) -> Result<Vec<PathBuf>> {
     let entry = |kernel: &Kernel| kernel.entry(lock.pin(kernel));
-    let kernels: Vec<&Kernel> = sources.iter().filter_map(From::kernel).collect();
+    let kernels: Vec<&Kernel> = sources.iter().filter_map(Origin::kernel).collect();
     let cache = Cache::find()?;
     if !kernels.is_empty() {
         let (passed_on, cached) = (passed_on(), cache.entries()?);
@@ -41,9 +41,9 @@ pub fn files(runner: Runner, offline: bool, sources: &[From], lock: &Pins) -> Re
         let tasks = get(&means, &cached, kernels.iter().map(|kernel| (*kernel, lock.pin(kernel))))?;
         sys::plan::run(runner, &tasks)?;
     }
-    let file = |source: &From| match source {
-        From::File(file) => file.clone(),
-        From::Boot(kernel) => cache.path(&entry(kernel)).join(IMAGE),
+    let file = |source: &Origin| match source {
+        Origin::File(file) => file.clone(),
+        Origin::Boot(kernel) => cache.path(&entry(kernel)).join(IMAGE),
     };
     Ok(sources.iter().map(file).collect())
 }

@@ -12,18 +12,18 @@ use crate::ui::suggest;
 
 /// Where a kernel's types are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum From {
+pub enum Origin {
     /// A file of BTF, an ELF file that has it, or an image of a kernel.
     File(PathBuf),
     /// A kernel of `boot`'s.
     Boot(&'static Kernel),
 }
 
-impl From {
+impl Origin {
     pub fn kernel(&self) -> Option<&'static Kernel> {
         match self {
-            From::File(_) => None,
-            From::Boot(kernel) => Some(kernel),
+            Origin::File(_) => None,
+            Origin::Boot(kernel) => Some(kernel),
         }
     }
 }

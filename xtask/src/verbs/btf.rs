@@ -13,7 +13,7 @@ use crate::bpf::facts::Inputs;
 use crate::btf;
 use crate::btf::facts::{OWN, Types, named, own_name};
 use crate::btf::parts::{Made, Objects, Outcome};
-use crate::btf::select::{self, From};
+use crate::btf::select::{self, Origin};
 use crate::flags::{self, Common};
 use crate::sys::process::Runner;
 use crate::sys::{files, parallel};
@@ -75,7 +75,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
     }
 
     let files = btf::run::files(runner, common.offline, &sources, &Pins::read(&workspace.root)?)?;
-    let all: Vec<(From, PathBuf)> = sources.into_iter().zip(files).collect();
+    let all: Vec<(Origin, PathBuf)> = sources.into_iter().zip(files).collect();
     let made = parallel::map(&all, |(source, file)| {
         runner.check_interrupted()?;
         let types = Types::read(runner, file)?;
@@ -109,7 +109,7 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
 }
 
 /// The kernels that are meant.
-fn sources(request: &flags::Btf) -> Result<Vec<From>> {
+fn sources(request: &flags::Btf) -> Result<Vec<Origin>> {
     let words = if request.kernels.is_empty() { vec![OWN.to_owned()] } else { request.kernels.clone() };
     let mut all = Vec::new();
     for word in &words {
@@ -129,8 +129,8 @@ fn sources(request: &flags::Btf) -> Result<Vec<From>> {
 }
 
 /// The name that the user gives a file.
-fn given(name: &str, sources: &[From]) -> Result<(Name, &'static Arch)> {
-    let [From::File(_)] = sources else { bad_request!("--name is for one FILE") };
+fn given(name: &str, sources: &[Origin]) -> Result<(Name, &'static Arch)> {
+    let [Origin::File(_)] = sources else { bad_request!("--name is for one FILE") };
     match select::name_in(Path::new(&format!("{name}.btf"))) {
         Some(name) => Ok(name),
         None => bad_request!(
@@ -140,15 +140,15 @@ fn given(name: &str, sources: &[From]) -> Result<(Name, &'static Arch)> {
 }
 
 /// What the kernel of a file is called, and its architecture.
-fn name_of(source: &From, file: &Path, types: &Types) -> Result<(Name, &'static Arch)> {
+fn name_of(source: &Origin, file: &Path, types: &Types) -> Result<(Name, &'static Arch)> {
     match source {
-        From::Boot(kernel) => {
+        Origin::Boot(kernel) => {
             let release =
                 types.release.clone().with_context(|| format!("{} does not say its release", file.display()))?;
             Ok((select::name_of(kernel, release), kernel.arch))
         }
-        From::File(file) if file == Path::new(OWN) => own_name(),
-        From::File(file) => match select::name_in(file) {
+        Origin::File(file) if file == Path::new(OWN) => own_name(),
+        Origin::File(file) => match select::name_in(file) {
             Some(name) => Ok(name),
             None => {
                 let release = types.release.as_deref().unwrap_or("RELEASE");

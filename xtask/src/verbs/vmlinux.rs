@@ -12,7 +12,7 @@ use crate::arch::Arch;
 use crate::boot::kernels::lock::Lock;
 use crate::btf;
 use crate::btf::facts::{OWN, Types, named};
-use crate::btf::select::From;
+use crate::btf::select::Origin;
 use crate::flags::{Common, Vmlinux};
 use crate::sys::files;
 use crate::sys::process::Runner;
@@ -65,7 +65,7 @@ pub fn run(runner: Runner, common: &Common, request: &Vmlinux) -> Result<()> {
 }
 
 /// One kernel, or one for each of several architectures.
-fn sources(request: &Vmlinux) -> Result<Vec<From>> {
+fn sources(request: &Vmlinux) -> Result<Vec<Origin>> {
     if request.kernels.is_empty() {
         return named(OWN, None);
     }
@@ -73,9 +73,9 @@ fn sources(request: &Vmlinux) -> Result<Vec<From>> {
         bad_request!("{folder} is a folder: a file or an architecture is expected");
     }
     let all = request.kernels.iter().map(|word| named(word, request.kernel.as_deref()));
-    let all: Vec<From> = all.collect::<Result<Vec<_>>>()?.concat();
+    let all: Vec<Origin> = all.collect::<Result<Vec<_>>>()?.concat();
     match all.iter().find(|source| source.kernel().is_none()) {
-        Some(From::File(file)) if all.len() > 1 => {
+        Some(Origin::File(file)) if all.len() > 1 => {
             bad_request!("{}: several headers are written for architectures only: name one file", file.display())
         }
         Some(_) if request.kernel.is_some() => bad_request!("--kernel is for architectures: name one"),
@@ -91,13 +91,13 @@ fn sources(request: &Vmlinux) -> Result<Vec<From>> {
 }
 
 /// Where headers are written: nowhere, if they are printed.
-fn outputs(sources: &[From], output: Option<&Path>) -> Result<Vec<PathBuf>> {
+fn outputs(sources: &[Origin], output: Option<&Path>) -> Result<Vec<PathBuf>> {
     match (output, sources) {
         (None, [_]) => Ok(Vec::new()),
         (None, _) => bad_request!("several headers are written to a folder: name it with --output"),
         (Some(file), [_]) => Ok(vec![file.into()]),
         (Some(folder), _) => {
-            let file = |source: &From| Some(folder.join(source.kernel()?.arch.linux).join("vmlinux.h"));
+            let file = |source: &Origin| Some(folder.join(source.kernel()?.arch.linux).join("vmlinux.h"));
             Ok(sources.iter().filter_map(file).collect())
         }
     }
