@@ -1,4 +1,4 @@
-//! Bindings for `exectrace.bpf.c`, written by `cargo xtask bpf`.
+//! Bindings for the BPF object `exectrace`, written by `cargo xtask bpf`.
 //!
 //! object b55ac6405a779034e51538c89f36b0712262f1a5b92a2ee37acce59c2ed5b9f5 exectrace_bpfeb.o
 //! object 4d9a3182822a023ce4cc955aa8978b10e28df28ead096a194dab981dd8a37a30 exectrace_bpfel.o
@@ -8,9 +8,10 @@
     reason = "names are those of C, and not all of them are used"
 )]
 #![allow(
-    clippy::cast_lossless, clippy::doc_markdown, clippy::large_types_passed_by_value, clippy::missing_errors_doc,
-    clippy::module_inception, clippy::pub_underscore_fields, clippy::should_implement_trait, clippy::similar_names,
-    clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
+    clippy::cast_lossless, clippy::doc_markdown, clippy::iter_not_returning_iterator,
+    clippy::large_types_passed_by_value, clippy::len_without_is_empty, clippy::missing_errors_doc,
+    clippy::module_inception, clippy::new_ret_no_self, clippy::pub_underscore_fields, clippy::should_implement_trait,
+    clippy::similar_names, clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
     clippy::upper_case_acronyms, clippy::wrong_self_convention,
     reason = "the same, and what one user needs, another does not"
 )]

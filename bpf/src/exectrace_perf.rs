@@ -1,4 +1,4 @@
-//! Bindings for `exectrace_perf.bpf.c`, written by `cargo xtask bpf`.
+//! Bindings for the BPF object `exectrace_perf`, written by `cargo xtask bpf`.
 //!
 //! object 54e39ebe53e22729119297b270ce323939f16582f2fe59ce1004766dbfe9a789 exectrace_perf_bpfeb.o
 //! object 0ddae7a75133b8b42a108fec065a8ba7f7131c0c741826d435eeb4e44173d003 exectrace_perf_bpfel.o
@@ -8,9 +8,10 @@
     reason = "names are those of C, and not all of them are used"
 )]
 #![allow(
-    clippy::cast_lossless, clippy::doc_markdown, clippy::large_types_passed_by_value, clippy::missing_errors_doc,
-    clippy::module_inception, clippy::pub_underscore_fields, clippy::should_implement_trait, clippy::similar_names,
-    clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
+    clippy::cast_lossless, clippy::doc_markdown, clippy::iter_not_returning_iterator,
+    clippy::large_types_passed_by_value, clippy::len_without_is_empty, clippy::missing_errors_doc,
+    clippy::module_inception, clippy::new_ret_no_self, clippy::pub_underscore_fields, clippy::should_implement_trait,
+    clippy::similar_names, clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
     clippy::upper_case_acronyms, clippy::wrong_self_convention,
     reason = "the same, and what one user needs, another does not"
 )]

@@ -1,4 +1,4 @@
-//! Bindings for `tracepoints.bpf.c`, written by `cargo xtask bpf`.
+//! Bindings for the BPF object `tracepoints`, written by `cargo xtask bpf`.
 //!
 //! object ada11a90c0cecb704bfbaf17901ce5297efc782d4e78ed3210c9ecf98f7b3cd8 tracepoints_bpfeb.o
 //! object 9ddb0225a8386eac1af6b91d6e732358b17abf740835cabad1b7f2e4d960f581 tracepoints_bpfel.o
@@ -8,9 +8,10 @@
     reason = "names are those of C, and not all of them are used"
 )]
 #![allow(
-    clippy::cast_lossless, clippy::doc_markdown, clippy::large_types_passed_by_value, clippy::missing_errors_doc,
-    clippy::module_inception, clippy::pub_underscore_fields, clippy::should_implement_trait, clippy::similar_names,
-    clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
+    clippy::cast_lossless, clippy::doc_markdown, clippy::iter_not_returning_iterator,
+    clippy::large_types_passed_by_value, clippy::len_without_is_empty, clippy::missing_errors_doc,
+    clippy::module_inception, clippy::new_ret_no_self, clippy::pub_underscore_fields, clippy::should_implement_trait,
+    clippy::similar_names, clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
     clippy::upper_case_acronyms, clippy::wrong_self_convention,
     reason = "the same, and what one user needs, another does not"
 )]

@@ -84,7 +84,7 @@ fn verified(folder: &Path) -> Result<(Vec<Object>, Kernels), Error> {
     };
 
     let mut sources = BTreeMap::new();
-    for (name, bytes) in files(&folder, "", is_source, is_source_folder)? {
+    for (name, bytes) in files(&folder, "", is_source, is_source_folder, &[])? {
         sources.insert(name, sha256(&bytes));
     }
     let locked = lock.sources();
@@ -100,7 +100,7 @@ fn verified(folder: &Path) -> Result<(Vec<Object>, Kernels), Error> {
     }
 
     let path = folder.join("objects");
-    let found = if path.exists() { files(&path, "", |name| name.ends_with(".o"), |_| false)? } else { Vec::new() };
+    let found = if path.exists() { files(&path, "", |name| name.ends_with(".o"), |_| false, &[])? } else { Vec::new() };
     let objects: Vec<Object> =
         found.into_iter().map(|(file, bytes)| Object { file, sha256: sha256(&bytes), bytes }).collect();
     let hashes = objects.iter().map(|object| (object.file.clone(), object.sha256.clone())).collect();
@@ -185,21 +185,28 @@ fn name_for<'a>(file: &'a str, target: &str, arch: &str) -> Option<&'a str> {
     }
 }
 
-/// The files of a folder, and of the folders in it, by their paths in there.
+/// The files of a folder, and of the folders in it, by their paths in there. A link to one of the folders above it leads to nothing
+/// else.
 fn files(
     folder: &Path,
     prefix: &str,
     is_file: fn(&str) -> bool,
     is_folder: fn(&str) -> bool,
+    above: &[PathBuf],
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let failed = |error: io::Error| Error::io(folder, &error);
+    let real = folder.canonicalize().map_err(failed)?;
     let mut found = Vec::new();
+    if above.contains(&real) {
+        return Ok(found);
+    }
+    let above = [above, &[real]].concat();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             if is_folder(&name) {
-                found.extend(files(&path, &format!("{prefix}{name}/"), is_file, is_folder)?);
+                found.extend(files(&path, &format!("{prefix}{name}/"), is_file, is_folder, &above)?);
             }
         } else if is_file(&name) {
             let bytes = fs::read(&path).map_err(|error| Error::io(&path, &error))?;
@@ -266,6 +273,8 @@ mod tests {
         for name in ["notes.txt", "include/target/b.h", "objects/notes.txt", "._tick.bpf.c", "include/.#a.h"] {
             write(name, "");
         }
+        // Nor does this lead to others.
+        std::os::unix::fs::symlink("..", folder.join("include/up")).unwrap();
         let object = Object { file: "tick_bpfel.o".into(), sha256: sha256(b"an object"), bytes: b"an object".to_vec() };
         assert_eq!(verify(&folder).unwrap(), [object]);
 

@@ -11,6 +11,7 @@ use crate::Endian;
 use crate::btf::canonical::canonicalize_btf;
 use crate::btf::rust::{Origin, for_kernel};
 use crate::elf::{Elf, Section};
+use crate::faults::unresolved;
 
 /// The version of the canonical form. It changes whenever the same compiler output gives other bytes.
 pub const OBJECT_FORMAT_VERSION: u32 = 2;
@@ -28,7 +29,16 @@ pub struct Object {
 impl Object {
     /// Brings what clang made into the canonical form, and checks it.
     pub fn new(compiled: &[u8], endian: Endian) -> Result<Object> {
-        Object::checked(canonical(compiled).context("clang's object file cannot be understood")?, endian)
+        let bytes = canonical(compiled).context("clang's object file cannot be understood")?;
+        let object = Object::checked(bytes, endian)?;
+        if let Some((name, place)) = unresolved(&object.bytes, endian)? {
+            let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+            bail!(
+                "it uses `{name}`{place}, which nothing in it defines, and objects are not linked with each other: include the \
+                 source that does"
+            );
+        }
+        Ok(object)
     }
 
     /// The same for what clang made of Rust's bitcode for an architecture, which is Rust's word for it.
@@ -134,9 +144,6 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
         bail!("it is {}-endian, expected {}-endian", file.endian.name(), endian.name());
     }
     let has = |name: &str| file.sections.iter().any(|section| section.name == name && !section.data.is_empty());
-    if !has(".BTF") {
-        bail!("it has no BTF");
-    }
     // Functions that programs call are in `.text`.
     let is_program = |section: &&Section| section.executable && !section.data.is_empty() && section.name != ".text";
     let has_program = file.sections.iter().any(|section| is_program(&section));
@@ -151,13 +158,24 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
             false => "it contains no program: add a function with SEC(\"…\")",
         });
     }
+    if !has(".BTF") {
+        bail!("it has no BTF");
+    }
     programs(bytes)
 }
 
-/// The functions of each section but `.text`. libbpf loads none that only its own file can refer to.
+/// The functions of each section but `.text`. libbpf loads neither a function nor a map that only its own file can refer to, and
+/// aya takes such a map for another one.
 fn programs(bytes: &[u8]) -> Result<Vec<String>> {
     let file = File::parse(bytes)?;
     let mut names = Vec::new();
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.is_local()) {
+        if let Some(section) = symbol.section_index()
+            && file.section_by_index(section)?.name_bytes()? == b".maps"
+        {
+            bail!("map `{}` is static, which libbpf refuses: make it global", symbol.name()?);
+        }
+    }
     for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
         if let Some(section) = symbol.section_index()
             && file.section_by_index(section)?.name_bytes()? != b".text"

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind, SymbolKind};
 
-use crate::Endian;
 use crate::btf::{Btf, Field};
 use crate::code::{Code, reachable_from};
+use crate::{Endian, code, maps};
 
 /// The faults of an object, with the places of the instructions, as far as its debug information has them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,27 @@ impl Faults {
         }
         Ok(faults)
     }
+}
+
+/// The first symbol that the programs of an object use, nothing in it defines, and loaders look up nowhere, and where it is used.
+/// Linkers would find it in another object.
+pub fn unresolved(bytes: &[u8], endian: Endian) -> Result<Option<(String, Option<String>)>> {
+    let file = File::parse(bytes)?;
+    let btf = file.section_by_name(".BTF").map(|section| section.data()).transpose()?.unwrap_or_default();
+    let btf = Btf::parse(btf, endian)?;
+    let looked_up = [".ksyms", maps::KCONFIG].into_iter().flat_map(|section| maps::variables(&btf, section));
+    let known: BTreeSet<&[u8]> = looked_up.map(|symbol| symbol.name()).collect();
+    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+        for (offset, relocation) in section.relocations() {
+            let RelocationTarget::Symbol(index) = relocation.target() else { continue };
+            let symbol = file.symbol_by_index(index)?;
+            if symbol.is_undefined() && !known.contains(symbol.name_bytes()?) {
+                let place = place(&lines(&file, endian)?, section.name_bytes()?, offset);
+                return Ok(Some((code::name(symbol.name_bytes()?)?, place)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// By section and offset: a file, and the number of the line.

@@ -44,7 +44,8 @@ fn bindings_are_those_that_are_checked_in() {
     compare("layouts.rs", &text);
 }
 
-/// Types and names are there, and sentences say what is not: of an arena, of variables in it, and of the kernel's configuration.
+/// Types and names are there, and sentences say what is not: of an arena, of variables in it, of the kernel's configuration and
+/// symbols, and of maps that are not empty.
 #[test]
 fn what_aya_cannot_do_is_said() {
     let files = ["not_aya_bpfeb.o", "not_aya_bpfel.o"];
@@ -57,6 +58,11 @@ fn what_aya_cannot_do_is_said() {
     for sentence in [
         "aya 0.14 does not set `__kconfig` variables",
         "aya 0.14 knows no variables in an arena",
+        "aya 0.14 looks up nothing of the kernel's by its name (`__ksym`), and refuses",
+        "aya 0.14 leaves the map `outer` empty",
+        "aya 0.14 refuses an object with a map of programs that has `values`, as `jumps` does.",
+        "    // `large` is too large to be set at once.\n",
+        "\n    // `.bss` has 131",
         "/// The map `arena`: arena\n    ///\n    /// aya 0.14 creates it, and has no type for it.",
     ] {
         assert!(text.contains(sentence), "{text}");

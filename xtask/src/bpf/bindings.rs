@@ -8,11 +8,12 @@ use bpfship_object::bindings::{self, Object, Options};
 use crate::arch::ARCHES;
 use crate::bpf::paths;
 use crate::bpf::target::ObjectName;
+use crate::bpf::units::Unit;
 use crate::sys::hash::Sha256;
 use crate::workspace::config::Bpf;
 
 /// Bindings of another version are written again: it changes whenever the same objects give another text.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// An object, and its bytes.
 pub struct Input {
@@ -26,6 +27,21 @@ pub fn line(bpf: &Bpf) -> Option<String> {
     let folder = bpf.bindings.as_ref()?;
     let types: String = bpf.types.iter().map(|name| format!(" {name}")).collect();
     Some(format!("bindings {VERSION} {}{types}", paths::from_folder(&bpf.folder, folder)))
+}
+
+/// The file for what is called so, from the workspace: its name is that of a module.
+fn path(folder: &str, stem: &str) -> String {
+    format!("{folder}/{}.rs", stem.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_"))
+}
+
+/// The files that are to be written, from the workspace.
+pub fn paths(units: &[Unit], bpf: &Bpf) -> Vec<String> {
+    bpf.bindings.iter().flat_map(|folder| units.iter().map(|unit| path(folder, &unit.stem))).collect()
+}
+
+/// Whether a file has bindings: their first line says so.
+pub fn is_written(text: &str) -> bool {
+    text.lines().next().is_some_and(|line| line.starts_with("//! Bindings for ") && line.ends_with(bindings::BY))
 }
 
 /// The files by their paths from the workspace: one for each source or variant. None, if none are asked for.
@@ -53,8 +69,7 @@ pub fn render(inputs: &[Input], bpf: &Bpf) -> Result<BTreeMap<String, String>> {
             .collect();
         let rendered = bindings::render(&objects, &Options { name: stem, types: &bpf.types })?;
         types.extend(rendered.types);
-        // The name of a module.
-        let path = format!("{folder}/{}.rs", stem.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_"));
+        let path = path(folder, stem);
         if files.insert(path.clone(), rendered.text).is_some() {
             bail!("the bindings of two sources would both be {path}: give one another name");
         }
@@ -89,12 +104,13 @@ mod tests {
         let files = render(&inputs, &asked()).unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["bpf/src/tick.rs", "bpf/src/tick_tock.rs"]);
         let text = &files["bpf/src/tick.rs"];
+        assert!(is_written(text) && !is_written("//! Bindings for tick, by hand.\n") && !is_written(""));
         for input in &inputs[..2] {
             assert!(text.contains(&format!("//! object {} {}\n", input.sha256, input.name)), "{text}");
         }
         assert!(text.contains("embed!(\"tick\")"), "{text}");
         assert!(files["bpf/src/tick_tock.rs"].contains("embed!(\"tick-tock\")"));
-        assert_eq!(line(&asked()).as_deref(), Some("bindings 2 src"));
+        assert_eq!(line(&asked()).as_deref(), Some("bindings 3 src"));
     }
 
     #[test]

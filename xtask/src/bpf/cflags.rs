@@ -96,6 +96,18 @@ pub fn reads(flags: &[String]) -> (Vec<&str>, Vec<&str>) {
     (folders, files)
 }
 
+/// What these flags define: NAME, or NAME=VALUE.
+pub fn defines(flags: &[String]) -> Vec<&str> {
+    let mut words = flags.iter().map(String::as_str);
+    let mut defines = Vec::new();
+    while let Some(word) = words.next() {
+        if let Some(define) = word.strip_prefix("-D") {
+            defines.extend(if define.is_empty() { words.next() } else { Some(define) });
+        }
+    }
+    defines
+}
+
 /// Why these flags cannot be given to clang. An image of the user's may have headers of its own, anywhere.
 pub fn refusal(flags: &[String], image: Option<&str>) -> Option<String> {
     let compiler = image.map(|_| "/");
@@ -200,6 +212,8 @@ mod tests {
     fn what_flags_have_clang_read_is_known() {
         let flags = ["-Wall", "-Ikernel/more", "-isystem", "other", "-include", "a.h", "-DX"].map(String::from);
         assert_eq!(reads(&flags), (vec!["kernel/more", "other"], vec!["a.h"]));
+        let flags = ["-DX", "-I", "-D", "Y=\"a.h\""].map(String::from);
+        assert_eq!(defines(&flags), ["X", "Y=\"a.h\""]);
     }
 
     #[test]

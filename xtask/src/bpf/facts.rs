@@ -10,7 +10,7 @@ use bpfship_object::OBJECT_FORMAT_VERSION;
 
 use crate::arch::{Arch, Endian};
 use crate::bpf::flags::{self, LIBBPF, LIBC, LIBC_HEADERS, VMLINUX};
-use crate::bpf::includes::Scan;
+use crate::bpf::includes::{Include, Scan};
 use crate::bpf::layouts::Layouts;
 use crate::bpf::records::Records;
 use crate::bpf::rust::facts::RustInputs;
@@ -95,8 +95,22 @@ impl Inputs {
             let names: Vec<&str> = bpf.sources.iter().map(|pattern| pattern.trim_start_matches("**/")).collect();
             bad_request!("there is no {} in {}", names.join(" or "), folders.join(" or "));
         }
+        if let Some((table, pattern)) = units::unmatched(inputs.sources.keys(), bpf) {
+            bad_request!(
+                "`sources` in [workspace.metadata.bpfship.{table}] of Cargo.toml has `{pattern}`, and no source in {} is called so",
+                bpf.folders().collect::<Vec<_>>().join(" or ")
+            );
+        }
         if let Some(refusal) = units::refusal(&units) {
             bad_request!("{refusal}");
+        }
+        for path in bindings::paths(&units, bpf) {
+            if files::read_if_there(&root.join(&path))?.is_some_and(|text| !bindings::is_written(&text)) {
+                bad_request!(
+                    "{path} was not written by `cargo xtask bpf`, and `bindings` in [workspace.metadata.bpfship.bpf] would have it \
+                     written: name another folder there, or give the file or the source another name"
+                );
+            }
         }
 
         if let Some(package) = packages.iter().find(|package| package.name == "libbpf-sys") {
@@ -146,7 +160,7 @@ impl Inputs {
         // BPF written in Rust needs none.
         let folders = bpf.folders().filter(|folder| bpf.rust.is_empty() || root.join(folder).is_dir());
         for folder in folders {
-            for path in list_sources(root, folder)? {
+            for path in list_sources(root, folder, &[])? {
                 let file = root.join(&path).canonicalize().unwrap_or_else(|_| root.join(&path));
                 let source = match read.get(&file) {
                     Some(known) => known.clone(),
@@ -180,23 +194,38 @@ impl Inputs {
         // What each file includes, as far as that is of the repository, and which want a vmlinux.h of their architecture.
         let mut edges: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut wanting: BTreeSet<String> = BTreeSet::new();
+        // What a macro may stand for that is included, and the files that do so.
+        let defines = cflags::defines(&bpf.cflags).into_iter().map(String::from);
+        let defines = defines.chain(bpf.variants.iter().flat_map(|variant| variant.defines.iter().cloned()));
+        let mut defined: BTreeSet<Include> = defines.filter_map(|define| Include::of_define(&define)).collect();
+        defined.extend(found.values().flat_map(|(_, scan)| scan.defines.iter().cloned()));
         let mut next: Vec<String> = found.keys().cloned().collect();
         while let Some(path) = next.pop() {
-            for (name, quoted) in found[&path].1.includes.clone() {
+            let scan = &found[&path].1;
+            let by_macro = defined.iter().filter(|_| scan.by_macro);
+            for Include { name, quoted, any } in scan.includes.iter().chain(by_macro).cloned().collect::<Vec<_>>() {
                 let beside = quoted.then(|| paths::join(paths::folder_of(&path), &name)).flatten();
                 let places = beside.into_iter().chain(folders.iter().filter_map(|folder| paths::join(folder, &name)));
-                let mut places = places.filter(|place| paths::above(place) <= above);
-                let place = places.find(|place| found.contains_key(place) || root.join(place).is_file());
-                match place {
-                    Some(place) => {
-                        if !found.contains_key(&place) {
-                            found.insert(place.clone(), read_source(root, &place)?);
-                            next.push(place.clone());
+                let places = places.filter(|place| paths::above(place) <= above);
+                let places = places.filter(|place| found.contains_key(place) || root.join(place).is_file());
+                let places: Vec<String> = places.take(if any { usize::MAX } else { 1 }).collect();
+                if places.is_empty() && name.rsplit('/').next() == Some("vmlinux.h") {
+                    wanting.insert(path.clone());
+                }
+                for place in places {
+                    if !found.contains_key(&place) {
+                        let source = read_source(root, &place)?;
+                        let known = defined.len();
+                        defined.extend(source.1.defines.iter().cloned());
+                        found.insert(place.clone(), source);
+                        next.push(place.clone());
+                        if defined.len() > known {
+                            next.extend(
+                                found.iter().filter(|(_, (_, scan))| scan.by_macro).map(|(path, _)| path.clone()),
+                            );
                         }
-                        edges.entry(path.clone()).or_default().push(place);
                     }
-                    None if name.rsplit('/').next() == Some("vmlinux.h") => drop(wanting.insert(path.clone())),
-                    None => {}
+                    edges.entry(path.clone()).or_default().push(place);
                 }
             }
         }
@@ -405,8 +434,9 @@ pub fn above(root: &Path) -> usize {
 
 fn read_source(root: &Path, path: &str) -> Result<(Sha256, Scan)> {
     let file = root.join(path);
-    if path.contains(|letter: char| letter.is_whitespace() || letter == char::REPLACEMENT_CHARACTER) {
-        bad_request!("{} has white space in its path, or is not UTF-8: rename it", file.display());
+    let is_odd = |letter: char| letter.is_whitespace() || matches!(letter, '\\' | char::REPLACEMENT_CHARACTER);
+    if path.contains(is_odd) {
+        bad_request!("{} has white space or a backslash in its path, or is not UTF-8: rename it", file.display());
     }
     if !file.is_file() {
         bad_request!("{} is named as a source, but is a link to nothing, or no file: remove it", file.display());
@@ -415,17 +445,23 @@ fn read_source(root: &Path, path: &str) -> Result<(Sha256, Scan)> {
     Ok((hash::bytes(&bytes), Scan::new(&bytes)))
 }
 
-/// The files below a folder that are sources by their names, with their paths from the workspace.
-fn list_sources(root: &Path, folder: &str) -> Result<Vec<String>> {
+/// The files below a folder that are sources by their names, with their paths from the workspace. A link to one of the folders
+/// above it leads to nothing else.
+fn list_sources(root: &Path, folder: &str, above: &[PathBuf]) -> Result<Vec<String>> {
     let cannot_read = || format!("cannot read {}", root.join(folder).display());
+    let real = root.join(folder).canonicalize().with_context(cannot_read)?;
     let mut found = Vec::new();
+    if above.contains(&real) {
+        return Ok(found);
+    }
+    let above = [above, &[real]].concat();
     for entry in fs::read_dir(root.join(folder)).with_context(cannot_read)? {
         // Other files there, such as an editor's, may have any name.
         let name = entry.with_context(cannot_read)?.file_name().to_string_lossy().into_owned();
         let path = format!("{folder}/{name}");
         if root.join(&path).is_dir() {
             if bpfship_embed::is_source_folder(&name) {
-                found.extend(list_sources(root, &path)?);
+                found.extend(list_sources(root, &path, &above)?);
             }
         } else if bpfship_embed::is_source(&name) {
             found.push(path);

@@ -40,16 +40,13 @@ impl Unit {
 pub fn of<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Vec<Unit> {
     let mut units = Vec::new();
     for file in files {
-        let Some(path) = paths::join(&bpf.folder, file) else { continue };
-        let inside = |folder: &&str| path.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
-        let Some(folder) = bpf.folders().find(inside) else { continue };
-        let name = &path[folder.len() + 1..];
-        if name.starts_with("objects/") || !bpf.sources.iter().any(|pattern| paths::matches(pattern, name)) {
+        let Some((folder, name)) = place(file, bpf) else { continue };
+        if !bpf.sources.iter().any(|pattern| paths::matches(pattern, &name)) {
             continue;
         }
-        let plain = name.strip_suffix(".bpf.c").or(name.rsplit_once('.').map(|(stem, _)| stem)).unwrap_or(name);
+        let plain = name.strip_suffix(".bpf.c").or(name.rsplit_once('.').map(|(stem, _)| stem)).unwrap_or(&name);
         let is_of = |variant: &&Variant| {
-            variant.sources.is_empty() || variant.sources.iter().any(|pattern| paths::matches(pattern, name))
+            variant.sources.is_empty() || variant.sources.iter().any(|pattern| paths::matches(pattern, &name))
         };
         let nested = name.contains('/').then(|| folder.to_owned());
         let mut unit = Unit { source: file.clone(), nested, stem: plain.replace('/', "_"), ..Unit::plain(bpf) };
@@ -67,6 +64,25 @@ pub fn of<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Vec<Unit> {
         units.extend(variants);
     }
     units
+}
+
+/// The BPF folder that a file is in, and its path from there; none for what is no source, such as a header.
+fn place<'a>(file: &str, bpf: &'a Bpf) -> Option<(&'a str, String)> {
+    let path = paths::join(&bpf.folder, file)?;
+    let inside = |folder: &&str| path.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
+    let folder = bpf.folders().find(inside)?;
+    let name = path[folder.len() + 1..].to_owned();
+    (name.ends_with(".c") && !name.starts_with("objects/")).then_some((folder, name))
+}
+
+/// A pattern of the configuration that stands for none of these files: its table, and itself.
+pub fn unmatched<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Option<(&'static str, &str)> {
+    let names: Vec<String> = files.filter_map(|file| Some(place(file, bpf)?.1)).collect();
+    let own = bpf.sources.iter().filter(|_| bpf.sources != Bpf::default().sources).map(|it| ("bpf", it));
+    let of_variants = bpf.variants.iter().flat_map(|variant| &variant.sources).map(|it| ("bpf.variant", it));
+    let mut patterns = own.chain(of_variants);
+    let (table, pattern) = patterns.find(|(_, pattern)| !names.iter().any(|name| paths::matches(pattern, name)))?;
+    Some((table, pattern))
 }
 
 /// Why these units cannot all have objects.
@@ -122,6 +138,18 @@ mod tests {
         let is_for = |arch| units.iter().map(|unit| unit.is_for(Arch::named(arch))).collect::<Vec<_>>();
         assert_eq!((is_for("amd64"), is_for("mips")), (vec![true; 4], vec![false, true, true, true]));
         assert_eq!(refusal(&units), None);
+    }
+
+    #[test]
+    fn a_pattern_that_stands_for_nothing_is_known() {
+        let files = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let all = files(&["scx.bpf.c", "../other/net/tcp.bpf.c", "objects/x.c"]);
+        assert_eq!(unmatched(all.iter(), &bpf()), None);
+        assert_eq!(unmatched(all[..1].iter(), &bpf()), Some(("bpf.variant", "**/tcp.bpf.c")));
+        let with = |pattern: &str| Bpf { sources: vec!["**/*.bpf.c".into(), pattern.into()], ..bpf() };
+        assert_eq!(unmatched(all.iter(), &with("objects/*.c")), Some(("bpf", "objects/*.c")));
+        let headers = files(&["a.bpf.c", "a.h", "a.inc"]);
+        assert_eq!(of(headers.iter(), &Bpf { sources: vec!["*".into()], ..Bpf::default() }).len(), 1);
     }
 
     #[test]

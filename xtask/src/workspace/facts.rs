@@ -311,6 +311,10 @@ impl Facts {
 
 /// What the snapshot has of BPF.
 fn inputs(sources: &Sources, packages: &[Package], config: &Config, rust: &Rust, work: &Path) -> Result<Inputs> {
+    let folders: Vec<String> = config.bpf.folders().map(|folder| sources.in_repository(folder)).collect();
+    if let Some(why) = sources.source_outside(&folders) {
+        bad_request!("{why}: copy it to where the link is");
+    }
     let inputs = Inputs::read(&sources.workspace, sources.above(), packages, rust, &config.bpf);
     let mut inputs = sources.ignored.explain(inputs).map_err(|error| sources.in_user_words(error))?;
     inputs.read_records(work)?;

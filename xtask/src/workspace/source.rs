@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail};
+use bpfship_embed::{is_source, is_source_folder};
 use serde::Serialize;
 
 use crate::sys::process::Runner;
@@ -128,6 +129,23 @@ impl Sources {
                 None => self.ignored.why(path),
             },
         }
+    }
+
+    /// A link in one of these folders of the repository that is a BPF source, or a folder of some, and is not in the snapshot.
+    pub fn source_outside(&self, folders: &[String]) -> Option<String> {
+        let is_inside = |link: &str| folders.iter().any(|folder| link.starts_with(&format!("{folder}/")));
+        let is_source = |link: &str| {
+            let path = self.from.join(link);
+            let name = link.rsplit('/').next().unwrap_or(link);
+            match path.is_dir() {
+                true => files::names(&path).is_ok_and(|names| {
+                    is_source_folder(name) && names.iter().any(|name| is_source(&name.to_string_lossy()))
+                }),
+                false => is_source(name),
+            }
+        };
+        let (link, target) = self.outside.iter().find(|(link, _)| is_inside(link) && is_source(link))?;
+        Some(format!("{link} {}", leads_out(target)))
     }
 
     /// What depends on the commit or on the list of files without cargo's knowledge is built again if this is another

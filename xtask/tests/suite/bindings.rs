@@ -41,6 +41,18 @@ fn bindings_are_written_compared_and_removed_with_their_objects() {
 }
 
 #[test]
+fn a_file_that_is_no_bindings_is_never_overwritten() {
+    for file in ["tool/tick.rs", "tool/main.rs"] {
+        let workspace = workspace("bindings = \"tool\"\n").write(file, "// Mine.\n");
+        let workspace = workspace.write(&format!("kernel/{}.bpf.c", &file[5..file.len() - 3]), PROGRAM);
+        let refused = workspace.xtask("bpf").ends_with(2);
+        refused.says(&format!("{file} was not written by `cargo xtask bpf`, and `bindings` in ")).in_one_line();
+        assert_eq!(workspace.read(file), "// Mine.\n");
+        assert!(!workspace.path("kernel/objects").exists());
+    }
+}
+
+#[test]
 fn bindings_that_cannot_be_are_refused_and_nothing_is_written() {
     let missing = workspace("bindings = \"tool/bpf\"\ntypes = [\"nowhere\"]\n");
     missing.xtask("bpf").ends_with(1).says("no object has a type `nowhere`").says("unused_nowhere");

@@ -74,6 +74,16 @@ fn what_no_kernel_would_take_is_refused() {
     for (name, program, complaint) in [
         ("no-program", "int x;\n", "it contains no program"),
         ("functions", "int f(int x) { return x * 3; }\n", "objects are not linked with each other"),
+        (
+            "elsewhere",
+            "int f(int);\n__attribute__((section(\"xdp\"))) int g(int *x) { return f(*x); }\n",
+            "it uses `f` (kernel/tick.bpf.c:3), which nothing in it defines, and objects are not linked with each other",
+        ),
+        (
+            "elsewhere",
+            "extern int x;\n__attribute__((section(\"xdp\"))) int g(void *c) { return x; }\n",
+            "it uses `x` (kernel/tick.bpf.c:3), which nothing in it defines",
+        ),
     ] {
         let license = "__attribute__((section(\"license\"))) char LICENSE[] = \"GPL\";\n";
         let workspace = Workspace::usual(name).write("kernel/tick.bpf.c", &format!("{license}{program}"));
@@ -402,6 +412,8 @@ fn objects_of_an_earlier_form_are_out_of_date() {
     workspace.xtask("dist --arch amd64 --locked").ends_with(1).says("the tool's form of objects changed");
 }
 
+const PROGRAM_FOR_ANY: &str = "__attribute__((section(\"xdp\"), used)) int f(void *x) { return 0; }\n";
+
 const SEC: &str =
     "#define SEC(name) __attribute__((section(name), used))\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";
 
@@ -581,11 +593,16 @@ fn one_source_that_fails_hides_no_other_and_what_compiled_is_kept() {
 }
 
 #[test]
-fn a_static_program_is_refused_and_a_static_function_is_not() {
+fn static_programs_and_maps_are_refused_and_a_static_function_is_not() {
     with_program("static", "static SEC(\"xdp\") int f(void *x) { return 0; }\n")
         .xtask("bpf")
         .ends_with(1)
         .says("program `f` is static, which libbpf refuses: make it global");
+    let map = "static struct { int (*type)[2]; int *key, *value; } m SEC(\".maps\");\n";
+    with_program("map", &format!("{map}SEC(\"xdp\") int f(void *x) {{ return x == &m; }}\n"))
+        .xtask("bpf")
+        .ends_with(1)
+        .says("map `m` is static, which libbpf refuses: make it global");
     let function = "static __attribute__((noinline)) int g(int x) { return x * 3; }\n";
     let same_section = "SEC(\"xdp\") int h(int *x) { return *x; }\n";
     with_program("function", &format!("{function}SEC(\"xdp\") int f(int *x) {{ return g(*x); }}\n{same_section}"))
@@ -650,6 +667,44 @@ fn sources_lie_in_folders_below_in_several_and_by_other_names() {
         .ends_with(2)
         .says("the objects of ../other/tick.bpf.c and tick.bpf.c would both be called `tick`")
         .in_one_line();
+}
+
+#[test]
+fn a_link_leads_to_no_source_that_there_would_not_be_without_it() {
+    let workspace = Workspace::usual("links").write("kernel/net/tock.bpf.c", PROGRAM_FOR_ANY);
+    // Without an end.
+    symlink("..", workspace.path("kernel/net/up")).unwrap();
+    workspace.xtask("bpf").succeeds();
+    assert_eq!(workspace.list("kernel/objects").len(), 4);
+    workspace.xtask("bpf --check").succeeds();
+    // What is elsewhere is in no snapshot, and is not left out without a word.
+    let outside = Workspace::empty("outside").write("more/far.bpf.c", PROGRAM_FOR_ANY);
+    for name in ["more/far.bpf.c", "more"] {
+        let link = workspace.path("kernel").join(name.rsplit('/').next().unwrap());
+        symlink(outside.path(name), &link).unwrap();
+        workspace
+            .xtask("bpf")
+            .ends_with(2)
+            .says("is a link that leads to ")
+            .says(", outside the repository: copy it to where the link is")
+            .in_one_line();
+        fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
+fn a_pattern_that_stands_for_no_source_is_refused() {
+    for (key, table) in [
+        ("sources = [\"**/*.bpf.c\", \"*.bpf.h\"]", "bpf]"),
+        ("[[workspace.metadata.bpfship.bpf.variant]]\nsources = [\"*.bpf.h\"]\ncpu = \"v3\"", "bpf.variant]"),
+    ] {
+        let config = format!("package = \"tool\"\n[workspace.metadata.bpfship.bpf]\nfolder = \"kernel\"\n{key}\n");
+        Workspace::new("unmatched", &config)
+            .xtask("bpf")
+            .ends_with(2)
+            .says(&format!("{table} of Cargo.toml has `*.bpf.h`, and no source in kernel is called so"))
+            .in_one_line();
+    }
 }
 
 #[test]

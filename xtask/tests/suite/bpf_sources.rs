@@ -61,6 +61,30 @@ fn what_a_source_embeds_is_one_of_its_inputs() {
         .says("includes /etc/hostname, which bpf.lock cannot know");
 }
 
+/// Each of these has clang look for a file that no folder of sources has.
+#[test]
+fn whatever_has_clang_look_for_a_file_makes_it_an_input() {
+    let program = "SEC(\"raw_tp/sys_enter\") int tick(void *context) { return STEP; }\nSEC(\"license\") char LICENSE[] = \"GPL\";\n";
+    for (directive, file) in [
+        ("#define HEADER \"../shared/step.inc\"\n#include HEADER\n", "shared/step.inc"),
+        ("#include FLAG\n", "kernel/flag.inc"),
+        ("#/**/include /* it is\nelsewhere */ \\\n\"../shared/step.inc\"\n", "shared/step.inc"),
+        ("#import \"../shared/step.inc\"\n", "shared/step.inc"),
+        ("#if __has_include(\"../shared/step.inc\")\n#define STEP 1\n#endif\n", "shared/step.inc"),
+        ("#include <step.h>\n", "shared/step.h"),
+    ] {
+        let source = format!("#define SEC(name) __attribute__((section(name), used))\n{directive}{program}");
+        let config = "package = \"tool\"\n[workspace.metadata.bpfship.bpf]\nfolder = \"kernel\"\n\
+                      cflags = [\"-DFLAG=\\\"flag.inc\\\"\", \"-Ishared\"]\n";
+        let workspace = Workspace::new("looked-for", config)
+            .write("kernel/tick.bpf.c", &source)
+            .write("kernel/include/step.h", "#include_next <step.h>\n")
+            .write(file, "#define STEP 1\n");
+        workspace.xtask("bpf").succeeds();
+        workspace.write(file, "#define STEP 2\n").xtask("bpf --check").ends_with(1).says(&format!("{file} changed"));
+    }
+}
+
 #[test]
 fn a_source_that_hides_its_clock_from_clang_has_a_fixed_one() {
     let workspace = Workspace::usual("clock").write(

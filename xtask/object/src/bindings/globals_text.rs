@@ -12,7 +12,8 @@ use super::types::{Body, Definition};
 use super::types_text::{Shape, structure, ty};
 
 pub fn write(text: &mut String, model: &Model, names: &[String]) -> Result<()> {
-    let variables = model.sections.iter().any(|section| !section.variables.is_empty());
+    let is_any = |section: &Section| !section.variables.is_empty();
+    let variables = model.sections.iter().any(is_any);
     load(text, model, variables)?;
     if model.sections.is_empty() {
         return Ok(());
@@ -22,8 +23,11 @@ pub fn write(text: &mut String, model: &Model, names: &[String]) -> Result<()> {
     if variables {
         overrides(text, model, names)?;
     }
+    for name in model.sections.iter().flat_map(|section| &section.large) {
+        writeln!(text, "    // `{name}` is too large to be set at once.")?;
+    }
     let mut sections = String::new();
-    for section in model.sections.iter().filter(|section| !section.variables.is_empty()) {
+    for section in model.sections.iter().filter(|section| is_any(section) || !section.large.is_empty()) {
         read(&mut sections, section, names, &mut taken)?;
     }
     for line in sections.lines() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
-use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
+use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, Symbol, SymbolKind};
 
 use super::types::{Definition, Hint, Ty, Types};
 use crate::btf::{Btf, Kind, Type};
@@ -40,8 +40,9 @@ pub struct Section {
     pub size: u64,
     /// None if it is too large to be read at once.
     pub whole: Option<Definition>,
-    /// Those that are not `static`, by their names.
+    /// Those that are not `static`, by their names; without those that are too large to be set at once.
     pub variables: Vec<(String, Ty)>,
+    pub large: Vec<String>,
 }
 
 /// A program.
@@ -50,11 +51,14 @@ pub struct Program {
     pub section: String,
 }
 
-/// Sections that are larger are not read as one value: it would lie on the stack.
-const MAX_SECTION: u64 = 64 << 10;
+/// What is larger, a section or a variable, is not read or set as one value: it would lie on the stack.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// What is read of the description of a map.
 const MAX_KEY: u32 = 1 << 30;
+
+/// The number of the type of maps of programs.
+const PROG_ARRAY: u32 = 3;
 
 /// The number of the map type whose keys begin with a length.
 const LPM_TRIE: u32 = 11;
@@ -85,6 +89,12 @@ impl Model {
         let mut programs: Vec<Program> =
             report.programs.into_iter().map(|found| Program { name: found.name, section: found.section }).collect();
         programs.sort_by(|one, other| one.name.cmp(&other.name));
+        // The others are C's, and so have none.
+        let names = programs.iter().flat_map(|program| [&program.name, &program.section]);
+        if let Some(name) = names.chain(sections.iter().map(|section| &section.name)).find(|name| has_control(name)) {
+            bail!("the name {name:?} has control characters in it");
+        }
+        let programs_in = maps_of_programs(&btf)?;
         let definitions = all.definitions.into_iter().collect::<Option<_>>().context("a type has no end")?;
         let model = Model {
             definitions,
@@ -94,14 +104,23 @@ impl Model {
             oldest_kernel: report.oldest_kernel,
             needs_kernel_btf: report.needs_kernel_btf,
             needs: report.needs,
-            without_aya: without_aya(&btf, &report.kernel_config),
+            without_aya: without_aya(&btf, &file, &report.kernel_config, &programs_in)?,
             found,
         };
         Ok((endian, model))
     }
 }
 
-fn without_aya(btf: &Btf, kernel_config: &BTreeSet<String>) -> Vec<String> {
+fn has_control(name: &str) -> bool {
+    name.contains(char::is_control)
+}
+
+fn without_aya(
+    btf: &Btf,
+    file: &File,
+    kernel_config: &BTreeSet<String>,
+    of_programs: &BTreeSet<String>,
+) -> Result<Vec<String>> {
     let mut sentences = Vec::new();
     if maps::struct_ops(btf).next().is_some() {
         sentences.push(
@@ -111,10 +130,52 @@ fn without_aya(btf: &Btf, kernel_config: &BTreeSet<String>) -> Vec<String> {
     if !kernel_config.is_empty() {
         sentences.push("aya 0.14 does not set `__kconfig` variables, and refuses an object that reads one.".into());
     }
+    if !maps::variables(btf, ".ksyms").is_empty() {
+        sentences.push(
+            "aya 0.14 looks up nothing of the kernel's by its name (`__ksym`), and refuses an object that does.".into(),
+        );
+    }
     if !maps::variables(btf, ARENA).is_empty() {
         sentences.push("aya 0.14 knows no variables in an arena, and refuses an object that uses one.".into());
     }
-    sentences
+    for map in filled_maps(file)?.iter().filter(|name| !of_programs.contains(*name)) {
+        sentences.push(format!("aya 0.14 leaves the map `{map}` empty, in which the source has others (`.values`)."));
+    }
+    for map in of_programs {
+        sentences
+            .push(format!("aya 0.14 refuses an object with a map of programs that has `values`, as `{map}` does."));
+    }
+    Ok(sentences)
+}
+
+/// Maps of programs whose description says of what type those are.
+fn maps_of_programs(btf: &Btf) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for variable in maps::variables(btf, ".maps") {
+        let definition = maps::follow(btf, variable)?;
+        if maps::kind(btf, definition)? == PROG_ARRAY && maps::member(definition, "values").is_some() {
+            found.insert(co_re::name(variable)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Maps in which the source puts other maps or programs.
+fn filled_maps(file: &File) -> Result<BTreeSet<String>> {
+    let mut filled = BTreeSet::new();
+    for section in file.sections().filter(|section| section.name_bytes() == Ok(b".maps")) {
+        for (offset, _) in section.relocations() {
+            let contains = |symbol: &Symbol| {
+                let begin = symbol.address();
+                symbol.section_index() == Some(section.index())
+                    && (begin..begin.saturating_add(symbol.size())).contains(&offset)
+            };
+            if let Some(symbol) = file.symbols().find(contains) {
+                filled.insert(code::name(symbol.name_bytes()?)?);
+            }
+        }
+    }
+    Ok(filled)
 }
 
 /// By name.
@@ -194,10 +255,12 @@ fn read_sections(file: &File, types: &mut Types) -> Result<Vec<Section>> {
         variables.sort_by(|one, other| one.0.cmp(&other.0));
         let size = section.size();
         let in_section = || format!("section {name}");
-        let whole = (size <= MAX_SECTION).then(|| types.section(size, variables.clone()).with_context(in_section));
+        let whole = (size <= MAX_BYTES).then(|| types.section(size, variables.clone()).with_context(in_section));
         let whole = whole.transpose()?;
-        let variables = variables.into_iter().map(|(name, ty, _)| (name, ty)).collect();
-        found.push(Section { name, size, whole, variables });
+        let variables = variables.into_iter().map(|(name, ty, _)| (name, ty));
+        let (variables, large) = variables.partition::<Vec<_>, _>(|(_, ty)| types.size(ty) <= MAX_BYTES);
+        let large = large.into_iter().map(|(name, _)| name).collect();
+        found.push(Section { name, size, whole, variables, large });
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
     if let Some(pair) = found.windows(2).find(|pair| pair[0].name == pair[1].name) {

@@ -173,9 +173,17 @@ impl<'btf, 'data> Types<'btf, 'data> {
             }
             _ => {
                 ensure!(matches!(size, 1 | 2 | 4 | 8), "enum {words} has {size} bytes");
-                let value = |(name, value): (&[u8], i128)| (String::from_utf8_lossy(name).into_owned(), value);
+                let signed = found.kind_flag();
+                // BTF has 32 bits of those of a smaller enum, too; and clang says of one whose type has a name (`enum e : __s8`)
+                // that it is unsigned.
+                let above = 128 - 8 * size as u32;
+                let fit = |value: i128| match signed {
+                    true => value << above >> above,
+                    false => value & (u128::MAX >> above).cast_signed(),
+                };
+                let value = |(name, value): (&[u8], i128)| (String::from_utf8_lossy(name).into_owned(), fit(value));
                 let values = found.values().into_iter().map(value).collect();
-                (size, false, Body::Values { signed: found.kind_flag(), values })
+                (size, false, Body::Values { signed, values })
             }
         };
         let kind = match found.kind {

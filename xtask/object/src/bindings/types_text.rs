@@ -1,6 +1,6 @@
 //! Structs, unions and enums as Rust.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use anyhow::Result;
@@ -9,7 +9,7 @@ use super::names::{camel_case, free, identifier, plain};
 use super::types::{Body, Content, Definition, Field, Member, Ty};
 
 /// What else is at the top of bindings, and Rust's own names for what they are made of.
-const TAKEN: [&str; 22] = [
+const TAKEN: [&str; 25] = [
     "object",
     "load",
     "globals",
@@ -27,6 +27,9 @@ const TAKEN: [&str; 22] = [
     "i64",
     "f32",
     "f64",
+    "i128",
+    "u128",
+    "bool",
     "aya",
     "core",
     "bpfship_embed",
@@ -125,9 +128,11 @@ pub fn structure(text: &mut String, shape: &Shape, fields: &[Field], names: &[St
         "\n::bpfship_embed::plain_struct! {{\n    /// {what}\n{equal}    pub struct {name}: size {size}, align {align} {{"
     )?;
     let mut taken = BTreeSet::new();
+    // In the order of their offsets; `self` and `self_` are both `self_` in Rust.
+    let mut names_of_members: VecDeque<String> = VecDeque::new();
     for field in fields {
         if let Content::Member(member) = &field.content {
-            taken.insert(identifier(&member.name));
+            names_of_members.push_back(free([identifier(&member.name)], &mut taken));
         }
     }
     let mut accessors = String::new();
@@ -138,7 +143,8 @@ pub fn structure(text: &mut String, shape: &Shape, fields: &[Field], names: &[St
                 if let Ty::Int { bool: true, .. } = member.ty {
                     writeln!(text, "        /// A `bool`: 0 or 1")?;
                 }
-                writeln!(text, "        {}: {} = {offset},", identifier(&member.name), ty(&member.ty, names, depth))?;
+                let name = names_of_members.pop_front().unwrap_or_default();
+                writeln!(text, "        {name}: {} = {offset},", ty(&member.ty, names, depth))?;
             }
             Content::Members(members) => {
                 let list: Vec<String> = members.iter().map(|member| format!("`{}`", member.name)).collect();

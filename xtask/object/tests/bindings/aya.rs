@@ -48,7 +48,9 @@ pub mod maps {
     use std::ops::Deref;
     use std::os::fd::{AsFd, BorrowedFd};
 
+    #[derive(Clone, Copy)]
     pub struct MapData;
+    unsafe impl super::Pod for MapData {}
     pub struct Map;
     #[derive(Debug)]
     pub enum MapError {
@@ -77,7 +79,7 @@ pub mod maps {
             }
         )* };
     }
-    map!(Array V, HashMap K V, LpmTrie K V, PerfEventArray, RingBuf);
+    map!(Array V, ArrayOfMaps V, HashMap K V, LpmTrie K V, PerfEventArray, ProgramArray, RingBuf);
     impl<T, V> Array<T, V> {
         pub fn get(&self, _: &u32, _: u64) -> Result<V, MapError> {
             unimplemented!()

@@ -330,6 +330,25 @@ static __always_inline void count(void)
 	calls += hidden;
 }
 
+/* Two names in C that are one in Rust, types called as those that macros name, and an enum of a type that has a name. */
+enum fixed : __s8 {
+	FIXED = -1,
+};
+
+struct odd_names {
+	__u32 self;
+	__u32 self_;
+	__u32 a$b;
+	__u32 a_b;
+	struct Bool {
+		_Bool yes : 1;
+	} one;
+	struct bool {
+		_Bool no : 1;
+	} other;
+	enum fixed fixed;
+} odd_names_value;
+
 SEC("raw_tp/sys_enter")
 int loop(void *ctx)
 {

@@ -1,4 +1,4 @@
-//! Bindings for `layouts.bpf.c`, written by `cargo xtask bpf`.
+//! Bindings for the BPF object `layouts`, written by `cargo xtask bpf`.
 //!
 //! object 12ab layouts_bpfeb.o
 //! object 12ab layouts_bpfel.o
@@ -8,9 +8,10 @@
     reason = "names are those of C, and not all of them are used"
 )]
 #![allow(
-    clippy::cast_lossless, clippy::doc_markdown, clippy::large_types_passed_by_value, clippy::missing_errors_doc,
-    clippy::module_inception, clippy::pub_underscore_fields, clippy::should_implement_trait, clippy::similar_names,
-    clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
+    clippy::cast_lossless, clippy::doc_markdown, clippy::iter_not_returning_iterator,
+    clippy::large_types_passed_by_value, clippy::len_without_is_empty, clippy::missing_errors_doc,
+    clippy::module_inception, clippy::new_ret_no_self, clippy::pub_underscore_fields, clippy::should_implement_trait,
+    clippy::similar_names, clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
     clippy::upper_case_acronyms, clippy::wrong_self_convention,
     reason = "the same, and what one user needs, another does not"
 )]
@@ -51,6 +52,7 @@ pub fn load(overrides: &globals::Overrides) -> ::core::result::Result<::aya::Ebp
 pub mod globals {
     ::bpfship_embed::overrides! {
         counters "counters": [u64; 3],
+        odd_names_value "odd_names_value": super::OddNames,
         unused_flexible "unused_flexible": u64,
         unused_wide "unused_wide": u64,
         bits_value "bits_value": super::Bits,
@@ -86,17 +88,18 @@ pub mod globals {
     ::bpfship_embed::plain_struct! {
         /// The variables in `.bss`
         #[derive(PartialEq, Eq, Hash)]
-        pub struct Bss: size 112, align 8 {
+        pub struct Bss: size 128, align 8 {
             #[doc(hidden)]
             padding_0: [u8; 64] = 0,
             counters: [u64; 3] = 64,
             unused_flexible: u64 = 88,
             unused_wide: u64 = 96,
+            odd_names_value: super::OddNames = 104,
             #[doc(hidden)]
-            padding_104: [u8; 8] = 104,
+            padding_124: [u8; 4] = 124,
         }
     }
-    ::bpfship_embed::section!(bss, ".bss", 108 bytes, Bss);
+    ::bpfship_embed::section!(bss, ".bss", 128 bytes, Bss);
 
     ::bpfship_embed::plain_struct! {
         /// The variables in `.data`
@@ -257,6 +260,16 @@ pub mod programs {
 ::bpfship_embed::bit_field!(Bits.bytes_22[0..1] from 0, 2 bits: u8, last, set_last);
 
 ::bpfship_embed::plain_struct! {
+    /// `struct Bool`
+    #[derive(PartialEq, Eq, Hash)]
+    pub struct Bool: size 1, align 1 {
+        /// `yes`
+        bytes_0: [u8; 1] = 0,
+    }
+}
+::bpfship_embed::bit_field!(Bool.bytes_0[0..1] from 0, 1 bits: bool, yes, set_yes);
+
+::bpfship_embed::plain_struct! {
     /// `struct empty`
     #[derive(PartialEq, Eq, Hash)]
     pub struct Empty: size 0, align 1 {
@@ -318,6 +331,13 @@ pub mod programs {
         numbers: Numbers = 688,
         #[doc(hidden)]
         padding_800: [u8; 32] = 800,
+    }
+}
+
+::bpfship_embed::plain_enum! {
+    /// `enum fixed`
+    pub enum Fixed: u8, align 1 {
+        FIXED = 255,
     }
 }
 
@@ -471,6 +491,22 @@ pub mod programs {
         list: [u64; 2] = 80,
         table: [[u16; 3]; 2] = 96,
         after: u32 = 108,
+    }
+}
+
+::bpfship_embed::plain_struct! {
+    /// `struct odd_names`
+    #[derive(PartialEq, Eq, Hash)]
+    pub struct OddNames: size 20, align 4 {
+        self_: u32 = 0,
+        self__2: u32 = 4,
+        a_b: u32 = 8,
+        a_b_2: u32 = 12,
+        one: Bool = 16,
+        other: bool_struct = 17,
+        fixed: Fixed = 18,
+        #[doc(hidden)]
+        padding_19: [u8; 1] = 19,
     }
 }
 
@@ -640,6 +676,16 @@ pub mod programs {
         padding_129: [u8; 63] = 129,
     }
 }
+
+::bpfship_embed::plain_struct! {
+    /// `struct bool`
+    #[derive(PartialEq, Eq, Hash)]
+    pub struct bool_struct: size 1, align 1 {
+        /// `no`
+        bytes_0: [u8; 1] = 0,
+    }
+}
+::bpfship_embed::bit_field!(bool_struct.bytes_0[0..1] from 0, 1 bits: bool, no, set_no);
 
 ::bpfship_embed::plain_struct! {
     /// `struct foo_bar`

@@ -1,4 +1,4 @@
-//! Bindings for `not_aya.bpf.c`, written by `cargo xtask bpf`.
+//! Bindings for the BPF object `not_aya`, written by `cargo xtask bpf`.
 //!
 //! object 12ab not_aya_bpfeb.o
 //! object 12ab not_aya_bpfel.o
@@ -8,9 +8,10 @@
     reason = "names are those of C, and not all of them are used"
 )]
 #![allow(
-    clippy::cast_lossless, clippy::doc_markdown, clippy::large_types_passed_by_value, clippy::missing_errors_doc,
-    clippy::module_inception, clippy::pub_underscore_fields, clippy::should_implement_trait, clippy::similar_names,
-    clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
+    clippy::cast_lossless, clippy::doc_markdown, clippy::iter_not_returning_iterator,
+    clippy::large_types_passed_by_value, clippy::len_without_is_empty, clippy::missing_errors_doc,
+    clippy::module_inception, clippy::new_ret_no_self, clippy::pub_underscore_fields, clippy::should_implement_trait,
+    clippy::similar_names, clippy::struct_field_names, clippy::trivially_copy_pass_by_ref, clippy::unreadable_literal,
     clippy::upper_case_acronyms, clippy::wrong_self_convention,
     reason = "the same, and what one user needs, another does not"
 )]
@@ -25,6 +26,8 @@ pub const KERNEL_NEEDS: ::bpfship_embed::KernelNeeds = ::bpfship_embed::KernelNe
         ("6.1", "map type user_ringbuf"),
         ("5.2", "global variables"),
         ("4.17", "raw_tp/… programs"),
+        ("4.12", "map type array_of_maps"),
+        ("4.2", "map type prog_array"),
         ("3.19", "map type array"),
     ],
 };
@@ -33,7 +36,13 @@ pub const KERNEL_NEEDS: ::bpfship_embed::KernelNeeds = ::bpfship_embed::KernelNe
 ///
 /// aya 0.14 does not set `__kconfig` variables, and refuses an object that reads one.
 ///
+/// aya 0.14 looks up nothing of the kernel's by its name (`__ksym`), and refuses an object that does.
+///
 /// aya 0.14 knows no variables in an arena, and refuses an object that uses one.
+///
+/// aya 0.14 leaves the map `outer` empty, in which the source has others (`.values`).
+///
+/// aya 0.14 refuses an object with a map of programs that has `values`, as `jumps` does.
 #[must_use]
 pub fn object() -> &'static [u8] {
     ::bpfship_embed::embed!("not_aya")
@@ -55,18 +64,9 @@ pub mod globals {
         list "list": u64,
         version "version": u32,
     }
+    // `large` is too large to be set at once.
 
-    ::bpfship_embed::plain_struct! {
-        /// The variables in `.bss`
-        #[derive(PartialEq, Eq, Hash)]
-        pub struct Bss: size 16, align 8 {
-            list: u64 = 0,
-            version: u32 = 8,
-            #[doc(hidden)]
-            padding_12: [u8; 4] = 12,
-        }
-    }
-    ::bpfship_embed::section!(bss, ".bss", 12 bytes, Bss);
+    // `.bss` has 131084 bytes, too many to be read at once.
 }
 
 /// The maps, each with its name and a typed handle.
@@ -76,6 +76,26 @@ pub mod maps {
     /// aya 0.14 creates it, and has no type for it.
     pub mod arena {
         pub const NAME: &str = "arena";
+    }
+
+    /// The map `inner`: array
+    pub mod inner {
+        pub const NAME: &str = "inner";
+        pub type Key = u32;
+        pub type Value = u64;
+        ::bpfship_embed::map!(Array, Value);
+    }
+
+    /// The map `jumps`: prog_array
+    pub mod jumps {
+        pub const NAME: &str = "jumps";
+        ::bpfship_embed::map!(ProgramArray);
+    }
+
+    /// The map `outer`: array_of_maps
+    pub mod outer {
+        pub const NAME: &str = "outer";
+        ::bpfship_embed::map!(ArrayOfMaps, ::aya::maps::MapData);
     }
 
     /// The map `requests`: user_ringbuf

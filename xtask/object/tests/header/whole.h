@@ -6,8 +6,10 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif
 
+struct Bool;
 struct U64;
 struct bits;
+struct bool;
 struct empty;
 struct enums;
 struct fooBar;
@@ -284,6 +286,28 @@ struct flexible {
 	__u32 length;
 	__u8 kind;
 	struct padded data[0];
+};
+
+struct Bool {
+	_Bool yes : 1;
+};
+
+struct bool {
+	_Bool no : 1;
+};
+
+enum fixed {
+	FIXED = 4294967295,
+} __attribute__((mode(QI)));
+
+struct odd_names {
+	__u32 self;
+	__u32 self_;
+	__u32 a$b;
+	__u32 a_b;
+	struct Bool one;
+	struct bool other;
+	enum fixed fixed;
 };
 
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
