@@ -32,7 +32,7 @@ impl Object {
         let bytes = canonical(compiled).context("clang's object file cannot be understood")?;
         let object = Object::checked(bytes, endian)?;
         if let Some((name, place)) = unresolved(&object.bytes, endian)? {
-            let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+            let place = place.map(|place| format!(" ({})", place.trim_start_matches("./"))).unwrap_or_default();
             bail!(
                 "it uses `{name}`{place}, which nothing in it defines, and objects are not linked with each other: include the \
                  source that does"

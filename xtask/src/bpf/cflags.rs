@@ -113,6 +113,10 @@ pub fn refusal(flags: &[String], image: Option<&str>) -> Option<String> {
     let compiler = image.map(|_| "/");
     let mut words = flags.iter().map(String::as_str);
     while let Some(word) = words.next() {
+        // In bpf.lock, flags are a line.
+        if word.contains(['\n', '\r']) {
+            return Some(format!("{word:?} has a line break in it: leave that out"));
+        }
         let path = PATHS.iter().find_map(|flag| Some((*flag, word.strip_prefix(flag)?)));
         let (flag, reason) = match path {
             Some((flag, rest)) if rest.starts_with(' ') => {
@@ -196,6 +200,7 @@ mod tests {
             let found = reason(flags);
             assert!(found.starts_with(expected) && found.ends_with(": leave it out"), "{flags:?}: {found}");
         }
+        assert_eq!(reason(&["-DA=1\n2"]), "\"-DA=1\\n2\" has a line break in it: leave that out");
         let two = "`-include /etc/passwd` is two words in one: write \"-include\", \"/etc/passwd\"";
         assert_eq!(reason(&["-include /etc/passwd"]), two);
         assert_eq!(reason(&["-I ../shared"]), "`-I ../shared` is two words in one: write \"-I\", \"../shared\"");

@@ -436,7 +436,7 @@ fn read_source(root: &Path, path: &str) -> Result<(Sha256, Scan)> {
     let file = root.join(path);
     let is_odd = |letter: char| letter.is_whitespace() || matches!(letter, '\\' | char::REPLACEMENT_CHARACTER);
     if path.contains(is_odd) {
-        bad_request!("{} has white space or a backslash in its path, or is not UTF-8: rename it", file.display());
+        bad_request!("{} has white space in its path, or a backslash, or is not UTF-8: rename it", file.display());
     }
     if !file.is_file() {
         bad_request!("{} is named as a source, but is a link to nothing, or no file: remove it", file.display());

@@ -80,7 +80,8 @@ pub fn text(failures: &[Failure], scope: &Scope, ignored: &[String]) -> String {
             continue;
         }
         for block in blocks(&failure.words) {
-            let at = match words.iter().position(|(known, _)| *known == block) {
+            // A header is one, whichever way it was included.
+            let at = match words.iter().position(|(known, _)| message(known) == message(&block)) {
                 Some(at) => at,
                 None => {
                     words.push((block, BTreeMap::new()));
@@ -219,6 +220,18 @@ fn blocks(words: &str) -> Vec<String> {
     blocks
 }
 
+/// A block without the lines that say what included the file.
+fn message(block: &str) -> &str {
+    let mut rest = block;
+    while let Some((line, after)) = rest.split_once('\n') {
+        if !line.starts_with("In file included from ") {
+            break;
+        }
+        rest = after;
+    }
+    rest
+}
+
 /// Without the numbers of lines that a macro made.
 fn scratch(line: &str) -> String {
     const PLACE: &str = "<scratch space>:";
@@ -284,6 +297,19 @@ mod tests {
              k/a.bpf.c (x86):\nk/a.bpf.c:1:10: fatal error: 'vmlinux.h' file not found\n    1 | #include\n\n\
              k/c.bpf.c:\nk/c.bpf.c:2:1: error: odd\n<scratch space>: note: expanded from here"
         );
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_header_is_said_once() {
+        let including = |name: &str| {
+            let words = format!("In file included from {name}:1:\nk/h.h:1:2: error: odd\n    1 | x");
+            failure(name, &[0], &words)
+        };
+        let failures = ["k/a.bpf.c", "k/b.bpf.c"].map(including);
+        let scope = Scope { sources: 2, targets: 2, layouts: &Layouts::default(), folder: "k", files: &[] };
+        let said = text(&failures, &scope, &[]);
+        let words = "k/a.bpf.c, k/b.bpf.c:\nIn file included from k/a.bpf.c:1:\nk/h.h:1:2: error: odd\n    1 | x";
+        assert_eq!(said, format!("0 of 2 compiled\n  2 have errors: k/a.bpf.c, k/b.bpf.c\n\n{words}"));
     }
 
     #[test]
