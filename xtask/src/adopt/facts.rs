@@ -37,7 +37,7 @@ pub struct Facts {
     pub is_pinned: bool,
     /// The version of the Rust that is used there now.
     pub rust: String,
-    /// Packages that are BPF written in Rust.
+    /// Packages that are BPF written in Rust: the names of members, and the folders of others.
     pub bpf_packages: Vec<String>,
     /// Folders that hold `*.bpf.c`.
     pub bpf_folders: Vec<String>,
@@ -143,11 +143,19 @@ impl Facts {
                 && !uses_tool(package)
                 && !is_for_bpf(package)
         };
-        let mut c = BpfInC::default();
-        c.find(&root, "")?;
+        let mut found = Found::default();
+        found.add(&root, "")?;
         let by_scripts = scripts_compile(&members)?;
+        let is_member = |folder: &str| {
+            members.iter().any(|member| member.manifest_path.parent().is_some_and(|home| *home == *root.join(folder)))
+        };
+        let is_beside = |folder: &String| {
+            let is_aside = folder.split('/').any(|part| ASIDE.contains(&part));
+            !is_aside && !is_member(folder) && matches!(other(&root.join(folder)), Other::Bpf(_))
+        };
+        let beside: Vec<String> = found.manifests.iter().filter(|folder| is_beside(folder)).cloned().collect();
         let lock = files::read_if_there(&root.join("Cargo.lock"))?.unwrap_or_default();
-        let has_libbpf = c.has_libbpf || has_libbpf_sys(&lock, &members);
+        let has_libbpf = found.has_libbpf || has_libbpf_sys(&lock, &members);
         Ok(Facts {
             manifest: files::read_if_there(&root.join("Cargo.toml"))?.context("a workspace without a Cargo.toml")?,
             has_key: metadata.workspace_metadata.get(crate::NAME).is_some(),
@@ -159,8 +167,8 @@ impl Facts {
                     (package.name.to_string(), folder.unwrap_or_default())
                 })
                 .collect(),
-            bpf_packages: bpf_packages(&members),
-            lacks_libbpf: c.includes_libbpf && !has_libbpf && !by_scripts,
+            bpf_packages: bpf_packages(&members).into_iter().chain(beside).collect(),
+            lacks_libbpf: found.includes_libbpf && !has_libbpf && !by_scripts,
             by_scripts,
             has_folder: root.join("bpf").is_dir(),
             outside: outside(&root, &members),
@@ -170,7 +178,7 @@ impl Facts {
             gitignore: files::read_if_there(&root.join(".gitignore"))?,
             is_pinned: PINS.iter().any(|name| root.join(name).exists()),
             rust: Rust::read(runner, &root, false)?.version,
-            bpf_folders: c.folders,
+            bpf_folders: found.folders,
             root,
         })
     }
@@ -192,6 +200,37 @@ pub fn is_for_bpf(package: &Package) -> bool {
     package.dependencies.iter().any(|dependency| dependency.name == "aya-ebpf")
 }
 
+/// Folders of a workspace that hold nothing that is shipped.
+pub const ASIDE: [&str; 5] = ["tests", "testdata", "benches", "examples", "fuzz"];
+
+/// What a folder with a Cargo.toml is that is no member of the workspace.
+pub enum Other {
+    /// A package with programs for BPF in Rust, and whether it knows aya-ebpf by the name that this had until 2023.
+    Bpf(bool),
+    /// A workspace, or a package with a binary.
+    Workspace,
+    Library,
+}
+
+pub fn other(folder: &Path) -> Other {
+    let text = files::read_if_there(&folder.join("Cargo.toml")).ok().flatten().unwrap_or_default();
+    let manifest: toml::Table = text.parse().unwrap_or_default();
+    let has_binary =
+        manifest.contains_key("bin") || ["src/main.rs", "src/bin"].iter().any(|it| folder.join(it).exists());
+    let has = |wanted: &str| {
+        let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+        dependencies
+            .into_iter()
+            .flatten()
+            .any(|(name, dependency)| dependency.get("package").and_then(toml::Value::as_str).unwrap_or(name) == wanted)
+    };
+    match (has("aya-ebpf"), has("aya-bpf")) {
+        (false, false) if has_binary || manifest.contains_key("workspace") => Other::Workspace,
+        (is_new, is_old) if has_binary && (is_new || is_old) => Other::Bpf(!is_new),
+        _ => Other::Library,
+    }
+}
+
 /// The workspace of a manifest as the cargo of a folder sees it.
 pub fn metadata(runner: Runner, folder: &Path, manifest: &Path) -> Result<Metadata> {
     let command = Command::new("cargo", folder)
@@ -208,18 +247,21 @@ pub fn is_looked_through(name: &str) -> bool {
     !name.starts_with('.') && !SKIPPED.contains(&name)
 }
 
-/// What there is of BPF in C.
+/// What there is in the folders of a workspace.
 #[derive(Debug, Default)]
-struct BpfInC {
+struct Found {
+    /// Those with BPF in C.
     folders: Vec<String>,
+    /// Those with a Cargo.toml.
+    manifests: Vec<String>,
     includes_libbpf: bool,
     /// Whether libbpf's headers are among the files.
     has_libbpf: bool,
 }
 
-impl BpfInC {
+impl Found {
     /// Adds what is in a folder, without what begins with a dot.
-    fn find(&mut self, root: &Path, folder: &str) -> Result<()> {
+    fn add(&mut self, root: &Path, folder: &str) -> Result<()> {
         let path = root.join(folder);
         let names = files::list(&path)?;
         let sources: Vec<&String> =
@@ -232,10 +274,13 @@ impl BpfInC {
             }
         }
         self.has_libbpf |= names.iter().any(|name| name == "bpf_helpers.h");
+        if names.iter().any(|name| name == "Cargo.toml") {
+            self.manifests.push(folder.to_owned());
+        }
         for name in names.iter().filter(|name| is_looked_through(name)) {
             let inner = path.join(name);
             if inner.is_dir() && !inner.is_symlink() {
-                self.find(root, inner.strip_prefix(root)?.to_str().unwrap_or_default())?;
+                self.add(root, inner.strip_prefix(root)?.to_str().unwrap_or_default())?;
             }
         }
         Ok(())

@@ -91,9 +91,10 @@ fn adopt(runner: Runner, common: &Common, word: &str, request: &flags::Doctor) -
     }
     let blocks = findings.iter().filter(|finding| finding.state == findings::State::Blocks);
     let names: Vec<&str> = blocks.map(|finding| finding.name.as_str()).collect();
-    match names.is_empty() {
-        true => Ok(()),
-        false => bail!("{word} cannot be shipped as it is: {}", names.join(", ")),
+    match names.as_slice() {
+        [] if verdict.ready => Ok(()),
+        [] => bail!("{word} cannot be shipped as it is: no architecture is left"),
+        names => bail!("{word} cannot be shipped as it is: {}", names.join(", ")),
     }
 }
 

@@ -331,10 +331,10 @@ fn outside(package: &Package, top: &Path) -> Option<Change> {
 /// The Rust in use must be the one that the snapshot pins.
 fn check_rust(rust: &Rust, root: &Path, sources: &Sources) -> Result<()> {
     if rust::pin(&sources.workspace)?.is_none()
-        && rust::pin(root)?.is_some()
-        && let Some(why) = sources.why_missing(rust::PIN)
+        && let Some((_, file)) = rust::pin(root)?
+        && let Some(why) = sources.why_missing(file)
     {
-        bail!("{} {why}: commit it", root.join(rust::PIN).display());
+        bail!("{} {why}: commit it", root.join(file).display());
     }
     rust.check_pin(&sources.workspace)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::semver::Version;
 use cargo_metadata::{DepKindInfo, DependencyKind, Metadata, MetadataCommand, Node, PackageId, Target, TargetKind};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub struct Package {
     pub folder: PathBuf,
     /// The files that its crates and its build script begin with. None for a package of a registry or of git.
     pub roots: Vec<PathBuf>,
+    /// The oldest Rust that it wants to be compiled with.
+    pub rust: Option<Version>,
 }
 
 /// What Cargo.lock leads to.
@@ -238,6 +241,7 @@ impl Package {
                 Some(_) => Vec::new(),
                 None => package.targets.iter().filter(is_built).map(|target| target.src_path.clone().into()).collect(),
             },
+            rust: package.rust_version.clone(),
         })
     }
 }

@@ -65,11 +65,11 @@ impl Rust {
     /// The bytes depend on the compiler, so it must be the one that the workspace pins.
     pub fn check_pin(&self, root: &Path) -> Result<()> {
         match pin(root)? {
-            Some(pinned) if pinned != self.version => bail!(
+            Some((pinned, file)) if pinned != self.version => bail!(
                 "this is Rust {} in {}, but {} pins {pinned}: install it (rustup toolchain install {pinned})",
                 self.version,
                 self.sysroot.display(),
-                root.join(PIN).display()
+                root.join(file).display()
             ),
             _ => Ok(()),
         }
@@ -94,14 +94,47 @@ impl Rust {
     }
 }
 
-/// The version of Rust that a workspace pins, if it does.
-pub fn pin(root: &Path) -> Result<Option<String>> {
-    let file = root.join(PIN);
-    let Some(text) = files::read_if_there(&file)? else {
-        return Ok(None);
-    };
+/// The version of Rust that a workspace pins, if it does, and the file that has it.
+pub fn pin(root: &Path) -> Result<Option<(String, &'static str)>> {
+    for file in PINS {
+        // Only a full version is a pin: `stable` is whatever is installed.
+        if let Some(channel) = channel(&root.join(file))?.filter(|channel| channel.split('.').count() == 3) {
+            return Ok(Some((channel, file)));
+        }
+    }
+    Ok(None)
+}
+
+/// What a toolchain file names, if it names anything: a version, `stable`, or the like.
+pub fn channel(file: &Path) -> Result<Option<String>> {
+    let text = files::read_if_there(file)?.unwrap_or_default();
+    // The old form is the word alone.
+    let word = text.trim();
+    if !word.contains(['=', '[', '\n']) {
+        return Ok((!word.is_empty()).then(|| word.to_owned()));
+    }
     let pin: Table = text.parse().with_context(|| format!("cannot understand {}", file.display()))?;
     let channel = pin.get("toolchain").and_then(|table| table.get("channel")).and_then(toml::Value::as_str);
-    // Only a full version is a pin: `stable` is whatever is installed.
-    Ok(channel.filter(|channel| channel.split('.').count() == 3).map(String::from))
+    Ok(channel.map(String::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_found_in_either_file_and_in_either_form() {
+        for (file, text, pinned) in [
+            ("rust-toolchain.toml", "[toolchain]\nchannel = \"1.95.0\"\n", Some("1.95.0")),
+            ("rust-toolchain", "[toolchain]\r\nchannel = \"1.95.0\"\r\n", Some("1.95.0")),
+            ("rust-toolchain", "1.90.0\n", Some("1.90.0")),
+            ("rust-toolchain", "stable", None),
+            ("rust-toolchain", "", None),
+            ("rust-toolchain.toml", "[toolchain]\ncomponents = [\"clippy\"]\n", None),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            files::write(&folder.path().join(file), text).unwrap();
+            assert_eq!(pin(folder.path()).unwrap(), pinned.map(|version| (version.into(), file)), "{file}: {text}");
+        }
+    }
 }

@@ -115,23 +115,27 @@ fn where_init_cannot_know_it_asks_in_one_sentence() {
 #[test]
 fn init_finds_bpf_in_rust_and_starts_the_tool_past_a_runner() {
     let probes = "[package]\nname = \"hello-ebpf\"\nversion = \"0.1.0\"\n[dependencies]\naya-ebpf = \"0.2\"\n";
-    let workspace = application()
-        .write(".cargo/config.toml", "[target.\"cfg(all())\"]\nrunner = \"sudo -E\"\n")
-        .write("hello-ebpf/Cargo.toml", probes)
-        .write("hello-ebpf/src/main.rs", "");
-    let manifest = workspace.read("Cargo.toml");
-    let workspace = workspace.write("Cargo.toml", &format!("{manifest}[workspace]\nmembers = [\"hello-ebpf\"]\n"));
-    workspace.xtask(&format!("init --tool '{}'", own_root().display())).succeeds();
-    let manifest = workspace.read("Cargo.toml");
-    assert!(
-        manifest.contains("package = \"hello\"\n\n[workspace.metadata.bpfship.bpf]\nrust = [\"hello-ebpf\"]\n"),
-        "{manifest}"
-    );
-    // No example is added.
-    assert!(!workspace.path("bpf").exists());
-    let config = workspace.read(".cargo/config.toml");
-    assert!(config.contains("run --quiet --config target.'cfg(all())'.runner='env' --package xtask --"), "{config}");
-    workspace.xtask("init").succeeds().says("nothing is missing");
+    // A member, or a package beside the workspace, which is known by its folder.
+    for (key, folder) in [("members", "hello-ebpf"), ("exclude", "kernel/ebpf")] {
+        let workspace = application()
+            .write(".cargo/config.toml", "[target.\"cfg(all())\"]\nrunner = \"sudo -E\"\n")
+            .write(&format!("{folder}/Cargo.toml"), probes)
+            .write(&format!("{folder}/src/main.rs"), "")
+            .write("tests/ebpf/Cargo.toml", probes)
+            .write("tests/ebpf/src/main.rs", "");
+        let manifest = workspace.read("Cargo.toml");
+        let workspace = workspace.write("Cargo.toml", &format!("{manifest}[workspace]\n{key} = [\"{folder}\"]\n"));
+        workspace.xtask(&format!("init --tool '{}'", own_root().display())).succeeds();
+        let manifest = workspace.read("Cargo.toml");
+        let named = format!("package = \"hello\"\n\n[workspace.metadata.bpfship.bpf]\nrust = [\"{folder}\"]\n");
+        assert!(manifest.contains(&named), "{manifest}");
+        // No example is added.
+        assert!(!workspace.path("bpf").exists());
+        let config = workspace.read(".cargo/config.toml");
+        let past = "run --quiet --config target.'cfg(all())'.runner='env' --package xtask --";
+        assert!(config.contains(past), "{config}");
+        workspace.xtask("init").succeeds().says("nothing is missing");
+    }
 }
 
 #[test]

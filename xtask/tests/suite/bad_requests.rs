@@ -190,6 +190,15 @@ fn a_manifest_that_is_not_there_or_is_none_is_refused() {
 }
 
 #[test]
+fn a_package_that_wants_a_newer_rust_is_refused_before_anything_is_built() {
+    let workspace = Workspace::usual("newer");
+    let manifest = workspace.read("tool/Cargo.toml").replace("edition", "rust-version = \"1.999\"\nedition");
+    let workspace = workspace.write("tool/Cargo.toml", &manifest);
+    let words = "tool 0.3.0 wants Rust 1.999.0 or newer, and this is";
+    workspace.xtask("dist --plan --arch amd64").ends_with(2).says(words).in_one_line();
+}
+
+#[test]
 fn another_rust_than_the_pinned_one_is_refused() {
     let workspace = Workspace::usual("rust");
     let sysroot = workspace.root.join("programs");

@@ -1,5 +1,7 @@
 //! `doctor --adopt`: what stands in the way of shipping a workspace that knows nothing of the tool.
 
+use std::os::unix::ffi::OsStrExt;
+
 use serde_json::Value;
 
 use super::support::{Workspace, commit};
@@ -107,4 +109,66 @@ fn types_of_the_kernel_are_found_beside_a_workspace_that_is_in_a_folder_and_prog
     let workspace = workspace.write("types/s390x/vmlinux.h", "\n").write("types/x86_64/vmlinux.h", "\n");
     let run = workspace.xtask("doctor --adopt rust --package passes").succeeds().says(limit);
     run.says("nothing known stands in the way for amd64, s390x");
+}
+
+#[test]
+fn bpf_in_rust_beside_the_workspace_is_seen_and_a_member_stands_for_its_workspace() {
+    let package = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nlicense = \"MIT\"\n");
+    let workspace = Workspace::empty("beside")
+        .write("Cargo.toml", "[workspace]\nmembers = [\"app\"]\nexclude = [\"app-ebpf\"]\nresolver = \"2\"\n")
+        .write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n")
+        .write("app/Cargo.toml", &package("app"))
+        .write("app/src/main.rs", "fn main() {}\n")
+        .write("app-ebpf/Cargo.toml", &format!("{}[dependencies]\naya-ebpf = \"0.1\"\n", package("app-ebpf")))
+        // Neither the features nor the atomics of BPF are the application's.
+        .write("app-ebpf/src/main.rs", "#![feature(core_intrinsics)]\nuse core::sync::atomic::AtomicU64;\n")
+        .write(
+            "app-ebpf/Cargo.lock",
+            "version = 4\n\n[[package]]\nname = \"aya-ebpf\"\nversion = \"0.1.1\"\nsource = \"registry+x\"\n",
+        )
+        .write("docs/example/Cargo.toml", &package("example"))
+        .write("docs/example/src/lib.rs", "");
+    commit(&workspace);
+    for folder in [".", "app"] {
+        let run = workspace.xtask(&format!("doctor --adopt {folder} --json")).succeeds();
+        let states = states(&serde_json::from_str(&run.text()).unwrap());
+        let amiss: Vec<_> = states.iter().filter(|(_, state)| state != "ok").cloned().collect();
+        let expected = [("BPF in Rust", "to-do"), ("aya-ebpf 0.1.1", "limits")];
+        assert_eq!(amiss, expected.map(|(name, state)| (name.to_owned(), state.to_owned())), "{folder}");
+    }
+    let named = "[workspace.metadata.bpfship]\nbpf.rust = [\"app-ebpf\"]\n";
+    let manifest = workspace.read("Cargo.toml") + named;
+    workspace.write("Cargo.toml", &manifest).xtask("doctor --adopt").succeeds().says_nothing_of("to do    BPF in Rust");
+}
+
+#[test]
+fn of_several_workspaces_each_has_its_own_sources_and_binaries_behind_features_are_an_application() {
+    let package = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nlicense = \"MIT\"\n");
+    let lock = |name: &str| format!("version = 4\n\n[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
+    let bin = "[[bin]]\nname = \"a\"\npath = \"a.rs\"\nrequired-features = [\"cli\"]\n[features]\ncli = []\n";
+    let workspace = Workspace::empty("several")
+        .write("a/Cargo.toml", &(package("a") + bin))
+        .write("a/Cargo.lock", &lock("a"))
+        .write("a/a.rs", "fn main() {}\n")
+        .write("b/Cargo.toml", &package("b"))
+        .write("b/Cargo.lock", &lock("b"))
+        .write("b/src/main.rs", "fn main() {}\n")
+        .write("b/b.bpf.c", "SEC(\"xdp\")\n");
+    commit(&workspace);
+    let run = workspace.xtask("doctor --adopt").succeeds();
+    run.says("a, the first of 2").says("others are in b").says("to do    features").says_nothing_of("BPF in C");
+    workspace.xtask("doctor --adopt b").succeeds().says("to do    BPF in C");
+}
+
+#[test]
+fn what_cannot_be_read_hides_nothing_else() {
+    let manifest = "[package]\nname = \"app\"\nversion = \"1.0.0\"\nlicense = \"MIT\"\n";
+    let workspace = Workspace::empty("damaged")
+        .write("Cargo.toml", manifest)
+        .write("src/main.rs", "fn main() {}\n")
+        .write("rust-toolchain.toml", "[toolchain\n");
+    std::fs::create_dir(workspace.path("Cargo.lock")).unwrap();
+    std::fs::write(workspace.root.join(std::ffi::OsStr::from_bytes(b"\xff.rs")), "").unwrap();
+    let run = workspace.xtask("doctor --adopt").ends_with(1);
+    run.says("to do    git").says("blocks   Cargo.lock").says("blocks   Rust");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bpfship_object::Endian;
 use serde::Serialize;
 
 use super::crates::{self, Fate};
@@ -58,7 +59,7 @@ impl Finding {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
-    /// Whether nothing is known to stand in the way.
+    /// Whether nothing is known to stand in the way, for one architecture at least.
     pub ready: bool,
     /// The architectures that nothing leaves out.
     pub arches: Vec<&'static str>,
@@ -67,10 +68,9 @@ pub struct Verdict {
 impl Verdict {
     pub fn new(findings: &[Finding]) -> Verdict {
         let left_out: BTreeSet<&str> = findings.iter().flat_map(|finding| finding.not_for.iter().copied()).collect();
-        Verdict {
-            ready: findings.iter().all(|finding| finding.state != State::Blocks),
-            arches: Arch::defaults().map(|arch| arch.name).filter(|name| !left_out.contains(name)).collect(),
-        }
+        let arches: Vec<_> = Arch::defaults().map(|arch| arch.name).filter(|name| !left_out.contains(name)).collect();
+        let is_blocked = findings.iter().any(|finding| finding.state == State::Blocks);
+        Verdict { ready: !is_blocked && !arches.is_empty(), arches }
     }
 }
 
@@ -82,8 +82,11 @@ pub fn findings(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Find
     }
     findings.extend(applications(survey));
     findings.push(toolchain(survey));
+    findings.extend(unstable(survey));
     findings.extend(profile(survey));
-    findings.extend(survey.of(Kind::BuildScript).flat_map(build_script));
+    findings.extend(survey.of(Kind::BuildScript).flat_map(|source| build_script(source, has_program)));
+    findings.extend(objects(survey));
+    findings.extend(loads_files(survey));
     findings.extend(bpf(survey));
     findings.extend(vmlinux(survey));
     findings.extend(atomics(survey));
@@ -94,7 +97,11 @@ pub fn findings(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Find
 }
 
 fn workspace(survey: &Survey) -> Vec<Finding> {
-    let place = if survey.path.is_empty() { "at the top of the repository" } else { &survey.path };
+    let place = match (survey.path.as_str(), survey.as_near) {
+        ("", _) => "at the top of the repository".to_owned(),
+        (path, 0) => path.to_owned(),
+        (path, others) => format!("{path}, the first of {}", others + 1),
+    };
     let mut findings = vec![match &survey.unreadable {
         Some(why) => Finding::new("workspace", State::Blocks, format!("cargo cannot read it: {why}")),
         None => Finding::new("workspace", State::Ok, place),
@@ -111,7 +118,7 @@ fn workspace(survey: &Survey) -> Vec<Finding> {
         findings.push(Finding::new("git", State::ToDo, "there is no commit").remedy("git init, git add, git commit"));
     }
     if survey.crates.is_none() && survey.unreadable.is_none() {
-        let remedy = "cargo generate-lockfile, and commit what it writes; crates with C code are not known before";
+        let remedy = "cargo generate-lockfile, and commit what it writes; what crates depend on is not known before";
         findings.push(Finding::new("Cargo.lock", State::ToDo, "there is none").remedy(remedy));
     }
     if let Some(member) = &survey.outdated {
@@ -179,26 +186,57 @@ fn applications(survey: &Survey) -> Vec<Finding> {
 const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 fn toolchain(survey: &Survey) -> Finding {
-    let Some(channel) = &survey.channel else {
-        return Finding::new("Rust", State::Ok, "none is pinned: `init` pins the one that is used then");
+    let wanted = survey.wanted_rust.as_ref().filter(|wanted| numbers(wanted) > numbers(OLDEST));
+    let channel = match (&survey.channel, wanted) {
+        (None, None) => {
+            return Finding::new("Rust", State::Ok, "none is pinned: `init` pins the one that is used then");
+        }
+        (None, Some(wanted)) => {
+            let detail =
+                format!("none is pinned: `init` pins the one that is used then, and {wanted} or newer is wanted");
+            return Finding::new("Rust", State::Ok, detail);
+        }
+        (Some(Err(why)), _) => return Finding::new("Rust", State::Blocks, why),
+        (Some(Ok(channel)), _) if channel.is_empty() => {
+            return Finding::new("Rust", State::ToDo, "what would pin it names no release").remedy(PIN);
+        }
+        (Some(Ok(channel)), _) => channel,
     };
     let finding = |state, detail: &str| Finding::new("Rust", state, format!("{channel} is pinned{detail}"));
-    let numbers = |version: &str| -> Option<Vec<u32>> { version.split('.').map(|part| part.parse().ok()).collect() };
-    let (release, oldest) = (numbers(channel), numbers(OLDEST).unwrap_or_default());
-    match release.as_deref() {
-        None if channel == "stable" => {
-            finding(State::ToDo, ", which is another one tomorrow").remedy("pin a release in rust-toolchain.toml")
-        }
+    match numbers(channel).as_deref() {
+        None if channel == "stable" => finding(State::ToDo, ", which is another one tomorrow").remedy(PIN),
         None => finding(State::Blocks, ", which is no release").remedy("pin a stable release, if it compiles with one"),
-        Some(numbers) if numbers < &oldest[..] => {
+        Some(release) if numbers(OLDEST).is_some_and(|oldest| release < &oldest[..]) => {
             finding(State::Blocks, &format!(", and this tool compiles with {OLDEST} or newer"))
                 .remedy("pin a newer one")
+        }
+        Some(release) if wanted.and_then(|wanted| numbers(wanted)).is_some_and(|wanted| release < &wanted[..]) => {
+            let detail = format!(", and {} or newer is wanted", survey.wanted_rust.as_deref().unwrap_or_default());
+            finding(State::Blocks, &detail).remedy("pin a newer one")
         }
         Some([_, _]) => {
             finding(State::ToDo, ", which is several releases").remedy("pin one: it ends with a third number")
         }
         Some(_) => finding(State::Ok, ""),
     }
+}
+
+const PIN: &str = "pin a release in rust-toolchain.toml";
+
+/// The numbers of a version, if it is one of numbers alone.
+fn numbers(version: &str) -> Option<Vec<u32>> {
+    version.split('.').map(|part| part.parse().ok()).collect()
+}
+
+/// Code that only a nightly Rust takes.
+fn unstable(survey: &Survey) -> Option<Finding> {
+    let sources = || survey.of(Kind::Rust).chain(survey.of(Kind::BuildScript));
+    let (source, features) = sources().find_map(|source| {
+        let line = source.text.lines().find_map(|line| line.trim_start().strip_prefix("#![feature("))?;
+        Some((source, line.split(')').next()?))
+    })?;
+    let finding = Finding::new(&source.path, State::Blocks, format!("has `#![feature({features})]`"));
+    Some(finding.remedy("a release of Rust does not compile it: do without"))
 }
 
 fn profile(survey: &Survey) -> Vec<Finding> {
@@ -216,7 +254,7 @@ fn from_target(path: &str) -> Finding {
 }
 
 /// What a build script does that matters here, by words in it.
-fn build_script(source: &Source) -> Vec<Finding> {
+fn build_script(source: &Source, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let Source { path, text, .. } = source;
     let code: String =
         text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|it| format!("{it}\n")).collect();
@@ -229,28 +267,111 @@ fn build_script(source: &Source) -> Vec<Finding> {
             false => from_target(path),
         });
     }
-    if has("emit-llvm") {
-        findings.push(Finding::new(path, State::Ok, "links C to BPF in Rust: it finds the pinned clang"));
-    } else if has("SkeletonBuilder") || has("-target") && has("bpf") && has("clang") {
-        let writes_inside = has("SkeletonBuilder") && !has("OUT_DIR");
-        findings.push(match writes_inside {
-            true => Finding::new(path, State::ToDo, "writes a skeleton among its own sources")
+    let has_skeleton = has("SkeletonBuilder");
+    let written = written_inside(&code);
+    if has_skeleton && !has("OUT_DIR") {
+        findings.push(
+            Finding::new(path, State::ToDo, "writes a skeleton among its own sources")
                 .remedy("have it write to OUT_DIR, or set `generated = [\"**/*.skel.rs\"]` (docs/c-code.md)"),
-            false => Finding::new(path, State::Ok, "compiles BPF programs: it finds the pinned clang"),
-        });
+        );
+    } else if let Some(file) = written {
+        let what = if file.is_empty() { "seems to write".to_owned() } else { format!("seems to write {file}") };
+        findings.push(
+            Finding::new(path, State::ToDo, format!("{what} among its own sources"))
+                .remedy("have it write to OUT_DIR, or name the file in `generated` (docs/c-code.md)"),
+        );
     }
-    for program in ["gcc", "make", "cmake", "meson"].iter().filter(|it| has(&format!("Command::new(\"{it}\")"))) {
-        let detail = format!("calls {program} by name, which compiles for this machine unless told otherwise");
-        findings.push(Finding::new(path, State::Unknown, detail).remedy("have it use the crate `cc`"));
+    if has_skeleton || has("-target") && has("bpf") && has("clang") && !has("emit-llvm") {
+        findings.push(Finding::new(path, State::Ok, "compiles BPF programs: it finds the pinned clang"));
+    } else if has("emit-llvm") {
+        findings.push(Finding::new(path, State::Ok, "links C to BPF in Rust: it finds the pinned clang"));
+    }
+    findings.extend(programs(&code).into_iter().filter_map(|program| called(path, program, has_program)));
+    if has("Repository::open") || has("Repository::discover") {
+        findings.extend(called(path, "git", has_program));
+    }
+    if has("cmake::") && !has_program("cmake") {
+        findings
+            .push(Finding::new(path, State::ToDo, "needs cmake on this machine").remedy("apt install cmake (Debian)"));
+    }
+    if has("pkg_config::") {
+        let detail = "asks pkg-config, which finds no library of the system";
+        findings.push(Finding::new(path, State::Unknown, detail).remedy("what it wants then has to be optional"));
+    }
+    if let Some(folder) = ["\"/usr/include", "\"-I/usr", "native=/usr"].iter().find(|word| has(word)) {
+        let detail = format!("looks into {} of this machine", &folder[folder.find('/').unwrap_or_default()..]);
+        findings.push(Finding::new(path, State::Unknown, detail).remedy("what is found there is for no target"));
     }
     let groups = if has("CARGO_CFG_TARGET_ARCH") { named_together(&code) } else { Vec::new() };
-    if !groups.is_empty() {
+    let is_in_all = |arch: &Arch| groups.iter().all(|group| group.contains(&arch.name));
+    // Where they have nothing in common, it is no choice of what there is.
+    if Arch::defaults().any(is_in_all) {
         let detail = "chooses by the architecture of the target, and names not all";
-        let is_in_all = |arch: &Arch| groups.iter().all(|group| group.contains(&arch.name));
         let finding = Finding::new(path, State::Limits, detail).only(is_in_all);
         findings.extend(Some(finding).filter(|finding| !finding.not_for.is_empty()));
     }
     findings
+}
+
+/// A file that a build script writes among its own sources, or an empty name where only that is known.
+fn written_inside(code: &str) -> Option<&str> {
+    const WRITES: [&str; 5] = ["File::create", "OpenOptions", "fs::write", "fs::copy", "write_to_file"];
+    if !WRITES.iter().any(|word| code.contains(word)) {
+        return None;
+    }
+    if !code.contains("OUT_DIR") {
+        return Some("");
+    }
+    let literals = code.split('"').skip(1).step_by(2);
+    let is_source = |word: &&str| word.ends_with(".rs") && word.starts_with("src/") && !word.contains('*');
+    literals.filter(is_source).find(|word| !code.contains(&format!("rerun-if-changed={word}")))
+}
+
+/// The programs that a script starts, by name.
+fn programs(code: &str) -> BTreeSet<&str> {
+    let calls = code.split("Command::new(\"").skip(1);
+    calls.filter_map(|rest| rest.split('"').next()).collect()
+}
+
+/// What follows from a call of a program.
+fn called(path: &str, program: &str, has_program: &dyn Fn(&str) -> bool) -> Option<Finding> {
+    match program {
+        // These are found, or answered for.
+        "bpf-linker" | "cargo" | "clang" | "llvm-strip" | "rustc" | "rustfmt" | "rustup" => None,
+        "gcc" | "g++" | "cc" | "make" | "cmake" | "meson" => {
+            let detail = format!("calls {program} by name, which compiles for this machine unless told otherwise");
+            Some(Finding::new(path, State::Unknown, detail).remedy("have it use the crate `cc`"))
+        }
+        "git" => Some(
+            Finding::new(path, State::Unknown, "asks git, which has no answer in a build")
+                .remedy("BPFSHIP_COMMIT holds the commit there (docs/your-own-application.md)"),
+        ),
+        "bpftool" => Some(
+            Finding::new(path, State::Unknown, "calls bpftool, which knows the types of this machine's kernel")
+                .remedy("commit a vmlinux.h: cargo xtask vmlinux ARCH writes one"),
+        ),
+        "date" => Some(
+            Finding::new(path, State::Unknown, "asks for the date, so each build has other bytes")
+                .remedy("SOURCE_DATE_EPOCH holds that of the commit"),
+        ),
+        program if has_program(program) => None,
+        program => Some(Finding::new(path, State::ToDo, format!("calls {program}, which this machine has not"))),
+    }
+}
+
+/// Objects that are in the repository ready-made, where they are for one byte order only.
+fn objects(survey: &Survey) -> Option<Finding> {
+    let embedded: BTreeSet<&str> = survey.of(Kind::Rust).flat_map(|source| embedded(&source.text)).collect();
+    let is_embedded = |object: &&Source| embedded.contains(object.path.rsplit('/').next().unwrap_or_default());
+    let objects: Vec<&Source> = survey.of(Kind::Object).filter(is_embedded).collect();
+    let first = objects.first()?;
+    if objects.iter().any(|object| object.text != first.text) {
+        return None;
+    }
+    let detail = format!("a BPF object that is embedded as it is, for {}-endian machines", first.text);
+    let finding = Finding::new(&first.path, State::Limits, detail);
+    let order = |arch: &Arch| if arch.endian == Endian::Big { "big" } else { "little" };
+    Some(finding.only(|arch| order(arch) == first.text).remedy("have `cargo xtask bpf` compile it (docs/bpf.md)"))
 }
 
 /// The architectures that a text chooses among, by the words in neighbouring lines: a group for each choice.
@@ -258,14 +379,16 @@ fn named_together(code: &str) -> Vec<BTreeSet<&'static str>> {
     /// Lines between two branches of one choice.
     const APART: usize = 3;
     let mut groups: Vec<BTreeSet<&str>> = Vec::new();
-    let mut last = None;
-    for (number, line) in code.lines().enumerate() {
+    let mut since = APART + 1;
+    for line in code.lines() {
+        // Another branch of the same choice is no distance.
+        since += usize::from(!line.contains("=>"));
         for arch in Arch::defaults().filter(|arch| line.contains(&format!("\"{}\"", arch.rust()))) {
-            if last.is_none_or(|last| number > last + APART) {
+            if since > APART {
                 groups.push(BTreeSet::new());
             }
             groups.last_mut().expect("one was just added, or there was one").insert(arch.name);
-            last = Some(number);
+            since = 0;
         }
     }
     // One alone is an exception, and no choice.
@@ -280,20 +403,33 @@ fn reads_registers(source: &Source) -> bool {
     REGISTERS.iter().any(|word| source.text.contains(word))
 }
 
+/// The names of the files that a source embeds by a plain path.
+fn embedded(text: &str) -> Vec<&str> {
+    let calls = text.split("include_bytes").skip(1).filter_map(|rest| rest.split_once('(')).map(|(_, rest)| rest);
+    let paths = calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    paths.map(|path| path.rsplit('/').next().unwrap_or(path)).collect()
+}
+
+/// A program that has its objects beside it.
+fn loads_files(survey: &Survey) -> Option<Finding> {
+    let loads = |source: &&Source| {
+        let has = |word: &str| source.text.contains(word);
+        has("aya::") && has("load_file(") || has("ObjectBuilder") && has(".open_file(")
+    };
+    let first = survey.of(Kind::Rust).find(loads)?;
+    let finding = Finding::new(&first.path, State::Unknown, "loads BPF objects from files when it runs");
+    Some(finding.remedy("have it embed them; `include` packs files beside it, the same for all architectures"))
+}
+
 fn bpf(survey: &Survey) -> Vec<Finding> {
     let sources: Vec<&Source> = survey.of(Kind::Bpf).collect();
-    let in_rust = survey.of(Kind::Rust).filter(|source| source.text.contains("aya_ebpf::")).count();
     let takes = |source: &&Source| source.text.contains("include_bytes") && source.text.contains("bpfel-unknown-none");
     let mut findings: Vec<Finding> =
         survey.of(Kind::Rust).filter(takes).map(|source| from_target(&source.path)).collect();
+    findings.extend(bpf_beside(survey));
+    findings.extend(old_aya_ebpf(survey));
     match survey.bpf_packages.as_slice() {
-        [] if in_rust == 0 => {}
-        [] => {
-            let detail =
-                format!("{in_rust} files with BPF programs in Rust (aya-ebpf), in no package of the workspace");
-            let remedy = "name the folder of their package, which has its binaries, in `bpf.rust` (docs/rust-bpf.md)";
-            findings.push(Finding::new("BPF in Rust", State::ToDo, detail).remedy(remedy));
-        }
+        [] => {}
         packages if packages.iter().all(|package| survey.named_packages.contains(package)) => {
             let detail = format!("BPF programs in Rust (aya-ebpf) in {}, named in `bpf.rust`", packages.join(", "));
             findings.push(Finding::new("BPF in Rust", State::Ok, detail));
@@ -316,7 +452,7 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
     let by_script = survey.of(Kind::BuildScript).chain(survey.of(Kind::Rust)).any(compiles);
     let folders: BTreeSet<&str> =
         sources.iter().map(|source| source.path.rsplit_once('/').map_or(".", |(folder, _)| folder)).collect();
-    let detail = format!("{} sources in {}; {registers}", sources.len(), count(folders.len(), "folder"));
+    let detail = format!("{} in {}; {registers}", count(sources.len(), "source"), count(folders.len(), "folder"));
     findings.push(match by_script {
         true => Finding::new("BPF in C", State::Ok, format!("{detail}; a build script compiles them")),
         false if folders.iter().all(|folder| survey.names_folder(folder)) => {
@@ -337,6 +473,41 @@ fn bpf(survey: &Survey) -> Vec<Finding> {
         findings.push(Finding::new("libbpf's headers", State::ToDo, detail).remedy(remedy));
     }
     findings
+}
+
+/// Packages with BPF in Rust that are workspaces of their own.
+fn bpf_beside(survey: &Survey) -> Option<Finding> {
+    let inside = |path: &str| match survey.path.as_str() {
+        "" => path.to_owned(),
+        workspace => path.strip_prefix(workspace).unwrap_or(path).trim_start_matches('/').to_owned(),
+    };
+    let beside: Vec<String> = survey.bpf_beside.iter().map(|package| inside(&package.path)).collect();
+    if beside.is_empty() {
+        return None;
+    }
+    let detail = format!("BPF programs in Rust (aya-ebpf) in {}, no member of the workspace", shortened(&beside));
+    if beside.iter().all(|folder| survey.named_packages.contains(folder)) {
+        return Some(Finding::new("BPF in Rust", State::Ok, format!("{detail}, named in `bpf.rust`")));
+    }
+    let mut remedy = String::from("name each by its folder in `bpf.rust` (docs/rust-bpf.md)");
+    if survey.bpf_beside.iter().any(|package| !package.has_lock) {
+        remedy += "; each needs a Cargo.lock of its own";
+    }
+    if survey.bpf_beside.iter().any(|package| package.is_old) {
+        remedy += "; aya-bpf, of 2023 and before, was not tried: it is called aya-ebpf now";
+    }
+    Some(Finding::new("BPF in Rust", State::ToDo, detail).remedy(remedy))
+}
+
+fn old_aya_ebpf(survey: &Survey) -> Option<Finding> {
+    let package = survey.old_aya_ebpf.as_ref()?;
+    only(format!("{} {}", package.name, package.version), crates::old_aya_ebpf(package)?)
+}
+
+/// What is there for some architectures only.
+fn only(name: String, fate: Fate) -> Option<Finding> {
+    let Fate::Only(arches, detail, remedy) = fate else { return None };
+    Some(Finding::new(name, State::Limits, detail).only(|arch| arches.contains(&arch.name)).remedy(remedy))
 }
 
 /// The architectures that there is a vmlinux.h for, where it is one of those.
@@ -397,14 +568,19 @@ fn atomics(survey: &Survey) -> Option<Finding> {
 }
 
 fn packages(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding> {
-    let Some(Ok(list)) = &survey.crates else { return Vec::new() };
+    let (list, is_locked) = match &survey.crates {
+        Some(Ok(list)) => (list, true),
+        Some(Err(_)) => return Vec::new(),
+        None => (&survey.named, false),
+    };
+    let fate = if is_locked { crates::fate } else { crates::fate_by_name };
     let all: Vec<&Crate> = list.iter().map(|(package, _)| package).collect();
     let mut findings = Vec::new();
     let mut unknown = Vec::new();
     for (package, by) in list {
         let name = format!("{} {}", package.name, package.version.split('+').next().unwrap_or_default());
         let others = by.len() < survey.applications.len();
-        findings.extend(match crates::fate(package, &all) {
+        findings.extend(match fate(package, &all) {
             Some(Fate::Works(detail)) => Some(Finding::new(name, State::Ok, detail)),
             Some(Fate::Program(program, _)) if has_program(program) => {
                 Some(Finding::new(name, State::Ok, format!("it needs {program}, which is here")))
@@ -413,6 +589,7 @@ fn packages(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding>
                 Some(Finding::new(name, State::ToDo, format!("it needs {program} on this machine")).remedy(remedy))
             }
             Some(Fate::Unknown(detail)) => Some(Finding::new(name, State::Unknown, detail)),
+            Some(fate @ Fate::Only(..)) => only(name, fate),
             Some(Fate::TypesFor(words)) => {
                 let finding =
                     Finding::new(name, State::Limits, "it has types of the kernel (vmlinux.h), but not for all");
@@ -427,7 +604,9 @@ fn packages(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding>
             }
             Some(Fate::Blocks(detail, remedy)) => Some(Finding::new(name, State::Blocks, detail).remedy(remedy)),
             None => {
-                unknown.extend(crates::may_link_c(package).then(|| package.name.clone()));
+                if crates::may_link_c(package) && !unknown.contains(&package.name) {
+                    unknown.push(package.name.clone());
+                }
                 None
             }
         });
@@ -450,7 +629,7 @@ fn packages(survey: &Survey, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding>
 }
 
 /// Names, as far as a line has room for them.
-fn shortened(names: &[String]) -> String {
+pub fn shortened(names: &[String]) -> String {
     const SHOWN: usize = 6;
     match names.split_at_checked(SHOWN) {
         Some((shown, rest)) if !rest.is_empty() => format!("{} and {} more", shown.join(", "), rest.len()),
@@ -469,7 +648,7 @@ fn count(number: usize, word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adopt::survey::facts::Reached;
+    use crate::adopt::survey::facts::{Beside, Reached};
 
     fn reached(name: &str, version: &str) -> Reached {
         let source = Some("registry+x".into());
@@ -488,7 +667,7 @@ mod tests {
         Survey {
             applications: vec![application],
             crates: Some(Ok(vec![reached("ring", "0.17.0")])),
-            channel: Some("1.95.0".into()),
+            channel: Some(Ok("1.95.0".into())),
             is_committed: true,
             ..Survey::default()
         }
@@ -516,7 +695,7 @@ mod tests {
     #[test]
     fn each_obstacle_has_a_finding() {
         type Change = fn(&mut Survey);
-        let cases: [(&str, Change); 24] = [
+        let cases: [(&str, Change); 33] = [
             ("Blocks workspace", |survey| survey.unreadable = Some("no".into())),
             ("Unknown workspaces", |survey| survey.others = vec!["fuzz".into()]),
             ("ToDo submodules", |survey| survey.empty_submodules = vec!["lib".into()]),
@@ -528,9 +707,9 @@ mod tests {
             ("ToDo application", |survey| survey.applications[0].bins.push(("b".into(), Vec::new()))),
             ("ToDo features", |survey| survey.applications[0].bins[0].1.push("x".into())),
             ("Unknown licence", |survey| survey.applications[0].has_license = false),
-            ("Blocks Rust", |survey| survey.channel = Some("nightly".into())),
-            ("Blocks Rust", |survey| survey.channel = Some("1.70.0".into())),
-            ("ToDo Rust", |survey| survey.channel = Some("1.95".into())),
+            ("Blocks Rust", |survey| survey.channel = Some(Ok("nightly".into()))),
+            ("Blocks Rust", |survey| survey.channel = Some(Ok("1.70.0".into()))),
+            ("ToDo Rust", |survey| survey.channel = Some(Ok("1.95".into()))),
             ("Blocks profile", |survey| survey.profile = Some(Err("no".into()))),
             ("Blocks pcap 1.0.0", |survey| survey.crates = Some(Ok(vec![reached("pcap", "1.0.0")]))),
             ("ToDo prost-build 1.0.0", |survey| survey.crates = Some(Ok(vec![reached("prost-build", "1.0.0")]))),
@@ -541,7 +720,30 @@ mod tests {
                 survey.named_folders.push("bpf".into());
                 survey.sources.push(source(Kind::Bpf, "bpf/a.bpf.c", "#include <bpf/bpf_helpers.h>\n"));
             }),
-            ("ToDo BPF in Rust", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "use aya_ebpf::macros;"))),
+            ("Blocks Rust", |survey| survey.channel = Some(Err("cannot read it".into()))),
+            ("ToDo Rust", |survey| survey.channel = Some(Ok(String::new()))),
+            ("Blocks Rust", |survey| survey.wanted_rust = Some("1.99".into())),
+            ("Blocks a.rs", |survey| survey.sources.push(source(Kind::Rust, "a.rs", "#![feature(never_type)]"))),
+            ("Blocks libbpf-sys 1.1.1", |survey| survey.crates = Some(Ok(vec![reached("libbpf-sys", "1.1.1")]))),
+            ("Limits ring 0.16.20 riscv64 loong64 s390x mips", |survey| {
+                survey.crates = Some(Ok(vec![reached("ring", "0.16.20")]));
+            }),
+            ("ToDo BPF in Rust", |survey| {
+                survey.bpf_beside.push(Beside { path: "probes".into(), has_lock: true, is_old: false });
+            }),
+            ("Limits aya-ebpf 0.1.1 loong64 mips", |survey| {
+                survey.old_aya_ebpf = Some(reached("aya-ebpf", "0.1.1").0);
+            }),
+            ("Limits probe.o s390x mips", |survey| {
+                survey.sources.push(source(Kind::Object, "probe.o", "little"));
+                survey.sources.push(source(Kind::Object, "else.o", "big"));
+                let text = "include_bytes_aligned!(\n    \"../probe.o\"); include_bytes!(concat!(DIR, \"/else.o\"))";
+                survey.sources.push(source(Kind::Rust, "a.rs", text));
+            }),
+            ("Unknown a.rs", |survey| {
+                let text = "use aya::Ebpf; let bpf = Ebpf::load_file(path)?;";
+                survey.sources.push(source(Kind::Rust, "a.rs", text));
+            }),
             ("ToDo BPF in Rust", |survey| survey.bpf_packages.push("probes".into())),
             ("ToDo a.rs", |survey| {
                 let text = "include_bytes_aligned!(\"../target/bpfel-unknown-none/release/a\")";
@@ -551,6 +753,26 @@ mod tests {
         for (expected, change) in cases {
             assert_eq!(found(change), [expected]);
         }
+    }
+
+    #[test]
+    fn without_a_lock_file_what_is_named_counts() {
+        let found = found(|survey| {
+            survey.crates = None;
+            survey.named = ["openssl-sys", "pcap", "ring"].map(|name| reached(name, "0.1")).into();
+        });
+        let expected = ["ToDo Cargo.lock", "Unknown openssl-sys 0.1", "Unknown ring 0.1", "Blocks pcap 0.1"];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn where_no_architecture_is_left_it_cannot_be_shipped() {
+        let mut survey = good();
+        survey.sources.push(source(Kind::Object, "probe.o", "big"));
+        survey.sources.push(source(Kind::Rust, "a.rs", "include_bytes!(\"probe.o\")"));
+        survey.crates = Some(Ok(vec![reached("ring", "0.16.20")]));
+        let verdict = Verdict::new(&findings(&survey, &|_| false));
+        assert!(!verdict.ready && verdict.arches.is_empty());
     }
 
     #[test]
@@ -583,15 +805,29 @@ mod tests {
 
     #[test]
     fn a_build_script_is_understood_by_its_words() {
-        let of = |text: &'static str| found(|survey| survey.sources.push(source(Kind::BuildScript, "build.rs", text)));
+        let of = |text: &str| found(|survey| survey.sources.push(source(Kind::BuildScript, "build.rs", text)));
         assert!(of("SkeletonBuilder::new().build_and_generate(out(\"OUT_DIR\"))").is_empty());
         assert_eq!(of("SkeletonBuilder::new().build_and_generate(\"src/x.skel.rs\")"), ["ToDo build.rs"]);
         assert!(of("aya_build::build_ebpf([package], Toolchain::default())").is_empty());
         assert!(of("Command::new(\"cargo\").args([\"build\", \"--target\", \"bpfel-unknown-none\"])").is_empty());
-        assert_eq!(of("fs::copy(\"target/bpfel-unknown-none/release/a\", out)"), ["ToDo build.rs"]);
+        assert_eq!(of("fs::copy(\"target/bpfel-unknown-none/release/a\", OUT_DIR)"), ["ToDo build.rs"]);
         assert!(of("Command::new(\"clang\").args([\"-target\", \"bpf\", \"-emit-llvm\"])").is_empty());
-        assert_eq!(of("Command::new(\"gcc\")"), ["Unknown build.rs"]);
-        assert!(of("// Command::new(\"gcc\")").is_empty());
+        for word in ["gcc", "git", "bpftool", "date"] {
+            let call = format!("Command::new(\"{word}\")");
+            assert_eq!(of(&call), ["Unknown build.rs"], "{word}");
+            assert!(of(&format!("// {call}")).is_empty());
+        }
+        assert_eq!(of("Command::new(\"python3\")"), ["ToDo build.rs"]);
+        assert_eq!(of("cmake::build(\"c\")"), ["ToDo build.rs"]);
+        for words in ["git2::Repository::open(\".\")", "pkg_config::probe(\"z\")", "clang_arg(\"-I/usr/include\")"] {
+            assert_eq!(of(words), ["Unknown build.rs"], "{words}");
+        }
+        // What is written anywhere but to OUT_DIR.
+        let out = "File::create(format!(\"{}/a.rs\", env(\"OUT_DIR\")));";
+        assert!(of(out).is_empty());
+        assert!(of(&format!("{out} println!(\"cargo:rerun-if-changed=src/a.rs\")")).is_empty());
+        assert_eq!(of(&format!("{out} bindings.write_to_file(\"src/b.rs\")")), ["ToDo build.rs"]);
+        assert_eq!(of("fs::write(manifest_dir.join(\"a.rs\"), text)"), ["ToDo build.rs"]);
         let others: Vec<&str> =
             Arch::defaults().map(|arch| arch.name).filter(|name| !["amd64", "arm64"].contains(name)).collect();
         let by_arch = "match env(\"CARGO_CFG_TARGET_ARCH\") { \"x86_64\" => 1, \"aarch64\" => 2, _ => panic!() }";
@@ -600,6 +836,13 @@ mod tests {
                      match it {\n\"x86_64\" =>\n\"aarch64\" =>\n\"riscv64\" =>\n}";
         assert_eq!(of(twice), [format!("Limits build.rs {}", others.join(" "))]);
         assert!(of("if env(\"CARGO_CFG_TARGET_ARCH\") == \"mips\" {}").is_empty());
+        // However many others are between two branches, and where the choices have nothing in common.
+        let many = "b\"arm\" => 1,\n".repeat(9);
+        let all = Arch::defaults().map(|arch| format!("b\"{}\" => 1,\n{many}", arch.rust())).collect::<String>();
+        assert!(of(&format!("match env(\"CARGO_CFG_TARGET_ARCH\") {{\n{all}}}")).is_empty());
+        let apart = "match env(\"CARGO_CFG_TARGET_ARCH\") {\n\"x86_64\" =>\n\"aarch64\" =>\n}\n\n\n\n\n\
+                     match it {\n\"s390x\" =>\n\"mips\" =>\n}";
+        assert!(of(apart).is_empty());
     }
 
     #[test]

@@ -47,8 +47,13 @@ impl Lock {
         members.any(|package| names.iter().all(|name| package.has(name)))
     }
 
+    /// The first that is such a one.
+    pub fn find(&self, is_it: impl Fn(&Crate) -> bool) -> Option<Crate> {
+        self.package.iter().find(|package| is_it(package)).cloned()
+    }
+
     /// All crates that are reached from a member. `direct` names those of the dependencies of members that count. What crates
-    /// depend on for tests is not in Cargo.lock; what they depend on for other systems is.
+    /// depend on for tests is not in Cargo.lock; what they depend on for other systems is, and is left out where the name tells.
     pub fn reached(&self, member: &str, direct: &BTreeMap<String, BTreeSet<String>>) -> Vec<&Crate> {
         let mut reached: BTreeSet<usize> = BTreeSet::new();
         let is_it = |package: &Crate| package.name == member && package.source.is_none();
@@ -62,7 +67,7 @@ impl Lock {
             for dependency in &package.dependencies {
                 let mut words = dependency.split(' ');
                 let (name, version) = (words.next().unwrap_or_default(), words.next());
-                if only.is_none_or(|only| only.contains(name)) {
+                if only.is_none_or(|only| only.contains(name)) && !is_for_another_system(name) {
                     let is_it = |other: &Crate| other.name == name && version.is_none_or(|it| it == other.version);
                     next.extend((0..self.package.len()).filter(|index| is_it(&self.package[*index])));
                 }
@@ -72,6 +77,28 @@ impl Lock {
     }
 }
 
+/// Whether a crate is for another system, by its name.
+fn is_for_another_system(name: &str) -> bool {
+    const WORDS: [&str; 15] = [
+        "android",
+        "core-foundation",
+        "fsevent",
+        "haiku",
+        "io-kit",
+        "jni",
+        "js-sys",
+        "kernel32",
+        "kqueue",
+        "macos",
+        "objc",
+        "vswhom",
+        "web-sys",
+        "webview2",
+        "winapi",
+    ];
+    name.starts_with("windows") || WORDS.iter().any(|word| name.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,13 +106,14 @@ mod tests {
     #[test]
     fn only_what_is_reached_counts() {
         let lock =
-            "version = 4\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\ndependencies = [\"a\", \"for-tests\"]\n
+            "version = 4\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\ndependencies = [\"a\", \"for-tests\", \"time-zone-haiku\"]\n
             [[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\ndependencies = [\"b 2.0.0\"]\n
             [[package]]\nname = \"b\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\n
             [[package]]\nname = \"b\"\nversion = \"2.0.0\"\nsource = \"git+https://host/b?rev=1#2\"\n
-            [[package]]\nname = \"for-tests\"\nversion = \"1.0.0\"\n";
+            [[package]]\nname = \"for-tests\"\nversion = \"1.0.0\"\n
+            [[package]]\nname = \"time-zone-haiku\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\n";
         let lock = Lock::parse(lock).unwrap();
-        let direct = [("app".to_owned(), ["a".to_owned()].into())].into();
+        let direct = [("app".to_owned(), ["a".to_owned(), "time-zone-haiku".to_owned()].into())].into();
         let reached = lock.reached("app", &direct);
         let names: Vec<_> = reached.iter().map(|it| (it.name.as_str(), it.version.as_str(), it.git())).collect();
         assert_eq!(names, [("app", "1.0.0", None), ("a", "1.0.0", None), ("b", "2.0.0", Some("https://host/b"))]);

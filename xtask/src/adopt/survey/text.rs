@@ -2,7 +2,7 @@
 
 use console::Style;
 
-use super::findings::{Finding, State, Verdict};
+use super::findings::{Finding, State, Verdict, shortened};
 use crate::ui::table::beside;
 
 impl State {
@@ -23,10 +23,15 @@ pub fn text(findings: &[Finding], verdict: &Verdict, width: usize, brief: bool) 
     let column = findings.iter().map(|it| it.name.len()).filter(|width| *width < 22).max().unwrap_or_default();
     let indent = 2 + 7 + 2 + column + 2;
     let mut text = String::new();
-    for Finding { name, state, detail, remedy, not_for } in findings {
-        if brief && *state == State::Ok {
+    for (index, finding) in findings.iter().enumerate() {
+        let Finding { state, detail, remedy, not_for, .. } = finding;
+        let is_same = |other: &&Finding| Finding { name: finding.name.clone(), ..(*other).clone() } == *finding;
+        if brief && *state == State::Ok || findings[..index].iter().any(|other| is_same(&other)) {
             continue;
         }
+        // What is the same of several is said once.
+        let names: Vec<String> = findings[index..].iter().filter(is_same).map(|other| other.name.clone()).collect();
+        let name = shortened(&names);
         let (word, style) = state.word();
         let left_out = if not_for.is_empty() { String::new() } else { format!(": not for {}", not_for.join(", ")) };
         let label = format!("  {:7}  {name:column$}  ", style.apply_to(word));
@@ -34,8 +39,8 @@ pub fn text(findings: &[Finding], verdict: &Verdict, width: usize, brief: bool) 
         text += &beside(&label, indent, [detail.as_str()].into_iter().chain(remedy.as_deref()), width);
     }
     let words = match (verdict.ready, verdict.arches.as_slice()) {
+        (_, []) => "no architecture is left".into(),
         (false, _) => "cannot be shipped as it is".into(),
-        (true, []) => "no architecture is left".into(),
         (true, arches) => format!("nothing known stands in the way for {}", arches.join(", ")),
     };
     text + &beside("", 0, [words.as_str()], width)
