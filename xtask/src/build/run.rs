@@ -187,6 +187,13 @@ impl Step for BuildBinaries {
             if !built.compiled.is_empty() {
                 files::write(&earlier, durations.with(&built.seconds, again.get()))?;
             }
+        } else {
+            // What is found there may be why.
+            let told: Vec<PathBuf> = self.linked(&messages)?.into_iter().filter(|path| path.is_dir()).collect();
+            if !told.is_empty() {
+                let folders = shown(&told);
+                work.runner.eprintln(&format!("build scripts have the linker look into {folders}, of this machine"));
+            }
         }
         self.compiled.put(!built.compiled.is_empty())?;
         if !status.success() && (!messages.finished || built.binaries.len() == self.targets.len() * self.bins.len()) {
@@ -247,9 +254,8 @@ impl BuildBinaries {
         for binary in built.binaries.values() {
             read.extend(reads::of(binary)?);
         }
-        let of_targets = messages.scripts().filter(|(_, out_dir)| self.is_of_target(out_dir));
-        let linked = reads::outside(Said::read(of_targets)?.linked, &self.sources);
-        let (mut foreign, mut told): (Vec<PathBuf>, Vec<PathBuf>) = linked.into_iter().partition(|path| path.is_file());
+        let linked = self.linked(messages)?.into_iter();
+        let (mut foreign, mut told): (Vec<PathBuf>, Vec<PathBuf>) = linked.partition(|path| path.is_file());
         let read = reads::foreign(read, &self.sources);
         if !read.is_empty() {
             let named = Said::read(messages.scripts())?.named;
@@ -257,7 +263,6 @@ impl BuildBinaries {
             told.extend(named);
             foreign.extend(read);
         }
-        let shown = |paths: &[PathBuf]| first(&paths.iter().map(|path| path.display()).collect::<Vec<_>>());
         if !told.is_empty() {
             runner.status(format!(
                 "build scripts name {}, of this machine: elsewhere, the same commit may give other bytes",
@@ -272,6 +277,12 @@ impl BuildBinaries {
             );
         }
         Ok(())
+    }
+
+    /// What build scripts have the linker read, and where they have it look, that is not of this build.
+    fn linked(&self, messages: &Messages) -> Result<Vec<PathBuf>> {
+        let of_targets = messages.scripts().filter(|(_, out_dir)| self.is_of_target(out_dir));
+        Ok(reads::outside(Said::read(of_targets)?.linked, &self.sources))
     }
 
     /// Whether the output folder of a build script is of one of the targets, and not of this machine.
@@ -322,6 +333,10 @@ impl BuildBinaries {
         }
         Ok(())
     }
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    first(&paths.iter().map(|path| path.display()).collect::<Vec<_>>())
 }
 
 /// Has cargo build a package again, in a folder of what is built for one machine.

@@ -404,6 +404,17 @@ fn a_source_that_reads_a_file_outside_the_repository_is_refused_each_time() {
     fs::create_dir(workspace.path("../folder")).unwrap();
     commit(&workspace);
     workspace.xtask("dist --locked").succeeds().says("build scripts name /").says(words);
+    // Where that is why nothing can be linked, it is said, too.
+    let missing = link("search")
+        .replace("secret", "folder")
+        .replace("fn main() {", "fn main() { println!(\"cargo::rustc-link-lib=none\");");
+    fs::write(workspace.path("tool/build.rs"), missing).unwrap();
+    commit(&workspace);
+    workspace
+        .xtask("dist --locked")
+        .ends_with(1)
+        .says("build scripts have the linker look into /")
+        .says("/folder, of this");
     fs::remove_file(workspace.path("tool/build.rs")).unwrap();
     commit(&workspace);
     workspace.xtask("dist --locked").succeeds().says_nothing_of(words);
