@@ -192,7 +192,7 @@ impl Step for BuildBinaries {
             let told: Vec<PathBuf> = self.linked(&messages)?.into_iter().filter(|path| path.is_dir()).collect();
             if !told.is_empty() {
                 let folders = shown(&told);
-                work.runner.eprintln(&format!("build scripts have the linker look into {folders}, of this machine"));
+                work.runner.eprintln(format!("build scripts have the linker look into {folders}, of this machine"));
             }
         }
         self.compiled.put(!built.compiled.is_empty())?;

@@ -132,9 +132,8 @@ impl Recipe {
                     let start = runtime.iter().filter(|file| file.ends_with("crt1.o"));
                     args.extend(start.map(|file| text(file)));
                 }
-                args.extend(
-                    given.into_iter().filter(|arg| !DROPPED.contains(&arg.as_str())).map(|arg| self.renamed(arg)),
-                );
+                let given = without_headers_of_machine(given).into_iter();
+                args.extend(given.filter(|arg| !DROPPED.contains(&arg.as_str())).map(|arg| self.renamed(arg)));
                 if tool == Tool::Cxx {
                     args.push("-nostdinc++".into());
                     args.extend(CXX_DEFINES.map(String::from));
@@ -168,6 +167,7 @@ impl Recipe {
 
     /// What zig is called with, to compile BPF programs for the machine that a build script builds for.
     pub fn bpf_arguments(&self, arch: &Arch, given: Vec<String>) -> Vec<String> {
+        let given = without_headers_of_machine(given);
         for_bpf(&self.compiler, &self.names, "v1", arch, Some(arch.linux), given)
     }
 
@@ -183,6 +183,24 @@ impl Recipe {
             .rev()
             .fold(arg, |arg, (from, to)| arg.replace(&format!("{}/", from.display()), &format!("{to}/")))
     }
+}
+
+/// Leaves out folders of headers that are of this machine and its C library, however they are named.
+fn without_headers_of_machine(given: Vec<String>) -> Vec<String> {
+    const FLAGS: [&str; 4] = ["-I", "-isystem", "-idirafter", "-iquote"];
+    let is_of_machine =
+        |folder: &str| ["/usr/include", "/usr/local/include"].iter().any(|it| Path::new(folder).starts_with(it));
+    let mut kept = Vec::new();
+    let mut given = given.into_iter().peekable();
+    while let Some(arg) = given.next() {
+        let is_flag = FLAGS.contains(&arg.as_str());
+        if is_flag && given.peek().is_some_and(|folder| is_of_machine(folder)) {
+            given.next();
+        } else if !FLAGS.iter().filter_map(|flag| arg.strip_prefix(flag)).any(is_of_machine) {
+            kept.push(arg);
+        }
+    }
+    kept
 }
 
 /// What zig is called with, to compile C to BPF. The headers are those of `arch`; `word` is libbpf's for an architecture, if
@@ -292,6 +310,14 @@ mod tests {
         let runtime: Vec<PathBuf> = runtime.iter().map(PathBuf::from).collect();
         let arch = <&Arch>::from_str(arch).unwrap();
         recipe().arguments(tool, arch, given, Path::new("/cc"), &runtime).join(" ")
+    }
+
+    #[test]
+    fn headers_of_this_machine_are_left_out() {
+        let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        let given = "-I /usr/include -I include -isystem /usr/include/x86_64-linux-gnu -I/usr/local/include -I/usr/includes -c x.c";
+        assert_eq!(without_headers_of_machine(words(given)), words("-I include -I/usr/includes -c x.c"));
+        assert_eq!(without_headers_of_machine(words("-c -I")), words("-c -I"));
     }
 
     #[test]
