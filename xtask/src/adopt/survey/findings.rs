@@ -315,7 +315,7 @@ fn build_script(source: &Source, has_program: &dyn Fn(&str) -> bool) -> Vec<Find
 
 /// A file that a build script writes among its own sources, or an empty name where only that is known.
 fn written_inside(code: &str) -> Option<&str> {
-    const WRITES: [&str; 5] = ["File::create", "OpenOptions", "fs::write", "fs::copy", "write_to_file"];
+    const WRITES: [&str; 5] = ["File::create", "OpenOptions", "::write(", "::copy(", "write_to_file"];
     if !WRITES.iter().any(|word| code.contains(word)) {
         return None;
     }
