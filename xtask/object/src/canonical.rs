@@ -49,7 +49,7 @@ impl Object {
 
     fn checked(bytes: Vec<u8>, endian: Endian) -> Result<Object> {
         let programs = check(&bytes, endian)?;
-        let has_license = parse(&bytes)?.sections.iter().any(|section| section.name == "license");
+        let has_license = license(&parse(&bytes)?)?.is_some();
         Ok(Object { bytes, programs, has_license })
     }
 }
@@ -161,7 +161,28 @@ pub fn check(bytes: &[u8], endian: Endian) -> Result<Vec<String>> {
     if !has(".BTF") {
         bail!("it has no BTF");
     }
+    license(&file)?;
     programs(bytes)
+}
+
+/// Its license. Loaders take text that ends with a zero byte, and some take less without a word: a pointer to it is none.
+fn license<'data>(file: &Elf<'data>) -> Result<Option<&'data [u8]>> {
+    let section = file.sections.iter().find(|section| section.name == "license");
+    let Some(data) = section.map(|section| section.data).filter(|data| !matches!(data, [] | [0])) else {
+        return Ok(None);
+    };
+    let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    let (text, zeros) = data.split_at(end);
+    if text.is_empty()
+        || zeros.is_empty()
+        || !text.iter().all(|byte| (b' '..=b'~').contains(byte))
+        || zeros.iter().any(|byte| *byte != 0)
+    {
+        bail!(
+            "its license is no text that ends with a zero byte: put the letters themselves into the section `license`"
+        );
+    }
+    Ok(Some(text))
 }
 
 /// The functions of each section but `.text`. libbpf loads neither a function nor a map that only its own file can refer to, and

@@ -33,8 +33,8 @@ pub struct Function {
 /// What a program or a function uses.
 #[derive(Debug, Default)]
 pub struct Uses {
-    /// By their indexes.
-    calls: BTreeSet<usize>,
+    /// By their indexes: which instructions of the section call them, or take their address.
+    calls: BTreeMap<usize, Vec<usize>>,
     /// By their numbers.
     pub helpers: BTreeSet<u32>,
     pub features: BTreeSet<&'static Feature>,
@@ -124,11 +124,13 @@ impl Code {
                     };
                     // Counted from the next instruction; clang writes -1 where the symbol alone decides.
                     let distance = i64::from(instruction.immediate) + 1;
-                    uses.calls.insert(self.at(base, distance).with_context(|| format!("in `{}`", function.name))?);
+                    let called = self.at(base, distance).with_context(|| format!("in `{}`", function.name))?;
+                    uses.calls.entry(called).or_default().push(here.slot);
                 }
                 (None, Some(Target::Code(addr))) if instruction.loads_64_bits() => {
                     let distance = i64::from(instruction.immediate) / SLOT as i64;
-                    uses.calls.insert(self.at(*addr, distance).with_context(|| format!("in `{}`", function.name))?);
+                    let called = self.at(*addr, distance).with_context(|| format!("in `{}`", function.name))?;
+                    uses.calls.entry(called).or_default().push(here.slot);
                     uses.features.insert(&kernel_features::CALLBACKS);
                 }
                 (None, Some(Target::GlobalVariable)) => drop(uses.features.insert(&kernel_features::GLOBAL_DATA)),
@@ -155,7 +157,7 @@ pub fn reachable_from(from: usize, uses: &[Uses]) -> BTreeSet<usize> {
     let mut reached = BTreeSet::from([from]);
     let mut next = vec![from];
     while let Some(index) = next.pop() {
-        next.extend(uses[index].calls.iter().filter(|called| reached.insert(**called)));
+        next.extend(uses[index].calls().filter(|called| reached.insert(*called)));
     }
     reached
 }
@@ -163,7 +165,12 @@ pub fn reachable_from(from: usize, uses: &[Uses]) -> BTreeSet<usize> {
 impl Uses {
     /// The indexes of the functions that it calls.
     pub fn calls(&self) -> impl Iterator<Item = usize> {
-        self.calls.iter().copied()
+        self.calls.keys().copied()
+    }
+
+    /// The same, with where in the section each call is, in bytes.
+    pub fn sites(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.calls.iter().flat_map(|(called, slots)| slots.iter().map(|slot| (*called, (*slot * SLOT) as u64)))
     }
 }
 
@@ -171,6 +178,11 @@ impl Function {
     /// Where it begins in its section, in bytes.
     pub fn offset(&self) -> u64 {
         (self.addr.slot * SLOT) as u64
+    }
+
+    /// Where it ends.
+    pub fn end(&self) -> u64 {
+        ((self.addr.slot + self.insns.len()) * SLOT) as u64
     }
 
     fn read(file: &File, section: SectionIndex, symbol: &Symbol, name: &str, endian: Endian) -> Result<Function> {
@@ -181,6 +193,18 @@ impl Function {
         let bytes = end.and_then(|end| section.data().ok()?.get(begin..end)).context("it is not within its section")?;
         let insns = instructions::decode(bytes, endian)?;
         Ok(Function { name: name.into(), section: self::name(section.name_bytes()?)?, insns, addr })
+    }
+
+    /// Whether it ever returns.
+    pub fn returns(&self) -> bool {
+        self.insns.iter().flatten().any(Instruction::is_exit)
+    }
+
+    /// Where it calls by a pointer, in bytes of its section.
+    pub fn calls_by_pointer(&self) -> impl Iterator<Item = u64> {
+        let slots = (self.addr.slot..).zip(&self.insns);
+        let calls = slots.filter(|(_, instruction)| instruction.is_some_and(|it| it.calls_by_pointer()));
+        calls.map(|(slot, _)| (slot * SLOT) as u64)
     }
 
     /// Else it is a function that programs call.

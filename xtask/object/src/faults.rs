@@ -1,54 +1,72 @@
 //! What is wrong with an object although it was compiled, and where in the sources: what a loader or the kernel would refuse in
 //! words that say less.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::Result;
-use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind, SymbolKind};
+use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind};
 
 use crate::btf::{Btf, Field};
-use crate::code::{Code, reachable_from};
+use crate::code::{Code, Uses, reachable_from};
 use crate::{Endian, code, maps};
 
-/// The faults of an object, with the places of the instructions, as far as its debug information has them.
+/// The faults of an object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Symbols that nothing defines, and where they are used.
-    pub undefined: BTreeMap<String, Option<String>>,
+    pub undefined: BTreeMap<String, Site>,
     /// Functions that end up calling themselves.
-    pub recursive: BTreeMap<String, Option<String>>,
-    /// Where panics of Rust's `core` are called.
-    pub panics: BTreeSet<String>,
+    pub recursive: BTreeSet<Site>,
+    /// Where functions are called by a pointer.
+    pub by_pointer: BTreeSet<Site>,
+    /// Where panics of Rust's library are called.
+    pub panics: BTreeSet<Site>,
+}
+
+/// Where something is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Site {
+    /// `src/main.rs:12`, as far as debug information has it: the line, or where the function begins whose code Rust's library is in.
+    pub place: Option<String>,
+    pub function: String,
 }
 
 /// What the mangled names of what panics contain.
 const PANICS: &str = "4core9panicking";
 
+/// The folder of Rust's library, in debug information.
+const LIBRARY: &str = "/rustc/";
+
 impl Faults {
     /// Reads a checked object.
     pub fn of(bytes: &[u8], endian: Endian) -> Result<Faults> {
         let file = File::parse(bytes)?;
-        let lines = lines(&file, endian)?;
+        let code = Code::read(&file, endian)?;
+        let uses = code.functions.iter().map(|function| code.uses(function)).collect::<Result<Vec<_>>>()?;
+        let sources = Sources { lines: lines(&file, endian)?, code: &code, uses: &uses };
         let mut faults = Faults::default();
-        for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+        for section in file.sections() {
             for (offset, relocation) in section.relocations() {
                 let RelocationTarget::Symbol(index) = relocation.target() else { continue };
                 let symbol = file.symbol_by_index(index)?;
-                let name = String::from_utf8_lossy(symbol.name_bytes()?).into_owned();
-                let place = place(&lines, section.name_bytes()?, offset);
                 if symbol.is_undefined() {
-                    faults.undefined.entry(name).or_insert(place);
-                } else if symbol.kind() == SymbolKind::Text && name.contains(PANICS) {
-                    faults.panics.extend(place);
+                    let site = code.containing(section.name()?, offset as u32).map(|index| sources.site(index, offset));
+                    faults.undefined.entry(symbol.name()?.into()).or_insert(site.unwrap_or_default());
                 }
             }
         }
-        let code = Code::read(&file, endian)?;
-        let uses = code.functions.iter().map(|function| code.uses(function)).collect::<Result<Vec<_>>>()?;
+        let programs = (0..code.functions.len()).filter(|index| code.functions[*index].is_program());
+        let loaded: BTreeSet<usize> = programs.flat_map(|program| reachable_from(program, &uses)).collect();
         for (index, function) in code.functions.iter().enumerate() {
             if uses[index].calls().any(|called| reachable_from(called, &uses).contains(&index)) {
-                let place = place(&lines, function.section.as_bytes(), function.offset());
-                faults.recursive.insert(function.name.clone(), place);
+                faults.recursive.insert(sources.site(index, function.offset()));
+            }
+            if loaded.contains(&index) {
+                faults.by_pointer.extend(function.calls_by_pointer().map(|offset| sources.site(index, offset)));
+            }
+            if !sources.panics(index) {
+                let panics = uses[index].sites().filter(|(called, _)| sources.panics(*called));
+                faults.panics.extend(panics.map(|(_, offset)| sources.site(index, offset)));
             }
         }
         Ok(faults)
@@ -74,6 +92,58 @@ pub fn unresolved(bytes: &[u8], endian: Endian) -> Result<Option<(String, Option
         }
     }
     Ok(None)
+}
+
+/// Where functions begin, by their names, as far as debug information has it.
+pub fn begins(bytes: &[u8], endian: Endian) -> Result<BTreeMap<String, String>> {
+    let file = File::parse(bytes)?;
+    let code = Code::read(&file, endian)?;
+    let sources = Sources { lines: lines(&file, endian)?, code: &code, uses: &[] };
+    let begins = code.functions.iter().enumerate();
+    Ok(begins.filter_map(|(index, function)| Some((function.name.clone(), sources.begin(index)?))).collect())
+}
+
+/// What is known of where the code comes from.
+struct Sources<'a> {
+    lines: Lines,
+    code: &'a Code,
+    uses: &'a [Uses],
+}
+
+impl Sources<'_> {
+    /// The first line of a function that is none of Rust's library, if it has one.
+    fn begin(&self, index: usize) -> Option<String> {
+        let function = &self.code.functions[index];
+        let at = |offset: u64| (function.section.clone().into_bytes(), offset);
+        let mut lines = self.lines.range(at(function.offset())..at(function.end()));
+        lines.find_map(|(_, (path, line))| (!path.starts_with(LIBRARY)).then(|| format!("{path}:{line}")))
+    }
+
+    /// Whether it is a function of Rust's library that never returns.
+    fn panics(&self, index: usize) -> bool {
+        let function = &self.code.functions[index];
+        function.name.contains(PANICS) || (!function.returns() && self.begin(index).is_none())
+    }
+
+    /// Where an instruction of a function is. Of what is in Rust's library, a caller's place is said.
+    fn site(&self, index: usize, offset: u64) -> Site {
+        let site = |index: usize, place| Site { place, function: self.code.functions[index].name.clone() };
+        let place = place(&self.lines, self.code.functions[index].section.as_bytes(), offset);
+        if let Some(place) = place.filter(|place| !place.starts_with(LIBRARY)) {
+            return site(index, Some(place));
+        }
+        let mut seen = BTreeSet::from([index]);
+        let mut next = VecDeque::from([index]);
+        while let Some(index) = next.pop_front() {
+            if let Some(place) = self.begin(index) {
+                return site(index, Some(place));
+            }
+            let callers =
+                (0..self.uses.len()).filter(|caller| self.uses[*caller].calls().any(|called| called == index));
+            next.extend(callers.filter(|caller| seen.insert(*caller)));
+        }
+        site(index, None)
+    }
 }
 
 /// By section and offset: a file, and the number of the line.

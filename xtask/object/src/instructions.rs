@@ -21,6 +21,8 @@ pub struct Instruction {
 
 const LOAD_64_BITS: u8 = 0x18;
 const CALL: u8 = 0x85;
+/// clang writes it for a pointer to a function, and no kernel knows it.
+const CALL_BY_POINTER: u8 = 0x8d;
 const EXIT: u8 = 0x95;
 const JUMP: u8 = 0x05;
 const LONG_JUMP: u8 = 0x06;
@@ -66,6 +68,14 @@ impl Instruction {
             (CALL, 2) => Some(Call::Kernel),
             _ => None,
         }
+    }
+
+    pub fn is_exit(&self) -> bool {
+        self.code == EXIT
+    }
+
+    pub fn calls_by_pointer(&self) -> bool {
+        self.code == CALL_BY_POINTER
     }
 
     /// Whether it loads 64 bits: a number, or where a relocation names a symbol, a map, a variable or a function.

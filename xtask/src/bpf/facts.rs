@@ -21,7 +21,7 @@ use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
 use crate::ui::error::bad_request;
-use crate::workspace::config::{Bpf, Config};
+use crate::workspace::config::{Bpf, Config, NO_DEFAULT};
 use crate::workspace::packages::Package;
 use crate::workspace::rust::Rust;
 
@@ -299,7 +299,10 @@ impl Inputs {
             let defines = variant.defines.iter().map(|define| format!(" -D{define}"));
             let sources = variant.sources.iter().map(|source| format!(" {source}"));
             let arches = variant.arches.iter().map(|arch| format!(" arch {arch}"));
-            let words: String = cpu.chain(defines).chain(arches).chain(sources).collect();
+            let features = variant.features.iter().map(|feature| format!(" feature {feature}"));
+            let no_default = variant.no_default_features.then(|| format!(" {NO_DEFAULT}"));
+            let words: String =
+                cpu.chain(defines).chain(features).chain(no_default).chain(arches).chain(sources).collect();
             format!("variant {}{words}", variant.name.as_deref().unwrap_or("-"))
         });
         [compiler(bpf), format!("form {}", OBJECT_FORMAT_VERSION)]

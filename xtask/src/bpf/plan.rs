@@ -20,7 +20,7 @@ use crate::bpf::run::{Attempt, Compile, Settle};
 use crate::bpf::rust;
 use crate::bpf::settle::{Compiled, Part, Piece, Settled};
 use crate::bpf::target::{BpfTarget, ObjectName};
-use crate::bpf::units::Unit;
+use crate::bpf::units::{Binary, Unit};
 use crate::build::plan::source_root;
 use crate::build::unported;
 use crate::sys::command::Command;
@@ -199,10 +199,11 @@ fn names_of_headers(staged: &BTreeMap<String, Sha256>, units: &[Unit], bpf: &Bpf
 fn key(facts: &Facts, unit: &Unit, target: &BpfTarget, names: &Sha256) -> Sha256 {
     let bpf = &facts.config.bpf;
     let words = match &unit.rust {
-        Some((package, bin)) => {
+        Some(Binary { package, name, features }) => {
             // A build script may compile C that includes libbpf's headers.
             let libbpf: String = facts.bpf.libbpf.values().map(|sha256| format!(" {sha256}")).collect();
-            format!("{package} {bin} {target}{libbpf}\n{}", facts.bpf.rust.lines(bpf).join("\n"))
+            let features: String = features.iter().map(|feature| format!(" {feature}")).collect();
+            format!("{package} {name}{features} {target}{libbpf}\n{}", facts.bpf.rust.lines(bpf).join("\n"))
         }
         None => arguments(facts, unit, target).join("\n"),
     };

@@ -139,7 +139,10 @@ pub fn settle(parts: &[Part], why: &BTreeMap<String, String>) -> Result<Settled>
         }
         let said = crate::bpf::failures::warnings(warnings.into_iter());
         if failed.is_empty() && !said.is_empty() {
-            settled.warnings.push(format!("clang on {shown}:\n{said}"));
+            settled.warnings.push(match unit.rust {
+                Some(_) => said,
+                None => format!("clang on {shown}:\n{said}"),
+            });
         }
         settled.failures.extend(failed);
         let known = why.get(&unit.stem).filter(|_| line.objects.iter().any(|name| name.target.arch_word.is_some()));

@@ -1,10 +1,12 @@
 //! Which objects there are to be: one for each source, and one for each variant of it.
 
-use serde::Serialize;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 
 use crate::arch::{ARCHES, Arch};
 use crate::bpf::paths;
-use crate::workspace::config::{Bpf, Variant};
+use crate::workspace::config::{Bpf, NO_DEFAULT, RustPackage, Variant};
 
 /// A source, and how it is compiled. What comes out is one object for each byte order or architecture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,8 +22,17 @@ pub struct Unit {
     pub defines: Vec<String>,
     /// The names of the architectures that it is for; of all, if there are none.
     pub arches: Vec<&'static str>,
-    /// The package and the binary, if it is written in Rust.
-    pub rust: Option<(String, String)>,
+    /// What it is of a package, if it is written in Rust.
+    pub rust: Option<Binary>,
+}
+
+/// A binary of a package in Rust.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binary {
+    pub package: String,
+    pub name: String,
+    /// The features that it is compiled with, as cargo's command line has them, and whether without the default ones.
+    pub features: BTreeSet<String>,
 }
 
 impl Unit {
@@ -46,7 +57,8 @@ pub fn of<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Vec<Unit> {
         }
         let plain = name.strip_suffix(".bpf.c").or(name.rsplit_once('.').map(|(stem, _)| stem)).unwrap_or(&name);
         let is_of = |variant: &&Variant| {
-            variant.sources.is_empty() || variant.sources.iter().any(|pattern| paths::matches(pattern, &name))
+            !variant.is_of_rust()
+                && (variant.sources.is_empty() || variant.sources.iter().any(|pattern| paths::matches(pattern, &name)))
         };
         let nested = name.contains('/').then(|| folder.to_owned());
         let mut unit = Unit { source: file.clone(), nested, stem: plain.replace('/', "_"), ..Unit::plain(bpf) };
@@ -79,10 +91,52 @@ fn place<'a>(file: &str, bpf: &'a Bpf) -> Option<(&'a str, String)> {
 pub fn unmatched<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Option<(&'static str, &str)> {
     let names: Vec<String> = files.filter_map(|file| Some(place(file, bpf)?.1)).collect();
     let own = bpf.sources.iter().filter(|_| bpf.sources != Bpf::default().sources).map(|it| ("bpf", it));
-    let of_variants = bpf.variants.iter().flat_map(|variant| &variant.sources).map(|it| ("bpf.variant", it));
+    let of_variants = bpf
+        .variants
+        .iter()
+        .filter(|variant| !variant.is_of_rust())
+        .flat_map(|variant| &variant.sources)
+        .map(|it| ("bpf.variant", it));
     let mut patterns = own.chain(of_variants);
     let (table, pattern) = patterns.find(|(_, pattern)| !names.iter().any(|name| paths::matches(pattern, name)))?;
     Some((table, pattern))
+}
+
+/// The units of packages in Rust. A binary that wants other features has none, as cargo leaves it out.
+pub fn of_rust(bpf: &Bpf) -> Vec<Unit> {
+    let bins = bpf.rust.iter().flat_map(|package| package.bins.iter().map(move |(bin, path)| (package, bin, path)));
+    let all = bins.flat_map(|(package, bin, path)| {
+        let units = of_binary(package, bin, path, bpf).into_iter();
+        units.filter(|unit| unit.rust.as_ref().is_some_and(|binary| package.builds(bin, &binary.features)))
+    });
+    all.collect()
+}
+
+fn of_binary(package: &RustPackage, bin: &str, path: &str, bpf: &Bpf) -> Vec<Unit> {
+    let is_of = |variant: &&Variant| {
+        variant.is_of_rust()
+            && package.has(&variant.features)
+            && (variant.sources.is_empty() || variant.sources.iter().any(|pattern| paths::matches(pattern, bin)))
+    };
+    let apply = |unit: &mut Unit, variant: &Variant| {
+        variant.apply(&mut unit.cpu, &mut unit.defines, &mut unit.arches);
+        let no_default = variant.no_default_features.then(|| NO_DEFAULT.to_owned());
+        unit.rust
+            .iter_mut()
+            .for_each(|it| it.features.extend(variant.features.iter().cloned().chain(no_default.clone())));
+    };
+    let binary = Binary { package: package.name.clone(), name: bin.into(), features: BTreeSet::new() };
+    let source = paths::from_folder(&bpf.folder, path);
+    let mut plain = Unit { source, stem: bin.into(), rust: Some(binary), ..Unit::plain(bpf) };
+    let of_it = || bpf.variants.iter().filter(is_of);
+    of_it().filter(|variant| variant.name.is_none()).for_each(|variant| apply(&mut plain, variant));
+    let mut units = vec![plain.clone()];
+    for (variant, name) in of_it().filter_map(|variant| Some((variant, variant.name.as_ref()?))) {
+        let mut unit = Unit { stem: format!("{bin}_{name}"), ..plain.clone() };
+        apply(&mut unit, variant);
+        units.push(unit);
+    }
+    units
 }
 
 /// Why these units cannot all have objects.
@@ -113,6 +167,7 @@ mod tests {
             defines: defines.iter().map(|it| (*it).to_owned()).collect(),
             cpu: cpu.map(String::from),
             arches: cpu.map(|_| "x86_64".to_owned()).into_iter().collect(),
+            ..Variant::default()
         };
         Bpf {
             folder: "kernel".into(),

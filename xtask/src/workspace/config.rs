@@ -104,7 +104,33 @@ pub struct RustPackage {
     pub workspace: String,
     /// Names of its binaries, and the paths of their sources from the workspace.
     pub bins: BTreeMap<String, String>,
+    /// Of binaries that want features, which ones.
+    pub wanting: BTreeMap<String, Vec<String>>,
+    /// Its features, and what each enables.
+    pub features: BTreeMap<String, Vec<String>>,
 }
+
+impl RustPackage {
+    pub fn has(&self, features: &[String]) -> bool {
+        features.iter().all(|feature| self.features.contains_key(feature))
+    }
+
+    /// Whether cargo builds a binary with these features, as its command line has them.
+    pub fn builds(&self, bin: &str, features: &BTreeSet<String>) -> bool {
+        let mut enabled: BTreeSet<&str> = BTreeSet::new();
+        let mut next: Vec<&str> = features.iter().map(String::as_str).collect();
+        next.extend((!features.contains(NO_DEFAULT)).then_some("default"));
+        while let Some(feature) = next.pop() {
+            if enabled.insert(feature) {
+                next.extend(self.features.get(feature).into_iter().flatten().map(String::as_str));
+            }
+        }
+        self.wanting.get(bin).is_none_or(|wanted| wanted.iter().all(|feature| enabled.contains(feature.as_str())))
+    }
+}
+
+/// How cargo is told to leave default features out.
+pub const NO_DEFAULT: &str = "--no-default-features";
 
 /// Where BPF programs are looked for.
 const DEFAULT_FOLDER: &str = "bpf";
@@ -120,6 +146,11 @@ pub struct Variant {
     pub sources: Vec<String>,
     /// NAME or NAME=VALUE each.
     pub defines: Vec<String>,
+    /// Features of packages in Rust, for those that have them. `sources` are names of binaries then.
+    pub features: Vec<String>,
+    /// Whether the default features are left out.
+    #[serde(rename = "no-default-features")]
+    pub no_default_features: bool,
     /// The BPF instruction set.
     #[cfg_attr(test, schemars(extend("enum" = BPF_CPUS)))]
     pub cpu: Option<String>,
@@ -129,6 +160,11 @@ pub struct Variant {
 }
 
 impl Variant {
+    /// Whether it is of programs in Rust, and not of those in C.
+    pub fn is_of_rust(&self) -> bool {
+        !self.features.is_empty() || self.no_default_features
+    }
+
     pub fn apply(&self, cpu: &mut String, defines: &mut Vec<String>, arches: &mut Vec<&'static str>) {
         if let Some(own) = &self.cpu {
             cpu.clone_from(own);
@@ -344,6 +380,7 @@ impl Config {
                 beside.iter().chain([metadata]).flat_map(|it| members(it, &metadata.workspace_root)).collect();
         }
         bpf.rust = rust;
+        bpf.check_features()?;
         Ok(Config {
             archives,
             arches,
@@ -419,6 +456,23 @@ impl Bpf {
         std::iter::once(self.folder.as_str()).chain(self.more.iter().map(String::as_str))
     }
 
+    /// Refuses a variant that no package in Rust has the features of.
+    fn check_features(&self) -> Result<()> {
+        for variant in self.variants.iter().filter(|variant| variant.is_of_rust()) {
+            if !self.rust.iter().any(|package| package.has(&variant.features)) {
+                let known = self.rust.iter().flat_map(|package| package.features.keys().map(String::as_str));
+                bad_request!(
+                    "{} are {}, and no package of {} has them: known are {}",
+                    key("bpf.variant.features"),
+                    variant.features.join(", "),
+                    key("bpf.rust"),
+                    known.filter(|name| *name != "default").collect::<Vec<_>>().join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn parse(root: &Root, written: WrittenBpf, has_default: bool) -> Result<Bpf> {
         let folders = match written.folder {
             // There need not be anything in it but what is written there.
@@ -462,6 +516,9 @@ impl Bpf {
         let copies = own_folder(written.copies.as_deref(), "bpf.copies")?;
         if copies.is_some() && written.rust.is_empty() {
             bad_request!("{} is for BPF in Rust: set {}, too", key("bpf.copies"), key("bpf.rust"));
+        }
+        if written.rust.is_empty() && written.variant.iter().any(Variant::is_of_rust) {
+            bad_request!("{} are for BPF in Rust: set {}, too", key("bpf.variant.features"), key("bpf.rust"));
         }
         if bindings.is_none() && !written.types.is_empty() {
             bad_request!("{} are for bindings: set {}, too", key("bpf.types"), key("bpf.bindings"));
@@ -543,19 +600,20 @@ fn rust_packages(metadata: &Metadata, beside: &[Metadata], names: &[String]) -> 
         if found.iter().any(|other| other.name == *package.name) {
             bad_request!("{key} names `{name}` twice");
         }
-        let bins = package.targets.iter().filter(|target| target.is_bin());
-        let bins = bins.map(|bin| {
-            let path = bin.src_path.strip_prefix(root).unwrap_or(&bin.src_path);
-            (bin.name.clone(), path.to_string())
-        });
-        let bins: BTreeMap<String, String> = bins.collect();
+        let targets = package.targets.iter().filter(|target| target.is_bin());
+        let path = |path: &Utf8Path| path.strip_prefix(root).unwrap_or(path).to_string();
+        let bins: BTreeMap<String, String> =
+            targets.clone().map(|bin| (bin.name.clone(), path(&bin.src_path))).collect();
+        let wanting = targets.filter(|bin| !bin.required_features.is_empty());
+        let wanting = wanting.map(|bin| (bin.name.clone(), bin.required_features.clone())).collect();
         if bins.is_empty() {
             bad_request!(
                 "{key} names `{name}`, which has no binary, and each binary becomes a BPF object: add src/main.rs"
             );
         }
         let workspace = of.workspace_root.strip_prefix(root).map(ToString::to_string).unwrap_or_default();
-        found.push(RustPackage { name: package.name.to_string(), workspace, bins });
+        let features = package.features.clone();
+        found.push(RustPackage { name: package.name.to_string(), workspace, bins, wanting, features });
     }
     Ok(found)
 }
@@ -598,6 +656,12 @@ impl Variant {
             if let Err(error) = <&Arch>::from_str(word) {
                 bad_request!("{}: {error}", key("bpf.variant.arches"));
             }
+        }
+        if self.is_of_rust() && (self.cpu.is_some() || !self.defines.is_empty()) {
+            bad_request!(
+                "an entry of {} has features, which are for BPF in Rust, and `cpu` or `defines`, which are for C",
+                key("bpf.variant")
+            );
         }
         match (&self.name, self.sources.as_slice()) {
             (None, []) => bad_request!("an entry of {} has neither `name` nor `sources`", key("bpf.variant")),

@@ -191,16 +191,55 @@ fn links_c(workspace: Workspace) -> Workspace {
     workspace
 }
 
+const MANIFEST: &str = "[package]\nname = \"probe\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+const LOCKED: &str = "version = 4\n\n[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"tool\"\nversion = \"0.3.0\"\n";
+
+/// A workspace with a package `probe`, which depends on nothing.
+fn probe(name: &str) -> Workspace {
+    let config = "package = \"tool\"\nbpf.rust = [\"probe\"]\nbpf.folder = \"kernel\"\narches = [\"amd64\"]\n";
+    let workspace = Workspace::new(name, config).write("probe/Cargo.toml", MANIFEST).write("Cargo.lock", LOCKED);
+    let root = workspace.read("Cargo.toml");
+    fs::remove_file(workspace.path("kernel/tick.bpf.c")).unwrap();
+    workspace.write("Cargo.toml", &root.replace("[\"tool\"]", "[\"tool\", \"probe\"]"))
+}
+
+#[test]
+#[ignore = "long: --include-ignored runs it"]
+fn features_choose_what_of_a_package_is_compiled() {
+    let features = "[features]\nseven = []\n[[bin]]\nname = \"probe\"\npath = \"src/main.rs\"\n\
+                    [[bin]]\nname = \"more\"\npath = \"src/more.rs\"\nrequired-features = [\"seven\"]\n";
+    let source = program("", "if cfg!(feature = \"seven\") { 7 } else { context as u64 }");
+    let workspace = probe("rust-features")
+        .write("probe/Cargo.toml", &format!("{MANIFEST}{features}"))
+        .write("probe/src/main.rs", &source)
+        .write("probe/src/more.rs", &source);
+    workspace.xtask("bpf").succeeds();
+    assert_eq!(list(&workspace.path("kernel/objects")), ["probe_x86_bpfel.o"]);
+
+    let config = workspace.read("Cargo.toml");
+    let variant = |text: &str| format!("{config}\n[[workspace.metadata.bpfship.bpf.variant]]\n{text}");
+    let workspace = workspace.write("Cargo.toml", &variant("name = \"few\"\nfeatures = [\"seven\"]\n"));
+    workspace.xtask("bpf").succeeds().says("probe/src/main.rs (few): probe_few_x86_bpfel.o");
+    let object = |name: &str| fs::read(workspace.path(&format!("kernel/objects/{name}_x86_bpfel.o"))).unwrap();
+    assert_eq!(list(&workspace.path("kernel/objects")).len(), 3);
+    assert!(object("probe") != object("probe_few") && object("more_few").len() == object("probe_few").len());
+    workspace.xtask("bpf --check").succeeds();
+
+    let seven = object("probe_few");
+    let workspace = workspace.write("Cargo.toml", &variant("sources = [\"probe\"]\nfeatures = [\"seven\"]\n"));
+    workspace.xtask("report").ends_with(1);
+    workspace.xtask("bpf").succeeds();
+    assert_eq!(list(&workspace.path("kernel/objects")), ["probe_x86_bpfel.o"]);
+    assert!(fs::read(workspace.path("kernel/objects/probe_x86_bpfel.o")).unwrap() == seven);
+
+    let workspace = workspace.write("Cargo.toml", &variant("name = \"few\"\nfeatures = [\"eight\"]\n"));
+    workspace.xtask("bpf").ends_with(2).says("no package of").says("known are seven").in_one_line();
+}
+
 #[test]
 #[ignore = "long: --include-ignored runs it"]
 fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
-    let config = "package = \"tool\"\nbpf.rust = [\"probe\"]\nbpf.folder = \"kernel\"\narches = [\"amd64\"]\n";
-    let manifest = "[package]\nname = \"probe\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
-    let lock = "version = 4\n\n[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"tool\"\nversion = \"0.3.0\"\n";
-    let workspace = Workspace::new("rust-faults", config).write("probe/Cargo.toml", manifest).write("Cargo.lock", lock);
-    let root = fs::read_to_string(workspace.path("Cargo.toml")).unwrap();
-    let mut workspace = workspace.write("Cargo.toml", &root.replace("[\"tool\"]", "[\"tool\", \"probe\"]"));
-    fs::remove_file(workspace.path("kernel/tick.bpf.c")).unwrap();
+    let mut workspace = probe("rust-faults");
 
     let forever = "#[inline(never)]\nfn forever(n: u64, p: *const u64) -> u64 {\n    \
                    if n == 0 { 0 } else { unsafe { core::ptr::read_volatile(p) + forever(n - 1, p) * 3 } }\n}";
@@ -208,19 +247,44 @@ fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
         (
             "unsafe extern \"C\" { fn missing() -> u64; }",
             "let _ = context; unsafe { missing() }",
-            "`missing` is called",
+            "probe/src/main.rs:7: `missing` is used",
         ),
         (
             "",
             "let mut large = [0u64; 100];\n    for at in 0..100 { unsafe { core::ptr::write_volatile(&mut large[at], context as u64) } }\n    \
              unsafe { core::ptr::read_volatile(&large[9]) }",
-            "take more than the 512 bytes that BPF has",
+            ": `tick` has variables of more than the 512 bytes",
         ),
         (forever, "unsafe { forever(*context, context) }", "ends up calling itself, which no kernel takes"),
+        (
+            "",
+            "let wide = unsafe { *context } as u128 | 1 << 70;\n    (core::hint::black_box(wide) / wide) as u64",
+            "`tick` multiplies, divides or shifts numbers of 128 bits",
+        ),
+        (
+            "fn twice(n: u64) -> u64 { 2 * n }\nstatic TWICE: fn(u64) -> u64 = twice;",
+            "unsafe { core::ptr::read_volatile(&TWICE)(*context) }",
+            "`tick` calls a function by a pointer",
+        ),
+        (
+            "#[unsafe(link_section = \"license\")]\n#[unsafe(no_mangle)]\nstatic LICENSE: &str = \"GPL\";",
+            "context as u64",
+            "its license is no text that ends with a zero byte: have a `static LICENSE",
+        ),
+        (
+            "static FOLDER: &str = env!(\"CARGO_MANIFEST_DIR\");",
+            "unsafe { FOLDER.as_ptr().add(*context as usize & 7).read_volatile().into() }",
+            "it contains a path of this machine (",
+        ),
     ] {
         workspace = workspace.write("probe/src/main.rs", &program(before, body));
         workspace.xtask("bpf").ends_with(1).says(words);
     }
+
+    // The kernel decides whether a panic can be reached.
+    let index = program("static TABLE: [u64; 4] = [1, 2, 3, 4];", "unsafe { TABLE[*context as usize] }");
+    let workspace = workspace.write("probe/src/main.rs", &index);
+    workspace.xtask("bpf").succeeds().says("probe/src/main.rs:").says("warning: a panic stays in `tick`");
 
     // A copy of an unknown length is a call.
     let copy = "unsafe {\n        let mut bytes = [0u8; 64];\n        let length = (*context & 63) as usize;\n        \
@@ -262,8 +326,8 @@ fn a_fault_of_a_program_in_rust_is_said_in_a_sentence() {
                 .replace("[\"tool\", \"probe\"]", "[\"tool\"]\nexclude = [\"own\"]")
                 .replace("rust = [\"probe\"]", "rust = [\"own/probe\"]"),
         )
-        .write("Cargo.lock", &lock.replace("[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n\n", ""))
-        .write("own/probe/Cargo.toml", &format!("{manifest}[workspace]\n"))
+        .write("Cargo.lock", &LOCKED.replace("[[package]]\nname = \"probe\"\nversion = \"0.1.0\"\n\n", ""))
+        .write("own/probe/Cargo.toml", &format!("{MANIFEST}[workspace]\n"))
         .write("own/probe/Cargo.lock", own)
         .write("own/probe/rust-toolchain.toml", "[toolchain]\nchannel = \"nightly\"\n")
         .write("own/probe/src/main.rs", &program("", "context as u64"));

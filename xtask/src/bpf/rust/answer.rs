@@ -1,5 +1,6 @@
 //! Being what a build script calls to have BPF in Rust compiled: it is given the objects of bpf.lock, which this tool has compiled.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use serde_json::json;
 
 use crate::arch::Arch;
 use crate::bpf::rust::run::{self, GIVEN, Locked};
-use crate::bpf::rust::scripts::{self, Call, LINKER, Recipe, Wanted};
+use crate::bpf::rust::scripts::{self, Call, LINKER, Made, Recipe, Wanted};
 use crate::sys::command::Command;
 use crate::sys::files;
 use crate::sys::process;
@@ -70,29 +71,24 @@ fn give(recipe: &Recipe, wanted: &Wanted) -> Result<ExitCode> {
             wanted.target
         );
     }
-    if !wanted.features.is_empty() {
-        bail!(
-            "it is asked for with features ({}), and the objects of bpf.lock have the default ones: leave them out of build.rs",
-            wanted.features.join(" ")
-        );
-    }
     let out = PathBuf::from(env::var_os("OUT_DIR").context("no OUT_DIR: it is not called by a build script")?);
     let to = wanted.to.map_or_else(|| out.join("target"), PathBuf::from).join(wanted.target).join("release");
     let mut given = files::read_if_there(&out.join(GIVEN))?.unwrap_or_default();
-    for (package, bin) in chosen(recipe, wanted)? {
-        let Locked { name, sha256, bytes } = run::object(&recipe.folder, bin, arch)?;
-        let object = to.join(bin);
+    for Made { binary, stem } in chosen(recipe, wanted)? {
+        let Locked { name, sha256, bytes } = run::object(&recipe.folder, stem, arch)?;
+        let object = to.join(&binary.name);
         files::write(&object, &bytes)?;
         given += &format!("{sha256} {name}\n");
-        println!("{}", message(package, bin, &object));
+        println!("{}", message(&binary.package, &binary.name, &object));
     }
     fs::write(out.join(GIVEN), given).with_context(|| format!("cannot write {}", out.join(GIVEN).display()))?;
     println!("{}", json!({ "reason": "build-finished", "success": true }));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The binaries that are wanted, each with its package.
-fn chosen<'a>(recipe: &'a Recipe, wanted: &Wanted) -> Result<Vec<(&'a str, &'a String)>> {
+/// What is wanted, of what was compiled.
+fn chosen<'a>(recipe: &'a Recipe, wanted: &Wanted) -> Result<Vec<&'a Made>> {
+    let features: BTreeSet<String> = wanted.features.iter().map(ToString::to_string).collect();
     let key = format!("`bpf.rust` in [workspace.metadata.{}] of Cargo.toml", crate::NAME);
     let known: Vec<&str> = recipe.packages.keys().map(String::as_str).collect();
     let packages = match (wanted.packages.as_slice(), known.as_slice()) {
@@ -102,11 +98,20 @@ fn chosen<'a>(recipe: &'a Recipe, wanted: &Wanted) -> Result<Vec<(&'a str, &'a S
     };
     let mut chosen = Vec::new();
     for package in packages {
-        let Some((package, bins)) = recipe.packages.get_key_value(package) else {
+        let Some(made) = recipe.packages.get(package) else {
             bail!("`{package}` is BPF in Rust that {key} does not name: set bpf.rust = [\"{package}\"]");
         };
-        let is_wanted = |bin: &&String| wanted.bins.is_empty() || wanted.bins.contains(&bin.as_str());
-        chosen.extend(bins.iter().filter(is_wanted).map(|bin| (package.as_str(), bin)));
+        let with: Vec<&Made> = made.iter().filter(|made| made.binary.features == features).collect();
+        if with.is_empty() {
+            let words = if features.is_empty() { "its default features".into() } else { wanted.features.join(" ") };
+            bail!(
+                "`{package}` is asked for with {words}, and no object of bpf.lock is compiled so: have a [[workspace.metadata.{}.bpf.variant]] \
+                 with these features",
+                crate::NAME
+            );
+        }
+        let is_wanted = |made: &&Made| wanted.bins.is_empty() || wanted.bins.contains(&made.binary.name.as_str());
+        chosen.extend(with.into_iter().filter(is_wanted));
     }
     Ok(chosen)
 }
@@ -137,6 +142,7 @@ mod tests {
     use cargo_metadata::Message;
 
     use super::*;
+    use crate::bpf::units::Binary;
 
     #[test]
     fn what_is_said_is_what_a_reader_of_cargo_understands() {
@@ -148,16 +154,24 @@ mod tests {
 
     #[test]
     fn binaries_of_packages_that_are_configured_are_found_and_others_refused() {
-        let packages = [("a-ebpf".to_owned(), ["a".to_owned(), "b".to_owned()].into())].into();
-        let recipe = Recipe { folder: "/bpf".into(), toolchain: "/rust".into(), packages };
-        let bins = |packages: &[&str], bins: &[&str]| {
-            let wanted = Wanted { packages: packages.to_vec(), bins: bins.to_vec(), ..Wanted::default() };
-            let names =
-                chosen(&recipe, &wanted).map(|found| found.into_iter().map(|(_, bin)| bin.clone()).collect::<Vec<_>>());
-            names.map_err(|error| error.to_string())
+        let made = |name: &str, stem: &str, features: &[&str]| {
+            let features = features.iter().map(ToString::to_string).collect();
+            Made { binary: Binary { package: "a-ebpf".into(), name: name.into(), features }, stem: stem.into() }
         };
-        assert_eq!(bins(&["a-ebpf"], &[]).unwrap(), ["a", "b"]);
-        assert_eq!(bins(&[], &["b"]).unwrap(), ["b"]);
-        assert!(bins(&["other"], &[]).unwrap_err().contains("set bpf.rust = [\"other\"]"));
+        let all = vec![made("a", "a", &[]), made("b", "b", &[]), made("a", "a_small", &["small"])];
+        let packages = [("a-ebpf".to_owned(), all)].into();
+        let recipe = Recipe { folder: "/bpf".into(), toolchain: "/rust".into(), packages };
+        let stems = |packages: &[&str], bins: &[&str], features: &[&'static str]| {
+            let (packages, bins, features) = (packages.to_vec(), bins.to_vec(), features.to_vec());
+            let wanted = Wanted { packages, bins, features, ..Wanted::default() };
+            let stems =
+                chosen(&recipe, &wanted).map(|found| found.iter().map(|made| made.stem.clone()).collect::<Vec<_>>());
+            stems.map_err(|error| error.to_string())
+        };
+        assert_eq!(stems(&["a-ebpf"], &[], &[]).unwrap(), ["a", "b"]);
+        assert_eq!(stems(&[], &["b"], &[]).unwrap(), ["b"]);
+        assert_eq!(stems(&["a-ebpf"], &[], &["small"]).unwrap(), ["a_small"]);
+        assert!(stems(&["a-ebpf"], &[], &["large"]).unwrap_err().contains("asked for with large, and no object"));
+        assert!(stems(&["other"], &[], &[]).unwrap_err().contains("set bpf.rust = [\"other\"]"));
     }
 }

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use crate::bpf::paths;
 use crate::bpf::rust::flags;
-use crate::bpf::units::Unit;
+use crate::bpf::units::{self, Unit};
 use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::ui::error::bad_request;
@@ -44,15 +44,8 @@ impl RustInputs {
             let folder = bpf.members.get(&package.name).filter(|folder| !folder.is_empty());
             let pins = folder.iter().flat_map(|folder| PINS.map(|name| format!("{folder}/{name}")));
             inputs.pins.extend(pins.filter(|pin| root.join(pin).is_file()));
-            for (bin, path) in &package.bins {
-                inputs.units.push(Unit {
-                    source: paths::from_folder(&bpf.folder, path),
-                    stem: bin.clone(),
-                    rust: Some((package.name.clone(), bin.clone())),
-                    ..Unit::plain(bpf)
-                });
-            }
         }
+        inputs.units = units::of_rust(bpf);
         let mut manifests = String::new();
         for workspace in bpf.rust.iter().map(|package| package.workspace.as_str()).collect::<BTreeSet<_>>() {
             inputs.read_workspace(root, workspace, beside, bpf)?;

@@ -23,7 +23,7 @@ pub const PROFILE: [&str; 9] = [
 pub const UNSTABLE: &str = "-Zunstable-options";
 
 /// clang's flags for bitcode. A call of memcpy that it cannot make shorter is an error to it, and there may be many.
-pub const CLANG: [&str; 11] = [
+pub const CLANG: [&str; 13] = [
     "-x",
     "ir",
     "-O2",
@@ -35,6 +35,9 @@ pub const CLANG: [&str; 11] = [
     "--cold-callsite-rel-freq=0",
     "-mllvm",
     "--bpf-disable-trap-unreachable",
+    // Else what panics is in a section of its own, which libbpf takes for one of programs.
+    "-mllvm",
+    "--profile-guided-section-prefix=false",
 ];
 
 /// The flags that affect the bytes, for the lock file.

@@ -15,7 +15,7 @@ use crate::bpf::rust::scripts;
 use crate::bpf::rust::shim::{self, Recipe};
 use crate::bpf::settle::Compiled;
 use crate::bpf::target::{BpfTarget, TARGETS};
-use crate::bpf::units::Unit;
+use crate::bpf::units::{Binary, Unit};
 use crate::build::cargo::{self, CargoBuild};
 use crate::build::crate_names;
 use crate::build::plan::source_root;
@@ -28,6 +28,7 @@ use crate::sys::steps::{CheckEntry, DropOthers, InstallNames, Link, MakeFolder, 
 use crate::toolchain::bpf_core::{self, Core};
 use crate::toolchain::zig;
 use crate::workspace::cargo_home;
+use crate::workspace::config::NO_DEFAULT;
 use crate::workspace::facts::Facts;
 use crate::workspace::snapshot::Verify;
 
@@ -71,20 +72,21 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     steps.push(Box::new(CheckEntry { cache, name: zig::name()?, reads: |file| file == "zig" }));
     let mut tasks = vec![Task::new("preparing the build of BPF in Rust", steps)];
 
-    // One command for each target and workspace.
-    let mut builds: BTreeMap<(&str, &str), (&'static BpfTarget, BTreeSet<&str>)> = BTreeMap::new();
+    // One command for each target, workspace and choice of features.
+    type Key<'a> = (&'a str, &'a str, &'a BTreeSet<String>);
+    let mut builds: BTreeMap<Key, (&'static BpfTarget, Vec<&Unit>)> = BTreeMap::new();
     for call in &calls {
-        let name = call.unit.rust.as_ref().map(|(package, _)| package).context("a unit without a package")?;
-        let package = facts.config.bpf.rust.iter().find(|package| package.name == *name);
+        let binary = call.unit.rust.as_ref().context("a unit without a package")?;
+        let package = facts.config.bpf.rust.iter().find(|package| package.name == binary.package);
         let package = package.context("a unit of a package that is not configured")?;
         for (target, _) in &call.targets {
-            let build = builds.entry((target.name, &package.workspace)).or_insert((target, BTreeSet::new()));
-            build.1.insert(&package.name);
+            let key = (target.name, package.workspace.as_str(), &binary.features);
+            builds.entry(key).or_insert((target, Vec::new())).1.push(&call.unit);
         }
     }
     let built = Slot::default();
-    for ((_, workspace), (target, packages)) in builds {
-        tasks.push(bitcode(facts, target, workspace, &packages.into_iter().collect::<Vec<_>>())?);
+    for ((_, workspace, features), (target, units)) in builds {
+        tasks.push(bitcode(facts, target, workspace, features, &units)?);
     }
     built.put(true)?;
     let sources = &facts.sources;
@@ -94,15 +96,15 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
         vec![Box::new(Verify { folder: sources.folder.clone(), generated, built })],
     ));
     for Call { unit, shown, object, targets, made } in calls {
-        let (_, bin) = unit.rust.as_ref().context("a unit without a package")?;
         let attempts = targets.into_iter().map(|(target, key)| {
-            let module = module(facts, target, bin);
+            let module = module(facts, target, &unit.stem);
             (target, key, clang(facts, target, &module, &unit.cpu))
         });
         let compile = CompileBitcode {
             attempts: attempts.collect(),
             source: shown.clone(),
             output: folder(facts).join(&object),
+            private: facts.private.clone(),
             made,
         };
         let task = Task::new(format!("compiling {shown} to {object}"), vec![Box::new(compile)]);
@@ -112,8 +114,17 @@ pub fn tasks(facts: &Facts, calls: Vec<Call>) -> Result<Vec<Task>> {
     Ok(tasks)
 }
 
-/// Has cargo make the bitcode of packages of a workspace for a target.
-fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages: &[&str]) -> Result<Task> {
+/// Has cargo make the bitcode of binaries of a workspace, with the same features, for a target.
+fn bitcode(
+    facts: &Facts,
+    target: &'static BpfTarget,
+    workspace: &str,
+    features: &BTreeSet<String>,
+    units: &[&Unit],
+) -> Result<Task> {
+    let binaries: Vec<(&Binary, &str)> =
+        units.iter().filter_map(|unit| Some((unit.rust.as_ref()?, unit.stem.as_str()))).collect();
+    let packages: BTreeSet<&str> = binaries.iter().map(|(binary, _)| binary.package.as_str()).collect();
     let triple = bpf_core::triple(target.endian);
     let (home, to) = (home(facts), target_folder(facts, target));
     let mut environment = facts.build_environment(&home);
@@ -133,7 +144,7 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
     let program = tools.join(linker::PROGRAM);
     let command = Command::new(facts.rust.cargo(), Path::new("/"))
         .only(environment)
-        .args(["build", "--release", "--locked", "--offline", "--bins"])
+        .args(["build", "--release", "--locked", "--offline"])
         .args(cargo::FLAGS)
         .args(PROFILE)
         .arg(set("linker", program.to_string_lossy().into_owned().into()))
@@ -143,6 +154,8 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
         .arg("--target-dir")
         .arg(to.to_string_lossy())
         .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(binaries.iter().flat_map(|(binary, _)| ["--bin", &binary.name]))
+        .args(packages.iter().flat_map(|package| words_of(features, package)))
         .args(["--target", triple]);
     // What runs on this machine, build scripts and procedural macros, is the same for all targets.
     let host = Link { file: to.join("release"), to: folder(facts).join(HOST) };
@@ -150,6 +163,7 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
     let generated = &facts.config.generated;
     let build = BuildBitcode {
         build: CargoBuild { command, target: to.clone(), within: None },
+        keep: binaries.iter().map(|(binary, stem)| (binary.name.clone(), module(facts, target, stem))).collect(),
         target: to.join(triple),
         anew: if generated.is_empty() { Vec::new() } else { members },
         snapshot: facts.sources.folder.clone(),
@@ -159,7 +173,9 @@ fn bitcode(facts: &Facts, target: &'static BpfTarget, workspace: &str, packages:
     };
     let mut steps = compiler(facts, target)?;
     steps.extend([Box::new(MakeFolder { folder: to }) as Box<dyn Step>, Box::new(host), Box::new(build)]);
-    Ok(Task::new(format!("building {} for {target}", packages.join(", ")), steps)
+    let with = if features.is_empty() { String::new() } else { format!(" ({})", join(features)) };
+    let packages = packages.into_iter().collect::<Vec<_>>().join(", ");
+    Ok(Task::new(format!("building {packages}{with} for {target}"), steps)
         .live(target.name)
         .failure("cannot compile the BPF objects; the previous ones are untouched"))
 }
@@ -272,7 +288,19 @@ fn target_folder(facts: &Facts, target: &BpfTarget) -> PathBuf {
     folder(facts).join(target.name)
 }
 
-/// Where cargo puts what rustc's linker hands on.
-fn module(facts: &Facts, target: &BpfTarget, bin: &str) -> PathBuf {
-    target_folder(facts, target).join(bpf_core::triple(target.endian)).join("release").join(bin)
+/// Where what rustc's linker hands on is kept: cargo has one place for whatever features.
+fn module(facts: &Facts, target: &BpfTarget, stem: &str) -> PathBuf {
+    folder(facts).join("modules").join(target.name).join(stem)
+}
+
+/// How cargo is told which features a package is to have.
+fn words_of<'a>(features: &'a BTreeSet<String>, package: &'a str) -> impl Iterator<Item = String> + 'a {
+    features.iter().flat_map(move |feature| match feature.as_str() {
+        NO_DEFAULT => vec![NO_DEFAULT.to_owned()],
+        feature => vec!["--features".into(), format!("{package}/{feature}")],
+    })
+}
+
+fn join(features: &BTreeSet<String>) -> String {
+    features.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use bpfship_embed::Lock;
-use bpfship_object::Object;
+use bpfship_object::{Object, faults};
+use memchr::memmem;
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
@@ -32,6 +33,8 @@ pub const GIVEN: &str = "bpfship-objects";
 #[derive(Debug)]
 pub struct BuildBitcode {
     pub build: CargoBuild,
+    /// Where to keep what was made, by the names of binaries.
+    pub keep: Vec<(String, PathBuf)>,
     /// cargo's folder for the target.
     pub target: PathBuf,
     /// Packages that are built though they are built already.
@@ -48,16 +51,20 @@ pub struct BuildBitcode {
 
 impl Step for BuildBitcode {
     fn line(&self) -> String {
-        match self.anew.as_slice() {
+        let mut lines = match self.anew.as_slice() {
             [] => self.build.line(),
             anew => {
                 format!("# whatever is built already, build these anew: {}\n{}", anew.join(", "), self.build.line())
             }
+        };
+        for (bin, to) in &self.keep {
+            lines += &format!("\ncp {} {}", quote(&self.made(bin)), quote(to));
         }
+        lines
     }
 
     fn json(&self) -> Value {
-        json!({ "build-bitcode": { "build": self.build.json(), "anew": self.anew } })
+        json!({ "build-bitcode": { "build": self.build.json(), "anew": self.anew, "keep": self.keep } })
     }
 
     fn run(&self, work: &Work) -> Result<()> {
@@ -68,7 +75,8 @@ impl Step for BuildBitcode {
             made.extend(artifact.executable.map(PathBuf::from));
         })?;
         if status.success() {
-            return made.iter().try_for_each(|module| self.check_reads(module));
+            made.iter().try_for_each(|module| self.check_reads(module))?;
+            return self.keep.iter().try_for_each(|(bin, to)| files::copy(&self.made(bin), to));
         }
         let errors = messages.errors();
         self.ignored.named_in(&errors).iter().for_each(|sentence| work.runner.eprintln(sentence));
@@ -165,6 +173,11 @@ pub fn object(folder: &Path, bin: &str, arch: &Arch) -> Result<Locked> {
 }
 
 impl BuildBitcode {
+    /// Where cargo puts what rustc's linker hands on.
+    fn made(&self, bin: &str) -> PathBuf {
+        self.target.join("release").join(bin)
+    }
+
     /// Refuses what was made of a file that the lock file does not know.
     fn check_reads(&self, module: &Path) -> Result<()> {
         let foreign = reads::foreign(reads::of(module)?, &self.sources);
@@ -190,6 +203,8 @@ pub struct CompileBitcode {
     pub source: String,
     /// Where a printed plan puts what clang gives. A run keeps it in memory.
     pub output: PathBuf,
+    /// Paths of this machine, which must not be in an object: on another one, it would be another object.
+    pub private: Vec<String>,
     pub made: Slot<Vec<Compiled>>,
 }
 
@@ -217,9 +232,10 @@ impl Step for CompileBitcode {
             work.runner.check_interrupted()?;
             let output = work.runner.output(command)?;
             let said = String::from_utf8_lossy(&output.stderr);
-            let (object, warnings) = match (output.status.code(), errors::of(&said)) {
+            let begins = || faults::begins(&output.stdout, target.endian).unwrap_or_default();
+            let (object, warnings) = match (output.status.code(), errors::of(&said, begins)) {
                 (Some(0 | 1), errors) if errors.is_empty() && !output.stdout.is_empty() => {
-                    finish(&output.stdout, target)
+                    finish(&output.stdout, target, &self.private)
                 }
                 (Some(_), errors) if !errors.is_empty() => (Err(errors.join("\n")), String::new()),
                 _ => bail!("clang {} on the bitcode of {}: {}", error::ended(output.status), self.source, said.trim()),
@@ -231,11 +247,16 @@ impl Step for CompileBitcode {
 }
 
 /// The object, or what is wrong with it; and what the user may want to read.
-fn finish(compiled: &[u8], target: &BpfTarget) -> (Result<Arc<Object>, String>, String) {
+fn finish(compiled: &[u8], target: &BpfTarget, private: &[String]) -> (Result<Arc<Object>, String>, String) {
     let object = match Object::of_rust(compiled, target.endian, flags::rust_arch(target)) {
         Ok(object) => object,
         Err(error) => return (Err(errors::in_words_of_rust(&format!("{error:#}"))), String::new()),
     };
+    if let Some(path) = private.iter().find(|path| memmem::find(&object.bytes, path.as_bytes()).is_some()) {
+        let words =
+            "on another one it would be another object: leave out what holds it, such as env!(\"CARGO_MANIFEST_DIR\")";
+        return (Err(format!("it contains a path of this machine ({path}), and {words}")), String::new());
+    }
     match errors::of_object(&object.bytes, target.endian) {
         Ok((Some(fault), _)) => (Err(fault), String::new()),
         Ok((None, warnings)) => (Ok(Arc::new(object)), warnings),

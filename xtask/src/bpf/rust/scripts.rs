@@ -1,13 +1,14 @@
 //! What build scripts find that have BPF in Rust compiled, as aya-build does: names by which they call this tool, which gives them
 //! the objects of bpf.lock. They ask for a nightly Rust and a linker, and need neither.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::bpf::rust::run::{CopyObjects, RunScriptsAgain};
+use crate::bpf::units::Binary;
 use crate::sys::plan::{Step, Steps};
 use crate::sys::steps::{InstallNames, Write};
 use crate::workspace::facts::Facts;
@@ -31,8 +32,15 @@ pub struct Recipe {
     pub folder: PathBuf,
     /// The folder of the toolchain's programs.
     pub toolchain: PathBuf,
-    /// The packages that are BPF, with the names of their objects.
-    pub packages: BTreeMap<String, BTreeSet<String>>,
+    /// The packages that are BPF, with what was compiled of them.
+    pub packages: BTreeMap<String, Vec<Made>>,
+}
+
+/// A binary with some features, and what its object is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    pub binary: Binary,
+    pub stem: String,
 }
 
 /// Whether build scripts may ask for objects.
@@ -55,12 +63,13 @@ pub fn put_on_path(base: &Path, environment: &mut BTreeMap<String, String>) {
 /// Puts the names in place.
 pub fn steps(facts: &Facts, base: &Path) -> Steps {
     let bpf = &facts.config.bpf;
-    let packages = bpf.rust.iter().map(|package| (package.name.clone(), package.bins.keys().cloned().collect()));
-    let recipe = Recipe {
-        folder: facts.sources.workspace.join(&bpf.folder),
-        toolchain: facts.rust.sysroot.join("bin"),
-        packages: packages.collect(),
-    };
+    let mut packages: BTreeMap<String, Vec<Made>> = BTreeMap::new();
+    for unit in &facts.bpf.rust.units {
+        let made = unit.rust.iter().map(|binary| Made { binary: binary.clone(), stem: unit.stem.clone() });
+        made.for_each(|made| packages.entry(made.binary.package.clone()).or_default().push(made));
+    }
+    let folder_of_objects = facts.sources.workspace.join(&bpf.folder);
+    let recipe = Recipe { folder: folder_of_objects, toolchain: facts.rust.sysroot.join("bin"), packages };
     let folder = folder(base);
     let text = serde_json::to_string_pretty(&recipe).unwrap_or_default();
     let names = NAMES.map(String::from).into();
@@ -78,7 +87,8 @@ pub fn again<'a>(facts: &Facts, target: &Path, triples: impl Iterator<Item = &'a
 pub fn copy(facts: &Facts, copies: &str, arch: &'static Arch) -> Box<dyn Step> {
     let bpf = &facts.config.bpf;
     let workspace = &facts.sources.workspace;
-    let bins = bpf.rust.iter().flat_map(|package| package.bins.keys().cloned()).collect();
+    let units = facts.bpf.rust.units.iter().filter_map(|unit| unit.rust.as_ref().filter(|it| it.name == unit.stem));
+    let bins = units.map(|binary| binary.name.clone()).collect();
     Box::new(CopyObjects { folder: workspace.join(&bpf.folder), to: workspace.join(copies), bins, arch })
 }
 
