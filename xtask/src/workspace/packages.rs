@@ -306,6 +306,7 @@ impl Package {
             repository: None,
             folder: folder.into(),
             roots: Vec::new(),
+            rust: None,
         }
     }
 }
