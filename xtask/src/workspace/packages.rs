@@ -111,6 +111,10 @@ impl Cargo<'_> {
         let manifest = workspace.workspace_root.as_std_path().join("Cargo.toml");
         let lock = manifest.with_file_name("Cargo.lock");
         let mut inputs = vec![
+            // The number stands for everything that is not in the rest.
+            "2".into(),
+            // Packages are known by their places.
+            manifest.to_string_lossy().into_owned(),
             self.rust.commit.clone(),
             self.home.to_string_lossy().into_owned(),
             network_config.into(),

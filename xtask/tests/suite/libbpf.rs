@@ -72,9 +72,11 @@ bpfship-embed = {{ path = '{embed}', default-features = false }}\n
 #[test]
 fn what_depends_on_aya_is_refused_for_a_32_bit_pc_before_anything_is_built() {
     let copy = Workspace::copy_of_our_own("aya-386");
-    copy.xtask("dist --arch 386 --plan")
-        .ends_with(2)
-        .says("exectrace cannot be built for 386, because it depends on aya-obj: aya has no bindings to the kernel for 32-bit x86")
-        .in_one_line();
+    let refusal = "exectrace cannot be built for 386, because it depends on aya-obj: aya has no bindings to the kernel for 32-bit x86";
+    copy.xtask("dist --arch 386 --plan").ends_with(2).says(refusal).in_one_line();
     copy.xtask("dist --arch amd64 --plan").succeeds();
+    // What an earlier run learned of crates is of another place.
+    let moved = "mv ../aya-386 ../aya-moved && cd ../aya-moved && { \"$BPFSHIP\" dist --arch 386 --plan; result=$?; \
+                 mv ../aya-moved ../aya-386; exit $result; }";
+    copy.shell(moved).ends_with(2).says(refusal);
 }
