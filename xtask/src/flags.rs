@@ -352,9 +352,8 @@ pub struct Vmlinux {
     /// Write it to this file instead of printing it; of several architectures, to ARCH/vmlinux.h in this folder
     #[arg(short, long, value_name = "FILE|DIR")]
     pub output: Option<PathBuf>,
-    /// With --output, print what was written as JSON (docs/commands.md)
-    #[arg(long, requires = "output")]
-    pub json: bool,
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// Write the parts of kernels' types that the BPF objects need
@@ -385,9 +384,8 @@ pub struct Btf {
     /// Write to this folder instead of the one that `btf` names, and nothing to bpf.lock
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Print what was written as JSON (docs/commands.md)
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// List the kernels that `boot` knows

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use bpfship_embed::{Kernel as Name, arch_in_path};
+use anyhow::{Result, bail};
+use bpfship_embed::Kernel as Name;
 use serde::Serialize;
 
 use crate::arch::Arch;
@@ -11,12 +11,15 @@ use crate::boot::kernels::lock::Lock as Pins;
 use crate::bpf::OBJECTS;
 use crate::bpf::facts::Inputs;
 use crate::btf;
-use crate::btf::facts::{OWN, Types, named, own_name};
-use crate::btf::parts::{Made, Objects, Outcome};
+use crate::btf::facts::{OWN, named};
+use crate::btf::parts::{Objects, Outcome};
+use crate::btf::run::{WriteLock, WriteParts};
 use crate::btf::select::{self, Origin};
 use crate::flags::{self, Common};
+use crate::sys;
+use crate::sys::files;
+use crate::sys::plan::{Slot, Task};
 use crate::sys::process::Runner;
-use crate::sys::{files, parallel};
 use crate::ui::error::bad_request;
 use crate::ui::screen;
 use crate::workspace::facts::Workspace;
@@ -74,38 +77,36 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
         );
     }
 
-    let files = btf::run::files(runner, common.offline, &sources, &Pins::read(&workspace.root)?)?;
-    let all: Vec<(Origin, PathBuf)> = sources.into_iter().zip(files).collect();
-    let made = parallel::map(&all, |(source, file)| {
-        runner.check_interrupted()?;
-        let types = Types::read(runner, file)?;
-        let (name, arch) = match &name {
-            Some(name) => name.clone(),
-            None => name_of(source, file, &types)?,
-        };
-        if !workspace.config.arches.iter().any(|configured| configured.rust() == arch.rust()) {
-            return Ok(None);
-        }
-        let part =
-            objects.part(&types, arch).with_context(|| format!("cannot read the types of {}", file.display()))?;
-        Ok(Some(Made { path: name.path(arch_in_path(arch.rust(), arch.endian.name())), part }))
-    });
-    let made = made.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
-    if made.is_empty() {
-        bail!("none of these kernels is for an architecture of `arches` in [workspace.metadata.bpfship] of Cargo.toml");
+    let (mut tasks, files) = btf::run::kernels(runner, common.offline, &sources, &Pins::read(&workspace.root)?)?;
+    let outcome = Slot::default();
+    let parts = WriteParts {
+        kernels: sources.into_iter().zip(files).collect(),
+        name,
+        arches: workspace.config.arches.clone(),
+        objects,
+        folder: folder.clone(),
+        add: request.add,
+        lock: request.output.is_none().then(|| WriteLock {
+            root: workspace.root.clone(),
+            bpf: bpf.clone(),
+            lock,
+            relocations,
+        }),
+        outcome: outcome.clone(),
+    };
+    tasks.push(Task::new("writing the parts of types", vec![Box::new(parts)]));
+    if request.show.plan {
+        return sys::plan::print(&tasks, request.show.json);
     }
-    let outcome = Outcome::of(made)?;
-    btf::run::write(&folder, &outcome.files, request.add)?;
-    if request.output.is_none() {
-        btf::run::remember(&workspace.root, bpf, lock, &folder, relocations)?;
-    }
-    outcome.lines().iter().for_each(|line| runner.status(line));
-    if !request.json {
+    sys::plan::run(runner, &tasks)?;
+    let Outcome { files, missing } = outcome.get()?;
+    outcome.get()?.lines().iter().for_each(|line| runner.status(line));
+    if !request.show.json {
         return Ok(());
     }
-    let files = outcome.files.into_iter().map(|(file, part)| Part { file, bytes: part.len() }).collect();
-    let missing = outcome.missing.into_iter().map(|(what, kernels)| Missing { what, kernels }).collect();
-    screen::print_result(Written { folder, files, missing })
+    let files = files.iter().map(|(file, part)| Part { file: file.clone(), bytes: part.len() }).collect();
+    let missing = missing.iter().map(|(what, kernels)| Missing { what: what.clone(), kernels: kernels.clone() });
+    screen::print_result(Written { folder, files, missing: missing.collect() })
 }
 
 /// The kernels that are meant.
@@ -136,29 +137,6 @@ fn given(name: &str, sources: &[Origin]) -> Result<(Name, &'static Arch)> {
         None => bad_request!(
             "--name is `{name}`; ID/VERSION/ARCH/RELEASE is expected, such as debian/12/x86_64/6.1.0-50-amd64"
         ),
-    }
-}
-
-/// What the kernel of a file is called, and its architecture.
-fn name_of(source: &Origin, file: &Path, types: &Types) -> Result<(Name, &'static Arch)> {
-    match source {
-        Origin::Boot(kernel) => {
-            let release =
-                types.release.clone().with_context(|| format!("{} does not say its release", file.display()))?;
-            Ok((select::name_of(kernel, release), kernel.arch))
-        }
-        Origin::File(file) if file == Path::new(OWN) => own_name(),
-        Origin::File(file) => match select::name_in(file) {
-            Some(name) => Ok(name),
-            None => {
-                let release = types.release.as_deref().unwrap_or("RELEASE");
-                bad_request!(
-                    "{} does not lie where BTFHub would have it, so which kernel it is of is not known: say it with \
-                     --name ID/VERSION/ARCH/{release}",
-                    file.display()
-                )
-            }
-        },
     }
 }
 

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use bpfship_object::btf::Btf;
-use bpfship_object::header::{self, Wanted};
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::arch::Arch;
 use crate::boot::kernels::lock::Lock;
 use crate::btf;
-use crate::btf::facts::{OWN, Types, named};
+use crate::btf::facts::{OWN, named};
+use crate::btf::run::WriteHeaders;
 use crate::btf::select::Origin;
 use crate::flags::{Common, Vmlinux};
+use crate::sys;
 use crate::sys::files;
+use crate::sys::plan::{Slot, Task};
 use crate::sys::process::Runner;
 use crate::ui::error::bad_request;
 use crate::ui::screen;
@@ -38,28 +39,29 @@ pub struct Written {
 pub fn run(runner: Runner, common: &Common, request: &Vmlinux) -> Result<()> {
     let sources = sources(request)?;
     let outputs = outputs(&sources, request.output.as_deref())?;
-    let names = if request.used { Some(names(runner, common)?) } else { None };
-    let mut texts = Vec::new();
-    for file in btf::run::files(runner, common.offline, &sources, &pins(common)?)? {
-        let types = Types::read(runner, &file)?;
-        let shown = || format!("cannot read the types of {}", file.display());
-        let btf = Btf::parse(&types.data, types.endian).with_context(shown)?;
-        texts.push(header::write(&btf, names.as_ref().map_or(Wanted::All, Wanted::Named)).with_context(shown)?);
+    if request.show.json && !request.show.plan && outputs.is_empty() {
+        bad_request!("--json prints what was written: name a file with --output");
     }
+    let used = if request.used { Some(names(runner, common)?) } else { None };
+    let (mut tasks, files) = btf::run::kernels(runner, common.offline, &sources, &pins(common)?)?;
+    let texts = Slot::default();
+    let to = outputs.iter().cloned().map(Some).chain(std::iter::repeat(None));
+    let headers = WriteHeaders { headers: files.into_iter().zip(to).collect(), used, texts: texts.clone() };
+    tasks.push(Task::new("writing types as C", vec![Box::new(headers)]));
+    if request.show.plan {
+        return sys::plan::print(&tasks, request.show.json);
+    }
+    sys::plan::run(runner, &tasks)?;
+    let texts = texts.get()?;
     if outputs.is_empty() {
         return screen::print(&texts.concat());
     }
-    for folder in outputs.iter().filter_map(|file| file.parent()).filter(|folder| !folder.as_os_str().is_empty()) {
-        files::create_folder(folder)?;
+    let written = outputs.into_iter().zip(texts.iter().map(String::len));
+    if request.show.json {
+        return screen::print_result(Headers { files: written.map(|(file, bytes)| Written { file, bytes }).collect() });
     }
-    let written: Vec<(PathBuf, &[u8])> = outputs.into_iter().zip(texts.iter().map(String::as_bytes)).collect();
-    files::replace(&written)?;
-    if request.json {
-        let files = written.into_iter().map(|(file, text)| Written { file, bytes: text.len() }).collect();
-        return screen::print_result(Headers { files });
-    }
-    for (file, text) in written {
-        runner.status(format!("{}  {}", file.display(), screen::size(text.len() as u64)));
+    for (file, bytes) in written {
+        runner.status(format!("{}  {}", file.display(), screen::size(bytes as u64)));
     }
     Ok(())
 }

@@ -71,7 +71,11 @@ fn a_source_compiles_against_the_types_that_are_written_and_reads_them_by_reloca
                    SEC(\"license\") char LICENSE[] = \"GPL\";\n";
     let workspace = workspace("").write("kernel/tick.bpf.c", program);
     let types = concat!(env!("CARGO_MANIFEST_DIR"), "/object/tests/bindings/layouts_bpfel.o");
-    workspace.xtask(&format!("vmlinux '{types}' --used -o kernel/include/vmlinux.h")).succeeds();
+    let used = format!("vmlinux '{types}' --used -o kernel/include/vmlinux.h");
+    let plan = format!("# write those types that the sources use of {types} to kernel/include/vmlinux.h\n");
+    workspace.xtask(&format!("{used} --plan")).succeeds().says(&plan);
+    assert!(!workspace.path("kernel/include/vmlinux.h").exists());
+    workspace.xtask(&used).succeeds();
     let header = workspace.read("kernel/include/vmlinux.h");
     assert!(header.contains("__u32 kind;") && !header.contains("f64"), "{header}");
     workspace.xtask("bpf").succeeds();
@@ -79,5 +83,6 @@ fn a_source_compiles_against_the_types_that_are_written_and_reads_them_by_reloca
     workspace.xtask(&format!("vmlinux '{types}'")).succeeds().says("double f64;");
 
     workspace.xtask("vmlinux nowhere").ends_with(2).says("there is no file nowhere, and unknown architecture");
+    workspace.xtask(&format!("vmlinux '{types}' --json")).ends_with(2).says("name a file with --output");
     workspace.xtask("vmlinux README.md").ends_with(1).says("README.md: it has no BTF, or is compressed");
 }

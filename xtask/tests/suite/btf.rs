@@ -32,6 +32,11 @@ fn workspace() -> Workspace {
 fn parts_of_kernels_are_written_locked_and_removed() {
     let workspace = workspace();
     let btf = |words: &str| workspace.xtask(&format!("btf {words}"));
+    btf(&format!("'{KERNEL}' --name debian/12/x86_64/6.1.0-50-amd64 --plan"))
+        .succeeds()
+        .says(&format!("# write what the objects need of the types of {KERNEL} to "))
+        .says("# remove what is there of other kernels\n# write their hashes to bpf.lock");
+    assert!(!workspace.path("kernel/btf").exists());
     btf(&format!("'{KERNEL}' --name debian/12/x86_64/6.1.0-50-amd64"))
         .succeeds()
         .says("debian/12/x86_64/6.1.0-50-amd64.btf  ")
