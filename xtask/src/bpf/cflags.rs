@@ -3,7 +3,7 @@
 use crate::bpf::dependencies::is_inside;
 
 /// What is for the tool to decide: the flag, or what it begins with, and the reason.
-const OURS: [(&str, &str); 49] = [
+const OURS: [(&str, &str); 51] = [
     ("-target*", TARGET),
     ("--target*", TARGET),
     ("-mlittle-endian", TARGET),
@@ -16,6 +16,8 @@ const OURS: [(&str, &str); 49] = [
     ("-D__loongarch*", ARCH),
     ("-D__s390*", ARCH),
     ("-D__mips*", ARCH),
+    ("-D__arm__*", ARCH),
+    ("-D__powerpc*", ARCH),
     ("-mcpu*", "the key `cpu` beside it sets that"),
     ("-M*", "the tool reads clang's list of headers itself"),
     ("-Wp,*", "the tool reads clang's list of headers itself"),

@@ -7,7 +7,8 @@ const HIDING: [&str; 2] = [".macro", ".irp"];
 
 /// Names of architectures that clang defines for a machine, and never for BPF: what is inside such a condition is not
 /// compiled.
-const HOST_ONLY: [&str; 7] = ["__x86_64__", "__aarch64__", "__arm__", "__riscv", "__loongarch", "__s390", "__mips"];
+const HOST_ONLY: [&str; 9] =
+    ["__x86_64__", "__aarch64__", "__arm__", "__riscv", "__loongarch", "__s390", "__mips", "__powerpc", "__PPC"];
 
 /// One that the kernel's headers ask for, so that it is defined here, too.
 const DEFINED: &str = "__i386__";
@@ -243,7 +244,7 @@ mod tests {
         }
         for source in [
             "#if defined(__TARGET_ARCH_x86)\nint a;\n#endif\n",
-            "#if defined(__x86_64__)\n#define __TARGET_ARCH_x86\n#elif defined(__aarch64__)\n#define __TARGET_ARCH_arm64\n#endif\n",
+            "#if defined(__x86_64__)\n#define __TARGET_ARCH_x86\n#elif defined(__aarch64__)\n#define __TARGET_ARCH_arm64\n#elif defined(__powerpc64__)\n#define __TARGET_ARCH_powerpc\n#endif\n",
             "// #define __TARGET_ARCH_x86\n",
         ] {
             assert_eq!(refusal(source.as_bytes()), None, "{source}");
