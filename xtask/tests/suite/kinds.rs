@@ -356,7 +356,7 @@ fn a_name_that_is_not_text_stands_in_the_way_only_where_text_is_needed() {
         (&b"docs/\xe9"[..], "names `docs`, which cannot be packed: "),
         (b"README.\xe9", "holds a document whose name is not UTF-8: rename it"),
         (b"LICENSES/\xe9", "LICENSES holds \"\\xE9\", a name that is not UTF-8: rename it"),
-        (b"kernel/\xe9.bpf.c", "has white space in its path, or is not UTF-8: rename it"),
+        (b"kernel/\xe9.bpf.c", "has white space in its path, or a backslash, or is not UTF-8: rename it"),
     ] {
         let path = odd(&workspace, path);
         let run = workspace.xtask("dist").ends_with(2).says(words).says_nothing_of("snapshot").in_one_line();
