@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::Result;
-use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind};
+use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, Section, SectionKind};
 
 use crate::btf::{Btf, Field};
 use crate::code::{Code, Uses, reachable_from};
@@ -45,15 +45,9 @@ impl Faults {
         let uses = code.functions.iter().map(|function| code.uses(function)).collect::<Result<Vec<_>>>()?;
         let sources = Sources { lines: lines(&file, endian)?, code: &code, uses: &uses };
         let mut faults = Faults::default();
-        for section in file.sections() {
-            for (offset, relocation) in section.relocations() {
-                let RelocationTarget::Symbol(index) = relocation.target() else { continue };
-                let symbol = file.symbol_by_index(index)?;
-                if symbol.is_undefined() {
-                    let site = code.containing(section.name()?, offset as u32).map(|index| sources.site(index, offset));
-                    faults.undefined.entry(symbol.name()?.into()).or_insert(site.unwrap_or_default());
-                }
-            }
+        for (section, offset, name) in undefined(&file)? {
+            let site = code.containing(section.name()?, offset as u32).map(|index| sources.site(index, offset));
+            faults.undefined.entry(code::name(name)?).or_insert(site.unwrap_or_default());
         }
         let programs = (0..code.functions.len()).filter(|index| code.functions[*index].is_program());
         let loaded: BTreeSet<usize> = programs.flat_map(|program| reachable_from(program, &uses)).collect();
@@ -81,17 +75,26 @@ pub fn unresolved(bytes: &[u8], endian: Endian) -> Result<Option<(String, Option
     let btf = Btf::parse(btf, endian)?;
     let looked_up = [".ksyms", maps::KCONFIG].into_iter().flat_map(|section| maps::variables(&btf, section));
     let known: BTreeSet<&[u8]> = looked_up.map(|symbol| symbol.name()).collect();
-    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+    let mut used = undefined(&file)?.into_iter();
+    let first = used.find(|(section, _, name)| section.kind() == SectionKind::Text && !known.contains(name));
+    let Some((section, offset, name)) = first else { return Ok(None) };
+    Ok(Some((code::name(name)?, place(&lines(&file, endian)?, section.name_bytes()?, offset))))
+}
+
+/// Where a file uses symbols that it does not define: the section, the offset in there, and the name.
+fn undefined<'data, 'file>(file: &'file File<'data>) -> Result<Vec<(Section<'data, 'file>, u64, &'data [u8])>> {
+    let mut found = Vec::new();
+    for section in file.sections() {
         for (offset, relocation) in section.relocations() {
             let RelocationTarget::Symbol(index) = relocation.target() else { continue };
             let symbol = file.symbol_by_index(index)?;
-            if symbol.is_undefined() && !known.contains(symbol.name_bytes()?) {
-                let place = place(&lines(&file, endian)?, section.name_bytes()?, offset);
-                return Ok(Some((code::name(symbol.name_bytes()?)?, place)));
+            if symbol.is_undefined() {
+                let section = file.section_by_index(section.index())?;
+                found.push((section, offset, symbol.name_bytes()?));
             }
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Where functions begin, by their names, as far as debug information has it.
