@@ -23,7 +23,8 @@ const UNPORTED: [Unported; 6] = [
 
 const LIBELF: &str = "the sources of libelf and zlib are part of it since 1.2 only";
 
-fn reason(name: &str, version: &str, arch: &Arch) -> Option<&'static str> {
+/// Why a version of a crate cannot be built for an architecture.
+pub fn reason(name: &str, version: &str, arch: &Arch) -> Option<&'static str> {
     let is_it = |(known, versions, of, _): &&Unported| {
         *known == name && version.starts_with(versions) && (of.is_empty() || of.contains(&arch.name))
     };

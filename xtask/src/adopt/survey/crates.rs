@@ -1,6 +1,8 @@
 //! What is known of crates that compile or link C code: one row each. Crates of other names that end with `-sys` are not known.
 
 use super::lock::Crate;
+use crate::arch::Arch;
+use crate::build::unported;
 
 /// What becomes of a crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,7 @@ const KNOWN: [(&str, Fate); 48] = [
 pub fn fate(package: &Crate, all: &[&Crate]) -> Option<Fate> {
     let is_there = |name: &str| all.iter().any(|other| other.name == name);
     let version = |parts: &str| package.version.starts_with(parts);
+    let is_refused = |arch| unported::reason(&package.name, &package.version, Arch::named(arch)).is_some();
     match package.name.as_str() {
         "openssl-sys" if is_there("openssl-src") => Some(Works("its feature `vendored` brings OpenSSL along")),
         "openssl-sys" => Some(Blocks(
@@ -92,7 +95,7 @@ pub fn fate(package: &Crate, all: &[&Crate]) -> Option<Fate> {
         "libdbus-sys" => {
             Some(Blocks("without its feature `vendored`, it looks for D-Bus of the system", "enable `dbus/vendored`"))
         }
-        "libbpf-sys" if version("0.") || version("1.0.") || version("1.1.") => Some(Blocks(
+        "libbpf-sys" if is_refused("amd64") => Some(Blocks(
             "it links libelf and zlib of the system: their sources are part of it since 1.2",
             "update libbpf-rs, or what else depends on it",
         )),
@@ -110,7 +113,7 @@ pub fn fate(package: &Crate, all: &[&Crate]) -> Option<Fate> {
         "nix" if version("0.29.") => {
             Some(Unknown("with its feature `fs`, it does not compile for s390x (`statfs.rs`)"))
         }
-        "ring" if version("0.16.") => {
+        "ring" if is_refused("mips") => {
             Some(Only(&["amd64", "arm64"], "it is for few processors", "update what depends on it, for 0.17"))
         }
         name => known(name).or_else(|| by_build_script(package)),
