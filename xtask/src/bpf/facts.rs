@@ -192,7 +192,7 @@ impl Inputs {
             }
         }
         // What each file includes, as far as that is of the repository, and which want a vmlinux.h of their architecture.
-        let mut edges: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut wanting: BTreeSet<String> = BTreeSet::new();
         // What a macro may stand for that is included, and the files that do so.
         let defines = cflags::defines(&bpf.cflags).into_iter().map(String::from);
@@ -225,7 +225,7 @@ impl Inputs {
                             );
                         }
                     }
-                    edges.entry(path.clone()).or_default().push(place);
+                    edges.entry(path.clone()).or_default().insert(place);
                 }
             }
         }

@@ -99,11 +99,12 @@ pub fn run(runner: Runner, common: &Common, request: &flags::Btf) -> Result<()> 
         return sys::plan::print(&tasks, request.show.json);
     }
     sys::plan::run(runner, &tasks)?;
-    let Outcome { files, missing } = outcome.get()?;
-    outcome.get()?.lines().iter().for_each(|line| runner.status(line));
+    let outcome = outcome.get()?;
+    outcome.lines().iter().for_each(|line| runner.status(line));
     if !request.show.json {
         return Ok(());
     }
+    let Outcome { files, missing } = outcome;
     let files = files.iter().map(|(file, part)| Part { file: file.clone(), bytes: part.len() }).collect();
     let missing = missing.iter().map(|(what, kernels)| Missing { what: what.clone(), kernels: kernels.clone() });
     screen::print_result(Written { folder, files, missing: missing.collect() })

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{Dependency, DependencyKind, Metadata, Package, Target};
+use object::elf::EM_BPF;
 use serde_json::Value;
 
 use super::crates;
@@ -195,6 +196,8 @@ impl Survey {
         survey.tool = members.iter().find(|member| uses_tool(member)).map(|member| member.name.to_string());
         survey.read_named(&metadata);
         let names = files::names(&root)?.into_iter().filter_map(|name| name.into_string().ok());
+        let names: Vec<String> = names.collect();
+        survey.licenses = names.iter().filter(|name| is_license(&name.to_uppercase())).cloned().collect();
         survey.taken = members.iter().map(|member| member.name.to_string()).chain(names).collect();
         survey.bpf_packages = bpf_packages(&members);
         let direct = direct(&metadata, &survey);
@@ -273,8 +276,6 @@ impl Survey {
         let triples: Vec<&str> = ARCHES.iter().map(|arch| arch.triple).collect();
         let bpf: Vec<&str> = survey.bpf_packages.iter().map(String::as_str).collect();
         survey.profile = Some(profile::check(&root, &triples, &bpf).map_err(|failed| error::describe(&failed)));
-        let names = files::names(&root)?.into_iter().filter_map(|name| name.into_string().ok());
-        survey.licenses = names.filter(|name| is_license(&name.to_uppercase())).collect();
         Ok(survey)
     }
 
@@ -463,14 +464,12 @@ fn source(file: &Path, path: String, name: &str, bytes: u64) -> Result<Option<So
 
 /// The byte order of a BPF object, if a file is one.
 fn byte_order(file: &Path) -> Result<Option<&'static str>> {
-    /// Of ELF's `e_machine`.
-    const BPF: u16 = 247;
     let mut head = [0; 20];
     let read = File::open(file).and_then(|mut file| file.read_exact(&mut head));
     let machine = [head[18], head[19]];
     Ok(match (read, &head[..4], head[5]) {
-        (Ok(()), b"\x7fELF", 1) if u16::from_le_bytes(machine) == BPF => Some("little"),
-        (Ok(()), b"\x7fELF", 2) if u16::from_be_bytes(machine) == BPF => Some("big"),
+        (Ok(()), b"\x7fELF", 1) if u16::from_le_bytes(machine) == EM_BPF => Some("little"),
+        (Ok(()), b"\x7fELF", 2) if u16::from_be_bytes(machine) == EM_BPF => Some("big"),
         _ => None,
     })
 }

@@ -65,11 +65,11 @@ pub fn steps(facts: &Facts, base: &Path) -> Steps {
     let bpf = &facts.config.bpf;
     let mut packages: BTreeMap<String, Vec<Made>> = BTreeMap::new();
     for unit in &facts.bpf.rust.units {
-        let made = unit.rust.iter().map(|binary| Made { binary: binary.clone(), stem: unit.stem.clone() });
-        made.for_each(|made| packages.entry(made.binary.package.clone()).or_default().push(made));
+        let Some(binary) = unit.rust.clone() else { continue };
+        packages.entry(binary.package.clone()).or_default().push(Made { binary, stem: unit.stem.clone() });
     }
-    let folder_of_objects = facts.sources.workspace.join(&bpf.folder);
-    let recipe = Recipe { folder: folder_of_objects, toolchain: facts.rust.sysroot.join("bin"), packages };
+    let objects = facts.sources.workspace.join(&bpf.folder);
+    let recipe = Recipe { folder: objects, toolchain: facts.rust.sysroot.join("bin"), packages };
     let folder = folder(base);
     let text = serde_json::to_string_pretty(&recipe).unwrap_or_default();
     let names = NAMES.map(String::from).into();
