@@ -22,7 +22,11 @@ use crate::{
 /// The program runs on all processors as long as what this gives is there. aya would do the same, but for where it looks for
 /// tracefs.
 pub(crate) fn attach_tracepoint(program: &mut TracePoint, name: &str, format: &Format) -> Result<OwnedFd, Error> {
-    program.load().map_err(|error| Error::from_program(name, error))?;
+    match program.load() {
+        // For another tracepoint.
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+        Err(error) => return Err(Error::from_program(name, error)),
+    }
     let program = program.fd().map_err(|error| Error::from_program(name, error))?;
     perf_ring::attach(format.id, program.as_fd()).map_err(Error::Perf)
 }

@@ -1,12 +1,14 @@
 //! The kernel's tracepoints, as tracefs describes them: which there are, and where each field lies in a record.
 
 use std::{
+    ffi::{c_char, c_int, c_long, c_uint},
     fs, io,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     path::{Path, PathBuf},
+    ptr,
 };
 
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use nix::errno::Errno;
 
 /// Where tracefs is mounted, if it is. The second is where it was before Linux 4.1.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
@@ -82,9 +84,24 @@ impl Tracefs {
 
 /// A mount that has no place among the files: since Linux 5.2.
 fn mount() -> io::Result<OwnedFd> {
-    let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(context.as_fd())?;
-    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
+    // linux/mount.h
+    const FSOPEN_CLOEXEC: c_uint = 1;
+    const FSCONFIG_CMD_CREATE: c_uint = 6;
+    const FSMOUNT_CLOEXEC: c_uint = 1;
+
+    // SAFETY: a call that gives a descriptor gives it to us alone.
+    let owned = |descriptor: c_long| unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
+    // SAFETY: the name ends with a NUL, and the call keeps no pointer to it.
+    let context = unsafe { libc::syscall(libc::SYS_fsopen, c"tracefs".as_ptr(), FSOPEN_CLOEXEC) };
+    let context = owned(Errno::result(context)?);
+    let none = ptr::null::<c_char>();
+    // SAFETY: this command takes neither key nor value.
+    let created =
+        unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0 as c_int) };
+    Errno::result(created)?;
+    // SAFETY: the call takes numbers only.
+    let mount = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0 as c_uint) };
+    Ok(owned(Errno::result(mount)?))
 }
 
 impl Format {

@@ -69,7 +69,6 @@ fn embedded() -> [(&'static str, &'static [u8], Vec<Program>); 3] {
         ("on_execve", "tracepoint/syscalls/sys_enter_execve"),
         ("on_execve_end", "tracepoint/syscalls/sys_exit_execve"),
         ("on_execveat", "tracepoint/syscalls/sys_enter_execveat"),
-        ("on_execveat_end", "tracepoint/syscalls/sys_exit_execveat"),
         ("on_exit", "raw_tp/sched_process_exit"),
         ("on_fork", "raw_tp/sched_process_fork"),
     ];

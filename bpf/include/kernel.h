@@ -91,24 +91,19 @@ struct linux_binprm {
 
 /* KREAD(pointer, field): the value of an integer or pointer, zero-extended to 64 bits.
  *
- * A pointer and a long have 8 bytes in BPF, but 4 in a 32-bit kernel: copying 8 there would take the next field along,
- * and on a big-endian machine return that one. So as many bytes are copied as the kernel's own field has, into a
- * variable of that size. The loader turns bpf_core_field_size() into a constant, and the verifier drops the branches
- * that are not taken. A field of any other size is not what it was when this was written: there the verifier meets a
- * read beyond the stack, and refuses the program. */
-#define KREAD(pointer, field)                                                               \
-	({                                                                                  \
-		__u64 wide_ = 0;                                                            \
-		__u32 narrow_ = 0;                                                          \
-		if (bpf_core_field_size((pointer)->field) == sizeof(wide_)) {               \
-			bpf_probe_read_kernel(&wide_, sizeof(wide_), &(pointer)->field);    \
-		} else if (bpf_core_field_size((pointer)->field) == sizeof(narrow_)) {      \
-			bpf_probe_read_kernel(&narrow_, sizeof(narrow_), &(pointer)->field);\
-			wide_ = narrow_;                                                    \
-		} else {                                                                    \
-			asm volatile("%0 = *(u64 *)(r10 + 8)" : "=r"(wide_));               \
-		}                                                                           \
-		wide_;                                                                      \
+ * A pointer and a long have 8 bytes in BPF, but 4 in a 32-bit kernel: copying 8 there would take the next field along.
+ * So as many bytes are copied as the kernel's own field has, which the loader puts in place of bpf_core_field_size(). On a
+ * big-endian machine they are the upper ones of the variable. A field that does not fit into it is not what it was when this
+ * was written: there the verifier meets a read beyond the stack, and refuses the program. */
+#define KREAD(pointer, field)                                                       \
+	({                                                                          \
+		__u64 value_ = 0, size_ = bpf_core_field_size((pointer)->field);    \
+		if (size_ > sizeof(value_))                                         \
+			asm volatile("%0 = *(u64 *)(r10 + 8)" : "=r"(size_));       \
+		bpf_probe_read_kernel(&value_, size_, &(pointer)->field);           \
+		IS_BIG_ENDIAN ? value_ >> (64 - 8 * size_) : value_;                \
 	})
+
+#define IS_BIG_ENDIAN (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
 
 #endif

@@ -338,7 +338,21 @@ static __always_inline int begin_attempt(void *ctx, __u32 file_offset)
 	return DONE;
 }
 
-static __always_inline int end_attempt(void *ctx)
+SEC("tracepoint/syscalls/sys_enter_execve")
+int on_execve(void *ctx)
+{
+	return begin_attempt(ctx, execve_file);
+}
+
+SEC("tracepoint/syscalls/sys_enter_execveat")
+int on_execveat(void *ctx)
+{
+	return begin_attempt(ctx, execveat_file);
+}
+
+/* On sys_exit_execveat, too. */
+SEC("tracepoint/syscalls/sys_exit_execve")
+int on_execve_end(void *ctx)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 error = -(__u32)word_at(ctx, returned);
@@ -381,30 +395,6 @@ static __always_inline int end_attempt(void *ctx)
 		return DONE;
 	send(ctx, record, length);
 	return DONE;
-}
-
-SEC("tracepoint/syscalls/sys_enter_execve")
-int on_execve(void *ctx)
-{
-	return begin_attempt(ctx, execve_file);
-}
-
-SEC("tracepoint/syscalls/sys_enter_execveat")
-int on_execveat(void *ctx)
-{
-	return begin_attempt(ctx, execveat_file);
-}
-
-SEC("tracepoint/syscalls/sys_exit_execve")
-int on_execve_end(void *ctx)
-{
-	return end_attempt(ctx);
-}
-
-SEC("tracepoint/syscalls/sys_exit_execveat")
-int on_execveat_end(void *ctx)
-{
-	return end_attempt(ctx);
 }
 
 #endif

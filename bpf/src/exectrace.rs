@@ -1,7 +1,7 @@
 //! Bindings for the BPF object `exectrace`, written by `cargo xtask bpf`.
 //!
-//! object b55ac6405a779034e51538c89f36b0712262f1a5b92a2ee37acce59c2ed5b9f5 exectrace_bpfeb.o
-//! object 4d9a3182822a023ce4cc955aa8978b10e28df28ead096a194dab981dd8a37a30 exectrace_bpfel.o
+//! object 3585638f6c196623dcb91a56625d58f7efac9b2231c73a0c3a94fd847f0c22af exectrace_bpfeb.o
+//! object c8e040cc4625ebadde60c20b08a563e3684694918c52173967740adac082bc3e exectrace_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
@@ -212,13 +212,6 @@ pub mod programs {
         pub const NAME: &str = "on_execveat";
         pub const SECTION: &str = "tracepoint/syscalls/sys_enter_execveat";
         ::bpfship_embed::program!(TracePoint, trace_point::TracePointLinkId, attach("syscalls", "sys_enter_execveat"));
-    }
-
-    /// The program `on_execveat_end`, in section `tracepoint/syscalls/sys_exit_execveat`
-    pub mod on_execveat_end {
-        pub const NAME: &str = "on_execveat_end";
-        pub const SECTION: &str = "tracepoint/syscalls/sys_exit_execveat";
-        ::bpfship_embed::program!(TracePoint, trace_point::TracePointLinkId, attach("syscalls", "sys_exit_execveat"));
     }
 
     /// The program `on_exit`, in section `raw_tp/sched_process_exit`

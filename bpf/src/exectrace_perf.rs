@@ -1,7 +1,7 @@
 //! Bindings for the BPF object `exectrace_perf`, written by `cargo xtask bpf`.
 //!
-//! object 54e39ebe53e22729119297b270ce323939f16582f2fe59ce1004766dbfe9a789 exectrace_perf_bpfeb.o
-//! object 0ddae7a75133b8b42a108fec065a8ba7f7131c0c741826d435eeb4e44173d003 exectrace_perf_bpfel.o
+//! object 9aeea2be3c95a72a33592e16bdac30bead856483dc736e890645872509606fe2 exectrace_perf_bpfeb.o
+//! object 8718127e310f2b19f046e60d83e627713f137b8e57e97ae9fbbcae18d06188ba exectrace_perf_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
@@ -212,13 +212,6 @@ pub mod programs {
         pub const NAME: &str = "on_execveat";
         pub const SECTION: &str = "tracepoint/syscalls/sys_enter_execveat";
         ::bpfship_embed::program!(TracePoint, trace_point::TracePointLinkId, attach("syscalls", "sys_enter_execveat"));
-    }
-
-    /// The program `on_execveat_end`, in section `tracepoint/syscalls/sys_exit_execveat`
-    pub mod on_execveat_end {
-        pub const NAME: &str = "on_execveat_end";
-        pub const SECTION: &str = "tracepoint/syscalls/sys_exit_execveat";
-        ::bpfship_embed::program!(TracePoint, trace_point::TracePointLinkId, attach("syscalls", "sys_exit_execveat"));
     }
 
     /// The program `on_exit`, in section `raw_tp/sched_process_exit`

@@ -20,7 +20,7 @@ use exectrace_bpf::{
         self,
         globals::Overrides,
         maps,
-        programs::{on_exec, on_exec_place, on_execve, on_execve_end, on_execveat, on_execveat_end, on_exit, on_fork},
+        programs::{on_exec, on_exec_place, on_execve, on_execve_end, on_execveat, on_exit, on_fork},
     },
     exectrace_perf,
 };
@@ -235,16 +235,15 @@ struct Calls([(&'static str, Format); 4]);
 impl Calls {
     fn find() -> Result<Self, Error> {
         let tracefs = Tracefs::find().map_err(Error::Tracefs)?;
-        let find = |program: &'static str, section: &'static str| {
-            let name = section.trim_start_matches("tracepoint/");
+        let find = |program: &'static str, name: &'static str| {
             let format = tracefs.format(name).map_err(Error::Tracefs)?;
             Ok((program, format.ok_or(Error::NoTracepoint(name))?))
         };
         Ok(Self([
-            find(on_execve::NAME, on_execve::SECTION)?,
-            find(on_execveat::NAME, on_execveat::SECTION)?,
-            find(on_execve_end::NAME, on_execve_end::SECTION)?,
-            find(on_execveat_end::NAME, on_execveat_end::SECTION)?,
+            find(on_execve::NAME, "syscalls/sys_enter_execve")?,
+            find(on_execveat::NAME, "syscalls/sys_enter_execveat")?,
+            find(on_execve_end::NAME, "syscalls/sys_exit_execve")?,
+            find(on_execve_end::NAME, "syscalls/sys_exit_execveat")?,
         ]))
     }
 

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use rustix::net::netlink;
-
 use super::{NLMSG_DONE, NLMSG_HEADER, Socket, i32_at, messages, u32_at};
 use crate::perf_ring::{Content, Sample};
 
@@ -26,7 +24,7 @@ impl Users {
     /// # Errors
     /// EPROTONOSUPPORT if this kernel has none; EPERM without CAP_NET_ADMIN, or in another namespace than the first.
     pub(crate) fn start(buffer_kib: u32) -> io::Result<Self> {
-        let socket = Socket::open(netlink::CONNECTOR, CN_IDX_PROC, buffer_kib)?;
+        let socket = Socket::open(libc::NETLINK_CONNECTOR, CN_IDX_PROC, buffer_kib)?;
         only_changes_of_user(&socket)?;
         socket.send(NLMSG_DONE, &listen(), false)?;
         let mut message = [0; 1024];

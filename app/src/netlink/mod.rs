@@ -5,14 +5,13 @@ mod taskstats;
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
 use nix::{
     errno::Errno,
     sys::socket::{self, MsgFlags, NetlinkAddr, sockopt},
 };
-use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 
 pub(crate) use self::{
     connector::Users,
@@ -27,9 +26,13 @@ const NLMSG_DONE: u16 = 3;
 struct Socket(OwnedFd);
 
 impl Socket {
-    fn open(protocol: Protocol, groups: u32, buffer_kib: u32) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(protocol))?;
+    /// `protocol`: one of linux/netlink.h, not all of which nix knows.
+    fn open(protocol: i32, groups: u32, buffer_kib: u32) -> io::Result<Self> {
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: the call takes numbers only.
+        let socket = Errno::result(unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) })?;
+        // SAFETY: the call gave this descriptor to us alone.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
         let bytes = (buffer_kib as usize).saturating_mul(1024).min(1 << 30);
         // With CAP_NET_ADMIN, which is needed anyway.
         socket::setsockopt(&socket, sockopt::RcvBufForce, &bytes)?;

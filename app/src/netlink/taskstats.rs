@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::net::netlink;
-
 use super::{NLMSG_ERROR, Socket, attributes, i32_at, messages, u32_at};
 
 /// linux/genetlink.h
@@ -76,7 +74,7 @@ impl Taskstats {
     /// # Errors
     /// ENOENT if this kernel has none; EPERM without CAP_NET_ADMIN, or in another pid or user namespace than the first.
     pub(crate) fn start(buffer_kib: u32) -> io::Result<Self> {
-        let socket = Socket::open(netlink::GENERIC, 0, buffer_kib)?;
+        let socket = Socket::open(libc::NETLINK_GENERIC, 0, buffer_kib)?;
         let family = family(&socket)?;
         let mask = fs::read_to_string("/sys/devices/system/cpu/possible")?;
         let mask = [mask.trim().as_bytes(), b"\0"].concat();

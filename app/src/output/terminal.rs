@@ -4,10 +4,8 @@ use std::{
     env,
     ffi::OsString,
     io::IsTerminal as _,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
 };
-
-use rustix::termios::tcgetwinsize;
 
 /// Of a terminal that does not say how many lines it has.
 const USUAL_ROWS: u16 = 24;
@@ -38,7 +36,10 @@ impl Terminal {
 }
 
 fn lines_below_header(output: BorrowedFd<'_>) -> u16 {
-    let rows = tcgetwinsize(output).map_or(0, |size| size.ws_row);
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the call fills the struct, which is alive. Where it fails, the struct is as it was.
+    unsafe { libc::ioctl(output.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    let rows = size.ws_row;
     // The last one is empty.
     if rows == 0 { USUAL_ROWS - 2 } else { rows.saturating_sub(2).max(1) }
 }

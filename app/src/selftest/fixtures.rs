@@ -2,16 +2,16 @@
 
 use std::{
     env, fs, io,
-    os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink},
-    },
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process,
 };
 
-use nix::sys::statvfs::{FsFlags, statvfs};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use nix::{
+    fcntl::OFlag,
+    pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt},
+    sys::statvfs::{FsFlags, statvfs},
+};
 
 use super::workload::Child;
 
@@ -102,7 +102,7 @@ const fn program_32(machine: u8, flags: u32, code: [u8; 12]) -> [u8; 96] {
 pub(super) struct Fixtures {
     folder: PathBuf,
     /// The other end of [`Self::terminal`].
-    controller: Option<OwnedFd>,
+    controller: Option<PtyMaster>,
 }
 
 impl Fixtures {
@@ -153,7 +153,7 @@ impl Fixtures {
 
     /// The file of a terminal that belongs to nobody; none where there are no pseudo-terminals.
     pub(super) fn terminal(&self) -> Option<String> {
-        ptsname(self.controller.as_ref()?, Vec::new()).ok()?.into_string().ok()
+        ptsname_r(self.controller.as_ref()?).ok()
     }
 
     /// A program of 32 bits; an empty file where kernels run none.
@@ -162,8 +162,8 @@ impl Fixtures {
     }
 }
 
-fn controller() -> io::Result<OwnedFd> {
-    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+fn controller() -> nix::Result<PtyMaster> {
+    let controller = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
     grantpt(&controller)?;
     unlockpt(&controller)?;
     Ok(controller)

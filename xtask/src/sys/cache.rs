@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::sys::hash::{self, Sha256};
 use crate::sys::process::Runner;
+use crate::sys::stat::{self, Stat};
 use crate::sys::{files, parallel};
 use crate::ui::error::Damaged;
 
@@ -26,6 +27,9 @@ const IN_USE: &str = ".in-use";
 
 /// The file in an entry with the hash of every other file in it.
 const CONTENTS: &str = "CONTENTS";
+
+/// The file in an entry that says how files looked that were found to be what they were.
+const CHECKED: &str = "CHECKED";
 
 /// A folder of finished entries. An entry is there whole or not at all: it is made beside its place and renamed.
 #[derive(Debug, Clone)]
@@ -117,12 +121,27 @@ impl Cache {
     }
 
     /// Makes sure that the files of an entry that a job `reads`, by their paths in it, are what they were when it was
-    /// made. If one is not, the entry is removed, and the error is a [`Damaged`].
+    /// made. If one is not, the entry is removed, and the error is a [`Damaged`]. A file that looks as it did when it was
+    /// found to be right is not read again.
     pub fn check(&self, runner: Runner, name: &str, reads: impl Fn(&str) -> bool) -> Result<()> {
-        let Some(file) = self.damage(name, reads)? else {
+        let (entry, now) = (self.path(name), stat::now());
+        let checked = files::read_if_there(&entry.join(CHECKED)).ok().flatten().unwrap_or_default();
+        let mut checked: BTreeSet<&str> = checked.lines().collect();
+        let listed = self.listed(name, reads)?;
+        let looks: Vec<Option<String>> = listed.iter().map(|listed| listed.looks(&entry, now)).collect();
+        let is_checked = |looks: &Option<String>| looks.as_deref().is_some_and(|looks| checked.contains(looks));
+        let unchecked = listed.iter().zip(&looks).filter(|(_, looks)| !is_checked(looks)).map(|(listed, _)| listed);
+        let unchecked: Vec<&Listed> = unchecked.collect();
+        let Some(file) = damaged(&entry, &unchecked).or_else(|| listed.is_empty().then(|| CONTENTS.into())) else {
+            let known = checked.len();
+            checked.extend(looks.iter().flatten().map(String::as_str));
+            if checked.len() > known {
+                let lines: String = checked.iter().flat_map(|line| [line, "\n"]).collect();
+                // In a cache that cannot be written, the files are read each time.
+                let _ = files::replace_one(&entry.join(CHECKED), lines.as_bytes());
+            }
             return Ok(());
         };
-        let entry = self.path(name);
         let _lock = self.lock(runner, name)?;
         let partial = self.partial(name);
         files::remove_folder(&partial)?;
@@ -131,21 +150,17 @@ impl Cache {
         Err(Damaged { entry: name.into(), file }.into())
     }
 
-    /// The first of these files that is not what it was.
-    pub fn damage(&self, name: &str, reads: impl Fn(&str) -> bool) -> Result<Option<String>> {
-        let entry = self.path(name);
-        let contents = files::read_if_there(&entry.join(CONTENTS))?.unwrap_or_default();
-        let lines: Vec<(&str, &str)> =
-            contents.lines().filter_map(|line| line.split_once("  ")).filter(|(_, file)| reads(file)).collect();
-        let differs = |(sha256, file): &(&str, &str)| {
-            let wanted = sha256.parse::<Sha256>();
-            !wanted.is_ok_and(|wanted| hash::file(&entry.join(file)).is_ok_and(|found| found == wanted))
-        };
-        Ok(match parallel::map(&lines, differs).iter().position(|differs| *differs) {
-            Some(index) => Some(lines[index].1.into()),
-            None if lines.is_empty() => Some(CONTENTS.into()),
-            None => None,
-        })
+    /// The first file of an entry that is not what it was. All of them are read.
+    pub fn damage(&self, name: &str) -> Result<Option<String>> {
+        let listed = self.listed(name, |_| true)?;
+        let damaged = damaged(&self.path(name), &listed.iter().collect::<Vec<_>>());
+        Ok(damaged.or_else(|| listed.is_empty().then(|| CONTENTS.into())))
+    }
+
+    fn listed(&self, name: &str, reads: impl Fn(&str) -> bool) -> Result<Vec<Listed>> {
+        let contents = files::read_if_there(&self.path(name).join(CONTENTS))?.unwrap_or_default();
+        let lines = contents.lines().filter_map(|line| line.split_once("  ")).filter(|(_, file)| reads(file));
+        Ok(lines.map(|(sha256, file)| Listed { sha256: sha256.into(), file: file.into() }).collect())
     }
 
     /// Holds off other runs that want the same lock until the file returned is dropped.
@@ -163,6 +178,30 @@ impl Cache {
                 anyhow!("cannot write to the cache {cache}: {error}: set BPFSHIP_CACHE to a folder that can be written")
             })
     }
+}
+
+/// A file of an entry.
+struct Listed {
+    sha256: String,
+    file: String,
+}
+
+impl Listed {
+    /// How the file looks that has this hash, if it cannot become another one that looks so.
+    fn looks(&self, entry: &Path, now: i64) -> Option<String> {
+        let Stat { mode, size, inode, mtime, ctime } = Stat::at(&entry.join(&self.file)).ok()??.settled(now);
+        (inode != 0).then(|| format!("{} {mode:o} {size} {inode} {mtime} {ctime} {}", self.sha256, self.file))
+    }
+}
+
+/// The first of these files of an entry that is not what it was.
+fn damaged(entry: &Path, listed: &[&Listed]) -> Option<String> {
+    let is_damaged = |listed: &&Listed| {
+        let wanted = listed.sha256.parse::<Sha256>();
+        !wanted.is_ok_and(|wanted| hash::file(&entry.join(&listed.file)).is_ok_and(|found| found == wanted))
+    };
+    let index = parallel::map(listed, is_damaged).iter().position(|is_damaged| *is_damaged)?;
+    Some(listed[index].file.clone())
 }
 
 /// Writes down what is in a folder.
@@ -250,6 +289,25 @@ mod tests {
         assert!(!cache.path("entry").exists());
         cache.get(runner(), "entry", fill).unwrap();
         fs::remove_file(cache.path("entry/a")).unwrap();
+        assert!(cache.check(runner(), "entry", |_| true).unwrap_err().is::<Damaged>());
+        files::remove_folder(&cache.folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_found_to_be_right_is_read_again_only_if_it_looks_otherwise() {
+        let cache = empty("looks");
+        cache.get(runner(), "entry", |folder| files::write(&folder.join("a"), "a")).unwrap();
+        let (file, checked) = (cache.path("entry/a"), cache.path("entry/CHECKED"));
+        // Until its ctime is past, it could be changed and look the same.
+        while !checked.exists() {
+            cache.check(runner(), "entry", |_| true).unwrap();
+            thread::sleep(Duration::from_millis(10));
+        }
+        let before = fs::metadata(&file).unwrap();
+        assert_eq!(fs::read_to_string(&checked).unwrap().lines().count(), 1);
+        cache.check(runner(), "entry", |_| true).unwrap();
+        fs::write(&file, "b").unwrap();
+        File::options().write(true).open(&file).unwrap().set_modified(before.modified().unwrap()).unwrap();
         assert!(cache.check(runner(), "entry", |_| true).unwrap_err().is::<Damaged>());
         files::remove_folder(&cache.folder).unwrap();
     }

@@ -7,4 +7,5 @@ pub mod hash;
 pub mod parallel;
 pub mod plan;
 pub mod process;
+pub mod stat;
 pub mod steps;

@@ -102,7 +102,7 @@ fn adopt(runner: Runner, common: &Common, word: &str, request: &flags::Doctor) -
 fn contents(cache: &Cache) -> Vec<Row> {
     let names = cache.entries().unwrap_or_default().into_iter().filter(|name| cached::is_whole(name));
     let read = |name: String| {
-        let found = match cache.damage(&name, |_| true) {
+        let found = match cache.damage(&name) {
             Ok(None) => Ok("as it was made".into()),
             Ok(Some(file)) => {
                 Err(Status::new(State::ToBuild, format!("{file} is damaged; who needs it makes it again")))

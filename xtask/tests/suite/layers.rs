@@ -198,6 +198,7 @@ const OTHERS: &[(&str, Access)] = &[
     ("sys::hash", Access::Reads),
     ("sys::plan", Access::Writes),
     ("sys::process", Access::Writes),
+    ("sys::stat", Access::Reads),
     ("sys::steps", Access::Writes),
     ("ui::error", Access::Reads),
     ("ui::screen", Access::Writes),

@@ -58,6 +58,9 @@ const NOT_OTHERS: [&str; 18] = [
     "windows_link",
 ];
 
+/// What a part of such a page begins with.
+const HEADING: &[u8] = b"<h3>";
+
 /// Crates of others keep the places of their sources.
 const DEPENDENCIES: &[u8] = b"/rust/deps/";
 
@@ -71,8 +74,12 @@ pub fn known(host: &Path, docs: &Path, commit: &str) -> Result<BTreeMap<String, 
     }
     let unnamed = UNNAMED.iter().filter(|(of, _, _)| *of == commit);
     versions.extend(unnamed.map(|(_, name, version)| ((*name).to_owned(), (*version).to_owned())));
-    let (of_library, of_all) = (files::read(&docs.join(STD_LICENSES))?, files::read(&docs.join(ALL_LICENSES))?);
-    let (of_library, of_all) = (sections(&of_library), sections(&of_all));
+    let read = |page: &str| {
+        let page = docs.join(page);
+        let sections = File::open(&page).and_then(|page| sections(page, versions.keys()));
+        sections.with_context(|| format!("cannot read {}", page.display()))
+    };
+    let (of_library, of_all) = (read(STD_LICENSES)?, read(ALL_LICENSES)?);
     let described = versions.into_iter().map(|(name, version)| {
         let (license, texts) = match section(&of_library, &name, Some(&version)) {
             Some(section) => (license(&section), Vec::new()),
@@ -100,16 +107,37 @@ pub fn read(lib: &Path, known: &BTreeMap<String, StdCrate>) -> Result<Std> {
     Ok(Std { crates: crates.collect(), musl })
 }
 
-/// The parts of a page, each from its heading on: `x cfg-if-1.0.4</h3>…`. The page of all is large, and nearly all of it is of no use.
-fn sections(html: &[u8]) -> Vec<&[u8]> {
-    let starts: Vec<usize> = memmem::find_iter(html, b"<h3>").map(|at| at + b"<h3>".len()).collect();
-    let ends = starts.iter().skip(1).copied().chain([html.len()]);
-    starts.iter().zip(ends).map(|(start, end)| &html[*start..end]).collect()
+/// The parts of a page that are about these crates, each from its heading on: `x cfg-if-1.0.4</h3>…`. The page of all is
+/// large, and nearly all of it is of no use.
+fn sections<'n>(mut html: impl Read, names: impl Iterator<Item = &'n String>) -> io::Result<Vec<Vec<u8>>> {
+    let names: Vec<String> = names.map(|name| before(name)).collect();
+    let is_wanted = |section: &&[u8]| {
+        let heading = &section[..memmem::find(section, b"</h3>").unwrap_or(0)];
+        names.iter().any(|name| memmem::find(heading, name.as_bytes()).is_some())
+    };
+    let (mut found, mut chunk) = (Vec::new(), Vec::with_capacity(2 * CHUNK));
+    loop {
+        let read = html.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
+        let starts: Vec<usize> = memmem::find_iter(&chunk, HEADING).collect();
+        // What the last one heads may go on in the next chunk.
+        let ends = starts.iter().skip(1).copied().chain((read == 0).then_some(chunk.len()));
+        let whole = starts.iter().zip(ends).map(|(start, end)| &chunk[start + HEADING.len()..end]);
+        found.extend(whole.filter(is_wanted).map(<[u8]>::to_vec));
+        if read == 0 {
+            return Ok(found);
+        }
+        chunk.drain(..starts.last().copied().unwrap_or(chunk.len().saturating_sub(HEADING.len())));
+    }
+}
+
+/// What a heading has before the version of a crate.
+fn before(name: &str) -> String {
+    format!(" {name}-")
 }
 
 /// What stands below the name of a crate and its version, or below its last version that is there.
-fn section<'a>(sections: &[&'a [u8]], name: &str, version: Option<&str>) -> Option<Cow<'a, str>> {
-    let before = format!(" {name}-");
+fn section<'a>(sections: &'a [Vec<u8>], name: &str, version: Option<&str>) -> Option<Cow<'a, str>> {
+    let before = before(name);
     sections.iter().rev().find_map(|section| {
         let heading = &section[..memmem::find(section, b"</h3>")?];
         let found = &heading[memmem::find(heading, before.as_bytes())? + before.len()..];
@@ -154,7 +182,7 @@ fn dependencies(bytes: &[u8]) -> BTreeMap<String, String> {
     found.collect()
 }
 
-/// How much of a library is read at a time, in bytes, and how much of that is looked at again with what follows.
+/// How much of a file is read at a time, in bytes, and how much of a library's is looked at again with what follows.
 const CHUNK: usize = 0x10000;
 const OVERLAP: usize = 16;
 
@@ -202,7 +230,14 @@ mod tests {
     fn a_licence_stands_below_its_crate() {
         let html = "<h3>x a-1.0.0</h3><p>none</p><h3>x b-1.0.0</h3><p><b>License:</b> MIT OR Apache-2.0</p>\
             <pre>(c) Ann &#60;a@b&#62;</pre><pre>No &#34;warranty&#34;</pre><h3>x b-c-2.0.0</h3><h3>x b-0.9.0</h3>";
-        let sections = sections(html.as_bytes());
+        let names = ["a", "b"].map(String::from);
+        let whole = sections(html.as_bytes(), names.iter()).unwrap();
+        assert_eq!(whole.len(), 4);
+        for before in CHUNK - html.len()..=CHUNK {
+            let late = format!("{}{html}", "<h3>x y-1.0.0</h3>".repeat(9) + &" ".repeat(before));
+            assert_eq!(sections(late.as_bytes(), names.iter()).unwrap(), whole, "{before}");
+        }
+        let sections = whole;
         let of = |name, version| section(&sections, name, version);
         let found = of("b", Some("1.0.0")).unwrap();
         assert_eq!(license(&found).as_deref(), Some("MIT OR Apache-2.0"));

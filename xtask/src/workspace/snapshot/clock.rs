@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::stat::Stat;
+use crate::sys::stat::Stat;
 
 /// A file whose mtime is later than all that was built of the snapshot.
 const BUILT: &str = "built";

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 
 use super::id::{Format, Id};
 use super::names;
-use super::stat::Kind;
 use crate::sys::command::Command;
 use crate::sys::process::{self, Runner};
+use crate::sys::stat::Kind;
 use crate::ui::error::bad_request;
 
 /// The variables by which git finds the user's settings.

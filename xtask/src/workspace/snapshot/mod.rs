@@ -1,6 +1,7 @@
 //! What is built: the files of the commit, or of the work tree if that has changes, laid out in a folder of the tool's own.
 
 mod clock;
+mod folders;
 mod git;
 mod id;
 mod lfs;
@@ -8,7 +9,6 @@ mod links;
 mod names;
 mod place;
 mod record;
-mod stat;
 mod steps;
 mod take;
 mod tree;

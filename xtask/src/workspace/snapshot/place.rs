@@ -17,10 +17,10 @@ use super::git::Repository;
 use super::id::{Format, Id};
 use super::lfs::{self, Pointer};
 use super::names;
-use super::stat::{Kind, Stat};
 use super::tree::{Entry, Origin, Tree};
 use super::write::{There, at, changed, clear, mode};
 use crate::sys::parallel;
+use crate::sys::stat::{Kind, Stat};
 use crate::ui::error::bad_request;
 
 /// A larger file is written as it comes from git; smaller ones by several threads. In bytes.

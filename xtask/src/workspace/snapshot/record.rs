@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use super::git::Commit;
 use super::id::Id;
 use super::names;
-use super::stat::{Kind, STAT, Stat};
 use crate::sys::files;
+use crate::sys::stat::{Kind, STAT, Stat};
 
 /// Changes with the form of the file.
 const MAGIC: &[u8] = b"bpfship snapshot 3\n";

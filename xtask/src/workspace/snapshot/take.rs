@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::folders::Folders;
 use super::git::{Commit, Repository};
 use super::id::Format;
 use super::record::Glance;
-use super::stat::Folders;
 use super::tree::{Change, Request, Tree, canonical, inside};
 use super::write::Snapshot;
 use super::{RECORD, SOURCE};

@@ -13,6 +13,7 @@ use super::write::Snapshot;
 use super::*;
 use crate::sys::command::Command;
 use crate::sys::files;
+use crate::sys::stat::Stat;
 use crate::ui::screen::Level;
 
 /// Settings under which a work tree holds other bytes than the commit.
@@ -643,7 +644,7 @@ fn what_is_unchanged_is_neither_read_nor_written() {
     let record = place.path("snapshot/record");
     let inode = record.metadata().unwrap().ino();
     let tree = place.read("r");
-    assert!(tree.files.iter().all(|entry| entry.work != stat::Stat::UNKNOWN));
+    assert!(tree.files.iter().all(|entry| entry.work != Stat::UNKNOWN));
     // With other bytes behind the same stat, which only a lie in the record can give, nothing is seen.
     let mut lie = record::Record::load(&record).unwrap();
     for written in &mut lie.files {
@@ -652,7 +653,7 @@ fn what_is_unchanged_is_neither_read_nor_written() {
         {
             let file = top.join(&written.path);
             fs::write(&file, "other").unwrap();
-            *stat = stat::Stat::at(&file).unwrap().unwrap();
+            *stat = Stat::at(&file).unwrap().unwrap();
         }
     }
     lie.save(&record).unwrap();

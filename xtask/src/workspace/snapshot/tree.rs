@@ -10,13 +10,14 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use super::folders::Folders;
 use super::git::{Commit, Hidden, Index, Listed, Recorded, Repository, What};
 use super::id::{Format, Id};
 use super::names;
 use super::record::Record;
-use super::stat::{self, Folders, Kind, Stat};
 use crate::sys::parallel;
 use crate::sys::process::Runner;
+use crate::sys::stat::{self, Kind, Stat};
 use crate::ui::error::bad_request;
 
 /// The remedy for a submodule that is not there.

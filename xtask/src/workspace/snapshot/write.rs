@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use super::clock::Clock;
+use super::folders::Folders;
 use super::id::{Format, Id};
 use super::links::leads_out;
 use super::names;
 use super::record::{Clean, Record, Written};
-use super::stat::{Folders, Kind, Stat};
 use super::tree::{Entry, Origin, Tree, id_of, list};
 use super::{RECORD, SOURCE, TOUCHED, UNCHECKED};
 use crate::bpf::paths;
+use crate::sys::stat::{Kind, Stat};
 use crate::sys::{files, hash, parallel};
 
 /// A tree as it lies in its folder.
