@@ -9,7 +9,7 @@ use crate::arch::{ARCHES, Arch};
 use crate::toolchain::zig;
 
 /// Stands for whatever is not said by the flags. Part of what decides whether C code is compiled again.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 1;
 
 /// The file beside the names that says what is behind them.
 pub const FILE: &str = "recipe.json";
@@ -17,10 +17,6 @@ pub const FILE: &str = "recipe.json";
 /// What comes before all that a caller says. The first is for flags that have no meaning in a call, such as a linker's while
 /// compiling.
 const FIRST: [&str; 2] = ["-Wno-unused-command-line-argument", "-nostdlibinc"];
-
-/// For processors of 32 bits: of libatomic's functions, the one that neither clang nor its runtime has. What is wider than
-/// a word is done under a lock there.
-const LOCK_FREE: &str = "-D__atomic_is_lock_free(size,address)=((size)<=sizeof(void*))";
 
 /// What no caller may overrule: no debug information, for it is stripped anyway and names folders, and nothing that wants
 /// a runtime of its own or leaves bitcode.
@@ -128,7 +124,6 @@ impl Recipe {
                 }
                 args.extend(FIRST.map(String::from));
                 args.extend(arch.c_flags.iter().map(ToString::to_string));
-                args.extend((arch.bits == 32).then(|| LOCK_FREE.into()));
                 args.push(format!("-resource-dir={}", text(&self.compiler.join("lib"))));
                 let links = links(&given);
                 let is_program =
@@ -361,13 +356,6 @@ mod tests {
         assert!(called.rfind("--target=").unwrap() == called.find("--target=s390x-linux-musl").unwrap(), "{called}");
         assert!(called.ends_with(&LAST.join(" ")), "{called}");
         assert!(call(Tool::C, "arm64", &["-c", "a.c"], &[]).contains(" -mno-outline-atomics "));
-        for (arch, has_words_of_32_bits) in [("arm64", false), ("mips", true), ("386", true)] {
-            assert_eq!(
-                call(Tool::C, arch, &["-c", "a.c"], &[]).contains("__atomic_is_lock_free"),
-                has_words_of_32_bits,
-                "{arch}"
-            );
-        }
     }
 
     #[test]

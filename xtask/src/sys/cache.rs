@@ -25,11 +25,15 @@ pub const PARTIAL: &str = ".partial";
 /// finds an entry damaged uses it, and makes it anew.
 const IN_USE: &str = ".in-use";
 
+/// Where locks are.
+const LOCKS: &str = "locks";
+
 /// The file in an entry with the hash of every other file in it.
 const CONTENTS: &str = "CONTENTS";
 
-/// The file in an entry that says how files looked that were found to be what they were.
-const CHECKED: &str = "CHECKED";
+/// What the name of the file ends with, beside the locks, that says how an entry's files looked that were found to be what
+/// they were.
+const CHECKED: &str = ".checked";
 
 /// A folder of finished entries. An entry is there whole or not at all: it is made beside its place and renamed.
 #[derive(Debug, Clone)]
@@ -125,7 +129,8 @@ impl Cache {
     /// found to be right is not read again.
     pub fn check(&self, runner: Runner, name: &str, reads: impl Fn(&str) -> bool) -> Result<()> {
         let (entry, now) = (self.path(name), stat::now());
-        let checked = files::read_if_there(&entry.join(CHECKED)).ok().flatten().unwrap_or_default();
+        let record = self.folder.join(LOCKS).join(format!("{name}{CHECKED}"));
+        let checked = files::read_if_there(&record).ok().flatten().unwrap_or_default();
         let mut checked: BTreeSet<&str> = checked.lines().collect();
         let listed = self.listed(name, reads)?;
         let looks: Vec<Option<String>> = listed.iter().map(|listed| listed.looks(&entry, now)).collect();
@@ -138,7 +143,7 @@ impl Cache {
             if checked.len() > known {
                 let lines: String = checked.iter().flat_map(|line| [line, "\n"]).collect();
                 // In a cache that cannot be written, the files are read each time.
-                let _ = files::replace_one(&entry.join(CHECKED), lines.as_bytes());
+                let _ = files::replace_one(&record, lines.as_bytes());
             }
             return Ok(());
         };
@@ -169,7 +174,7 @@ impl Cache {
     }
 
     fn lock_file(&self, name: &str) -> Result<File> {
-        let folder = self.folder.join("locks");
+        let folder = self.folder.join(LOCKS);
         let path = folder.join(name);
         fs::create_dir_all(&folder)
             .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path))
@@ -297,7 +302,7 @@ mod tests {
     fn a_file_that_was_found_to_be_right_is_read_again_only_if_it_looks_otherwise() {
         let cache = empty("looks");
         cache.get(runner(), "entry", |folder| files::write(&folder.join("a"), "a")).unwrap();
-        let (file, checked) = (cache.path("entry/a"), cache.path("entry/CHECKED"));
+        let (file, checked) = (cache.path("entry/a"), cache.path("locks/entry.checked"));
         // Until its ctime is past, it could be changed and look the same.
         while !checked.exists() {
             cache.check(runner(), "entry", |_| true).unwrap();
