@@ -137,7 +137,7 @@ impl Cache {
         let is_checked = |looks: &Option<String>| looks.as_deref().is_some_and(|looks| checked.contains(looks));
         let unchecked = listed.iter().zip(&looks).filter(|(_, looks)| !is_checked(looks)).map(|(listed, _)| listed);
         let unchecked: Vec<&Listed> = unchecked.collect();
-        let Some(file) = damaged(&entry, &unchecked).or_else(|| listed.is_empty().then(|| CONTENTS.into())) else {
+        let Some(file) = damaged(&entry, &unchecked) else {
             let known = checked.len();
             checked.extend(looks.iter().flatten().map(String::as_str));
             if checked.len() > known {
@@ -158,14 +158,19 @@ impl Cache {
     /// The first file of an entry that is not what it was. All of them are read.
     pub fn damage(&self, name: &str) -> Result<Option<String>> {
         let listed = self.listed(name, |_| true)?;
-        let damaged = damaged(&self.path(name), &listed.iter().collect::<Vec<_>>());
-        Ok(damaged.or_else(|| listed.is_empty().then(|| CONTENTS.into())))
+        Ok(damaged(&self.path(name), &listed.iter().collect::<Vec<_>>()))
     }
 
+    /// These files of an entry. If none of them is listed, the list is what is damaged.
     fn listed(&self, name: &str, reads: impl Fn(&str) -> bool) -> Result<Vec<Listed>> {
         let contents = files::read_if_there(&self.path(name).join(CONTENTS))?.unwrap_or_default();
         let lines = contents.lines().filter_map(|line| line.split_once("  ")).filter(|(_, file)| reads(file));
-        Ok(lines.map(|(sha256, file)| Listed { sha256: sha256.into(), file: file.into() }).collect())
+        let mut listed: Vec<Listed> =
+            lines.map(|(sha256, file)| Listed { sha256: sha256.into(), file: file.into() }).collect();
+        if listed.is_empty() {
+            listed.push(Listed { sha256: String::new(), file: CONTENTS.into() });
+        }
+        Ok(listed)
     }
 
     /// Holds off other runs that want the same lock until the file returned is dropped.
@@ -194,7 +199,9 @@ struct Listed {
 impl Listed {
     /// How the file looks that has this hash, if it cannot become another one that looks so.
     fn looks(&self, entry: &Path, now: i64) -> Option<String> {
-        let Stat { mode, size, inode, mtime, ctime } = Stat::at(&entry.join(&self.file)).ok()??.settled(now);
+        // Through links, as it is read.
+        let metadata = fs::metadata(entry.join(&self.file)).ok()?;
+        let Stat { mode, size, inode, mtime, ctime } = Stat::of(&metadata).settled(now);
         (inode != 0).then(|| format!("{} {mode:o} {size} {inode} {mtime} {ctime} {}", self.sha256, self.file))
     }
 }

@@ -33,6 +33,9 @@ pub struct StdCrate {
 /// What Rust says of the licences of all that it is made of, its compiler included.
 const ALL_LICENSES: &str = "COPYRIGHT.html";
 
+/// What a part of that page, or of [`STD_LICENSES`], begins with.
+const HEADING: &[u8] = b"<h3>";
+
 /// A crate whose version is in no file of the library, by the commit of Rust, from its `library/Cargo.lock`.
 const UNNAMED: [(&str, &str, &str); 1] = [("59807616e1fa2540724bfbac14d7976d7e4a3860", "adler2", "2.0.1")];
 
@@ -57,9 +60,6 @@ const NOT_OTHERS: [&str; 18] = [
     "unwind",
     "windows_link",
 ];
-
-/// What a part of such a page begins with.
-const HEADING: &[u8] = b"<h3>";
 
 /// Crates of others keep the places of their sources.
 const DEPENDENCIES: &[u8] = b"/rust/deps/";
