@@ -185,7 +185,7 @@ impl Case {
             tries -= 1;
             let began_ns = monotonic_ns();
             let Some((pid, end, events)) = self.run_once(tracer)? else {
-                verdict.say(&format!("none {}: not on this kernel", self.name));
+                verdict.note(format!("none {}: not on this kernel", self.name));
                 return Ok(());
             };
             let exec_args_missing = |found: &Found| found.exec.as_ref().is_some_and(|exec| exec.args.is_none());

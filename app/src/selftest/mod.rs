@@ -15,7 +15,7 @@ use std::{
 use self::{
     case::{Case, cases},
     fixtures::Fixtures,
-    verdict::{Difference, Verdict},
+    verdict::{Difference, Verdict, say},
     workload::Child,
 };
 use crate::{
@@ -41,14 +41,14 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
 
     let mut verdict = Verdict::default();
     if let BtfFrom::Carried { .. } = &features.btf_from {
-        verdict.say(&format!("BTF: {}", features.btf_from));
+        say(&format!("BTF: {}", features.btf_from));
     }
     for backend in &backends {
-        verdict.say(&format!("backend: {backend}"));
-        check_backend(backend, cli.buffer, &exe, &fixtures, &mut verdict)?;
+        say(&format!("backend: {backend}"));
+        verdict.add(&check_backend(backend, cli.buffer, &exe, &fixtures, false)?);
     }
     for gap in backends.first().map(Backend::gaps).unwrap_or_default() {
-        verdict.say(&format!("gap: {gap}"));
+        say(&format!("gap: {gap}"));
     }
     Ok(verdict.report())
 }
@@ -58,13 +58,37 @@ fn exe() -> Result<PathBuf, Error> {
         .map_err(|error| Error::SelfTest(format!("cannot find this binary: {error}: mount -t proc proc /proc")))
 }
 
+/// What is found with a buffer that is large enough: on a busy machine, a larger one may be needed than for the children
+/// alone.
 fn check_backend(
     backend: &Backend,
     buffer_kib: u32,
     exe: &Path,
     fixtures: &Fixtures,
-    verdict: &mut Verdict,
-) -> Result<(), Error> {
+    stops_at_first: bool,
+) -> Result<Verdict, Error> {
+    let mut verdict = check_with(backend, buffer_kib, exe, fixtures, stops_at_first)?;
+    for larger in [4, 16] {
+        if verdict.lost == 0 {
+            break;
+        }
+        // Where there is no memory for more, that is what was found.
+        let Ok(found) = check_with(backend, buffer_kib.saturating_mul(larger), exe, fixtures, stops_at_first) else {
+            break;
+        };
+        verdict = found;
+    }
+    Ok(verdict)
+}
+
+fn check_with(
+    backend: &Backend,
+    buffer_kib: u32,
+    exe: &Path,
+    fixtures: &Fixtures,
+    stops_at_first: bool,
+) -> Result<Verdict, Error> {
+    let mut verdict = Verdict::default();
     // The verifier drops what a setting leaves unused, so that each is another program to it. Nearly all is checked
     // among our own descendants: the rest of the machine stays out, and the fork program has to work.
     let plain = Case::new("whole machine", exe, Child::Succeed, End::Code(0));
@@ -77,19 +101,24 @@ fn check_backend(
             tracer.track(&[process::id()])?;
         }
         for case in cases {
-            case.run(&mut tracer, backend, verdict)?;
-            // Where nobody reads which, one is enough.
-            if verdict.is_quiet && verdict.failed > 0 {
-                return Ok(());
+            case.run(&mut tracer, backend, &mut verdict)?;
+            if stops_at_first && verdict.failed > 0 {
+                break;
             }
         }
+        let lost = tracer.lost()?.count;
         // What the rest of a busy machine loses is no fault.
         if only_tracked {
-            verdict.lost = tracer.lost()?.count;
-            verdict.check("no event lost", [Difference::between("lost", 0, verdict.lost)]);
+            verdict.check("no event lost", [Difference::between("lost", 0, lost)]);
+        }
+        if verdict.failed > 0 {
+            verdict.lost += lost;
+            if stops_at_first {
+                break;
+            }
         }
     }
-    Ok(())
+    Ok(verdict)
 }
 
 /// Whether all is right that the self-test checks of a backend: else it reads the wrong fields.
@@ -99,13 +128,11 @@ fn check_backend(
 pub(crate) fn agrees(backend: &Backend, buffer_kib: u32) -> Result<bool, Error> {
     let exe = exe()?;
     let fixtures = Fixtures::set_up(&exe).map_err(Error::SelfTest)?;
-    // On a busy machine, a larger buffer may be needed than for the children alone.
-    for larger in [1, 4, 16] {
-        let mut verdict = Verdict { is_quiet: true, ..Verdict::default() };
-        check_backend(backend, buffer_kib.saturating_mul(larger), &exe, &fixtures, &mut verdict)?;
-        if verdict.lost == 0 {
-            return Ok(verdict.failed == 0);
-        }
+    let verdict = check_backend(backend, buffer_kib, &exe, &fixtures, true)?;
+    if verdict.lost > 0 {
+        return Err(Error::SelfTest(
+            "events were lost, for this machine is too busy: try a larger --buffer".to_owned(),
+        ));
     }
-    Err(Error::SelfTest("events were lost, for this machine is too busy: try a larger --buffer".to_owned()))
+    Ok(verdict.failed == 0)
 }

@@ -24,10 +24,11 @@ impl Difference {
 
 #[derive(Default)]
 pub(super) struct Verdict {
-    /// Nothing is printed.
-    pub(super) is_quiet: bool,
+    /// A line for each check, for whoever wants to read them.
+    lines: Vec<String>,
     pub(super) checks: usize,
     pub(super) failed: usize,
+    /// Events that were lost where something failed, which may be why.
     pub(super) lost: u64,
 }
 
@@ -36,27 +37,38 @@ impl Verdict {
         let differences: Vec<String> = differences.into_iter().flatten().map(|difference| difference.0).collect();
         self.checks += 1;
         self.failed += usize::from(!differences.is_empty());
-        if differences.is_empty() {
-            self.say(&format!("ok   {name}"));
+        self.note(if differences.is_empty() {
+            format!("ok   {name}")
         } else {
-            self.say(&format!("FAIL {name}: {}", differences.join("; ")));
+            format!("FAIL {name}: {}", differences.join("; "))
+        });
+    }
+
+    pub(super) fn note(&mut self, line: String) {
+        self.lines.push(line);
+    }
+
+    /// Prints what was found, and counts it with the rest.
+    pub(super) fn add(&mut self, found: &Self) {
+        for line in &found.lines {
+            say(line);
         }
+        self.checks += found.checks;
+        self.failed += found.failed;
     }
 
     pub(super) fn report(&self) -> ExitCode {
         if self.failed == 0 {
-            self.say(&format!("self-test: passed ({} checks)", self.checks));
+            say(&format!("self-test: passed ({} checks)", self.checks));
             ExitCode::SUCCESS
         } else {
-            self.say(&format!("self-test: failed ({} of {} checks)", self.failed, self.checks));
+            say(&format!("self-test: failed ({} of {} checks)", self.failed, self.checks));
             ExitCode::FAILURE
         }
     }
+}
 
-    /// The exit code is the verdict as well: that nobody reads this is no reason to stop.
-    pub(super) fn say(&self, line: &str) {
-        if !self.is_quiet {
-            let _ = writeln!(io::stdout(), "{line}");
-        }
-    }
+/// The exit code is the verdict as well: that nobody reads this is no reason to stop.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -125,25 +125,23 @@ impl Cache {
     }
 
     /// Makes sure that the files of an entry that a job `reads`, by their paths in it, are what they were when it was
-    /// made. If one is not, the entry is removed, and the error is a [`Damaged`]. A file that looks as it did when it was
-    /// found to be right is not read again.
+    /// made. If one is not, the entry is removed, and the error is a [`Damaged`]. Files that all look as they did when they
+    /// were found to be right are not read again.
     pub fn check(&self, runner: Runner, name: &str, reads: impl Fn(&str) -> bool) -> Result<()> {
         let (entry, now) = (self.path(name), stat::now());
+        let listed = self.listed(name, reads)?;
+        let looks: Option<String> = listed.iter().map(|listed| listed.looks(&entry, now)).collect();
+        // One hash for all of them: a line for each file takes a megabyte.
+        let looks = looks.map(|looks| hash::bytes(looks.as_bytes()).to_string());
         let record = self.folder.join(LOCKS).join(format!("{name}{CHECKED}"));
         let checked = files::read_if_there(&record).ok().flatten().unwrap_or_default();
-        let mut checked: BTreeSet<&str> = checked.lines().collect();
-        let listed = self.listed(name, reads)?;
-        let looks: Vec<Option<String>> = listed.iter().map(|listed| listed.looks(&entry, now)).collect();
-        let is_checked = |looks: &Option<String>| looks.as_deref().is_some_and(|looks| checked.contains(looks));
-        let unchecked = listed.iter().zip(&looks).filter(|(_, looks)| !is_checked(looks)).map(|(listed, _)| listed);
-        let unchecked: Vec<&Listed> = unchecked.collect();
-        let Some(file) = damaged(&entry, &unchecked) else {
-            let known = checked.len();
-            checked.extend(looks.iter().flatten().map(String::as_str));
-            if checked.len() > known {
-                let lines: String = checked.iter().flat_map(|line| [line, "\n"]).collect();
+        if looks.as_deref().is_some_and(|looks| checked.lines().any(|line| line == looks)) {
+            return Ok(());
+        }
+        let Some(file) = damaged(&entry, &listed) else {
+            if let Some(looks) = looks {
                 // In a cache that cannot be written, the files are read each time.
-                let _ = files::replace_one(&record, lines.as_bytes());
+                let _ = files::replace_one(&record, format!("{checked}{looks}\n").as_bytes());
             }
             return Ok(());
         };
@@ -158,7 +156,7 @@ impl Cache {
     /// The first file of an entry that is not what it was. All of them are read.
     pub fn damage(&self, name: &str) -> Result<Option<String>> {
         let listed = self.listed(name, |_| true)?;
-        Ok(damaged(&self.path(name), &listed.iter().collect::<Vec<_>>()))
+        Ok(damaged(&self.path(name), &listed))
     }
 
     /// These files of an entry. If none of them is listed, the list is what is damaged.
@@ -202,13 +200,13 @@ impl Listed {
         // Through links, as it is read.
         let metadata = fs::metadata(entry.join(&self.file)).ok()?;
         let Stat { mode, size, inode, mtime, ctime } = Stat::of(&metadata).settled(now);
-        (inode != 0).then(|| format!("{} {mode:o} {size} {inode} {mtime} {ctime} {}", self.sha256, self.file))
+        (inode != 0).then(|| format!("{} {mode:o} {size} {inode} {mtime} {ctime} {}\n", self.sha256, self.file))
     }
 }
 
 /// The first of these files of an entry that is not what it was.
-fn damaged(entry: &Path, listed: &[&Listed]) -> Option<String> {
-    let is_damaged = |listed: &&Listed| {
+fn damaged(entry: &Path, listed: &[Listed]) -> Option<String> {
+    let is_damaged = |listed: &Listed| {
         let wanted = listed.sha256.parse::<Sha256>();
         !wanted.is_ok_and(|wanted| hash::file(&entry.join(&listed.file)).is_ok_and(|found| found == wanted))
     };
