@@ -42,6 +42,8 @@ pub struct Arch {
     pub musl_headers: &'static str,
     /// Flags of clang, so that C code runs on the oldest processor that the Rust target promises.
     pub c_flags: &'static [&'static str],
+    /// Arguments of the linker.
+    pub link_args: &'static [&'static str],
     /// The first kernel that has this architecture and all that a Rust binary for it needs.
     pub min_kernel: &'static str,
     /// QEMU's word for it (`qemu-WORD`, `qemu-system-WORD`).
@@ -127,6 +129,10 @@ pub const VIRT: Machine =
 /// arm64's usual machine.
 pub const ARM_VIRT: Machine = Machine { console: "ttyAMA0", ..VIRT };
 
+/// rust-lld only warns, and rustc does not show it, where it cannot find the lower half of an address whose upper half code has:
+/// the binary would read elsewhere. clang's assembler leaves such code where `la` names what comes later, with `.option pic2`.
+const MIPS_LINK: &str = "--fatal-warnings";
+
 /// Where a `bzImage` says what it is.
 const PC_KERNEL: Magic = Magic { offset: 0x202, bytes: b"HdrS" };
 
@@ -189,6 +195,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: None,
         musl_headers: "x86_64-linux-musl",
         c_flags: &["-march=x86-64"],
+        link_args: &[],
         min_kernel: "3.2",
         qemu: "x86_64",
         oldest_cpu: "qemu64",
@@ -225,6 +232,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: None,
         musl_headers: "aarch64-linux-musl",
         c_flags: &["-march=armv8-a", "-mno-outline-atomics"],
+        link_args: &[],
         min_kernel: "4.1",
         qemu: "aarch64",
         oldest_cpu: "cortex-a53",
@@ -260,6 +268,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: None,
         musl_headers: "riscv64-linux-musl",
         c_flags: &["-march=rv64gc", "-mabi=lp64d"],
+        link_args: &[],
         min_kernel: "4.20",
         qemu: "riscv64",
         oldest_cpu: "sifive-u54",
@@ -295,6 +304,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: None,
         musl_headers: "loongarch64-linux-musl",
         c_flags: &["-march=loongarch64", "-mlsx"],
+        link_args: &[],
         min_kernel: "5.19",
         qemu: "loongarch64",
         oldest_cpu: "la464",
@@ -331,6 +341,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: Some("z10"),
         musl_headers: "s390x-linux-musl",
         c_flags: &["-march=z10"],
+        link_args: &[],
         min_kernel: "3.2",
         qemu: "s390x",
         oldest_cpu: "max,vx=off",
@@ -360,6 +371,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: None,
         musl_headers: "mips-linux-musl",
         c_flags: &["-march=mips32r2", "-msoft-float"],
+        link_args: &[MIPS_LINK],
         min_kernel: "4.4",
         qemu: "mips",
         oldest_cpu: "24Kc",
@@ -395,6 +407,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: Some("arm1176jzf_s"),
         musl_headers: "arm-linux-musl",
         c_flags: &["-march=armv6", "-mfpu=vfpv2", "-mfloat-abi=hard"],
+        link_args: &[],
         min_kernel: "3.2",
         qemu: "arm",
         oldest_cpu: "arm1176",
@@ -431,6 +444,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: Some("generic+v7a+vfp3d16-d32-neon"),
         musl_headers: "arm-linux-musl",
         c_flags: &["-march=armv7-a", "-mfpu=vfpv3-d16", "-mfloat-abi=hard"],
+        link_args: &[],
         min_kernel: "3.2",
         qemu: "arm",
         oldest_cpu: "cortex-a8,neon=off,vfp-d32=off",
@@ -466,6 +480,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: Some("pwr8"),
         musl_headers: "powerpc64-linux-musl",
         c_flags: &["-mcpu=pwr8"],
+        link_args: &[],
         min_kernel: "3.13",
         qemu: "ppc64le",
         oldest_cpu: "power8",
@@ -501,6 +516,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: None,
         musl_headers: "mips-linux-musl",
         c_flags: &["-march=mips32r2", "-msoft-float"],
+        link_args: &[MIPS_LINK],
         min_kernel: "4.4",
         qemu: "mipsel",
         oldest_cpu: "24Kc",
@@ -537,6 +553,7 @@ pub static ARCHES: [Arch; 11] = [
         zig_cpu: Some("pentium4"),
         musl_headers: "x86-linux-musl",
         c_flags: &["-march=pentium4"],
+        link_args: &[],
         min_kernel: "3.2",
         qemu: "i386",
         // What a Pentium 4 has that programs use.

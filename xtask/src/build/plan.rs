@@ -253,6 +253,7 @@ pub fn prepare(site: Site, targets: &[Target]) -> Result<Vec<Task>> {
     let compiler = Compiler::new(site, targets);
     let rustflags = targets.iter().map(|(arch, route)| {
         let mut flags = common_rustflags(site);
+        flags.extend(arch.link_args.iter().map(|arg| format!("-Clink-arg={arg}")));
         if *route == Route::Source {
             flags.extend(Sysroot::new(arch, &facts.rust).rustflags(&facts.cache));
         }

@@ -67,6 +67,7 @@ impl<'a> Compiler<'a> {
             Box::new(InstallNames { folder: folder.clone(), names: recipe::names() }),
             Box::new(Write { file: folder.join("lib/libatomic.a"), text: EMPTY_ARCHIVE.into() }),
             Box::new(Write { file: folder.join("none/README"), text: NONE.into() }),
+            Box::new(Write { file: folder.join("openssl/mips.conf"), text: OPENSSL.into() }),
         ];
         steps.extend(self.targets.iter().map(|(arch, _)| self.toolchain_file(arch)));
         let folders = ARCHES.iter().map(|arch| target.join(arch.triple)).collect();
@@ -85,6 +86,7 @@ impl<'a> Compiler<'a> {
             ("PATH".to_owned(), format!("{}:{path}", folder.display())),
             ("ZERO_AR_DATE".into(), "1".into()),
             ("LIBZ_SYS_STATIC".into(), "1".into()),
+            ("OPENSSL_LOCAL_CONFIG_DIR".into(), text(folder.join("openssl"))),
         ]
         .into();
         for (arch, _) in self.targets {
@@ -206,6 +208,10 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
 /// An archive without members. On 32 bits, OpenSSL asks for a library whose functions are in the C runtime.
 const EMPTY_ARCHIVE: &str = "!<arch>\n";
+
+/// OpenSSL's assembler for mips is what rust-lld cannot link (`arch.rs`), so there it is C only. Its `Configure` evaluates this, and
+/// where it has no such list, only warns.
+const OPENSSL: &str = "unshift @argvcopy, 'no-asm' if grep { $_ eq 'linux-mips32' } @argvcopy;\n();\n";
 
 const NONE: &str = "Build scripts look for libraries of the machine here, and find none.\n";
 

@@ -9,7 +9,7 @@ use crate::arch::{ARCHES, Arch};
 use crate::toolchain::zig;
 
 /// Stands for whatever is not said by the flags. Part of what decides whether C code is compiled again.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The file beside the names that says what is behind them.
 pub const FILE: &str = "recipe.json";
@@ -17,6 +17,10 @@ pub const FILE: &str = "recipe.json";
 /// What comes before all that a caller says. The first is for flags that have no meaning in a call, such as a linker's while
 /// compiling.
 const FIRST: [&str; 2] = ["-Wno-unused-command-line-argument", "-nostdlibinc"];
+
+/// A function of libatomic's, which is not there: clang calls it where it cannot know the answer itself. No 32-bit processor is asked
+/// for more than a word.
+const LOCK_FREE: &str = "-D__atomic_is_lock_free(size,address)=((size)<=sizeof(void*))";
 
 /// What no caller may overrule: no debug information, for it is stripped anyway and names folders, and nothing that wants
 /// a runtime of its own or leaves bitcode.
@@ -124,6 +128,7 @@ impl Recipe {
                 }
                 args.extend(FIRST.map(String::from));
                 args.extend(arch.c_flags.iter().map(ToString::to_string));
+                args.extend((tool == Tool::C && arch.bits == 32).then(|| LOCK_FREE.into()));
                 args.push(format!("-resource-dir={}", text(&self.compiler.join("lib"))));
                 let links = links(&given);
                 let is_program =

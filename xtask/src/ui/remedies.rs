@@ -397,6 +397,12 @@ const REMEDIES: &[Remedy] = &[
     },
     Remedy {
         programs: &[BUILD],
+        clues: &["rust-lld: error: can't find matching R_MIPS_"],
+        reason: "linking failed, because assembler of a crate holds half an address: rust-lld would put a wrong one in its place",
+        remedy: "use a feature of the crate that compiles C instead, or leave the architecture out of `arches`",
+    },
+    Remedy {
+        programs: &[BUILD],
         clues: &["error: linking with `"],
         reason: "linking failed",
         remedy: "see the linker's words above",

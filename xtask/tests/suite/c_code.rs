@@ -132,6 +132,18 @@ fn main() {
 }
 "#;
 
+/// clang's assembler gives the address of `late` as half of it only.
+const HALF: &str = r#"    .option pic2
+    .data
+    .globl answer
+answer: .long half
+    .text
+half: la $2, late
+    .data
+    .space 8
+late: .long 42
+"#;
+
 fn sums(workspace: &Workspace) -> String {
     workspace.read("dist/SHA256SUMS")
 }
@@ -177,5 +189,14 @@ fn what_the_machines_own_compiler_made_is_not_linked_in_silence() {
         let run = workspace.xtask("dist --arch amd64").ends_with(1);
         run.says("the build script of `tool` links").says("which another compiler made (GCC: ").says("the crate `cc`");
     }
+    assert!(!workspace.path("dist/release.json").exists());
+}
+
+#[test]
+#[ignore = "long: --include-ignored runs it"]
+fn what_the_linker_only_warns_of_is_refused_for_mips() {
+    let workspace = workspace("half an address").write("tool/start.S", HALF);
+    let run = workspace.xtask("dist --arch mips").ends_with(1);
+    run.says("mips: cannot build `tool`: linking failed, because assembler of a crate holds half an address");
     assert!(!workspace.path("dist/release.json").exists());
 }
