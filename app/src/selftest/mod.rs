@@ -45,7 +45,8 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     }
     for backend in &backends {
         say(&format!("backend: {backend}"));
-        verdict.add(&check_backend(backend, cli.buffer, &exe, &fixtures, false)?);
+        let check = Check { backend, exe: &exe, fixtures: &fixtures, stops_at_first: false };
+        verdict.add(&check.run(cli.buffer)?);
     }
     for gap in backends.first().map(Backend::gaps).unwrap_or_default() {
         say(&format!("gap: {gap}"));
@@ -58,67 +59,64 @@ fn exe() -> Result<PathBuf, Error> {
         .map_err(|error| Error::SelfTest(format!("cannot find this binary: {error}: mount -t proc proc /proc")))
 }
 
-/// What is found with a buffer that is large enough: on a busy machine, a larger one may be needed than for the children
-/// alone.
-fn check_backend(
-    backend: &Backend,
-    buffer_kib: u32,
-    exe: &Path,
-    fixtures: &Fixtures,
+/// What a backend is checked with.
+struct Check<'a> {
+    backend: &'a Backend,
+    exe: &'a Path,
+    fixtures: &'a Fixtures,
     stops_at_first: bool,
-) -> Result<Verdict, Error> {
-    let mut verdict = check_with(backend, buffer_kib, exe, fixtures, stops_at_first)?;
-    for larger in [4, 16] {
-        if verdict.lost == 0 {
-            break;
-        }
-        // Where there is no memory for more, that is what was found.
-        let Ok(found) = check_with(backend, buffer_kib.saturating_mul(larger), exe, fixtures, stops_at_first) else {
-            break;
-        };
-        verdict = found;
-    }
-    Ok(verdict)
 }
 
-fn check_with(
-    backend: &Backend,
-    buffer_kib: u32,
-    exe: &Path,
-    fixtures: &Fixtures,
-    stops_at_first: bool,
-) -> Result<Verdict, Error> {
-    let mut verdict = Verdict::default();
-    // The verifier drops what a setting leaves unused, so that each is another program to it. Nearly all is checked
-    // among our own descendants: the rest of the machine stays out, and the fork program has to work.
-    let plain = Case::new("whole machine", exe, Child::Succeed, End::Code(0));
-    for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, fixtures))] {
-        let mut tracer = Tracer::start(
-            backend,
-            &Settings { buffer_kib, only_tracked, no_exits: false, failed: false, places: true },
-        )?;
-        if only_tracked {
-            tracer.track(&[process::id()])?;
-        }
-        for case in cases {
-            case.run(&mut tracer, backend, &mut verdict)?;
-            if stops_at_first && verdict.failed > 0 {
+impl Check<'_> {
+    /// What is found with a buffer that is large enough: on a busy machine, a larger one may be needed than for the children
+    /// alone.
+    fn run(&self, buffer_kib: u32) -> Result<Verdict, Error> {
+        let mut verdict = self.run_with(buffer_kib)?;
+        for larger in [4, 16] {
+            if verdict.lost == 0 {
                 break;
             }
+            // Where there is no memory for more, that is what was found.
+            let Ok(found) = self.run_with(buffer_kib.saturating_mul(larger)) else { break };
+            verdict = found;
         }
-        let lost = tracer.lost()?.count;
-        // What the rest of a busy machine loses is no fault.
-        if only_tracked {
-            verdict.check("no event lost", [Difference::between("lost", 0, lost)]);
-        }
-        if verdict.failed > 0 {
-            verdict.lost += lost;
-            if stops_at_first {
-                break;
-            }
-        }
+        Ok(verdict)
     }
-    Ok(verdict)
+
+    fn run_with(&self, buffer_kib: u32) -> Result<Verdict, Error> {
+        let Self { backend, exe, fixtures, stops_at_first } = *self;
+        let mut verdict = Verdict::default();
+        // The verifier drops what a setting leaves unused, so that each is another program to it. Nearly all is checked
+        // among our own descendants: the rest of the machine stays out, and the fork program has to work.
+        let plain = Case::new("whole machine", exe, Child::Succeed, End::Code(0));
+        for (only_tracked, cases) in [(false, vec![plain]), (true, cases(exe, fixtures))] {
+            let mut tracer = Tracer::start(
+                backend,
+                &Settings { buffer_kib, only_tracked, no_exits: false, failed: false, places: true },
+            )?;
+            if only_tracked {
+                tracer.track(&[process::id()])?;
+            }
+            for case in cases {
+                case.run(&mut tracer, backend, &mut verdict)?;
+                if stops_at_first && verdict.failed > 0 {
+                    break;
+                }
+            }
+            let lost = tracer.lost()?.count;
+            // What the rest of a busy machine loses is no fault.
+            if only_tracked {
+                verdict.check("no event lost", [Difference::between("lost", 0, lost)]);
+            }
+            if verdict.failed > 0 {
+                verdict.lost += lost;
+                if stops_at_first {
+                    break;
+                }
+            }
+        }
+        Ok(verdict)
+    }
 }
 
 /// Whether all is right that the self-test checks of a backend: else it reads the wrong fields.
@@ -128,7 +126,7 @@ fn check_with(
 pub(crate) fn agrees(backend: &Backend, buffer_kib: u32) -> Result<bool, Error> {
     let exe = exe()?;
     let fixtures = Fixtures::set_up(&exe).map_err(Error::SelfTest)?;
-    let verdict = check_backend(backend, buffer_kib, &exe, &fixtures, true)?;
+    let verdict = Check { backend, exe: &exe, fixtures: &fixtures, stops_at_first: true }.run(buffer_kib)?;
     if verdict.lost > 0 {
         return Err(Error::SelfTest(
             "events were lost, for this machine is too busy: try a larger --buffer".to_owned(),
