@@ -5,8 +5,8 @@
  * needs (pid, time, the top of the user's stack with the arguments of a program) comes with a sample of perf's. */
 
 #include "tracepoints.h"
+#include "uapi.h"
 
-#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -3,7 +3,8 @@
 #ifndef KERNEL_H
 #define KERNEL_H
 
-#include <linux/bpf.h>
+#include "uapi.h"
+
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
@@ -83,6 +84,10 @@ struct linux_binprm {
 	const char *filename;
 };
 
+/* Only whether it is there. */
+struct bpf_ringbuf {
+};
+
 #pragma clang attribute pop
 
 /* Not in BTF, which holds no macros; the same from 5.10 to 7.2. */
@@ -93,17 +98,22 @@ struct linux_binprm {
  *
  * A pointer and a long have 8 bytes in BPF, but 4 in a 32-bit kernel: copying 8 there would take the next field along.
  * So as many bytes are copied as the kernel's own field has, which the loader puts in place of bpf_core_field_size(). On a
- * big-endian machine they are the upper ones of the variable. A field that does not fit into it is not what it was when this
- * was written: there the verifier meets a read beyond the stack, and refuses the program. */
-#define KREAD(pointer, field)                                                       \
-	({                                                                          \
-		__u64 value_ = 0, size_ = bpf_core_field_size((pointer)->field);    \
-		if (size_ > sizeof(value_))                                         \
-			asm volatile("%0 = *(u64 *)(r10 + 8)" : "=r"(size_));       \
-		bpf_probe_read_kernel(&value_, size_, &(pointer)->field);           \
-		IS_BIG_ENDIAN ? value_ >> (64 - 8 * size_) : value_;                \
-	})
+ * big-endian machine they are the upper ones of the variable. Where the field is neither integer nor pointer any more, the loader
+ * leaves an instruction that the verifier refuses. */
+#define KREAD(pointer, field) number_at(&(pointer)->field, bpf_core_field_size((pointer)->field))
 
-#define IS_BIG_ENDIAN (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+static __always_inline __u64 number_at(const void *address, __u64 size)
+{
+	__u64 number = 0;
+
+	bpf_probe_read_kernel(&number, size, address);
+	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? number >> (64 - 8 * size) : number;
+}
+
+/* A long of the kernel's, zero-extended, too. */
+static __always_inline __u64 word_at(const void *address)
+{
+	return number_at(address, bpf_core_field_size(((struct mm_struct *)0)->arg_start));
+}
 
 #endif

@@ -1,7 +1,7 @@
 //! Bindings for the BPF object `exectrace`, written by `cargo xtask bpf`.
 //!
-//! object 3585638f6c196623dcb91a56625d58f7efac9b2231c73a0c3a94fd847f0c22af exectrace_bpfeb.o
-//! object c8e040cc4625ebadde60c20b08a563e3684694918c52173967740adac082bc3e exectrace_bpfel.o
+//! object 46b2b99c6f8dab0c0b76de2c2e091d71bcff4c12aec2bf0bc80dd12f7d7f5e70 exectrace_bpfeb.o
+//! object ea853b6ff34bc5d7dddc1315d7f3188ac32cf239718c24e523ea8267ce380c38 exectrace_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
@@ -35,6 +35,7 @@ pub const KERNEL_NEEDS: ::bpfship_embed::KernelNeeds = ::bpfship_embed::KernelNe
         ("4.8", "helper get_current_task"),
         ("4.7", "tracepoint/… programs"),
         ("4.6", "map type percpu_array"),
+        ("4.4", "helper perf_event_output"),
         ("4.2", "helper get_current_comm"),
         ("4.2", "helper get_current_pid_tgid"),
         ("4.2", "helper get_current_uid_gid"),
@@ -76,7 +77,7 @@ pub mod globals {
         returned "returned": u32,
         with_cgroups "with_cgroups": u32,
         with_places "with_places": u32,
-        word_size "word_size": u32,
+        with_ring_buffer "with_ring_buffer": u32,
     }
 
     ::bpfship_embed::plain_struct! {
@@ -97,10 +98,10 @@ pub mod globals {
             with_cgroups: u32 = 4,
             only_tracked: u32 = 8,
             with_places: u32 = 12,
-            execve_file: u32 = 16,
-            execveat_file: u32 = 20,
-            returned: u32 = 24,
-            word_size: u32 = 28,
+            with_ring_buffer: u32 = 16,
+            execve_file: u32 = 20,
+            execveat_file: u32 = 24,
+            returned: u32 = 28,
         }
     }
     ::bpfship_embed::section!(rodata, ".rodata", 32 bytes, Rodata);

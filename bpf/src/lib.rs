@@ -2,12 +2,10 @@
 
 use std::mem::offset_of;
 
-pub use bpfship_embed::{Bundle, get, view};
+pub use bpfship_embed::{Bundle, get, view, with_perf_buffers};
 
-/// Reads the kernel's own structs, which takes BTF, and sends events through a ring buffer.
+/// Reads the kernel's own structs, which takes BTF, and sends events through a ring buffer or perf buffers.
 pub mod exectrace;
-/// The same programs, which send events through perf buffers.
-pub mod exectrace_perf;
 /// Hands over the records of tracepoints, without BTF.
 pub mod tracepoints;
 
@@ -29,7 +27,7 @@ pub const TTY_SIZE: usize = Limits::TTY_SIZE.0 as usize;
 pub const RECORD_HEADER: usize = offset_of!(tracepoints::Record, data);
 
 /// Name and SHA-256 of each embedded object, as bpf.lock has them.
-pub const OBJECTS: [(&str, &str); 3] = bpfship_embed::objects!();
+pub const OBJECTS: [(&str, &str); 2] = bpfship_embed::objects!();
 
 /// BTF of kernels that have none themselves, which `btf` in Cargo.toml may name.
 pub const BTF: Bundle = bpfship_embed::btf!();

@@ -1,6 +1,7 @@
 //! Loads the BPF programs that read the kernel's own structs, attaches them, and reads what they send and count.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     fs, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -14,7 +15,6 @@ use aya::{
         raw_trace_point::{RawTracePointLink, RawTracePointLinkId},
     },
 };
-// Both objects are of the same programs, and have the same maps but for the one of the events.
 use exectrace_bpf::{
     exectrace::{
         self,
@@ -22,7 +22,7 @@ use exectrace_bpf::{
         maps,
         programs::{on_exec, on_exec_place, on_execve, on_execve_end, on_execveat, on_exit, on_fork},
     },
-    exectrace_perf,
+    with_perf_buffers,
 };
 
 use super::{
@@ -90,20 +90,22 @@ impl CoRe {
             with_places: Some(settings.places.into()),
             // Without control groups, there is no helper to ask for one.
             with_cgroups: Some(cgroup::exist().into()),
+            with_ring_buffer: Some(ring_buffer.into()),
             ..calls.as_ref().map(Calls::words).transpose()?.unwrap_or_default()
         };
         overrides.apply(&mut loader);
         let object = if ring_buffer {
             loader.map_max_entries(maps::events::NAME, settings.buffer_kib.saturating_mul(1024));
-            exectrace::object()
+            Cow::Borrowed(exectrace::object())
         } else {
-            exectrace_perf::object()
+            let changed = with_perf_buffers(exectrace::object(), maps::events::NAME);
+            Cow::Owned(changed.map_err(|error| Error::Load(error.to_string()))?)
         };
-        let mut ebpf = loader.load(object).map_err(|error| Error::from_loader(error, settings.buffer_kib))?;
+        let mut ebpf = loader.load(&object).map_err(|error| Error::from_loader(error, settings.buffer_kib))?;
         let output = if ring_buffer {
             Output::Ring(maps::events::take(&mut ebpf).map_err(Error::from_map)?)
         } else {
-            let map = map_data(&mut ebpf, exectrace_perf::maps::events::NAME)?;
+            let map = map_data(&mut ebpf, maps::events::NAME)?;
             let failed = |error: io::Error| Error::from_perf(error, settings.buffer_kib);
             let mut buffers = Buffers::new(settings.buffer_kib).map_err(failed)?;
             buffers.open(Source::Bpf, Extras { wakes: true, ..Extras::default() }).map_err(failed)?;
@@ -247,7 +249,7 @@ impl Calls {
         ]))
     }
 
-    /// Where the words are that the programs read, and how large a word is.
+    /// Where the words are that the programs read.
     fn words(&self) -> Result<Overrides, Error> {
         let [(_, execve), (_, execveat), (_, end), _] = &self.0;
         let place = |format: &Format, field: &str| {
@@ -258,7 +260,6 @@ impl Calls {
             execve_file: Some(place(execve, "filename")?),
             execveat_file: Some(place(execveat, "filename")?),
             returned: Some(place(end, "ret")?),
-            word_size: Some(size_of::<usize>() as u32),
             ..Default::default()
         })
     }
