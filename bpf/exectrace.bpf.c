@@ -145,7 +145,7 @@ int on_exec(__u64 *args)
 	__u64 now = bpf_ktime_get_ns();
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct process process = {};
-	__u32 zero = 0, flags = 0;
+	__u32 zero = 0;
 	struct exec_record *record;
 	struct mm_struct *mm;
 	const char *filename;
@@ -172,6 +172,7 @@ int on_exec(__u64 *args)
 	record->event.header.start_ns = process.start_ns;
 	record->event.header.cgroup_id = current_cgroup();
 	bpf_get_current_comm(record->event.header.comm, sizeof(record->event.header.comm));
+	record->event.flags = 0;
 	record->event.cwd_len = 0;
 	record->event.tty_len = 0;
 	record->event.reserved = 0;
@@ -181,7 +182,7 @@ int on_exec(__u64 *args)
 	args_len = KREAD(mm, arg_end) - start;
 	if (args_len > ARGS_MAX) {
 		args_len = ARGS_MAX;
-		flags |= EXEC_ARGS_CUT;
+		record->event.flags |= EXEC_ARGS_CUT;
 	}
 
 	filename = (const char *)KREAD(bprm, filename);
@@ -190,7 +191,7 @@ int on_exec(__u64 *args)
 	if (file_len == FILE_MAX) {
 		bpf_probe_read_kernel(&beyond, sizeof(beyond), filename + FILE_MAX);
 		if (beyond)
-			flags |= EXEC_FILE_CUT;
+			record->event.flags |= EXEC_FILE_CUT;
 	}
 
 	/* What is known to be in bounds has to be seen to be, by the verifiers of old kernels too, and right here:
@@ -203,12 +204,11 @@ int on_exec(__u64 *args)
 		return 0;
 	if (bpf_probe_read_user(record->data + file_len, args_len, (const void *)start)) {
 		args_len = 0;
-		flags |= EXEC_ARGS_UNREADABLE;
+		record->event.flags |= EXEC_ARGS_UNREADABLE;
 	}
 
 	record->event.file_len = file_len;
 	record->event.args_len = args_len;
-	record->event.flags = flags;
 	if (with_places) {
 		begin_place(record, task);
 		/* Does not return. */

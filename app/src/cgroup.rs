@@ -9,6 +9,7 @@ use std::{
         fs::{FileExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use crate::error::Error;
@@ -105,7 +106,18 @@ pub(crate) fn exist() -> bool {
 
 /// The inode of a group's folder. Where inodes have 32 bits, the kernel puts before that how often they were used up.
 pub(crate) fn inode(id: u64) -> u64 {
-    if cfg!(target_pointer_width = "32") { id & u64::from(u32::MAX) } else { id }
+    static ARE_SHORT: LazyLock<bool> = LazyLock::new(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        cfg!(target_pointer_width = "32") || has_short_inodes(&release)
+    });
+    if *ARE_SHORT { id & u64::from(u32::MAX) } else { id }
+}
+
+/// Up to Linux 5.4, inodes of control groups have 32 bits on all machines (commit 40430452fd5d).
+fn has_short_inodes(release: &str) -> bool {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map_while(|number| number.parse().ok());
+    let version: Option<(u32, u32)> = numbers.next().zip(numbers.next());
+    version.is_some_and(|version| version < (5, 5))
 }
 
 /// The same of the group that this process is in, if that can be seen.
@@ -186,6 +198,17 @@ mod tests {
                       26 25 0:24 / /sys/fs/cgroup/unified rw shared:10 - cgroup2 cgroup2 rw\n";
         assert_eq!(mount_point(mounts), Some("/sys/fs/cgroup/unified".into()));
         assert_eq!(mount_point("1 2 0:3 / / rw - ext4 /dev/vda rw\n"), None);
+    }
+
+    #[test]
+    fn inodes_are_short_on_old_kernels() {
+        for old in ["5.4.0-26-generic", "4.19.0", "5.4"] {
+            assert!(has_short_inodes(old), "{old}");
+        }
+        for other in ["5.5.0", "5.10.223-amd64", "6.1.0-50-amd64", "10.0", "", "odd"] {
+            assert!(!has_short_inodes(other), "{other}");
+        }
+        assert_eq!(inode(77), 77);
     }
 
     #[test]

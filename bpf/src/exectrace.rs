@@ -1,7 +1,7 @@
 //! Bindings for the BPF object `exectrace`, written by `cargo xtask bpf`.
 //!
-//! object 46b2b99c6f8dab0c0b76de2c2e091d71bcff4c12aec2bf0bc80dd12f7d7f5e70 exectrace_bpfeb.o
-//! object ea853b6ff34bc5d7dddc1315d7f3188ac32cf239718c24e523ea8267ce380c38 exectrace_bpfel.o
+//! object 7fb898fe893679387ea771aa290263f74ab9050b0ad575724fb8b6913b37ad01 exectrace_bpfeb.o
+//! object a0746fd97993c16942db8406f5d908c6a4c1597df6fa9de325b0a5d100269646 exectrace_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,

@@ -41,10 +41,12 @@ const TYPE_SIZE: usize = 12;
 
 /// The new BTF is put behind all else, and only the header of its section is changed.
 fn change(object: &[u8], map: &str) -> Option<Vec<u8>> {
-    let elf = Bytes { bytes: object, is_big_endian: *object.get(5)? == 2 };
-    let is_elf64 = object.starts_with(b"\x7fELF\x02");
+    // Of 64 bits, and of either byte order.
+    let is_big_endian = *object.strip_prefix(b"\x7fELF\x02")?.first()? == 2;
+    let elf = Bytes { bytes: object, is_big_endian };
     let (headers, count, names) = (elf.u64(0x28)?, elf.u16(0x3c)?, elf.u16(0x3e)?);
-    let header = |section: u16| headers.checked_add(usize::from(section) * 64).filter(|_| is_elf64);
+    let is_there = |header: &usize| elf.part(*header, 64).is_some();
+    let header = |section: u16| headers.checked_add(usize::from(section) * 64).filter(is_there);
     let content = |header: usize| elf.part(elf.u64(header + 0x18)?, elf.u64(header + 0x20)?);
     let names = content(header(names)?)?;
     let mut sections = (0..count).filter_map(header);
@@ -62,10 +64,9 @@ fn change(object: &[u8], map: &str) -> Option<Vec<u8>> {
 /// Gives the map's variable another struct as its type. What there is keeps its number and its place.
 fn changed_btf(btf: Bytes<'_>, map: &[u8]) -> Option<Vec<u8>> {
     let header = btf.u32(4)? as usize;
-    let [types_at, types_len, names_at, names_len] = [8, 12, 16, 20].map(|at| btf.u32(at).map(|number| number as usize));
-    let (types_len, names_len) = (types_len?, names_len?);
-    let types = btf.part(header + types_at?, types_len)?;
-    let names = btf.part(header + names_at?, names_len)?;
+    let rest = Bytes { bytes: btf.bytes.get(header..)?, ..btf };
+    let part = |at, length| rest.part(btf.u32(at)? as usize, btf.u32(length)? as usize);
+    let (types, names) = (part(8, 12)?, part(16, 20)?);
     let known = places(types)?;
     let place = |id: u32| known.get((id as usize).checked_sub(1)?).copied();
     let named = |at: usize| names.text(types.u32(at)? as usize);
@@ -89,7 +90,7 @@ fn changed_btf(btf: Bytes<'_>, map: &[u8]) -> Option<Vec<u8>> {
     new.extend([0, PTR << 24, new_id]);
     // The kernel wants the variable to have the size that it had, so the members lie one upon the other.
     new.extend([0, STRUCT << 24 | new_names.len() as u32, types.u32(definition + 8)?]);
-    let mut name = names_len;
+    let mut name = names.bytes.len();
     for new_name in new_names {
         new.extend([name as u32, new_id + 1, 0]);
         name += new_name.len();
@@ -98,8 +99,10 @@ fn changed_btf(btf: Bytes<'_>, map: &[u8]) -> Option<Vec<u8>> {
     let new: Vec<u8> = new.into_iter().flat_map(in_order).collect();
 
     let mut changed = btf.part(0, header)?.bytes.to_vec();
-    let numbers = [0, types_len + new.len(), types_len + new.len(), name].map(|number| in_order(number as u32));
-    changed.get_mut(8..24)?.copy_from_slice(numbers.as_flattened());
+    // Where the types begin and how long they are, and the same of the names, which follow.
+    let end = types.bytes.len() + new.len();
+    let places = [0, end, end, name].map(|number| in_order(number as u32));
+    changed.get_mut(8..24)?.copy_from_slice(places.as_flattened());
     changed.extend(types.bytes);
     changed.get_mut(header + variable + 8..)?.get_mut(..4)?.copy_from_slice(&in_order(new_id + 2));
     changed.extend(new);

@@ -65,10 +65,12 @@ impl<'a> Compiler<'a> {
         let mut steps: Steps = vec![
             Box::new(Write { file: folder.join(recipe::FILE), text: serde_json::to_string_pretty(&recipe)? }),
             Box::new(InstallNames { folder: folder.clone(), names: recipe::names() }),
-            Box::new(Write { file: folder.join("lib/libatomic.a"), text: EMPTY_ARCHIVE.into() }),
             Box::new(Write { file: folder.join("none/README"), text: NONE.into() }),
             Box::new(Write { file: folder.join("openssl/mips.conf"), text: OPENSSL.into() }),
         ];
+        steps.extend(LIBRARIES.map(|name| -> Box<dyn Step> {
+            Box::new(Write { file: folder.join(format!("lib/lib{name}.a")), text: EMPTY_ARCHIVE.into() })
+        }));
         steps.extend(self.targets.iter().map(|(arch, _)| self.toolchain_file(arch)));
         let folders = ARCHES.iter().map(|arch| target.join(arch.triple)).collect();
         steps.push(Box::new(DropOthers { folders, file: folder.join("key"), key: key() }));
@@ -206,7 +208,10 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
     }
 }
 
-/// An archive without members. On 32 bits, OpenSSL asks for a library whose functions are in the C runtime.
+/// Libraries whose functions are in the C library, as musl's own build has them, and in the compiler's runtime.
+const LIBRARIES: [&str; 9] = ["atomic", "crypt", "dl", "m", "pthread", "resolv", "rt", "util", "xnet"];
+
+/// An archive without members.
 const EMPTY_ARCHIVE: &str = "!<arch>\n";
 
 /// OpenSSL's assembler for mips is what rust-lld cannot link (`arch.rs`), so there it is C only. Its `Configure` evaluates this, and

@@ -18,13 +18,16 @@ const SUMS: [&str; 2] = [
     "a00edd6195a7c7241fda41b0215825339e338cc5409573cc0669c7e05aead6ba  tool-0.3.0-s390x-unknown-linux-musl.tar.gz",
 ];
 
-/// Links a program besides, as a `configure` does to try something out. And compiles a BPF program, and strips it: that changes
+/// Names libraries that are part of the C library. Links a program besides, as a `configure` does to try something out. And compiles a BPF program, and strips it: that changes
 /// nothing, whatever the machine has by this name.
 const BUILD: &str = r#"use std::{env, fs, process::Command};
 
 fn main() {
     cc::Build::new().file("sum.c").file("start.S").compile("sum");
     println!("cargo::rerun-if-changed=sum.c");
+    for library in ["atomic", "dl", "m", "pthread", "rt", "util"] {
+        println!("cargo::rustc-link-lib={library}");
+    }
     let object = env::var("OUT_DIR").unwrap() + "/pass.o";
     let run = |program: &str, args: &[&str]| assert!(Command::new(program).args(args).status().unwrap().success());
     let cc = env::var("TARGET").unwrap() + "-cc";
