@@ -208,8 +208,9 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
     }
 }
 
-/// Libraries whose functions are in the C library, as musl's own build has them, and in the compiler's runtime.
-const LIBRARIES: [&str; 9] = ["atomic", "crypt", "dl", "m", "pthread", "resolv", "rt", "util", "xnet"];
+/// Libraries whose functions are in musl's libc, as musl's own build has them, or in the runtimes of the compiler and of unwinding.
+const LIBRARIES: [&str; 12] =
+    ["atomic", "crypt", "dl", "gcc", "gcc_eh", "gcc_s", "m", "pthread", "resolv", "rt", "util", "xnet"];
 
 /// An archive without members.
 const EMPTY_ARCHIVE: &str = "!<arch>\n";
