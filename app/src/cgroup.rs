@@ -12,6 +12,8 @@ use std::{
     sync::LazyLock,
 };
 
+use nix::sys::utsname::uname;
+
 use crate::error::Error;
 
 /// The groups of this process.
@@ -107,8 +109,8 @@ pub(crate) fn exist() -> bool {
 /// The inode of a group's folder. Where inodes have 32 bits, the kernel puts before that how often they were used up.
 pub(crate) fn inode(id: u64) -> u64 {
     static ARE_SHORT: LazyLock<bool> = LazyLock::new(|| {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        cfg!(target_pointer_width = "32") || has_short_inodes(&release)
+        cfg!(target_pointer_width = "32")
+            || uname().is_ok_and(|system| has_short_inodes(&system.release().to_string_lossy()))
     });
     if *ARE_SHORT { id & u64::from(u32::MAX) } else { id }
 }

@@ -18,8 +18,8 @@ const SUMS: [&str; 2] = [
     "a00edd6195a7c7241fda41b0215825339e338cc5409573cc0669c7e05aead6ba  tool-0.3.0-s390x-unknown-linux-musl.tar.gz",
 ];
 
-/// Names libraries that are part of the C library. Links a program besides, as a `configure` does to try something out. And compiles a BPF program, and strips it: that changes
-/// nothing, whatever the machine has by this name.
+/// Names libraries that are part of the C library. Links a program besides, as a `configure` does to try something out. And compiles
+/// a BPF program, and strips it: that changes nothing, whatever the machine has by this name.
 const BUILD: &str = r#"use std::{env, fs, process::Command};
 
 fn main() {
