@@ -61,6 +61,36 @@ impl Socket {
         Ok(())
     }
 
+    /// The body of the answer to a request that was sent, which is of this kind, or nothing if it is an acknowledgement.
+    ///
+    /// It is there when the request returns, but not always as the first message: a socket that asks for reports gets them at
+    /// once, and one that has the number of a socket that was closed gets that one's, until the kernel notices.
+    ///
+    /// # Errors
+    /// The error that the answer is.
+    fn answer(&self, kind: u16) -> io::Result<Vec<u8>> {
+        let mut message = [0; 8192];
+        loop {
+            let length = match self.receive(&mut message) {
+                // Reports were lost that nobody waits for yet.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => continue,
+                length => length?,
+            };
+            for (found, body) in messages(&message[..length]) {
+                if found == NLMSG_ERROR {
+                    return match i32_at(body, 0) {
+                        Some(0) => Ok(Vec::new()),
+                        Some(error) => Err(io::Error::from_raw_os_error(-error)),
+                        None => Err(io::ErrorKind::InvalidData.into()),
+                    };
+                }
+                if found == kind {
+                    return Ok(body.to_vec());
+                }
+            }
+        }
+    }
+
     fn receive(&self, message: &mut [u8]) -> io::Result<usize> {
         loop {
             match socket::recv(self.0.as_raw_fd(), message, MsgFlags::empty()) {
