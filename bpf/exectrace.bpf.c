@@ -3,6 +3,7 @@
 
 #include "exectrace.h"
 #include "kernel.h"
+#include "lost.h"
 
 #define EEXIST 17 /* one of the errno numbers that are the same on every architecture */
 
@@ -28,14 +29,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20); /* bytes; userspace sets its own */
 } events SEC(".maps");
-
-/* Events for which there was no room. A counter for each CPU needs no atomics. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} lost SEC(".maps");
 
 /* A pid alone comes back; together with when its process began it does not. */
 struct process {
@@ -101,8 +94,6 @@ static __always_inline int is_ignored(__u32 pid)
 
 static __always_inline void send(void *ctx, void *event, __u64 size)
 {
-	__u32 zero = 0;
-	__u64 *count;
 	long error;
 
 	/* The verifier does not look at a call that it knows is never reached. Before 5.5 it does not know the values of variables, but
@@ -111,11 +102,8 @@ static __always_inline void send(void *ctx, void *event, __u64 size)
 		error = bpf_ringbuf_output(&events, event, size, 0);
 	else
 		error = bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, event, size);
-	if (!error)
-		return;
-	count = bpf_map_lookup_elem(&lost, &zero);
-	if (count)
-		*count += 1;
+	if (error)
+		count_lost();
 }
 
 #include "place.h"

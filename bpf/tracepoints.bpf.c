@@ -4,10 +4,8 @@
  * No struct of the kernel's is read here. Userspace knows from tracefs where each field of a record lies; what else it
  * needs (pid, time, the top of the user's stack with the arguments of a program) comes with a sample of perf's. */
 
+#include "lost.h"
 #include "tracepoints.h"
-#include "uapi.h"
-
-#include <bpf/bpf_helpers.h>
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -29,14 +27,6 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } others SEC(".maps");
 
-/* Execs that found no room, or no buffer of their processor. A counter for each CPU needs no atomics. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} lost SEC(".maps");
-
 /* Too large for the 512 bytes of stack. The kernel runs no second program of this kind on a CPU meanwhile. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -52,7 +42,6 @@ static __always_inline int hand_over(void *ctx, void *map, __u32 tracepoint, __u
 {
 	__u32 zero = 0;
 	struct record *record = bpf_map_lookup_elem(&scratch, &zero);
-	__u64 *count;
 
 	if (!record)
 		return DONE;
@@ -65,11 +54,8 @@ static __always_inline int hand_over(void *ctx, void *map, __u32 tracepoint, __u
 		size = RECORD_MAX;
 	bpf_probe_read_kernel(record->data, size, ctx);
 	if (bpf_perf_event_output(ctx, map, BPF_F_CURRENT_CPU, record, RECORD_HEADER + size) &&
-	    tracepoint == SCHED_PROCESS_EXEC) {
-		count = bpf_map_lookup_elem(&lost, &zero);
-		if (count)
-			*count += 1;
-	}
+	    tracepoint == SCHED_PROCESS_EXEC)
+		count_lost();
 	return DONE;
 }
 

@@ -1,7 +1,7 @@
 //! Bindings for the BPF object `exectrace`, written by `cargo xtask bpf`.
 //!
-//! object 7fb898fe893679387ea771aa290263f74ab9050b0ad575724fb8b6913b37ad01 exectrace_bpfeb.o
-//! object a0746fd97993c16942db8406f5d908c6a4c1597df6fa9de325b0a5d100269646 exectrace_bpfel.o
+//! object 16c6b75c1fb171da57253bbb4904f0bcf77c5056ed7c9a3f284a71938f64a9ce exectrace_bpfeb.o
+//! object 1e98034bd909056c1244cbd235d3269636ed2f6935376c82ec4dfeefab6f4790 exectrace_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,

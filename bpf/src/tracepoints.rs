@@ -1,7 +1,7 @@
 //! Bindings for the BPF object `tracepoints`, written by `cargo xtask bpf`.
 //!
-//! object ada11a90c0cecb704bfbaf17901ce5297efc782d4e78ed3210c9ecf98f7b3cd8 tracepoints_bpfeb.o
-//! object 9ddb0225a8386eac1af6b91d6e732358b17abf740835cabad1b7f2e4d960f581 tracepoints_bpfel.o
+//! object 104db01e00ecc5ce05414c603782daa246e30232ec7ba850b5cfb3dc60124b48 tracepoints_bpfeb.o
+//! object c3f73f66ed60cf86184559834455e23b76c01834db54766843dc7a092d06518c tracepoints_bpfel.o
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(
     dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_qualifications,
