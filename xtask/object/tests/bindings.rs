@@ -70,6 +70,18 @@ fn what_aya_cannot_do_is_said() {
     assert!(text.contains("pub struct Node: size 16") && !text.contains("in_arena"), "{text}");
 }
 
+/// aya has neither variables nor maps of them.
+#[test]
+fn floats_are_bound_without_a_struct_around_them() {
+    let files = ["floats_bpfeb.o", "floats_bpfel.o"];
+    let bytes = files.map(|file| fs::read(folder().join(file)).unwrap());
+    let objects = files.iter().zip(&bytes);
+    let objects: Vec<Object> =
+        objects.map(|(file, bytes)| Object { file, sha256: "12ab", bytes, arches: &[] }).collect();
+    let text = bindings::render(&objects, &Options { name: "floats", types: &[] }).unwrap().text;
+    compare("floats.rs", &text);
+}
+
 /// Size, alignment and the offsets of members, by the name of a struct in C: what the text says.
 #[derive(Debug, Default)]
 struct Layout {
@@ -180,8 +192,10 @@ fn bindings_are_compiled_and_read_what_c_has_written() {
     let file = object::File::parse(&*bytes).unwrap();
     fs::write(base.join("data"), file.section_by_name(".data").unwrap().data().unwrap()).unwrap();
     fs::write(base.join("layouts.o"), &bytes).unwrap();
-    fs::write(base.join("not_aya.o"), b"").unwrap();
-    for name in ["aya.rs", "values.rs", "layouts.rs", "not_aya.rs"] {
+    for name in ["not_aya.o", "floats.o"] {
+        fs::write(base.join(name), b"").unwrap();
+    }
+    for name in ["aya.rs", "values.rs", "layouts.rs", "not_aya.rs", "floats.rs"] {
         fs::copy(folder().join(name), base.join(name)).unwrap();
     }
     let embed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../embed/src/lib.rs");
