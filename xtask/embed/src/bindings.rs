@@ -133,7 +133,8 @@ macro_rules! overrides {
             /// Has a loader set them.
             pub fn apply<'a>(&'a self, loader: &mut ::aya::EbpfLoader<'a>) {
                 $(if let ::core::option::Option::Some(value) = &self.$field {
-                    loader.override_global($name, value, true);
+                    // aya takes no floats, but the bytes of anything.
+                    loader.override_global($name, $crate::bytes(value), true);
                 })*
             }
         }

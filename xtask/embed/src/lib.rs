@@ -16,7 +16,7 @@ pub use bundle::{Bundle, Found, Kernel, NoBtf, arch_in_path, bundle_for};
 pub use check::{Error, Object, check, verify};
 pub use lock::{Lock, is_source, is_source_folder};
 pub use perf_buffers::{NoRingBuffer, with_perf_buffers};
-pub use plain::{Bits, KernelNeeds, Plain, Record, WrongRecord, bits, get, get_begin, set, set_bits, view};
+pub use plain::{Bits, KernelNeeds, Plain, Record, WrongRecord, bits, bytes, get, get_begin, set, set_bits, view};
 
 /// The bytes of an object, followed by zeros up to a multiple of 8, at an address from which a loader may read ELF
 /// structs in place. For [`embed!`] only.

@@ -9,7 +9,7 @@ use std::{error, fmt};
 /// loaded: the value of a constant variable, since Linux 5.5, or whether the kernel has a `struct bpf_ringbuf`.
 ///
 /// # Errors
-/// When the object has no such ring buffer in its BTF.
+/// When the object has no such ring buffer in its BTF, or is cut off.
 pub fn with_perf_buffers(object: &[u8], map: &str) -> Result<Vec<u8>, NoRingBuffer> {
     change(object, map).ok_or_else(|| NoRingBuffer(map.to_owned()))
 }
@@ -36,6 +36,12 @@ const PTR: u32 = 2;
 const STRUCT: u32 = 4;
 const VAR: u32 = 14;
 
+/// Words for, and before, other types: TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG.
+const WORDS: [u32; 5] = [8, 9, 10, 11, 18];
+
+/// The type of sections in ELF that have no bytes in the file.
+const NOBITS: u32 = 8;
+
 /// Bytes of a type that every type has: its name's offset, its kind and number of members, and its size or another type.
 const TYPE_SIZE: usize = 12;
 
@@ -45,11 +51,15 @@ fn change(object: &[u8], map: &str) -> Option<Vec<u8>> {
     let is_big_endian = *object.strip_prefix(b"\x7fELF\x02")?.first()? == 2;
     let elf = Bytes { bytes: object, is_big_endian };
     let (headers, count, names) = (elf.u64(0x28)?, elf.u16(0x3c)?, elf.u16(0x3e)?);
-    let is_there = |header: &usize| elf.part(*header, 64).is_some();
-    let header = |section: u16| headers.checked_add(usize::from(section) * 64).filter(is_there);
+    // What is cut off would be filled with BTF.
+    elf.part(headers, usize::from(count) * 64)?;
+    let header = |section: u16| headers + usize::from(section) * 64;
     let content = |header: usize| elf.part(elf.u64(header + 0x18)?, elf.u64(header + 0x20)?);
-    let names = content(header(names)?)?;
-    let mut sections = (0..count).filter_map(header);
+    let mut sections = (0..count).map(header);
+    if !sections.clone().all(|at| elf.u32(at + 4) == Some(NOBITS) || content(at).is_some()) {
+        return None;
+    }
+    let names = content((names < count).then(|| header(names))?)?;
     let section = sections.find(|at| elf.u32(*at).and_then(|name| names.text(name as usize)) == Some(b".BTF"))?;
     let btf = changed_btf(content(section)?, map.as_bytes())?;
 
@@ -72,10 +82,17 @@ fn changed_btf(btf: Bytes<'_>, map: &[u8]) -> Option<Vec<u8>> {
     let named = |at: usize| names.text(types.u32(at)? as usize);
 
     let variable = known.iter().copied().find(|at| kind(types, *at) == Some(VAR) && named(*at) == Some(map))?;
-    let definition = place(types.u32(variable + 8)?)?;
-    let mut members = (0..members(types, definition)?).map(|index| definition + TYPE_SIZE + 12 * index);
+    let mut definition = place(types.u32(variable + 8)?)?;
+    // Not for ever, if they lead back.
+    for _ in 0..known.len() {
+        if WORDS.contains(&kind(types, definition)?) {
+            definition = place(types.u32(definition + 8)?)?;
+        }
+    }
+    let members = (0..members(types, definition)?).map(|index| definition + TYPE_SIZE + 12 * index);
+    let member = |name: &[u8]| types.u32(members.clone().find(|at| named(*at) == Some(name))? + 4);
     // `int (*type)[BPF_MAP_TYPE_RINGBUF]`: a pointer to an array of so many.
-    let pointer = place(types.u32(members.find(|at| named(*at) == Some(b"type"))? + 4)?)?;
+    let pointer = place(member(b"type")?)?;
     let array = place(types.u32(pointer + 8)?)?;
     if [definition, pointer, array].map(|at| kind(types, at)) != [STRUCT, PTR, ARRAY].map(Some)
         || types.u32(array + 20)? != RINGBUF
@@ -83,16 +100,19 @@ fn changed_btf(btf: Bytes<'_>, map: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
 
-    // All that an array of perf buffers is defined by is 4: its type, and the bytes of a key and of a value.
-    let new_names = [&b"type\0"[..], b"key_size\0", b"value_size\0"];
+    // All that an array of perf buffers is defined by is 4: its type, and the bytes of a key and of a value. It is pinned, if the
+    // ring buffer was.
     let new_id = known.len() as u32 + 1;
+    let four = [&b"type\0"[..], b"key_size\0", b"value_size\0"].map(|name| (name, new_id + 1));
+    let pinning = member(b"pinning").map(|number| (&b"pinning\0"[..], number));
+    let new_members: Vec<(&[u8], u32)> = four.into_iter().chain(pinning).collect();
     let mut new = vec![0, ARRAY << 24, 0, types.u32(array + 12)?, types.u32(array + 16)?, PERF_EVENT_ARRAY];
     new.extend([0, PTR << 24, new_id]);
     // The kernel wants the variable to have the size that it had, so the members lie one upon the other.
-    new.extend([0, STRUCT << 24 | new_names.len() as u32, types.u32(definition + 8)?]);
+    new.extend([0, STRUCT << 24 | new_members.len() as u32, types.u32(definition + 8)?]);
     let mut name = names.bytes.len();
-    for new_name in new_names {
-        new.extend([name as u32, new_id + 1, 0]);
+    for (new_name, of) in &new_members {
+        new.extend([name as u32, *of, 0]);
         name += new_name.len();
     }
     let in_order = |number: u32| btf.in_order(number.to_be_bytes());
@@ -107,7 +127,7 @@ fn changed_btf(btf: Bytes<'_>, map: &[u8]) -> Option<Vec<u8>> {
     changed.get_mut(header + variable + 8..)?.get_mut(..4)?.copy_from_slice(&in_order(new_id + 2));
     changed.extend(new);
     changed.extend(names.bytes);
-    changed.extend(new_names.concat());
+    changed.extend(new_members.iter().flat_map(|(name, _)| *name));
     Some(changed)
 }
 
@@ -132,7 +152,8 @@ fn places(types: Bytes<'_>) -> Option<Vec<usize>> {
                 _ => return None,
             };
     }
-    Some(places)
+    // Else the last one is cut off.
+    (at == types.bytes.len()).then_some(places)
 }
 
 fn kind(types: Bytes<'_>, at: usize) -> Option<u32> {

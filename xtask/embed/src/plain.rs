@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, align_of, size_of};
 use std::ops::Deref;
+use std::slice;
 
 /// Types that any bytes are a value of, and that have no padding. [`plain_struct!`](crate::plain_struct) implements it, for
 /// structs of which it proves both.
@@ -61,6 +62,13 @@ pub fn set<T: Plain>(bytes: &mut [u8], offset: usize, value: T) {
     let bytes = &mut bytes[offset..][..size_of::<T>()];
     // SAFETY: there are as many bytes as it has, all of which are initialised.
     unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) }
+}
+
+/// The bytes that a value is made of.
+#[must_use]
+pub fn bytes<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: every byte of it is initialised.
+    unsafe { slice::from_raw_parts((&raw const *value).cast(), size_of::<T>()) }
 }
 
 /// What a bit field can be.
@@ -223,6 +231,7 @@ mod tests {
         set(&mut bytes, 3, 0x0123_4567_89ab_cdef_u64);
         assert_eq!(get::<u64>(&bytes, 3), 0x0123_4567_89ab_cdef);
         assert_eq!((bytes[2], bytes[11]), (0, 0));
+        assert_eq!(self::bytes(&0.5_f64), 0.5_f64.to_ne_bytes());
         assert_eq!(get_begin::<[u8; 6]>(&bytes[8..10]), [bytes[8], bytes[9], 0, 0, 0, 0]);
         assert_eq!(get::<[u8; 2]>(&bytes, 3), 0x0123_4567_89ab_cdef_u64.to_ne_bytes()[..2]);
     }

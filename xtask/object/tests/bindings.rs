@@ -7,6 +7,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use bpfship_object::bindings::{self, Object, Options};
+use bpfship_object::btf::{Btf, Kind, find};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 const OBJECTS: [&str; 2] = ["layouts_bpfeb.o", "layouts_bpfel.o"];
@@ -68,6 +69,18 @@ fn what_aya_cannot_do_is_said() {
         assert!(text.contains(sentence), "{text}");
     }
     assert!(text.contains("pub struct Node: size 16") && !text.contains("in_arena"), "{text}");
+}
+
+/// aya has neither variables nor maps of them.
+#[test]
+fn floats_are_bound_without_a_struct_around_them() {
+    let files = ["floats_bpfeb.o", "floats_bpfel.o"];
+    let bytes = files.map(|file| fs::read(folder().join(file)).unwrap());
+    let objects = files.iter().zip(&bytes);
+    let objects: Vec<Object> =
+        objects.map(|(file, bytes)| Object { file, sha256: "12ab", bytes, arches: &[] }).collect();
+    let text = bindings::render(&objects, &Options { name: "floats", types: &[] }).unwrap().text;
+    compare("floats.rs", &text);
 }
 
 /// Size, alignment and the offsets of members, by the name of a struct in C: what the text says.
@@ -180,8 +193,10 @@ fn bindings_are_compiled_and_read_what_c_has_written() {
     let file = object::File::parse(&*bytes).unwrap();
     fs::write(base.join("data"), file.section_by_name(".data").unwrap().data().unwrap()).unwrap();
     fs::write(base.join("layouts.o"), &bytes).unwrap();
-    fs::write(base.join("not_aya.o"), b"").unwrap();
-    for name in ["aya.rs", "values.rs", "layouts.rs", "not_aya.rs"] {
+    for name in ["not_aya.o", "floats.o"] {
+        fs::write(base.join(name), b"").unwrap();
+    }
+    for name in ["aya.rs", "values.rs", "layouts.rs", "not_aya.rs", "floats.rs"] {
         fs::copy(folder().join(name), base.join(name)).unwrap();
     }
     let embed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../embed/src/lib.rs");
@@ -220,6 +235,26 @@ fn a_damaged_object_is_no_reason_to_panic() {
         refused += usize::from(bindings::render(&[object], &Options { name: "layouts", types: &[] }).is_err());
     }
     assert!((100..1900).contains(&refused), "{refused}");
+}
+
+/// The offset of a member has 24 bits there, and clang says nothing when it does not fit.
+#[test]
+fn bit_fields_in_a_struct_that_is_too_large_for_btf_are_refused() {
+    let mut bytes = fs::read(folder().join(OBJECTS[1])).unwrap();
+    let (endian, btf) = find::find(&bytes).unwrap();
+    let (header, types) = (24, Btf::parse(btf, endian).unwrap().types);
+    let index = types.iter().position(|found| found.kind == Kind::Struct && found.name() == b"bits").unwrap();
+    let before: usize = types[..index].iter().map(|found| 4 * found.fields.len()).sum();
+    let begin = bytes.windows(btf.len()).position(|part| part == btf).unwrap();
+    // Its size follows its name and its kind.
+    let at = begin + header + before + 8;
+    for (size, is_refused) in [(1_u32 << 21, false), ((1 << 21) + 4, true)] {
+        bytes[at..at + 4].copy_from_slice(&size.to_le_bytes());
+        let object = Object { file: "layouts_bpfel.o", sha256: "", bytes: &bytes, arches: &[] };
+        let error = bindings::render(&[object], &Options { name: "layouts", types: &[] }).map(|_| ()).unwrap_err();
+        let sentence = "struct bits has bit fields and more than 2 MiB, and BTF cannot say where its members are";
+        assert_eq!(format!("{error:#}").contains(sentence), is_refused, "{error:#}");
+    }
 }
 
 #[test]

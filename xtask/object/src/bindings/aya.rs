@@ -140,6 +140,8 @@ fn function(word: &str) -> Option<String> {
     let (name, offset) = word.split_once('+').unwrap_or((word, "0"));
     let offset = match offset.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok()?,
+        // In libbpf, as in C, such a number is octal.
+        None if offset.len() > 1 && offset.starts_with('0') => return None,
         None => offset.parse::<u64>().ok()?,
     };
     Some(format!("{name:?}, {offset}"))
@@ -162,6 +164,7 @@ mod tests {
         assert_eq!(of("kprobe/do_unlinkat"), Some(("KProbe", call("\"do_unlinkat\", 0"))));
         assert_eq!(of("kretprobe/f+0x10"), Some(("KProbe", call("\"f\", 16"))));
         assert_eq!(of("kprobe"), Some(("KProbe", Attach::Unknown)));
+        assert_eq!(of("kprobe/f+010"), Some(("KProbe", Attach::Unknown)));
         assert_eq!(of("kprobe/f+x"), Some(("KProbe", Attach::Unknown)));
         assert_eq!(of("tp/sched/sched_switch"), Some(("TracePoint", call("\"sched\", \"sched_switch\""))));
         assert_eq!(of("tracepoint/sched"), Some(("TracePoint", Attach::Unknown)));

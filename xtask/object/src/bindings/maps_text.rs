@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::aya::{self, Shape};
 use super::model::{Map, Model};
 use super::names::{free, identifier};
+use super::types::Ty;
 use super::types_text::ty;
 
 pub fn write(text: &mut String, model: &Model, names: &[String]) -> Result<()> {
@@ -29,6 +30,15 @@ pub fn write(text: &mut String, model: &Model, names: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// The size and the alignment of what is nothing but floats.
+fn floats(ty: &Ty) -> Option<(u64, u64)> {
+    match ty {
+        Ty::Float(bytes) => Some((*bytes, *bytes)),
+        Ty::Array(element, length) => floats(element).map(|(size, align)| (size * length, align)),
+        _ => None,
+    }
+}
+
 fn map(text: &mut String, map: &Map, names: &[String]) -> Result<()> {
     let found = aya::map(map.kind);
     let is_ring = matches!(found, Some((_, Shape::Ring)));
@@ -37,12 +47,22 @@ fn map(text: &mut String, map: &Map, names: &[String]) -> Result<()> {
     let has_keys = !matches!(found, Some((_, Shape::Plain | Shape::Ring | Shape::Maps)));
     let key = map.key.as_ref().filter(|_| has_keys).map(|key| ty(key, names, 2));
     let value = map.value.as_ref().filter(|_| has_values).map(|value| ty(value, names, 2));
-    if let Some(key) = &key {
-        writeln!(text, "        pub type Key = {key};")?;
-    }
-    if let Some(value) = &value {
-        let what = if is_ring { "Event" } else { "Value" };
-        writeln!(text, "        pub type {what} = {value};")?;
+    let floats = |ty: &Option<Ty>| ty.as_ref().and_then(floats).filter(|_| !is_ring);
+    for (what, rust, floats) in [("Key", &key, floats(&map.key)), ("Value", &value, floats(&map.value))] {
+        match (rust, floats) {
+            (Some(rust), Some((size, align))) => {
+                let field = what.to_lowercase();
+                writeln!(text, "        ::bpfship_embed::plain_struct! {{")?;
+                writeln!(text, "            /// aya 0.14 takes floats in a struct only.")?;
+                writeln!(text, "            pub struct {what}: size {size}, align {align} {{ {field}: {rust} = 0 }}")?;
+                writeln!(text, "        }}")?;
+            }
+            (Some(rust), None) => {
+                let what = if is_ring { "Event" } else { what };
+                writeln!(text, "        pub type {what} = {rust};")?;
+            }
+            (None, _) => {}
+        }
     }
     let Some((name, shape)) = found else { return Ok(()) };
     let types = match shape {

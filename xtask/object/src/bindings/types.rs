@@ -102,6 +102,9 @@ const MAX_DEPTH: usize = 32;
 const MAX_NESTING: usize = 64;
 const MAX_SIZE: u64 = i32::MAX as u64;
 
+/// The bytes that 24 bits can count the bits of.
+const MAX_SIZE_WITH_BITS: u64 = 1 << 21;
+
 /// The largest alignment. Nothing that the kernel hands over is aligned to more, and Rust needs no more for any number in it.
 const MAX_ALIGN: u64 = 8;
 
@@ -165,6 +168,13 @@ impl<'btf, 'data> Types<'btf, 'data> {
         ensure!(size <= MAX_SIZE, "it has more than 2 GiB");
         let (align, has_float, body) = match found.kind {
             Kind::Struct | Kind::Union => {
+                // The place of a member has 24 bits there, and the other 8 are how many bits it has: clang lets the one flow over
+                // into the other.
+                ensure!(
+                    !found.kind_flag() || size <= MAX_SIZE_WITH_BITS,
+                    "{} {words} has bit fields and more than 2 MiB, and BTF cannot say where its members are",
+                    found.kind
+                );
                 let mut members = Vec::new();
                 self.members(found, 0, &words, 0, &mut members).with_context(|| format!("{} {words}", found.kind))?;
                 let has_float = members.iter().any(|member| self.has_float(&member.ty));

@@ -5,7 +5,7 @@ pub unsafe trait Pod: Copy + 'static {}
 macro_rules! pod {
     ($($number:ident)*) => { $(unsafe impl Pod for $number {})* };
 }
-pod!(u8 i8 u16 i16 u32 i32 u64 i64 f32 f64);
+pod!(u8 i8 u16 i16 u32 i32 u64 i64);
 unsafe impl<T: Pod, const N: usize> Pod for [T; N] {}
 
 #[derive(Debug)]
@@ -27,12 +27,24 @@ impl Ebpf {
     }
 }
 
+pub struct GlobalData<'a>(std::marker::PhantomData<&'a ()>);
+impl<'a, T: Pod> From<&'a [T]> for GlobalData<'a> {
+    fn from(_: &'a [T]) -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+impl<'a, T: Pod> From<&'a T> for GlobalData<'a> {
+    fn from(_: &'a T) -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
 pub struct EbpfLoader<'a>(std::marker::PhantomData<&'a ()>);
 impl<'a> EbpfLoader<'a> {
     pub fn new() -> Self {
         Self(std::marker::PhantomData)
     }
-    pub fn override_global<T: Pod>(&mut self, _: &'a str, _: &'a T, _: bool) -> &mut Self {
+    pub fn override_global<T: Into<GlobalData<'a>>>(&mut self, _: &'a str, _: T, _: bool) -> &mut Self {
         self
     }
     pub fn allow_unsupported_maps(&mut self) -> &mut Self {

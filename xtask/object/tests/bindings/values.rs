@@ -1,5 +1,6 @@
 //! Compiled with bindings and run by a test: reads what a C compiler wrote, through the bindings, and writes it again.
 
+mod floats;
 mod layouts;
 mod not_aya;
 
@@ -68,4 +69,8 @@ fn main() {
     let keywords = data.keywords_value;
     assert_eq!((keywords.r#type, keywords.self_, keywords.r#impl(), keywords.align), (1, 2, 3, 4));
     assert_eq!(data.odd, 3);
+
+    let variables = floats::globals::Overrides { half: Some(0.5), ..Default::default() };
+    let place = floats::maps::places::Value { value: [[0.0, 1.0]; 3] };
+    assert_eq!((variables.half, place.value[2][1]), (Some(0.5), 1.0));
 }
