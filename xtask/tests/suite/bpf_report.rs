@@ -104,6 +104,17 @@ fn needs_of(report: &Value) -> Vec<(&str, &str)> {
 }
 
 #[test]
+fn tens_of_thousands_of_relocations_are_read() {
+    let program = "struct wide { int field; } core;\n\
+                   #define ONE sum += *(volatile int *)&wide->field;\n\
+                   #define TEN(it) it it it it it it it it it it\n\
+                   #define MANY TEN(TEN(TEN(TEN(ONE))))\n\
+                   SEC(\"socket\") int f(struct wide *wide) { int sum = 0; MANY MANY MANY return sum; }\n";
+    let report = report(&compiled("many", program));
+    assert_eq!(report["relocations"][0]["count"], 30_000);
+}
+
+#[test]
 fn a_report_reads_the_checked_in_objects_and_nothing_else() {
     let workspace = Workspace::usual("report");
     workspace.xtask("bpf").succeeds();
