@@ -106,8 +106,8 @@ pub struct Need {
     pub source: Since,
 }
 
-/// The most relocations that are read: in use are hundreds.
-const MAX_RELOCATIONS: usize = 20_000;
+/// The most relocations that are read: in use are hundreds, and tens of thousands where a program has all of its functions in it.
+const MAX_RELOCATIONS: usize = 200_000;
 
 /// The most instructions that a program could have before [`kernel_features::MANY_INSTRUCTIONS`].
 const FEW_INSTRUCTIONS: usize = 4096;

@@ -13,7 +13,10 @@ use crate::sys::hash::Sha256;
 use crate::workspace::config::Bpf;
 
 /// Bindings of another version are written again: it changes whenever the same objects give another text.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+
+/// What a module in a file of its own cannot be called: cargo and rustc have other uses for such a file, or Rust for the word.
+const NO_MODULES: [&str; 7] = ["main", "lib", "mod", "crate", "self", "Self", "super"];
 
 /// An object, and its bytes.
 pub struct Input {
@@ -31,7 +34,14 @@ pub fn line(bpf: &Bpf) -> Option<String> {
 
 /// The file for what is called so, from the workspace: its name is that of a module.
 fn path(folder: &str, stem: &str) -> String {
-    format!("{folder}/{}.rs", stem.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_"))
+    let mut module = stem.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+    if module.starts_with(|first: char| first.is_ascii_digit()) {
+        module.insert(0, '_');
+    }
+    if NO_MODULES.contains(&module.as_str()) || module == "_" {
+        module.push('_');
+    }
+    format!("{folder}/{module}.rs")
 }
 
 /// The files that are to be written, from the workspace.
@@ -110,7 +120,24 @@ mod tests {
         }
         assert!(text.contains("embed!(\"tick\")"), "{text}");
         assert!(files["bpf/src/tick_tock.rs"].contains("embed!(\"tick-tock\")"));
-        assert_eq!(line(&asked()).as_deref(), Some("bindings 3 src"));
+        assert_eq!(line(&asked()).as_deref(), Some("bindings 4 src"));
+    }
+
+    #[test]
+    fn a_file_is_called_as_a_module_can_be() {
+        for (stem, file) in [
+            ("tick-tock", "tick_tock.rs"),
+            ("1-hello_probe", "_1_hello_probe.rs"),
+            ("main", "main_.rs"),
+            ("lib", "lib_.rs"),
+            ("mod", "mod_.rs"),
+            ("super", "super_.rs"),
+            ("net_main", "net_main.rs"),
+            // `mod r#type;` is in this file.
+            ("type", "type.rs"),
+        ] {
+            assert_eq!(path("bpf/src", stem), format!("bpf/src/{file}"));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use bpfship_embed::Lock;
 use bpfship_object::OBJECT_FORMAT_VERSION;
 
 use crate::arch::{Arch, Endian};
-use crate::bpf::flags::{self, LIBBPF, LIBC, LIBC_HEADERS, VMLINUX};
+use crate::bpf::flags::{self, LIBBPF, LIBC, LIBC_HEADERS, VMLINUX, Vmlinux};
 use crate::bpf::includes::{Include, Scan};
 use crate::bpf::layouts::Layouts;
 use crate::bpf::records::Records;
@@ -186,9 +186,10 @@ impl Inputs {
         let (more, included) = cflags::reads(&bpf.cflags);
         let own = bpf.folders().flat_map(|folder| [format!("{folder}/include"), folder.to_owned()]);
         let folders: Vec<String> = own.chain(more.into_iter().map(String::from)).collect();
-        for path in included.iter().filter_map(|path| paths::join("", path)) {
-            if !found.contains_key(&path) && root.join(&path).is_file() {
-                found.insert(path.clone(), read_source(root, &path)?);
+        let included: Vec<String> = included.iter().filter_map(|path| paths::join("", path)).collect();
+        for path in &included {
+            if !found.contains_key(path) && root.join(path).is_file() {
+                found.insert(path.clone(), read_source(root, path)?);
             }
         }
         // What each file includes, as far as that is of the repository, and which want a vmlinux.h of their architecture.
@@ -230,13 +231,18 @@ impl Inputs {
             }
         }
 
+        self.layouts.are_chosen = found
+            .iter()
+            .any(|(path, (_, scan))| Layouts::chooses(path, scan.includes.iter().map(|include| include.name.as_str())));
         let name = |path: &String| paths::from_folder(&bpf.folder, path);
         let hints = |path: &String| found[path].1.hints || (!self.layouts.files.is_empty() && wanting.contains(path));
         self.sources = found.iter().map(|(path, (sha256, _))| (name(path), *sha256)).collect();
         for unit in units::of(self.sources.keys(), bpf) {
             let mut reached: BTreeSet<&String> = BTreeSet::new();
             let start = paths::join(&bpf.folder, &unit.source).unwrap_or_default();
-            let mut next: Vec<&String> = found.get_key_value(&start).map(|(path, _)| path).into_iter().collect();
+            // A file that clang's flags include is part of each source.
+            let all = std::iter::once(&start).chain(&included);
+            let mut next: Vec<&String> = all.filter_map(|path| Some(found.get_key_value(path)?.0)).collect();
             while let Some(path) = next.pop() {
                 if reached.insert(path) {
                     next.extend(edges.get(path).into_iter().flatten());
@@ -287,7 +293,7 @@ impl Inputs {
     /// The inputs that an up-to-date lock file has.
     pub fn lines(&self, bpf: &Bpf) -> BTreeSet<String> {
         let flags = Endian::ALL.map(|endian| {
-            let flags = flags::of(bpf, &Unit::plain(bpf), BpfTarget::of_byte_order(endian), false);
+            let flags = flags::of(bpf, &Unit::plain(bpf), BpfTarget::of_byte_order(endian), Vmlinux::Nowhere);
             format!("flags {}", flags.join(" "))
         });
         let hashes = |kind: &'static str, hashes: &BTreeMap<String, Sha256>| -> Vec<String> {

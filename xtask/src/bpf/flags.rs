@@ -14,7 +14,8 @@ pub const VMLINUX: &str = "vmlinux";
 pub const LIBC: &str = "libc";
 
 /// What there is of a libc.
-pub const LIBC_HEADERS: [(&str, &str); 5] = [
+pub const LIBC_HEADERS: [(&str, &str); 6] = [
+    ("endian.h", include_str!("libc/endian.h")),
     ("errno.h", include_str!("libc/errno.h")),
     ("netinet/in.h", include_str!("libc/netinet/in.h")),
     ("string.h", include_str!("libc/string.h")),
@@ -26,9 +27,19 @@ pub const LIBC_HEADERS: [(&str, &str); 5] = [
 const ONCE_WARNINGS: [&str; 3] =
     ["incompatible-pointer-types", "incompatible-function-pointer-types", "int-conversion"];
 
+/// Where clang looks for the vmlinux.h of an architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vmlinux {
+    /// There is none.
+    Nowhere,
+    /// Before all other folders.
+    First,
+    /// Behind those of the workspace, in which another vmlinux.h includes it.
+    Last,
+}
+
 /// clang's flags. All paths are relative, and the compile runs in a folder of ours, so no path gets into an object.
-/// `vmlinux` is whether there is a vmlinux.h for this architecture.
-pub fn of(bpf: &Bpf, unit: &Unit, target: &BpfTarget, vmlinux: bool) -> Vec<String> {
+pub fn of(bpf: &Bpf, unit: &Unit, target: &BpfTarget, vmlinux: Vmlinux) -> Vec<String> {
     let mut flags: Vec<String> = [
         "-target",
         target.endian.bpf_target(),
@@ -53,9 +64,9 @@ pub fn of(bpf: &Bpf, unit: &Unit, target: &BpfTarget, vmlinux: bool) -> Vec<Stri
         ]
         .map(String::from),
     );
-    if let (Some(word), true) = (target.arch_word, vmlinux) {
-        flags.push(format!("-I{VMLINUX}/{word}"));
-    }
+    let folder =
+        |wanted: Vmlinux| target.arch_word.filter(|_| vmlinux == wanted).map(|word| format!("-I{VMLINUX}/{word}"));
+    flags.extend(folder(Vmlinux::First));
     flags.extend(bpf.folders().map(|folder| format!("-I{folder}/include")));
     flags.extend(unit.nested.iter().map(|folder| format!("-I{folder}")));
     flags.extend(["-isystem".into(), LIBBPF.into()]);
@@ -70,6 +81,7 @@ pub fn of(bpf: &Bpf, unit: &Unit, target: &BpfTarget, vmlinux: bool) -> Vec<Stri
         flags.extend(["-isystem".into(), LIBC.into()]);
     }
     flags.extend(bpf.cflags.iter().cloned());
+    flags.extend(folder(Vmlinux::Last));
     flags.extend(unit.defines.iter().map(|define| format!("-D{define}")));
     // With a date in it, an object would not be what its source gives.
     flags.push("-Werror=date-time".into());

@@ -11,6 +11,8 @@ use crate::bpf::paths;
 pub struct Layouts {
     /// By the name of the architecture; of those that are one to the kernel, the first.
     pub files: BTreeMap<&'static str, String>,
+    /// Whether a vmlinux.h of the repository includes one of them by the architecture.
+    pub are_chosen: bool,
 }
 
 /// How a file's name says whose it is.
@@ -42,7 +44,14 @@ impl Layouts {
                 nearest.clone_from(path);
             }
         }
-        Layouts { files }
+        Layouts { files, are_chosen: false }
+    }
+
+    /// Whether this file is a vmlinux.h that includes that of an architecture.
+    pub fn chooses<'a>(path: &str, mut includes: impl Iterator<Item = &'a str>) -> bool {
+        path.rsplit('/').next() == Some("vmlinux.h")
+            && parse(path).is_none()
+            && includes.any(|name| parse(name).is_some())
     }
 
     pub fn of(&self, arch: &Arch) -> Option<&String> {
@@ -109,6 +118,16 @@ mod tests {
         for path in ["vmlinux.h", "bpf/vmlinux.h", "x86/vmlinux_614.h", "bpf/vmlinux_601.h", "sparc/vmlinux.h"] {
             assert!(parse(path).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_file_that_chooses_is_no_architectures_own() {
+        let chooses = |path: &str, include: &str| Layouts::chooses(path, [include].into_iter());
+        assert!(chooses("bpf/include/vmlinux.h", "x86_64/vmlinux.h"));
+        assert!(chooses("vmlinux.h", "vmlinux_arm64.h"));
+        assert!(!chooses("bpf/include/vmlinux.h", "vmlinux_614.h"));
+        assert!(!chooses("bpf/x86/vmlinux.h", "../arm64/vmlinux.h"));
+        assert!(!chooses("bpf/types.h", "x86_64/vmlinux.h"));
     }
 
     #[test]

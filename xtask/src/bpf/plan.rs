@@ -12,7 +12,7 @@ use crate::bpf::contained::{self, contained};
 use crate::bpf::container::Place;
 use crate::bpf::dependencies;
 use crate::bpf::facts::{COMPILED, From, Staged, compiler, reads};
-use crate::bpf::flags::{self, COMPILER_FOLDER, LIBBPF, LIBC, VMLINUX};
+use crate::bpf::flags::{self, COMPILER_FOLDER, LIBBPF, LIBC, VMLINUX, Vmlinux};
 use crate::bpf::paths;
 use crate::bpf::records::Record;
 use crate::bpf::results::run::{CompareObjects, WriteObjects};
@@ -221,8 +221,13 @@ fn arguments(facts: &Facts, unit: &Unit, target: &BpfTarget) -> Vec<String> {
 /// The same without what says where its words and its object go.
 fn clang_words(facts: &Facts, unit: &Unit, target: &BpfTarget) -> Vec<String> {
     let bpf = &facts.config.bpf;
-    let has_vmlinux = facts.bpf.layouts.files.keys().any(|name| target.arch_word == Some(Arch::named(name).linux));
-    let mut words = flags::of(bpf, unit, target, has_vmlinux);
+    let layouts = &facts.bpf.layouts;
+    let vmlinux = match layouts.files.keys().any(|name| target.arch_word == Some(Arch::named(name).linux)) {
+        true if layouts.are_chosen => Vmlinux::Last,
+        true => Vmlinux::First,
+        false => Vmlinux::Nowhere,
+    };
+    let mut words = flags::of(bpf, unit, target, vmlinux);
     words.extend(["-c".into(), paths::join(&bpf.folder, &unit.source).unwrap_or_default()]);
     words
 }

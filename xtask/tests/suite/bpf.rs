@@ -542,10 +542,47 @@ fn what_depends_on_the_architecture_gives_an_object_for_each() {
         ("linux/bpf.h", "BPF_ANY"),
         ("linux/in.h", "IPPROTO_TCP"),
         ("linux/perf_event.h", "PERF_TYPE_HARDWARE"),
+        // These include a libc's headers.
+        ("linux/icmp.h", "ICMP_ECHO"),
+        ("linux/string.h", "context == NULL"),
+        ("endian.h", "__BYTE_ORDER == __LITTLE_ENDIAN && htole32(1) == 1 || be16toh(1) == 1"),
+        ("linux/vm_sockets.h", "sizeof(struct sockaddr_vm)"),
     ] {
         let workspace = with_program("same", &program(header, value));
         workspace.xtask("bpf").succeeds().says("tick.bpf.c: tick_bpfel.o, tick_bpfeb.o ");
     }
+}
+
+#[test]
+fn a_header_of_the_repository_may_choose_the_architectures_own() {
+    let own = "#ifndef CHOSEN\n#error include <vmlinux.h>\n#endif\nenum { ANSWER = 42 };\n";
+    let choice = "#define CHOSEN\n#if defined(__TARGET_ARCH_x86)\n#include <x86/vmlinux.h>\n\
+                  #elif defined(__TARGET_ARCH_s390)\n#include <s390/vmlinux.h>\n#else\n#error\n#endif\n";
+    let program = "#include <vmlinux.h>\nSEC(\"xdp\") int f(void *x) { return ANSWER; }\n";
+    let config = "package = \"tool\"\narches = [\"amd64\", \"s390x\"]\nbpf.folder = \"kernel\"\n\
+                  bpf.vmlinux = \"headers\"\nbpf.cflags = [\"-Iheaders\"]\n";
+    let workspace = Workspace::new("choice", config)
+        .write("kernel/tick.bpf.c", &format!("{SEC}{program}"))
+        .write("headers/vmlinux.h", choice)
+        .write("headers/x86/vmlinux.h", own)
+        .write("headers/s390/vmlinux.h", own);
+    workspace.xtask("bpf").succeeds();
+    assert_eq!(workspace.list("kernel/objects"), ["tick_s390_bpfeb.o", "tick_x86_bpfel.o"]);
+}
+
+#[test]
+fn a_file_that_the_flags_include_may_ask_for_the_architecture() {
+    let config = "package = \"tool\"\narches = [\"amd64\", \"s390x\"]\nbpf.folder = \"kernel\"\n\
+                  bpf.cflags = [\"-include\", \"shared/arch.h\"]\n";
+    let program = "#if !defined(__x86_64__) && !defined(__s390x__)\n#error for neither\n#endif\n\
+                   SEC(\"xdp\") int f(void *x) { return 0; }\n";
+    let words = "#if defined(__TARGET_ARCH_x86)\n#define __x86_64__ 1\n#elif defined(__TARGET_ARCH_s390)\n\
+                 #define __s390x__ 1\n#endif\n";
+    let workspace = Workspace::new("included", config)
+        .write("kernel/tick.bpf.c", &format!("{SEC}{program}"))
+        .write("shared/arch.h", words);
+    workspace.xtask("bpf").succeeds();
+    assert_eq!(workspace.list("kernel/objects"), ["tick_s390_bpfeb.o", "tick_x86_bpfel.o"]);
 }
 
 #[test]

@@ -104,6 +104,20 @@ fn needs_of(report: &Value) -> Vec<(&str, &str)> {
 }
 
 #[test]
+#[ignore = "long: --include-ignored runs it"]
+fn tens_of_thousands_of_relocations_are_read() {
+    let function =
+        |number| format!("SEC(\"socket\") int f{number}(struct wide *wide) {{ int sum = 0; MANY return sum; }}\n");
+    let functions: String = (0..30).map(function).collect();
+    let program = format!(
+        "struct wide {{ int field; }} core;\n#define ONE sum += *(volatile int *)&wide->field;\n\
+         #define TEN(it) it it it it it it it it it it\n#define MANY TEN(TEN(TEN(ONE)))\n{functions}"
+    );
+    let report = report(&compiled("many", &program));
+    assert_eq!(report["relocations"][0]["count"], 30_000);
+}
+
+#[test]
 fn a_report_reads_the_checked_in_objects_and_nothing_else() {
     let workspace = Workspace::usual("report");
     workspace.xtask("bpf").succeeds();
