@@ -92,7 +92,8 @@ impl Inputs {
         let units = inputs.units(bpf);
         if units.is_empty() {
             let folders: Vec<&str> = bpf.folders().collect();
-            let names: Vec<&str> = bpf.sources.iter().map(|pattern| pattern.trim_start_matches("**/")).collect();
+            let patterns = bpf.sources.iter().filter(|pattern| !pattern.starts_with('!'));
+            let names: Vec<&str> = patterns.map(|pattern| pattern.trim_start_matches("**/")).collect();
             bad_request!("there is no {} in {}", names.join(" or "), folders.join(" or "));
         }
         if let Some((table, pattern)) = units::unmatched(inputs.sources.keys(), bpf) {

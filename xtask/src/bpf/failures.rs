@@ -149,7 +149,7 @@ fn cause(failure: &Failure, Scope { layouts, folder, files, .. }: &Scope) -> Cau
                 ),
                 files => format!(
                     "need a vmlinux.h that is missing ({}): add it (`cargo xtask vmlinux ARCH` writes one), or leave the \
-                     architecture out of `arches` in [workspace.metadata.bpfship]",
+                     architecture out of `arches` in [workspace.metadata.bpfship], or of a variant for these sources",
                     files.join(", ")
                 ),
             };
@@ -176,7 +176,7 @@ fn cause(failure: &Failure, Scope { layouts, folder, files, .. }: &Scope) -> Cau
             format!(
                 "need the registers of each architecture, and the vmlinux.h or header that is included has those of another one: \
                  have a vmlinux.h for each (`cargo xtask vmlinux amd64 arm64 -o {folder}` writes them), or fewer architectures in \
-                 `arches` of [workspace.metadata.bpfship]"
+                 `arches` of [workspace.metadata.bpfship], or of a variant for these sources"
             ),
             Words::All,
         ),
@@ -192,9 +192,9 @@ fn cause(failure: &Failure, Scope { layouts, folder, files, .. }: &Scope) -> Cau
 /// Whether libbpf's macros do not find the registers of an architecture where that has them.
 fn is_of_other_arch(words: &str) -> bool {
     let registers = ["'struct pt_regs'", "'struct user_pt_regs'", "'struct user_regs_struct'", "user_pt_regs"];
-    words.lines().any(|line| {
-        line.contains("error: ")
-            && (line.contains("no member named") || line.contains("incomplete"))
+    // What follows another error may come of that.
+    words.lines().find(|line| line.contains("error: ")).is_some_and(|line| {
+        (line.contains("no member named") || line.contains("incomplete"))
             && registers.iter().any(|name| line.contains(name))
     })
 }

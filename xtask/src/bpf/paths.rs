@@ -34,6 +34,12 @@ pub fn above(path: &str) -> usize {
     path.split('/').take_while(|part| *part == "..").count()
 }
 
+/// Whether a path is one of those that patterns stand for. A pattern behind `!` takes paths out, of all if there is no other.
+pub fn is_among(patterns: &[String], path: &str) -> bool {
+    let (out, of): (Vec<&str>, Vec<&str>) = patterns.iter().map(String::as_str).partition(|it| it.starts_with('!'));
+    (of.is_empty() || of.iter().any(|it| matches(it, path))) && !out.iter().any(|it| matches(&it[1..], path))
+}
+
 /// Whether a path has the form of a pattern, in which `*` stands for letters of a name, `?` for one of them, and `**` for
 /// any number of folders.
 pub fn matches(pattern: &str, path: &str) -> bool {
@@ -102,6 +108,20 @@ mod tests {
             ("*a*b", "xaxxb", true),
         ] {
             assert_eq!(matches(pattern, path), is_one, "{pattern} {path}");
+        }
+    }
+    #[test]
+    fn patterns_may_take_paths_out() {
+        for (patterns, path, is_one) in [
+            (&["*.c", "!a*"][..], "b.c", true),
+            (&["*.c", "!a*"], "a.c", false),
+            (&["!a*", "*.c"], "a.c", false),
+            (&["!a*"], "b.c", true),
+            (&["!a*"], "a.c", false),
+            (&[], "a.c", true),
+        ] {
+            let patterns: Vec<String> = patterns.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(is_among(&patterns, path), is_one, "{patterns:?} {path}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which objects there are to be: one for each source, and one for each variant of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,19 +49,23 @@ impl Unit {
 
 /// The units of these files, by their paths from the BPF folder.
 pub fn of<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Vec<Unit> {
+    let places = files.filter_map(|file| Some((file, place(file, bpf)?)));
+    let places: Vec<_> = places.filter(|(_, (_, name))| paths::is_among(&bpf.sources, name)).collect();
+    // The first folder with a source of that name.
+    let mut first: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, (folder, name)) in &places {
+        first.entry(stem(name)).and_modify(|it| *it = (*folder).min(*it)).or_insert(*folder);
+    }
     let mut units = Vec::new();
-    for file in files {
-        let Some((folder, name)) = place(file, bpf) else { continue };
-        if !bpf.sources.iter().any(|pattern| paths::matches(pattern, &name)) {
-            continue;
+    for (file, (number, name)) in &places {
+        let folder = bpf.folders().nth(*number).unwrap_or_default();
+        let mut own = stem(name);
+        if first[&own] != *number {
+            own = format!("{}_{own}", folder.replace('/', "_"));
         }
-        let plain = name.strip_suffix(".bpf.c").or(name.rsplit_once('.').map(|(stem, _)| stem)).unwrap_or(&name);
-        let is_of = |variant: &&Variant| {
-            !variant.is_of_rust()
-                && (variant.sources.is_empty() || variant.sources.iter().any(|pattern| paths::matches(pattern, &name)))
-        };
+        let is_of = |variant: &&Variant| !variant.is_of_rust() && paths::is_among(&variant.sources, name);
         let nested = name.contains('/').then(|| folder.to_owned());
-        let mut unit = Unit { source: file.clone(), nested, stem: plain.replace('/', "_"), ..Unit::plain(bpf) };
+        let mut unit = Unit { source: (*file).clone(), nested, stem: own, ..Unit::plain(bpf) };
         for variant in bpf.variants.iter().filter(is_of).filter(|variant| variant.name.is_none()) {
             variant.apply(&mut unit.cpu, &mut unit.defines, &mut unit.arches);
         }
@@ -78,13 +82,19 @@ pub fn of<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Vec<Unit> {
     units
 }
 
-/// The BPF folder that a file is in, and its path from there; none for what is no source, such as a header.
-fn place<'a>(file: &str, bpf: &'a Bpf) -> Option<(&'a str, String)> {
+/// What the objects of a source are named after, by its path in its folder.
+fn stem(name: &str) -> String {
+    let plain = name.strip_suffix(".bpf.c").or(name.rsplit_once('.').map(|(stem, _)| stem)).unwrap_or(name);
+    plain.replace('/', "_")
+}
+
+/// Which BPF folder a file is in, and its path from there; none for what is no source, such as a header.
+fn place(file: &str, bpf: &Bpf) -> Option<(usize, String)> {
     let path = paths::join(&bpf.folder, file)?;
     let inside = |folder: &&str| path.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
-    let folder = bpf.folders().find(inside)?;
+    let (number, folder) = bpf.folders().enumerate().find(|(_, folder)| inside(folder))?;
     let name = path[folder.len() + 1..].to_owned();
-    (name.ends_with(".c") && !name.starts_with("objects/")).then_some((folder, name))
+    (name.ends_with(".c") && !name.starts_with("objects/")).then_some((number, name))
 }
 
 /// A pattern of the configuration that stands for none of these files: its table, and itself.
@@ -98,7 +108,8 @@ pub fn unmatched<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Opti
         .flat_map(|variant| &variant.sources)
         .map(|it| ("bpf.variant", it));
     let mut patterns = own.chain(of_variants);
-    let (table, pattern) = patterns.find(|(_, pattern)| !names.iter().any(|name| paths::matches(pattern, name)))?;
+    let (table, pattern) = patterns
+        .find(|(_, pattern)| !names.iter().any(|name| paths::matches(pattern.trim_start_matches('!'), name)))?;
     Some((table, pattern))
 }
 
@@ -114,9 +125,7 @@ pub fn of_rust(bpf: &Bpf) -> Vec<Unit> {
 
 fn of_binary(package: &RustPackage, bin: &str, path: &str, bpf: &Bpf) -> Vec<Unit> {
     let is_of = |variant: &&Variant| {
-        variant.is_of_rust()
-            && package.has(&variant.features)
-            && (variant.sources.is_empty() || variant.sources.iter().any(|pattern| paths::matches(pattern, bin)))
+        variant.is_of_rust() && package.has(&variant.features) && paths::is_among(&variant.sources, bin)
     };
     let apply = |unit: &mut Unit, variant: &Variant| {
         variant.apply(&mut unit.cpu, &mut unit.defines, &mut unit.arches);
@@ -196,6 +205,15 @@ mod tests {
     }
 
     #[test]
+    fn of_two_of_one_name_the_later_folders_has_its_folders_name_too() {
+        let files = ["../more/net/x.bpf.c", "../more/y.bpf.c", "../other/net/x.bpf.c", "x.bpf.c", "y.bpf.c"];
+        let bpf = Bpf { more: vec!["other".into(), "more".into()], variants: Vec::new(), ..bpf() };
+        let units = of(files.map(String::from).iter(), &bpf);
+        let stems: Vec<&str> = units.iter().map(|unit| unit.stem.as_str()).collect();
+        assert_eq!(stems, ["more_net_x", "more_y", "net_x", "x", "y"]);
+    }
+
+    #[test]
     fn a_pattern_that_stands_for_nothing_is_known() {
         let files = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let all = files(&["scx.bpf.c", "../other/net/tcp.bpf.c", "objects/x.c"]);
@@ -203,6 +221,8 @@ mod tests {
         assert_eq!(unmatched(all[..1].iter(), &bpf()), Some(("bpf.variant", "**/tcp.bpf.c")));
         let with = |pattern: &str| Bpf { sources: vec!["**/*.bpf.c".into(), pattern.into()], ..bpf() };
         assert_eq!(unmatched(all.iter(), &with("objects/*.c")), Some(("bpf", "objects/*.c")));
+        assert_eq!(unmatched(all.iter(), &with("!scx.*")), None);
+        assert_eq!(unmatched(all.iter(), &with("!scy.*")), Some(("bpf", "!scy.*")));
         let headers = files(&["a.bpf.c", "a.h", "a.inc"]);
         assert_eq!(of(headers.iter(), &Bpf { sources: vec!["*".into()], ..Bpf::default() }).len(), 1);
     }
@@ -213,7 +233,7 @@ mod tests {
             let files: Vec<String> = files.iter().map(|it| (*it).to_owned()).collect();
             refusal(&of(files.iter(), &bpf())).unwrap_or_default()
         };
-        assert!(refused(&["x.bpf.c", "../other/x.bpf.c"]).contains("would both be called `x`"));
+        assert!(refused(&["x.bpf.c", "../other/x.bpf.c", "other_x.bpf.c"]).contains("would both be called `other_x`"));
         assert!(refused(&["a_b.bpf.c", "a/b.bpf.c"]).contains("a_b.bpf.c and a/b.bpf.c"));
         assert!(refused(&["probe_x86.bpf.c"]).contains("as one for amd64 only"));
     }

@@ -70,7 +70,7 @@ pub struct Bpf {
     pub folder: String,
     /// More folders of sources.
     pub more: Vec<String>,
-    /// What the paths of sources in those folders are like; each gives objects.
+    /// What the paths of sources in those folders are like; each gives objects. What begins with `!` gives none.
     pub sources: Vec<String>,
     /// What else is compiled of a source, or how.
     pub variants: Vec<Variant>,
@@ -251,7 +251,7 @@ pub struct Written {
 struct WrittenBpf {
     /// Where sources are; the first gets objects/ and bpf.lock. Default: bpf. An empty list: build scripts compile what there is.
     folder: Option<OneOrMore>,
-    /// What the paths of sources in those folders are like. Default: `**/*.bpf.c`.
+    /// What the paths of sources in those folders are like, and those of files that are none, behind `!`. Default: `**/*.bpf.c`.
     sources: Option<Vec<String>>,
     /// What else is compiled of a source, or how.
     variant: Vec<Variant>,
@@ -504,9 +504,13 @@ impl Bpf {
         let defaults = Bpf::default();
         let cpu = written.cpu.unwrap_or(defaults.cpu);
         check_cpu(&cpu, "bpf.cpu")?;
-        let sources = written.sources.unwrap_or(defaults.sources);
+        let mut sources = written.sources.unwrap_or_default();
+        // What is taken out is taken out of something.
+        if sources.iter().all(|pattern| pattern.starts_with('!')) {
+            sources.splice(0..0, defaults.sources);
+        }
         for pattern in sources.iter().chain(written.variant.iter().flat_map(|variant| &variant.sources)) {
-            if pattern.starts_with('/') || pattern.split('/').any(|part| part == "..") {
+            if pattern.trim_start_matches('!').starts_with('/') || pattern.split('/').any(|part| part == "..") {
                 bad_request!("{} has `{pattern}`; a path inside the BPF folder is expected", key("bpf.sources"));
             }
         }

@@ -698,11 +698,20 @@ fn sources_lie_in_folders_below_in_several_and_by_other_names() {
         workspace.list("kernel/objects").iter().map(|name| name.rsplit_once('_').unwrap().0.to_owned()).collect();
     assert_eq!(stems, ["far", "more_plain", "net_tick", "tick"].map(String::from).into());
     workspace.xtask("bpf --check").succeeds();
+    let workspace = workspace.write("other/tick.bpf.c", &program);
+    workspace.xtask("bpf").succeeds().says("other/tick.bpf.c: other_tick_bpfel.o");
+    let manifest = workspace.read("Cargo.toml");
+    let workspace = workspace.write("Cargo.toml", &manifest.replace("[\"**", "[\"!tick.*\", \"**"));
+    workspace.xtask("bpf").succeeds();
+    let objects = ["far", "more_plain", "net_tick"];
+    let objects = objects.iter().flat_map(|stem| ["eb", "el"].map(|order| format!("{stem}_bpf{order}.o")));
+    assert_eq!(workspace.list("kernel/objects"), objects.collect::<Vec<_>>());
     workspace
-        .write("other/tick.bpf.c", &program)
+        .write("kernel/net/tick.c", &program)
+        .write("Cargo.toml", &manifest.replace("more/", "net/"))
         .xtask("bpf")
         .ends_with(2)
-        .says("the objects of ../other/tick.bpf.c and tick.bpf.c would both be called `tick`")
+        .says("the objects of net/tick.bpf.c and net/tick.c would both be called `net_tick`")
         .in_one_line();
 }
 
