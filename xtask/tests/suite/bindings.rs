@@ -42,9 +42,9 @@ fn bindings_are_written_compared_and_removed_with_their_objects() {
 
 #[test]
 fn a_file_that_is_no_bindings_is_never_overwritten() {
-    for file in ["tool/tick.rs", "tool/main.rs"] {
+    for (source, file) in [("tick", "tool/tick.rs"), ("main", "tool/main_.rs")] {
         let workspace = workspace("bindings = \"tool\"\n").write(file, "// Mine.\n");
-        let workspace = workspace.write(&format!("kernel/{}.bpf.c", &file[5..file.len() - 3]), PROGRAM);
+        let workspace = workspace.write(&format!("kernel/{source}.bpf.c"), PROGRAM);
         let refused = workspace.xtask("bpf").ends_with(2);
         refused.says(&format!("{file} was not written by `cargo xtask bpf`, and `bindings` in ")).in_one_line();
         assert_eq!(workspace.read(file), "// Mine.\n");
