@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use bpfship_object::bindings::{self, Object, Options};
+use bpfship_object::bindings::{self, Bindings, Object, Options};
 use bpfship_object::btf::{Btf, Kind, find};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -25,13 +25,17 @@ fn compare(name: &str, text: &str) {
     assert!(fs::read_to_string(&path).unwrap() == text, "{} is not what is written: see BPFSHIP_BLESS", path.display());
 }
 
-fn render(files: &[&str]) -> String {
+fn render_as(files: &[&str], options: &Options) -> Bindings {
     let bytes: Vec<Vec<u8>> = files.iter().map(|file| fs::read(folder().join(file)).unwrap()).collect();
     let objects = files.iter().zip(&bytes);
     let objects: Vec<Object> =
         objects.map(|(file, bytes)| Object { file, sha256: "12ab", bytes, arches: &[] }).collect();
+    bindings::render(&objects, options).unwrap()
+}
+
+fn render(files: &[&str]) -> String {
     let types = ["flexible".to_owned(), "wide".into(), "nowhere".into()];
-    let bindings = bindings::render(&objects, &Options { name: "layouts", types: &types }).unwrap();
+    let bindings = render_as(files, &Options { name: "layouts", types: &types });
     assert_eq!(bindings.types.into_iter().collect::<Vec<_>>(), ["flexible", "wide"]);
     bindings.text
 }
@@ -50,11 +54,7 @@ fn bindings_are_those_that_are_checked_in() {
 #[test]
 fn what_aya_cannot_do_is_said() {
     let files = ["not_aya_bpfeb.o", "not_aya_bpfel.o"];
-    let bytes = files.map(|file| fs::read(folder().join(file)).unwrap());
-    let objects = files.iter().zip(&bytes);
-    let objects: Vec<Object> =
-        objects.map(|(file, bytes)| Object { file, sha256: "12ab", bytes, arches: &[] }).collect();
-    let text = bindings::render(&objects, &Options { name: "not_aya", types: &[] }).unwrap().text;
+    let text = render_as(&files, &Options { name: "not_aya", types: &[] }).text;
     compare("not_aya.rs", &text);
     for sentence in [
         "aya 0.14 does not set `__kconfig` variables",
@@ -75,11 +75,7 @@ fn what_aya_cannot_do_is_said() {
 #[test]
 fn floats_are_bound_without_a_struct_around_them() {
     let files = ["floats_bpfeb.o", "floats_bpfel.o"];
-    let bytes = files.map(|file| fs::read(folder().join(file)).unwrap());
-    let objects = files.iter().zip(&bytes);
-    let objects: Vec<Object> =
-        objects.map(|(file, bytes)| Object { file, sha256: "12ab", bytes, arches: &[] }).collect();
-    let text = bindings::render(&objects, &Options { name: "floats", types: &[] }).unwrap().text;
+    let text = render_as(&files, &Options { name: "floats", types: &[] }).text;
     compare("floats.rs", &text);
 }
 

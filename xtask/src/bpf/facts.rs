@@ -21,7 +21,7 @@ use crate::sys::files;
 use crate::sys::hash::{self, Sha256};
 use crate::toolchain::zig;
 use crate::ui::error::bad_request;
-use crate::workspace::config::{Bpf, Config, NO_DEFAULT};
+use crate::workspace::config::{Bpf, Config, NO_DEFAULT, takes_out};
 use crate::workspace::packages::Package;
 use crate::workspace::rust::Rust;
 
@@ -92,7 +92,7 @@ impl Inputs {
         let units = inputs.units(bpf);
         if units.is_empty() {
             let folders: Vec<&str> = bpf.folders().collect();
-            let patterns = bpf.sources.iter().filter(|pattern| !pattern.starts_with('!'));
+            let patterns = bpf.sources.iter().filter(|pattern| !takes_out(pattern));
             let names: Vec<&str> = patterns.map(|pattern| pattern.trim_start_matches("**/")).collect();
             bad_request!("there is no {} in {}", names.join(" or "), folders.join(" or "));
         }

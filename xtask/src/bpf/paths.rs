@@ -1,5 +1,7 @@
 //! Paths with slashes, relative to the workspace, in their plainest form. One that leads out of it begins with `../`.
 
+use crate::workspace::config::{form, takes_out};
+
 /// The path from the workspace of what has this path from a folder; `None` if it is absolute.
 pub fn join(folder: &str, path: &str) -> Option<String> {
     if path.starts_with('/') {
@@ -36,8 +38,9 @@ pub fn above(path: &str) -> usize {
 
 /// Whether a path is one of those that patterns stand for. A pattern behind `!` takes paths out, of all if there is no other.
 pub fn is_among(patterns: &[String], path: &str) -> bool {
-    let (out, of): (Vec<&str>, Vec<&str>) = patterns.iter().map(String::as_str).partition(|it| it.starts_with('!'));
-    (of.is_empty() || of.iter().any(|it| matches(it, path))) && !out.iter().any(|it| matches(&it[1..], path))
+    let (out, of): (Vec<&String>, Vec<&String>) = patterns.iter().partition(|pattern| takes_out(pattern));
+    let has = |pattern: &&String| matches(form(pattern), path);
+    (of.is_empty() || of.iter().any(has)) && !out.iter().any(has)
 }
 
 /// Whether a path has the form of a pattern, in which `*` stands for letters of a name, `?` for one of them, and `**` for
@@ -110,6 +113,7 @@ mod tests {
             assert_eq!(matches(pattern, path), is_one, "{pattern} {path}");
         }
     }
+
     #[test]
     fn patterns_may_take_paths_out() {
         for (patterns, path, is_one) in [

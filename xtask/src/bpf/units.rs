@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::{ARCHES, Arch};
 use crate::bpf::paths;
-use crate::workspace::config::{Bpf, NO_DEFAULT, RustPackage, Variant};
+use crate::workspace::config::{Bpf, NO_DEFAULT, RustPackage, Variant, form};
 
 /// A source, and how it is compiled. What comes out is one object for each byte order or architecture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,8 +108,8 @@ pub fn unmatched<'a>(files: impl Iterator<Item = &'a String>, bpf: &Bpf) -> Opti
         .flat_map(|variant| &variant.sources)
         .map(|it| ("bpf.variant", it));
     let mut patterns = own.chain(of_variants);
-    let (table, pattern) = patterns
-        .find(|(_, pattern)| !names.iter().any(|name| paths::matches(pattern.trim_start_matches('!'), name)))?;
+    let has = |pattern: &str| names.iter().any(|name| paths::matches(form(pattern), name));
+    let (table, pattern) = patterns.find(|(_, pattern)| !has(pattern))?;
     Some((table, pattern))
 }
 

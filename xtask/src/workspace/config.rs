@@ -245,6 +245,16 @@ pub struct Written {
     install: Install,
 }
 
+/// Whether a pattern of [`Bpf::sources`] takes paths out.
+pub fn takes_out(pattern: &str) -> bool {
+    pattern.starts_with('!')
+}
+
+/// What the paths of a pattern are like, whether it takes them out or not.
+pub fn form(pattern: &str) -> &str {
+    pattern.strip_prefix('!').unwrap_or(pattern)
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -506,11 +516,11 @@ impl Bpf {
         check_cpu(&cpu, "bpf.cpu")?;
         let mut sources = written.sources.unwrap_or_default();
         // What is taken out is taken out of something.
-        if sources.iter().all(|pattern| pattern.starts_with('!')) {
+        if sources.iter().all(|pattern| takes_out(pattern)) {
             sources.splice(0..0, defaults.sources);
         }
         for pattern in sources.iter().chain(written.variant.iter().flat_map(|variant| &variant.sources)) {
-            if pattern.trim_start_matches('!').starts_with('/') || pattern.split('/').any(|part| part == "..") {
+            if form(pattern).starts_with('/') || pattern.split('/').any(|part| part == "..") {
                 bad_request!("{} has `{pattern}`; a path inside the BPF folder is expected", key("bpf.sources"));
             }
         }
